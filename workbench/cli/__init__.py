@@ -1,0 +1,1 @@
+"""The command line: Typer commands, each of which imports what it needs inside itself."""

@@ -1,0 +1,73 @@
+"""What every command shares: where the workspace is, and how results and errors are printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from workbench.errors import WorkbenchError
+from workbench.text import one_line, safe
+from workbench.workspace import Workspace
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+
+
+@dataclass
+class Context:
+    """The options before the command."""
+
+    given_workspace: Path | None
+    slow: bool
+    debug: bool
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The workspace; raises `WorkbenchError` where the folder does not exist."""
+        return Workspace.find(self.given_workspace)
+
+
+def workspace_of(context: typer.Context) -> Workspace:
+    """The workspace that the command line names."""
+    options: Context = context.obj
+    return options.workspace
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def note(text: str) -> None:
+    """A line for the person at the terminal, on stderr, untrusted text made safe."""
+    print(safe(text), file=sys.stderr, flush=True)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """A table on stdout, columns two spaces apart; `right` lists the columns aligned right."""
+    from rich.cells import cell_len
+
+    lines = [[one_line(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(cell_len(row[column]) for row in lines) for column in range(len(header))]
+    for row in lines:
+        padded = [
+            " " * (widths[column] - cell_len(cell)) + cell
+            if column in right
+            else cell + " " * (widths[column] - cell_len(cell))
+            for column, cell in enumerate(row)
+        ]
+        print("  ".join(padded).rstrip())
+
+
+def show_error(error: WorkbenchError) -> None:
+    """The three parts of an error on stderr."""
+    note(f"Error: {error.title}")
+    for part in (error.message, error.hint):
+        if part:
+            note("  " + part.replace("\n", "\n  "))

@@ -1,0 +1,69 @@
+"""The root command, and the one place where a `WorkbenchError` becomes a message and an exit status."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench import __version__
+from workbench.cli import compare_commands, demo_commands, pairs_commands, run_commands
+from workbench.cli.context import Context, show_error
+from workbench.errors import WorkbenchError
+
+app = typer.Typer(
+    name="workbench",
+    help="Preference pairs in, 4-bit QLoRA DPO in the background, base beside aligned, token by token.",
+    epilog="Without a command, the screens open. A first look: workbench demo",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for commands in (pairs_commands, run_commands, compare_commands, demo_commands):
+    commands.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"workbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(help="Folder with pairs/ and runs/. Default: WORKBENCH_WORKSPACE, else the current folder."),
+    ] = None,
+    slow: Annotated[bool, typer.Option("--slow", help="Redraw less, for slow links.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Preference pairs in, 4-bit QLoRA DPO in the background, base beside aligned, token by token."""
+    del version
+    context.obj = Context(given_workspace=workspace, slow=slow, debug=debug)
+    if context.invoked_subcommand is None:
+        from workbench.tui.app import run
+
+        run(context.obj.workspace, slow=slow)
+
+
+def main() -> None:
+    """Runs the command line. Exit status: 0 done, 1 ran and failed, 2 wrong usage or input."""
+    try:
+        app()
+    except WorkbenchError as error:
+        if "--debug" in sys.argv:
+            raise
+        show_error(error)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)

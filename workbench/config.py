@@ -1,0 +1,201 @@
+"""What a run is asked to do: one flat set of keys, the same in run.toml, in --set and in the form."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, get_args
+
+import tomlkit
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from workbench.errors import WorkbenchError
+
+LossType = Literal[
+    "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
+    "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm",
+]  # fmt: skip
+Quantization = Literal["nf4", "int8", "none"]
+Scheduler = Literal["constant", "linear", "cosine"]
+Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+
+
+def _listed(value: object) -> object:
+    """Lets `--set loss_type=sigmoid,sft` and `loss_type = "sigmoid"` stand for lists."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return [value] if isinstance(value, int | float) else value
+
+
+class RunConfig(BaseModel):
+    """The settings of a run. Every field can be given with --set KEY=VALUE."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    pairs: Annotated[list[str], BeforeValidator(_listed)] = Field(min_length=1)
+    """Data sets to train on, by name."""
+    model: str = Field("tiny", min_length=1)
+    """A local folder, a Hugging Face id, or tiny (the embedded model)."""
+    method: Literal["dpo"] = "dpo"
+    """The method of preference optimization."""
+    loss_type: Annotated[list[LossType], BeforeValidator(_listed)] = Field(default=["sigmoid"], min_length=1)
+    """TRL's DPO losses, summed with loss_weights; sigmoid is the DPO paper's, sft adds likelihood of chosen."""
+    loss_weights: Annotated[list[float], BeforeValidator(_listed)] = Field(default=[])
+    """One weight a loss; empty for 1 each."""
+    beta: float = Field(0.1, gt=0, le=100)
+    """How strongly the policy is held to the reference; higher is closer."""
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    """The share of labels taken to be wrong (conservative DPO; robust)."""
+    learning_rate: float = Field(5e-5, gt=0, le=1)
+    """Peak learning rate of the adapter."""
+    scheduler: Scheduler = "cosine"
+    """How the learning rate falls after the warm-up."""
+    warmup: float = Field(0.05, ge=0, lt=1)
+    """The share of steps over which the learning rate rises from zero."""
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    """AdamW's decoupled weight decay."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients longer than this are scaled down to it."""
+    epochs: float = Field(1.0, gt=0, le=1000)
+    """Passes over the training pairs."""
+    max_steps: int = Field(0, ge=0)
+    """Optimizer steps after which to end, whatever epochs says; 0 for no limit."""
+    batch_size: int = Field(16, ge=1, le=65536)
+    """Pairs an optimizer step on one device."""
+    gradient_accumulation: int = Field(1, ge=1)
+    """Parts that a batch is cut into to save memory; divides batch_size."""
+    max_length: int = Field(1024, ge=16)
+    """Tokens of prompt and response together; longer ones are cut, over-long prompts dropped."""
+    quantization: Quantization = "nf4"
+    """How the base model's weights are held: 4-bit NF4 with double quantization, 8-bit, or none."""
+    attention: Attention = "auto"
+    """The attention kernel; auto takes FlashAttention where it is installed, else SDPA."""
+    lora_r: int = Field(16, ge=1, le=1024)
+    """Rank of the adapter."""
+    lora_alpha: int = Field(32, ge=1)
+    """The adapter's output is scaled by lora_alpha / lora_r."""
+    target_modules: Annotated[list[str], BeforeValidator(_listed)] = Field(default=["all-linear"], min_length=1)
+    """Layers that get an adapter, by the ends of their names."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Seeds the adapter, the order of pairs and the split."""
+    holdout: float = Field(0.1, ge=0, lt=1)
+    """The share of prompts held out for evaluation; 0 for none."""
+    logging_steps: int = Field(1, ge=1)
+    """Optimizer steps between two points of the charts."""
+    eval_steps: int = Field(0, ge=0)
+    """Optimizer steps between evaluations; 0 for five over the run. One is made at the start and the end as well."""
+    save_steps: int = Field(0, ge=0)
+    """Optimizer steps between checkpoints; 0 for none but the one when a run is stopped."""
+    keep_checkpoints: int = Field(2, ge=1)
+    """Checkpoints kept; older ones are deleted."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RunConfig:
+        if self.batch_size % self.gradient_accumulation:
+            raise ValueError(
+                f"gradient_accumulation ({self.gradient_accumulation}) does not divide batch_size ({self.batch_size})"
+            )
+        if self.loss_weights and len(self.loss_weights) != len(self.loss_type):
+            raise ValueError(f"loss_weights has {len(self.loss_weights)} entries for {len(self.loss_type)} loss types")
+        return self
+
+
+class Preset(BaseModel):
+    """Named settings with a line that says when to choose them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    summary: str
+    values: dict[str, Any]
+
+
+PRESETS: dict[str, Preset] = {
+    "standard": Preset(summary="QLoRA DPO as most people run it: a model of 1 to 70 billion parameters.", values={}),
+    "gentle": Preset(
+        summary="Holds the chosen answers up with an SFT term: where both log-probabilities fell before.",
+        values={"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.2], "beta": 0.2},
+    ),
+    "small": Preset(
+        summary="For models under 100 million parameters, whose adapters need a higher learning rate.",
+        values={"learning_rate": 1e-3, "epochs": 2.0},
+    ),
+}
+
+
+def build_config(values: Mapping[str, Any], *, preset: str | None = None, settings: Sequence[str] = ()) -> RunConfig:
+    """The config of `preset`, over it `values`, over those `settings` ("KEY=VALUE" as in --set).
+
+    Raises `WorkbenchError` for an unknown preset or key (with the nearest right name) and for values out of range.
+    """
+    merged: dict[str, Any] = dict(_preset(preset).values) if preset else {}
+    merged.update(values)
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise WorkbenchError("Not a setting", f"--set {setting!r} has no '='.", "Write it as --set KEY=VALUE.")
+        merged[key.strip()] = value.strip()
+    return _validated(merged)
+
+
+def from_toml(text: str, *, where: str) -> RunConfig:
+    """The config in a TOML text; `where` names the file in the `WorkbenchError` that bad text raises."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise WorkbenchError("Not a TOML file", f"{where}: {error}.", "Correct that line.") from error
+    return _validated(values)
+
+
+def to_toml(config: RunConfig) -> str:
+    """The config as TOML, keys in the order of the class."""
+    return tomlkit.dumps(config.model_dump(mode="json"))
+
+
+def _preset(name: str) -> Preset:
+    if name not in PRESETS:
+        raise WorkbenchError(f"No preset named {name!r}", _nearest(name, PRESETS), f"Presets: {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def _validated(values: Mapping[str, Any]) -> RunConfig:
+    for key in values:
+        if key not in RunConfig.model_fields:
+            raise WorkbenchError(
+                f"No setting named {key!r}",
+                _nearest(key, RunConfig.model_fields),
+                f"Settings: {', '.join(RunConfig.model_fields)}.",
+            )
+    try:
+        return RunConfig(**values)
+    except ValidationError as error:
+        raise WorkbenchError(
+            "A setting is out of range",
+            _told(error, values),
+            "Correct it; `workbench train --help` lists all settings.",
+        ) from None
+
+
+def _told(error: ValidationError, values: Mapping[str, Any]) -> str:
+    lines = []
+    for problem in error.errors():
+        key = str(problem["loc"][0]) if problem["loc"] else ""
+        reason = problem["msg"].removeprefix("Value error, ")
+        given = f" = {values[key]!r}" if key in values else ""
+        lines.append(f"{key}{given}: {reason}." if key else f"{reason}.")
+    return "\n".join(lines)
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"Did you mean {close[0]!r}?" if close else ""
+
+
+def choices(key: str) -> tuple[str, ...]:
+    """The values that a setting with a fixed list of them takes; empty for every other setting."""
+    return {
+        "method": get_args(RunConfig.model_fields["method"].annotation),
+        "quantization": get_args(Quantization),
+        "scheduler": get_args(Scheduler),
+        "attention": get_args(Attention),
+    }.get(key, ())

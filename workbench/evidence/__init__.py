@@ -1,0 +1,1 @@
+"""Probe suites, statistics and verdicts. No torch, no textual."""

@@ -1,0 +1,159 @@
+"""One preference pair, and the row of JSON that it is on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+from workbench.errors import WorkbenchError
+
+Role = Literal["system", "user", "assistant", "tool"]
+Status = Literal["new", "accepted", "dropped", "flagged"]
+Split = Literal["train", "holdout"]
+
+ROLES: tuple[str, ...] = get_args(Role)
+STATUSES: tuple[Status, ...] = get_args(Status)
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+Text = str | tuple[Message, ...]
+"""A prompt or a response: plain text (standard rows) or turns (conversational rows)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A prompt with a chosen and a rejected response, and what people noted about it.
+
+    `prompt`, `chosen` and `rejected` are all of one kind: plain text, or tuples of messages. `id` stays the same
+    across edits. `extra` holds the columns that the workbench does not know, as they came. `split` None: decided by
+    the prompt's group when a run starts.
+    """
+
+    id: str
+    prompt: Text
+    chosen: Text
+    rejected: Text
+    status: Status = "new"
+    split: Split | None = None
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    source: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def conversational(self) -> bool:
+        return not isinstance(self.prompt, str)
+
+    @property
+    def last_user_turn(self) -> str:
+        """What the response answers: the last user message, or the whole of a plain prompt."""
+        if isinstance(self.prompt, str):
+            return self.prompt
+        return next((turn.content for turn in reversed(self.prompt) if turn.role == "user"), "")
+
+    def swapped(self) -> Pair:
+        """The same pair with chosen and rejected exchanged."""
+        return replace(self, chosen=self.rejected, rejected=self.chosen)
+
+
+def plain(text: Text) -> str:
+    """The words of a prompt or response without roles, turns parted by blank lines."""
+    return text if isinstance(text, str) else "\n\n".join(turn.content for turn in text)
+
+
+def to_row(pair: Pair) -> dict[str, Any]:
+    """The pair as a TRL preference row; fields at their defaults are left out."""
+    row: dict[str, Any] = {
+        "id": pair.id,
+        "prompt": _to_json(pair.prompt),
+        "chosen": _to_json(pair.chosen),
+        "rejected": _to_json(pair.rejected),
+    }
+    if pair.status != "new":
+        row["status"] = pair.status
+    if pair.split is not None:
+        row["split"] = pair.split
+    if pair.tags:
+        row["tags"] = list(pair.tags)
+    if pair.note:
+        row["note"] = pair.note
+    if pair.source:
+        row["source"] = pair.source
+    return row | dict(pair.extra)
+
+
+def to_line(pair: Pair) -> str:
+    """The pair as one line of JSONL, newline included."""
+    return json.dumps(to_row(pair), ensure_ascii=False) + "\n"
+
+
+def from_row(row: Mapping[str, Any], *, where: str) -> Pair:
+    """The pair in an explicit row (see `importers` for every other shape).
+
+    `where` ("pairs/x.jsonl, line 3") begins the message of the `WorkbenchError` that bad rows raise.
+    """
+    kinds = {name: _from_json(row, name, where) for name in ("prompt", "chosen", "rejected")}
+    if len({isinstance(value, str) for value in kinds.values()}) != 1:
+        raise _bad(where, "prompt", "prompt, chosen and rejected must be all text or all lists of messages")
+    identity = row.get("id")
+    if not isinstance(identity, str) or not identity:
+        raise _bad(where, "id", "must be a non-empty text")
+    status, split, tags = row.get("status") or "new", row.get("split") or None, row.get("tags") or []
+    if status not in STATUSES:
+        raise _bad(where, "status", f"is {status!r}; it must be one of {', '.join(STATUSES)}")
+    if split is not None and split not in SPLITS:
+        raise _bad(where, "split", f"is {split!r}; it must be one of {', '.join(SPLITS)}")
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise _bad(where, "tags", "must be a list of texts")
+    for name in ("note", "source"):
+        if not isinstance(row.get(name) or "", str):
+            raise _bad(where, name, "must be a text")
+    return Pair(
+        id=identity,
+        prompt=kinds["prompt"],
+        chosen=kinds["chosen"],
+        rejected=kinds["rejected"],
+        status=status,
+        split=split,
+        tags=tuple(tags),
+        note=row.get("note") or "",
+        source=row.get("source") or "",
+        extra={name: value for name, value in row.items() if name not in _KNOWN},
+    )
+
+
+_KNOWN = frozenset({"id", "prompt", "chosen", "rejected", "status", "split", "tags", "note", "source"})
+
+
+def _to_json(text: Text) -> str | list[dict[str, str]]:
+    return text if isinstance(text, str) else [{"role": turn.role, "content": turn.content} for turn in text]
+
+
+def _from_json(row: Mapping[str, Any], name: str, where: str) -> Text:
+    value = row.get(name)
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        raise _bad(where, name, "is missing" if value is None else "must be a text or a list of messages")
+    turns = []
+    for turn in value:
+        if not isinstance(turn, Mapping) or set(turn) != {"role", "content"}:
+            raise _bad(where, name, 'has a message that is not {"role", "content"}')
+        if turn["role"] not in ROLES or not isinstance(turn["content"], str):
+            raise _bad(where, name, f"has a message whose role is not one of {', '.join(ROLES)} or whose content is no text")
+        turns.append(Message(turn["role"], turn["content"]))
+    return tuple(turns)
+
+
+def _bad(where: str, name: str, reason: str) -> WorkbenchError:
+    return WorkbenchError("Not a preference pair", f"{where}: field {name!r} {reason}.", "Correct the line, or import the file anew.")

@@ -1,0 +1,161 @@
+"""What a worker tells the world: one JSON object a line in events.jsonl, appended and never changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """`time` is seconds since 1970; `step` counts optimizer steps done."""
+
+    kind: ClassVar[str]
+    time: float
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase(Event):
+    """What the worker does before the first step or after the last ("loading the model")."""
+
+    kind: ClassVar[str] = "phase"
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started(Event):
+    """Everything that is known before the first step. Counts are of pairs."""
+
+    kind: ClassVar[str] = "started"
+    total_steps: int
+    train_pairs: int
+    holdout_pairs: int
+    dropped: int
+    truncated: int
+    identical: int
+    trainable_parameters: int
+    total_parameters: int
+    reference: str
+    device: str
+    model_revision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(Event):
+    """Means since the last such event, under TRL's names (loss, rewards/margins, logps/chosen, …)."""
+
+    kind: ClassVar[str] = "step"
+    epoch: float
+    metrics: dict[str, float]
+    pairs_per_second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eval(Event):
+    """Means over the held-out pairs, under the names of `Step` (no `eval_` before them)."""
+
+    kind: ClassVar[str] = "eval"
+    epoch: float
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint(Event):
+    """A checkpoint was saved; `path` is relative to the run folder."""
+
+    kind: ClassVar[str] = "checkpoint"
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned(Event):
+    """Something the user should know, in plain words; training goes on."""
+
+    kind: ClassVar[str] = "warning"
+    title: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished(Event):
+    """All steps done and the adapter saved. `changed` is the share of adapter weights that moved, 0 to 1."""
+
+    kind: ClassVar[str] = "finished"
+    seconds: float
+    peak_memory_bytes: int
+    changed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped(Event):
+    """Stopped on request after a whole step, with a checkpoint and the adapter saved."""
+
+    kind: ClassVar[str] = "stopped"
+    seconds: float
+    peak_memory_bytes: int
+    changed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(Event):
+    """The worker met an error that it could tell of."""
+
+    kind: ClassVar[str] = "failed"
+    title: str
+    message: str
+    hint: str = field(default="")
+
+
+_KINDS: dict[str, type[Event]] = {
+    each.kind: each for each in (Phase, Started, Step, Eval, Checkpoint, Warned, Finished, Stopped, Failed)
+}
+
+
+def encode(event: Event) -> str:
+    """The event as one line of JSON, newline included."""
+    return json.dumps({"v": VERSION, "kind": event.kind, **asdict(event)}, ensure_ascii=False) + "\n"
+
+
+def decode(line: str) -> Event | None:
+    """The event in `line`; None for a kind, version or line that this reader does not know.
+
+    Unknown fields are left aside, so that an older screen can watch a newer worker.
+    """
+    try:
+        raw: Any = json.loads(line)
+        known = _KINDS[raw.pop("kind")]
+        if raw.pop("v") != VERSION:
+            return None
+        names = {each.name for each in fields(known)}
+        return known(**{name: value for name, value in raw.items() if name in names})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+@dataclass(slots=True)
+class EventReader:
+    """Reads what was appended since the last call; a half-written last line waits for its end."""
+
+    path: Path
+    _offset: int = 0
+
+    def read(self) -> Iterator[Event]:
+        """The events that are new since the last call, oldest first. None where the file does not exist yet."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                chunk = file.read()
+        except FileNotFoundError:
+            return
+        whole, newline, _ = chunk.rpartition(b"\n")
+        self._offset += len(whole) + len(newline)
+        for line in whole.splitlines():
+            event = decode(line.decode("utf-8", "replace"))
+            if event is not None:
+                yield event

@@ -1,0 +1,120 @@
+"""The application: three screens over one workspace, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from workbench.errors import WorkbenchError
+from workbench.pairs.pair import Pair
+from workbench.text import one_line
+from workbench.tui.dialogs.error import ErrorDialog
+from workbench.tui.dialogs.keys import KeysDialog
+from workbench.tui.theme import DARK, LIGHT
+from workbench.workspace import Workspace
+
+
+def _pairs_screen() -> Screen[Any]:
+    from workbench.tui.screens.pairs import PairsScreen
+
+    return PairsScreen()
+
+
+def _runs_screen() -> Screen[Any]:
+    from workbench.tui.screens.runs import RunsScreen
+
+    return RunsScreen()
+
+
+def _compare_screen() -> Screen[Any]:
+    from workbench.tui.screens.compare import CompareScreen
+
+    return CompareScreen()
+
+
+class WorkbenchApp(App[None]):
+    """The workbench over one workspace. Screens are imported when first shown, so that the first one comes fast."""
+
+    TITLE = "Alignment Workbench"
+    CSS_PATH = "app.tcss"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "pairs": _pairs_screen,
+        "runs": _runs_screen,
+        "compare": _compare_screen,
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "mode('pairs')", "Pairs", show=False),
+        Binding("2", "mode('runs')", "Runs", show=False),
+        Binding("3", "mode('compare')", "Compare", show=False),
+        Binding("question_mark", "keys", "Keys", key_display="?"),
+        Binding("q", "quit", "Quit", show=False),
+    ]
+
+    def __init__(self, workspace: Workspace, *, slow: bool = False, watch: str | None = None) -> None:
+        """`slow` redraws less, for slow links; `watch` is the id of a run to open at once."""
+        super().__init__()
+        self.workspace = workspace
+        self.slow = slow
+        self.run_to_open = watch
+        """The run that the Runs screen opens when it is next shown."""
+        self.pair_to_compare: Pair | None = None
+        """The pair that the Compare screen takes up when it is next shown."""
+        self.run_to_compare: str | None = None
+        """The run that the Compare screen puts beside the base when it is next shown."""
+
+    def on_mount(self) -> None:
+        """Shows the first screen."""
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = DARK.name
+        self.switch_mode("runs" if self.run_to_open else "pairs")
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Everything a key does, for the command palette, before Textual's own commands."""
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if binding.description and active.enabled and not binding.system:
+                action, node = binding.action, active.node
+                yield SystemCommand(
+                    binding.description,
+                    active.tooltip or f"Key: {self.get_key_display(binding)}",
+                    lambda action=action, node=node: self.call_later(self.run_action, action, node),
+                )
+        yield from super().get_system_commands(screen)
+
+    async def action_mode(self, mode: str) -> None:
+        """Switches to the screen `mode`: pairs, runs or compare."""
+        if mode != self.current_mode:
+            await self.switch_mode(mode)
+
+    async def action_keys(self) -> None:
+        """Shows what every key of this screen does."""
+        await self.push_screen(KeysDialog(self.screen))
+
+    async def compare(self, *, pair: Pair | None = None, run: str | None = None) -> None:
+        """Opens the Compare screen on a pair, a run, or both."""
+        self.pair_to_compare = pair
+        self.run_to_compare = run
+        await self.switch_mode("compare")
+
+    async def watch_run(self, run: str) -> None:
+        """Opens the Runs screen on the run with this id."""
+        self.run_to_open = run
+        await self.switch_mode("runs")
+
+    def show_error(self, error: WorkbenchError) -> None:
+        """Shows what went wrong and what to do about it."""
+        self.push_screen(ErrorDialog(error))
+
+    def tell(self, text: str) -> None:
+        """A short notice that goes away by itself; `text` may be untrusted."""
+        self.notify(one_line(text), markup=False, timeout=4)
+
+
+def run(workspace: Workspace, *, slow: bool = False, watch: str | None = None) -> None:
+    """Runs the screens until the user quits."""
+    WorkbenchApp(workspace, slow=slow, watch=watch).run()

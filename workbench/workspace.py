@@ -1,0 +1,85 @@
+"""Where things are: the only module that knows folder names outside a run."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.errors import WorkbenchError
+
+ENVIRONMENT_VARIABLE = "WORKBENCH_WORKSPACE"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A folder with `pairs/` and `runs/` in it."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, given: Path | None = None) -> Workspace:
+        """The workspace named by `given`, else by WORKBENCH_WORKSPACE, else the current folder.
+
+        Raises `WorkbenchError` where that is not a folder.
+        """
+        root = given or Path(os.environ.get(ENVIRONMENT_VARIABLE) or ".")
+        if not root.is_dir():
+            raise WorkbenchError(
+                "No such workspace",
+                f"{root} is not a folder.",
+                f"Make it first (mkdir -p {root}), or name another with --workspace DIR.",
+            )
+        return cls(root.resolve())
+
+    @property
+    def pairs(self) -> Path:
+        """Preference data: one JSONL file a data set."""
+        return self.root / "pairs"
+
+    @property
+    def probes(self) -> Path:
+        """Suites of probes for `evaluate`."""
+        return self.pairs / "probes"
+
+    @property
+    def runs(self) -> Path:
+        """Training runs: one folder each."""
+        return self.root / "runs"
+
+    def pairs_file(self, name: str) -> Path:
+        """The file of the data set `name`, which need not exist. Raises `WorkbenchError` where that is no file name."""
+        if not _NAME.fullmatch(name):
+            raise WorkbenchError(
+                "Not a name for a data set",
+                f"{name!r} cannot be a file name under {self.pairs}.",
+                "Use letters, digits, '.', '_' and '-', beginning with a letter or digit.",
+            )
+        return self.pairs / f"{name}.jsonl"
+
+    def datasets(self) -> list[str]:
+        """Names of the data sets, sorted."""
+        return sorted(path.stem for path in self.pairs.glob("*.jsonl") if path.is_file())
+
+    def existing_pairs_file(self, name: str) -> Path:
+        """The file of the data set `name`; raises `WorkbenchError` naming what there is where it does not exist."""
+        path = self.pairs_file(name)
+        if not path.is_file():
+            known = ", ".join(self.datasets()) or "none yet"
+            raise WorkbenchError(
+                f"No data set named {name!r}",
+                f"There is no file {path}. Data sets here: {known}.",
+                "Check the name, or bring data in with: workbench import FILE --name NAME",
+            )
+        return path
+
+    def run_folder(self, run: str) -> Path:
+        """The folder of the run whose id is, or uniquely begins or ends with, `run`; else raises `WorkbenchError`."""
+        ids = sorted(path.parent.name for path in self.runs.glob("*/run.toml"))
+        matches = [run] if run in ids else [each for each in ids if each.startswith(run) or each.endswith(run)]
+        if len(matches) == 1:
+            return self.runs / matches[0]
+        found = "several runs match: " + ", ".join(matches[:8]) if matches else "none of the runs here matches"
+        raise WorkbenchError(f"No run {run!r}", f"In {self.runs} {found}.", "List them with: workbench runs")
