@@ -52,6 +52,7 @@ class Pair:
 
     @property
     def conversational(self) -> bool:
+        """Whether prompt and responses are turns, not plain text."""
         return not isinstance(self.prompt, str)
 
     @property
@@ -102,8 +103,8 @@ def from_row(row: Mapping[str, Any], *, where: str) -> Pair:
 
     `where` ("pairs/x.jsonl, line 3") begins the message of the `WorkbenchError` that bad rows raise.
     """
-    kinds = {name: _from_json(row, name, where) for name in ("prompt", "chosen", "rejected")}
-    if len({isinstance(value, str) for value in kinds.values()}) != 1:
+    prompt, chosen, rejected = (_from_json(row, name, where) for name in ("prompt", "chosen", "rejected"))
+    if not (isinstance(prompt, str) == isinstance(chosen, str) == isinstance(rejected, str)):
         raise _bad(where, "prompt", "prompt, chosen and rejected must be all text or all lists of messages")
     identity = row.get("id")
     if not isinstance(identity, str) or not identity:
@@ -115,24 +116,27 @@ def from_row(row: Mapping[str, Any], *, where: str) -> Pair:
         raise _bad(where, "split", f"is {split!r}; it must be one of {', '.join(SPLITS)}")
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise _bad(where, "tags", "must be a list of texts")
-    for name in ("note", "source"):
-        if not isinstance(row.get(name) or "", str):
+    note, source = row.get("note") or "", row.get("source") or ""
+    for name, value in (("note", note), ("source", source)):
+        if not isinstance(value, str):
             raise _bad(where, name, "must be a text")
     return Pair(
         id=identity,
-        prompt=kinds["prompt"],
-        chosen=kinds["chosen"],
-        rejected=kinds["rejected"],
+        prompt=prompt,
+        chosen=chosen,
+        rejected=rejected,
         status=status,
         split=split,
         tags=tuple(tags),
-        note=row.get("note") or "",
-        source=row.get("source") or "",
+        note=note,
+        source=source,
         extra={name: value for name, value in row.items() if name not in _KNOWN},
     )
 
 
 _KNOWN = frozenset({"id", "prompt", "chosen", "rejected", "status", "split", "tags", "note", "source"})
+_TURN = frozenset({"role", "content"})
+_ROLE = {role: role for role in ROLES}
 
 
 def _to_json(text: Text) -> str | list[dict[str, str]]:
@@ -147,13 +151,18 @@ def _from_json(row: Mapping[str, Any], name: str, where: str) -> Text:
         raise _bad(where, name, "is missing" if value is None else "must be a text or a list of messages")
     turns = []
     for turn in value:
-        if not isinstance(turn, Mapping) or set(turn) != {"role", "content"}:
+        if not isinstance(turn, dict) or turn.keys() != _TURN:
             raise _bad(where, name, 'has a message that is not {"role", "content"}')
-        if turn["role"] not in ROLES or not isinstance(turn["content"], str):
-            raise _bad(where, name, f"has a message whose role is not one of {', '.join(ROLES)} or whose content is no text")
-        turns.append(Message(turn["role"], turn["content"]))
+        # The role's own text of ROLES: millions of turns then share four of them.
+        role, content = _ROLE.get(turn["role"]) if isinstance(turn["role"], str) else None, turn["content"]
+        if role is None or not isinstance(content, str):
+            known = ", ".join(ROLES)
+            raise _bad(where, name, f"has a message whose role is not one of {known} or whose content is no text")
+        turns.append(Message(role, content))
     return tuple(turns)
 
 
 def _bad(where: str, name: str, reason: str) -> WorkbenchError:
-    return WorkbenchError("Not a preference pair", f"{where}: field {name!r} {reason}.", "Correct the line, or import the file anew.")
+    return WorkbenchError(
+        "Not a preference pair", f"{where}: field {name!r} {reason}.", "Correct the line, or import the file anew."
+    )

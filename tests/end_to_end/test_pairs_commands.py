@@ -1,0 +1,221 @@
+"""import, export and pairs as they are typed: what lands on disk, on stdout, on stderr, and in the exit status."""
+
+import gzip
+import json
+import os
+import pty
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from workbench.cli import pairs_commands
+from workbench.cli.context import Context
+from workbench.errors import WorkbenchError
+from workbench.pairs.formats import to_transcript
+from workbench.pairs.store import PairStore, load_pairs
+
+HH = Path("../shared/data/hh-rlhf/harmless-base-1500.jsonl.gz")
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+pairs_commands.register(app)
+
+
+@app.callback()
+def root(context: typer.Context, workspace: Annotated[Path, typer.Option()]) -> None:
+    context.obj = Context(given_workspace=workspace, slow=False, debug=False)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    (tmp_path / "workspace").mkdir()
+    return tmp_path / "workspace"
+
+
+def run(workspace: Path, *arguments: Any) -> Result:
+    return CliRunner().invoke(app, ["--workspace", str(workspace), *map(str, arguments)])
+
+
+def refused(workspace: Path, *arguments: Any) -> str:
+    """The message of the one error that the command line tells with exit status 2."""
+    result = run(workspace, *arguments)
+    assert isinstance(result.exception, WorkbenchError), result.output
+    assert not result.stdout
+    return str(result.exception)
+
+
+def lines(*rows: dict[str, Any]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def row(number: int, **more: Any) -> dict[str, Any]:
+    return {"prompt": f"p{number}", "chosen": "c", "rejected": "r", **more}
+
+
+def test_hh_rlhf_is_imported_whole_and_comes_back_exactly(workspace: Path) -> None:
+    if not HH.exists():
+        pytest.skip(f"{HH} is not here")
+    result = run(workspace, "import", HH, "--name", "hh", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {"name": "hh", "imported": 1500, "skipped": 0, "duplicates": 0, "problems": []}
+    pairs, problems = load_pairs(workspace / "pairs" / "hh.jsonl")
+    originals = [json.loads(line) for line in gzip.decompress(HH.read_bytes()).splitlines()]
+    assert not problems
+    for pair, original in zip(pairs, originals, strict=True):
+        assert pair.prompt[-1].role == "user"
+        assert to_transcript(pair.prompt + pair.chosen) == original["chosen"]
+        assert to_transcript(pair.prompt + pair.rejected) == original["rejected"]
+
+
+def test_bad_rows_are_told_and_the_others_imported(workspace: Path, tmp_path: Path) -> None:
+    file = tmp_path / "some file.jsonl"
+    file.write_text(lines(row(1), {"prompt": "p"}) + "nonsense\n" + lines(row(1), row(2)))
+    result = run(workspace, "import", file, "--json")
+    report = json.loads(result.stdout)
+    assert (report["name"], report["imported"], report["skipped"], report["duplicates"]) == ("some-file", 2, 2, 1)
+    assert [problem["line"] for problem in report["problems"]] == [2, 3]
+    assert report["problems"][0]["reason"] == "has no chosen and rejected"
+    told = run(workspace, "import", file, "--name", "again")
+    assert not told.stdout
+    assert "Imported 2 standard pairs as again" in told.stderr
+    assert "line 2 has no chosen and rejected" in told.stderr
+
+
+def test_nothing_is_written_where_nothing_is_usable(workspace: Path, tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text("question,good,bad\nq,a,b\n")
+    told = refused(workspace, "import", file, "--json")
+    assert "line 2" in told
+    assert "question, good, bad" in told
+    assert "--map prompt=" in told
+    file.write_text("")
+    assert "no rows" in refused(workspace, "import", file)
+    assert list(workspace.iterdir()) == []
+    maps = ["--map", "prompt=question", "--map", "chosen=good", "--map", "rejected=bad"]
+    file.write_text("question,good,bad,more\nq,a,b,kept\n")
+    assert run(workspace, "import", file, *maps).exit_code == 0
+    [pair] = load_pairs(workspace / "pairs" / "x.jsonl")[0]
+    assert (pair.prompt, pair.chosen, pair.rejected, pair.extra) == ("q", "a", "b", {"more": "kept"})
+
+
+def test_a_data_set_is_not_overwritten_unless_asked(workspace: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "x.jsonl", tmp_path / "y.jsonl"
+    first.write_text(lines(row(1), row(2)))
+    second.write_text(lines(row(2), row(3)))
+    target = workspace / "pairs" / "x.jsonl"
+    run(workspace, "import", first)
+    before = target.read_bytes()
+    assert "--append or --replace" in refused(workspace, "import", second, "--name", "x")
+    assert "exclude" in refused(workspace, "import", second, "--name", "x", "--append", "--replace")
+    report = json.loads(run(workspace, "import", second, "--name", "x", "--append", "--json").stdout)
+    assert (report["imported"], report["duplicates"]) == (1, 1)
+    assert target.read_bytes().startswith(before)
+    again = run(workspace, "import", second, "--name", "x", "--append")
+    assert (again.exit_code, len(load_pairs(target)[0])) == (0, 3)
+    run(workspace, "import", second, "--name", "x", "--replace", "--limit", 1)
+    assert [pair.prompt for pair in load_pairs(target)[0]] == ["p2"]
+
+
+@pytest.mark.parametrize("source", ["nosuch.jsonl", "no/such/file", "../nosuch", "x.csv.gz"])
+def test_files_that_do_not_exist_are_told_without_asking_the_network(workspace: Path, source: str) -> None:
+    assert "No such file" in refused(workspace, "import", source)
+
+
+@pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b"])
+def test_names_stay_inside_the_workspace(workspace: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "x.jsonl").write_text(lines(row(1)))
+    assert "Not a name" in refused(workspace, "import", tmp_path / "x.jsonl", "--name", name)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["x.jsonl"]
+
+
+def test_a_folder_is_read_as_a_hugging_face_data_set(workspace: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text(lines(*(row(number, rating=number) for number in range(5))))
+    (folder / "test.jsonl").write_text(lines(row(9)))
+    report = json.loads(run(workspace, "import", folder, "--json", "--limit", 3).stdout)
+    assert (report["name"], report["imported"]) == ("my-data", 3)
+    assert load_pairs(workspace / "pairs" / "my-data.jsonl")[0][2].extra == {"rating": 2}
+    run(workspace, "import", folder, "--split", "test", "--name", "held")
+    assert [pair.prompt for pair in load_pairs(workspace / "pairs" / "held.jsonl")[0]] == ["p9"]
+    assert "Its splits: train, test" in refused(workspace, "import", folder, "--split", "tset", "--name", "z")
+    (folder / "train.jsonl").write_text("nonsense")
+    assert "Cannot load" in refused(workspace, "import", folder, "--name", "z")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_what_is_exported_is_imported_the_same(workspace: Path, tmp_path: Path, ending: str) -> None:
+    source, target = tmp_path / "x.jsonl", tmp_path / f"out.{ending}"
+    source.write_text(lines(*(row(number, tags=["t"]) for number in range(3))))
+    run(workspace, "import", source)
+    store = PairStore(workspace / "pairs" / "x.jsonl")
+    store.update([store.pairs[1].id], lambda pair: replace(pair, status="accepted"))
+    store.update([store.pairs[2].id], lambda pair: replace(pair, status="dropped"))
+    result = run(workspace, "export", "x", "--to", target)
+    assert "Exported 2 pairs" in result.stderr
+    assert "1 left out" in result.stderr
+    run(workspace, "import", target, "--name", "back")
+    assert load_pairs(workspace / "pairs" / "back.jsonl")[0] == list(store.pairs[:2])
+    report = json.loads(run(workspace, "export", "x", "--to", target, "--accepted-only", "--json").stdout)
+    assert report == {"name": "x", "file": str(target), "format": ending, "exported": 1}
+    assert json.loads(run(workspace, "export", "x", "--to", target, "--with-dropped", "--json").stdout)["exported"] == 3
+
+
+def test_what_cannot_be_exported_is_told(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text(lines(row(1)))
+    run(workspace, "import", tmp_path / "x.jsonl")
+    assert "Data sets here: x" in refused(workspace, "export", "y", "--to", tmp_path / "y.csv")
+    assert "jsonl, parquet, csv" in refused(workspace, "export", "x", "--to", tmp_path / "y.txt")
+    assert "Nothing to export" in refused(workspace, "export", "x", "--to", tmp_path / "y.csv", "--accepted-only")
+    assert "data set's place" in refused(workspace, "export", "x", "--to", workspace / "pairs" / "x.jsonl")
+
+
+def test_the_list_of_data_sets(workspace: Path, tmp_path: Path) -> None:
+    empty = run(workspace, "pairs")
+    assert (empty.stdout, empty.exit_code) == ("", 0)
+    assert json.loads(run(workspace, "pairs", "--json").stdout) == []
+    (tmp_path / "x.jsonl").write_text(lines(row(1), row(2, status="flagged")))
+    run(workspace, "import", tmp_path / "x.jsonl")
+    with (workspace / "pairs" / "x.jsonl").open("a") as file:
+        file.write("nonsense\n")
+    [found] = json.loads(run(workspace, "pairs", "--json").stdout)
+    counts = {"new": 1, "accepted": 0, "dropped": 0, "flagged": 1}
+    assert found == {"name": "x", "kind": "standard", "pairs": 2, **counts, "problems": 1}
+    header, line = run(workspace, "pairs").stdout.splitlines()
+    assert line.split() == ["x", "standard", "2", "1", "0", "0", "1", "1"]
+    assert header.endswith("bad lines")
+
+
+def test_a_bar_appears_at_a_terminal_and_only_for_what_takes_long() -> None:
+    code = (
+        "import time\n"
+        "from workbench.cli.pairs_commands import _Bar\n"
+        "with _Bar('Importing\\x1b]52;c;eA==\\x07 x') as bar:\n"
+        "    bar.progress(1, 10)\n"
+        "    print('quick', flush=True)\n"
+        "    time.sleep(1.1)\n"
+        "    bar.progress(5, 10)\n"
+        "    time.sleep(0.2)\n"
+    )
+    silent = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert silent.stderr == b""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=theirs, env=environment)
+    assert process.stdout
+    assert process.stdout.readline() == b"quick\n"
+    os.set_blocking(ours, False)
+    with pytest.raises(BlockingIOError):
+        os.read(ours, 1)
+    process.wait()
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "50%" in shown
+    assert "]52;c" in shown
+    assert "\x1b]52" not in shown

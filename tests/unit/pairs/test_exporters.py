@@ -1,0 +1,49 @@
+"""What is exported comes back the same through the importer."""
+
+from pathlib import Path
+
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.pairs.exporters import FORMATS, export_pairs, format_of
+from workbench.pairs.importers import import_rows
+from workbench.pairs.pair import Message, Pair
+from workbench.pairs.readers import read_rows
+
+TURNS = tuple(Message(role, f'{role}, "quoted"\nnext') for role in ("system", "user"))
+CONVERSATIONS = [
+    Pair(
+        "a", TURNS, (Message("assistant", "good"),), (Message("assistant", ""),), status="accepted", tags=("t,u", "v")
+    ),
+    Pair("b", TURNS, (Message("assistant", "é\u2028"),), (Message("assistant", "bad"),), split="holdout", note="n"),
+]
+TEXTS = [Pair("1", "p", "c\r\n", "", source="s"), Pair("2", "p", "c", "r", status="flagged")]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("pairs", [CONVERSATIONS, TEXTS])
+def test_there_and_back(tmp_path: Path, form: str, pairs: list[Pair]) -> None:
+    path = tmp_path / f"x.{form}"
+    export_pairs(path, pairs, format_of(path))
+    found = import_rows(read_rows(path))
+    assert [(pair, pair.extra) for pair in found.pairs] == [(pair, {}) for pair in pairs]
+
+
+def test_columns_of_several_types_are_kept_as_json(tmp_path: Path) -> None:
+    pairs = [Pair(str(number), "p", "c", "r", extra={"x": value}) for number, value in enumerate([1, "a", None, [2]])]
+    export_pairs(tmp_path / "x.parquet", pairs, "parquet")
+    rows = [row for _, row in read_rows(tmp_path / "x.parquet") if isinstance(row, dict)]
+    assert [row["x"] for row in rows] == ["1", '"a"', None, "[2]"]
+
+
+def test_the_ending_or_the_option_decides() -> None:
+    assert format_of(Path("x.csv")) == "csv"
+    assert format_of(Path("x.csv"), "parquet") == "parquet"
+    for path, given in (("x", None), ("x.txt", None), ("x.csv", "xml")):
+        with pytest.raises(WorkbenchError, match="jsonl, parquet, csv"):
+            format_of(Path(path), given)
+
+
+def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
+    with pytest.raises(WorkbenchError, match="Cannot write"):
+        export_pairs(tmp_path / "no" / "x.csv", TEXTS, "csv")

@@ -1,0 +1,171 @@
+"""Rows come out of every kind of file; damage is told by line and costs no more than it must."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.errors import WorkbenchError
+from workbench.pairs import readers
+from workbench.pairs.importers import import_rows
+from workbench.pairs.lines import UnusableError
+from workbench.pairs.pair import to_line
+from workbench.pairs.readers import read_rows
+
+ROWS = [{"prompt": f"p{number}", "chosen": "gut, é", "rejected": 'b"ad\nline'} for number in range(3)]
+LINES = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in ROWS)
+_RECORDS = "".join(f'p{number},"gut, é","b""ad\nline"\n' for number in range(3))
+CSV = f"prompt,chosen,rejected\n{_RECORDS}".encode()
+
+
+def good(path: Path) -> list[dict[str, Any]]:
+    return [row for _, row in read_rows(path) if isinstance(row, dict)]
+
+
+def bad(path: Path) -> list[tuple[int, str]]:
+    return [(line, str(row)) for line, row in read_rows(path) if isinstance(row, UnusableError)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.jsonl", LINES),
+        ("x.jsonl", b"\xef\xbb\xbf" + LINES.replace(b"\n", b"\r\n\r\n")),
+        ("x.ndjson", LINES.rstrip()),
+        ("x.json", LINES),
+        ("x.json", json.dumps(ROWS).encode()),
+        ("x.JSON", b"\xef\xbb\xbf" + json.dumps(ROWS, indent=2).encode()),
+        ("x.data", json.dumps(ROWS).encode()),
+        ("x.data", LINES),
+        ("x.csv", CSV),
+        ("x.csv", b"\xef\xbb\xbf" + CSV),
+        ("x.tsv", CSV.replace(b",", b"\t").replace(b"gut\t", b"gut,")),
+        ("x.csv", CSV.replace(b",", b";").replace(b"gut;", b"gut,")),
+    ],
+)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_the_same_rows_out_of_every_kind_of_file(tmp_path: Path, name: str, content: bytes, zipped: bool) -> None:
+    path = tmp_path / (f"{name}.gz" if zipped else name)
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    assert good(path) == ROWS
+    assert bad(path) == []
+
+
+def test_parquet(tmp_path: Path) -> None:
+    turns = [[{"role": "user", "content": "q"}]] * 3
+    pq.write_table(pa.table({"prompt": ["a", "b", None], "chosen": turns}), tmp_path / "x.parquet")
+    rows = good(tmp_path / "x.parquet")
+    assert [row["prompt"] for row in rows] == ["a", "b", None]
+    assert rows[0]["chosen"] == turns[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem", "usable"),
+    [
+        ("x.jsonl", LINES + b"{nonsense\n", (4, "is not JSON: Expecting property name"), 3),
+        ("x.jsonl", LINES + b"[1]\n", (4, "is a list, not a JSON object"), 3),
+        ("x.jsonl", b"null\n" + LINES, (1, "is null, not"), 3),
+        ("x.jsonl", LINES + b'{"a": "\xe9"}', (4, "is not UTF-8: byte 0xE9 at position 8"), 3),
+        ("x.jsonl", LINES + b'{"a": ["\\uDC00"]}', (4, "half a surrogate pair"), 3),
+        ("x.jsonl", LINES + b"[" * 200_000, (4, "is nested too deeply"), 3),
+        ("x.jsonl", LINES + b"1" * 10_000, (4, "is not JSON: Exceeds the limit"), 3),
+        ("x.jsonl", LINES + b"\0\0\n", (4, "is not JSON"), 3),
+        ("x.json", b"[" + LINES.replace(b"}\n", b"},\n") + b"7,\n{}]", (4, "is not a JSON object"), 4),
+        ("x.json", b"[" + LINES.replace(b"}\n", b"},\n") + b'{"a"', (4, "what follows it was not read"), 3),
+        ("x.json", b"[" + LINES.replace(b"}\n", b"},\n") + b'{"a":"\xff"}]', (4, "is not UTF-8"), 3),
+        ("x.json", b"[" + LINES.replace(b"}\n", b"},\n") + b'{"a":"\\ud800"}]', (4, "surrogate"), 3),
+        ("x.csv", CSV + b"only\n", (8, "has 1 cells where the first line names 3 columns"), 3),
+        ("x.csv", CSV + b"a,b,\xff\n", (8, "is not UTF-8"), 3),
+        ("x.csv", CSV + b'a,b,"never closed\n', (8, "is not CSV"), 3),
+    ],
+)
+def test_bad_rows_are_told_by_line_and_the_others_read(
+    tmp_path: Path, name: str, content: bytes, problem: tuple[int, str], usable: int
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    [(line, reason)] = bad(path)
+    assert line == problem[0]
+    assert problem[1] in reason
+    assert len(good(path)) == usable
+
+
+@pytest.mark.parametrize(("name", "content"), [("x.jsonl.gz", LINES), ("x.csv.gz", CSV), ("x.json.gz", b"[" + LINES)])
+def test_compressed_data_that_is_cut_short_gives_what_is_left(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content + b" ")[:-9])
+    assert good(path)
+    assert "cut short" in bad(path)[-1][1]
+
+
+def test_lines_without_end_are_not_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "MAX_LINE", 1000)
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'{"a": "' + b"x" * 5000 + b'"}\n' + LINES)
+    assert [line for line, _ in bad(path)] == [1]
+    assert good(path) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("x.parquet", b"PAR1 not really", "Cannot read x.parquet"),
+        ("x.parquet", b"", "Cannot read x.parquet"),
+        ("x.jsonl", LINES.decode().encode("utf-16"), "iconv"),
+        ("x.jsonl.gz", b"\x1f\x8bnonsense", "is damaged"),
+        ("x.csv.gz", gzip.compress(CSV)[:5], "is damaged"),
+        ("x.txt", b"hello", "Not a kind of file"),
+    ],
+)
+def test_files_that_cannot_be_read_at_all(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(WorkbenchError, match=told):
+        list(read_rows(path))
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    with pytest.raises(WorkbenchError, match="Cannot read"):
+        list(read_rows(tmp_path))
+
+
+def test_progress_ends_at_the_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(LINES * 500)
+    told: list[tuple[int, int]] = []
+    list(read_rows(path, lambda done, total: told.append((done, total))))
+    assert told == sorted(told)
+    assert len(told) > 2
+    assert told[-1] == (path.stat().st_size, path.stat().st_size)
+
+
+fragments = st.sampled_from(
+    [LINES, CSV, b"[", b"]", b"{", b"}", b'"', b",", b"\n", b"\0", b"\xff\xfe", b"PAR1", b"\\ud800"]
+)
+wild = st.lists(fragments | st.binary(max_size=20), max_size=6).map(b"".join)
+endings = st.sampled_from([".jsonl", ".json", ".csv", ".tsv", ".parquet", "", ".jsonl.gz"])
+
+
+@given(wild, endings, st.sampled_from(["no", "whole", "cut"]))
+def test_wild_bytes_never_raise_anything_else(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, ending: str, zipped: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"wild{ending}"
+    if zipped != "no":
+        content = gzip.compress(content)
+    path.write_bytes(content[: len(content) // 2] if zipped == "cut" else content)
+    try:
+        found = import_rows(read_rows(path))
+    except WorkbenchError:
+        return
+    for pair in found.pairs:
+        to_line(pair).encode()
+    for problem in found.problems:
+        assert problem.line >= 1
+        problem.reason.encode()

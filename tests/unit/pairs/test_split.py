@@ -1,0 +1,76 @@
+"""The same prompt is never on both sides, and a prompt stays on its side when others come."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.pairs.pair import SPLITS, Message, Pair
+from workbench.pairs.split import group_key, split, trainable
+
+prompts = st.sampled_from(
+    ["Why?", "why", "WHY ", "How do I?", "how do\ni", "?", "!", "ﬁne", "fine", "Straße", "STRASSE"]
+)
+marks = st.sampled_from([None, None, *SPLITS])
+pairs_of_groups = st.lists(st.tuples(prompts, marks), max_size=12).map(
+    lambda rows: [Pair(str(number), prompt, "c", "r", split=mark) for number, (prompt, mark) in enumerate(rows)]
+)
+
+
+def many(count: int) -> list[Pair]:
+    return [Pair(str(number), f"Question number {number}?", "c", "r") for number in range(count)]
+
+
+@given(pairs_of_groups, st.sampled_from([0, 0.1, 0.5, 0.99]), st.integers(0, 5))
+def test_no_prompt_is_on_both_sides_and_no_pair_is_lost(pairs: list[Pair], fraction: float, seed: int) -> None:
+    found = split(pairs, fraction=fraction, seed=seed)
+    train, held = ({group_key(pair.prompt) for pair in side} for side in (found.train, found.holdout))
+    assert not train & held
+    assert sorted(map(id, found.train + found.holdout)) == sorted(map(id, pairs))
+    marked = {group_key(pair.prompt) for pair in pairs if pair.split == "holdout"}
+    assert marked <= held
+    assert {group_key(pair.prompt) for pair in pairs if pair.split == "train"} - marked <= train
+    if fraction == 0:
+        assert held == marked
+    elif all(pair.split is None for pair in pairs) and len(train | held) > 1:
+        assert train
+        assert held
+
+
+@given(st.integers(0, 10), st.sampled_from([0.1, 0.3]))
+def test_about_the_fraction_and_always_the_same(seed: int, fraction: float) -> None:
+    pairs = many(600)
+    found = split(pairs, fraction=fraction, seed=seed)
+    assert abs(len(found.holdout) / 600 - fraction) < 0.07
+    assert split(pairs, fraction=fraction, seed=seed) == found
+
+
+def test_other_pairs_move_nothing_and_other_seeds_do() -> None:
+    held = {pair.id for pair in split(many(300), fraction=0.1, seed=1).holdout}
+    more = {pair.id for pair in split(many(900), fraction=0.1, seed=1).holdout}
+    assert held == {each for each in more if int(each) < 300}
+    assert held != {pair.id for pair in split(many(300), fraction=0.1, seed=2).holdout}
+
+
+def test_holdout_wins_a_conflict_which_is_counted() -> None:
+    pairs = [Pair("1", "Why?", "c", "r", split="train"), Pair("2", "why", "c", "r", split="holdout"), *many(3)]
+    found = split(pairs, fraction=0, seed=0)
+    assert [pair.id for pair in found.holdout] == ["1", "2"]
+    assert found.conflicts == 1
+
+
+def test_a_system_message_makes_no_other_prompt() -> None:
+    asked = Message("user", "Why?")
+    assert group_key((Message("system", "Be kind."), asked)) == group_key((asked,)) == group_key("why")
+
+
+@pytest.mark.parametrize("signs", ["?", "🙂", ""])
+def test_prompts_without_words_are_prompts_too(signs: str) -> None:
+    assert group_key(signs) == signs
+
+
+def test_dropped_pairs_do_not_train() -> None:
+    pairs = many(3)
+    pairs[1] = replace(pairs[1], status="dropped")
+    assert [pair.id for pair in trainable(pairs)] == ["0", "2"]

@@ -1,0 +1,262 @@
+"""import, export and pairs: data sets in, out, and listed."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workbench.cli.context import Json, note, print_json, print_table, workspace_of
+from workbench.errors import WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.pairs.importers import Imported
+    from workbench.pairs.readers import Progress, RawRow
+
+_IMPORT_EXAMPLES = """\b
+Examples:
+  workbench import harmless-base.jsonl.gz --name hh
+  workbench import answers.csv --map prompt=question --map chosen=good --map rejected=bad
+  workbench import trl-lib/ultrafeedback_binarized --limit 2000 --name ultra
+\b
+Reads JSONL, JSON, CSV and Parquet, gzipped or not, and Hugging Face ids. Rows may have an explicit prompt, or whole
+conversations or "Human: … Assistant: …" transcripts as chosen and rejected, which are then parted at the last turns
+that they share. Columns that are not known are kept. Rows that say the same are imported once. Rows that cannot be
+used are listed with line and reason, and the others imported.
+"""
+_EXPORT_EXAMPLES = """\b
+Examples:
+  workbench export hh --to hh.parquet
+  workbench export hh --to reviewed.jsonl --accepted-only
+\b
+Dropped pairs are left out unless --with-dropped is given. A file that exists is replaced.
+"""
+_HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
+_SHOWN_PROBLEMS = 5
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands to `app`."""
+    app.command("import", epilog=_IMPORT_EXAMPLES)(import_)
+    app.command(epilog=_EXPORT_EXAMPLES)(export)
+    app.command()(pairs)
+
+
+def import_(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="FILE|HUB_ID", help="A file, a folder, or a Hugging Face id.")],
+    name: Annotated[str | None, typer.Option(help="The new data set's name. Default: from the file's name.")] = None,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="FIELD=COLUMN", help="Which column a field is in. FIELD= leaves a field out."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Import at most this many pairs.")] = None,
+    append: Annotated[bool, typer.Option("--append", help="Add to the data set of that name.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the data set of that name.")] = False,
+    subset: Annotated[str | None, typer.Option(help="Of a Hugging Face data set: which configuration.")] = None,
+    split: Annotated[str | None, typer.Option(help="Of a Hugging Face data set: which split. Default: train.")] = None,
+    json: Json = False,
+) -> None:
+    """Bring preference pairs into the workspace as a new data set."""
+    from workbench.pairs.importers import import_rows, parse_mapping
+    from workbench.pairs.store import PairStore, write_pairs
+
+    mapping = parse_mapping(map_ or [])
+    name = _name_from(source) if name is None else name
+    target = workspace_of(context).pairs_file(name)
+    if append and replace:
+        raise WorkbenchError("--append and --replace exclude each other", "", "Give one of them.")
+    if target.exists() and not (append or replace):
+        raise WorkbenchError(
+            f"A data set {name!r} exists already",
+            f"{target} would be overwritten.",
+            "Choose another name with --name, or give --append or --replace.",
+        )
+    store = PairStore(target) if append and target.exists() else None
+    with _Bar(f"Importing {source}") as bar:
+        rows = _rows(source, subset, split, bar.progress)
+        found = import_rows(rows, mapping=mapping, limit=limit, existing=store.pairs if store else ())
+    if not found.pairs and not found.duplicates:
+        raise _nothing_usable(source, found)
+    if store:
+        store.add(found.pairs, f"import {source}")
+    else:
+        write_pairs(target, found.pairs)
+    if json:
+        print_json(_report(name, found))
+    else:
+        _tell(name, target, found)
+
+
+def export(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The data set.")],
+    to: Annotated[Path, typer.Option(metavar="FILE", help="Where to.")],
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="jsonl|parquet|csv", help="Default: by the file's ending.")
+    ] = None,
+    accepted_only: Annotated[bool, typer.Option("--accepted-only", help="Only pairs that were accepted.")] = False,
+    with_dropped: Annotated[bool, typer.Option("--with-dropped", help="Dropped pairs as well.")] = False,
+    json: Json = False,
+) -> None:
+    """Write a data set's pairs to a file that TRL and others read."""
+    from workbench.pairs.exporters import export_pairs, format_of
+    from workbench.pairs.store import load_pairs
+
+    if accepted_only and with_dropped:
+        raise WorkbenchError("--accepted-only and --with-dropped exclude each other", "", "Give one of them.")
+    workspace = workspace_of(context)
+    every, problems = load_pairs(workspace.existing_pairs_file(name))
+    chosen_format = format_of(to, form)
+    if to.resolve().parent == workspace.pairs.resolve() and to.suffix == ".jsonl":
+        raise WorkbenchError(
+            "That is a data set's place", f"{to} is among the data sets of the workspace.", "Export to another folder."
+        )
+    wanted = ("accepted",) if accepted_only else ("new", "accepted", "flagged", *(["dropped"] if with_dropped else []))
+    kept = [pair for pair in every if pair.status in wanted]
+    if not kept:
+        status = "accepted" if accepted_only else "left"
+        raise WorkbenchError("Nothing to export", f"None of the {len(every)} pairs of {name!r} is {status}.")
+    export_pairs(to, kept, chosen_format)
+    if json:
+        print_json({"name": name, "file": str(to), "format": chosen_format, "exported": len(kept)})
+        return
+    left = len(every) - len(kept)
+    note(f"Exported {len(kept):,} pairs of {name} to {to}." + (f" {left:,} left out by their status." if left else ""))
+    if problems:
+        note(f"{len(problems):,} lines of {name} are no pairs (line {problems[0].line} {problems[0].reason}).")
+
+
+def pairs(context: typer.Context, json: Json = False) -> None:
+    """List the data sets of the workspace."""
+    from workbench.pairs.pair import STATUSES
+
+    workspace = workspace_of(context)
+    found = [_summary(name, workspace.pairs_file(name)) for name in workspace.datasets()]
+    if json:
+        print_json(found)
+    elif found:
+        header = ("name", "kind", "pairs", *STATUSES, "bad lines")
+        cells = [[f"{each[key]:,}" if isinstance(each[key], int) else each[key] for key in _KEYS] for each in found]
+        print_table(header, cells, right=range(2, len(header)))
+    else:
+        note(f"No data sets in {workspace.pairs} yet. Bring one in: workbench import FILE")
+
+
+_KEYS = ("name", "kind", "pairs", "new", "accepted", "dropped", "flagged", "problems")
+
+
+def _summary(name: str, path: Path) -> dict[str, Any]:
+    from workbench.pairs.pair import STATUSES
+    from workbench.pairs.store import load_pairs
+
+    every, problems = load_pairs(path)
+    counts = Counter(pair.status for pair in every)
+    kind = "empty" if not every else "conversational" if every[0].conversational else "standard"
+    by_status: dict[str, Any] = {status: counts[status] for status in STATUSES}
+    return {"name": name, "kind": kind, "pairs": len(every), **by_status, "problems": len(problems)}
+
+
+def _rows(source: str, subset: str | None, split: str | None, progress: Progress) -> Iterator[RawRow]:
+    from workbench.pairs.readers import SUFFIXES, read_rows
+
+    path = Path(source)
+    if path.is_file():
+        if subset or split:
+            raise WorkbenchError("--subset and --split are for Hugging Face data sets", f"{source} is a file.")
+        return read_rows(path, progress)
+    looks_like_file = path.suffix.lower() in (*SUFFIXES, ".gz")
+    if not path.is_dir() and (looks_like_file or not _HUB_ID.fullmatch(source)):
+        raise WorkbenchError("No such file", f"There is no file {source}.", "Check the path.")
+    from workbench.engine.hub import read_hub
+
+    return read_hub(source, subset=subset, split=split, progress=progress)
+
+
+def _name_from(source: str) -> str:
+    name = source.rstrip("/").rpartition("/")[2]
+    while (stem := re.sub(r"\.(gz|jsonl|ndjson|json|csv|tsv|parquet)$", "", name, flags=re.IGNORECASE)) != name:
+        name = stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or "imported"
+
+
+def _report(name: str, found: Imported) -> dict[str, Any]:
+    return {
+        "name": name,
+        "imported": len(found.pairs),
+        "skipped": len(found.problems),
+        "duplicates": found.duplicates,
+        "problems": [{"line": problem.line, "reason": problem.reason} for problem in found.problems],
+    }
+
+
+def _tell(name: str, target: Path, found: Imported) -> None:
+    kinds = "conversational" if found.pairs and found.pairs[0].conversational else "standard"
+    note(f"Imported {len(found.pairs):,} {kinds} pairs as {name} ({target}).")
+    if found.duplicates:
+        note(f"{found.duplicates:,} duplicates were left out.")
+    if found.problems:
+        note(f"{len(found.problems):,} rows could not be used:")
+        note(_first_problems(found))
+
+
+def _first_problems(found: Imported) -> str:
+    lines = [f"line {problem.line} {problem.reason}" for problem in found.problems[:_SHOWN_PROBLEMS]]
+    more = len(found.problems) - len(lines)
+    return "\n".join(
+        "  " + line for line in (*lines, *([f"and {more:,} more (--json lists them all)"] if more else []))
+    )
+
+
+def _nothing_usable(source: str, found: Imported) -> WorkbenchError:
+    if not found.problems:
+        return WorkbenchError("Nothing to import", f"{source} has no rows.", "Check that it is the right file.")
+    hint = "Correct those lines."
+    if found.columns:
+        listed = ", ".join(found.columns[:20])
+        hint = f"Its columns are: {listed}. Say which is which: --map prompt=COLUMN --map chosen=COLUMN …"
+    many = len(found.problems)
+    none = f"none of its {many:,} rows can be used" if many > 1 else "its one row cannot be used"
+    return WorkbenchError("Nothing to import", f"{source}: {none}.\n{_first_problems(found)}", hint)
+
+
+class _Bar:
+    """A progress bar on stderr: at a terminal only, and only for what takes longer than a second."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._begin = time.monotonic() if sys.stderr.isatty() else float("inf")
+        self._bar: Any = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def progress(self, done: int, total: int) -> None:
+        """Shows that `done` of `total` is done; total 0: nobody knows."""
+        if self._bar is None:
+            if time.monotonic() - self._begin < 1:
+                return
+            self._start()
+        self._bar.update(self._task, completed=done, total=total or None)
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        from workbench.text import one_line
+
+        title = TextColumn(one_line(self._title, 40), markup=False)
+        columns = (title, BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task("", total=None)
+        self._bar.start()

@@ -1,0 +1,86 @@
+"""Pairs out to a file: JSON lines, Parquet or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from workbench.errors import WorkbenchError
+from workbench.pairs.lines import write_atomically
+from workbench.pairs.pair import Pair, to_line, to_row
+
+Format = Literal["jsonl", "parquet", "csv"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+def format_of(path: Path, given: str | None = None) -> Format:
+    """The format `given`, else that of the file's ending; raises `WorkbenchError` where neither says one."""
+    name = (given or path.suffix.removeprefix(".")).lower()
+    for known in FORMATS:
+        if name == known:
+            return known
+    raise WorkbenchError(
+        f"Not a format: {name!r}" if name else "No format",
+        f"{path} can be written as {', '.join(FORMATS)}.",
+        "Give the file one of these endings, or name one with --format.",
+    )
+
+
+def export_pairs(path: Path, pairs: Sequence[Pair], form: Format) -> None:
+    """Writes pairs to `path`, atomically. In CSV, turns and tags are JSON. Raises `WorkbenchError`."""
+    try:
+        if form == "jsonl":
+            write_atomically(path, (to_line(pair).encode() for pair in pairs))
+        elif form == "csv":
+            write_atomically(path, _csv(pairs))
+        else:
+            write_atomically(path, [_parquet(pairs)])
+    except OSError as error:
+        raise WorkbenchError(
+            f"Cannot write {path.name}", f"{path}: {error.strerror or error}.", "Name a file in a folder that exists."
+        ) from error
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _csv(pairs: Sequence[Pair]) -> Iterator[bytes]:
+    rows = [to_row(pair) for pair in pairs]
+    columns = _columns(rows)
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row.get(name)) for name in columns])
+        yield buffer.getvalue().encode()
+        buffer.seek(0)
+        buffer.truncate()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _parquet(pairs: Sequence[Pair]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [to_row(pair) for pair in pairs]
+    arrays: dict[str, Any] = {}
+    for name in _columns(rows):
+        values = [row.get(name) for row in rows]
+        try:
+            arrays[name] = pa.array(values)
+        except (pa.ArrowException, OverflowError):
+            # A column of several types, which Parquet has no place for, is kept as JSON.
+            arrays[name] = pa.array([None if value is None else json.dumps(value) for value in values])
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(arrays), sink)
+    return bytes(sink.getvalue())

@@ -1,0 +1,182 @@
+"""The shapes that preference rows come in, and how each becomes prompt, chosen and rejected.
+
+explicit standard            prompt, chosen, rejected: texts
+explicit conversational      prompt, chosen, rejected: lists of messages
+mixed                        one of prompt and responses a text, the other lists of messages
+implicit conversational      chosen, rejected: whole conversations that share a beginning; no prompt
+implicit transcript          chosen, rejected: "\\n\\nHuman: …\\n\\nAssistant: …" (hh-rlhf); no prompt
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+from workbench.pairs.lines import UnusableError
+from workbench.pairs.pair import ROLES, Message, Text
+
+FIELDS = ("prompt", "chosen", "rejected", "id", "status", "split", "tags", "note", "source")
+
+_SPEAKERS = {"Human": "user", "Assistant": "assistant"}
+_MARKER = re.compile(r"\n\n(Human|Assistant):(?: |(?=\n\n(?:Human|Assistant):)|\Z)")
+_ROLE_NAMES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "function": "tool"}
+_SHAREGPT = {"from": "role", "value": "content"}
+
+
+class Contents(NamedTuple):
+    """What a pair is about. All three are texts, or all three are turns."""
+
+    prompt: Text
+    chosen: Text
+    rejected: Text
+
+
+def contents(row: Mapping[str, Any]) -> Contents:
+    """Prompt, chosen and rejected of a row in any of the shapes above. Raises `UnusableError` with the reason."""
+    prompt, chosen, rejected = _text(row, "prompt"), _text(row, "chosen"), _text(row, "rejected")
+    if chosen is None or rejected is None:
+        missing = " and ".join(name for name, text in (("chosen", chosen), ("rejected", rejected)) if text is None)
+        raise UnusableError(f"has no {missing}")
+    if isinstance(chosen, str) != isinstance(rejected, str):
+        raise UnusableError("has a text and a list of messages for chosen and rejected; they must be of one kind")
+    if chosen == rejected:
+        raise UnusableError("has the same chosen and rejected: there is nothing to prefer")
+    if prompt is None or (not prompt and not isinstance(chosen, str)):
+        return _implicit(chosen, rejected)
+    if not prompt or (isinstance(prompt, str) and not prompt.strip()):
+        raise UnusableError("has an empty prompt")
+    if isinstance(prompt, str) and isinstance(chosen, str) and isinstance(rejected, str):
+        return Contents(prompt, chosen, rejected)
+    return _explicit_turns(prompt, _turns(chosen, "assistant"), _turns(rejected, "assistant"))
+
+
+def from_transcript(text: str) -> tuple[Message, ...]:
+    """The turns of a "\\n\\nHuman: …\\n\\nAssistant: …" transcript, their white space kept; empty where it is none.
+
+    What stands before the first marker becomes a system message.
+    """
+    pieces = _MARKER.split("\n\n" + text if text.startswith(("Human: ", "Assistant: ")) else text)
+    if len(pieces) == 1:
+        return ()
+    preamble = (Message("system", pieces[0]),) if pieces[0] else ()
+    turns = zip(pieces[1::2], pieces[2::2], strict=True)
+    return preamble + tuple(Message(_SPEAKERS[speaker], content) for speaker, content in turns)
+
+
+def to_transcript(turns: Sequence[Message]) -> str:
+    """The transcript that `from_transcript` read `turns` from.
+
+    Exactly so, but that a transcript which began with "Human:" now begins with the customary two newlines, and that a
+    marker with nothing after it gets its customary space. Raises ValueError for tools' turns, which have no marker.
+    """
+    speakers = {role: speaker for speaker, role in _SPEAKERS.items()}
+    parts = []
+    for place, turn in enumerate(turns):
+        if turn.role == "system" and place == 0:
+            parts.append(turn.content)
+        elif turn.role in speakers:
+            parts.append(f"\n\n{speakers[turn.role]}: {turn.content}")
+        else:
+            raise ValueError(f"a transcript has no marker for a {turn.role} turn")
+    return "".join(parts)
+
+
+def part(chosen: Sequence[Message], rejected: Sequence[Message]) -> Contents:
+    """The prompt that two whole conversations share, and the two responses after it.
+
+    They are parted after the last user turn before the first turn that differs, so that prompt + chosen and prompt +
+    rejected are the conversations, whole. Raises `UnusableError` where they do not answer one and the same prompt.
+    """
+    shared = sum(1 for _ in takewhile(lambda turns: turns[0] == turns[1], zip(chosen, rejected, strict=False)))
+    for turns in (chosen, rejected):
+        if len(turns) > shared and turns[shared].role != "assistant":
+            where = f"at a {turns[shared].role} turn (turn {shared + 1})"
+            raise UnusableError(f"has conversations that part {where}, so they answer different prompts")
+    end = shared
+    while end and chosen[end - 1].role not in ("user", "tool"):
+        end -= 1
+    if not end:
+        raise UnusableError("has no user turn before its conversations part")
+    for name, turns in (("chosen", chosen), ("rejected", rejected)):
+        if turns[-1].role != "assistant" or len(turns) == end:
+            raise UnusableError(f"has a {name} that ends with a {turns[-1].role} turn, not with the assistant's answer")
+    return Contents(tuple(chosen[:end]), tuple(chosen[end:]), tuple(rejected[end:]))
+
+
+def _implicit(chosen: Text, rejected: Text) -> Contents:
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        whole = (from_transcript(chosen), from_transcript(rejected))
+        for name, turns in zip(("chosen", "rejected"), whole, strict=True):
+            if not turns:
+                shape = '"\\n\\nHuman: …\\n\\nAssistant: …"'
+                raise UnusableError(f"has no prompt, and its {name} is no transcript ({shape}) that would hold one")
+        return part(*whole)
+    assert not isinstance(chosen, str)
+    assert not isinstance(rejected, str)
+    return part(chosen, rejected)
+
+
+def _explicit_turns(prompt: Text, chosen: tuple[Message, ...], rejected: tuple[Message, ...]) -> Contents:
+    """Turns of an explicit prompt and responses, where the responses may repeat the prompt (as UltraFeedback's do)."""
+    asked = _turns(prompt, "user")
+    for name, turns in (("chosen", chosen), ("rejected", rejected)):
+        if not turns:
+            raise UnusableError(f"has an empty {name}")
+        if turns[-1].role != "assistant":
+            raise UnusableError(f"has a {name} that ends with a {turns[-1].role} turn, not with the assistant's answer")
+    if chosen[0].role == "assistant" and rejected[0].role == "assistant":
+        return Contents(asked, chosen, rejected)
+    if chosen[: len(asked)] == asked == rejected[: len(asked)]:
+        return part(chosen, rejected) if asked[-1].role == "assistant" else _cut(chosen, rejected, len(asked))
+    whole = part(chosen, rejected)
+    if isinstance(prompt, str) and any(turn.content.strip() == prompt.strip() for turn in _turns(whole.prompt, "user")):
+        return whole
+    raise UnusableError("has a prompt other than the one that its chosen and rejected begin with")
+
+
+def _cut(chosen: tuple[Message, ...], rejected: tuple[Message, ...], length: int) -> Contents:
+    if len(chosen) == length or len(rejected) == length:
+        raise UnusableError("has a response that is empty after its prompt")
+    return Contents(chosen[:length], chosen[length:], rejected[length:])
+
+
+def _turns(text: Text, role: str) -> tuple[Message, ...]:
+    return (Message(role, text),) if isinstance(text, str) else text
+
+
+def _text(row: Mapping[str, Any], name: str) -> Text | None:
+    value = row.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        raise UnusableError(f"has a {name} that is neither a text nor a list of messages")
+    return tuple(_message(turn, name, number) for number, turn in enumerate(value, 1))
+
+
+def _message(turn: Any, name: str, number: int) -> Message:
+    where = f"message {number} of its {name}"
+    if not isinstance(turn, Mapping):
+        raise UnusableError(f"has in its {name} a {type(turn).__name__} where a message should be")
+    fields = {_SHAREGPT.get(key, key): value for key, value in turn.items() if value is not None}
+    if fields.get("tool_calls") or fields.get("function_call"):
+        raise UnusableError(f"calls a tool in {where}, which the row format cannot hold")
+    role = fields.get("role")
+    known = _ROLE_NAMES.get(role.casefold(), role.casefold()) if isinstance(role, str) else None
+    if known not in ROLES:
+        raise UnusableError(f"has the role {role!r} in {where}; roles are {', '.join(ROLES)}")
+    return Message(known, _content(fields.get("content"), where))
+
+
+def _content(value: Any, where: str) -> str:
+    """A message's text; the parts of a content that is a list of texts are joined."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(piece, Mapping) for piece in value):
+        texts = [piece.get("text") for piece in value if piece.get("type") == "text"]
+        if len(texts) == len(value) and all(isinstance(text, str) for text in texts):
+            return "".join(texts)
+    raise UnusableError(f"has no text as the content of {where}")

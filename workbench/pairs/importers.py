@@ -1,0 +1,219 @@
+"""Raw rows become pairs: columns mapped, shapes told apart, duplicates and unusable rows counted."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from workbench.errors import WorkbenchError
+from workbench.pairs.formats import FIELDS, contents
+from workbench.pairs.lines import Problem, UnusableError
+from workbench.pairs.pair import SPLITS, STATUSES, Pair, Split, Status, Text
+from workbench.pairs.readers import RawRow
+
+_CONTENT = ("prompt", "chosen", "rejected")
+_SPLIT_NAMES = dict.fromkeys(("test", "validation", "valid", "val", "dev", "eval"), "holdout")
+
+
+@dataclass(slots=True)
+class Imported:
+    """What became of the rows. `columns` are those of the first row that was one, for messages."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    duplicates: int = 0
+    columns: tuple[str, ...] = ()
+
+
+def parse_mapping(given: Sequence[str]) -> dict[str, str]:
+    """--map options ("prompt=question") as {field: column}; an empty column leaves the field out.
+
+    Raises `WorkbenchError` for what is no mapping, naming the nearest field.
+    """
+    mapping: dict[str, str] = {}
+    for each in given:
+        name, equals, column = each.partition("=")
+        if not equals:
+            raise WorkbenchError("Not a mapping", f"--map {each!r} has no '='.", "Write it as --map FIELD=COLUMN.")
+        if name not in FIELDS:
+            close = difflib.get_close_matches(name, FIELDS, n=1)
+            meant = f" Did you mean {close[0]!r}?" if close else ""
+            raise WorkbenchError(
+                "Not a field", f"--map {each!r}: {name!r} is none.{meant}", f"Fields: {', '.join(FIELDS)}."
+            )
+        if not column and name in ("chosen", "rejected"):
+            raise WorkbenchError(
+                "Not a mapping", f"--map {each!r}: a pair needs a {name}.", "Name a column after the '='."
+            )
+        if mapping.setdefault(name, column) != column:
+            raise WorkbenchError("Not a mapping", f"--map gives {name!r} two columns.", "Name one.")
+    return mapping
+
+
+def import_rows(
+    rows: Iterable[RawRow],
+    *,
+    mapping: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    existing: Sequence[Pair] = (),
+) -> Imported:
+    """Pairs out of raw rows, in their order, at most `limit`.
+
+    Rows that say the same as an earlier row or as an `existing` pair count as duplicates. Ids are the rows' own where
+    they have one, else a hash of the contents, so that importing the same file twice gives the same ids. The first
+    pair (of `existing`, if any) decides whether the data set is of texts or of turns.
+    """
+    result = Imported()
+    seen = {_digest(pair.prompt, pair.chosen, pair.rejected) for pair in existing}
+    taken = {pair.id for pair in existing}
+    conversational = existing[0].conversational if existing else None
+    for number, row in rows:
+        if limit is not None and len(result.pairs) >= limit:
+            break
+        try:
+            if isinstance(row, UnusableError):
+                raise row
+            result.columns = result.columns or tuple(map(str, row))
+            digest, pair = _pair(_mapped(row, mapping or {}))
+            if conversational is None:
+                conversational = pair.conversational
+            if pair.conversational != conversational:
+                mine, other = ("turns", "plain text") if pair.conversational else ("plain text", "turns")
+                raise UnusableError(f"is {mine}, where earlier pairs are {other}; a data set is of one kind")
+        except UnusableError as error:
+            result.problems.append(Problem(number, str(error)))
+            continue
+        if digest in seen:
+            result.duplicates += 1
+            continue
+        seen.add(digest)
+        if pair.id in taken:
+            pair = _renamed(pair, digest, taken)
+        taken.add(pair.id)
+        result.pairs.append(pair)
+    return result
+
+
+def _mapped(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
+    if not mapping:
+        return {str(name): value for name, value in row.items()}
+    used = {*mapping, *mapping.values()}
+    mapped = {str(name): value for name, value in row.items() if name not in used}
+    for name, column in mapping.items():
+        if not column:
+            continue
+        if column not in row:
+            raise UnusableError(f"has no column {column!r}; its columns are {', '.join(map(repr, row))}")
+        mapped[name] = row[column]
+    return mapped
+
+
+def _pair(row: dict[str, Any]) -> tuple[str, Pair]:
+    for name in _CONTENT:
+        row[name] = _turns_in_text(row.get(name))
+    prompt, chosen, rejected = contents(row)
+    digest = _digest(prompt, chosen, rejected)
+    return digest, Pair(
+        id=_label(row, "id") or digest[:12],
+        prompt=prompt,
+        chosen=chosen,
+        rejected=rejected,
+        status=cast("Status", _one_of(row, "status", STATUSES, {}) or "new"),
+        split=cast("Split | None", _one_of(row, "split", SPLITS, _SPLIT_NAMES)),
+        tags=_tags(row.get("tags")),
+        note=_label(row, "note"),
+        source=_label(row, "source"),
+        extra=_plain({name: value for name, value in row.items() if name not in FIELDS}),
+    )
+
+
+def _turns_in_text(value: Any) -> Any:
+    """Messages, where a text holds them as JSON: CSV has no other way. Any other value as it is."""
+    if not isinstance(value, str) or not value.startswith("[{"):
+        return value
+    try:
+        turns = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return turns if all(isinstance(turn, dict) and "role" in turn and "content" in turn for turn in turns) else value
+
+
+def _label(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, int | float):
+        return str(value)
+    raise UnusableError(f"has a {name} that is no text; --map {name}= leaves it out")
+
+
+def _one_of(row: Mapping[str, Any], name: str, known: Sequence[str], aliases: Mapping[str, str]) -> str | None:
+    label = _label(row, name).strip().casefold()
+    if not label:
+        return None
+    label = aliases.get(label, label)
+    if label not in known:
+        raise UnusableError(f"has the {name} {label!r}, not one of {', '.join(known)}; --map {name}= leaves it out")
+    return label
+
+
+def _tags(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.startswith("[") else value.split(",")
+        except (ValueError, RecursionError):
+            value = value.split(",")
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+        raise UnusableError("has tags that are no list of texts; --map tags= leaves them out")
+    return tuple(dict.fromkeys(tag.strip() for tag in value if tag.strip()))
+
+
+def _digest(prompt: Text, chosen: Text, rejected: Text) -> str:
+    parts = [
+        part if isinstance(part, str) else [[turn.role, turn.content] for turn in part]
+        for part in (prompt, chosen, rejected)
+    ]
+    try:
+        return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
+    except UnicodeEncodeError:
+        raise UnusableError("has half a surrogate pair, which is not a character") from None
+
+
+def _renamed(pair: Pair, digest: str, taken: set[str]) -> Pair:
+    """The pair under an id that is free: another row with other contents has its own."""
+    length = 8
+    while (name := f"{pair.id}-{digest[:length]}") in taken:
+        length += 4
+    return replace(pair, id=name)
+
+
+def _plain(extra: dict[str, Any]) -> dict[str, Any]:
+    """Unknown columns as JSON can hold them: dates as ISO 8601, bytes as base64, NaN and infinities as null."""
+    if not extra:
+        return extra
+    try:
+        try:
+            json.dumps(extra, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, TypeError):
+            text = json.dumps(extra, ensure_ascii=False, default=_as_text)
+            extra = json.loads(text, parse_constant=lambda _: None)
+            json.dumps(extra, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise UnusableError("has half a surrogate pair, which is not a character") from None
+    except (ValueError, TypeError, RecursionError):
+        raise UnusableError("has a column that JSON cannot hold") from None
+    return extra
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+        return value.isoformat()
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
