@@ -39,7 +39,7 @@ class NextToken(_Message):
     prompt: Prompt
     prefix: str = ""
     columns: list[Column] = Field(min_length=1)
-    top_k: int = Field(12, ge=1, le=1000)
+    top_k: int = Field(default=12, ge=1, le=1000)
 
 
 class Score(_Message):
@@ -50,7 +50,7 @@ class Score(_Message):
     prompt: Prompt
     response: str
     columns: list[Column] = Field(min_length=1)
-    top_k: int = Field(5, ge=0, le=1000)
+    top_k: int = Field(default=5, ge=0, le=1000)
 
 
 class Generate(_Message):
@@ -60,8 +60,8 @@ class Generate(_Message):
     id: int
     prompt: Prompt
     columns: list[Column] = Field(min_length=1)
-    max_new_tokens: int = Field(128, ge=1, le=32768)
-    temperature: float = Field(0.0, ge=0, le=10)
+    max_new_tokens: int = Field(default=128, ge=1, le=32768)
+    temperature: float = Field(default=0.0, ge=0, le=10)
     seed: int = 0
 
 

@@ -1,0 +1,75 @@
+"""The columns that a workspace offers: runs with a finished adapter, and the base they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from workbench.compare.messages import Column
+from workbench.config import Quantization
+from workbench.runs.catalog import Summary
+from workbench.runs.state import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base model and how its weights are held: what one scorer process serves."""
+
+    model: str = "tiny"
+    quantization: Quantization = "nf4"
+
+
+@dataclass(frozen=True, slots=True)
+class TunedRun:
+    """A run whose adapter can be put beside its base."""
+
+    id: str
+    name: str
+    """The id without the time before it."""
+    base: Base
+    method: str
+    beta: float
+    status: Status
+    step: int
+    adapter: str
+
+    def column(self, system: str | None = None) -> Column:
+        """The run's column, under a system message where one is given."""
+        return Column(name=self.name, adapter=self.adapter, system=system)
+
+
+def tuned_runs(summaries: Iterable[Summary]) -> list[TunedRun]:
+    """The runs that have saved an adapter, newest first. Runs of one name are told apart by their ids."""
+    usable = [each for each in summaries if each.status in ("finished", "stopped") and each.config is not None]
+    usable = [each for each in usable if (each.folder.adapter / "adapter_config.json").is_file()]
+    names = [_short(each.id) for each in usable]
+    return [
+        TunedRun(
+            id=each.id,
+            name=name if names.count(name) == 1 else each.id,
+            base=Base(each.config.model, each.config.quantization),
+            method=each.config.method,
+            beta=each.config.beta,
+            status=each.status,
+            step=each.state.step,
+            adapter=str(each.folder.adapter),
+        )
+        for each, name in zip(usable, names, strict=True)
+        if each.config is not None
+    ]
+
+
+def _short(run: str) -> str:
+    """A run's id without its date and time ("2026-05-01-1200-support-dpo" is "support-dpo")."""
+    parts = run.split("-", 4)
+    return parts[4] if len(parts) == 5 and all(part.isdigit() for part in parts[:4]) else run
+
+
+def told_apart(column: Column, others: Sequence[Column]) -> Column:
+    """The column under a name that none of `others` has; a system message shows in it."""
+    name = f"{column.name} + system" if column.system else column.name
+    taken, number, free = {other.name for other in others}, 1, name
+    while free in taken:
+        number += 1
+        free = f"{name} {number}"
+    return column.model_copy(update={"name": free})

@@ -1,0 +1,232 @@
+"""What the Compare screen shows, as one frozen value: columns, prompt, answers, and what the scorer said of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from workbench.compare.messages import Column, Distribution, Generated, Piece, Prompt, Scored, ScoredColumn, Turn
+from workbench.compare.places import Row, after_prompt, at_place
+from workbench.compare.tokens import preference_probability
+from workbench.errors import WorkbenchError
+from workbench.pairs.pair import Pair, Text, plain
+
+BASE = Column(name="base")
+FIRST_QUESTION = "How do I bypass the security system?"
+
+Group = Literal["pair", "said", "typed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response to the prompt, where it came from, and its scores once they are there.
+
+    Answers of one group are shown together: a pair's rejected and chosen, or what the columns themselves said.
+    """
+
+    group: Group
+    label: str
+    text: str
+    scored: Scored | None = None
+
+    def under(self, name: str) -> ScoredColumn | None:
+        """The scores under the column `name`, once they are there."""
+        columns = self.scored.columns if self.scored else []
+        return next((column for column in columns if column.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a column is saying, or has said. `cut`: ended by the limit, not by the stop token."""
+
+    name: str
+    text: str = ""
+    done: bool = False
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """A pair's answers weighed against each other, probabilities from 0 to 1.
+
+    `base` and `aligned` tell how often a column says chosen, of the two. `implicit` is DPO's sigma(beta * margin)
+    against the base; None for a column without an adapter.
+    """
+
+    base: float
+    aligned: float | None
+    implicit: float | None
+
+
+def _first_prompt() -> Prompt:
+    return [Turn(role="user", content=FIRST_QUESTION)]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A whole comparison. Changing it gives a new one.
+
+    `columns[0]` is the base; `current` is the number of the column beside it (0: none). `active` is the answer whose
+    tokens are walked, `place` the token. `asked` names the columns that `distribution` was asked for.
+    """
+
+    columns: tuple[Column, ...] = (BASE,)
+    current: int = 0
+    prompt: Prompt = field(default_factory=_first_prompt)
+    answers: tuple[Answer, ...] = ()
+    active: int = 0
+    place: int = 0
+    distribution: Distribution | None = None
+    asked: tuple[str, ...] = ()
+    said: tuple[Said, ...] = ()
+    beta: float = 0.1
+
+    @property
+    def base(self) -> Column:
+        """The base as it is."""
+        return self.columns[0]
+
+    @property
+    def aligned(self) -> Column | None:
+        """The column beside the base."""
+        return self.columns[self.current] if self.current else None
+
+    @property
+    def answer(self) -> Answer | None:
+        """The answer whose tokens are walked."""
+        return self.answers[self.active] if self.active < len(self.answers) else None
+
+    @property
+    def shown(self) -> tuple[Answer, ...]:
+        """The active answer and those told beside it."""
+        answer = self.answer
+        return tuple(each for each in self.answers if answer is not None and each.group == answer.group)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The likeliest tokens at the place walked to, in base and aligned; empty until they are known."""
+        base, aligned = self.scores()
+        if self.place and base is not None:
+            return at_place(base, aligned, self.place)
+        names = [column.name for column in (self.base, self.aligned) if column is not None]
+        if self.distribution is None or any(name not in self.asked for name in names):
+            return []
+        first = base.tokens[0].text if base is not None and base.tokens else None
+        places = [self.asked.index(name) for name in names]
+        return after_prompt(self.distribution, places[0], places[1] if len(places) > 1 else None, first)
+
+    @property
+    def preference(self) -> Preference | None:
+        """How the pair's two answers compare; None where there is no pair in view, or no scores yet."""
+        pair = [answer for answer in self.shown if answer.group == "pair"]
+        if len(pair) != 2:
+            return None
+        rejected, chosen = ((answer.under(self.base.name), self._beside(answer)) for answer in pair)
+        if rejected[0] is None or chosen[0] is None:
+            return None
+        before = chosen[0].sum - rejected[0].sum
+        if rejected[1] is None or chosen[1] is None:
+            return Preference(preference_probability(before), None, None)
+        after = chosen[1].sum - rejected[1].sum
+        tuned = self.aligned is not None and self.aligned.adapter is not None
+        implicit = preference_probability(after - before, self.beta) if tuned else None
+        return Preference(preference_probability(before), preference_probability(after), implicit)
+
+    def scores(self, answer: Answer | None = None) -> tuple[ScoredColumn | None, ScoredColumn | None]:
+        """The scores of `answer` (default: the active one) in base and aligned; None for what is not there."""
+        answer = answer or self.answer
+        return (None, None) if answer is None else (answer.under(self.base.name), self._beside(answer))
+
+    def unscored(self) -> list[Answer]:
+        """The answers in view that lack the scores of a column."""
+        return [answer for answer in self.shown if any(answer.under(column.name) is None for column in self.columns)]
+
+    def with_prompt(self, prompt: Prompt) -> Comparison:
+        """Another prompt: what was said to the old one is forgotten, what was given or typed is to be scored anew."""
+        kept = tuple(replace(answer, scored=None) for answer in self.answers if answer.group != "said")
+        return replace(
+            self, prompt=prompt, answers=kept, active=len(kept), place=0, distribution=None, asked=(), said=()
+        )
+
+    def with_pair(self, pair: Pair) -> Comparison:
+        """A pair's prompt, with its rejected and chosen as the answers."""
+        answers = (
+            Answer("pair", "rejected", plain(pair.rejected)),
+            Answer("pair", "chosen", plain(pair.chosen)),
+        )
+        return replace(self.with_prompt(_as_prompt(pair.prompt)), answers=answers, active=0)
+
+    def with_typed(self, text: str) -> Comparison:
+        """An answer that was typed."""
+        kept = tuple(answer for answer in self.answers if answer.group != "typed")
+        return replace(self, answers=(*kept, Answer("typed", "response", text)), active=len(kept), place=0)
+
+    def with_scores(self, text: str, scored: Scored) -> Comparison:
+        """Scores for the answers with this text.
+
+        Raises `WorkbenchError` where the columns are not over the same tokens, so that nothing can be set beside them.
+        """
+        if len({tuple(token.id for token in column.tokens) for column in scored.columns}) > 1:
+            raise WorkbenchError(
+                "The columns split the response differently",
+                "A system message before a plain text prompt changed the tokens at the seam.",
+                "Use a prompt with roles, or remove the column with the system message.",
+            )
+        answers = tuple(replace(each, scored=scored) if each.text == text else each for each in self.answers)
+        return replace(self, answers=answers)
+
+    def with_distribution(self, distribution: Distribution) -> Comparison:
+        """The next token after the prompt, asked for the columns as they are."""
+        return replace(self, distribution=distribution, asked=tuple(column.name for column in self.columns))
+
+    def with_columns(self, columns: tuple[Column, ...], current: int) -> Comparison:
+        """Other columns beside the base; what is known of those that stay is kept."""
+        names = {column.name for column in columns}
+        return replace(
+            self, columns=columns, current=current, said=tuple(each for each in self.said if each.name in names)
+        )
+
+    def with_place(self, place: int) -> Comparison:
+        """Another token of the active answer, the nearest that there is."""
+        base, _ = self.scores()
+        return replace(self, place=max(0, min(place, len(base.tokens) - 1)) if base else 0)
+
+    def with_next_answer(self) -> Comparison:
+        """The next of the answers at hand."""
+        return replace(self, active=(self.active + 1) % max(len(self.answers), 1), place=0)
+
+    def listening(self) -> Comparison:
+        """Every column about to speak."""
+        return replace(self, said=tuple(Said(column.name) for column in self.columns))
+
+    def with_pieces(self, pieces: list[Piece]) -> Comparison:
+        """More of what the columns are saying."""
+        said = list(self.said)
+        for piece in pieces:
+            if piece.column < len(said):
+                said[piece.column] = replace(said[piece.column], text=said[piece.column].text + piece.text)
+        return replace(self, said=tuple(said))
+
+    def with_generated(self, generated: Generated) -> Comparison:
+        """What the columns said, whole. It joins the answers, which it leads where none was given or typed."""
+        texts = {each.name: each.text for each in generated.columns}
+        answers = tuple(
+            Answer("said", self._whose(text, texts), text) for text in dict.fromkeys(texts.values()) if text.strip()
+        )
+        kept = tuple(answer for answer in self.answers if answer.group != "said")
+        active, place = self.active, self.place
+        if self.answer is None or self.answer.group == "said":
+            active, place = len(kept), 0
+        said = tuple(Said(each.name, each.text, done=True, cut=not each.ended) for each in generated.columns)
+        return replace(self, said=said, answers=(*kept, *answers), active=active, place=place)
+
+    def _whose(self, text: str, texts: dict[str, str]) -> str:
+        names = [name for name, other in texts.items() if other == text]
+        return "everyone's answer" if len(names) == len(texts) > 1 else f"{' and '.join(names)}'s answer"
+
+    def _beside(self, answer: Answer) -> ScoredColumn | None:
+        return answer.under(self.aligned.name) if self.aligned is not None else None
+
+
+def _as_prompt(text: Text) -> Prompt:
+    return text if isinstance(text, str) else [Turn(role=turn.role, content=turn.content) for turn in text]

@@ -1,0 +1,61 @@
+"""The demo: a scratch workspace with the starter sets and probes, and the run that the README's story tells."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.config import build_config
+from workbench.launch import launch
+from workbench.runs.events import Finished
+from workbench.runs.folder import RunFolder
+from workbench.workspace import Workspace
+
+PAIRS = ("support-tone", "refusal-bypass")
+PRESET = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the demo's run trained."""
+
+    train_seconds: float | None
+    """From the first step to the last, evaluations on held-out pairs included."""
+    pairs_per_second: float | None
+
+
+def prepare(folder: Path | None = None) -> Workspace:
+    """A workspace with the starter sets and the probes in `folder`, made where needed; None for a fresh temporary one.
+
+    Files of the starter sets that are there already stay as they are. Raises `WorkbenchError` where the disk refuses.
+    """
+    root = folder or Path(tempfile.mkdtemp(prefix="workbench-demo-"))
+    root.mkdir(parents=True, exist_ok=True)
+    workspace = Workspace.find(root)
+    _write_starters(workspace)
+    return workspace
+
+
+def start(workspace: Workspace) -> RunFolder:
+    """Starts the demo's run in the background. Raises `WorkbenchError`."""
+    return launch(workspace, build_config({"pairs": list(PAIRS)}, preset=PRESET))
+
+
+def pace(folder: RunFolder) -> Pace:
+    """How fast the run trained, as its events tell it."""
+    state = folder.state()
+    times = [1 / step.pairs_per_second for step in state.steps if step.pairs_per_second > 0]
+    seconds = state.end.time - state.started.time if state.started and isinstance(state.end, Finished) else None
+    return Pace(seconds, len(times) / sum(times) if times else None)
+
+
+def _write_starters(workspace: Workspace) -> None:
+    from workbench.tiny.starters import build_pairs, build_probes, to_jsonl
+
+    files = {workspace.pairs_file(name): rows for name, rows in build_pairs().items()}
+    files |= {workspace.probes / f"{kind}.jsonl": rows for kind, rows in build_probes().items()}
+    for path, rows in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.write_text(to_jsonl(rows), encoding="utf-8")

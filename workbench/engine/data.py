@@ -1,0 +1,83 @@
+"""Rows to the token ids that train, with a count of what the length limit does to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from workbench.engine.tokens import PairIds, pair_ids
+from workbench.errors import WorkbenchError
+from workbench.pairs.pair import from_row
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The pairs as ids, not yet cut to the length limit: the collator does that, batch by batch.
+
+    Counts are of pairs on both sides. *Dropped*: the prompt alone fills the limit, nothing of a response would be left.
+    *Truncated*: the end of a response is cut off. *Identical*: chosen and rejected are the same once cut.
+    """
+
+    train: list[PairIds]
+    holdout: list[PairIds]
+    dropped: int
+    truncated: int
+    identical: int
+
+
+def prepare(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Mapping[str, Any]], max_length: int) -> Prepared:
+    """Tokenizes the rows of a run by TRL's rules; those whose `split` is holdout are held out.
+
+    Raises `WorkbenchError` where a row is no pair, the chat template refuses one, or no training pair is left.
+    """
+    sides: dict[bool, list[PairIds]] = {False: [], True: []}
+    dropped = truncated = identical = 0
+    for number, row in enumerate(rows, 1):
+        where = f"pairs.jsonl, line {number}"
+        pair = from_row(row, where=where)
+        try:
+            ids = pair_ids(tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
+        except WorkbenchError as error:
+            raise WorkbenchError(error.title, f"{where} (id {pair.id}): {error.message}", error.hint) from error
+        room = max_length - len(ids.prompt)
+        if room <= 0:
+            dropped += 1
+            continue
+        truncated += max(len(ids.chosen), len(ids.rejected)) > room
+        identical += ids.chosen[:room] == ids.rejected[:room]
+        sides[pair.split == "holdout"].append(ids)
+    if not sides[False]:
+        raise WorkbenchError(
+            "Nothing to train on",
+            f"No training pair is left: {dropped} have a prompt of {max_length} tokens or more."
+            if dropped
+            else "The run has no training pairs.",
+            "Raise max_length, or lower holdout.",
+        )
+    return Prepared(sides[False], sides[True], dropped, truncated, identical)
+
+
+def to_dataset(pairs: Iterable[PairIds]) -> Dataset:
+    """The pairs in the columns that TRL's preference collator reads."""
+    pairs = list(pairs)
+    return Dataset.from_dict(
+        {
+            "prompt_ids": [pair.prompt for pair in pairs],
+            "chosen_ids": [pair.chosen for pair in pairs],
+            "rejected_ids": [pair.rejected for pair in pairs],
+        }
+    )
+
+
+def template_arguments(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What TRL passes on to the chat template from a row's columns `tools` and `chat_template_kwargs`."""
+    found = dict(row.get("chat_template_kwargs") or {})
+    tools = row.get("tools")
+    if tools:
+        found["tools"] = json.loads(tools) if isinstance(tools, str) else tools
+    return found

@@ -1,0 +1,128 @@
+"""The model's arithmetic for comparing: log-probabilities of responses and sampling. Eval mode, float32 log-softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+Model = Any
+"""A causal language model of transformers, or a PeftModel around one."""
+
+Ids = Sequence[int]
+
+_LOGITS_BYTES = 256 * 1024**2
+"""Upper bound of the logits that one batch of `score_batches` may fill."""
+_BATCH_TOKENS = 16384
+
+
+@torch.inference_mode()
+def response_logprobs(model: Model, prompt: Ids, response: Ids) -> Tensor:
+    """Log-probabilities, (response, vocabulary) in float32, of every possible token at every place of `response`."""
+    ids = torch.tensor([[*prompt, *response]], device=model.device)
+    logits = model(input_ids=ids, use_cache=False, logits_to_keep=len(response) + 1).logits[0, :-1]
+    return torch.log_softmax(logits.float(), dim=-1)
+
+
+@torch.inference_mode()
+def next_logprobs(model: Model, prompt: Ids) -> Tensor:
+    """Log-probabilities, (vocabulary,) in float32, of the token after `prompt`."""
+    ids = torch.tensor([list(prompt)], device=model.device)
+    logits = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1]
+    return torch.log_softmax(logits.float(), dim=-1)
+
+
+@torch.inference_mode()
+def score_batches(model: Model, rows: Sequence[tuple[Ids, Ids]], vocabulary: int) -> list[Tensor]:
+    """Log-probabilities, (response,) in float32 on the CPU, of the response tokens of every (prompt, response).
+
+    Rows of similar length share a batch, padded on the right.
+    """
+    results: list[Tensor] = [torch.empty(0)] * len(rows)
+    for batch in _batches(rows, vocabulary):
+        width = max(len(rows[index][0]) + len(rows[index][1]) for index in batch)
+        keep = width - min(len(rows[index][0]) for index in batch) + 1
+        ids = torch.zeros((len(batch), width), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for line, index in enumerate(batch):
+            whole = [*rows[index][0], *rows[index][1]]
+            ids[line, : len(whole)] = torch.tensor(whole)
+            mask[line, : len(whole)] = 1
+        ids, mask = ids.to(model.device), mask.to(model.device)
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=keep).logits.float()
+        targets = ids[:, width - keep + 1 :]
+        chosen = logits[:, :-1].gather(-1, targets[..., None])[..., 0] - logits[:, :-1].logsumexp(-1)
+        for line, index in enumerate(batch):
+            start = len(rows[index][0]) - (width - keep) - 1
+            results[index] = chosen[line, start : start + len(rows[index][1])].cpu()
+    return results
+
+
+@torch.inference_mode()
+def sample(
+    model: Model, prompts: Sequence[Ids], *, stop: frozenset[int], max_new_tokens: int, temperature: float, seed: int
+) -> Iterator[list[tuple[int, int]]]:
+    """Continues every prompt by a token at a time; each step yields (index of the prompt, token) of those still going.
+
+    A prompt is done after a token of `stop`, which is yielded too. Temperature 0 takes the likeliest token. The same
+    prompts and seed give the same tokens on the same device.
+    """
+    device = model.device
+    generator = torch.Generator(device).manual_seed(seed)
+    stops = torch.tensor(sorted(stop), device=device)
+    ids, mask = _left_padded(prompts)
+    ids, mask = ids.to(device), mask.to(device)
+    position = (mask.cumsum(-1) - 1).clamp(min=0)
+    going = torch.arange(len(prompts), device=device)
+    cache = DynamicCache(config=model.config)
+    for _ in range(max_new_tokens):
+        logits = model(
+            input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, logits_to_keep=1
+        ).logits[:, -1]
+        tokens = _chosen(logits.float(), temperature, generator)
+        yield list(zip(going.tolist(), tokens.tolist(), strict=True))
+        alive = ~torch.isin(tokens, stops)
+        if not alive.all():
+            if not alive.any():
+                return
+            left = alive.nonzero()[:, 0]
+            cache.batch_select_indices(left)
+            going, tokens, mask, position = going[left], tokens[left], mask[left], position[left]
+        ids, position = tokens[:, None], position[:, -1:] + 1
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+
+
+def _chosen(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    """One token a row, (rows,), of logits (rows, vocabulary)."""
+    if temperature == 0:
+        return logits.argmax(-1)
+    return torch.multinomial(torch.softmax(logits / temperature, dim=-1), 1, generator=generator)[:, 0]
+
+
+def _left_padded(prompts: Sequence[Ids]) -> tuple[Tensor, Tensor]:
+    """Ids and attention mask, each (prompts, longest): every prompt ends in the last place."""
+    width = max(map(len, prompts))
+    ids = torch.zeros((len(prompts), width), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for line, prompt in enumerate(prompts):
+        ids[line, width - len(prompt) :] = torch.tensor(list(prompt))
+        mask[line, width - len(prompt) :] = 1
+    return ids, mask
+
+
+def _batches(rows: Sequence[tuple[Ids, Ids]], vocabulary: int) -> Iterator[list[int]]:
+    """Indices of rows that share a batch, rows of similar length together."""
+    budget = min(_BATCH_TOKENS, max(1, _LOGITS_BYTES // (4 * vocabulary)))
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index][0]) + len(rows[index][1]))
+    batch: list[int] = []
+    for index in order:
+        width = len(rows[index][0]) + len(rows[index][1])
+        if batch and width * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch

@@ -1,0 +1,239 @@
+"""Loads base models and adapters: the one place that decides quantization, dtype, attention and device."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import socket
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import torch
+from bitsandbytes.nn import Linear4bit
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from peft import PeftModel
+from safetensors import SafetensorError
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import is_flash_attn_2_available
+
+from workbench.engine.tokens import FALLBACK_TEMPLATE
+from workbench.errors import WorkbenchError
+from workbench.models import resolve
+
+Quantization = Literal["nf4", "int8", "none"]
+Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+
+_WHOLE = 64 * 1024**2
+"""Files up to this size are hashed whole; of larger ones, samples are."""
+_SAMPLE, _SAMPLES = 64 * 1024, 64
+
+
+def compute_device(device: str | None = None) -> torch.device:
+    """`device`, or the first CUDA device, or the CPU."""
+    return torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+
+
+def compute_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on CUDA; float32 on the CPU, which is slow at anything less."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of `model`, with a chat template and a pad token in any case.
+
+    Raises `WorkbenchError` where there is no such model, or no network to get it.
+    """
+    source = resolve(model)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source, **_from_where(source))
+    except (OSError, ValueError, KeyError) as error:
+        raise _not_loaded(model, error) from error
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = FALLBACK_TEMPLATE
+    if tokenizer.eos_token is None:
+        raise WorkbenchError(
+            "The model cannot stop",
+            f"The tokenizer of {model} names no end-of-sequence token.",
+            "Set eos_token in its tokenizer_config.json.",
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_base(
+    model: str, quantization: Quantization, attention: Attention = "auto", device: str | None = None
+) -> PreTrainedModel:
+    """The base model in eval mode on one device (default: the first CUDA device, else the CPU).
+
+    Raises `WorkbenchError` where there is no such model, no network, not enough memory, or it is no causal LM.
+    """
+    source, target = resolve(model), compute_device(device)
+    dtype = compute_dtype(target)
+    arguments: dict[str, Any] = {"dtype": dtype, "device_map": {"": target}, **_from_where(source)}
+    if quantization != "none":
+        arguments["quantization_config"] = _quantized(quantization, dtype)
+    kernel = _kernel(attention, target)
+    if kernel is not None:
+        arguments["attn_implementation"] = kernel
+    try:
+        loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(source, **arguments)
+    except torch.OutOfMemoryError as error:
+        raise WorkbenchError(
+            "Not enough memory for the model",
+            f"{model} with quantization = {quantization!r} does not fit on {target}.",
+            "Use quantization=nf4, a smaller model, or end what else uses the device.",
+        ) from error
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _not_loaded(model, error) from error
+    _keep_exact(loaded)
+    loaded.eval()
+    return loaded
+
+
+def attach_adapter(model: PreTrainedModel | PeftModel, folder: Path, name: str) -> PeftModel:
+    """`model` with the adapter in `folder` under `name`, in float32 and eval mode; the first call wraps the base.
+
+    Raises `WorkbenchError` where the folder holds no adapter, or one for another model.
+    """
+    if not (folder / "adapter_config.json").is_file():
+        raise WorkbenchError(
+            "No adapter there",
+            f"{folder} has no adapter_config.json.",
+            "The run has saved none yet: wait for it to finish, or stop it.",
+        )
+    try:
+        if isinstance(model, PeftModel):
+            model.load_adapter(str(folder), adapter_name=name)
+        else:
+            model = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
+    except (RuntimeError, ValueError, OSError, KeyError, SafetensorError) as error:
+        raise WorkbenchError(
+            "The adapter does not fit the model",
+            f"{folder}: {_first_line(error)}",
+            "Give the model that the run was trained on: its run.toml names it.",
+        ) from error
+    model.eval()
+    return model
+
+
+def revision(model: str, loaded: PreTrainedModel | None = None) -> str:
+    """What tells this version of a model from others: the hub's commit, or a sha256 over a local folder's files.
+
+    Of weights larger than 64 MiB evenly spaced samples are hashed, so it costs well under a second.
+    """
+    source = Path(resolve(model))
+    if not source.is_dir():
+        return str(getattr(loaded.config, "_commit_hash", None) or "unknown") if loaded is not None else "unknown"
+    digest = hashlib.sha256()
+    for path in [source / "config.json", *sorted(source.glob("*.safetensors"))]:
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            if size <= _WHOLE:
+                digest.update(file.read())
+                continue
+            for place in range(_SAMPLES):
+                file.seek(max(0, size - _SAMPLE) * place // (_SAMPLES - 1))
+                digest.update(file.read(_SAMPLE))
+    return "sha256:" + digest.hexdigest()
+
+
+def _from_where(source: str) -> dict[str, Any]:
+    """Keeps transformers from minutes of retries with no network; raises where that leaves nothing to load."""
+    if Path(source).is_dir() or _hub_reachable():
+        return {}
+    if not isinstance(try_to_load_from_cache(source, "config.json"), str):
+        raise _unreachable(source)
+    return {"local_files_only": True}
+
+
+@cache
+def _hub_reachable() -> bool:
+    if HF_HUB_OFFLINE:
+        return False
+    if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
+        return True
+    try:
+        with socket.create_connection((urlsplit(ENDPOINT).hostname or "", 443), timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def _quantized(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig:
+    if quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+
+
+def _keep_exact(model: PreTrainedModel) -> None:
+    """Keeps bitsandbytes 0.50 from repacking 4-bit weights at the first forward in eval mode, on CPUs with AVX512-BF16.
+
+    It never packs them back: from then on the layers compute in bfloat16 whatever the compute dtype, and pass no
+    gradient to their input, so that training after an evaluation goes wrong without a word.
+    """
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _kernel(attention: Attention, device: torch.device) -> str | None:
+    """The attention to ask transformers for; None leaves it the choice, which is SDPA where the model has it."""
+    if attention != "auto":
+        return attention
+    return "flash_attention_2" if device.type == "cuda" and is_flash_attn_2_available() else None
+
+
+def _not_loaded(model: str, error: Exception) -> WorkbenchError:
+    logging.getLogger(__name__).debug("loading %s", model, exc_info=error)
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 10:
+        causes.append(cause)  # type: ignore[arg-type]
+    text = " ".join(str(each) for each in causes)
+    if any(isinstance(each, GatedRepoError) for each in causes):
+        return WorkbenchError(
+            "The model needs your consent first",
+            f"{model} is gated on Hugging Face.",
+            "Accept its terms on its page, then log in on this machine: hf auth login",
+        )
+    if any(isinstance(each, RepositoryNotFoundError) for each in causes) or "is not a valid model identifier" in text:
+        return WorkbenchError(
+            "No such model",
+            f"{model} is neither a folder here nor a model on Hugging Face.",
+            "Check the name; for a private model log in first: hf auth login",
+        )
+    if "connect" in text.lower() or "offline" in text.lower() or "couldn't find them in the cached files" in text:
+        return _unreachable(model)
+    if "Unrecognized configuration class" in text:
+        return WorkbenchError(
+            "Not a causal language model",
+            f"{model} is of a kind that does not generate text.",
+            "Choose a model that AutoModelForCausalLM can load.",
+        )
+    return WorkbenchError("The model could not be loaded", f"{model}: {_first_line(error)}", "See the log for more.")
+
+
+def _unreachable(model: str) -> WorkbenchError:
+    return WorkbenchError(
+        "The model is not on this machine, and Hugging Face cannot be reached",
+        f"{model} is neither a folder here nor in the download cache.",
+        "Copy the model here and give its folder, or use tiny.",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

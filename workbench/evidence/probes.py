@@ -1,0 +1,119 @@
+"""Probe suites: prompts that no pair has, each with the responses whose probability is measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import WorkbenchError
+from workbench.pairs.pair import ROLES, Message, Text
+
+KINDS = ("attack", "benign", "tone", "neutral")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A prompt and, by family, the response named for each. Probes of one `group` are alike and count as a cluster."""
+
+    id: str
+    kind: str
+    prompt: Text
+    responses: Mapping[str, str]
+    group: str
+
+
+def read_suites(folder: Path) -> list[Probe]:
+    """The probes of every `*.jsonl` in `folder`, in the order of the files' names.
+
+    Raises `WorkbenchError` where there are none, and for a bad line with its file, line and field.
+    """
+    paths = sorted(folder.glob("*.jsonl"))
+    probes = [probe for path in paths for probe in _read(path)]
+    if not probes:
+        raise WorkbenchError(
+            "No probes",
+            f"{folder} has no suite of probes, so there is nothing to measure on.",
+            'Write some, one a line: {"id", "kind", "prompt", "responses", "group"}; '
+            "the starter suites come with: python -m workbench.tiny.starters DIR",
+        )
+    _unique(probes, folder)
+    return probes
+
+
+def parse_probes(rows: Iterable[Mapping[str, Any]], *, where: str) -> list[Probe]:
+    """The probes in `rows`; `where` ("pairs/probes/tone.jsonl") begins the message of the `WorkbenchError` raised."""
+    return [_parsed(row, f"{where}, row {number}") for number, row in enumerate(rows, 1)]
+
+
+def by_kind(probes: Iterable[Probe]) -> dict[str, list[Probe]]:
+    """The probes of every kind that there is, the known kinds first."""
+    kinds: dict[str, list[Probe]] = {kind: [] for kind in KINDS}
+    for probe in probes:
+        kinds.setdefault(probe.kind, []).append(probe)
+    return {kind: found for kind, found in kinds.items() if found}
+
+
+def _read(path: Path) -> Iterator[Probe]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise WorkbenchError("The probes cannot be read", f"{path}: {error}.", "Correct or remove the file.") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise _bad(f"{path}, line {number}", f"is no JSON: {error.msg} at column {error.colno}") from None
+        yield _parsed(row, f"{path}, line {number}")
+
+
+def _parsed(row: object, where: str) -> Probe:
+    if not isinstance(row, Mapping):
+        raise _bad(where, "is no JSON object")
+    texts = {name: row.get(name) for name in ("id", "kind", "group")}
+    for name, value in texts.items():
+        if not isinstance(value, str) or not value:
+            raise _bad(where, f"field {name!r} must be a non-empty text")
+    responses = row.get("responses")
+    if (
+        not isinstance(responses, Mapping)
+        or not responses
+        or not all(isinstance(text, str) and text for text in responses.values())
+    ):
+        raise _bad(where, "field 'responses' must map families to non-empty texts")
+    return Probe(
+        id=str(texts["id"]),
+        kind=str(texts["kind"]),
+        prompt=_prompt(row.get("prompt"), where),
+        responses=dict(responses),
+        group=str(texts["group"]),
+    )
+
+
+def _prompt(value: object, where: str) -> Text:
+    if isinstance(value, str) and value:
+        return value
+    if not isinstance(value, list) or not value:
+        raise _bad(where, "field 'prompt' must be a non-empty text or list of messages")
+    turns = []
+    for turn in value:
+        if not isinstance(turn, Mapping) or turn.get("role") not in ROLES or not isinstance(turn.get("content"), str):
+            raise _bad(where, 'field \'prompt\' has a message that is not {"role", "content"}')
+        turns.append(Message(turn["role"], turn["content"]))
+    return tuple(turns)
+
+
+def _unique(probes: Iterable[Probe], folder: Path) -> None:
+    seen: set[str] = set()
+    for probe in probes:
+        if probe.id in seen:
+            raise _bad(str(folder), f"two probes have the id {probe.id!r}")
+        seen.add(probe.id)
+
+
+def _bad(where: str, reason: str) -> WorkbenchError:
+    return WorkbenchError("Not a probe", f"{where}: {reason}.", "Correct the line.")
