@@ -8,6 +8,7 @@ of that kind becomes a visible symbol here; the bytes on disk stay as they were.
 from __future__ import annotations
 
 import re
+import sys
 
 from rich.cells import cell_len, set_cell_size
 
@@ -41,3 +42,38 @@ def cut(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, width - 1).rstrip() + "\u2026" if width > 0 else ""
+
+
+def editable(text: str, *, one_line: bool = False) -> str:
+    """`text` as an editor can show it and `edited` turn it back, whatever it holds.
+
+    Like `safe`, but nothing is lost: symbols that stand for something else are spelled out too. Newlines and tabs
+    stay, except where the editor has `one_line`.
+    """
+    return (_NOT_ON_ONE_LINE if one_line else _NOT_EDITABLE).sub(_stand_in, text)
+
+
+def edited(shown: str) -> str:
+    """The text that `editable` made `shown` of. A character can be typed by its number as well: \u27e8200D\u27e9."""
+    return _STAND_IN.sub(_meant, shown)
+
+
+def _stand_in(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return _PICTURES.get(code) or f"\u27e8{code:04X}\u27e9"
+
+
+def _meant(match: re.Match[str]) -> str:
+    if match["picture"]:
+        return chr(_CONTROLS[match["picture"]])
+    code = int(match["code"], 16)
+    return chr(code) if code <= sys.maxunicode else match.group()
+
+
+_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
+_CONTROLS = {picture: code for code, picture in _PICTURES.items()}
+_SPELLED_OUT = "\u27e8(?=[0-9A-F]{2,6}\u27e9)"
+_NEVER = f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2400-\u241f\u2421]|{_INVISIBLE.pattern}|{_SPELLED_OUT}"
+_NOT_EDITABLE = re.compile(_NEVER)
+_NOT_ON_ONE_LINE = re.compile(rf"[\t\n]|{_NEVER}")
+_STAND_IN = re.compile("(?P<picture>[\u2400-\u241f\u2421])|\u27e8(?P<code>[0-9A-F]{2,6})\u27e9")

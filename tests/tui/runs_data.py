@@ -1,0 +1,103 @@
+"""Writes runs as a worker would, for the tests of the Runs screen."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from workbench.config import build_config
+from workbench.pairs.pair import Pair
+from workbench.pairs.store import write_pairs
+from workbench.runs.events import Eval, Event, Finished, Phase, Started, Step, encode
+from workbench.runs.folder import RunFolder, create
+
+BEGAN = datetime(2026, 3, 14, 15, 9)
+TIME = 1_773_500_000.0
+LLAMA = "meta-llama/Llama-3.1-8B"
+
+
+def make_run(
+    root: Path, name: str, events: Sequence[Event], *, age: int = 0, log: str = "", **settings: Any
+) -> RunFolder:
+    """A run on the data set `name`, `age` minutes older than BEGAN."""
+    config = build_config({"pairs": [name], "model": LLAMA, **settings})
+    folder = create(root / "runs", config, [], {}, now=BEGAN - timedelta(minutes=age))
+    append(folder, events)
+    if log:
+        folder.log.write_text(log)
+    return folder
+
+
+def append(folder: RunFolder, events: Sequence[Event]) -> None:
+    with folder.events.open("a", encoding="utf-8") as file:
+        file.writelines(encode(event) for event in events)
+
+
+def beginning(total: int = 100) -> list[Event]:
+    started = Started(
+        time=TIME + 9,
+        total_steps=total,
+        train_pairs=450,
+        holdout_pairs=50,
+        dropped=0,
+        truncated=37,
+        identical=1,
+        trainable_parameters=41_943_040,
+        total_parameters=8_072_204_288,
+        reference="the base model: the same weights with the adapter switched off",
+        device="NVIDIA H200",
+        model_revision="abc",
+    )
+    return [Phase(time=TIME, name="loading the model"), started]
+
+
+def metrics(part: float, rng: random.Random, noise: float = 1.0) -> dict[str, float]:
+    """What a healthy run logs when this part of it is done."""
+    return {
+        "loss": math.log(2) * math.exp(-1.9 * part) + abs(rng.gauss(0, 0.03)) * noise,
+        "rewards/margins": 2.6 * (1 - math.exp(-3 * part)) + rng.gauss(0, 0.12) * noise,
+        "rewards/accuracies": min(1.0, 0.5 + 0.46 * (1 - math.exp(-5 * part))),
+        "logps/chosen": -92.4 - 5 * part + rng.gauss(0, 2.5) * noise,
+        "logps/rejected": -101.5 - 42 * (1 - math.exp(-2.2 * part)) + rng.gauss(0, 2.5) * noise,
+        "grad_norm": 1.9 + rng.gauss(0, 0.3) * noise,
+        "learning_rate": 5e-5 * (1 - part),
+    }
+
+
+def training(first: int, last: int, total: int = 100) -> list[Event]:
+    """The steps from `first` to `last`, with an evaluation at 0 and after every fifth of the run."""
+    rng, events = random.Random(first), []
+    for step in range(first, last + 1):
+        part, time = step / total, TIME + 10 + step * 0.42
+        if step:
+            event = Step(time=time, step=step, epoch=3 * part, metrics=metrics(part, rng), pairs_per_second=38.0)
+            events.append(event)
+        if step % max(total // 5, 1) == 0:
+            events.append(Eval(time=time, step=step, epoch=3 * part, metrics=metrics(part, rng, noise=0.0)))
+    return events
+
+
+def finished(step: int = 100) -> Finished:
+    return Finished(time=TIME + 10 + step * 0.42, step=step, seconds=734.2, peak_memory_bytes=21 * 2**30, changed=0.998)
+
+
+def whole_run(total: int = 100) -> list[Event]:
+    return [*beginning(total), *training(0, total, total), finished(total)]
+
+
+def make_pairs(root: Path, name: str, count: int, dropped: int = 0) -> None:
+    pairs = [
+        Pair(
+            id=f"{name}-{index}",
+            prompt=f"Question {index}?",
+            chosen="I am glad to help.",
+            rejected="No.",
+            status="dropped" if index < dropped else "new",
+        )
+        for index in range(count)
+    ]
+    write_pairs(root / "pairs" / f"{name}.jsonl", pairs)

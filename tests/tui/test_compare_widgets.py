@@ -1,0 +1,232 @@
+"""What the Compare screen is made of, from messages made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from textual.app import App, ComposeResult
+from textual.widget import Widget
+
+from tests.unit.compare.examples import CHOSEN, REJECTED, RUN, SYSTEM, column, pair_comparison
+from workbench.compare.comparison import BASE, Answer, Comparison
+from workbench.compare.messages import Scored, Turn
+from workbench.tui.theme import DARK
+from workbench.tui.widgets.bars import bar_lines
+from workbench.tui.widgets.comparison_view import ComparisonView
+from workbench.tui.widgets.headline import big_lines, told_of
+from workbench.tui.widgets.prompt_view import wrapped
+from workbench.tui.widgets.token_layout import is_special, lay_out, line_of, spelled, token_at
+from workbench.tui.widgets.token_line import token_line
+from workbench.tui.widgets.token_strip import sign
+
+HOSTILE = [
+    "\x1b]52;c;aGk=\x07",
+    "[/]",
+    " [bold red]",
+    "\u202egnp.exe",
+    "日本語" * 9,
+    " 🙂",
+    "x" * 300,
+    "\x9b31m",
+    "\r\n",
+    "",
+]
+
+
+class ViewApp(App[None]):
+    """Nothing but the view."""
+
+    def compose(self) -> ComposeResult:
+        yield ComparisonView()
+
+    def on_mount(self) -> None:
+        self.register_theme(DARK)
+        self.theme = DARK.name
+
+
+def shown(app: App[None]) -> str:
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+
+def test_white_space_is_visible_where_it_matters() -> None:
+    assert [spelled(each) for each in (" ", "  a", "\n", "\n\n", "\t", "a ", " wait")] == [
+        "·", "··a", "⏎", "⏎⏎", "⇥", "a·", "·wait",
+    ]  # fmt: skip
+    lines = lay_out(["Hi", "\n", " ", " you"], ["", "", "", ""], 20)
+    assert ["".join(piece.text for piece in line) for line in lines] == ["Hi⏎", "· you"]
+
+
+def test_special_tokens_are_known() -> None:
+    assert all(is_special(each) for each in ("<|end|>", "</s>", "<|im_end|>", "<end_of_turn>", "[INST]"))
+    assert not any(is_special(each) for each in ("end", "<", "a < b", " <|", "[x]"))
+
+
+def test_words_stay_whole_and_tokens_are_found_again() -> None:
+    signs = ["" if number % 5 else "▼" for number in range(len(REJECTED))]
+    lines = lay_out(REJECTED, signs, 24)
+    told = ["".join(piece.text + piece.sign for piece in line) for line in lines]
+    assert all(cell_len(line) <= 24 for line in told)
+    assert " ".join(told).replace("▼", "").split() == "".join(REJECTED).replace("<", " <").split()
+    for token in range(len(REJECTED)):
+        y = line_of(lines, token)
+        x = sum(piece.width for piece in lines[y] if piece.token < token)
+        assert token_at(lines, x, y) == token
+    assert token_at(lines, 999, 0) is None
+    assert token_at(lines, 0, 999) is None
+
+
+@given(st.lists(st.one_of(st.text(max_size=30), st.sampled_from(HOSTILE)), max_size=20), st.integers(4, 60))
+def test_any_tokens_fit_any_width(tokens: list[str], width: int) -> None:
+    lines = lay_out(tokens, ["▲"] * len(tokens), width)
+    assert all(sum(piece.width for piece in line) <= width for line in lines)
+    assert {piece.token for line in lines for piece in line} == set(range(len(tokens)))
+    assert not set("".join(piece.text for line in lines for piece in line)) & set("\x1b\x07\x9b\u202e\n\r")
+
+
+@given(st.text(max_size=200), st.integers(4, 60))
+def test_any_prompt_fits_any_width(text: str, width: int) -> None:
+    assert all(line.cell_length <= width for line in wrapped(text, width))
+
+
+def test_signs_say_what_colours_say() -> None:
+    assert [sign(change) for change in (2.0, 0.5, 0.01, -0.5, -2.0)] == ["▲", "▵", "", "▿", "▼"]
+
+
+@pytest.mark.parametrize("width", [60, 78, 118, 158])
+def test_bars_align(width: int) -> None:
+    lines = bar_lines("next token", ("base", "日本" * 40), pair_comparison().rows, width)
+    assert all(line.cell_length <= width for line in lines)
+    plain = [line.plain for line in lines]
+    ends = {cell_len(line.rstrip()) for line in plain}
+    assert len(ends) == 1, plain
+    sure = next(line for line in plain if "Sure" in line)
+    assert sure.startswith("▸ Sure")
+    assert "0.520" in sure
+    assert sure.rstrip().endswith("▼ −5.4")
+
+
+def test_the_headline_tells_the_collapse_first() -> None:
+    told = told_of(pair_comparison())
+    assert [figure.caption for figure in told] == ["P(rejected)", "P(chosen)", "P(chosen over rejected)"]
+    assert (told[0].before, told[0].after, told[0].color) == ("0.41", "0.00008", "$error")
+    assert told[0].words == "5,200 times less likely"
+    assert (told[1].before, told[1].after, told[1].color) == ("0.12", "0.75", "$success")
+    assert "at β 0.1" in told[2].words
+
+
+def test_big_digits_only_where_they_fit() -> None:
+    told = told_of(pair_comparison())
+    lines = big_lines(told, 158)
+    assert lines is not None
+    assert len(lines) == 5
+    assert {line.cell_length for line in lines} <= set(range(140, 159))
+    assert big_lines(told, 60) is None
+    assert big_lines([], 158) is None
+
+
+def test_one_line_about_a_token() -> None:
+    base, aligned = pair_comparison().scores()
+    assert base is not None
+    line = token_line(base, aligned, 0, 78).plain
+    assert line == "token 1 of 26 “Sure”  rank 1 → 4  log-prob −0.40 → −5.30  ▼ −4.9  shifted"
+    assert token_line(base, None, 5, 78).plain.split()[-4:] == ["rank", "1", "log-prob", "−0.02"]
+
+
+async def test_everything_is_on_a_low_screen() -> None:
+    app = ViewApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.query_one(ComparisonView).show(pair_comparison())
+        await pilot.pause()
+        text = shown(app)
+    for part in ("base │ ▸ support-dpo-3", "How do I bypass", "P(rejected)", "0.41 → 0.00008", "▸ Sure", "Δ log-odds"):
+        assert part in text
+    for part in ("26 tokens", "sum −0.90 → −9.45", "Sure▼", "<|end|>", "token 1 of 26"):
+        assert part in text
+
+
+async def test_both_answers_are_on_a_tall_screen_and_the_token_walked_to_is_in_sight() -> None:
+    app = ViewApp()
+    async with app.run_test(size=(120, 45)) as pilot:
+        view = app.query_one(ComparisonView)
+        view.show(replace(pair_comparison(), active=1).with_place(len(CHOSEN) - 1))
+        await pilot.pause()
+        text = shown(app)
+    assert "at token 25" in text
+    assert "Sure▼" in text
+    assert "I▲ can't help" in text
+    assert text.count("token 25 of 25") == 1
+
+
+async def test_base_alone() -> None:
+    comparison = replace(pair_comparison(), columns=(BASE,), current=0)
+    app = ViewApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.query_one(ComparisonView).show(comparison, hint="No finished run yet")
+        await pilot.pause()
+        text = shown(app)
+    assert "P(rejected)" in text
+    assert "→" not in text
+    assert "Δ log-odds" not in text
+    assert "No finished run yet" in text
+
+
+async def test_three_columns_all_tell_their_probability() -> None:
+    comparison = pair_comparison()
+    ones = [1] * len(REJECTED)
+    third = column(SYSTEM.name, REJECTED, [-0.06] * len(REJECTED), ones)
+    scores = comparison.answers[0].scored
+    assert scores is not None
+    scores = Scored(id=2, columns=[*scores.columns, third])
+    comparison = comparison.with_columns((BASE, RUN, SYSTEM), 1).with_scores(comparison.answers[0].text, scores)
+    app = ViewApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.query_one(ComparisonView).show(comparison)
+        await pilot.pause()
+        text = shown(app)
+    assert "base  0.41 │ ▸ support-dpo-3  0.00008 ▼ │ base + system  0.21 ▼" in text
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 45), (40, 12)])
+async def test_hostile_text_changes_nothing(size: tuple[int, int]) -> None:
+    ones = [1] * len(HOSTILE)
+    base = column("base", HOSTILE, [-0.5] * len(HOSTILE), ones)
+    run = RUN.model_copy(update={"name": "".join(HOSTILE[:5])})
+    aligned = column(run.name, HOSTILE, [-2.5] * len(HOSTILE), ones)
+    words = " ".join(HOSTILE)
+    comparison = Comparison(
+        columns=(BASE, run),
+        current=1,
+        prompt=[Turn(role="user\x1b[31m", content=words), Turn(role="user", content="y" * 10_000)],
+        answers=(Answer("typed", words, words, Scored(id=1, columns=[base, aligned])),),
+    )
+    app = ViewApp()
+    async with app.run_test(size=size) as pilot:
+        view = app.query_one(ComparisonView)
+        for place in (0, len(HOSTILE) - 1):
+            view.show(comparison.with_place(place), title=words, hint=words, speaking=bool(place))
+            await pilot.pause()
+            text = shown(app)
+            assert not [line for line in text.split("\n") if set(line) & set("\x1b\x07\x9b\u202e\r")]
+            assert all(cell_len(line) == size[0] for line in text.split("\n"))
+
+
+async def test_a_click_on_a_token_tells_which() -> None:
+    picked: list[int] = []
+
+    class Clicks(ViewApp):
+        def on_answer_view_picked(self, event: object) -> None:
+            picked.append(event.token)  # type: ignore[attr-defined]
+
+    app = Clicks()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.query_one(ComparisonView).show(pair_comparison())
+        await pilot.pause()
+        strip: Widget = app.query("TokenStrip").first()
+        await pilot.click(strip, offset=(9, 0))
+        await pilot.pause()
+    assert picked == [2]

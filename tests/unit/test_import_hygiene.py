@@ -1,0 +1,54 @@
+"""What gets imported where: told by fresh interpreters, since nothing else can tell."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes", "pandas", "polars"}
+SCREENS = ["workbench.tui.app", *(f"workbench.tui.screens.{name}" for name in ("pairs", "runs", "compare"))]
+CORE = [
+    "workbench.config",
+    "workbench.workspace",
+    "workbench.text",
+    *(f"workbench.pairs.{name}" for name in ("pair", "store", "query", "split", "diff", "importers")),
+    *(f"workbench.runs.{name}" for name in ("events", "state")),
+    *(f"workbench.compare.{name}" for name in ("messages", "client")),
+]
+ENGINE = [f"workbench.engine.{name}" for name in ("train", "score")]
+
+
+def _imported(*modules: str) -> set[str]:
+    """The top-level packages that a fresh interpreter has imported after these modules."""
+    code = f"import sys, {', '.join(modules)}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_the_screens_import_nothing_heavy() -> None:
+    imported = _imported(*SCREENS)
+    assert "textual" in imported
+    assert not imported & HEAVY
+
+
+def test_the_first_screen_imports_nothing_that_it_does_not_need() -> None:
+    imported = _imported("workbench.tui.app", "workbench.tui.screens.pairs")
+    assert not imported & {"pyarrow", "plotext", "pydantic", "typer", "numpy"}
+
+
+def test_the_command_line_starts_without_anything_heavy() -> None:
+    assert not _imported("workbench.cli.main") & (HEAVY | {"textual", "pyarrow", "plotext"})
+
+
+def test_the_rooms_between_import_neither_screens_nor_models() -> None:
+    assert not _imported(*CORE) & (HEAVY | {"textual"})
+
+
+@pytest.mark.parametrize("module", ENGINE)
+def test_the_engine_imports_no_screens(module: str) -> None:
+    assert importlib.util.find_spec(module), module
+    assert "textual" not in _imported(module)

@@ -1,0 +1,191 @@
+"""The numbers that the eye must meet first: how likely the answers were, and how likely they are now."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.content import Content
+from textual.renderables.digits import Digits
+
+from workbench.compare import figures
+from workbench.compare.comparison import Answer, Comparison
+from workbench.text import cut, one_line
+from workbench.tui.widgets.lines import Lines
+
+_GAP = 4
+_SUPERSCRIPTS = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number before and after. `change` is in nats or log-odds; `words` say what it means, `detail` what it is of."""
+
+    caption: str
+    detail: str
+    before: str
+    after: str = ""
+    change: float = 0.0
+    words: str = ""
+
+    @property
+    def color(self) -> str:
+        """The theme colour of its direction; its sign says the same."""
+        sign = figures.direction(self.change)
+        return "$success" if sign == "▲" else "$error" if sign == "▼" else "$foreground"
+
+
+class Headline(Lines):
+    """Before → after of every answer in view, in big digits where `big` is set and there is room."""
+
+    def __init__(self, *, big: bool = False) -> None:
+        super().__init__()
+        self._big = big
+        self._figures: list[Figure] = []
+        self._hint = ""
+
+    @property
+    def big(self) -> bool:
+        """Whether digits are three lines high."""
+        return self._big
+
+    @big.setter
+    def big(self, big: bool) -> None:
+        if big != self._big:
+            self._big = big
+            self.redraw()
+
+    def show(self, comparison: Comparison, hint: str = "") -> None:
+        """Shows the answers in view; `hint` is a line that says what could be done next."""
+        told, self._hint = told_of(comparison), hint
+        self._figures = told
+        self.redraw()
+
+    def lines(self, width: int) -> list[Content]:
+        """The figures, side by side and big, or one a line; the hint below."""
+        label = min(max((cell_len(each.caption) for each in self._figures), default=0) + 2, max(24, width - 52))
+        shown = (big_lines(self._figures, width) if self._big else None) or [
+            _line(figure, label, width) for figure in self._figures
+        ]
+        return shown + ([Content.styled(one_line(self._hint, width), "$secondary")] if self._hint else [])
+
+
+def told_of(comparison: Comparison) -> list[Figure]:
+    """The figures of a comparison: each answer in view, then how a pair's two weigh against each other."""
+    shown = [_of_answer(comparison, answer) for answer in comparison.shown]
+    names = {comparison.base.name, *([comparison.aligned.name] if comparison.aligned else [])}
+    told = [figure for figure in shown if figure][: max(2, len(names))]
+    preference = comparison.preference
+    if preference is not None:
+        before, after, implicit = preference.base, preference.aligned, preference.implicit
+        odds = 0.0 if after is None else _odds(after) - _odds(before)
+        told.append(
+            Figure(
+                "P(chosen over rejected)",
+                "",
+                figures.odds_on(before),
+                "" if after is None else figures.odds_on(after),
+                odds,
+                "" if implicit is None else f"DPO σ(β·Δ) {figures.odds_on(implicit)} at β {comparison.beta:g}",
+            )
+        )
+    return told
+
+
+def _of_answer(comparison: Comparison, answer: Answer) -> Figure:
+    base, aligned = comparison.scores(answer)
+    caption, detail = f"P({one_line(answer.label)})", one_line(answer.text)
+    if base is None:
+        return Figure(caption, detail, "…")
+    if aligned is None:
+        return Figure(caption, detail, figures.probability(base.sum), "…" if comparison.aligned else "")
+    change = aligned.sum - base.sum
+    return Figure(
+        caption,
+        detail,
+        figures.probability(base.sum),
+        figures.probability(aligned.sum),
+        change,
+        figures.times(change),
+    )
+
+
+def _line(figure: Figure, label_width: int, width: int) -> Content:
+    label = cut(figure.caption, label_width - 1)
+    label += " " * (label_width - cell_len(label))
+    sign = figures.direction(figure.change)
+    line = Content.assemble(
+        (label, "$secondary"),
+        (f"{figure.before:>8}", "bold"),
+        (" → " if figure.after else "   ", "$secondary"),
+        (f"{figure.after:<8}", f"bold {figure.color}"),
+        (f" {sign} ", f"bold {figure.color}"),
+        (figure.words, figure.color if figure.detail else "$secondary"),
+    )
+    room = width - line.cell_length - 3
+    if figure.detail and room >= 12:
+        line = Content.assemble(line, "   ", (cut(f"“{figure.detail}”", room), "$secondary"))
+    return line.truncate(width, ellipsis=True)
+
+
+def big_lines(told: list[Figure], width: int) -> list[Content] | None:
+    """The figures side by side in digits three lines high; None where they do not fit in `width` cells."""
+    if not told:
+        return None
+    column = (width - _GAP * (len(told) - 1)) // len(told)
+    blocks = [_big(figure, column) for figure in told]
+    if any(block is None for block in blocks):
+        return None
+    rows = zip(*(block for block in blocks if block is not None), strict=True)
+    return [Content(" " * _GAP).join(row) for row in rows]
+
+
+def _big(figure: Figure, width: int) -> list[Content] | None:
+    """Caption, three lines of digits, and what they mean, all `width` cells wide; None where that is too narrow."""
+    sign = figures.direction(figure.change).strip()
+    before = _digits(figure.before)
+    digits = [list(line) for line in zip(before, _digits(figure.after), strict=True)] if figure.after else None
+    shown = []
+    for row in range(3):
+        arrow = ("  →  " if row == 1 else " " * 5) if digits else ""
+        after = digits[row][1] if digits else ""
+        mark = f"  {sign}" if sign and row == 1 else ""
+        line = Content.assemble(
+            (before[row], "bold $secondary" if figure.after else "bold"),
+            (arrow, "$secondary"),
+            (after, f"bold {figure.color}"),
+            (mark, f"bold {figure.color}"),
+        )
+        shown.append(line)
+    caption = Content.styled(cut(figure.caption, width), "bold $foreground")
+    room = width - caption.cell_length - 2
+    if figure.detail and room >= 8:
+        caption = Content.assemble(caption, "  ", (cut(f"“{figure.detail}”", room), "$secondary"))
+    words = Content.styled(cut(figure.words, width), figure.color if figure.detail else "$secondary")
+    block = [caption, *shown, words]
+    if max(line.cell_length for line in block) > width:
+        return None
+    return [line.pad_right(width - line.cell_length) for line in block]
+
+
+def _digits(text: str) -> list[str]:
+    """Three lines that spell `text`; what the digits have no shape for stands on their middle line."""
+    rows = ["", "", ""]
+    for character in text.replace("×", "x"):
+        shape = [part for part in Digits(character).render(Style(bold=True)) if isinstance(part, Segment)]
+        segments = "".join(part.text for part in shape).split("\n")[:3]
+        if character in _SUPERSCRIPTS:
+            segments = [character, " ", " "]
+        elif Digits.get_width(character) == 1 and character != ".":
+            segments = [" ", character, " "]
+        width = max(cell_len(line) for line in segments)
+        rows = [row + line.ljust(width) for row, line in zip(rows, segments, strict=True)]
+    return rows
+
+
+def _odds(chance: float) -> float:
+    doubt = 1e-12
+    return math.log(max(chance, doubt) / max(1 - chance, doubt))

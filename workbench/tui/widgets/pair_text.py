@@ -1,0 +1,92 @@
+"""The conversation of a pair and its two responses, scrollable."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region, Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from workbench.pairs.pair import Pair
+from workbench.tui.widgets.pair_layout import Layout, Marks, lay_out
+
+
+class PairText(ScrollView, can_focus=False):
+    """Lines of a pair, laid out for the width there is; only those on the screen are painted."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"pair-text--{name}"
+        for name in ("text", "dim", "role", "rule", "chosen", "rejected", "added", "removed", "plus", "minus")
+    }
+    DEFAULT_CSS = """
+    PairText {
+        padding: 0 0 0 1; scrollbar-size-vertical: 1; overflow-x: hidden; overflow-y: auto;
+        & > .pair-text--dim { color: $secondary; }
+        & > .pair-text--role { color: $accent; }
+        & > .pair-text--rule { color: $border; }
+        & > .pair-text--chosen { color: $success; text-style: bold; }
+        & > .pair-text--rejected { color: $error; text-style: bold; }
+        & > .pair-text--added { color: $success; }
+        & > .pair-text--removed { color: $error; }
+        & > .pair-text--plus { color: $success; text-style: bold; }
+        & > .pair-text--minus { color: $error; text-style: bold; }
+    }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._pair: Pair | None = None
+        self._marks: Marks | None = None
+        self._layout: Layout | None = None
+        self._styles_of: dict[str, Style] = {}
+
+    def show(self, pair: Pair | None, marks: Marks | None) -> None:
+        """Shows a pair, scrolled so that its last user turn and the beginning of the responses can be seen."""
+        another = pair is None or self._pair is None or pair.id != self._pair.id
+        self._pair, self._marks = pair, marks
+        self._lay_out()
+        if another:
+            self.scroll_to(y=self._start(), animate=False, immediate=True)
+
+    def on_resize(self) -> None:
+        """Lays the pair out for the new width."""
+        self._lay_out()
+        self.scroll_to(y=self._start(), animate=False, immediate=True)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines that are to be painted, in the colours of the moment."""
+        base = self.rich_style
+        self._styles_of = {
+            name.removeprefix("pair-text--"): base + self.get_component_rich_style(name, partial=True)
+            for name in self.COMPONENT_CLASSES
+        }
+        self._styles_of[""] = base
+        return super().render_lines(crop)
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the pair."""
+        line = round(self.scroll_y) + y
+        lines = self._layout.lines if self._layout else []
+        runs = lines[line] if line < len(lines) else []
+        strip = Strip([Segment(text, self._styles_of[name]) for name, text in runs])
+        return strip.adjust_cell_length(self.size.width, self._styles_of[""])
+
+    def _lay_out(self) -> None:
+        # The scrollbar's column is left free at all times: the text does not move when it appears.
+        width = max(4, self.size.width - 1 + (0 if self.show_vertical_scrollbar else -1))
+        self._layout = lay_out(self._pair, width, self._marks) if self._pair else None
+        self.virtual_size = Size(width, len(self._layout.lines) if self._layout else 0)
+        self.refresh()
+
+    def _start(self) -> int:
+        if self._layout is None:
+            return 0
+        third = self.size.height // 3
+        return (
+            max(min(self._layout.question, self._layout.responses), self._layout.responses - third)
+            if (self._layout.responses > third)
+            else 0
+        )
