@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
@@ -100,6 +101,10 @@ class RunConfig(BaseModel):
             raise ValueError(f"loss_weights has {len(self.loss_weights)} entries for {len(self.loss_type)} loss types")
         return self
 
+    def total_steps(self, train_pairs: int) -> int:
+        """Optimizer steps that the run takes over so many pairs."""
+        return self.max_steps or math.ceil(self.epochs * math.ceil(train_pairs / self.batch_size))
+
 
 class Preset(BaseModel):
     """Named settings with a line that says when to choose them."""
@@ -119,6 +124,10 @@ PRESETS: dict[str, Preset] = {
     "small": Preset(
         summary="For models under 100 million parameters, whose adapters need a higher learning rate.",
         values={"learning_rate": 1e-3, "epochs": 2.0},
+    ),
+    "demo": Preset(
+        summary="The demo's recipe for the embedded model: every answer it should give rises, every bad one collapses.",
+        values={"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 10.0], "beta": 1.0, "learning_rate": 1e-3},
     ),
 }
 

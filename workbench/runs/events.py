@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -118,8 +119,14 @@ _KINDS: dict[str, type[Event]] = {
 
 
 def encode(event: Event) -> str:
-    """The event as one line of JSON, newline included."""
-    return json.dumps({"v": VERSION, "kind": event.kind, **asdict(event)}, ensure_ascii=False) + "\n"
+    """The event as one line of JSON, newline included.
+
+    JSON has no word for numbers that are not finite: in `metrics` they are written as "NaN", "Infinity", "-Infinity".
+    """
+    raw = asdict(event)
+    if "metrics" in raw:
+        raw["metrics"] = {name: _to_json(value) for name, value in raw["metrics"].items()}
+    return json.dumps({"v": VERSION, "kind": event.kind, **raw}, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def decode(line: str) -> Event | None:
@@ -132,10 +139,18 @@ def decode(line: str) -> Event | None:
         known = _KINDS[raw.pop("kind")]
         if raw.pop("v") != VERSION:
             return None
+        if "metrics" in raw:
+            raw["metrics"] = {name: float(value) for name, value in raw["metrics"].items()}
         names = {each.name for each in fields(known)}
         return known(**{name: value for name, value in raw.items() if name in names})
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _to_json(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 @dataclass(slots=True)

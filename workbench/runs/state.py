@@ -30,6 +30,7 @@ class RunState:
 
     @property
     def total_steps(self) -> int:
+        """Optimizer steps of the whole run; 0 until that is known."""
         return self.started.total_steps if self.started else 0
 
     @property

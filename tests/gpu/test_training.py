@@ -1,0 +1,61 @@
+"""What only a CUDA device can show. Everything else about training is tested without one."""
+
+import math
+from datetime import datetime
+
+import pytest
+import torch
+
+from workbench.config import build_config
+from workbench.engine.data import prepare
+from workbench.engine.job import train
+from workbench.engine.model import load_base, load_tokenizer
+from workbench.engine.trainer import build_trainer, trainable
+from workbench.runs.events import Eval, EventReader, Finished, Started, Step
+from workbench.runs.folder import create
+from workbench.runs.writer import EventWriter
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def row(number, split):
+    return {
+        "id": f"p{number}",
+        "prompt": [{"role": "user", "content": f"Case {number}: what about my order?"}],
+        "chosen": [{"role": "assistant", "content": "Gladly. We look after it at once."}],
+        "rejected": [{"role": "assistant", "content": "That is your own fault."}],
+        "split": split,
+    }
+
+
+ROWS = [row(number, "holdout" if number % 4 == 0 else "train") for number in range(16)]
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "int8", "none"])
+def test_a_run_in_bfloat16_learns(quantization, tmp_path):
+    values = {"pairs": ["x"], "quantization": quantization, "learning_rate": 1e-3, "batch_size": 4, "epochs": 3.0}
+    folder = create(tmp_path, build_config(values), ROWS, {}, now=datetime(2026, 1, 1))
+    torch.cuda.reset_peak_memory_stats()
+    with EventWriter(folder.events) as events:
+        end = train(folder, folder.record(), events)
+    found = list(EventReader(folder.events).read())
+    steps = [event for event in found if isinstance(event, Step)]
+    evals = [event for event in found if isinstance(event, Eval)]
+    (started,) = [event for event in found if isinstance(event, Started)]
+    assert isinstance(end, Finished)
+    assert started.device == torch.cuda.get_device_name(0)
+    assert steps[0].metrics["loss"] == pytest.approx(math.log(2), abs=1e-3)
+    assert evals[-1].metrics["rewards/margins"] > 0.1
+    assert end.changed > 0.9
+    assert 0 < end.peak_memory_bytes <= torch.cuda.max_memory_allocated()
+
+
+def test_the_base_is_bfloat16_and_the_adapter_float32(tmp_path):
+    tokenizer, model = load_tokenizer("tiny"), load_base("tiny", "nf4")
+    assert model.dtype == torch.bfloat16
+    config = build_config({"pairs": ["x"]})
+    trainer = build_trainer(config, model, tokenizer, prepare(tokenizer, ROWS, 1024), tmp_path)
+    assert trainer.args.bf16
+    assert trainer.args.gradient_checkpointing
+    assert {parameter.dtype for parameter in trainable(trainer.model)} == {torch.float32}
+    assert {parameter.device.type for parameter in trainer.model.parameters()} == {"cuda"}

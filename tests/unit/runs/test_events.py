@@ -1,0 +1,78 @@
+"""Events as lines, and readers that come while a line is being written."""
+
+import json
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.runs.events import Checkpoint, Eval, EventReader, Failed, Phase, Step, Warned, decode, encode
+from workbench.runs.writer import EventWriter
+
+metrics = st.dictionaries(st.text(max_size=8), st.floats(), max_size=4)
+moments = st.floats(0, 2e9)
+counts = st.integers(0, 10**7)
+events = st.one_of(
+    st.builds(Phase, time=moments, step=counts, name=st.text()),
+    st.builds(Step, time=moments, step=counts, epoch=moments, metrics=metrics, pairs_per_second=moments),
+    st.builds(Eval, time=moments, step=counts, epoch=moments, metrics=metrics),
+    st.builds(Failed, time=moments, step=counts, title=st.text(), message=st.text(), hint=st.text()),
+    st.builds(Checkpoint, time=moments, step=counts, path=st.text()),
+    st.builds(Warned, time=moments, step=counts, title=st.text(), message=st.text()),
+)
+
+
+def refuse(name):
+    raise AssertionError(f"{name} is not JSON")
+
+
+@given(events)
+def test_an_event_survives_its_line(event):
+    line = encode(event)
+    assert line.count("\n") == 1
+    json.loads(line, parse_constant=refuse)
+    again = decode(line)
+    assert type(again) is type(event)
+    assert repr(again) == repr(event)  # NaN is not equal to itself
+
+
+def test_numbers_that_are_not_finite_come_back():
+    step = Step(time=1, epoch=0, pairs_per_second=1, metrics={"a": math.nan, "b": math.inf, "c": -math.inf, "d": 2})
+    again = decode(encode(step))
+    assert isinstance(again, Step)
+    assert math.isnan(again.metrics["a"])
+    assert (again.metrics["b"], again.metrics["c"], again.metrics["d"]) == (math.inf, -math.inf, 2.0)
+
+
+def test_unknown_kinds_versions_and_fields_are_left_aside():
+    line = json.loads(encode(Phase(time=1, name="x")))
+    assert decode(json.dumps(line | {"new": 1})) == Phase(time=1, name="x")
+    assert decode(json.dumps(line | {"kind": "sample"})) is None
+    assert decode(json.dumps(line | {"v": 2})) is None
+    assert decode('{"kind": "step", "v": 1, "metrics": {"loss": "high"}}') is None
+    assert [decode(text) for text in ("", "{", "[]", "null", '"x"', "\x00")] == [None] * 6
+
+
+def test_a_reader_waits_for_the_end_of_a_line(tmp_path):
+    path = tmp_path / "events.jsonl"
+    reader = EventReader(path)
+    assert list(reader.read()) == []
+    first, second = encode(Phase(time=1, name="größer")).encode(), encode(Phase(time=2, name="b")).encode()
+    cut = first.index("ö".encode()) + 1
+    path.write_bytes(first[:cut])
+    assert list(reader.read()) == []
+    with path.open("ab") as file:
+        file.write(first[cut:] + second[:9])
+    assert [each.name for each in reader.read()] == ["größer"]
+    with path.open("ab") as file:
+        file.write(second[9:])
+    assert [each.name for each in reader.read()] == ["b"]
+    assert list(reader.read()) == []
+
+
+def test_a_writer_ends_the_line_that_a_killed_one_left(tmp_path):
+    path = tmp_path / "events.jsonl"
+    path.write_text(encode(Phase(time=1, name="a")) + '{"v": 1, "kind": "ste')
+    with EventWriter(path) as writer:
+        writer.phase("b")
+    assert [each.name for each in EventReader(path).read()] == ["a", "b"]

@@ -1,0 +1,104 @@
+"""All runs of a workspace with their states, read cheaply again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from workbench.config import RunConfig
+from workbench.errors import WorkbenchError
+from workbench.runs.events import Event, decode
+from workbench.runs.folder import RunFolder
+from workbench.runs.process import status
+from workbench.runs.state import TERMINAL, RunState, Status, fold
+
+_END = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One run in short. `config` is None where run.toml cannot be read.
+
+    Of a long run `state` knows the first and the latest events only: enough for a list, too little for a chart.
+    """
+
+    folder: RunFolder
+    config: RunConfig | None
+    created: datetime | None
+    status: Status
+    state: RunState
+
+    @property
+    def id(self) -> str:
+        """The run's name everywhere."""
+        return self.folder.id
+
+
+@dataclass(slots=True)
+class _Known:
+    stamp: tuple[int, int]
+    summary: Summary
+
+
+class Catalog:
+    """The runs in a folder. Keep one to list them often: runs that did not change are not read again."""
+
+    def __init__(self, runs: Path) -> None:
+        self.runs = runs
+        self._known: dict[str, _Known] = {}
+
+    def summaries(self) -> list[Summary]:
+        """All runs, newest first."""
+        folders = [RunFolder(path.parent) for path in self.runs.glob("*/run.toml")]
+        self._known = {folder.id: self._look(folder) for folder in folders}
+        found = [known.summary for known in self._known.values()]
+        return sorted(
+            found, key=lambda each: (each.created.timestamp() if each.created else 0.0, each.id), reverse=True
+        )
+
+    def _look(self, folder: RunFolder) -> _Known:
+        stamp = _stamp(folder.events)
+        known = self._known.get(folder.id)
+        if known is not None and known.stamp == stamp:
+            if known.summary.status in TERMINAL:
+                return known
+            state = known.summary.state
+        else:
+            state = fold(_ends(folder.events))
+        try:
+            record = folder.record()
+            config, created = record.config, record.created
+        except WorkbenchError:
+            config, created = None, None
+        return _Known(stamp, Summary(folder, config, created, status(folder, state), state))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+def _ends(path: Path) -> Iterator[Event]:
+    """The first and the last events of a file, all of them where it is short."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_END)
+            size = file.seek(0, 2)
+            if size > 2 * _END:
+                file.seek(size - _END)
+                tail = file.read().partition(b"\n")[2]
+                head = head.rpartition(b"\n")[0] + b"\n"
+            else:
+                file.seek(len(head))
+                tail = file.read()
+    except FileNotFoundError:
+        return
+    for line in (head + tail).splitlines():
+        event = decode(line.decode("utf-8", "replace"))
+        if event is not None:
+            yield event

@@ -1,0 +1,183 @@
+"""A run's folder: what was asked, the rows it was asked with, and where the worker puts what it makes."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from workbench.config import RunConfig, build_config
+from workbench.errors import WorkbenchError
+from workbench.runs.events import EventReader
+from workbench.runs.state import RunState, fold
+
+_PACKAGES = ("alignment-workbench", "torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
+_NOT_SLUG = re.compile(r"[^a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What run.toml says. `sources` maps the data sets' names to the sha256 of their files."""
+
+    config: RunConfig
+    created: datetime
+    sources: Mapping[str, str]
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run on disk. The folder's name is the run's id."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The run's name everywhere."""
+        return self.path.name
+
+    @property
+    def run_toml(self) -> Path:
+        """What was asked, frozen."""
+        return self.path / "run.toml"
+
+    @property
+    def pairs(self) -> Path:
+        """The exact rows used, each with its `split`."""
+        return self.path / "pairs.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """What the worker told so far."""
+        return self.path / "events.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """Everything that the worker printed."""
+        return self.path / "worker.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the last checkpoints, with all that resuming needs."""
+        return self.path / "checkpoints"
+
+    @property
+    def adapter(self) -> Path:
+        """Folder of the trained adapter."""
+        return self.path / "adapter"
+
+    @property
+    def evidence(self) -> Path:
+        """What the evaluation found."""
+        return self.path / "evidence.json"
+
+    @property
+    def process(self) -> Path:
+        """Says which process is the worker; see `workbench.runs.process`."""
+        return self.path / "process.json"
+
+    @property
+    def stop(self) -> Path:
+        """Exists once someone asked the worker to stop."""
+        return self.path / "stop"
+
+    def record(self) -> Record:
+        """What was asked. Raises `WorkbenchError` where run.toml cannot be read."""
+        try:
+            raw = tomllib.loads(self.run_toml.read_text("utf-8"))
+            created, sources, versions = datetime.fromisoformat(raw["created"]), raw["sources"], raw["versions"]
+            values = dict(raw["run"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WorkbenchError(
+                "The run's settings cannot be read",
+                f"{self.run_toml}: {error}.",
+                "Restore the file, or delete the run.",
+            ) from error
+        return Record(build_config(values), created, sources, versions)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows that train and are held out, as in the data sets, each with its `split`. Raises `WorkbenchError`."""
+        try:
+            with self.pairs.open(encoding="utf-8") as lines:
+                return [json.loads(line) for line in lines]
+        except (OSError, ValueError) as error:
+            raise WorkbenchError(
+                "The run's pairs cannot be read", f"{self.pairs}: {error}.", "Restore the file, or start a new run."
+            ) from error
+
+    def state(self) -> RunState:
+        """What all events so far amount to."""
+        return fold(EventReader(self.events).read())
+
+
+def create(
+    runs: Path,
+    config: RunConfig,
+    rows: Iterable[Mapping[str, Any]],
+    sources: Mapping[str, str],
+    *,
+    now: datetime | None = None,
+) -> RunFolder:
+    """Makes the folder of a new run, named after the time, the data and the method, and freezes what was asked in it.
+
+    `rows` are preference rows, each with its `split`; `sources` maps data sets to the sha256 of their files. The name
+    of a local model folder is made absolute. Raises `WorkbenchError` where the disk refuses.
+    """
+    now = (now or datetime.now()).astimezone()
+    model = Path(config.model).expanduser()
+    if config.model != "tiny" and model.is_dir():
+        config = config.model_copy(update={"model": str(model.resolve())})
+    document = {
+        "created": now.isoformat(timespec="seconds"),
+        "run": config.model_dump(mode="json"),
+        "sources": dict(sources),
+        "versions": _versions(),
+    }
+    try:
+        folder = RunFolder(_new_folder(runs, f"{now:%Y-%m-%d-%H%M}-{_slug(config)}"))
+        with folder.pairs.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        # run.toml makes the folder a run, so it comes last and whole.
+        unfinished = folder.run_toml.with_suffix(".tmp")
+        unfinished.write_text(tomlkit.dumps(document), "utf-8")
+        unfinished.replace(folder.run_toml)
+    except OSError as error:
+        raise WorkbenchError("The run could not be made", f"{runs}: {error}.", "Free some space there.") from error
+    return folder
+
+
+def _new_folder(runs: Path, name: str) -> Path:
+    runs.mkdir(parents=True, exist_ok=True)
+    path, number = runs / name, 1
+    while True:
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+            path = runs / f"{name}-{number}"
+        else:
+            return path
+
+
+def _slug(config: RunConfig) -> str:
+    words = _NOT_SLUG.sub("-", "-".join(config.pairs).lower()).strip("-")[:48].rstrip("-")
+    return "-".join(part for part in (words, config.method) if part)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
