@@ -14,6 +14,7 @@ from workbench.pairs.pair import Pair
 from workbench.text import one_line
 from workbench.tui.dialogs.error import ErrorDialog
 from workbench.tui.dialogs.keys import KeysDialog
+from workbench.tui.own_keys import own_keys
 from workbench.tui.theme import DARK, LIGHT
 from workbench.workspace import Workspace
 
@@ -75,14 +76,13 @@ class WorkbenchApp(App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything a key does, for the command palette, before Textual's own commands."""
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            if binding.description and active.enabled and not binding.system:
-                action, node = binding.action, active.node
+        for active in own_keys(screen):
+            if active.enabled:
+                binding, node = active.binding, active.node
                 yield SystemCommand(
                     binding.description,
                     active.tooltip or f"Key: {self.get_key_display(binding)}",
-                    lambda action=action, node=node: self.call_later(self.run_action, action, node),
+                    lambda action=binding.action, node=node: self.call_later(self.run_action, action, node),
                 )
         yield from super().get_system_commands(screen)
 

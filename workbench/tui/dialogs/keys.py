@@ -12,22 +12,22 @@ from textual.content import Content
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from workbench.tui.own_keys import own_keys
+
 
 class KeysDialog(ModalScreen[None]):
-    """All active keys of the screen below, in its order."""
+    """What every active key of the screen below does."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q,question_mark", "dismiss", "Close")]
 
     def __init__(self, screen: Screen[Any]) -> None:
         super().__init__()
         keys: dict[str, list[str]] = {}
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            if binding.description and not binding.system:
-                names = keys.setdefault(binding.description, [])
-                key = screen.app.get_key_display(binding)
-                if key not in names:
-                    names.append(key)
+        for active in own_keys(screen):
+            names = keys.setdefault(active.binding.description, [])
+            key = screen.app.get_key_display(active.binding)
+            if key not in names:
+                names.append(key)
         self._keys = [(" ".join(names), description) for description, names in keys.items()]
 
     def compose(self) -> ComposeResult:

@@ -67,8 +67,9 @@ class Headline(Lines):
     def lines(self, width: int) -> list[Content]:
         """The figures, side by side and big, or one a line; the hint below."""
         label = min(max((cell_len(each.caption) for each in self._figures), default=0) + 2, max(24, width - 52))
+        numbers = max((cell_len(number) for each in self._figures for number in (each.before, each.after)), default=0)
         shown = (big_lines(self._figures, width) if self._big else None) or [
-            _line(figure, label, width) for figure in self._figures
+            _line(figure, label, numbers, width) for figure in self._figures
         ]
         return shown + ([Content.styled(one_line(self._hint, width), "$secondary")] if self._hint else [])
 
@@ -113,15 +114,15 @@ def _of_answer(comparison: Comparison, answer: Answer) -> Figure:
     )
 
 
-def _line(figure: Figure, label_width: int, width: int) -> Content:
+def _line(figure: Figure, label_width: int, number_width: int, width: int) -> Content:
     label = cut(figure.caption, label_width - 1)
     label += " " * (label_width - cell_len(label))
     sign = figures.direction(figure.change)
     line = Content.assemble(
         (label, "$secondary"),
-        (f"{figure.before:>8}", "bold"),
+        (figure.before.rjust(number_width), "bold"),
         (" → " if figure.after else "   ", "$secondary"),
-        (f"{figure.after:<8}", f"bold {figure.color}"),
+        (figure.after.ljust(number_width), f"bold {figure.color}"),
         (f" {sign} ", f"bold {figure.color}"),
         (figure.words, figure.color if figure.detail else "$secondary"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.events import Click
 from textual.message import Message
@@ -34,6 +35,7 @@ class PromptView(Lines):
         if shown != self._turns:
             self._turns = shown
             self.redraw()
+            self.call_after_refresh(self._show_end)
 
     def lines(self, width: int) -> list[Content]:
         """Every turn, wrapped."""
@@ -45,6 +47,11 @@ class PromptView(Lines):
                 shown.append(Content.assemble((label, "$secondary"), part.stylize(style)))
                 label = " " * _ROLE
         return shown
+
+    def _show_end(self) -> None:
+        """The last turn is the one that is answered."""
+        if isinstance(self.parent, VerticalScroll):
+            self.parent.scroll_end(animate=False)
 
     def on_click(self, event: Click) -> None:
         """Asks for a change."""

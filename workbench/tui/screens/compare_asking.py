@@ -1,0 +1,186 @@
+"""The half of the Compare screen that asks: it keeps one `Comparison` and has the scorer fill in what it lacks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from textual import work
+from textual.app import ComposeResult
+from textual.timer import Timer
+from textual.worker import Worker, WorkerState
+
+from workbench.compare.client import ScorerClient
+from workbench.compare.columns import Base, TunedRun
+from workbench.compare.comparison import Comparison
+from workbench.compare.messages import Piece
+from workbench.errors import WorkbenchError
+from workbench.tui.screens.base import WorkbenchScreen
+from workbench.tui.widgets.comparison_view import ComparisonView
+
+_CANDIDATES = 16
+"""Likeliest tokens asked for at every place."""
+_FLUSH, _SLOW_FLUSH = 0.05, 0.5
+"""Seconds for which generated text is gathered before it is shown."""
+_NO_RUN = "No finished run yet: 2 and then n trains one. + puts a system message beside the base."
+
+
+class AskingScreen(WorkbenchScreen):
+    """One scorer process, warm while the screen lives. A newer request of a kind cancels the older one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.comparison = Comparison()
+        self._base = Base()
+        self._runs: list[TunedRun] = []
+        self._looked = False
+        """Whether the workspace's runs are known."""
+        self._temperature, self._seed = 0.0, 0
+        self._speaking = False
+        self._failure: tuple[str, str] | None = None
+        self._client: ScorerClient | None = None
+        self._loading_since: float | None = None
+        self._pieces: list[Piece] = []
+        self._flush: Timer | None = None
+
+    def compose_body(self) -> ComposeResult:
+        """The comparison."""
+        yield ComparisonView()
+
+    def on_mount(self) -> None:
+        """Keeps the time while a model loads."""
+        self.set_interval(1.0, self._tick)
+
+    async def on_unmount(self) -> None:
+        """Ends the scorer: it never outlives the screen."""
+        if self._client is not None:
+            await self._client.close()
+
+    def _refresh(self, comparison: Comparison) -> None:
+        """Shows `comparison` and asks for all that it lacks."""
+        self._update(comparison)
+        self._failure = None
+        self._ask_next()
+        self._ask_scores()
+        heard = {said.name for said in comparison.said if said.done}
+        missing = any(column.name not in heard for column in comparison.columns)
+        if comparison.answer is None or (comparison.said and missing):
+            self._ask_generation()
+        else:
+            self.workers.cancel_group(self, "generation")
+
+    def _update(self, comparison: Comparison) -> None:
+        adapter = comparison.aligned.adapter if comparison.aligned else None
+        run = next((each for each in self._runs if each.adapter == adapter), None)
+        self.comparison = replace(comparison, beta=run.beta if run else comparison.beta)
+        self._show()
+
+    def _show(self) -> None:
+        loading = self._loading_since
+        hint = ""
+        if loading is not None:
+            hint = f"◌ Loading {self._base.model} ({self._base.quantization}) … {time.monotonic() - loading:.0f} s"
+        elif self._looked and not self._runs and len(self.comparison.columns) == 1:
+            hint = _NO_RUN
+        how = f"sampled at temperature {self._temperature}, seed {self._seed}" if self._temperature else "greedy"
+        if self.comparison.said:
+            title = f"answers · {how} · g again · t other temperature"
+        else:
+            title = f"g lets the columns answer · {how}" if self.comparison.answer else ""
+        self.query_one(ComparisonView).show(self.comparison, hint=hint, title=title, speaking=self._speaking)
+
+    def _tick(self) -> None:
+        if self._loading_since is not None:
+            self._show()
+
+    @work(group="next", exclusive=True, exit_on_error=False)
+    async def _ask_next(self) -> None:
+        with self._telling():
+            client, now = await self._scorer(), self.comparison
+            reply = await client.next_token(now.prompt, now.columns, top_k=_CANDIDATES)
+            self._update(self.comparison.with_distribution(reply))
+
+    @work(group="scores", exclusive=True, exit_on_error=False)
+    async def _ask_scores(self) -> None:
+        with self._telling():
+            for answer in self.comparison.unscored():
+                client, now = await self._scorer(), self.comparison
+                reply = await client.score(now.prompt, answer.text, now.columns, top_k=_CANDIDATES)
+                self._update(self.comparison.with_scores(answer.text, reply))
+
+    @work(group="generation", exclusive=True, exit_on_error=False)
+    async def _ask_generation(self) -> None:
+        self._pieces.clear()
+        with self._telling():
+            client = await self._scorer()
+            self._update(self.comparison.listening())
+            now = self.comparison
+            reply = await client.generate(
+                now.prompt, now.columns, temperature=self._temperature, seed=self._seed, on_piece=self._hear
+            )
+            self._pieces.clear()
+            self._update(self.comparison.with_generated(reply))
+            self._ask_scores()
+            return
+        self._update(replace(self.comparison, said=()))  # nobody speaks any more: the error was told
+
+    def _hear(self, piece: Piece) -> None:
+        self._pieces.append(piece)
+        if self._flush is None:
+            self._flush = self.set_timer(_SLOW_FLUSH if self.workbench.slow else _FLUSH, self._show_pieces)
+
+    def _show_pieces(self) -> None:
+        self._flush = None
+        if self._pieces:
+            pieces, self._pieces = self._pieces, []
+            self._update(self.comparison.with_pieces(pieces))
+
+    async def _scorer(self) -> ScorerClient:
+        """The scorer of the base that is compared, with its model loaded. Raises `WorkbenchError`."""
+        client, base = self._client, self._base
+        if client is None or (client.model, client.quantization) != (base.model, base.quantization):
+            if client is not None:
+                self._close(client)
+            client = self._client = ScorerClient(base.model, base.quantization)
+        if not client.running:
+            self._loading_since = time.monotonic()
+            self.top_bar.status = "loading"
+            self._show()
+        try:
+            ready = await client.start()
+        except WorkbenchError:
+            if client is self._client:
+                self._loaded("no model")
+            raise
+        if client is self._client and self._loading_since is not None:
+            self._loaded(ready.device)
+        self.top_bar.context = f"{base.model} · {base.quantization}"
+        return client
+
+    def _loaded(self, status: str) -> None:
+        self._loading_since = None
+        self.top_bar.status = status
+        self._show()
+
+    @work(group="closing", exit_on_error=False)
+    async def _close(self, client: ScorerClient) -> None:
+        await client.close()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tells of an error once, however many requests it met."""
+        try:
+            yield
+        except WorkbenchError as error:
+            if self._failure != (error.title, error.message):
+                self._failure = (error.title, error.message)
+                self.workbench.show_error(error)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Tells of an error that nobody foresaw."""
+        if event.state is WorkerState.ERROR:
+            self.workbench.show_error(
+                WorkbenchError("The comparison met an error of its own", repr(event.worker.error))
+            )
