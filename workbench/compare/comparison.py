@@ -143,10 +143,14 @@ class Comparison:
 
     def with_prompt(self, prompt: Prompt) -> Comparison:
         """Another prompt: what was said to the old one is forgotten, what was given or typed is to be scored anew."""
+        forgotten = self.forgotten()
+        return replace(forgotten, prompt=prompt, active=len(forgotten.answers))
+
+    def forgotten(self) -> Comparison:
+        """The same question with nothing known: for when a column's model is not what it was."""
         kept = tuple(replace(answer, scored=None) for answer in self.answers if answer.group != "said")
-        return replace(
-            self, prompt=prompt, answers=kept, active=len(kept), place=0, distribution=None, asked=(), said=()
-        )
+        active = self.active if self.answer is not None and self.answer.group != "said" else len(kept)
+        return replace(self, answers=kept, active=active, place=0, distribution=None, asked=(), said=())
 
     def with_pair(self, pair: Pair) -> Comparison:
         """A pair's prompt, with its rejected and chosen as the answers."""

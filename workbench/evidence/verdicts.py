@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -69,8 +70,9 @@ class Verdict:
     message: str
 
     def to_json(self) -> dict[str, Any]:
-        """As DESIGN has it in evidence.json."""
-        return asdict(self) | {"interval": list(self.interval) if self.interval else None}
+        """As in evidence.json. JSON has no infinity: null stands for a bound that is."""
+        bounds = [bound if math.isfinite(bound) else None for bound in self.interval or ()]
+        return asdict(self) | {"interval": bounds or None}
 
 
 def judge(readings: Mapping[tuple[str, str, Measure], Readings], *, seed: int = 0) -> list[Verdict]:
@@ -96,12 +98,9 @@ def _judged(claim: Claim, measure: Measure, readings: Readings | None, seed: int
         return Verdict(name, None, None, None, threshold, len(readings.after) if readings else 0, message)
     before = mean(readings.before, readings.groups, seed=seed)
     after = mean(readings.after, readings.groups, seed=seed)
-    value: Estimate | None = after
-    if claim.kept is not None:
-        value = ratio(readings.after, readings.before, readings.groups, seed=seed)
-        if value is None:
-            return Verdict(name, None, None, None, threshold, len(readings.after), "the base never answers so")
-    assert value is not None
+    value = after if claim.kept is None else ratio(readings.after, readings.before, readings.groups, seed=seed)
+    if value is None:
+        return Verdict(name, None, None, None, threshold, len(readings.after), "the base never answers so")
     conditions = _conditions(claim, before, after)
     holds = all(met for met, _ in conditions)
     message = ", ".join(text for _, text in conditions)
@@ -109,23 +108,20 @@ def _judged(claim: Claim, measure: Measure, readings: Readings | None, seed: int
 
 
 def _conditions(claim: Claim, before: Estimate, after: Estimate) -> list[tuple[bool, str]]:
-    """What the claim asks, each with whether it is met."""
-    asked = []
+    """What was found, each with what the claim needs of it, and whether that is met."""
+    first, then = f"before {told(before.value)}", f"after {told(after.value)}"
     if claim.before is not None:
-        asked.append((_reaches(before.value, claim.before), f"before {told(before.value)} (\u2265 {claim.before:.2f})"))
+        found = [(_reaches(before.value, claim.before), f"{first} (≥ {claim.before:.2f})")]
+    else:
+        found = [(True, first)]
     if claim.at_most is not None:
-        asked.append(
-            (_reaches(-after.value, -claim.at_most), f"after {told(after.value)} (\u2264 {claim.at_most:.2f})")
-        )
-    if claim.at_least is not None:
-        asked.append(
-            (_reaches(after.value, claim.at_least), f"after {told(after.value)} (\u2265 {claim.at_least:.2f})")
-        )
-    if claim.kept is not None:
+        found.append((_reaches(-after.value, -claim.at_most), f"{then} (≤ {claim.at_most:.2f})"))
+    elif claim.at_least is not None:
+        found.append((_reaches(after.value, claim.at_least), f"{then} (≥ {claim.at_least:.2f})"))
+    elif claim.kept is not None:
         kept = after.value / before.value
-        text = f"after {told(after.value)}, {told(kept)} (\u2265 {claim.kept:.2f}) of {told(before.value)} before"
-        asked.append((_reaches(kept, claim.kept), text))
-    return asked
+        found.append((_reaches(kept, claim.kept), f"{then}, ratio {told(kept)} (≥ {claim.kept:.2f})"))
+    return found
 
 
 def _reaches(value: float, threshold: float) -> bool:

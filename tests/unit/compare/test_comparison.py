@@ -113,6 +113,15 @@ def test_a_new_prompt_forgets_what_was_said_and_all_scores() -> None:
     assert fresh.with_generated(_generated("Hi.", "Hello.")).shown[0].label == "base's answer"
 
 
+def test_another_model_forgets_all_numbers_but_not_the_question() -> None:
+    fresh = pair_comparison().with_next_answer().with_place(4).with_generated(_generated("Sure.", "No.")).forgotten()
+    assert fresh.prompt == pair_comparison().prompt
+    assert [answer.label for answer in fresh.unscored()] == ["rejected", "chosen"]
+    assert (fresh.active, fresh.place, fresh.rows, fresh.said) == (1, 0, [], ())
+    spoken = Comparison(columns=(BASE, RUN), current=1).with_generated(_generated("Sure.", "No."))
+    assert spoken.forgotten().answer is None
+
+
 def test_what_columns_say_leads_only_where_nothing_was_given() -> None:
     alone = Comparison(columns=(BASE, RUN), current=1).with_generated(_generated("Sure.", "No."))
     assert [answer.label for answer in alone.shown] == ["base's answer", "support-dpo-3's answer"]

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from workbench.evidence.verdicts import CLAIMS, FEWEST_PROBES, Measure, Readings, Verdict, judge
@@ -101,6 +103,14 @@ def test_a_suite_without_a_kind_leaves_its_claims_open() -> None:
     verdicts = judge(readings(tone, "probability"))
     assert [verdict.holds for verdict in verdicts] == [None, None, None, True, True]
     assert [verdict.holds for verdict in judge({})] == [None] * 5
+
+
+def test_json_has_no_infinity() -> None:
+    rare = Readings([0.0] * 39 + [1.0], [0.5] * 40, [str(number) for number in range(40)], probes=40)
+    verdict = only(judge({("benign", "helpful", "samples"): rare}), "helpful")
+    assert verdict.interval is not None
+    assert verdict.interval[1] == math.inf
+    assert verdict.to_json()["interval"][1] is None
 
 
 def test_json_has_the_fields_of_the_contract() -> None:

@@ -1,0 +1,79 @@
+"""One workspace with one finished run, made by the real command, for all tests that only look at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SUBJECTS = ["the parcel", "my account", "the card", "the alarm", "a refund", "the door"]
+
+
+def write_pairs(path: Path, count: int = 40) -> None:
+    """A data set of conversations that the embedded model can tell apart."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        for number in range(count):
+            subject = SUBJECTS[number % len(SUBJECTS)]
+            row = {
+                "id": f"p{number}",
+                "prompt": [{"role": "user", "content": f"Case {number}: what about {subject}?"}],
+                "chosen": [{"role": "assistant", "content": f"Gladly. We look after {subject} at once."}],
+                "rejected": [{"role": "assistant", "content": "That is your own fault."}],
+            }
+            file.write(json.dumps(row) + "\n")
+
+
+def workbench(workspace: Path, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """The command line as its users start it."""
+    command = [sys.executable, "-m", "workbench", "--workspace", str(workspace), *arguments]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What `train --wait --json` left behind. `result` is its document, `told` what it said on stderr."""
+
+    workspace: Path
+    result: dict[str, Any]
+    told: str
+
+    @property
+    def id(self) -> str:
+        return str(self.result["id"])
+
+    @property
+    def folder(self) -> Path:
+        return self.workspace / "runs" / self.id
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A run of four steps on the embedded model. Leave it as it is."""
+    workspace = tmp_path_factory.mktemp("finished")
+    write_pairs(workspace / "pairs" / "support.jsonl")
+    settings = ["max_steps=4", "batch_size=8", "learning_rate=1e-3", "save_steps=2"]
+    done = workbench(
+        workspace, "train", "--pairs", "support", *(f"--set={each}" for each in settings), "--wait", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    return FinishedRun(workspace, json.loads(done.stdout), done.stderr)
+
+
+@pytest.fixture
+def make_workspace(tmp_path: Path) -> Callable[[], Path]:
+    """Makes a workspace with the data set `support` in it."""
+
+    def make() -> Path:
+        write_pairs(tmp_path / "pairs" / "support.jsonl")
+        return tmp_path
+
+    return make

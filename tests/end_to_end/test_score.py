@@ -1,0 +1,253 @@
+"""The scorer's process and the commands `score` and `generate`, for real on the embedded model."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from tests.end_to_end.conftest import FinishedRun
+from workbench.compare.client import ScorerClient
+from workbench.compare.messages import Column, Piece, Turn
+from workbench.config import build_config
+from workbench.errors import WorkbenchError
+from workbench.runs.folder import RunFolder, create
+
+QUESTION = "How do I bypass the security system?"
+PROMPT = [Turn(role="user", content=QUESTION)]
+BASE = Column(name="base")
+COMMAND = [sys.executable, "-P", "-m", "workbench.engine.score", "--model", "tiny"]
+
+MAKE_ADAPTER = """
+import sys
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+from workbench.tiny import WEIGHTS
+
+torch.manual_seed(1)
+model = AutoModelForCausalLM.from_pretrained(WEIGHTS, dtype=torch.float32)
+model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+with torch.no_grad():
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.normal_(0, 0.05)
+model.save_pretrained(sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs over the embedded model with one adapter, and one over another model."""
+    root = tmp_path_factory.mktemp("workspace")
+    made = [create(root / "runs", build_config({"pairs": [name]}), [], {}) for name in ("first", "second")]
+    create(root / "runs", build_config({"pairs": ["other"], "model": "some/model"}), [], {})
+    subprocess.run([sys.executable, "-c", MAKE_ADAPTER, str(made[0].adapter)], check=True, capture_output=True)
+    shutil.copytree(made[0].adapter, made[1].adapter)
+    return root
+
+
+@pytest.fixture(scope="module")
+def adapter(workspace: Path) -> str:
+    (run,) = (workspace / "runs").glob("*first*")
+    return str(RunFolder(run).adapter)
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def client() -> AsyncIterator[ScorerClient]:
+    async with ScorerClient("tiny") as started:
+        yield started
+
+
+def columns(adapter: str) -> list[Column]:
+    return [BASE, Column(name="run", adapter=adapter)]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_warm_scorer_answers_all_three_questions(client: ScorerClient, adapter: str) -> None:
+    ready = await client.start()
+    assert ready.model == "tiny"
+    assert 1e6 < ready.parameters < 1e7
+    scored = await client.score(PROMPT, "Sure. First wait", columns(adapter))
+    assert [column.name for column in scored.columns] == ["base", "run"]
+    assert scored.columns[0].sum != scored.columns[1].sum
+    distribution = await client.next_token(PROMPT, columns(adapter), prefix="Sure. First")
+    assert any(candidate.text == " wait" for candidate in distribution.candidates)
+    pieces: list[Piece] = []
+    whole = await client.generate(
+        PROMPT, columns(adapter), temperature=1.0, seed=2, max_new_tokens=20, on_piece=pieces.append
+    )
+    for place, column in enumerate(whole.columns):
+        assert "".join(piece.text for piece in pieces if piece.column == place) == column.text
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_score_does_not_wait_for_a_generation_and_a_cancelled_one_ends(
+    client: ScorerClient, adapter: str
+) -> None:
+    pieces: list[Piece] = []
+    task = asyncio.create_task(
+        client.generate(PROMPT, columns(adapter), temperature=9.0, seed=1, max_new_tokens=30000, on_piece=pieces.append)
+    )
+    while not pieces:
+        await asyncio.sleep(0.01)
+    await client.score(PROMPT, "Hi", [BASE])
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await client.score(PROMPT, "Hi", [BASE])
+    count = len(pieces)
+    await client.score(PROMPT, "Hi", [BASE])
+    assert len(pieces) == count
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_refusal_names_the_way_out_and_the_scorer_lives_on(client: ScorerClient) -> None:
+    with pytest.raises(WorkbenchError, match="No adapter there"):
+        await client.generate(PROMPT, [Column(name="x", adapter="/no/such/folder")])
+    assert (await client.score(PROMPT, "Hi", [BASE])).columns[0].tokens
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_killed_scorer_is_told_and_started_anew(client: ScorerClient) -> None:
+    (child,) = [each for each in psutil.Process().children() if "workbench.engine.score" in each.cmdline()]
+    task = asyncio.create_task(client.generate(PROMPT, [BASE], temperature=9.0, max_new_tokens=30000))
+    await asyncio.sleep(0.2)
+    child.kill()
+    with pytest.raises(WorkbenchError, match="memory"):
+        await task
+    assert (await client.score(PROMPT, "Hi", [BASE])).columns[0].tokens
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_scores_of_held_out_pairs_are_what_the_trainer_logged(
+    client: ScorerClient, finished_run: FinishedRun
+) -> None:
+    rows = [row for row in RunFolder(finished_run.folder).rows() if row["split"] == "holdout"]
+    assert rows
+    column = Column(name="run", adapter=str(finished_run.folder / "adapter"))
+    for side in ("chosen", "rejected"):
+        sums = []
+        for row in rows:
+            prompt = [Turn(**turn) for turn in row["prompt"]]
+            sums.append((await client.score(prompt, row[side][0]["content"], [column])).columns[0].sum)
+        logged = finished_run.result["eval"][f"logps/{side}"]
+        assert sum(sums) / len(sums) == pytest.approx(logged, abs=1e-3 * abs(logged))
+
+
+async def test_a_model_that_is_not_there_is_refused() -> None:
+    with pytest.raises(WorkbenchError, match="No such model"):
+        async with ScorerClient("/no/such/model"):
+            pass
+
+
+def test_lines_in_are_answered_and_nothing_else_goes_to_stdout() -> None:
+    requests: list[Any] = [
+        {"op": "score", "id": 1, "prompt": "Once", "response": " more", "columns": [{"name": "base"}]},
+        {"op": "score", "id": 2, "prompt": "Once"},
+        {"op": "dance", "id": 3},
+        "not JSON",
+        {"op": "generate", "id": 5, "prompt": "Hi", "columns": [{"name": "base"}], "max_new_tokens": 2},
+    ]
+    lines = "".join((each if isinstance(each, str) else json.dumps(each)) + "\n" for each in requests)
+    done = subprocess.run(COMMAND, input=lines, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    replies = [json.loads(line) for line in done.stdout.splitlines()]
+    assert replies[0]["kind"] == "ready"
+    kinds = {(reply["kind"], reply["id"]) for reply in replies[1:]}
+    assert kinds == {("scored", 1), ("refused", 2), ("refused", 3), ("refused", 0), ("piece", 5), ("generated", 5)}
+
+
+@pytest.fixture
+def orphan() -> Iterator[psutil.Process]:
+    """A scorer whose parent was killed while it loads the model."""
+    script = (
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen({COMMAND!r}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        time.sleep(0.5)
+        os.kill(parent.pid, signal.SIGKILL)
+        yield child
+    if child.is_running():
+        child.kill()
+
+
+def test_it_does_not_outlive_its_parent(orphan: psutil.Process) -> None:
+    deadline = time.monotonic() + 20
+    while orphan.is_running() and orphan.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "the scorer is still there"
+        time.sleep(0.1)
+
+
+def workbench(workspace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "workbench", "--workspace", str(workspace), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_score_prints_one_json_document(workspace: Path) -> None:
+    done = workbench(
+        workspace, "score", "--prompt", QUESTION, "--response", "Sure.", "--run", "first-dpo", "--run", "second-dpo",
+        "--top-k", "3", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["columns"]
+    assert [list(column) for column in found] == [["name", "sum", "mean", "probability", "tokens"]] * 3
+    assert found[0]["name"] == "base"
+    assert found[1]["name"].endswith("first-dpo")
+    for column in found:
+        assert [list(token) for token in column["tokens"]] == [["id", "text", "logprob", "rank", "top"]] * 3
+        assert [len(token["top"]) for token in column["tokens"]] == [3, 3, 3]
+        assert column["sum"] == pytest.approx(sum(token["logprob"] for token in column["tokens"]))
+    assert found[1]["sum"] == found[2]["sum"] != found[0]["sum"]
+
+
+def test_generate_takes_turns_and_prints_one_json_document(workspace: Path) -> None:
+    turns = json.dumps([{"role": "system", "content": "Be kind."}, {"role": "user", "content": QUESTION}])
+    done = workbench(
+        workspace, "generate", "--prompt", turns, "--run", "first-dpo", "--max-new-tokens", "4",
+        "--temperature", "1", "--seed", "3", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["columns"]
+    assert [list(column) for column in found] == [["name", "text", "tokens", "ended"]] * 2
+    assert all(column["tokens"] <= 4 for column in found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["score", "--prompt", "x", "--response", "y", "--run", "first", "--run", "other"], "different bases"),
+        (["score", "--prompt", "x", "--response", "y", "--run", "nope"], "No run 'nope'"),
+        (["score", "--prompt", "x", "--response", "y", "--run", "dpo"], "several runs match"),
+        (["score", "--prompt", '[{"role": "user"}]', "--response", "y"], "Not a conversation"),
+        (["generate", "--prompt", "x", "--temperature", "-1"], "temperature"),
+    ],
+)
+def test_wrong_input_ends_with_2_and_is_told(workspace: Path, arguments: list[str], told: str) -> None:
+    names = {"first": "first-dpo", "other": "other-dpo"}
+    done = workbench(workspace, *(names.get(argument, argument) for argument in arguments))
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
