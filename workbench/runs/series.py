@@ -91,7 +91,7 @@ def horizon(step: int, total: int) -> int:
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """At most `most` (at least 2) evenly spaced round numbers within low … high; none where those are as good as equal."""
+    """At most `most` (at least 2) evenly spaced round numbers within low … high; none where these are all but equal."""
     span = high - low
     if not span > 1e-8 * max(abs(low), abs(high)) or not math.isfinite(span):
         return []
