@@ -16,7 +16,7 @@ from workbench.engine.card import card
 from workbench.engine.data import Prepared, prepare
 from workbench.engine.model import load_base, load_tokenizer, revision
 from workbench.engine.reporter import Reporter, StopRequested
-from workbench.engine.trainer import REFERENCE, PairTrainer, Steps, build_trainer, parameter_counts, trainable
+from workbench.engine.trainer import REFERENCE, PairTrainer, build_trainer, parameter_counts, trainable
 from workbench.runs.events import Finished, Started, Stopped
 from workbench.runs.folder import Record, RunFolder
 from workbench.runs.writer import EventWriter
@@ -73,7 +73,7 @@ def _ready(
     events.write(
         Started(
             time=time.time(),
-            total_steps=Steps.plan(config, len(prepared.train)).total,
+            total_steps=config.total_steps(len(prepared.train)),
             train_pairs=len(prepared.train),
             holdout_pairs=len(prepared.holdout),
             dropped=prepared.dropped,

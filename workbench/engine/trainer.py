@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,21 +62,6 @@ class PairTrainer(DPOTrainer):
         """Checkpoints get none; the adapter's card is written by `workbench.engine.card`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """How a run is cut into optimizer steps."""
-
-    total: int
-    between_evals: int
-
-    @classmethod
-    def plan(cls, config: RunConfig, train_pairs: int) -> Steps:
-        """The steps of `config` over so many pairs."""
-        batches = math.ceil(train_pairs / (config.batch_size // config.gradient_accumulation))
-        total = config.max_steps or math.ceil(config.epochs * math.ceil(batches / config.gradient_accumulation))
-        return cls(total, config.eval_steps or max(1, round(total / 5)))
-
-
 def build_trainer(
     config: RunConfig,
     model: PreTrainedModel,
@@ -88,7 +71,6 @@ def build_trainer(
     callbacks: Sequence[TrainerCallback] = (),
 ) -> PairTrainer:
     """The trainer, with a fresh adapter on `model`. Raises `WorkbenchError` where the settings do not fit the model."""
-    steps = Steps.plan(config, len(prepared.train))
     adapter = LoraConfig(
         r=config.lora_r,
         lora_alpha=config.lora_alpha,
@@ -98,7 +80,13 @@ def build_trainer(
     try:
         trainer = PairTrainer(
             model=model,
-            args=_arguments(config, steps, model.device, checkpoints, evaluates=bool(prepared.holdout)),
+            args=_arguments(
+                config,
+                config.total_steps(len(prepared.train)),
+                model.device,
+                checkpoints,
+                evaluates=bool(prepared.holdout),
+            ),
             train_dataset=to_dataset(prepared.train),
             eval_dataset=to_dataset(prepared.holdout) if prepared.holdout else None,
             processing_class=tokenizer,
@@ -141,7 +129,7 @@ def _initialize(model: torch.nn.Module, seed: int) -> None:
 
 
 def _arguments(
-    config: RunConfig, steps: Steps, device: torch.device, checkpoints: Path, *, evaluates: bool
+    config: RunConfig, total_steps: int, device: torch.device, checkpoints: Path, *, evaluates: bool
 ) -> DPOConfig:
     cuda = device.type == "cuda"
     part = config.batch_size // config.gradient_accumulation
@@ -159,7 +147,7 @@ def _arguments(
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         num_train_epochs=config.epochs,
-        max_steps=steps.total,
+        max_steps=total_steps,
         per_device_train_batch_size=part,
         per_device_eval_batch_size=part,
         gradient_accumulation_steps=config.gradient_accumulation,
@@ -174,7 +162,7 @@ def _arguments(
         logging_nan_inf_filter=False,
         eval_strategy="steps" if evaluates else "no",
         eval_on_start=evaluates,
-        eval_steps=steps.between_evals,
+        eval_steps=config.eval_steps or max(1, round(total_steps / 5)),
         save_strategy="steps" if config.save_steps else "no",
         save_steps=config.save_steps or 500,
         save_total_limit=config.keep_checkpoints,

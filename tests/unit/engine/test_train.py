@@ -12,7 +12,7 @@ from workbench.engine import train as worker
 from workbench.engine.data import prepare
 from workbench.engine.job import train
 from workbench.engine.model import load_base, load_tokenizer
-from workbench.engine.trainer import Steps, build_trainer, trainable
+from workbench.engine.trainer import build_trainer, trainable
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Checkpoint, Eval, EventReader, Failed, Finished, Phase, Started, Step, Stopped, Warned
 from workbench.runs.folder import RunFolder, create
@@ -189,7 +189,7 @@ def test_steps_are_planned_as_the_trainer_counts_them(values, pairs, tmp_path, t
     trainer.args.max_steps = values["max_steps"] or -1
     loader = trainer.get_train_dataloader()
     total = trainer.set_initial_training_values(trainer.args, loader)[-1]
-    assert Steps.plan(config, pairs).total == total
+    assert config.total_steps(pairs) == total
 
 
 class StopsAfterFirstStep(EventWriter):
