@@ -401,3 +401,17 @@ async def test_a_model_that_is_not_there_is_refused_and_the_form_stays(root: Pat
         await pilot.press("escape")
         await shows(pilot, "New run", "Start")
         assert not list((root / "runs").iterdir())
+
+
+async def test_a_run_that_ends_is_told_of_once(root: Path) -> None:
+    make_run(root, "old", whole_run())
+    folder = make_run(root, "tone", [*beginning(), *training(1, 20)])
+    async with runs_screen(root) as pilot:
+        await shows(pilot, "1 running")
+        assert not list(pilot.app._notifications)
+        append(folder, [finished()])
+        await shows(pilot, "2 done")
+        await pilot.pause(2.5)
+        assert [told.message for told in pilot.app._notifications] == [
+            f"{folder.id} has finished. c shows it beside the base."
+        ]

@@ -165,6 +165,10 @@ class RunsScreen(WorkbenchScreen):
         return {**palette, "axis": axis.rgb}
 
     def _show_list(self, runs: list[Run]) -> None:
+        went = {run.id for run in self._runs if run.going}
+        for run in runs:
+            if run.id in went and run.status == "finished":
+                self.workbench.tell(f"{run.id} has finished. c shows it beside the base.")
         self._runs = runs
         self.set_class(not runs, "-empty")
         self.run_list.show(runs)
