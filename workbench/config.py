@@ -87,9 +87,15 @@ class RunConfig(BaseModel):
     eval_steps: int = Field(0, ge=0)
     """Optimizer steps between evaluations; 0 for five over the run. One is made at the start and the end as well."""
     save_steps: int = Field(0, ge=0)
-    """Optimizer steps between checkpoints; 0 for none but the one when a run is stopped."""
+    """Optimizer steps between checkpoints; 0 for ten over the run. One is made when a run is stopped or paused."""
     keep_checkpoints: int = Field(2, ge=1)
     """Checkpoints kept; older ones are deleted."""
+    sample_every: int = Field(0, ge=0)
+    """Optimizer steps between two answers of base and aligned model to held-out prompts; 0 for every evaluation."""
+    sample_tokens: int = Field(48, ge=0)
+    """Tokens of such an answer at most; 0 for no answers."""
+    stop_grace: int = Field(120, ge=1)
+    """Seconds that a worker has to finish its step and save once it is asked to stop; then it is killed."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:

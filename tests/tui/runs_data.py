@@ -68,16 +68,36 @@ def metrics(part: float, rng: random.Random, noise: float = 1.0) -> dict[str, fl
     }
 
 
+def pace(step: int) -> dict[str, Any]:
+    """How fast the run is after so many steps of 16 pairs."""
+    return {
+        "seconds": step * 0.42,
+        "pairs": step * 16,
+        "pairs_per_second": 38.0,
+        "tokens_per_second": 9100.0,
+        "memory_bytes": 20 * 2**30,
+    }
+
+
 def training(first: int, last: int, total: int = 100) -> list[Event]:
     """The steps from `first` to `last`, with an evaluation at 0 and after every fifth of the run."""
     rng, events = random.Random(first), []
     for step in range(first, last + 1):
         part, time = step / total, TIME + 10 + step * 0.42
         if step:
-            event = Step(time=time, step=step, epoch=3 * part, metrics=metrics(part, rng), pairs_per_second=38.0)
+            event = Step(time=time, step=step, epoch=3 * part, metrics=metrics(part, rng), **pace(step))
             events.append(event)
         if step % max(total // 5, 1) == 0:
-            events.append(Eval(time=time, step=step, epoch=3 * part, metrics=metrics(part, rng, noise=0.0)))
+            events.append(
+                Eval(
+                    time=time,
+                    step=step,
+                    epoch=3 * part,
+                    metrics=metrics(part, rng, noise=0.0),
+                    seconds=step * 0.42,
+                    pairs=step * 16,
+                )
+            )
     return events
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.runs_data import append, beginning, finished, make_pairs, make_run, training, whole_run
+from tests.tui.runs_data import append, beginning, finished, make_pairs, make_run, pace, training, whole_run
 from workbench.config import build_config
 from workbench.runs import process
 from workbench.runs.events import Failed, Phase, Step, Stopped, Warned
@@ -158,7 +158,9 @@ async def test_a_half_written_line_waits_for_its_end(root: Path) -> None:
         await pilot.pause(0.8)
         assert "10/100" in shown(pilot)
         with folder.events.open("a") as file:
-            file.write('}, "pairs_per_second": 30}\n')
+            file.write(
+                '}, "seconds": 9, "pairs": 88, "pairs_per_second": 30, "tokens_per_second": 9, "memory_bytes": 1}\n'
+            )
         await shows(pilot, "11/100")
 
 
@@ -169,7 +171,7 @@ async def test_nan_and_infinity_are_told_and_break_nothing(root: Path) -> None:
             step=step,
             epoch=0,
             metrics=dict.fromkeys(("loss", "rewards/margins", "logps/chosen", "logps/rejected", "grad_norm"), value),
-            pairs_per_second=1,
+            **pace(step),
         )
         for step, value in ((31, math.inf), (32, -math.inf), (33, math.nan))
     ]

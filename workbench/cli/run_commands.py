@@ -205,10 +205,10 @@ def _settings_help() -> str:
 
 def _result(folder: RunFolder, state: RunState, status: Status) -> dict[str, Any]:
     """What `train --json` prints; metrics are those of the last step and the last evaluation."""
-    from workbench.runs.events import Failed
+    from workbench.runs.events import Failed, Finished, Stopped
     from workbench.runs.process import cause_of_loss
 
-    ended = state.end if state.end is not None and not isinstance(state.end, Failed) else None
+    ended = state.end if isinstance(state.end, Finished | Stopped) else None
     result: dict[str, Any] = {
         "id": folder.id,
         "status": status,

@@ -19,13 +19,14 @@ from workbench.engine.reporter import Reporter, StopRequested
 from workbench.engine.trainer import REFERENCE, PairTrainer, build_trainer, parameter_counts, trainable
 from workbench.runs.events import Finished, Started, Stopped
 from workbench.runs.folder import Record, RunFolder
+from workbench.runs.health import Health
 from workbench.runs.writer import EventWriter
 
 
 def train(folder: RunFolder, asked: Record, events: EventWriter) -> Finished | Stopped:
     """Trains the run and returns its last event. Raises `WorkbenchError`, and what the libraries raise."""
     began = time.perf_counter()
-    reporter = Reporter(folder, events, _first_loss(asked.config))
+    reporter = Reporter(folder, events, Health(_first_loss(asked.config)))
     step, changed, total = 0, 0.0, 0
     try:
         trainer, tokenizer, prepared, version = _ready(folder, asked, events, reporter)

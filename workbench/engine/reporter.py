@@ -3,14 +3,14 @@
 # ruff: noqa: ARG002 - the signatures are those that transformers calls.
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from workbench.runs.events import Checkpoint, Eval, Step
+from workbench.runs.events import Checkpoint, Eval, Event, Step
 from workbench.runs.folder import RunFolder
+from workbench.runs.health import Health
 from workbench.runs.writer import EventWriter
 
 _NOT_METRICS = ("epoch", "runtime", "samples_per_second", "steps_per_second")
@@ -21,17 +21,13 @@ class StopRequested(Exception):  # noqa: N818 - a request, not an error
 
 
 class Reporter(TrainerCallback):
-    """Writes a run's events while it trains. `first_loss` is what the first batch's loss must be, None: not known.
+    """Writes a run's events while it trains. `trainer` is set once there is one; it counts the pairs."""
 
-    `trainer` is set once there is one; it counts the pairs.
-    """
-
-    def __init__(self, folder: RunFolder, events: EventWriter, first_loss: float | None) -> None:
+    def __init__(self, folder: RunFolder, events: EventWriter, health: Health) -> None:
         self.trainer: Any = None
-        self._folder, self._events, self._first_loss = folder, events, first_loss
-        self._began = self._seconds = 0.0
+        self._folder, self._events, self._health = folder, events, health
+        self._first = self._began = self._seconds = 0.0
         self._pairs = 0
-        self._broken = False
 
     def check_stop(self) -> None:
         """Raises `StopRequested` where someone asked for it. For use where no step is being made."""
@@ -40,6 +36,7 @@ class Reporter(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Names what comes first."""
+        self._first = time.perf_counter()
         self._events.phase("evaluating before the first step" if args.eval_on_start else "training", state.global_step)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -80,17 +77,35 @@ class Reporter(TrainerCallback):
             metrics = {name.removeprefix("eval_"): float(value) for name, value in logs.items()}
             for name in _NOT_METRICS:
                 metrics.pop(name, None)
-            self._events.write(Eval(time=now, step=state.global_step, epoch=epoch, metrics=metrics))
+            self._tell(
+                Eval(
+                    time=now,
+                    step=state.global_step,
+                    epoch=epoch,
+                    seconds=time.perf_counter() - self._first,
+                    pairs=self.trainer.pairs_done,
+                    metrics=metrics,
+                )
+            )
             print(f"evaluation at step {state.global_step}  loss {metrics['loss']:.4f}")
         elif "loss" in logs:
             metrics = {name: float(value) for name, value in logs.items() if name not in _NOT_METRICS}
             pairs, seconds = self.trainer.pairs_done - self._pairs, self._seconds
             self._pairs, self._seconds = self.trainer.pairs_done, 0.0
             speed = pairs / seconds if seconds else 0.0
-            step = Step(time=now, step=state.global_step, epoch=epoch, metrics=metrics, pairs_per_second=speed)
-            self._events.write(step)
+            step = Step(
+                time=now,
+                step=state.global_step,
+                epoch=epoch,
+                seconds=time.perf_counter() - self._first,
+                pairs=self.trainer.pairs_done,
+                metrics=metrics,
+                pairs_per_second=speed,
+                tokens_per_second=0.0,
+                memory_bytes=0,
+            )
+            self._tell(step)
             print(f"step {step.step}/{state.max_steps}  loss {metrics['loss']:.4f}  {speed:.1f} pairs/s")
-            self._check(step)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Names the checkpoint."""
@@ -98,28 +113,9 @@ class Reporter(TrainerCallback):
         event = Checkpoint(time=time.time(), step=state.global_step, path=str(path.relative_to(self._folder.path)))
         self._events.write(event)
 
-    def _check(self, step: Step) -> None:
-        loss = step.metrics["loss"]
-        if step.step == 1:
-            reward = max(abs(step.metrics.get(f"rewards/{side}", 0.0)) for side in ("chosen", "rejected"))
-            if self._first_loss is not None and not abs(loss - self._first_loss) <= 1e-3:
-                self._events.warn(
-                    "The loss did not begin where it must",
-                    f"Before the first update model and reference are the same and the loss is {self._first_loss:.4f}; "
-                    f"it was {loss:.4f}. The reference is wrong, or the model computes with too little precision.",
-                    1,
-                )
-            elif not reward <= 1e-2:
-                self._events.warn(
-                    "The rewards did not begin at zero",
-                    f"Before the first update model and reference are the same; yet a reward was {reward:.4f}. "
-                    "The reference is wrong, or the model computes with too little precision.",
-                    1,
-                )
-        if not math.isfinite(loss) and not self._broken:
-            self._broken = True
-            self._events.warn(
-                "The loss is no longer a number",
-                f"It is {loss} since step {step.step}. Stop the run; try a lower learning_rate.",
-                step.step,
-            )
+    def _tell(self, event: Event) -> None:
+        """Writes an event, and the alerts that it gives rise to."""
+        self._events.write(event)
+        for alert in self._health.observe(event):
+            self._events.write(alert)
+            print(f"Warning: {alert.title}. {alert.message} {alert.remedy}")

@@ -22,6 +22,14 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Queued(Event):
+    """The worker is there and waits for its turn on `device`."""
+
+    kind: ClassVar[str] = "queued"
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Phase(Event):
     """What the worker does before the first step or after the last ("loading the model")."""
 
@@ -48,22 +56,61 @@ class Started(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed(Event):
+    """A new worker goes on after `step`, from `checkpoint` (relative to the run folder; empty: from the beginning).
+
+    What earlier events told of later steps is void: these steps are made again.
+    """
+
+    kind: ClassVar[str] = "resumed"
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step(Event):
-    """Means since the last such event, under TRL's names (loss, rewards/margins, logps/chosen, …)."""
+    """Means since the last such event, under TRL's names (loss, rewards/margins, logps/chosen, …).
+
+    `seconds` (training with its evaluations, no waiting, no pauses) and `pairs` count from the beginning of the run,
+    over all its workers. `tokens_per_second` counts the tokens of both sides, padding left out. `memory_bytes` is the
+    most that was in use so far: of the GPU where there is one, else of the process.
+    """
 
     kind: ClassVar[str] = "step"
     epoch: float
+    seconds: float
+    pairs: int
     metrics: dict[str, float]
     pairs_per_second: float
+    tokens_per_second: float
+    memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Eval(Event):
-    """Means over the held-out pairs, under the names of `Step` (no `eval_` before them)."""
+    """Means over the held-out pairs, under the names of `Step` (no `eval_` before them).
+
+    With them `kl`: KL(policy ‖ reference) in nats a token, exact over the vocabulary, at the response positions of the
+    first held-out pairs.
+    """
 
     kind: ClassVar[str] = "eval"
     epoch: float
+    seconds: float
+    pairs: int
     metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample(Event):
+    """What base and aligned model answer, greedily, to the prompt of the held-out pair `pair`. Untrusted text."""
+
+    kind: ClassVar[str] = "sample"
+    pair: str
+    prompt: str
+    base: str
+    aligned: str
+    base_tokens: int
+    aligned_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +123,30 @@ class Checkpoint(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned(Event):
-    """Something the user should know, in plain words; training goes on."""
+    """Something the user should know, in plain words: what, why, and what to do. Training goes on.
+
+    `code` names the kind of alert ("displacement"); each is told once a run. It is empty for a single remark.
+    """
 
     kind: ClassVar[str] = "warning"
     title: str
     message: str
+    remedy: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused(Event):
+    """The worker waits between two steps, on request. It keeps its memory and its turn."""
+
+    kind: ClassVar[str] = "paused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continued(Event):
+    """A paused worker goes on."""
+
+    kind: ClassVar[str] = "continued"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +170,14 @@ class Stopped(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Killed(Event):
+    """The worker was ended by force after it was asked to stop; told by whoever did it. The adapter was not saved."""
+
+    kind: ClassVar[str] = "killed"
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(Event):
     """The worker met an error that it could tell of."""
 
@@ -113,8 +187,15 @@ class Failed(Event):
     hint: str = field(default="")
 
 
+End = Finished | Stopped | Killed | Failed
+"""Events after which a worker says no more."""
+
 _KINDS: dict[str, type[Event]] = {
-    each.kind: each for each in (Phase, Started, Step, Eval, Checkpoint, Warned, Finished, Stopped, Failed)
+    each.kind: each
+    for each in (
+        *(Queued, Phase, Started, Resumed, Step, Eval, Sample, Checkpoint, Warned, Paused, Continued),
+        *(Finished, Stopped, Killed, Failed),
+    )
 }
 
 

@@ -90,6 +90,16 @@ class RunFolder:
         """Exists once someone asked the worker to stop."""
         return self.path / "stop"
 
+    @property
+    def pause(self) -> Path:
+        """Exists while someone wants the worker to wait."""
+        return self.path / "pause"
+
+    @property
+    def labels(self) -> Path:
+        """What the user calls the run; see `workbench.runs.labels`."""
+        return self.path / "labels.toml"
+
     def record(self) -> Record:
         """What was asked. Raises `WorkbenchError` where run.toml cannot be read."""
         try:

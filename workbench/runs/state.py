@@ -6,7 +6,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from workbench.runs.events import Checkpoint, Eval, Event, Failed, Finished, Phase, Started, Step, Stopped, Warned
+from workbench.runs.events import (
+    Checkpoint,
+    End,
+    Eval,
+    Event,
+    Failed,
+    Finished,
+    Killed,
+    Paused,
+    Phase,
+    Queued,
+    Resumed,
+    Sample,
+    Started,
+    Step,
+    Stopped,
+    Warned,
+)
 
 Status = Literal["queued", "running", "paused", "stopped", "finished", "failed", "lost"]
 TERMINAL: frozenset[Status] = frozenset({"stopped", "finished", "failed"})
@@ -22,9 +39,10 @@ class RunState:
     started: Started | None = None
     steps: tuple[Step, ...] = ()
     evals: tuple[Eval, ...] = ()
+    samples: tuple[Sample, ...] = ()
     warnings: tuple[Warned, ...] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
-    end: Finished | Stopped | Failed | None = None
+    end: End | None = None
     first_event: float | None = None
     last_event: float | None = None
 
@@ -40,12 +58,18 @@ class RunState:
         return sum(each.pairs_per_second for each in latest) / len(latest) if latest else None
 
     @property
+    def tokens_per_second(self) -> float | None:
+        """The mean over the latest ten `Step` events."""
+        latest = self.steps[-10:]
+        return sum(each.tokens_per_second for each in latest) / len(latest) if latest else None
+
+    @property
     def seconds_left(self) -> float | None:
         """Remaining training time at the pace since the first step; None until that can be known."""
-        if self.status != "running" or self.started is None or self.last_event is None or self.step == 0:
+        if self.status not in ("running", "paused") or not self.steps:
             return None
-        pace = (self.last_event - self.started.time) / self.step
-        return pace * (self.total_steps - self.step)
+        latest = self.steps[-1]
+        return latest.seconds / latest.step * (self.total_steps - latest.step)
 
 
 def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
@@ -55,17 +79,22 @@ def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
     for event in events:
         if isinstance(event, Step):
             steps.append(event)
+        elif isinstance(event, Resumed):
+            state = _rewound(replace(state, steps=(*state.steps, *steps)), event.step)
+            steps = []
         elif isinstance(event, Started):
             state = replace(state, started=event)
         elif isinstance(event, Phase):
             state = replace(state, phase=event.name)
         elif isinstance(event, Eval):
             state = replace(state, evals=(*state.evals, event))
+        elif isinstance(event, Sample):
+            state = replace(state, samples=(*state.samples, event))
         elif isinstance(event, Warned):
             state = replace(state, warnings=(*state.warnings, event))
         elif isinstance(event, Checkpoint):
             state = replace(state, checkpoints=(*state.checkpoints, event))
-        elif isinstance(event, Finished | Stopped | Failed):
+        elif isinstance(event, End):
             state = replace(state, end=event)
         state = replace(
             state,
@@ -77,11 +106,28 @@ def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
     return replace(state, steps=(*state.steps, *steps)) if steps else state
 
 
+def _rewound(state: RunState, step: int) -> RunState:
+    """The state without what came after `step`. Warnings stay: they were told."""
+    return replace(
+        state,
+        step=step,
+        steps=tuple(each for each in state.steps if each.step <= step),
+        evals=tuple(each for each in state.evals if each.step <= step),
+        samples=tuple(each for each in state.samples if each.step <= step),
+        checkpoints=tuple(each for each in state.checkpoints if each.step <= step),
+        end=None,
+    )
+
+
 def _status_after(event: Event) -> Status:
     match event:
+        case Queued():
+            return "queued"
+        case Paused():
+            return "paused"
         case Finished():
             return "finished"
-        case Stopped():
+        case Stopped() | Killed():
             return "stopped"
         case Failed():
             return "failed"

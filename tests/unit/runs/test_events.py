@@ -37,7 +37,16 @@ def test_an_event_survives_its_line(event):
 
 
 def test_numbers_that_are_not_finite_come_back():
-    step = Step(time=1, epoch=0, pairs_per_second=1, metrics={"a": math.nan, "b": math.inf, "c": -math.inf, "d": 2})
+    step = Step(
+        time=1,
+        epoch=0,
+        seconds=1,
+        pairs=16,
+        pairs_per_second=1,
+        tokens_per_second=9,
+        memory_bytes=1,
+        metrics={"a": math.nan, "b": math.inf, "c": -math.inf, "d": 2},
+    )
     again = decode(encode(step))
     assert isinstance(again, Step)
     assert math.isnan(again.metrics["a"])

@@ -8,21 +8,21 @@ from hypothesis import strategies as st
 from workbench.runs.events import Eval, Step
 from workbench.runs.series import Curve, curve, downsample, horizon, limits, tick_labels, ticks
 
+PACE = {"seconds": 1.0, "pairs": 16, "pairs_per_second": 1.0, "tokens_per_second": 9.0, "memory_bytes": 1}
 numbers = st.floats(allow_nan=True, allow_infinity=True)
 
 
 def steps(values: list[float]) -> list[Step]:
     return [
-        Step(time=float(i), step=i, epoch=0.0, metrics={"loss": value}, pairs_per_second=1.0)
-        for i, value in enumerate(values, 1)
+        Step(time=float(i), step=i, epoch=0.0, metrics={"loss": value}, **PACE) for i, value in enumerate(values, 1)
     ]
 
 
 def test_a_curve_takes_only_the_events_that_have_the_metric() -> None:
     events = [
-        Step(time=0, step=1, epoch=0, metrics={"loss": 0.7}, pairs_per_second=1),
-        Eval(time=0, step=1, epoch=0, metrics={"rewards/margins": 0.0}),
-        Step(time=0, step=2, epoch=0, metrics={"loss": 0.5}, pairs_per_second=1),
+        Step(time=0, step=1, epoch=0, metrics={"loss": 0.7}, **PACE),
+        Eval(time=0, step=1, epoch=0, metrics={"rewards/margins": 0.0}, seconds=0, pairs=0),
+        Step(time=0, step=2, epoch=0, metrics={"loss": 0.5}, **PACE),
     ]
     assert curve(events, "loss") == Curve((1, 2), (0.7, 0.5), 0.5, None)
     assert not curve(events, "logps/chosen")
