@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test check format bench install
+.PHONY: demo test faults check format bench install
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -16,6 +16,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# Kills, full disks, lost folders: minutes, and a tmpfs where mounting is allowed.
+faults: install
+	$(BIN)/python -m pytest --timeout 1800 tests/faults
 
 check: install
 	$(BIN)/ruff check

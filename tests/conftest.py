@@ -1,10 +1,18 @@
 """What holds for every test: the model libraries' environment is the worker's, and shared cores are expected."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 from hypothesis import settings
 
+from workbench.runs.lease import STATE
 from workbench.runs.process import ENVIRONMENT
+
+# Tests never wait for a run of the user's, nor for one another's.
+os.environ[STATE] = tempfile.mkdtemp(prefix="workbench-tests-")
+atexit.register(shutil.rmtree, os.environ[STATE], ignore_errors=True)
 
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.bench import startup, training
+from tests.bench import screen, startup, training
 
 startup.main()
+print()
+screen.main()
 print()
 training.main()

@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from workbench.runs.catalog import Catalog
+from workbench.runs.process import alive, kill
 
 SUBJECTS = ["the parcel", "my account", "the card", "the alarm", "a refund", "the door"]
 
@@ -69,11 +72,14 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
 
 
 @pytest.fixture
-def make_workspace(tmp_path: Path) -> Callable[[], Path]:
-    """Makes a workspace with the data set `support` in it."""
+def make_workspace(tmp_path: Path) -> Iterator[Callable[[], Path]]:
+    """Makes a workspace with the data set `support` in it. Workers still at it afterwards are ended."""
 
     def make() -> Path:
         write_pairs(tmp_path / "pairs" / "support.jsonl")
         return tmp_path
 
-    return make
+    yield make
+    for each in Catalog(tmp_path / "runs").summaries():
+        if alive(each.folder):
+            kill(each.folder)

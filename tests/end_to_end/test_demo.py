@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from workbench.evidence.verdicts import CLAIMS
+from workbench.runs.folder import RunFolder
 
 
 def workbench(*arguments: str, timeout: int = 280) -> subprocess.CompletedProcess[str]:
@@ -46,6 +47,8 @@ def test_every_claim_holds_by_both_measures(demo: tuple[subprocess.CompletedProc
     evidence = json.loads((folder / "runs" / found["run"] / "evidence.json").read_text("utf-8"))
     assert evidence["verdicts"] == found["verdicts"]
     assert evidence["examples"]
+    warnings = RunFolder(folder / "runs" / found["run"]).state().warnings
+    assert [each.title for each in warnings if each.code != "slow"] == []  # other tests may have the cores
 
 
 def test_no_prompt_of_a_probe_is_in_a_pair(demo: tuple[subprocess.CompletedProcess[str], Path]) -> None:

@@ -14,10 +14,14 @@ import psutil
 import pytest
 
 from tests.end_to_end.conftest import workbench
+from workbench.config import build_config
+from workbench.launch import launch
 from workbench.runs.catalog import Catalog
 from workbench.runs.folder import RunFolder
-from workbench.runs.process import alive, cause_of_loss, last_words, start, status, worker_pid
+from workbench.runs.lease import device, holder
+from workbench.runs.process import alive, cause_of_loss, last_words, status, worker_pid
 from workbench.runs.state import TERMINAL
+from workbench.workspace import Workspace
 
 
 def wait_until(condition, seconds=120.0):
@@ -111,32 +115,96 @@ def test_a_run_outlives_its_terminal_and_can_be_stopped_from_another(make_worksp
     assert (folder.checkpoints / f"checkpoint-{stopped['steps']}" / "optimizer.pt").is_file()
     assert workbench(workspace, "delete", folder.id, "--yes").returncode == 0
     assert not folder.path.exists()
+    assert json.loads(workbench(workspace, "trash", "--json").stdout) == [folder.id]
+    assert workbench(workspace, "trash", "--restore", folder.id).returncode == 0
+    assert folder.adapter.exists()
 
 
-def test_a_killed_worker_is_lost_and_a_new_run_goes_beside_it(make_workspace):
+def test_a_killed_worker_is_lost(make_workspace):
     workspace = make_workspace()
-    begun = workbench(workspace, "train", "--pairs", "support", "--set", "max_steps=100000", "--json")
-    folder = RunFolder(workspace / "runs" / json.loads(begun.stdout)["id"])
+    config = build_config({"pairs": ["support"], "max_steps": 100000})
+    folder = launch(Workspace(workspace), config)  # This process is the parent, so it learns how the worker ended.
     wait_until(lambda: folder.state().step >= 1)
-    psutil.Process(worker_pid(folder)).kill()
-    wait_until(lambda: not alive(folder))
+    worker = worker_pid(folder)
+    psutil.Process(worker).kill()
+    wait_until(lambda: "signal 9" in cause_of_loss(folder))
+    assert not psutil.pid_exists(worker)  # no zombie
+    assert status(folder, folder.state()) == "lost"
+    assert last_words(folder)
     (listed,) = json.loads(workbench(workspace, "runs", "--json").stdout)
     assert listed["status"] == "lost"
     shown = workbench(workspace, "show", folder.id).stdout
-    assert "killed" in shown
+    assert "memory ran out" in shown
+    assert f"workbench resume {folder.id}" in shown
     assert "| step " in shown
 
-    # This process starts the next one itself, so it also learns how that worker ended.
-    lost = folder.path.with_name("again")
-    folder.path.rename(lost)
-    again = RunFolder(lost)
-    again.events.unlink()
-    start(again)
-    wait_until(lambda: again.state().step >= 1)
-    psutil.Process(worker_pid(again)).kill()
-    wait_until(lambda: "signal 9" in cause_of_loss(again))
-    assert status(again, again.state()) == "lost"
-    assert last_words(again)
+
+def test_runs_take_turns_wait_and_go_on(make_workspace):
+    """One device: a second and a third run queue, are put in another order and cancelled; the first waits on request,
+    is ended by force, and is resumed."""
+    workspace = make_workspace()
+
+    def command(*arguments):
+        done = workbench(workspace, *arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def train():
+        settings = ("max_steps=100000", "batch_size=4", "eval_steps=100000", "save_steps=5", "sample_tokens=0")
+        result = command("train", "--pairs", "support", *(f"--set={each}" for each in settings))
+        return RunFolder(workspace / "runs" / result["id"])
+
+    first, second, third = train(), train(), train()
+    wait_until(lambda: second.events.exists() and third.events.exists())
+    assert command("move", third.id, "--first")["place"] == 1
+    (line,) = command("queue")
+    assert line["running"]["id"] == first.id
+    assert [each["id"] for each in line["waiting"]] == [third.id, second.id]
+    assert {each["id"]: each["place"] for each in command("runs")} == {first.id: None, third.id: 1, second.id: 2}
+    assert psutil.Process(worker_pid(second)).memory_info().rss < 120 * 2**20  # no torch yet
+    assert command("stop", second.id, "--wait")["status"] == "stopped"
+
+    wait_until(lambda: first.state().step >= 1)
+    command("pause", first.id)
+    wait_until(lambda: first.state().status == "paused")
+    step = first.state().step
+    time.sleep(0.3)
+    assert first.state().step == step
+    command("continue", first.id)
+    wait_until(lambda: first.state().step >= max(step + 1, 6) and first.state().checkpoints)
+
+    killed = command("stop", first.id, "--now")
+    assert killed["status"] == "stopped"
+    assert "by force" in killed["error"]["message"]
+    wait_until(lambda: holder() == third.path)
+    resumed = workbench(workspace, "resume", first.id, "--json")
+    assert "goes on from checkpoint-" in resumed.stderr
+    assert f"waits for its turn on {device()}, after {third.id}" in resumed.stderr
+    assert json.loads(resumed.stdout)["status"] == "queued"
+    command("stop", third.id, "--now")
+    wait_until(lambda: first.state().status == "running" and first.state().step > killed["steps"])
+    ended = command("stop", first.id, "--wait")
+    assert ended["status"] == "stopped"
+    assert ended["steps"] > killed["steps"]
+    assert (first.adapter / "adapter_model.safetensors").is_file()
+    assert command("queue") == []
+    assert not any(alive(each) for each in (first, second, third))
+
+
+def test_runs_are_labelled_listed_and_sorted(finished_run):
+    workspace, run = finished_run.workspace, finished_run.id
+    told = json.loads(workbench(workspace, "label", run, "--name=the first", "--tag=keep", "--json").stdout)
+    assert (told["name"], told["tags"]) == ("the first", ["keep"])
+    listed = workbench(workspace, "runs", "--sort", "eval.rewards/margins", "--tag", "keep").stdout
+    assert "the first #keep" in listed
+    assert "eval.rewards/margins" in listed
+    refused = workbench(workspace, "runs", "--sort", "eval.los")
+    assert refused.returncode == 2
+    assert "eval.loss" in refused.stderr
+    workbench(workspace, "label", run, "--name=", "--untag=keep", "--archive")
+    assert json.loads(workbench(workspace, "runs", "--json").stdout) == []
+    assert len(json.loads(workbench(workspace, "runs", "--all", "--json").stdout)) == 1
+    workbench(workspace, "label", run, "--no-archive")
 
 
 def test_a_failure_is_told(make_workspace):

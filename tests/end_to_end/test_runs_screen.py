@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.tui.runs_data import make_pairs
-from tests.tui.test_runs import runs_screen, shown, shows, until
+from tests.tui.runs_screen import runs_screen, shown, shows, until
 from workbench.runs.catalog import Catalog
 from workbench.tui.screens.runs import RunsScreen
 

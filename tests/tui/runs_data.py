@@ -12,7 +12,8 @@ from typing import Any
 from workbench.config import build_config
 from workbench.pairs.pair import Pair
 from workbench.pairs.store import write_pairs
-from workbench.runs.events import Eval, Event, Finished, Phase, Started, Step, encode
+from workbench.runs.checkpoints import Progress, mark_complete
+from workbench.runs.events import Eval, Event, Finished, Phase, Sample, Started, Step, Warned, encode
 from workbench.runs.folder import RunFolder, create
 
 BEGAN = datetime(2026, 3, 14, 15, 9)
@@ -68,6 +69,12 @@ def metrics(part: float, rng: random.Random, noise: float = 1.0) -> dict[str, fl
     }
 
 
+def held_out(part: float, rng: random.Random) -> dict[str, float]:
+    """What its evaluation on held-out pairs finds then."""
+    found = metrics(part, rng, noise=0.0) | {"kl": 0.09 * part}
+    return {name: value for name, value in found.items() if name not in ("grad_norm", "learning_rate")}
+
+
 def pace(step: int) -> dict[str, Any]:
     """How fast the run is after so many steps of 16 pairs."""
     return {
@@ -93,12 +100,50 @@ def training(first: int, last: int, total: int = 100) -> list[Event]:
                     time=time,
                     step=step,
                     epoch=3 * part,
-                    metrics=metrics(part, rng, noise=0.0),
+                    metrics=held_out(part, rng),
                     seconds=step * 0.42,
                     pairs=step * 16,
                 )
             )
     return events
+
+
+def samples(*steps: int) -> list[Event]:
+    """Two answers at every one of these steps."""
+    return [
+        Sample(
+            time=TIME + step,
+            step=step,
+            pair=f"pair-{number}",
+            prompt=prompt,
+            base=f"Not our problem. {number}",
+            aligned=f"I am sorry about that, at step {step}. " * 4,
+            base_tokens=4,
+            aligned_tokens=36,
+        )
+        for step in steps
+        for number, prompt in enumerate(("My card was declined. Why?", "Where is my order?"))
+    ]
+
+
+def displaced(step: int = 40) -> Warned:
+    return Warned(
+        time=TIME + 10 + step * 0.42,
+        step=step,
+        code="displacement",
+        title="Chosen is falling with rejected",
+        message="Both log-probabilities fall while the margin grows: all answers become rare, the chosen ones too.",
+        remedy="Lower learning_rate, or add an sft term.",
+    )
+
+
+def checkpoint(folder: RunFolder, step: int, *, whole: bool = True) -> None:
+    """A checkpoint on disk, or one whose worker died while it wrote it."""
+    path = folder.checkpoints / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    (path / "optimizer.pt").write_bytes(b"state")
+    if whole:
+        mark_complete(path, Progress(step, step * 0.42, step * 16, step * 4000))
 
 
 def finished(step: int = 100) -> Finished:

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.runs_data import TIME, beginning, make_pairs, make_run, training, whole_run
-from tests.tui.test_runs import shows, until
-from workbench.runs.events import Failed, Stopped, Warned
+from tests.tui.runs_data import TIME, beginning, displaced, make_pairs, make_run, samples, training, whole_run
+from tests.tui.runs_screen import drawn, shows, until
+from workbench.runs.events import Failed, Stopped
 from workbench.tui.app import WorkbenchApp
-from workbench.tui.widgets.chart import Chart
 from workbench.workspace import Workspace
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=["80x24", "160x45"])
@@ -25,13 +24,8 @@ def app(tmp_path: Path) -> WorkbenchApp:
         (tmp_path / name).mkdir()
     make_pairs(tmp_path, "support-tone", 512, dropped=12)
     make_pairs(tmp_path, "verbose", 40)
-    displaced = Warned(
-        time=TIME + 10 + 41 * 0.42,
-        step=40,
-        title="Chosen is falling with rejected",
-        message="Lower the learning rate or add an sft term.",
-    )
-    make_run(tmp_path, "support-tone", [*beginning(), *training(0, 41), displaced])
+    events = [*beginning(), *training(0, 41), displaced(), *samples(0, 20, 40)]
+    make_run(tmp_path, "support-tone", events)
     make_run(tmp_path, "verbose", whole_run(), age=47, model="tiny", quantization="none")
     failed = Failed(
         time=TIME + 4,
@@ -45,21 +39,17 @@ def app(tmp_path: Path) -> WorkbenchApp:
     return WorkbenchApp(Workspace.find(tmp_path), watch="none")
 
 
-def _drawn(pilot: Pilot[None]) -> bool:
-    return all(chart._canvas.plain.count("\n") + 1 == chart.canvas_size[1] for chart in pilot.app.screen.query(Chart))
-
-
 def _after(*keys: str, text: str) -> Callable[[Pilot[None]], Awaitable[None]]:
     async def run(pilot: Pilot[None]) -> None:
         await shows(pilot, "loss")
-        await until(pilot, lambda: _drawn(pilot))
+        await drawn(pilot)
         for key in keys:
             await pilot.press(key)
             await pilot.pause()
         await shows(pilot, text)
         await pilot.wait_for_animation()
         if not keys:
-            await until(pilot, lambda: _drawn(pilot))
+            await drawn(pilot)
 
     return run
 
@@ -73,7 +63,15 @@ def test_a_failed_run(snap_compare: Any, app: WorkbenchApp) -> None:
     assert snap_compare(app, terminal_size=(80, 24), run_before=_after("j", "j", "enter", text="OutOfMemoryError"))
 
 
-@SIZES
-def test_the_form(snap_compare: Any, app: WorkbenchApp, size: tuple[int, int]) -> None:
-    run_before = _after("n", "space", text="steps of 16")
-    assert snap_compare(app, terminal_size=size, run_before=run_before)
+def test_another_run_laid_over_and_smoothed(snap_compare: Any, app: WorkbenchApp) -> None:
+    async def run_before(pilot: Pilot[None]) -> None:
+        await _after("enter", "plus", "space", "enter", "y", "y", text="smoothed 0.9")(pilot)
+        chart, *_ = await drawn(pilot)
+        await until(pilot, lambda: chart.figure.smoothing == 0.9 and len(chart.figure.lines) == 2)
+        await drawn(pilot)
+
+    assert snap_compare(app, terminal_size=(160, 45), run_before=run_before)
+
+
+def test_the_answers(snap_compare: Any, app: WorkbenchApp) -> None:
+    assert snap_compare(app, terminal_size=(80, 24), run_before=_after("enter", "s", text="3 of 3"))

@@ -1,35 +1,47 @@
-"""train, runs, show, logs, stop, delete: starting runs, and looking after them."""
+"""train, runs, show, logs: starting runs, and looking at them."""
 
 from __future__ import annotations
 
-import math
-import shutil
-import time
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from workbench.cli.context import Json, note, print_json, print_table, workspace_of
+from workbench.cli.run_results import (
+    DASH,
+    Run,
+    accompany,
+    examples,
+    folder_of,
+    keys_of,
+    number,
+    print_result,
+    result,
+    summary,
+    value_of,
+)
 from workbench.config import PRESETS, RunConfig, build_config
 from workbench.errors import WorkbenchError
-from workbench.text import safe
+from workbench.text import one_line, safe
 
 if TYPE_CHECKING:
-    from workbench.runs.folder import RunFolder
-    from workbench.runs.state import RunState, Status
+    from workbench.runs.labels import Labels
+    from workbench.runs.state import RunState
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning or end of one.")]
+_SHOWN = ("loss", "margin", "accuracy")
 
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to `app`."""
     app.command(epilog=_settings_help())(train)
-    app.command()(runs)
-    app.command()(show)
-    app.command()(logs)
-    app.command()(stop)
-    app.command()(delete)
+    app.command(
+        epilog=examples(
+            "runs", "runs --sort eval.rewards/margins", "runs --sort loss --reverse --tag keep", "runs --json"
+        )
+    )(runs)
+    app.command(epilog=examples("show 1506-support-tone-dpo", "show 2026-03-04-1506 --json"))(show)
+    app.command(epilog=examples("logs 1506-support-tone-dpo --follow"))(logs)
 
 
 def train(
@@ -44,85 +56,112 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be given many times.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Watch until the run ends. Ctrl-C leaves it running.")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Start nothing: say what it would use, take and need.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Start a run in a worker of its own, which goes on when this command or the terminal ends."""
-    from workbench.cli.watch import watch
+    """Start a run in a worker of its own, which goes on when this command or the terminal ends.
+
+    One run trains on a device at a time; a further one waits for its turn by itself.
+    """
     from workbench.launch import launch
-    from workbench.runs.process import status
 
     given = {"pairs": pairs, "model": model, "method": method}
     values = {key: value for key, value in given.items() if value is not None}
     config = build_config(values, preset=preset, settings=settings or [])
+    if dry:
+        from workbench.cli.dry_run import dry_run
+
+        dry_run(workspace_of(context), config, json=json)
+        return
     folder = launch(workspace_of(context), config)
     note(f"Started {folder.id}")
-    if wait:
-        watch(folder)
-    else:
-        note(f"It goes on by itself. Watch it: workbench logs {folder.id} --follow")
-    state = folder.state()
-    now = status(folder, state)
-    if json:
-        print_json(_result(folder, state, now))
-    elif wait:
-        _print_result(folder, state, now)
-    if wait and now in ("failed", "lost"):
-        raise typer.Exit(1)
+    accompany(folder, wait=wait, json=json)
 
 
-def runs(context: typer.Context, json: Json = False) -> None:
-    """List the runs, newest first."""
+def runs(
+    context: typer.Context,
+    sort: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Highest first: a column, or a metric such as eval.rewards/margins."),
+    ] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Archived runs too.")] = False,
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="T", help="Only runs with this tag; may be given many times.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the runs, newest first. Metrics are those of the last step (train.…) and the last evaluation (eval.…)."""
     from workbench.runs.catalog import Catalog
+    from workbench.runs.labels import matches
 
-    found = Catalog(workspace_of(context).runs).summaries()
+    every = Catalog(workspace_of(context).runs).summaries()
+    found = [
+        summary(each) for each in every if (everything or not each.labels.archived) and matches(each.labels, tags or [])
+    ]
+    if sort:
+        found = _sorted(found, sort)
+    if reverse:
+        found.reverse()
     if json:
-        print_json([_summary(each.folder, each.config, each.state, each.status) for each in found])
+        print_json(found)
         return
-    if not found:
+    if not every:
         note("No runs yet. Start one: workbench train --pairs NAME")
-        return
-    rows = []
-    for each in found:
-        one = _summary(each.folder, each.config, each.state, each.status)
-        step = f"{one['step']}/{one['total_steps']}" if one["total_steps"] else "\u2013"
-        numbers = [_number(one[name]) for name in ("loss", "margin", "accuracy")]
-        rows.append([each.id, each.status, str(one["method"] or "?"), str(one["model"] or "?"), step, *numbers])
-    header = ["run", "status", "method", "model", "step", "loss", "margin", "accuracy"]
-    print_table(header, rows, right=[4, 5, 6, 7])
+    elif not found:
+        note("No run matches. Archived ones are listed with --all.")
+    else:
+        _print_runs(found, sort if sort and sort not in _SHOWN else None)
 
 
 def show(context: typer.Context, run: Run, json: Json = False) -> None:
-    """Show what a run was asked, what it found before the first step, and how it went."""
+    """Show what a run was asked, what it found before the first step, how it went, and what it saved."""
     from workbench.config import to_toml
+    from workbench.runs import labels
+    from workbench.runs.checkpoints import complete, torn
+    from workbench.runs.lease import places
     from workbench.runs.process import status
 
-    folder = _folder(context, run)
-    record, state = folder.record(), folder.state()
+    folder = folder_of(context, run)
+    record, state, labelled = folder.record(), folder.state(), labels.read(folder)
     now = status(folder, state)
+    whole = [str(path.relative_to(folder.path)) for path in complete(folder)]
+    broken = {str(path.relative_to(folder.path)): wrong for path, wrong in torn(folder)}
     template = folder.adapter / "chat_template.jinja"
     if json:
         print_json(
-            _result(folder, state, now)
+            result(folder, state, now)
             | {
+                **asdict(labelled),
+                "place": places().get(folder.path.resolve()),
                 "created": record.created.isoformat(),
                 "config": record.config.model_dump(mode="json"),
                 "sources": dict(record.sources),
                 "versions": dict(record.versions),
                 "started": _facts(state),
                 "warnings": [f"{each.title}: {each.message}" for each in state.warnings],
-                "checkpoints": [each.path for each in state.checkpoints],
+                "checkpoints": whole,
+                "torn_checkpoints": broken,
+                "samples": [_without(asdict(each), "time") for each in state.samples],
                 "chat_template": template.read_text("utf-8") if template.is_file() else None,
             }
         )
         return
-    _print_result(folder, state, now)
+    _print_labels(labelled)
+    print_result(folder, state, now)
     for warning in state.warnings:
-        print(safe(f"\nWarning: {warning.title}\n  {warning.message}"))
-    facts = _facts(state)
-    if facts:
-        print("\nBefore the first step")
-        for name, value in facts.items():
-            print(safe(f"  {name.replace('_', ' '):<22}{value}"))
+        parts = [f"\nWarning at step {warning.step}: {warning.title}", warning.message, warning.remedy]
+        print(safe("\n  ".join(part for part in parts if part)))
+    _print_facts(state)
+    if whole or broken:
+        print("\nCheckpoints")
+        for path in whole:
+            print(safe(f"  {path}"))
+        for path, wrong in broken.items():
+            print(safe(f"  {path} is skipped: it {wrong}"))
+    _print_samples(state)
     print("\nSettings")
     print(safe(to_toml(record.config)).rstrip())
     if template.is_file():
@@ -138,58 +177,18 @@ def logs(
     """Print what a run's worker printed."""
     from workbench.cli.watch import follow_log
 
-    folder = _folder(context, run)
-    follow_log(folder, follow=follow)
-
-
-def stop(
-    context: typer.Context,
-    run: Run,
-    wait: Annotated[bool, typer.Option("--wait", help="Come back when it has ended.")] = False,
-    json: Json = False,
-) -> None:
-    """Ask a run to end after the step it is at, with a checkpoint and the adapter saved."""
-    from workbench.runs.process import alive, request_stop, status
-
-    folder = _folder(context, run)
-    request_stop(folder)
-    note(f"{folder.id} stops after the step it is at.")
-    while wait and alive(folder):
-        time.sleep(0.2)
-    state = folder.state()
-    if json:
-        print_json(_result(folder, state, status(folder, state)))
-
-
-def delete(
-    context: typer.Context,
-    run: Run,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Delete a run with its adapter and checkpoints. A running one is refused."""
-    from workbench.runs.process import alive
-
-    folder = _folder(context, run)
-    if alive(folder):
-        raise WorkbenchError("The run is running", f"{folder.id} has a worker.", f"First: workbench stop {folder.id}")
-    if not yes and not typer.confirm(f"Delete {safe(folder.id)} with its adapter and checkpoints?", err=True):
-        raise typer.Exit(1)
-    try:
-        shutil.rmtree(folder.path)
-    except OSError as error:
-        raise WorkbenchError("The run could not be deleted", str(error), "Check the folder's permissions.") from error
-    note(f"Deleted {folder.id}")
-
-
-def _folder(context: typer.Context, run: str) -> RunFolder:
-    from workbench.runs.folder import RunFolder
-
-    return RunFolder(workspace_of(context).run_folder(run))
+    follow_log(folder_of(context, run), follow=follow)
 
 
 def _settings_help() -> str:
     """Every setting with its default, and every preset, for `train --help`."""
-    lines = ["\b", "Settings (--set KEY=VALUE):"]
+    lines = [
+        examples(
+            "train --pairs support-tone --wait",
+            "train --pairs hh,support-tone --model meta-llama/Llama-3.1-8B --set beta=0.2 --set epochs=2",
+        )
+    ]
+    lines += ["", "\b", "Settings (--set KEY=VALUE):"]
     for name, field in RunConfig.model_fields.items():
         if name == "pairs":
             continue
@@ -203,86 +202,77 @@ def _settings_help() -> str:
     return "\n".join(lines)
 
 
-def _result(folder: RunFolder, state: RunState, status: Status) -> dict[str, Any]:
-    """What `train --json` prints; metrics are those of the last step and the last evaluation."""
-    from workbench.runs.events import Failed, Finished, Stopped
-    from workbench.runs.process import cause_of_loss
-
-    ended = state.end if isinstance(state.end, Finished | Stopped) else None
-    result: dict[str, Any] = {
-        "id": folder.id,
-        "status": status,
-        "steps": state.step,
-        "pairs_per_second": _mean_speed(state),
-        "peak_memory_bytes": ended.peak_memory_bytes if ended else None,
-        "seconds": ended.seconds if ended else None,
-        "changed": ended.changed if ended else None,
-        "train": _finite(state.steps[-1].metrics) if state.steps else {},
-        "eval": _finite(state.evals[-1].metrics) if state.evals else {},
-        "eval_before": _finite(state.evals[0].metrics) if state.evals else {},
-    }
-    if isinstance(state.end, Failed):
-        result["error"] = {"title": state.end.title, "message": state.end.message, "hint": state.end.hint}
-    elif status == "lost":
-        result["error"] = {"title": "The worker is lost", "message": cause_of_loss(folder), "hint": ""}
-    return result
+def _sorted(found: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Highest first; runs without such a value last, as they were."""
+    with_value = [each for each in found if value_of(each, key) is not None]
+    if not with_value:
+        if not found:
+            return []
+        keys = ", ".join(keys_of(found))
+        raise WorkbenchError(f"Nothing to sort by: {key!r}", "No run here has such a value.", f"There are: {keys}.")
+    without = [each for each in found if value_of(each, key) is None]
+    return sorted(with_value, key=lambda each: _orderly(value_of(each, key)), reverse=True) + without
 
 
-def _print_result(folder: RunFolder, state: RunState, status: Status) -> None:
-    from workbench.runs.process import last_words
-
-    result = _result(folder, state, status)
-    print(safe(f"{folder.id}: {status} at step {state.step} of {state.total_steps or '?'}"))
-    error = result.get("error")
-    if error:
-        print(safe("\n".join(f"  {part}" for part in error.values() if part)))
-        for line in last_words(folder) if status == "lost" else ():
-            print(safe(f"  | {line}"))
-    if result["eval"]:
-        names = ["loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected"]
-        before, after = result["eval_before"], result["eval"]
-        rows = [[name, _number(before.get(name)), _number(after.get(name))] for name in names]
-        print_table(["held-out pairs", "before", "after"], rows, right=[1, 2])
-    speed, memory = result["pairs_per_second"], result["peak_memory_bytes"]
-    if speed and memory:
-        print(f"{speed:.2f} pairs/s, {memory / 1e9:.2f} GB at most, adapter: {folder.adapter}")
+def _orderly(value: Any) -> tuple[float, str]:
+    return (float(value), "") if isinstance(value, int | float) else (0.0, str(value))
 
 
-def _summary(folder: RunFolder, config: RunConfig | None, state: RunState, status: Status) -> dict[str, Any]:
-    latest = _finite(state.steps[-1].metrics) if state.steps else {}
-    return {
-        "id": folder.id,
-        "status": status,
-        "method": config.method if config else None,
-        "model": Path(config.model).name if config else None,
-        "pairs": config.pairs if config else [],
-        "step": state.step,
-        "total_steps": state.total_steps,
-        "loss": latest.get("loss"),
-        "margin": latest.get("rewards/margins"),
-        "accuracy": latest.get("rewards/accuracies"),
-        "eval": _finite(state.evals[-1].metrics) if state.evals else {},
-    }
+def _print_runs(found: list[dict[str, Any]], extra: str | None) -> None:
+    named = any(each["name"] or each["tags"] for each in found)
+    rows = []
+    for each in found:
+        step = f"{each['step']}/{each['total_steps']}" if each["total_steps"] else DASH
+        name = [" ".join([each["name"], *(f"#{tag}" for tag in each["tags"])]).strip()] if named else []
+        more = [_cell(value_of(each, extra))] if extra else []
+        numbers = [number(each[key]) for key in _SHOWN]
+        status = f"{each['status']} {each['place']}" if each["place"] else each["status"]
+        rows.append([each["id"], *name, status, each["method"] or "?", each["model"] or "?", step, *numbers, *more])
+    header = [
+        "run",
+        *(["name"] if named else []),
+        "status",
+        "method",
+        "model",
+        "step",
+        *_SHOWN,
+        *([extra] if extra else []),
+    ]
+    print_table(header, rows, right=range(4 + named, len(header)))
+
+
+def _cell(value: Any) -> str:
+    return number(value) if isinstance(value, float) else DASH if value is None else str(value)
+
+
+def _print_labels(labels: Labels) -> None:
+    heading = " ".join([labels.name, *(f"#{tag}" for tag in labels.tags), *(["(archived)"] if labels.archived else [])])
+    for text in (heading.strip(), labels.note):
+        if text:
+            print(safe(text))
+
+
+def _print_facts(state: RunState) -> None:
+    facts = _facts(state)
+    if facts:
+        print("\nBefore the first step")
+        for name, value in facts.items():
+            print(safe(f"  {name.replace('_', ' '):<22}{value}"))
+
+
+def _print_samples(state: RunState) -> None:
+    """The answers of the last step that has some."""
+    latest = [each for each in state.samples if each.step == state.samples[-1].step]
+    if latest:
+        print(f"\nAnswers at step {latest[0].step}")
+    for each in latest:
+        for name, text in (("prompt", each.prompt), ("base", each.base), ("aligned", each.aligned)):
+            print(f"  {name:<9}{one_line(text, 110)}")
 
 
 def _facts(state: RunState) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    if state.started is None:
-        return {}
-    return {name: value for name, value in asdict(state.started).items() if name not in ("time", "step")}
+    return _without(asdict(state.started), "time", "step") if state.started else {}
 
 
-def _mean_speed(state: RunState) -> float | None:
-    """Pairs a second over the whole run: all steps have as many pairs, but for the last of an epoch."""
-    times = [1 / each.pairs_per_second for each in state.steps if each.pairs_per_second > 0]
-    return len(times) / sum(times) if times else None
-
-
-def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN: null stands for every number that is none."""
-    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-
-
-def _number(value: float | None) -> str:
-    return "\u2013" if value is None else f"{value:.4f}"
+def _without(event: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if name not in names}

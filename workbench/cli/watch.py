@@ -10,17 +10,35 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from workbench.cli.context import note
-from workbench.runs.events import Event, EventReader, Phase, Started, Step, Warned
+from workbench.runs.events import (
+    Continued,
+    Event,
+    EventReader,
+    Killed,
+    Paused,
+    Phase,
+    Queued,
+    Resumed,
+    Started,
+    Step,
+    Warned,
+    decode,
+)
 from workbench.runs.folder import RunFolder
-from workbench.runs.process import alive
+from workbench.runs.lease import places
+from workbench.runs.process import alive, status
 from workbench.runs.state import TERMINAL, RunState, fold
+from workbench.runs.worker import recorded
 from workbench.text import one_line, safe
 
 _PACE = 0.25
 
 
 def watch(folder: RunFolder) -> RunState:
-    """Shows a run's progress until its worker is gone. Ctrl-C says that the run goes on, then is raised again."""
+    """Shows a run's progress until its worker is gone. Ctrl-C says that the run goes on, then is raised again.
+
+    What earlier workers of the run told is not shown again.
+    """
     try:
         return _watch_bar(folder) if sys.stderr.isatty() else _watch_lines(folder)
     except KeyboardInterrupt:
@@ -48,16 +66,35 @@ def follow_log(folder: RunFolder, *, follow: bool) -> None:
         time.sleep(_PACE)
 
 
-def _batches(folder: RunFolder) -> Iterator[list[Event]]:
-    """What is new, again and again, until the worker is gone or has said its last word."""
+def _looks(folder: RunFolder) -> Iterator[tuple[RunState, list[Event]]]:
+    """The run's state and what its worker told since the last look, until it is gone or has said its last word."""
     reader = EventReader(folder.events)
+    told = list(reader.read())
+    state = fold(told)
+    new = told[_earlier(folder) :]
     while True:
-        going = alive(folder)
-        events = list(reader.read())
-        yield events
-        if not going or any(fold([each]).status in TERMINAL for each in events):
-            return
+        yield state, new
+        if not alive(folder) or (state.status in TERMINAL and status(folder, state) in TERMINAL):
+            break
         time.sleep(_PACE)
+        new = list(reader.read())
+        state = fold(new, state)
+    new = list(reader.read())  # What came between the last look and the worker's end.
+    yield fold(new, state), new
+
+
+def _earlier(folder: RunFolder) -> int:
+    """How many events earlier workers told."""
+    size = recorded(folder).get("events")
+    if not isinstance(size, int) or not folder.events.exists():
+        return 0
+    with folder.events.open("rb") as file:
+        return sum(decode(line.decode("utf-8", "replace")) is not None for line in file.read(size).split(b"\n"))
+
+
+def _waits(folder: RunFolder) -> str:
+    place = places().get(folder.path.resolve())
+    return f"waits for its turn: number {place}" if place else "starting"
 
 
 def _watch_bar(folder: RunFolder) -> RunState:
@@ -69,18 +106,15 @@ def _watch_bar(folder: RunFolder) -> RunState:
     )
     with Progress(*columns, TimeRemainingColumn(compact=True), console=Console(stderr=True)) as progress:
         task = progress.add_task("starting", total=None, figures="")
-        for events in _batches(folder):
-            state = fold(events, state)
-            for event in events:
-                if isinstance(event, Warned):
-                    progress.console.print(
-                        safe(f"Warning: {event.title}. {event.message}"), markup=False, highlight=False
-                    )
-            _update(progress, task, state)
+        for state, new in _looks(folder):
+            for event in new:
+                if isinstance(event, Warned | Killed):
+                    progress.console.print(safe(_line(event)), markup=False, highlight=False)
+            _update(progress, task, folder, state)
     return state
 
 
-def _update(progress: Progress, task: TaskID, state: RunState) -> None:
+def _update(progress: Progress, task: TaskID, folder: RunFolder, state: RunState) -> None:
     figures = ""
     if state.steps:
         latest = state.steps[-1]
@@ -88,9 +122,10 @@ def _update(progress: Progress, task: TaskID, state: RunState) -> None:
         if "rewards/margins" in latest.metrics:
             parts.append(f"margin {latest.metrics['rewards/margins']:.3f}")
         figures = "  ".join([*parts, f"{state.pairs_per_second or 0.0:.1f} pairs/s"])
+    doing = _waits(folder) if state.status == "queued" else "paused" if state.status == "paused" else state.phase
     progress.update(
         task,
-        description=one_line(state.phase, 34),
+        description=one_line(doing, 34),
         total=state.total_steps or None,
         completed=state.step,
         figures=figures,
@@ -98,25 +133,52 @@ def _update(progress: Progress, task: TaskID, state: RunState) -> None:
 
 
 def _watch_lines(folder: RunFolder) -> RunState:
-    """One line a phase and about ten over the steps: for logs and pipes."""
-    state, shown = RunState(), 0
-    for events in _batches(folder):
-        state = fold(events, state)
-        for event in events:
-            if isinstance(event, Phase):
-                note(event.name)
-            elif isinstance(event, Started):
-                note(
-                    f"{event.train_pairs} pairs train, {event.holdout_pairs} are held out; {event.dropped} dropped, "
-                    f"{event.truncated} truncated, {event.identical} identical; {event.total_steps} steps"
-                )
-            elif isinstance(event, Warned):
-                note(f"Warning: {event.title}. {event.message}")
-            elif isinstance(event, Step) and (
-                event.step - shown >= state.total_steps / 10 or event.step == state.total_steps
-            ):
+    """One line for what happens and about ten over the steps: for logs and pipes."""
+    state, shown, waited = RunState(), 0, ""
+    for state, new in _looks(folder):
+        for event in new:
+            if isinstance(event, Resumed):
                 shown = event.step
-                loss, margin = event.metrics.get("loss", 0.0), event.metrics.get("rewards/margins", 0.0)
-                pace = f"{event.pairs_per_second:.1f} pairs/s"
-                note(f"step {event.step}/{state.total_steps}  loss {loss:.4f}  margin {margin:.3f}  {pace}")
+            if isinstance(event, Step):
+                if event.step - shown < state.total_steps / 10 and event.step != state.total_steps:
+                    continue
+                shown = event.step
+            text = _line(event, state.total_steps)
+            if text:
+                note(text)
+        if state.status == "queued" and any(isinstance(each, Queued) for each in new):
+            waited = "starting"  # Said whenever its place is another one.
+        if waited and state.status == "queued" and (waits := _waits(folder)) not in (waited, "starting"):
+            waited = waits
+            note(waits)
     return state
+
+
+def _line(event: Event, total_steps: int = 0) -> str:
+    """What a person needs to know of an event; empty where that is nothing."""
+    match event:
+        case Queued():
+            return f"waits for {event.device}"
+        case Phase():
+            return event.name
+        case Resumed():
+            return f"goes on after step {event.step}" if event.checkpoint else "starts again"
+        case Started():
+            return (
+                f"{event.train_pairs} pairs train, {event.holdout_pairs} are held out; {event.dropped} dropped, "
+                f"{event.truncated} truncated, {event.identical} identical; {event.total_steps} steps"
+            )
+        case Step():
+            loss, margin = event.metrics.get("loss", 0.0), event.metrics.get("rewards/margins", 0.0)
+            pace = f"{event.pairs_per_second:.1f} pairs/s"
+            return f"step {event.step}/{total_steps}  loss {loss:.4f}  margin {margin:.3f}  {pace}"
+        case Warned():
+            return f"Warning: {event.title}. {event.message} {event.remedy}".rstrip()
+        case Paused():
+            return f"paused after step {event.step}"
+        case Continued():
+            return "goes on"
+        case Killed():
+            return event.message
+        case _:
+            return ""

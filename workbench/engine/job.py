@@ -3,43 +3,59 @@
 from __future__ import annotations
 
 import math
-import resource
 import shutil
-import sys
 import time
+from pathlib import Path
 
-import torch
-from transformers import PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedTokenizerBase, TrainerState, set_seed
 
 from workbench.config import RunConfig
+from workbench.engine.asked import Asked, StopRequested
 from workbench.engine.card import card
 from workbench.engine.data import Prepared, prepare
+from workbench.engine.device import device_name, peak_memory
+from workbench.engine.divergence import Divergence
+from workbench.engine.faults import saving
 from workbench.engine.model import load_base, load_tokenizer, revision
-from workbench.engine.reporter import Reporter, StopRequested
+from workbench.engine.movement import Movement
+from workbench.engine.reporter import Instruments, Reporter
+from workbench.engine.resume import Origin, find_origin
+from workbench.engine.samples import Sampler, questions
 from workbench.engine.trainer import REFERENCE, PairTrainer, build_trainer, parameter_counts, trainable
+from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
 from workbench.runs.folder import Record, RunFolder
 from workbench.runs.health import Health
 from workbench.runs.writer import EventWriter
 
+_BESIDE_ADAPTER = 16 * 1024**2
+"""Bytes of tokenizer and card beside an adapter."""
 
-def train(folder: RunFolder, asked: Record, events: EventWriter) -> Finished | Stopped:
-    """Trains the run and returns its last event. Raises `WorkbenchError`, and what the libraries raise."""
+
+def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked | None = None) -> Finished | Stopped:
+    """Trains the run, from its newest complete checkpoint where it has one, and returns its last event.
+
+    Raises `WorkbenchError`, `RunDeletedError`, and what the libraries raise.
+    """
     began = time.perf_counter()
-    reporter = Reporter(folder, events, Health(_first_loss(asked.config)))
-    step, changed, total = 0, 0.0, 0
+    wishes = wishes or Asked(folder)
+    origin = find_origin(folder, events)
+    health = Health(_first_loss(asked.config), beta=asked.config.beta)
+    health.remember(origin.told)
+    reporter = Reporter(folder, events, health, wishes, origin.check_first)
+    step, changed, total = origin.at.step, 0.0, 0
     try:
-        trainer, tokenizer, prepared, version = _ready(folder, asked, events, reporter)
+        trainer, tokenizer, prepared, version = _ready(folder, asked, events, reporter, wishes, origin)
         total = trainer.args.max_steps
-        before = [parameter.detach().to("cpu", copy=True) for parameter in trainable(trainer.model)]
-        _run(trainer)
+        _run(trainer, origin)
     except StopRequested:
         pass  # Nothing was trained, so there is nothing to save.
     else:
         step = trainer.state.global_step
+        wishes.check_place()
         events.phase("saving the adapter", step)
         _save(folder, asked, trainer, tokenizer, prepared, version)
-        changed = _changed(before, trainer)
+        changed = reporter.instruments.movement.of_all()
         if not changed:
             events.warn(
                 "The adapter did not change", "No weight moved: learning_rate is too small, or all pairs are alike."
@@ -48,32 +64,42 @@ def train(folder: RunFolder, asked: Record, events: EventWriter) -> Finished | S
     return end(
         time=time.time(),
         step=step,
-        seconds=time.perf_counter() - began,
-        peak_memory_bytes=_peak_memory(),
+        seconds=origin.at.seconds + time.perf_counter() - began - reporter.waited,
+        peak_memory_bytes=peak_memory(),
         changed=changed,
     )
 
 
 def _ready(
-    folder: RunFolder, asked: Record, events: EventWriter, reporter: Reporter
+    folder: RunFolder, asked: Record, events: EventWriter, reporter: Reporter, wishes: Asked, origin: Origin
 ) -> tuple[PairTrainer, PreTrainedTokenizerBase, Prepared, str]:
-    """Everything up to the first step, told in a `Started` event."""
+    """Everything up to the next step, told in a `Started` event."""
     config = asked.config
     set_seed(config.seed)
-    reporter.check_stop()
-    events.phase("loading the model")
+    wishes.check_stop()
+    events.phase("loading the model", origin.at.step)
     tokenizer = load_tokenizer(config.model)
     model = load_base(config.model, config.quantization, config.attention)
     version = revision(config.model, model)
-    reporter.check_stop()
-    events.phase("tokenizing the pairs")
-    prepared = prepare(tokenizer, folder.rows(), config.max_length)
+    wishes.check_stop()
+    events.phase("tokenizing the pairs", origin.at.step)
+    rows = folder.rows()
+    prepared = prepare(tokenizer, rows, config.max_length)
     trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints, [reporter])
-    reporter.trainer = trainer
+    trainer.go_on_from(origin.at)
+    trainer.args.eval_on_start = bool(prepared.holdout) and _evaluation_due(trainer, origin)
+    reporter.instruments = Instruments(
+        trainer=trainer,
+        movement=Movement(trainer.model),
+        divergence=Divergence(prepared.holdout, config.max_length, trainer.args.per_device_eval_batch_size),
+        sampler=Sampler(tokenizer, model, questions(tokenizer, rows, config.max_length), config.sample_tokens),
+        sample_every=config.sample_every,
+    )
     trained, parameters = parameter_counts(trainer.model)
-    events.write(
+    reporter.tell(
         Started(
             time=time.time(),
+            step=origin.at.step,
             total_steps=config.total_steps(len(prepared.train)),
             train_pairs=len(prepared.train),
             holdout_pairs=len(prepared.holdout),
@@ -83,24 +109,41 @@ def _ready(
             trainable_parameters=trained,
             total_parameters=parameters,
             reference=REFERENCE,
-            device=_device(),
+            device=device_name(),
             model_revision=version,
         )
     )
-    reporter.check_stop()
+    wishes.check_stop()
     return trainer, tokenizer, prepared, version
 
 
-def _run(trainer: PairTrainer) -> None:
+def _evaluation_due(trainer: PairTrainer, origin: Origin) -> bool:
+    """Whether the step begun at has an evaluation that was not made: a stop gives it up."""
+    step = origin.at.step
+    return not origin.evaluated and (step % int(trainer.args.eval_steps) == 0 or step >= trainer.args.max_steps)
+
+
+def _run(trainer: PairTrainer, origin: Origin) -> None:
     """Trains to the end or to a stop. Raises `StopRequested` where that came before the first step was done."""
+    if origin.checkpoint and origin.at.step >= trainer.args.max_steps:
+        _take_back(trainer, origin.checkpoint)
+        return
     try:
-        trainer.train()
+        trainer.train(resume_from_checkpoint=str(origin.checkpoint) if origin.checkpoint else None)
     except StopRequested:
         if trainer.state.global_step == 0:
             raise
         # It came during an evaluation, after which the trainer would have saved.
         trainer._save_checkpoint(trainer.model, trial=None)
         trainer.callback_handler.on_save(trainer.args, trainer.state, trainer.control)
+
+
+def _take_back(trainer: PairTrainer, checkpoint: Path) -> None:
+    """The trainer as it was after the last step: what is left is to save the adapter, and maybe to evaluate."""
+    trainer._load_from_checkpoint(str(checkpoint))
+    trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if trainer.args.eval_on_start:
+        trainer.evaluate()
 
 
 def _save(
@@ -114,25 +157,24 @@ def _save(
     """Writes the adapter under another name first, so that what is called `adapter` is whole."""
     unfinished = folder.path / "adapter.tmp"
     shutil.rmtree(unfinished, ignore_errors=True)
-    trainer.model.save_pretrained(unfinished, save_embedding_layers=False)
-    tokenizer.save_pretrained(unfinished)
     evals = [
         {name.removeprefix("eval_"): value for name, value in entry.items()}
         for entry in trainer.state.log_history
         if "eval_loss" in entry
     ]
     text = card(asked, prepared, version, evals[0] if evals else {}, evals[-1] if evals else {})
-    (unfinished / "README.md").write_text(text, "utf-8")
+    needed = sum(parameter.nbytes for parameter in trainable(trainer.model)) + _BESIDE_ADAPTER
+    try:
+        with saving("the adapter", folder, needed):
+            trainer.model.save_pretrained(unfinished, save_embedding_layers=False)
+            tokenizer.save_pretrained(unfinished)
+            (unfinished / "README.md").write_text(text, "utf-8")
+            flush(unfinished)
+    except Exception:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
     shutil.rmtree(folder.adapter, ignore_errors=True)
     unfinished.replace(folder.adapter)
-
-
-def _changed(before: list[torch.Tensor], trainer: PairTrainer) -> float:
-    """The share of adapter weights that are not what they began as."""
-    moved = sum(
-        int((old != new.detach().cpu()).sum()) for old, new in zip(before, trainable(trainer.model), strict=True)
-    )
-    return moved / sum(old.numel() for old in before)
 
 
 def _first_loss(config: RunConfig) -> float | None:
@@ -140,17 +182,3 @@ def _first_loss(config: RunConfig) -> float | None:
     if config.loss_type != ["sigmoid"]:
         return None
     return math.log(2) * (config.loss_weights[0] if config.loss_weights else 1.0)
-
-
-def _peak_memory() -> int:
-    """Bytes: of the GPU where there is one, else of this process."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _device() -> str:
-    if torch.cuda.is_available():
-        return str(torch.cuda.get_device_name(0))
-    return f"CPU, {torch.get_num_threads()} threads"

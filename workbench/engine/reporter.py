@@ -1,67 +1,109 @@
-"""Turns what the trainer does into events, and a stop file into a stop."""
+"""Turns what the trainer does into events, and what the user asks into a stop or a pause."""
 
 # ruff: noqa: ARG002 - the signatures are those that transformers calls.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from workbench.runs.events import Checkpoint, Eval, Event, Step
+from workbench.engine.asked import Asked
+from workbench.engine.device import peak_memory
+from workbench.engine.divergence import Divergence
+from workbench.engine.movement import Movement
+from workbench.engine.samples import Sampler
+from workbench.runs.events import Checkpoint, Continued, Eval, Event, Paused, Step
 from workbench.runs.folder import RunFolder
 from workbench.runs.health import Health
 from workbench.runs.writer import EventWriter
 
 _NOT_METRICS = ("epoch", "runtime", "samples_per_second", "steps_per_second")
+_PACE = 0.2
+"""Seconds between two looks at what a paused worker is asked."""
 
 
-class StopRequested(Exception):  # noqa: N818 - a request, not an error
-    """Someone asked the run to stop while no step was being made."""
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """What is measured beside the trainer's own metrics. `sample_every` 0: at every evaluation."""
+
+    trainer: Any
+    movement: Movement
+    divergence: Divergence
+    sampler: Sampler
+    sample_every: int
 
 
 class Reporter(TrainerCallback):
-    """Writes a run's events while it trains. `trainer` is set once there is one; it counts the pairs."""
+    """Writes a run's events while it trains. `instruments` are set once there is something to measure.
 
-    def __init__(self, folder: RunFolder, events: EventWriter, health: Health) -> None:
-        self.trainer: Any = None
-        self._folder, self._events, self._health = folder, events, health
-        self._first = self._began = self._seconds = 0.0
-        self._pairs = 0
+    `check_first` is given step and loss of the first `Step`; it answers with what is wrong, or nothing.
+    `waited` counts the seconds spent paused.
+    """
 
-    def check_stop(self) -> None:
-        """Raises `StopRequested` where someone asked for it. For use where no step is being made."""
-        if self._folder.stop.exists():
-            raise StopRequested
+    def __init__(
+        self,
+        folder: RunFolder,
+        events: EventWriter,
+        health: Health,
+        asked: Asked,
+        check_first: Callable[[int, float], str],
+    ) -> None:
+        self.instruments: Instruments
+        self.waited = 0.0
+        self._folder, self._events, self._health, self._asked = folder, events, health, asked
+        self._check_first: Callable[[int, float], str] | None = check_first
+        self._began = self._seconds = 0.0
+        self._pairs = self._tokens = 0
+        self._training = self._pauses = False
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Names what comes first."""
-        self._first = time.perf_counter()
-        self._events.phase("evaluating before the first step" if args.eval_on_start else "training", state.global_step)
+        """Starts the clock; names what comes first."""
+        trainer = self.instruments.trainer
+        self._pairs, self._tokens = trainer.pairs_done, trainer.tokens_done
+        trainer.clock.run()
+        before = "evaluating before the next step" if state.global_step else "evaluating before the first step"
+        self._events.phase(before if args.eval_on_start else "training", state.global_step)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Starts the clock; looks for a stop before the first step."""
-        if state.global_step == 0:
-            self.check_stop()
+        """Before the first step, looks for a stop."""
+        if not self._training:
+            self._training = True
+            self._asked.check_stop()
+            if state.global_step == 0 and self.instruments.sample_every:
+                self._sample(state.global_step)
             if args.eval_on_start:
-                self._events.phase("training")
+                self._events.phase("training", state.global_step)
         self._began = time.perf_counter()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Stops the clock; after a stop was asked for, saves and ends. The last step is always logged."""
+        """Looks for what is asked: after a stop or a pause, saves. What is saved is logged, as is the last step.
+
+        So means over several steps never reach across a checkpoint, and come out the same after resuming from it.
+        """
         self._seconds += time.perf_counter() - self._began
-        stops = self._folder.stop.exists() and state.global_step < state.max_steps
+        self._asked.check_place()
+        last = state.global_step >= state.max_steps
+        stops = self._asked.stop and not last
+        self._pauses = self._asked.pause and not last and not stops
         if stops:
-            control.should_training_stop = control.should_save = True
+            control.should_training_stop = True
             control.should_evaluate = False
-        if stops or state.global_step >= state.max_steps:
+        if stops or self._pauses:
+            control.should_save = True
+        if last or control.should_save:
             control.should_log = True
+        every = self.instruments.sample_every
+        if every and not stops and (last or state.global_step % every == 0):
+            self._sample(state.global_step)
 
     def on_prediction_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """An evaluation is given up at once."""
-        self.check_stop()
+        self._asked.check_stop()
 
     def on_log(
         self,
@@ -72,48 +114,92 @@ class Reporter(TrainerCallback):
         **_: Any,
     ) -> None:
         """Writes a `Step` or an `Eval`."""
-        epoch, now = float(logs.get("epoch", 0.0)), time.time()
+        epoch = float(logs.get("epoch", 0.0))
+        metrics = {
+            name.removeprefix("eval_"): float(value)
+            for name, value in logs.items()
+            if value is not None and name.removeprefix("eval_") not in _NOT_METRICS
+        }
         if "eval_loss" in logs:
-            metrics = {name.removeprefix("eval_"): float(value) for name, value in logs.items()}
-            for name in _NOT_METRICS:
-                metrics.pop(name, None)
-            self._tell(
-                Eval(
-                    time=now,
-                    step=state.global_step,
-                    epoch=epoch,
-                    seconds=time.perf_counter() - self._first,
-                    pairs=self.trainer.pairs_done,
-                    metrics=metrics,
-                )
-            )
-            print(f"evaluation at step {state.global_step}  loss {metrics['loss']:.4f}")
+            self._tell_evaluation(state.global_step, epoch, metrics)
         elif "loss" in logs:
-            metrics = {name: float(value) for name, value in logs.items() if name not in _NOT_METRICS}
-            pairs, seconds = self.trainer.pairs_done - self._pairs, self._seconds
-            self._pairs, self._seconds = self.trainer.pairs_done, 0.0
-            speed = pairs / seconds if seconds else 0.0
-            step = Step(
-                time=now,
-                step=state.global_step,
-                epoch=epoch,
-                seconds=time.perf_counter() - self._first,
-                pairs=self.trainer.pairs_done,
-                metrics=metrics,
-                pairs_per_second=speed,
-                tokens_per_second=0.0,
-                memory_bytes=0,
-            )
-            self._tell(step)
-            print(f"step {step.step}/{state.max_steps}  loss {metrics['loss']:.4f}  {speed:.1f} pairs/s")
+            self._tell_step(state, epoch, metrics)
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Lets both models answer."""
+        if not self.instruments.sample_every:
+            self._sample(state.global_step)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Names the checkpoint."""
+        """Names the checkpoint; after that is the place to wait."""
         path = self._folder.checkpoints / f"checkpoint-{state.global_step}"
-        event = Checkpoint(time=time.time(), step=state.global_step, path=str(path.relative_to(self._folder.path)))
-        self._events.write(event)
+        self._events.write(
+            Checkpoint(time=time.time(), step=state.global_step, path=str(path.relative_to(self._folder.path)))
+        )
+        if self._pauses and not self._asked.stop:
+            self._wait(state.global_step)
+            control.should_training_stop = control.should_training_stop or self._asked.stop
+        self._pauses = False
 
-    def _tell(self, event: Event) -> None:
+    def _tell_evaluation(self, step: int, epoch: float, metrics: dict[str, float]) -> None:
+        trainer = self.instruments.trainer
+        if self.instruments.divergence:
+            metrics["kl"] = self.instruments.divergence(trainer.model)
+        self.tell(
+            Eval(
+                time=time.time(),
+                step=step,
+                epoch=epoch,
+                seconds=trainer.clock.seconds,
+                pairs=trainer.pairs_done,
+                metrics=metrics,
+            )
+        )
+        print(f"evaluation at step {step}  loss {metrics['loss']:.4f}")
+
+    def _tell_step(self, state: TrainerState, epoch: float, metrics: dict[str, float]) -> None:
+        trainer = self.instruments.trainer
+        metrics["adapter/changed"] = self.instruments.movement.of_first()
+        pairs, tokens, seconds = trainer.pairs_done - self._pairs, trainer.tokens_done - self._tokens, self._seconds
+        self._pairs, self._tokens, self._seconds = trainer.pairs_done, trainer.tokens_done, 0.0
+        step = Step(
+            time=time.time(),
+            step=state.global_step,
+            epoch=epoch,
+            seconds=trainer.clock.seconds,
+            pairs=trainer.pairs_done,
+            metrics=metrics,
+            pairs_per_second=pairs / seconds if seconds else 0.0,
+            tokens_per_second=tokens / seconds if seconds else 0.0,
+            memory_bytes=peak_memory(),
+        )
+        self.tell(step)
+        loss = metrics["loss"]
+        print(f"step {step.step}/{state.max_steps}  loss {loss:.4f}  {step.pairs_per_second:.1f} pairs/s")
+        if self._check_first and (wrong := self._check_first(step.step, loss)):
+            self._events.warn("The run does not go on where it was", wrong, step.step)
+        self._check_first = None
+
+    def _sample(self, step: int) -> None:
+        if self.instruments.sampler:
+            for event in self.instruments.sampler(self.instruments.trainer.model, step):
+                self.tell(event)
+
+    def _wait(self, step: int) -> None:
+        """Until the pause is over, or a stop asked for. The time does not count."""
+        clock, began = self.instruments.trainer.clock, time.perf_counter()
+        clock.rest()
+        self._events.write(Paused(time=time.time(), step=step))
+        print(f"paused at step {step}")
+        while self._asked.pause and not self._asked.stop:
+            time.sleep(_PACE)
+            self._asked.check_place()
+        if not self._asked.stop:
+            self._events.write(Continued(time=time.time(), step=step))
+        self.waited += time.perf_counter() - began
+        clock.run()
+
+    def tell(self, event: Event) -> None:
         """Writes an event, and the alerts that it gives rise to."""
         self._events.write(event)
         for alert in self._health.observe(event):

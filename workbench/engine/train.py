@@ -10,42 +10,57 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from workbench.config import RunConfig
+from workbench.engine.asked import Asked
+from workbench.engine.faults import DiskError, explained
+from workbench.engine.watchdog import watch
 from workbench.errors import WorkbenchError
-from workbench.runs.events import Event, Failed
+from workbench.runs.events import Event, Failed, Queued, Stopped
+from workbench.runs.fitting import advice
 from workbench.runs.folder import RunFolder
+from workbench.runs.lease import PACE, Turn
 from workbench.runs.process import ENVIRONMENT, record, worker_pid
-from workbench.runs.state import TERMINAL
-from workbench.runs.writer import EventWriter
+from workbench.runs.requests import stop_grace
+from workbench.runs.writer import EventWriter, RunDeletedError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Trains a run. Exit status: 0 finished or stopped, 1 failed, 2 wrong usage or a run that cannot be trained."""
+    """Trains a run, from its newest complete checkpoint where it has one, once it is its turn on the device.
+
+    Exit status: 0 finished or stopped, 1 failed, 2 wrong usage or a run that cannot be trained.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     if len(arguments) != 1:
         print("usage: python -m workbench.engine.train RUN_DIR", file=sys.stderr)
         return 2
     folder = RunFolder(Path(arguments[0]).resolve())
     try:
-        _claim(folder)
+        asked = _claim(folder)
     except WorkbenchError as error:
         print(error, file=sys.stderr)
         return 2
-    with EventWriter(folder.events) as events:
-        events.phase("starting")
-        end = _train(folder, events)
-        events.write(end)
+    except OSError as error:
+        return _cannot_tell(folder, error)
+    try:
+        with EventWriter(folder.events) as events:
+            end = _turn(folder, events, asked)
+            events.write(end)
+    except RunDeletedError:
+        return _gone(folder)
+    except OSError as error:
+        return _cannot_tell(folder, error)
     return 1 if isinstance(end, Failed) else 0
 
 
-def _claim(folder: RunFolder) -> None:
-    """Makes this process the run's worker; raises `WorkbenchError` where the run has ended or has another."""
+def _claim(folder: RunFolder) -> Asked:
+    """Makes this process the run's worker; raises `WorkbenchError` where the run has finished or has another."""
     if not folder.run_toml.is_file():
         raise WorkbenchError("Not a run", f"{folder.path} has no run.toml.", "Start runs with: workbench train")
-    if folder.state().status in TERMINAL:
-        raise WorkbenchError("The run has ended", f"{folder.id} has a last event.", "Start a new run.")
+    if folder.state().status == "finished":
+        raise WorkbenchError("The run has finished", f"{folder.id} made all its steps.", "Start a new run.")
     if worker_pid(folder) not in (None, os.getpid()):
         raise WorkbenchError("The run has a worker already", f"{folder.id} is running.", "Stop it first.")
     record(folder, os.getpid())
@@ -54,28 +69,56 @@ def _claim(folder: RunFolder) -> None:
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: folder.stop.touch())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    asked = Asked(folder)
+    watch(folder, asked, stop_grace(folder))
+    return asked
 
 
-def _train(folder: RunFolder, events: EventWriter) -> Event:
-    """The run's last event. Whatever goes wrong is told in it, and with its traceback in the log."""
+def _turn(folder: RunFolder, events: EventWriter, asked: Asked) -> Event:
+    """Waits for the device, then trains; the run's last event. Torch is not imported before: who waits stays small."""
+    began = folder.state().step
+    try:
+        with Turn(folder) as turn:
+            if not turn.poll():
+                events.write(Queued(time=time.time(), step=began, device=turn.device))
+                while not turn.poll():
+                    asked.check_place()
+                    if asked.stop:
+                        return Stopped(time=time.time(), step=began, seconds=0.0, peak_memory_bytes=0, changed=0.0)
+                    time.sleep(PACE)
+            events.phase("starting", began)
+            return _train(folder, events, asked)
+    except WorkbenchError as error:
+        return _failed(error)
+
+
+def _train(folder: RunFolder, events: EventWriter, asked: Asked) -> Event:
+    """The run's last event. Whatever goes wrong is told in it; what is nobody's fault, with its traceback in the log.
+
+    Raises `RunDeletedError`.
+    """
     config: RunConfig | None = None
     try:
         # The libraries take seconds to import, and may fail to.
         from workbench.engine.job import train
 
-        asked = folder.record()
-        config = asked.config
-        return train(folder, asked, events)
+        record = folder.record()
+        config = record.config
+        return train(folder, record, events, asked)
+    except RunDeletedError:
+        raise
     except WorkbenchError as error:
-        traceback.print_exc()
-        return Failed(time=time.time(), title=error.title, message=error.message, hint=error.hint)
+        return _failed(error)
     except Exception as error:
-        traceback.print_exc()
+        if not folder.run_toml.exists():
+            raise RunDeletedError(str(folder.path)) from error
+        if (told := explained(error, folder)) is not None:
+            return _failed(told)
+        with suppress(OSError):
+            traceback.print_exc()
         if config is not None and _out_of_memory(error):
-            return Failed(time=time.time(), title="Out of memory", message=_last_line(error), hint=_smaller(config))
+            return Failed(time=time.time(), title="Out of memory", message=_last_line(error), hint=advice(config))
         message = f"{type(error).__name__}: {_last_line(error)}"
         return Failed(
             time=time.time(),
@@ -85,24 +128,32 @@ def _train(folder: RunFolder, events: EventWriter) -> Event:
         )
 
 
+def _failed(error: WorkbenchError) -> Failed:
+    with suppress(OSError):
+        print(error, file=sys.stderr) if isinstance(error, DiskError) else traceback.print_exception(error)
+    return Failed(time=time.time(), title=error.title, message=error.message, hint=error.hint)
+
+
+def _gone(folder: RunFolder) -> int:
+    with suppress(OSError):
+        print(f"{folder.path} is gone: nothing more to do.", file=sys.stderr)
+    return 1
+
+
+def _cannot_tell(folder: RunFolder, error: OSError) -> int:
+    """Where not even events can be written, the log is what is left."""
+    if not folder.run_toml.exists():
+        return _gone(folder)
+    told = explained(error, folder) or WorkbenchError("The run folder cannot be used", f"{folder.path}: {error}.")
+    with suppress(OSError):
+        print(told, file=sys.stderr)
+    return 1
+
+
 def _out_of_memory(error: Exception) -> bool:
     text = str(error).lower()
     told = "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or told
-
-
-def _smaller(config: RunConfig) -> str:
-    """Settings that need less memory, the least costly first."""
-    parts = [n for n in range(config.gradient_accumulation + 1, config.batch_size + 1) if config.batch_size % n == 0]
-    advice = []
-    if parts:
-        fitting = next((n for n in parts if n >= 2 * config.gradient_accumulation), parts[-1])
-        advice.append(f"gradient_accumulation={fitting}")
-    if config.quantization != "nf4":
-        advice.append("quantization=nf4")
-    if config.max_length > 256:
-        advice.append(f"max_length={config.max_length // 2}")
-    return "Try --set " + ", then --set ".join(advice) + "." if advice else "Use a smaller model."
 
 
 def _last_line(error: Exception) -> str:

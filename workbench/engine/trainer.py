@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from trl import DPOConfig, DPOTrainer
 
 from workbench.config import RunConfig
+from workbench.engine.checkpoints import restore_adapter, save_checkpoint
+from workbench.engine.clock import Clock
 from workbench.engine.data import Prepared, to_dataset
+from workbench.engine.order import LongestFirst, lengths
 from workbench.errors import WorkbenchError
+from workbench.runs.checkpoints import Progress
 
 REFERENCE = "the base model: the same weights with the adapter switched off"
 
@@ -23,10 +28,16 @@ _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine":
 
 
 class PairTrainer(DPOTrainer):
-    """DPOTrainer over pairs that are tokenized already. `pairs_done` counts those that went through a training step."""
+    """DPOTrainer over pairs that are tokenized already, in an order of its own; checkpoints are whole or none.
 
-    def __init__(self, **arguments: Any) -> None:
+    `pairs_done` counts the pairs that went through a training step, `clock` the seconds of training; who resumes from a
+    checkpoint says with `go_on_from` what they begin at. `order` is that of the training pairs.
+    """
+
+    def __init__(self, *, order: LongestFirst, keep_checkpoints: int, **arguments: Any) -> None:
         self.pairs_done = 0
+        self.clock = Clock()
+        self._order, self._keep = order, keep_checkpoints
         self._batches: dict[str, list[int]] = {"train": [], "eval": []}
         super().__init__(**arguments)
 
@@ -57,6 +68,31 @@ class PairTrainer(DPOTrainer):
                 metrics[name] = [sum(v * n for v, n in zip(values, sizes, strict=True)) / sum(sizes)]
         sizes.clear()
         super().log(logs, start_time)
+        if mode == "train":
+            # It would go into every checkpoint, megabytes of it in a long run; events.jsonl has it all.
+            self.state.log_history.pop()
+
+    @property
+    def tokens_done(self) -> int:
+        """Tokens of both sides that went through a training step, padding left out."""
+        return int(self._total_train_tokens)
+
+    def go_on_from(self, at: Progress) -> None:
+        """Counts on from a checkpoint."""
+        self.pairs_done, self._total_train_tokens, self.clock = at.pairs, at.tokens, Clock(at.seconds)
+
+    def _get_train_sampler(self, *_: Any) -> LongestFirst:
+        return self._order
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Raises `WorkbenchError` where the disk is full."""
+        at = Progress(self.state.global_step, self.clock.seconds, self.pairs_done, self.tokens_done)
+        weights = sum(parameter.nbytes for parameter in trainable(self.model))
+        write = partial(super()._save_checkpoint, model, trial)
+        save_checkpoint(Path(self.args.output_dir), at, self._keep, weights, write)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        restore_adapter(model or self.model, Path(resume_from_checkpoint))
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Checkpoints get none; the adapter's card is written by `workbench.engine.card`."""
@@ -79,6 +115,12 @@ def build_trainer(
     )
     try:
         trainer = PairTrainer(
+            order=LongestFirst(
+                lengths(prepared.train, config.max_length),
+                config.batch_size // config.gradient_accumulation,
+                config.seed,
+            ),
+            keep_checkpoints=config.keep_checkpoints,
             model=model,
             args=_arguments(
                 config,
@@ -163,9 +205,8 @@ def _arguments(
         eval_strategy="steps" if evaluates else "no",
         eval_on_start=evaluates,
         eval_steps=config.eval_steps or max(1, round(total_steps / 5)),
-        save_strategy="steps" if config.save_steps else "no",
-        save_steps=config.save_steps or 500,
-        save_total_limit=config.keep_checkpoints,
+        save_strategy="steps",
+        save_steps=config.save_steps or max(1, round(total_steps / 10)),
         report_to="none",
         disable_tqdm=True,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,6 +11,9 @@ from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Event, decode
 from workbench.runs.folder import RunFolder
+from workbench.runs.labels import Labels
+from workbench.runs.labels import read as read_labels
+from workbench.runs.lease import places
 from workbench.runs.process import status
 from workbench.runs.state import TERMINAL, RunState, Status, fold
 
@@ -22,6 +25,7 @@ class Summary:
     """One run in short. `config` is None where run.toml cannot be read.
 
     Of a long run `state` knows the first and the latest events only: enough for a list, too little for a chart.
+    `place` is that in the line for the device, 1 is next; None where the run does not wait.
     """
 
     folder: RunFolder
@@ -29,6 +33,8 @@ class Summary:
     created: datetime | None
     status: Status
     state: RunState
+    labels: Labels = field(default_factory=Labels)
+    place: int | None = None
 
     @property
     def id(self) -> str:
@@ -38,7 +44,8 @@ class Summary:
 
 @dataclass(slots=True)
 class _Known:
-    stamp: tuple[int, int]
+    events: tuple[int, int]
+    others: tuple[tuple[int, int], ...]
     summary: Summary
 
 
@@ -53,16 +60,23 @@ class Catalog:
         """All runs, newest first."""
         folders = [RunFolder(path.parent) for path in self.runs.glob("*/run.toml")]
         self._known = {folder.id: self._look(folder) for folder in folders}
-        found = [known.summary for known in self._known.values()]
+        places_now = places()
+        found = [
+            replace(each.summary, place=places_now.get(each.summary.folder.path.resolve()))
+            if places_now
+            else each.summary
+            for each in self._known.values()
+        ]
         return sorted(
             found, key=lambda each: (each.created.timestamp() if each.created else 0.0, each.id), reverse=True
         )
 
     def _look(self, folder: RunFolder) -> _Known:
-        stamp = _stamp(folder.events)
+        events = _stamp(folder.events)
+        others = (_stamp(folder.labels), _stamp(folder.process))
         known = self._known.get(folder.id)
-        if known is not None and known.stamp == stamp:
-            if known.summary.status in TERMINAL:
+        if known is not None and known.events == events:
+            if known.others == others and known.summary.status in TERMINAL:
                 return known
             state = known.summary.state
         else:
@@ -72,13 +86,14 @@ class Catalog:
             config, created = record.config, record.created
         except WorkbenchError:
             config, created = None, None
-        return _Known(stamp, Summary(folder, config, created, status(folder, state), state))
+        summary = Summary(folder, config, created, status(folder, state), state, read_labels(folder))
+        return _Known(events, others, summary)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return 0, 0
     return found.st_mtime_ns, found.st_size
 
@@ -96,9 +111,9 @@ def _ends(path: Path) -> Iterator[Event]:
             else:
                 file.seek(len(head))
                 tail = file.read()
-    except FileNotFoundError:
+    except OSError:
         return
-    for line in (head + tail).splitlines():
+    for line in (head + tail).split(b"\n"):
         event = decode(line.decode("utf-8", "replace"))
         if event is not None:
             yield event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -216,16 +216,56 @@ def decode(line: str) -> Event | None:
     Unknown fields are left aside, so that an older screen can watch a newer worker.
     """
     try:
-        raw: Any = json.loads(line)
-        known = _KINDS[raw.pop("kind")]
-        if raw.pop("v") != VERSION:
-            return None
-        if "metrics" in raw:
-            raw["metrics"] = {name: float(value) for name, value in raw["metrics"].items()}
-        names = {each.name for each in fields(known)}
-        return known(**{name: value for name, value in raw.items() if name in names})
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return _parse(line)
+    except ValueError:
         return None
+
+
+def _parse(line: str) -> Event | None:
+    """As `decode`, but raises `ValueError` for a line that no version of a worker can have written."""
+    try:
+        raw: Any = json.loads(line)
+        version, kind = raw["v"], raw["kind"]
+        if version != VERSION or kind not in _KINDS:
+            return None
+        known = _KINDS[kind]
+        return known(**{name: read(raw[name]) for name, read in _FIELDS[known].items() if name in raw})
+    except (KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"not an event: {error!r}") from error
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is not a whole number")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
+
+
+def _real(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise TypeError(f"{value!r} is not a number")
+    return float(value)
+
+
+def _metrics(value: Any) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} is no set of metrics")
+    return {name: float(number) for name, number in value.items()}
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "int": _integer,
+    "str": _text,
+    "float": _real,
+    "dict[str, float]": _metrics,
+}
+_FIELDS = {known: {each.name: _READERS[str(each.type)] for each in fields(known)} for known in _KINDS.values()}
+"""How the value of each field is read, by the type that the field is declared with."""
 
 
 def _to_json(value: float) -> float | str:
@@ -236,9 +276,14 @@ def _to_json(value: float) -> float | str:
 
 @dataclass(slots=True)
 class EventReader:
-    """Reads what was appended since the last call; a half-written last line waits for its end."""
+    """Reads what was appended since the last call; a half-written last line waits for its end.
+
+    `damaged` counts the lines so far that no worker can have written: a broken disk, or someone's editor. They are
+    skipped; events of a kind or version that is not known here are skipped too, and not counted.
+    """
 
     path: Path
+    damaged: int = 0
     _offset: int = 0
 
     def read(self) -> Iterator[Event]:
@@ -251,7 +296,13 @@ class EventReader:
             return
         whole, newline, _ = chunk.rpartition(b"\n")
         self._offset += len(whole) + len(newline)
-        for line in whole.splitlines():
-            event = decode(line.decode("utf-8", "replace"))
+        for line in whole.split(b"\n"):
+            if not line.strip():
+                continue
+            try:
+                event = _parse(line.decode("utf-8", "replace"))
+            except ValueError:
+                self.damaged += 1
+                continue
             if event is not None:
                 yield event

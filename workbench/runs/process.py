@@ -1,20 +1,47 @@
-"""The worker's process, seen from outside: start it, ask it to stop, and tell whether it is still there."""
+"""The worker's process, seen from outside: start it, end it, and tell how it is.
+
+Everything that only tells is pure, so any number of screens may watch a run.
+"""
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
+import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
-
-import psutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from workbench.errors import WorkbenchError
-from workbench.runs.events import decode
+from workbench.runs.events import Killed, decode
 from workbench.runs.folder import RunFolder
+from workbench.runs.lease import enqueue
+from workbench.runs.loss import cause_of_loss, last_words, tail
+from workbench.runs.requests import request_continue, request_pause, request_stop, seconds_to_kill
 from workbench.runs.state import TERMINAL, RunState, Status, fold
+from workbench.runs.worker import alive, events_size, record, record_end, recorded, worker_pid
+from workbench.runs.writer import EventWriter, RunDeletedError
+
+__all__ = [
+    "ENVIRONMENT",
+    "alive",
+    "cause_of_loss",
+    "exclusive",
+    "kill",
+    "last_words",
+    "record",
+    "request_continue",
+    "request_pause",
+    "request_stop",
+    "resume",
+    "seconds_to_kill",
+    "start",
+    "status",
+    "worker_pid",
+]
 
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "0",
@@ -32,131 +59,138 @@ ENVIRONMENT = {
 OMP_WAIT_POLICY: threads that spin while they wait slow each other down several times as soon as anything else runs.
 """
 
-_SAME = 2.0
-"""Seconds by which two readings of one process's start may differ: the clock is adjusted now and then."""
-_TAIL = 16 * 1024
+_PATIENCE = 10.0
+"""Seconds that the system has to end a killed process."""
 
 
 def start(folder: RunFolder) -> int:
     """Starts the worker in a session of its own, so that it outlives this process and its terminal. Returns its PID.
 
-    Raises `WorkbenchError` where it runs already or cannot be started.
+    It joins the line for the device at once. Raises `WorkbenchError` where it runs already or cannot be started.
     """
-    if alive(folder):
-        raise WorkbenchError(
-            "The run has a worker already", f"{folder.id} is running.", f"Stop it first: workbench stop {folder.id}"
-        )
-    folder.stop.unlink(missing_ok=True)
     try:
-        with folder.log.open("ab") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-P", "-m", "workbench.engine.train", str(folder.path.resolve())],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                cwd=folder.path,
-                env={**ENVIRONMENT, **os.environ},
-            )
+        with exclusive(folder):
+            if alive(folder):
+                raise WorkbenchError(
+                    "The run has a worker already",
+                    f"{folder.id} is running.",
+                    f"Stop it first: workbench stop {folder.id}",
+                )
+            folder.stop.unlink(missing_ok=True)
+            folder.pause.unlink(missing_ok=True)
+            worker = _spawn(folder)
     except OSError as error:
         raise WorkbenchError(
-            "The worker could not be started", str(error), "Free memory, or see worker.log."
+            "The worker could not be started", f"{folder.path}: {error}.", "Check the disk's space and permissions."
         ) from error
-    record(folder, worker.pid)
     # Someone must wait for the child, or it stays a zombie; and only the parent learns how it ended.
     threading.Thread(target=_reap, args=(folder, worker), name=f"reap-{folder.id}", daemon=True).start()
     return worker.pid
 
 
-def record(folder: RunFolder, pid: int) -> None:
-    """Writes down which process is the worker, with its start time: PIDs are used again."""
+def resume(folder: RunFolder) -> int:
+    """Starts a worker again for a run that was stopped, failed or was lost. Returns its PID.
+
+    The worker goes on from the last complete checkpoint. Raises `WorkbenchError` where the run has finished or runs.
+    """
+    if folder.state().status == "finished":
+        raise WorkbenchError(
+            "The run has finished", f"{folder.id} made all its steps.", "For more steps, start a new run."
+        )
+    return start(folder)
+
+
+def kill(folder: RunFolder) -> None:
+    """Ends the worker and its children by force, waits for its death, and says so in the run's events.
+
+    Raises `WorkbenchError` where there is no worker, or the system does not let it be ended.
+    """
+    pid = worker_pid(folder)
+    if pid is None:
+        raise WorkbenchError("The run is not running", f"{folder.id} has no worker.", "There is nothing to end.")
     try:
-        started = psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return
-    _write(folder, {"pid": pid, "create_time": started})
-
-
-def alive(folder: RunFolder) -> bool:
-    """Whether the run's worker is there. A zombie is not."""
-    return worker_pid(folder) is not None
-
-
-def worker_pid(folder: RunFolder) -> int | None:
-    """The PID of the run's worker, None where it is not there."""
-    found = _read(folder)
-    try:
-        process = psutil.Process(int(found["pid"]))
-        same = abs(process.create_time() - found["create_time"]) < _SAME
-        return process.pid if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except (psutil.Error, KeyError, TypeError, ValueError):
-        return None
-
-
-def request_stop(folder: RunFolder) -> None:
-    """Asks the worker to stop after the step it is at. Raises `WorkbenchError` where there is no worker to ask."""
-    if not alive(folder):
-        raise WorkbenchError("The run is not running", f"{folder.id} has no worker.", "There is nothing to stop.")
-    folder.stop.touch()
+        with suppress(ProcessLookupError):
+            # A worker that someone started by hand may share its group with others.
+            (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, signal.SIGKILL)
+    except PermissionError as error:
+        raise WorkbenchError(
+            "The worker cannot be ended", f"Process {pid} belongs to another user.", "Ask them to stop the run."
+        ) from error
+    deadline = time.monotonic() + _PATIENCE
+    while worker_pid(folder) == pid:
+        if time.monotonic() > deadline:
+            raise WorkbenchError(
+                "The worker does not end",
+                f"Process {pid} was killed {_PATIENCE:.0f} s ago; the system still holds it, as a driver's call can.",
+                "Wait, then try again; if that does not help, restart the machine.",
+            )
+        time.sleep(0.02)
+    _tell_killed(folder)
 
 
 def status(folder: RunFolder, state: RunState) -> Status:
-    """The run's status: what its events say, unless the worker went away without a last word. Then *lost*."""
-    if state.status in TERMINAL or not folder.process.exists() or alive(folder):
+    """The run's status: what its events say, unless the worker went away without a last word. Then *lost*.
+
+    A worker that was started after the last event and has told nothing yet is *queued*.
+    """
+    found = recorded(folder)
+    if state.status in TERMINAL:
+        if found.get("events") != events_size(folder):
+            return state.status
+        return "queued" if alive(folder) else "lost"
+    if not folder.process.exists() or alive(folder):
         return state.status
     # The worker may have ended well between the reading of `state` and the look at the process.
-    latest = [event for line in _tail(folder.events).splitlines() if (event := decode(line))]
+    latest = [event for line in tail(folder.events).split("\n") if (event := decode(line))]
     ended = fold(latest[-1:]).status
     return ended if ended in TERMINAL else "lost"
 
 
-def last_words(folder: RunFolder, lines: int = 12) -> list[str]:
-    """The last lines of the worker's log, blank ones left out. Untrusted: make them safe before they are shown."""
-    return [line for line in _tail(folder.log).replace("\r", "\n").split("\n") if line.strip()][-lines:]
-
-
-def cause_of_loss(folder: RunFolder) -> str:
-    """Why a lost run is most likely lost, in a sentence."""
-    code = _read(folder).get("exit")
-    if code in (-9, 137):
-        return "The system killed the worker (signal 9), most likely because memory ran out."
-    if isinstance(code, int) and code < 0:
-        return f"The worker was ended by signal {-code}."
-    if isinstance(code, int):
-        return f"The worker ended with exit status {code} and no last event."
-    return (
-        "The worker is gone without a last event: the machine restarted, or the worker was killed (often for memory)."
-    )
-
-
-def _read(folder: RunFolder) -> dict[str, float]:
+@contextmanager
+def exclusive(folder: RunFolder) -> Iterator[None]:
+    """While one process is in here, no other starts, moves or deletes the run. Raises `OSError`."""
+    place = os.open(folder.path, os.O_RDONLY)
     try:
-        found = json.loads(folder.process.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
 
 
-def _write(folder: RunFolder, document: dict[str, float]) -> None:
-    unfinished = folder.process.with_name(f"process.{os.getpid()}.tmp")
-    unfinished.write_text(json.dumps(document), "utf-8")
-    unfinished.replace(folder.process)
+def _spawn(folder: RunFolder) -> subprocess.Popen[bytes]:
+    with folder.log.open("ab") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-P", "-m", "workbench.engine.train", str(folder.path.resolve())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=folder.path,
+            env={**ENVIRONMENT, **os.environ},
+        )
+    try:
+        record(folder, worker.pid)
+    except OSError:
+        worker.kill()  # Nobody could ever find it.
+        worker.wait()
+        raise
+    # The worker joins by itself too, and can tell why where it cannot. From here the order is that of the starts.
+    with suppress(WorkbenchError):
+        enqueue(folder, worker.pid)
+    return worker
+
+
+def _tell_killed(folder: RunFolder) -> None:
+    state = folder.state()
+    if state.status in TERMINAL:
+        return  # It came to its end before the signal did.
+    saved = f"the last checkpoint is of step {state.checkpoints[-1].step}" if state.checkpoints else "nothing was saved"
+    message = f"Ended by force at step {state.step}; {saved}."
+    with suppress(OSError, RunDeletedError), EventWriter(folder.events) as events:
+        events.write(Killed(time=time.time(), step=state.step, message=message))
 
 
 def _reap(folder: RunFolder, worker: subprocess.Popen[bytes]) -> None:
     code = worker.wait()
-    found = _read(folder)
-    if found.get("pid") == worker.pid:
-        try:
-            _write(folder, {**found, "exit": code})
-        except OSError:
-            return  # The run was deleted meanwhile.
-
-
-def _tail(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL))
-            return file.read().decode("utf-8", "replace")
-    except FileNotFoundError:
-        return ""
+    with suppress(OSError):  # The run was deleted meanwhile, or the disk is full.
+        record_end(folder, worker.pid, code)

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from workbench.runs.events import Eval, Step
 
+Axis = Literal["steps", "epochs", "pairs", "minutes"]
+"""What a curve is drawn over. Minutes are of training, without pauses."""
+AXES: tuple[Axis, ...] = ("steps", "epochs", "pairs", "minutes")
+
 _LARGEST = 1e30
 """Values beyond it cannot be drawn beside any other; they count as not finite."""
+_ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One metric over the steps. `ys` are finite; `last` is the newest value as it came, NaN and infinity included.
+    """One metric over an axis. `ys` are finite; `last` is the newest value as it came, NaN and infinity included.
 
     `broken` is the step of the first value that could not be drawn, None where all could.
     """
 
-    xs: tuple[int, ...] = ()
+    xs: tuple[float, ...] = ()
     ys: tuple[float, ...] = ()
     last: float | None = None
     broken: int | None = None
@@ -28,9 +34,22 @@ class Curve:
         return self.last is not None
 
 
-def curve(events: Iterable[Step | Eval], metric: str) -> Curve:
+def position(event: Step | Eval, axis: Axis) -> float:
+    """Where on the axis an event stands."""
+    match axis:
+        case "steps":
+            return event.step
+        case "epochs":
+            return event.epoch
+        case "pairs":
+            return event.pairs
+        case "minutes":
+            return event.seconds / 60
+
+
+def curve(events: Iterable[Step | Eval], metric: str, axis: Axis = "steps") -> Curve:
     """The curve of `metric` in the events that have it, in their order."""
-    xs: list[int] = []
+    xs: list[float] = []
     ys: list[float] = []
     last: float | None = None
     broken: int | None = None
@@ -39,12 +58,27 @@ def curve(events: Iterable[Step | Eval], metric: str) -> Curve:
         if value is None:
             continue
         last = value
-        if abs(value) <= _LARGEST:
-            xs.append(event.step)
+        x = position(event, axis)
+        if abs(value) <= _LARGEST and abs(x) <= _LARGEST:
+            xs.append(x)
             ys.append(value)
         elif broken is None:
             broken = event.step
     return Curve(tuple(xs), tuple(ys), last, broken)
+
+
+def smooth(source: Curve, weight: float) -> Curve:
+    """The curve's exponential moving average: `weight` (0 up to 1) is that of the past at every point.
+
+    It is divided by the weights that went in, so that it begins at the first value and not near zero.
+    """
+    average, total = 0.0, 0.0
+    ys: list[float] = []
+    for y in source.ys:
+        average = weight * average + (1 - weight) * y
+        total = weight * total + (1 - weight)
+        ys.append(average / total)
+    return replace(source, ys=tuple(ys))
 
 
 def downsample(source: Curve, columns: int) -> Curve:
@@ -55,14 +89,15 @@ def downsample(source: Curve, columns: int) -> Curve:
     columns = max(columns, 1)
     if len(source.xs) <= 2 * columns:
         return source
-    first, span = source.xs[0], max(source.xs[-1] - source.xs[0], 1)
+    first = source.xs[0]
+    span = source.xs[-1] - first or 1.0
     extremes: dict[int, tuple[int, int]] = {}
     for index, (x, y) in enumerate(zip(source.xs, source.ys, strict=True)):
-        column = min((x - first) * columns // span, columns - 1)
+        column = min(int((x - first) * columns / span), columns - 1)
         low, high = extremes.get(column, (index, index))
         extremes[column] = (index if y < source.ys[low] else low, index if y > source.ys[high] else high)
     kept = sorted({index for pair in extremes.values() for index in pair})
-    return Curve(tuple(source.xs[i] for i in kept), tuple(source.ys[i] for i in kept), source.last, source.broken)
+    return replace(source, xs=tuple(source.xs[i] for i in kept), ys=tuple(source.ys[i] for i in kept))
 
 
 def limits(curves: Iterable[Curve]) -> tuple[float, float]:
@@ -80,7 +115,7 @@ def limits(curves: Iterable[Curve]) -> tuple[float, float]:
 
 
 def horizon(step: int, total: int) -> int:
-    """Where the x axis ends: `total`, or while that is far the smallest half of a half of it that holds `step`.
+    """Where an axis of steps ends: `total`, or while that is far the smallest half of a half of it that holds `step`.
 
     So the axis jumps a few times in a run and stands still between.
     """
@@ -88,6 +123,14 @@ def horizon(step: int, total: int) -> int:
     while end >= 16 and end // 2 >= step:
         end //= 2
     return end
+
+
+def round_up(value: float) -> float:
+    """The next round number from `value` on (1, 1.5, 2, 3, … times a power of ten): the end of an axis that grows."""
+    if not value > 0:
+        return 1.0
+    magnitude = 10.0 ** math.floor(math.log10(value))
+    return next((factor * magnitude for factor in _ROUND if value <= factor * magnitude * (1 + 1e-9)), 10 * magnitude)
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:

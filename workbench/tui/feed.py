@@ -1,32 +1,46 @@
-"""What the Runs screen reads: every run in short, and the open one in full. Files only, and never on the UI thread."""
+"""What the Runs screen reads: every run in short, and some in full. Files only, and never on the UI thread."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
-from workbench.runs import process
+from workbench.runs import checkpoints, labels, lease, process
 from workbench.runs.catalog import Catalog
 from workbench.runs.events import EventReader
 from workbench.runs.folder import RunFolder
+from workbench.runs.labels import Labels
 from workbench.runs.state import RunState, Status, fold
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run as its folder tells it. `config` is None where run.toml cannot be read.
+    """One run as its folder tells it. `config` and `created` are None where run.toml cannot be read.
 
-    `trouble` says why it is lost; `stopping`: it was asked to stop, and has not yet.
+    `place` is that in the queue, 1 is next, and `ahead` the id of the run before it there or at the device. `stopping`:
+    it was asked to stop and has not yet; it will be killed in `seconds_to_kill`. `trouble` says why it is lost, and
+    `resumes_from` after which step it would go on, None where it cannot; `torn` names checkpoints that are no good.
+    `damaged` counts lines of events.jsonl that cannot be read.
     """
 
     folder: RunFolder
     config: RunConfig | None
     status: Status
     state: RunState
-    trouble: str = ""
+    created: datetime | None = None
+    labels: Labels = field(default_factory=Labels)
+    place: int | None = None
+    ahead: str = ""
     stopping: bool = False
+    seconds_to_kill: float | None = None
+    trouble: str = ""
+    resumes_from: int | None = None
+    torn: tuple[tuple[str, str], ...] = ()
+    damaged: int = 0
 
     @property
     def id(self) -> str:
@@ -35,8 +49,8 @@ class Run:
 
     @property
     def going(self) -> bool:
-        """Whether a worker is at it, or soon will be."""
-        return self.status in ("queued", "running")
+        """Whether a worker is at it, or waits to be."""
+        return self.status in ("queued", "running", "paused")
 
 
 @dataclass(slots=True)
@@ -47,20 +61,46 @@ class Follower:
     _reader: EventReader = field(init=False)
     _state: RunState = field(default_factory=RunState)
     _config: RunConfig | None = None
+    _created: datetime | None = None
 
     def __post_init__(self) -> None:
         self._reader = EventReader(self.folder.events)
         try:
-            self._config = self.folder.record().config
+            record = self.folder.record()
+            self._config, self._created = record.config, record.created
         except WorkbenchError:
             self._config = None
 
-    def read(self) -> Run:
-        """The run as it is now. Its `state` is the same object as before where nothing is new."""
+    def state(self) -> RunState:
+        """The state as it is now: the same object as before where nothing is new."""
         events = list(self._reader.read())
         if events:
             self._state = fold(events, self._state)
-        return _run(self.folder, self._config, process.status(self.folder, self._state), self._state)
+        return self._state
+
+    def read(self) -> Run:
+        """The run as it is now."""
+        folder, state = self.folder, self.state()
+        status = process.status(folder, state)
+        stopping = status in ("running", "paused") and folder.stop.exists()
+        place, ahead = _queued(folder) if status == "queued" else (None, "")
+        resumes_from, torn = _checkpoints(folder) if status in ("stopped", "failed", "lost") else (None, ())
+        return Run(
+            folder,
+            self._config,
+            status,
+            state,
+            self._created,
+            labels.read(folder),
+            place,
+            ahead,
+            stopping,
+            process.seconds_to_kill(folder) if stopping else None,
+            process.cause_of_loss(folder) if status == "lost" else "",
+            resumes_from,
+            torn,
+            self._reader.damaged,
+        )
 
 
 @dataclass(slots=True)
@@ -69,22 +109,60 @@ class Feed:
 
     runs: Path
     _catalog: Catalog = field(init=False)
-    _followed: Follower | None = None
+    _followed: dict[str, Follower] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._catalog = Catalog(self.runs)
 
     def all(self) -> list[Run]:
         """Every run in short, newest first."""
-        return [_run(each.folder, each.config, each.status, each.state) for each in self._catalog.summaries()]
+        return [
+            Run(
+                each.folder,
+                each.config,
+                each.status,
+                each.state,
+                each.created,
+                each.labels,
+                each.place,
+                stopping=each.status in ("running", "paused") and each.folder.stop.exists(),
+                trouble=process.cause_of_loss(each.folder) if each.status == "lost" else "",
+            )
+            for each in self._catalog.summaries()
+        ]
 
     def one(self, run: str) -> Run:
         """The run with this id, with all its events."""
-        if self._followed is None or self._followed.folder.id != run:
-            self._followed = Follower(RunFolder(self.runs / run))
-        return self._followed.read()
+        return self._follower(run).read()
+
+    def states(self, runs: Iterable[str]) -> list[RunState]:
+        """All events of these runs."""
+        return [self._follower(run).state() for run in runs]
+
+    def keep(self, runs: Iterable[str]) -> None:
+        """Forgets the events of all runs but these."""
+        kept = set(runs)
+        self._followed = {run: follower for run, follower in self._followed.items() if run in kept}
+
+    def _follower(self, run: str) -> Follower:
+        if run not in self._followed:
+            self._followed[run] = Follower(RunFolder(self.runs / run))
+        return self._followed[run]
 
 
-def _run(folder: RunFolder, config: RunConfig | None, status: Status, state: RunState) -> Run:
-    trouble = process.cause_of_loss(folder) if status == "lost" else ""
-    return Run(folder, config, status, state, trouble, stopping=status == "running" and folder.stop.exists())
+def _queued(folder: RunFolder) -> tuple[int | None, str]:
+    """The place in the queue, and the run before it there or at the device."""
+    path = folder.path.resolve()
+    for line in lease.lines():
+        if path in line.waiting:
+            index = line.waiting.index(path)
+            ahead = line.waiting[index - 1] if index else line.holder
+            return index + 1, ahead.name if ahead is not None else ""
+    return None, ""
+
+
+def _checkpoints(folder: RunFolder) -> tuple[int | None, tuple[tuple[str, str], ...]]:
+    """After which step the run would go on, and the checkpoints that are skipped with the reasons."""
+    whole = checkpoints.complete(folder)
+    torn = tuple((path.name, reason) for path, reason in checkpoints.torn(folder))
+    return (int(whole[-1].name.rpartition("-")[2]) if whole else None), torn

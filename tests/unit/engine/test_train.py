@@ -7,64 +7,15 @@ import pytest
 import torch
 from peft import PeftModel
 
-from workbench.config import build_config
+from tests.unit.engine.training import BETA, ROWS, make, plain_logps, read, row, work
 from workbench.engine import train as worker
 from workbench.engine.data import prepare
-from workbench.engine.job import train
 from workbench.engine.model import load_base, load_tokenizer
 from workbench.engine.trainer import build_trainer, trainable
 from workbench.errors import WorkbenchError
-from workbench.runs.events import Checkpoint, Eval, EventReader, Failed, Finished, Phase, Started, Step, Stopped, Warned
-from workbench.runs.folder import RunFolder, create
+from workbench.runs.events import Checkpoint, Eval, Failed, Finished, Phase, Started, Step, Stopped, Warned
+from workbench.runs.folder import RunFolder
 from workbench.runs.writer import EventWriter
-
-BETA = 0.3
-SUBJECTS = ["the parcel", "my account", "the card", "the alarm", "a refund", "the door", "my order", "this bill"]
-
-
-def row(number, split="train"):
-    subject = SUBJECTS[number % len(SUBJECTS)]
-    return {
-        "id": f"p{number}",
-        "prompt": [{"role": "user", "content": f"What about {subject}{'?' * (1 + number % 3)}"}],
-        "chosen": [{"role": "assistant", "content": f"Gladly: {subject} is fine now." + " Thanks." * (number % 4)}],
-        "rejected": [{"role": "assistant", "content": "No." + " Go away." * (number % 5)}],
-        "split": split,
-    }
-
-
-ROWS = [*(row(number) for number in range(6)), *(row(number, "holdout") for number in range(6, 9))]
-
-
-def make(path, rows=ROWS, **values):
-    """A run on the embedded model, all training rows in one batch, unless `values` say otherwise."""
-    base = {
-        "pairs": ["x"], "beta": BETA, "learning_rate": 2e-3, "scheduler": "constant", "warmup": 0.0, "batch_size": 6,
-        "lora_r": 4, "lora_alpha": 8, "max_steps": 2,
-    }  # fmt: skip
-    return create(path, build_config(base | values), rows, {"x": "0" * 64})
-
-
-def work(folder, writer=EventWriter):
-    with writer(folder.events) as events:
-        end = train(folder, folder.record(), events)
-        events.write(end)
-    return end
-
-
-def read(folder, kind):
-    return [event for event in EventReader(folder.events).read() if isinstance(event, kind)]
-
-
-def plain_logps(model, tokenizer, row, side):
-    """Log-probability of a response by transformers alone, from the chat template's text."""
-    prompt = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
-    whole = tokenizer.apply_chat_template(row["prompt"] + row[side], tokenize=False)
-    ids = tokenizer(whole, return_tensors="pt")["input_ids"]
-    begin = len(tokenizer(prompt)["input_ids"])
-    with torch.no_grad():
-        logps = model(ids).logits[0, :-1].float().log_softmax(-1)
-    return logps.gather(-1, ids[0, 1:, None])[begin - 1 :].sum().item()
 
 
 @dataclass
@@ -258,8 +209,7 @@ def test_mixed_losses_run_and_a_broken_loss_is_told(tmp_path):
     first, *_, last = read(folder, Step)
     assert first.metrics["loss"] > math.log(2) + 0.1
     assert first.metrics["rewards/margins"] == 0.0
-    warnings = [each.title for each in read(folder, Warned)]
-    assert warnings == ([] if math.isfinite(last.metrics["loss"]) else ["The loss is no longer a number"])
+    assert math.isfinite(last.metrics["loss"]) or "not-finite" in [each.code for each in read(folder, Warned)]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +237,7 @@ def test_the_worker_tells_every_failure(tmp_path, monkeypatch, capfd):
                 "Out of memory",
                 "gradient_accumulation=2",
             ),
-            (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "Out of memory", "max_length=512"),
+            (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "Out of memory", "gradient_accumulation=2"),
             (ZeroDivisionError("first\nlast"), "The worker met an error", ""),
         ]
     ):
@@ -307,4 +257,4 @@ def test_the_worker_refuses_what_is_no_run_to_train(tmp_path, done, capsys):
     assert worker.main([str(tmp_path)]) == 2
     assert "no run.toml" in capsys.readouterr().err
     assert worker.main([str(done.folder.path)]) == 2
-    assert "has ended" in capsys.readouterr().err
+    assert "has finished" in capsys.readouterr().err

@@ -1,13 +1,19 @@
 """The list of runs."""
 
+import os
+import subprocess
+import sys
 import time
 from datetime import datetime, timedelta
 
 from tests.unit.runs.test_state import started, step
 from workbench.config import build_config
 from workbench.runs.catalog import Catalog
-from workbench.runs.events import Finished, encode
+from workbench.runs.events import Finished, Stopped, encode
 from workbench.runs.folder import create
+from workbench.runs.labels import Labels, write
+from workbench.runs.lease import enqueue
+from workbench.runs.process import record
 
 NOW = datetime(2026, 3, 4, 15, 6)
 
@@ -69,3 +75,26 @@ def test_listing_hundreds_of_runs_again_is_cheap(tmp_path):
     began = time.perf_counter()
     assert len(catalog.summaries()) == 300
     assert time.perf_counter() - began < 1.0  # 0.02 s where this was written
+
+
+def test_labels_and_the_place_in_line_are_told(tmp_path):
+    one, two = make(tmp_path, 0, finished(1)), make(tmp_path, 1, [])
+    catalog = Catalog(tmp_path)
+    assert [(each.labels, each.place) for each in catalog.summaries()] == [(Labels(), None)] * 2
+    write(one, Labels("mine", tags=("a",)))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as sleeper:
+        record(two, sleeper.pid)
+        enqueue(two, sleeper.pid)
+        waits, done = catalog.summaries()
+        assert (waits.status, waits.place, done.place) == ("queued", 1, None)
+        assert done.labels == Labels("mine", tags=("a",))
+        sleeper.kill()
+    assert [(each.status, each.place) for each in catalog.summaries()] == [("lost", None), ("finished", None)]
+
+
+def test_a_run_that_is_started_again_is_seen_before_it_tells_anything(tmp_path):
+    folder = make(tmp_path, 0, [Stopped(time=1, seconds=1, peak_memory_bytes=1, changed=0)])
+    catalog = Catalog(tmp_path)
+    assert catalog.summaries()[0].status == "stopped"
+    record(folder, os.getpid())
+    assert catalog.summaries()[0].status == "queued"

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.runs.events import Checkpoint, Eval, EventReader, Failed, Phase, Step, Warned, decode, encode
+from workbench.runs.state import fold
 from workbench.runs.writer import EventWriter
 
 metrics = st.dictionaries(st.text(max_size=8), st.floats(), max_size=4)
@@ -14,8 +15,17 @@ moments = st.floats(0, 2e9)
 counts = st.integers(0, 10**7)
 events = st.one_of(
     st.builds(Phase, time=moments, step=counts, name=st.text()),
-    st.builds(Step, time=moments, step=counts, epoch=moments, metrics=metrics, pairs_per_second=moments),
-    st.builds(Eval, time=moments, step=counts, epoch=moments, metrics=metrics),
+    st.builds(
+        Step,
+        time=moments,
+        step=counts,
+        epoch=moments,
+        seconds=moments,
+        metrics=metrics,
+        pairs_per_second=moments,
+        tokens_per_second=moments,
+    ),
+    st.builds(Eval, time=moments, step=counts, epoch=moments, seconds=moments, metrics=metrics),
     st.builds(Failed, time=moments, step=counts, title=st.text(), message=st.text(), hint=st.text()),
     st.builds(Checkpoint, time=moments, step=counts, path=st.text()),
     st.builds(Warned, time=moments, step=counts, title=st.text(), message=st.text()),
@@ -79,9 +89,48 @@ def test_a_reader_waits_for_the_end_of_a_line(tmp_path):
     assert list(reader.read()) == []
 
 
-def test_a_writer_ends_the_line_that_a_killed_one_left(tmp_path):
+def test_a_writer_cuts_off_the_line_that_a_killed_one_left(tmp_path):
     path = tmp_path / "events.jsonl"
     path.write_text(encode(Phase(time=1, name="a")) + '{"v": 1, "kind": "ste')
     with EventWriter(path) as writer:
         writer.phase("b")
     assert [each.name for each in EventReader(path).read()] == ["a", "b"]
+
+
+def test_damaged_lines_are_skipped_and_counted(tmp_path):
+    path = tmp_path / "events.jsonl"
+    good = encode(Phase(time=1, name="a"))
+    unknown = ['{"v": 2, "kind": "phase"}', '{"v": 1, "kind": "new"}', "", " "]
+    damaged = [
+        "{",
+        "\0\0",
+        "[]",
+        "7",
+        good[:20],
+        '{"v": 1, "kind": "phase"}',
+        good.replace(' 1, "step', ' "1", "step').strip(),
+    ]
+    damaged += [
+        '{"v": 1, "kind": ["step"]}',
+        '{"v": 1, "kind": "phase", "time": 1, "step": 1.5, "name": ""}',
+        "[" * 9999,
+    ]
+    path.write_text(good + "\n".join([*unknown, *damaged]) + "\n" + good)
+    reader = EventReader(path)
+    assert len(list(reader.read())) == 2
+    assert reader.damaged == len(damaged)
+    assert list(reader.read()) == []
+    assert reader.damaged == len(damaged)
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.floats() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=2)
+    )
+)
+def test_an_event_with_any_value_in_any_field_is_one_or_none(value):
+    for event in (Phase(time=1, name="x"), Failed(time=1, title="t", message="m")):
+        line = json.loads(encode(event))
+        for name in line:
+            again = decode(json.dumps(line | {name: value}))
+            assert again is None or fold([again]).last_event is not None

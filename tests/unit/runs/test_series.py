@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.runs.events import Eval, Step
-from workbench.runs.series import Curve, curve, downsample, horizon, limits, tick_labels, ticks
+from workbench.runs.series import Curve, curve, downsample, horizon, limits, round_up, smooth, tick_labels, ticks
 
 PACE = {"seconds": 1.0, "pairs": 16, "pairs_per_second": 1.0, "tokens_per_second": 9.0, "memory_bytes": 1}
 numbers = st.floats(allow_nan=True, allow_infinity=True)
@@ -91,3 +92,39 @@ def test_the_axis_grows_by_doubling_and_ends_at_the_total() -> None:
     assert horizon(600, 600) == 600
     assert horizon(5, 8) == 8
     assert horizon(3, 0) == 3
+
+
+def test_a_curve_can_be_drawn_over_other_axes() -> None:
+    events = [
+        Step(
+            time=0, step=step, epoch=step / 10, metrics={"loss": 0.5}, seconds=step * 30.0, pairs=step * 16,
+            pairs_per_second=1.0, tokens_per_second=9.0, memory_bytes=1,
+        )
+        for step in (1, 2)
+    ]  # fmt: skip
+    assert [curve(events, "loss", axis).xs for axis in ("steps", "epochs", "pairs", "minutes")] == [
+        (1, 2), (0.1, 0.2), (16, 32), (0.5, 1.0)
+    ]  # fmt: skip
+
+
+def test_smoothing_begins_at_the_first_value_and_forgets_slowly() -> None:
+    assert smooth(Curve((1, 2, 3), (1.0, 1.0, 1.0), 1.0), 0.9).ys == pytest.approx((1.0, 1.0, 1.0))
+    # weights 0.5², 0.5 · 0.5, 0.5 over their sum
+    assert smooth(Curve((1, 2), (0.0, 3.0), 3.0), 0.5).ys == pytest.approx((0.0, 2.0))
+    assert smooth(Curve((1, 2), (0.0, 3.0), 7.0, 3), 0.0) == Curve((1, 2), (0.0, 3.0), 7.0, 3)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50), st.floats(0, 0.99))
+def test_smoothing_stays_within_what_was_seen(values: list[float], weight: float) -> None:
+    line = curve(steps(values), "loss")
+    smoothed = smooth(line, weight)
+    assert all(min(values) - 1e-6 <= y <= max(values) + 1e-6 for y in smoothed.ys)
+    assert (smoothed.xs, smoothed.last) == (line.xs, line.last)
+
+
+@given(st.floats(1e-9, 1e9))
+def test_a_growing_axis_ends_at_a_round_number_not_far_ahead(value: float) -> None:
+    end = round_up(value)
+    assert value <= end * (1 + 1e-9)
+    assert end <= value * 1.51
+    assert round_up(end) == pytest.approx(end)

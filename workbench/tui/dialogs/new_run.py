@@ -1,41 +1,33 @@
-"""The form that starts a run: what to train on, which model, and the settings that matter most."""
+"""The form that starts a run: what to train on, which model, the settings that matter most, and what they will take."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Grid, Horizontal, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Select, Static
 
-from workbench.config import PRESETS, RunConfig, build_config, choices
+from workbench.config import RunConfig, build_config, to_toml
 from workbench.errors import WorkbenchError
 from workbench.launch import Material, gather, launch
 from workbench.pairs.store import load_pairs
 from workbench.text import safe
 from workbench.tui.dialogs.error import ErrorDialog
+from workbench.tui.dialogs.new_run_fields import FIRST_PRESET, RunFields
+from workbench.tui.dialogs.toml import TomlDialog
+from workbench.tui.trying import previews
 from workbench.tui.widgets.check_list import CheckList
+from workbench.tui.widgets.run_preview import RunPreview
 from workbench.workspace import Workspace
 
-_FIELDS = {
-    "learning_rate": "learning rate",
-    "beta": "beta",
-    "epochs": "epochs",
-    "max_steps": "max steps",
-    "batch_size": "batch size",
-    "max_length": "max length",
-    "holdout": "held out",
-    "loss_type": "loss",
-    "loss_weights": "loss weights",
-}
-"""Settings that are typed in, with their labels, in the order of the form."""
-_HINTS = {"max_steps": "0: no limit", "loss_weights": "1 each"}
 _NOTHING_MARKED = WorkbenchError("Which data sets?", "Mark one or more with space.")
 _NO_SETS = WorkbenchError("There is no data set yet", "Bring one in: workbench import FILE --name NAME")
 _PAUSE = 0.25
@@ -51,33 +43,43 @@ class _Counted:
 
 
 class NewRunDialog(ModalScreen[str | None]):
-    """Asks for a run and starts it; the answer is its id, None where the user went back."""
+    """Asks for a run and starts it; the answer is its id, None where the user went back.
+
+    Beside the fields it shows what the run will take, as that becomes known. Starting never waits for it.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back"),
         Binding("ctrl+s", "start", "Start"),
+        Binding("ctrl+t", "toml", "Settings as TOML"),
     ]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (136, "-wide")]  # noqa: RUF012 - no class variable in the base
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012
     DEFAULT_CSS = """
     NewRunDialog #form {
         width: 80; max-width: 100%; height: auto; max-height: 100%; padding: 0 2;
-        background: $surface; border: round $accent; scrollbar-size-vertical: 1;
+        background: $surface; border: round $accent; border-title-style: bold; border-title-color: $foreground;
+        border-subtitle-color: $secondary;
     }
+    NewRunDialog #rooms { layout: vertical; height: auto; max-height: 20; scrollbar-size-vertical: 1; }
+    NewRunDialog RunPreview { margin-top: 1; }
+    NewRunDialog .label { color: $secondary; }
     NewRunDialog .row { height: auto; }
-    NewRunDialog .label { width: 15; color: $secondary; }
-    NewRunDialog CheckList, NewRunDialog Select, NewRunDialog Input { width: 1fr; }
-    NewRunDialog Input { background: $panel; padding: 0 1; }
-    NewRunDialog Input:focus { background-tint: $foreground 5%; }
-    NewRunDialog Input.-wrong { color: $error; text-style: underline; }
-    NewRunDialog SelectCurrent { background: $panel; padding: 0 1; }
-    NewRunDialog #datasets { margin-bottom: 1; }
-    NewRunDialog #summary { margin: 0 0 1 15; color: $secondary; height: auto; }
-    NewRunDialog Grid {
-        grid-size: 4; grid-columns: 15 1fr 15 1fr; grid-rows: 1; grid-gutter: 0; height: auto; margin: 1 0;
-    }
-    NewRunDialog .-second { padding-left: 2; }
-    NewRunDialog #verdict { width: 1fr; height: auto; min-height: 2; max-height: 4; }
+    NewRunDialog #verdict { width: 1fr; height: auto; min-height: 1; max-height: 4; }
     NewRunDialog .dialog-buttons { width: auto; }
     NewRunDialog .dialog-buttons Button { min-width: 9; }
+    NewRunDialog.-short CheckList { max-height: 3; }
+    NewRunDialog.-short #summary { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    NewRunDialog.-tall #form { padding: 1 2; }
+    NewRunDialog.-tall #rooms { max-height: 80vh; }
+    NewRunDialog.-tall #datasets { margin-bottom: 1; }
+    NewRunDialog.-tall #summary { margin: 0 0 1 15; }
+    NewRunDialog.-tall RunFields Grid, NewRunDialog.-tall #end { margin-top: 1; }
+    NewRunDialog.-wide #form { width: 148; }
+    NewRunDialog.-wide #rooms { layout: horizontal; }
+    NewRunDialog.-wide RunFields { width: 76; }
+    NewRunDialog.-wide RunPreview { width: 1fr; margin: 0 0 0 4; grid-columns: 10 1fr; }
+    NewRunDialog.-wide.-tall RunPreview { grid-gutter: 1 0; }
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -85,29 +87,18 @@ class NewRunDialog(ModalScreen[str | None]):
         self._workspace, self._sets = workspace, workspace.datasets()
         self._config: RunConfig | None = None
         self._counted: _Counted | None = None
+        self._tried: RunConfig | None = None
         self._starting = False
 
     def compose(self) -> ComposeResult:
-        """Data sets, preset, model, settings, the verdict on them, and two buttons."""
-        with VerticalScroll(id="form", can_focus=False):
-            yield Static("New run", classes="dialog-title")
-            with Horizontal(classes="row", id="datasets"):
-                yield Static("data sets", classes="label")
-                yield CheckList(self._sets, self._sets if len(self._sets) == 1 else [], id="pairs")
-            with Horizontal(classes="row"):
-                yield Static("preset", classes="label")
-                yield _choice("preset", list(PRESETS), "small")
-            yield Static("", markup=False, id="summary")
-            with Horizontal(classes="row"):
-                yield Static("model", classes="label")
-                yield Input("tiny", placeholder="a folder, a Hugging Face id, or tiny", compact=True, id="model")
-            with Grid():
-                for index, (key, label) in enumerate(_FIELDS.items()):
-                    yield Static(label, classes="label -second" if index % 2 else "label")
-                    yield Input(placeholder=_HINTS.get(key, ""), compact=True, id=key, select_on_focus=True)
-                yield Static("quantization", classes="label -second")
-                yield _choice("quantization", list(choices("quantization")), "nf4")
-            with Horizontal(classes="row"):
+        """The fields, what they will take, the verdict on them, and two buttons."""
+        with Vertical(id="form") as form:
+            form.border_title = "New run"
+            form.border_subtitle = "ctrl+t  settings as TOML"
+            with VerticalScroll(id="rooms", can_focus=False):
+                yield RunFields(self._sets)
+                yield RunPreview()
+            with Horizontal(classes="row", id="end"):
                 yield Static("", markup=False, id="verdict")
                 with Horizontal(classes="dialog-buttons"):
                     yield Button("Back", id="back", compact=True)
@@ -115,19 +106,13 @@ class NewRunDialog(ModalScreen[str | None]):
 
     def on_mount(self) -> None:
         """Fills in the preset and counts the pairs."""
-        self._fill("small")
+        self._fields.fill(FIRST_PRESET)
         self._count_sets()
         self.query_one(CheckList).focus()
 
-    def _fill(self, preset: str) -> None:
-        """Puts the preset's values into the fields."""
-        config = build_config({"pairs": ["any"]}, preset=preset)
-        for key in _FIELDS:
-            value = getattr(config, key)
-            text = ", ".join(str(each) for each in value) if isinstance(value, list) else f"{value:g}"
-            self.query_one(f"#{key}", Input).value = text
-        self.query_one("#quantization", Select).value = config.quantization
-        self.query_one("#summary", Static).update(PRESETS[preset].summary)
+    @property
+    def _fields(self) -> RunFields:
+        return self.query_one(RunFields)
 
     @work(group="sets", exit_on_error=False)
     async def _count_sets(self) -> None:
@@ -145,20 +130,9 @@ class NewRunDialog(ModalScreen[str | None]):
             told += f", ▲ {len(problems):,} unusable" if problems else ""
             sets.note(name, told)
 
-    @property
-    def values(self) -> dict[str, Any]:
-        """The form as settings."""
-        typed = {key: self.query_one(f"#{key}", Input).value.strip() for key in _FIELDS}
-        return {
-            "pairs": self.query_one(CheckList).marked,
-            "model": self.query_one("#model", Input).value.strip(),
-            "quantization": self.query_one("#quantization", Select).value,
-            **typed,
-        }
-
     @on(Select.Changed, "#preset")
     def _preset_changed(self, event: Select.Changed) -> None:
-        self._fill(str(event.value))
+        self._fields.fill(str(event.value))
 
     @on(Input.Changed)
     @on(Select.Changed, "#quantization")
@@ -167,28 +141,26 @@ class NewRunDialog(ModalScreen[str | None]):
         self._check()
 
     def _check(self) -> None:
-        """Says what is wrong with the form, or has the pairs counted."""
-        values = self.values
+        """Says what is wrong with the form, or has the pairs counted and the run tried."""
+        values = self._fields.values
         try:
             if not values["pairs"]:
                 raise _NO_SETS if not self._sets else _NOTHING_MARKED
-            self._config = build_config(values, preset=str(self.query_one("#preset", Select).value))
+            self._config = build_config(values, preset=self._fields.preset)
         except WorkbenchError as error:
             self._config = None
-            self._mark_wrong(error)
+            self._fields.mark_wrong(error)
             self._refuse(error)
             return
-        self._mark_wrong(None)
+        self._fields.mark_wrong(None)
         if self._counted is not None and self._counted.key == _key(self._config):
             self._accept(self._config, self._counted.material)
         else:
             self.query_one("#start", Button).disabled = True
             self._count(self._config)
-
-    def _mark_wrong(self, error: WorkbenchError | None) -> None:
-        wrong = {line.partition(" ")[0].rstrip(":") for line in error.message.splitlines()} if error else set()
-        for key in _FIELDS:
-            self.query_one(f"#{key}", Input).set_class(key in wrong, "-wrong")
+        if self._tried != self._config:
+            self._tried = self._config
+            self._try(self._config)
 
     @work(group="count", exclusive=True, exit_on_error=False)
     async def _count(self, config: RunConfig) -> None:
@@ -204,6 +176,22 @@ class NewRunDialog(ModalScreen[str | None]):
         self._counted = _Counted(_key(config), material)
         if self._config is not None and _key(self._config) == self._counted.key:
             self._accept(self._config, material)
+
+    @work(group="try", exclusive=True, exit_on_error=False)
+    async def _try(self, config: RunConfig) -> None:
+        """Shows what the run will take; another setting, or the end of the form, ends the process that tries it."""
+        shown = self.query_one(RunPreview)
+        try:
+            async with aclosing(previews(self._workspace, config)) as learned:
+                async for preview in learned:
+                    shown.show(preview)
+        except (OSError, WorkbenchError):
+            shown.clear()
+
+    def _stop_trying(self) -> None:
+        self._tried = None
+        self.workers.cancel_group(self, "try")
+        self.query_one(RunPreview).clear()
 
     def _accept(self, config: RunConfig, material: Material) -> None:
         train, held = len(material.split.train), len(material.split.holdout)
@@ -228,6 +216,14 @@ class NewRunDialog(ModalScreen[str | None]):
         text = Content.assemble(sign, (safe(error.title), "bold"), "\n", safe(error.message))
         self.query_one("#verdict", Static).update(text)
         self.query_one("#start", Button).disabled = True
+        self._stop_trying()
+
+    def action_toml(self) -> None:
+        """Shows the settings as TOML, to copy."""
+        if self._config is None:
+            self.notify("Not yet: the form is not right.", timeout=3)
+        else:
+            self.app.push_screen(TomlDialog("Settings of this run", to_toml(self._config)))
 
     @on(Button.Pressed, "#back")
     def action_back(self) -> None:
@@ -245,6 +241,8 @@ class NewRunDialog(ModalScreen[str | None]):
 
     @work(group="start", exclusive=True, exit_on_error=False)
     async def _start(self, config: RunConfig) -> None:
+        # The worker wants the device that a measured step would hold.
+        self._stop_trying()
         try:
             folder = await asyncio.to_thread(launch, self._workspace, config)
         except WorkbenchError as error:
@@ -253,10 +251,6 @@ class NewRunDialog(ModalScreen[str | None]):
             self.app.push_screen(ErrorDialog(error))
         else:
             self.dismiss(folder.id)
-
-
-def _choice(name: str, options: list[str], value: str) -> Select[str]:
-    return Select([(each, each) for each in options], value=value, allow_blank=False, compact=True, id=name)
 
 
 def _key(config: RunConfig) -> tuple[tuple[str, ...], float, int]:

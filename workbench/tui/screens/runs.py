@@ -1,244 +1,217 @@
-"""The Runs screen: the list of runs above, the one that is highlighted below, live."""
+"""The Runs screen: the table of runs above, the highlighted one below, live; and what every key does."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import shutil
-import time
-from collections import Counter
+from dataclasses import replace
 from typing import ClassVar
 
-from textual import on, work
-from textual.app import ComposeResult
+from textual import events, on, work
 from textual.binding import Binding, BindingType
-from textual.color import Color
-from textual.containers import Vertical
-from textual.content import Content
-from textual.widgets import OptionList, Static
-from textual.worker import Worker, WorkerState
 
-from workbench.errors import WorkbenchError
-from workbench.runs import process
-from workbench.runs.state import RunState
-from workbench.tui.dialogs.confirm import ConfirmDialog
+from workbench.config import to_toml
+from workbench.runs.series import AXES
+from workbench.text import one_line
+from workbench.tui.dialogs.choose import ChooseDialog
 from workbench.tui.dialogs.new_run import NewRunDialog
-from workbench.tui.feed import Feed, Run
-from workbench.tui.screens.base import WorkbenchScreen
-from workbench.tui.widgets.chart import Chart, Figure, Palette, draw
-from workbench.tui.widgets.log_view import tail
-from workbench.tui.widgets.run_figures import figures_of
-from workbench.tui.widgets.run_list import RunList
-from workbench.tui.widgets.run_view import RunView
+from workbench.tui.dialogs.overlay import OverlayDialog
+from workbench.tui.dialogs.read import ReadDialog
+from workbench.tui.dialogs.toml import TomlDialog
+from workbench.tui.screens.runs_life import ACTIONS, RunsLife
+from workbench.tui.widgets.run_columns import NAMES, ascending_first, column, metrics_of
+from workbench.tui.widgets.run_figures import charts_of
+from workbench.tui.widgets.run_lines import name_of
+from workbench.tui.widgets.run_notes import alerts_in_full
+from workbench.tui.widgets.run_search import RunSearch
+from workbench.tui.widgets.run_table import RunTable
 
-_BEAT, _SLOW_BEAT = 0.5, 2.5
-"""Seconds between two looks at the run that is shown."""
-_LIST_BEAT = 1.0
-"""Seconds between two looks at all runs."""
-_LOG_LINES = 400
-_EMPTY = """No runs yet.
-
-A run trains an adapter on your preference pairs, in the background:
-it goes on when you close this screen, and shows here when you come back."""
-
-Canvases = list[tuple[Chart, Figure, Content]]
+_SMOOTHING = (0.0, 0.6, 0.9, 0.97)
+"""Weights of the past, from none to much."""
+_ALWAYS = ("new_run", "back", "next", "sort", "search", "show_archived")
 
 
-class RunsScreen(WorkbenchScreen):
+class RunsScreen(RunsLife):
     """Runs, live or past."""
 
-    MODE = "runs"
-    AUTO_FOCUS = "RunList"
-    DEFAULT_CSS = """
-    RunsScreen #divider { width: 100%; height: 1; color: $border; text-wrap: nowrap; text-overflow: clip; }
-    RunsScreen #empty { height: 1fr; align: center middle; display: none; }
-    RunsScreen #empty Static { width: auto; color: $secondary; text-align: center; }
-    RunsScreen.-empty #empty { display: block; }
-    RunsScreen.-empty RunList, RunsScreen.-empty #divider, RunsScreen.-empty RunView { display: none; }
-    RunsScreen.-open RunList, RunsScreen.-open #divider { display: none; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new_run", "New run"),
+        Binding("enter", "open", "Open, then zoom the chart", show=False),
         Binding("p", "stop", "Stop"),
+        Binding("space,P", "pause", "Pause, continue", show=False),
+        Binding("r", "resume", "Resume"),
+        Binding("K", "kill", "Kill at once", show=False),
+        Binding("plus", "overlay", "Overlay", key_display="+"),
+        Binding("minus", "overlay_less", "Remove the last overlay", key_display="-", show=False),
+        Binding("s", "samples", "Samples"),
+        Binding("h", "alerts", "Alerts in full", show=False),
         Binding("l", "log", "Log"),
-        Binding("z", "zoom", "Zoom chart"),
         Binding("c", "compare", "Compare"),
-        Binding("left_square_bracket", "pick(-1)", "Previous chart", key_display="[", show=False),
-        Binding("right_square_bracket", "pick(1)", "Next chart", key_display="]", show=False),
+        Binding("i", "settings", "Settings as TOML", show=False),
+        Binding("x", "axis", "Axis: steps, epochs, pairs, minutes", show=False),
+        Binding("y", "smooth", "Smoothing", show=False),
+        Binding("z", "zoom", "Zoom the chart", show=False),
+        Binding("left_square_bracket,left", "step(-1)", "Previous chart, earlier samples", key_display="[", show=False),
+        Binding("right_square_bracket,right", "step(1)", "Next chart, later samples", key_display="]", show=False),
         Binding("j,down", "next(1)", "Next run", show=False),
         Binding("k,up", "next(-1)", "Previous run", show=False),
+        Binding("S", "sort", "Sort by", show=False),
+        Binding("slash", "search", "Filter", key_display="/", show=False),
+        Binding("t", "label", "Name, tags and note", show=False),
+        Binding("A", "archive", "Archive", show=False),
+        Binding("a", "show_archived", "Show archived runs", show=False),
+        Binding("less_than_sign", "move_in_queue(-1)", "Earlier in the queue", key_display="<", show=False),
+        Binding("greater_than_sign", "move_in_queue(1)", "Later in the queue", key_display=">", show=False),
         Binding("D", "delete", "Delete", show=False),
         Binding("escape", "back", "Back to the list", show=False),
     ]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._awake = asyncio.Event()
-        self._hurry = asyncio.Event()
-        self._list_due = 0.0
-        self._runs: list[Run] = []
-        self._drawn: tuple[RunState, Palette, tuple[tuple[int, int], ...]] | None = None
-
-    def compose_body(self) -> ComposeResult:
-        """List, divider, the run that is shown; or what to do when there is none."""
-        yield RunList()
-        yield Static("─" * 500, markup=False, id="divider")
-        yield RunView()
-        with Vertical(id="empty"):
-            yield Static(Content.assemble(_EMPTY, "\n\n", ("n", "bold $accent"), " starts one."), markup=False)
-
-    def on_mount(self) -> None:
-        """Begins to look at the files."""
-        self.app.theme_changed_signal.subscribe(self, lambda _: self._look_now())
-        self._watch()
-
-    def on_screen_suspend(self) -> None:
-        """Looks at nothing while another screen is shown."""
-        self._awake.clear()
-
-    def on_screen_resume(self) -> None:
-        """Looks again."""
-        self._awake.set()
-        self._look_now(at_list=True)
-
-    @work(group="watch", exclusive=True, exit_on_error=False)
-    async def _watch(self) -> None:
-        """Reads in a thread and shows, again and again, for as long as the screen lives."""
-        feed = Feed(self.workbench.workspace.runs)
-        beat = _SLOW_BEAT if self.workbench.slow else _BEAT
-        while True:
-            await self._awake.wait()
-            self._hurry.clear()
-            await self._look(feed)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), beat)
-                await asyncio.sleep(0.03)
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Tells of an error in the background."""
-        error = event.worker.error
-        if event.state is WorkerState.ERROR and error is not None:
-            told = (
-                error if isinstance(error, WorkbenchError) else WorkbenchError("The runs cannot be read", repr(error))
-            )
-            self.workbench.show_error(told)
-
-    def _look_now(self, *, at_list: bool = False) -> None:
-        if at_list:
-            self._list_due = 0.0
-        self._hurry.set()
-
-    async def _look(self, feed: Feed) -> None:
-        if time.monotonic() >= self._list_due:
-            self._list_due = time.monotonic() + _LIST_BEAT
-            self._show_list(await asyncio.to_thread(feed.all))
-        current = self.run_list.current
-        if current is None:
-            return
-        run, log = await asyncio.to_thread(self._read, feed, current, with_log=self.view.log_shown)
-        if run.id == self.run_list.current:
-            self.view.show(run, log)
-            await self._draw(run.state)
-            self.top_bar.status = run.state.started.device if run.state.started else ""
-
-    @staticmethod
-    def _read(feed: Feed, run_id: str, *, with_log: bool) -> tuple[Run, list[str]]:
-        run = feed.one(run_id)
-        return run, tail(run.folder.log, _LOG_LINES) if with_log or run.status in ("failed", "lost") else []
-
-    async def _draw(self, state: RunState) -> None:
-        """Draws the charts anew where the run, the colours or the sizes are not what they were."""
-        charts = [chart for chart in self.view.charts if chart.canvas_size[0] > 8 and chart.canvas_size[1] > 2]
-        sizes = tuple(chart.canvas_size if chart in charts else (0, 0) for chart in self.view.charts)
-        palette = self._palette()
-        if self._drawn is not None and self._drawn[0] is state and self._drawn[1:] == (palette, sizes):
-            return
-        canvases = await asyncio.to_thread(_draw_all, charts, state, palette)
-        for chart, figure, canvas in canvases:
-            chart.show(figure, canvas)
-        self._drawn = state, palette, sizes
-
-    def _palette(self) -> Palette:
-        colors = self.app.theme_variables
-        palette = {name: Color.parse(colors[name]).rgb for name in ("accent", "warning", "success", "error", "border")}
-        axis = Color.parse(colors["background"]).blend(Color.parse(colors["secondary"]), 0.7)
-        return {**palette, "axis": axis.rgb}
-
-    def _show_list(self, runs: list[Run]) -> None:
-        went = {run.id for run in self._runs if run.going}
-        for run in runs:
-            if run.id in went and run.status == "finished":
-                self.workbench.tell(f"{run.id} has finished. c shows it beside the base.")
-        self._runs = runs
-        self.set_class(not runs, "-empty")
-        self.run_list.show(runs)
-        wanted, self.workbench.run_to_open = self.workbench.run_to_open, None
-        if wanted is not None:
-            self.run_list.go_to(wanted)
-        count = Counter(run.status if run.going else "done" for run in runs)
-        told = [f"{count[word]} {word}" for word in ("running", "queued", "done") if count[word]]
-        self.top_bar.context = " · ".join(told)
-        self.refresh_bindings()
-
-    @property
-    def run_list(self) -> RunList:
-        """The list."""
-        return self.query_one(RunList)
-
-    @property
-    def view(self) -> RunView:
-        """The run that is shown."""
-        return self.query_one(RunView)
-
-    @property
-    def current(self) -> Run | None:
-        """The highlighted run as the list knows it."""
-        return next((run for run in self._runs if run.id == self.run_list.current), None)
-
-    @on(OptionList.OptionHighlighted)
-    @on(Chart.Resized)
-    def _show_anew(self) -> None:
-        self._look_now()
-        self.refresh_bindings()
-
-    @on(OptionList.OptionSelected)
-    def _open(self) -> None:
-        self.add_class("-open")
-        self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Dims the keys that would do nothing now."""
         del parameters
         run = self.current
-        if action == "stop":
-            return True if run is not None and run.status == "running" and not run.stopping else None
-        if action == "delete":
-            return True if run is not None and not run.going else None
-        return True if run is not None or action not in ("log", "zoom", "compare") else None
+        if action in ACTIONS:
+            return True if run is not None and ACTIONS[action](run) else None
+        if action == "alerts":
+            return True if run is not None and run.state.warnings else None
+        if action == "overlay_less":
+            return True if self.overlaid else None
+        named = action in {each.action.partition("(")[0] for each in self.BINDINGS if isinstance(each, Binding)}
+        return True if run is not None or action in _ALWAYS or not named else None
+
+    @on(RunTable.Opened)
+    def action_open(self) -> None:
+        """Gives the run the whole screen; there, zooms the marked chart."""
+        if self.has_class("-open"):
+            self.view.zoom()
+        else:
+            self.add_class("-open")
+        self.look_now()
 
     def action_back(self) -> None:
-        """From the zoomed chart or the log to the run, from the run to the list."""
-        if not self.view.restore():
+        """From the zoomed chart, the log or the answers to the run, from the run to the table, then to all runs."""
+        if self.view.restore():
+            self.look_now()
+        elif self.has_class("-open"):
             self.remove_class("-open")
-            self.run_list.focus()
+            self.table.focus()
+        else:
+            self.query_one(RunSearch).clear()
 
-    def action_next(self, steps: int) -> None:
-        """Shows the next or the previous run, while the list is hidden too."""
-        move = self.run_list.action_cursor_down if steps > 0 else self.run_list.action_cursor_up
-        move()
+    def action_next(self, runs: int) -> None:
+        """Shows the next or the previous run, while the table is hidden too."""
+        self.table.move(runs)
 
-    def action_pick(self, steps: int) -> None:
-        """Marks the next or the previous chart."""
-        self.view.pick(steps)
+    def action_step(self, steps: int) -> None:
+        """Marks the next or the previous chart, or shows later or earlier answers."""
+        self.view.step(steps)
+        self.look_now()
 
     def action_zoom(self) -> None:
-        """Shows the marked chart alone, or all three."""
+        """Shows the marked chart alone, or all."""
         self.view.zoom()
+        self.look_now()
 
     def action_log(self) -> None:
         """Shows the worker's log in the place of the charts, or the charts again."""
-        self.view.toggle_log()
-        self._look_now()
+        self.view.turn_to("log")
+        self.look_now()
+
+    def action_samples(self) -> None:
+        """Shows what base and aligned model answered, or the charts again."""
+        self.view.turn_to("samples")
+        self.look_now()
+
+    def action_axis(self) -> None:
+        """Draws the curves over the next axis."""
+        axis = AXES[(AXES.index(self.look.axis) + 1) % len(AXES)]
+        self.look = replace(self.look, axis=axis)
+        self.look_now()
+
+    def action_smooth(self) -> None:
+        """Smooths the curves more, or not at all."""
+        weight = _SMOOTHING[(_SMOOTHING.index(self.look.smoothing) + 1) % len(_SMOOTHING)]
+        self.look = replace(self.look, smoothing=weight)
+        self.look_now()
+
+    @work(group="ask", exclusive=True, exit_on_error=False)
+    async def action_overlay(self) -> None:
+        """Asks which runs to lay over the charts."""
+        others = [run for run in self.runs if run.id != self.table.current and charts_of(run.state)]
+        if not others:
+            self.workbench.tell("There is no other run to lay over this one.")
+            return
+        chosen = await self.app.push_screen_wait(OverlayDialog(others, self.overlaid))
+        if chosen is not None:
+            self.overlaid = chosen
+            self.look_now()
+
+    def action_overlay_less(self) -> None:
+        """Takes the last run off the charts again."""
+        self.overlaid = self.overlaid[:-1]
+        self.look_now()
+
+    def action_alerts(self) -> None:
+        """Shows every alert with its reason and remedy."""
+        run = self.current
+        if run is not None and run.state.warnings:
+            count = len(run.state.warnings)
+            title = f"{count} alert{'s' if count > 1 else ''} · {name_of(run)}"
+            self.app.push_screen(ReadDialog(title, alerts_in_full(run.state.warnings)))
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on an alert shows all of it."""
+        if event.widget is not None and event.widget.id == "alerts":
+            self.action_alerts()
+
+    def action_settings(self) -> None:
+        """Shows the run's settings."""
+        run = self.current
+        if run is None:
+            return
+        if run.config is None:
+            self.workbench.tell("The run's settings cannot be read: run.toml is missing or damaged.")
+            return
+        self.app.push_screen(TomlDialog(f"Settings · {name_of(run)}", to_toml(run.config)))
+
+    @work(group="ask", exclusive=True, exit_on_error=False)
+    async def action_sort(self) -> None:
+        """Asks for the column to sort by; the one that is chosen already turns the order around."""
+        choices = {label: key for key, label in NAMES.items()}
+        known = ("loss", "rewards/margins", "rewards/accuracies", "kl")
+        choices |= {one_line(metric): metric for metric in metrics_of(self.runs) if metric not in known}
+        now = next((label for label, key in choices.items() if key == self.sort), None)
+        remarks = [
+            (label, ("▴ upwards" if self.upwards else "▾ downwards") if label == now else "") for label in choices
+        ]
+        chosen = await self.app.push_screen_wait(ChooseDialog("Sort by", remarks, current=now))
+        if chosen is not None:
+            self.sort_by(choices[chosen])
+
+    def sort_by(self, key: str) -> None:
+        """Sorts the table by a column; by the one it is sorted by already, the other way around."""
+        self.upwards = not self.upwards if key == self.sort else ascending_first(key)
+        self.sort = column(key).key
+        self.arrange_table()
+
+    def on_run_table_sort_asked(self, event: RunTable.SortAsked) -> None:
+        """A click on a title sorts."""
+        self.sort_by(event.key)
+
+    def action_search(self) -> None:
+        """Opens the line that filters."""
+        self.action_back_to_table()
+        self.query_one(RunSearch).open()
+
+    def action_back_to_table(self) -> None:
+        """Shows the table."""
+        self.view.restore()
+        self.remove_class("-open")
+
+    def action_show_archived(self) -> None:
+        """Shows archived runs as well, or hides them again."""
+        self.with_archived = not self.with_archived
+        hidden = sum(run.labels.archived for run in self.runs)
+        self.workbench.tell(f"{hidden} archived {'shown' if self.with_archived else 'hidden'}.")
+        self.arrange_table()
 
     async def action_compare(self) -> None:
         """Compares the run with its base model."""
@@ -256,53 +229,5 @@ class RunsScreen(WorkbenchScreen):
         started = await self.app.push_screen_wait(NewRunDialog(self.workbench.workspace))
         if started is not None:
             self.workbench.run_to_open = started
-            self.view.restore()
-            self._look_now(at_list=True)
-
-    @work(group="ask", exclusive=True, exit_on_error=False)
-    async def action_stop(self) -> None:
-        """Asks the worker to stop and to save what it has."""
-        run = self.current
-        if run is None:
-            return
-        question = ConfirmDialog(
-            f"Stop {run.id}?",
-            "It finishes the step it is at, saves a checkpoint and the adapter, and ends.",
-            yes="Stop and save",
-            no="Let it run",
-        )
-        if await self.app.push_screen_wait(question):
-            await asyncio.to_thread(process.request_stop, run.folder)
-            self.workbench.tell("Stopping after this step …")
-            self._look_now(at_list=True)
-
-    @work(group="ask", exclusive=True, exit_on_error=False)
-    async def action_delete(self) -> None:
-        """Deletes the run's folder."""
-        run = self.current
-        if run is None:
-            return
-        question = ConfirmDialog(
-            f"Delete {run.id}?",
-            "Its adapter, checkpoints, events and log go with it. This cannot be undone.",
-            yes="Delete",
-            no="Keep",
-        )
-        if await self.app.push_screen_wait(question):
-            try:
-                await asyncio.to_thread(shutil.rmtree, run.folder.path)
-            except OSError as error:
-                raise WorkbenchError(
-                    "The run could not be deleted", str(error), "Delete the folder by hand."
-                ) from error
-            self.remove_class("-open")
-            self.run_list.focus()
-            self._look_now(at_list=True)
-
-
-def _draw_all(charts: list[Chart], state: RunState, palette: Palette) -> Canvases:
-    figures = figures_of(state)
-    return [
-        (chart, figures[chart.name or ""], draw(figures[chart.name or ""], *chart.canvas_size, palette))
-        for chart in charts
-    ]
+            self.action_back_to_table()
+            self.look_now(at_list=True)

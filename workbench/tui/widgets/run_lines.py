@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from textual.content import Content
 
-from workbench.runs.events import Eval, Finished, Step, Stopped
+from workbench.runs.events import Eval, Finished, Killed, Step, Stopped
 from workbench.runs.state import RunState, Status
 from workbench.text import cut, one_line
 from workbench.tui import figures
@@ -71,17 +71,34 @@ def model_of(run: Run) -> str:
     return name if run.config.quantization == "none" else f"{name} {run.config.quantization}"
 
 
+def name_of(run: Run) -> str:
+    """The name that the user gave the run, else its id. Safe to show."""
+    return one_line(run.labels.name or run.id)
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, …"""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
 def heading(run: Run, width: int) -> Content:
-    """Sign, id, method, model and data sets of the run."""
+    """Sign, name, tags, method, model and data sets of the run."""
     text, color = SIGNS[run.status]
-    name = Content.assemble((f"{text} ", color), (one_line(run.id), "bold"))
-    if run.config is None:
-        return name
-    parts: list[tuple[str, str | Content]] = [
-        ("", name),
-        ("", f"{run.config.method} · {cut(model_of(run), 36)}"),
-        ("on", cut(one_line(", ".join(run.config.pairs)), 40)),
-    ]
+    name = Content.assemble((f"{text} ", color), (name_of(run), "bold"))
+    parts: list[tuple[str, str | Content]] = [("", name)]
+    if run.labels.archived:
+        parts.append(("", Content.styled("archived", "$secondary")))
+    if run.labels.tags:
+        tags = " ".join(f"#{one_line(tag)}" for tag in run.labels.tags)
+        parts.append(("", Content.styled(cut(tags, 30), "$accent")))
+    if run.config is not None:
+        parts.append(("", f"{run.config.method} · {cut(model_of(run), 36)}"))
+        parts.append(("on", cut(one_line(", ".join(run.config.pairs)), 40)))
+    if run.labels.name:
+        parts.append(("", Content.styled(one_line(run.id), "$secondary")))
+    if run.labels.note:
+        parts.append(("", Content.styled(one_line(run.labels.note), "$secondary")))
     return fit(parts, width)
 
 
@@ -90,57 +107,100 @@ def progress(run: Run, width: int, now: float) -> Content:
     state = run.state
     end = state.end
     if isinstance(end, Finished | Stopped) and run.status in ("finished", "stopped"):
+        steps = f"{state.step:,} of {state.total_steps:,} steps in {figures.duration(end.seconds)}"
         parts: list[tuple[str, str | Content]] = [
             ("", _word(run)),
-            ("", f"{state.step:,} of {state.total_steps:,} steps in {figures.duration(end.seconds)}"),
-            ("", _pace(state)),
+            ("", steps if state.total_steps else "before the first step"),
+            *_resuming(run),
+            ("", pace(state)),
             ("peak memory", figures.memory(end.peak_memory_bytes)),
             ("adapter weights moved", figures.share(end.changed)),
         ]
         return fit(parts, width)
-    if run.status in ("queued", "running") and (state.step == 0 or state.started is None):
-        waiting = "waiting for its turn" if run.status == "queued" else one_line(state.phase) or "starting"
-        since = figures.duration(now - state.first_event) if state.first_event is not None else ""
-        return fields([("", Content.styled(f"{waiting} …", SIGNS[run.status][1])), ("", since)])
+    if run.going and not run.stopping and (state.step == 0 or state.started is None):
+        return fit(_waiting(run, now), width)
     if state.started is None:
         since = figures.duration((state.last_event or 0.0) - (state.first_event or 0.0))
-        return fields([("", _word(run)), ("while", one_line(state.phase) or "starting"), ("after", since)])
+        while_ = one_line(state.phase) or "starting"
+        return fit([("", _word(run)), ("while", while_), ("after", since), *_remaining(run), *_resuming(run)], width)
     fraction = state.step / state.total_steps if state.total_steps else 0.0
     parts = [
         ("", _word(run)),
         ("step", f"{state.step:,}/{state.total_steps:,}"),
         ("", ""),
         ("", f"{fraction * 100:.0f}%"),
-        ("", _pace(state)),
-        ("", _remaining(run)),
+        *_remaining(run),
+        *_resuming(run),
+        ("", pace(state)),
     ]
     room = width - fields(parts).cell_length
-    parts[2] = ("", bar(fraction, min(max(room, 10), 60), SIGNS[run.status][1]))
+    parts[2] = ("", bar(fraction, min(max(room, 10), 48), SIGNS[run.status][1]))
     return fit(parts, width)
 
 
 def _word(run: Run) -> Content:
+    if isinstance(run.state.end, Killed) and run.status == "stopped":
+        return Content.styled("killed", SIGNS[run.status][1])
     return Content.styled("stopping" if run.stopping else run.status, SIGNS[run.status][1])
 
 
-def _remaining(run: Run) -> str:
+def _waiting(run: Run, now: float) -> list[tuple[str, str | Content]]:
+    """What a run waits for that has not made a step."""
+    color = SIGNS[run.status][1]
+    if run.status != "queued":
+        phase = "paused" if run.status == "paused" else f"{one_line(run.state.phase) or 'starting'} …"
+        first = run.state.first_event
+        return [("", Content.styled(phase, color)), ("", figures.duration(now - first) if first is not None else "")]
+    if run.place is None:
+        return [("", Content.styled("starting …", color))]
+    told = f"{ordinal(run.place)} in line" + (", behind" if run.ahead else "")
+    return [("", Content.styled("queued", color)), (told, one_line(run.ahead)), ("", "< > move it · p cancels it")]
+
+
+def _remaining(run: Run) -> list[tuple[str, str | Content]]:
     state = run.state
     if run.stopping:
-        return "saving after this step"
+        parts: list[tuple[str, str | Content]] = [("", "saves after this step")]
+        if run.seconds_to_kill is not None:
+            left = figures.duration(run.seconds_to_kill)
+            parts.append(("", Content.assemble(("killed in ", "$warning"), (left, "bold $warning"))))
+        return [*parts, ("p", "kills it now")]
+    if run.status == "paused":
+        return [("", "space continues")]
     if run.status != "running" or state.seconds_left is None:
-        return ""
-    return f"{figures.rough(state.seconds_left)} left" if state.step < state.total_steps else one_line(state.phase)
+        return []
+    left = f"{figures.rough(state.seconds_left)} left" if state.step < state.total_steps else one_line(state.phase)
+    return [("", left)]
 
 
-def _pace(state: RunState) -> str:
-    pace = state.pairs_per_second
-    return f"{figures.value(pace)} pairs/s" if pace is not None else ""
+def _resuming(run: Run) -> list[tuple[str, str | Content]]:
+    if run.status not in ("stopped", "failed", "lost"):
+        return []
+    key = Content.styled("r", "bold $accent")
+    if run.resumes_from is None:
+        return [("", Content.assemble(key, (" starts it again", "$secondary")))]
+    return [("", Content.assemble(key, (f" resumes after step {run.resumes_from:,}", "$foreground")))]
 
 
-def numbers(state: RunState, width: int) -> Content:
-    """The latest accuracy, gradient norm, learning rate and epoch."""
+def pace(state: RunState) -> str:
+    """How fast the run is, in pairs a second."""
+    speed = state.pairs_per_second
+    return f"{figures.value(speed)} pairs/s" if speed is not None else ""
+
+
+def numbers(state: RunState, width: int, machine: str = "") -> Content:
+    """What the latest step tells beside its curves: tokens a second, memory, epoch, accuracy and the like."""
     step, evaluation = (state.steps or (None,))[-1], (state.evals or (None,))[-1]
     parts: list[tuple[str, str | Content]] = []
+    if step is not None:
+        speed = state.tokens_per_second
+        if speed:
+            parts.append(("", f"{speed:,.0f} tokens/s"))
+        if machine:
+            parts.append(("", machine))
+        elif step.memory_bytes:
+            parts.append(("memory", figures.memory(step.memory_bytes)))
+        parts.append(("epoch", f"{step.epoch:.2f}"))
     accuracy = metric(step, "rewards/accuracies")
     held_out = metric(evaluation, "rewards/accuracies")
     if accuracy is not None or held_out is not None:
@@ -150,8 +210,6 @@ def numbers(state: RunState, width: int) -> Content:
         number = metric(step, name)
         if number is not None:
             parts.append((label, figures.value(number)))
-    if step is not None:
-        parts.append(("epoch", f"{step.epoch:.2f}"))
     return fit(parts, width) if parts else Content("")
 
 

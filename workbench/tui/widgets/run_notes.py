@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from workbench.runs.events import Eval, Failed, Step, Warned
+from workbench.runs.events import Eval, Failed, Killed, Step, Warned
 from workbench.runs.state import RunState
 from workbench.text import cut, one_line, safe
 from workbench.tui import figures
@@ -50,22 +50,50 @@ def _beginning(state: RunState) -> list[tuple[str, str | Content]]:
     return [("first loss", Content.styled(told, "$error"))]
 
 
-def warnings(told: tuple[Warned, ...], width: int, most: int) -> list[Content]:
-    """The newest warnings, a line each, newest last; the first line tells of those left out."""
+def alerts(run: Run, width: int, most: int) -> list[Content]:
+    """The newest alerts, a line each, the newest first; then what else is wrong with the run's files."""
+    told = run.state.warnings
     lines = [
         Content.assemble(
-            ("▲ ", "$warning"),
-            (f"step {each.step:,}  " if each.step else "", "$secondary"),
-            (one_line(each.title), "$foreground"),
+            ("▲ ", "bold $warning"),
+            (one_line(each.title), "bold $warning"),
+            (f"  step {each.step:,}" if each.step else "", "$warning"),
             ("  ", ""),
             (one_line(each.message), "$secondary"),
-        ).truncate(width, ellipsis=True)
-        for each in told[-most:]
+        )
+        for each in reversed(told[-most:])
     ]
-    hidden = len(told) - len(lines)
-    if hidden > 0 and lines:
-        lines[0] = Content.styled(f"▲ {hidden + 1} earlier warnings", "$secondary")
-    return lines
+    if lines:
+        key = Content.assemble(
+            "  ", ("h", "bold $accent"), (f" all {len(told)}" if len(told) > 1 else " more", "$secondary")
+        )
+        lines[0] = lines[0].truncate(width - key.cell_length, ellipsis=True) + key
+    if run.damaged:
+        count = "A line" if run.damaged == 1 else f"{run.damaged:,} lines"
+        verb = "is" if run.damaged == 1 else "are"
+        lines.append(
+            Content.styled(
+                f"▲ {count} of events.jsonl cannot be read and {verb} left out: a point or so is missing.", "$warning"
+            )
+        )
+    return [line.truncate(width, ellipsis=True) for line in lines]
+
+
+def alerts_in_full(told: tuple[Warned, ...]) -> Content:
+    """Every alert with its step, reason and remedy, the newest first, to be wrapped."""
+    parts = []
+    for each in reversed(told):
+        lines = [
+            Content.assemble(
+                (f"▲ {one_line(each.title)}", "bold $warning"),
+                (f"   step {each.step:,}" if each.step else "", "$secondary"),
+            ),
+            Content.styled(safe(each.message).rstrip(), "$foreground"),
+        ]
+        if each.remedy:
+            lines.append(Content.assemble(("→ ", "$accent"), (safe(each.remedy).rstrip(), "$foreground")))
+        parts.append(Content("\n").join(lines))
+    return Content("\n\n").join(parts)
 
 
 def ending(run: Run, last_lines: list[str]) -> Content | None:
@@ -75,6 +103,8 @@ def ending(run: Run, last_lines: list[str]) -> Content | None:
         title, message, hint = end.title, end.message, end.hint
     elif run.status == "lost":
         title, message, hint = "The worker is gone", run.trouble, ""
+    elif isinstance(end, Killed) and run.status == "stopped":
+        title, message, hint = "The worker was killed", end.message, ""
     else:
         return None
     text, color = SIGNS[run.status]
@@ -83,6 +113,9 @@ def ending(run: Run, last_lines: list[str]) -> Content | None:
         lines.append(Content.styled(safe(message).rstrip(), "$foreground"))
     if hint:
         lines.append(Content.styled(safe(hint).rstrip(), "$secondary"))
+    lines.extend(
+        Content.styled(f"{one_line(name)} is torn and skipped: {one_line(why)}", "$warning") for name, why in run.torn
+    )
     if last_lines:
         lines.append(Content.styled("\nlast lines of worker.log", "$secondary"))
         lines.extend(Content.styled(f"  {line}", "$secondary") for line in last_lines)

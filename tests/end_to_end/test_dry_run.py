@@ -1,0 +1,70 @@
+"""train --dry-run: what is said before anything starts, from real steps of the embedded model."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.end_to_end.conftest import workbench
+from workbench.config import from_toml
+from workbench.runs import lease
+from workbench.runs.folder import RunFolder
+from workbench.tiny import WEIGHTS
+
+
+def test_a_dry_run_measures_and_starts_nothing(make_workspace):
+    workspace = make_workspace()
+    settings = ["--set", "max_length=32", "--set", "batch_size=8", "--set", "gradient_accumulation=2"]
+    done = workbench(workspace, "train", "--pairs", "support", *settings, "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert not list((workspace / "runs").glob("*"))
+    assert found["fits"] is True
+    counts = found["counts"]
+    assert counts["train"] + counts["holdout"] + counts["dropped"] == 40
+    assert found["rows"]["unusable"] == 0
+    assert 0 < counts["mean"] <= counts["p95"] <= counts["longest"] <= 32
+    assert found["steps"] == -(-counts["train"] // 8)
+    measured = found["measured"]
+    assert 0 < measured["typical_seconds"] < 60
+    assert found["step_seconds"] == pytest.approx(2 * measured["typical_seconds"])
+    assert found["seconds"] > found["steps"] * found["step_seconds"]
+    memory = found["memory"]
+    assert memory["needed"] > 10**8
+    # The embedded model is so small that this is Python and torch, most of it.
+    assert memory["estimate"] == pytest.approx(memory["needed"], rel=0.4)
+    assert {"weights in 4 bits", "adapter", "optimizer", "activations", "logits", "reference pass"} <= {
+        part["name"] for part in memory["parts"]
+    }
+    assert found["disk"]["checkpoints"] > found["disk"]["adapter"] > 0
+    config = from_toml(found["toml"], where="stdout")
+    assert (config.pairs, config.max_length, config.gradient_accumulation) == (["support"], 32, 2)
+
+
+def test_while_a_run_has_the_device_nothing_is_measured(finished_run, tmp_path):
+    with lease.Turn(RunFolder(tmp_path)) as turn:
+        assert turn.poll()
+        done = workbench(finished_run.workspace, "train", "--pairs", "support", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["measured"] is None
+    assert "Another run has the device" in found["unmeasured"]["reason"]
+    assert found["unmeasured"]["run"] == finished_run.id
+    assert found["seconds"] > 0
+    assert found["memory"]["needed"] == found["memory"]["estimate"]
+
+
+def test_what_does_not_fit_is_said(make_workspace, tmp_path):
+    workspace, model = make_workspace(), tmp_path / "large"
+    shutil.copytree(WEIGHTS, model, ignore=shutil.ignore_patterns("*.safetensors"))
+    config = json.loads((model / "config.json").read_text())
+    large = {"hidden_size": 65536, "num_attention_heads": 2048, "num_key_value_heads": 2048, "num_hidden_layers": 300}
+    (model / "config.json").write_text(json.dumps(config | large))
+    done = workbench(workspace, "train", "--pairs", "support", "--model", str(model), "--dry-run")
+    assert done.returncode == 1
+    assert "✘ does not fit" in done.stdout
+    assert "It would not fit, so no step was tried." in done.stdout
+    assert 'pairs = ["support"]' in done.stdout
+    missing = workbench(workspace, "train", "--pairs", "nothing", "--dry-run")
+    assert missing.returncode == 2
+    assert "nothing" in missing.stderr

@@ -1,0 +1,44 @@
+"""Workspaces and workers for the tests of the screens."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from workbench.runs import process
+from workbench.runs.folder import RunFolder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An empty workspace."""
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "runs").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def worker() -> Iterator[Callable[[RunFolder], int]]:
+    """Gives a run a process that is really there; returns its PID."""
+    processes = []
+
+    def give(folder: RunFolder) -> int:
+        processes.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        process.record(folder, processes[-1].pid)
+        return processes[-1].pid
+
+    yield give
+    for each in processes:
+        each.kill()
+        each.wait()
+
+
+@pytest.fixture(autouse=True)
+def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Runs screen looks at its files more often than anyone would: a test waits for the next look."""
+    for name, seconds in (("_BEAT", 0.25), ("_LIST_BEAT", 0.4), ("_CHART_BEAT", 0.5)):
+        monkeypatch.setattr(f"workbench.tui.screens.runs_watch.{name}", seconds)

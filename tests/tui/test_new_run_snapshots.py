@@ -1,0 +1,64 @@
+"""Pictures of the form that starts a run, on a machine with a GPU that someone else uses as well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.tui.runs_data import make_pairs
+from tests.tui.runs_screen import shows
+from workbench.config import RunConfig
+from workbench.runs.machine import Gpu, Holder, Machine, Memory
+from workbench.runs.preview import Counts, Measured, Preview
+from workbench.runs.shape import Shape
+from workbench.tui.app import WorkbenchApp
+from workbench.workspace import Workspace
+
+SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=["80x24", "160x45"])
+GIB = 2**30
+HOLDERS = (Holder(3122, "python3", 12 * GIB, ours=True), Holder(77, "vllm", 41 * GIB, ours=False))
+GPU = Gpu(0, "NVIDIA H100 80GB HBM3", 80 * GIB, 26 * GIB, 0.93, HOLDERS)
+LLAMA_8B = Shape(4096, 32, 32, 8, 128, 14336, 128256, tied=False)
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkbenchApp:
+    for name in ("pairs", "runs"):
+        (tmp_path / name).mkdir()
+    make_pairs(tmp_path, "support-tone", 512, dropped=12)
+    make_pairs(tmp_path, "verbose", 40)
+
+    def begin(_: Path, config: RunConfig) -> Preview:
+        machine = Machine(Memory(128 * GIB, 100 * GIB), (GPU,), GPU, 700 * GIB)
+        counts = Counts(448, 50, 2, 37, 1, 412.3, 871, 1024, 800)
+        found = Preview(config, machine, LLAMA_8B).after(counts)
+        return found.after(Measured(4.0, 1.9, 0.9, 41.0, 22 * GIB)) if config.batch_size == 16 else found
+
+    monkeypatch.setattr("workbench.tui.trying.begin", begin)
+    monkeypatch.setattr("workbench.tui.trying.PAUSE", 999)
+    return WorkbenchApp(Workspace.find(tmp_path), watch="none")
+
+
+@SIZES
+def test_a_run_that_fits(snap_compare: Any, app: WorkbenchApp, size: tuple[int, int]) -> None:
+    async def run(pilot: Pilot[None]) -> None:
+        await shows(pilot, "No runs yet")
+        await pilot.press("n", "space")
+        await shows(pilot, "steps of 16", "s a step, measured", "500 pairs, 12 dropped")
+
+    assert snap_compare(app, terminal_size=size, run_before=run)
+
+
+@SIZES
+def test_a_run_that_does_not_fit(snap_compare: Any, app: WorkbenchApp, size: tuple[int, int]) -> None:
+    async def run(pilot: Pilot[None]) -> None:
+        await shows(pilot, "No runs yet")
+        await pilot.press("n", "space")
+        await shows(pilot, "steps of 16", "500 pairs, 12 dropped")
+        pilot.app.screen.query_one("#batch_size").value = "64"  # type: ignore[attr-defined]
+        await shows(pilot, "steps of 64", "would fit with")
+
+    assert snap_compare(app, terminal_size=size, run_before=run)

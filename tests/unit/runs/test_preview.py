@@ -1,0 +1,93 @@
+import pytest
+
+from workbench.config import build_config
+from workbench.runs import words
+from workbench.runs.machine import Gpu, Holder, Machine, Memory
+from workbench.runs.preview import (
+    Counts,
+    Doing,
+    Measured,
+    Preview,
+    Rows,
+    Trouble,
+    Unmeasured,
+    begin,
+    decode,
+    encode,
+)  # fmt: skip
+from workbench.runs.shape import Shape
+
+GIB = 2**30
+SHAPE = Shape(4096, 32, 32, 8, 128, 14336, 128256, tied=False)
+GPU = Gpu(0, "NVIDIA H100", 80 * GIB, 60 * GIB, 0.5, (Holder(7, "vllm", 20 * GIB, ours=False),))
+MACHINE = Machine(Memory(128 * GIB, 100 * GIB), (GPU,), GPU, 100 * GIB)
+COUNTS = Counts(412, 50, 3, 7, 1, 200.4, 480, 512, 600)
+MEASURED = Measured(2.0, 0.5, 0.25, 30.0, 20 * GIB)
+
+
+def preview(machine=MACHINE, shape=SHAPE, **values):
+    return Preview(build_config({"pairs": ["x"], **values}), machine, shape)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [Rows(1, 2, 3), COUNTS, Doing("x"), MEASURED, Unmeasured("busy", "run", 3.5), Trouble("t", "m", "h", memory=True)],
+)
+def test_lines_come_back_as_they_went(told):
+    line = encode(told)
+    assert line.endswith("\n")
+    assert decode(line) == told
+
+
+@pytest.mark.parametrize("line", ["", "loading weights", "[]", "3", '{"kind": "rows"}', '{"kind": "new", "a": 1}'])
+def test_what_is_no_message_is_passed_over(line):
+    assert decode(line) is None
+
+
+def test_it_grows_by_what_is_told():
+    first = preview(gradient_accumulation=4)
+    assert (first.steps, first.seconds, words.rows_line(first), words.time_line(first)) == (None, None, "", "")
+    rows = first.after(Rows(415, 50, 2))
+    assert rows.steps == 26
+    counted = rows.after(COUNTS)
+    assert counted.needed < rows.needed
+    assert words.rows_line(counted) == "412 train · 50 held out · 3 dropped · 7 truncated · 1 identical · 2 unusable"
+    done = counted.after(Doing("measuring a step")).after(MEASURED)
+    assert done.doing == ""
+    # 26 steps of 4 parts; evaluations at the start, after every fifth of the run and at the end, of 13 parts each.
+    assert done.seconds == 30 + 26 * 4 * 0.5 + 7 * 13 * 0.25
+    assert words.time_line(done) == "26 steps of 16 · about 2 min, 2.00 s a step (measured)"
+    assert done.needed == pytest.approx(20 * GIB * 1.06 + 600 * 2**20, rel=0.001)
+    assert done.fits
+
+
+def test_an_earlier_run_tells_the_pace():
+    found = preview().after(COUNTS).after(Unmeasured("busy", "2026-01-01-tone", 8.0))
+    assert found.seconds == 26 * 16 / 8
+    assert "as in 2026-01-01-tone" in words.time_line(found)
+    assert any("busy" in line for line in words.fit_lines(found))
+
+
+def test_what_does_not_fit_comes_with_what_would():
+    large = preview(batch_size=64, quantization="none").after(Rows(1000, 10, 0))
+    assert large.fits is False
+    assert large.changes
+    lines = words.fit_lines(large)
+    assert lines[0].startswith("✘ does not fit")
+    assert "--set gradient_accumulation=" in lines[1]
+    assert "20.0 GiB held by vllm (7)" in lines[2]
+    tried = preview().after(Trouble("Out of memory", "x", memory=True))
+    assert tried.fits is False
+
+
+def test_a_full_disk_does_not_fit():
+    full = preview(Machine(MACHINE.memory, (GPU,), GPU, GIB))
+    assert full.fits is False
+    assert "disk is too small" in words.fit_lines(full)[0]
+
+
+def test_an_unknown_model_is_neither(tmp_path):
+    found = begin(tmp_path, build_config({"pairs": ["x"], "model": "nobody/has-this"}))
+    assert (found.fits, found.needed, found.changes) == (None, None, {})
+    assert words.fit_lines(found)[0].startswith("▲ The model is not on this machine yet")
+    assert words.memory_rows(found) == []

@@ -1,0 +1,173 @@
+"""What the commands say of a run: as JSON for scripts, as text for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workbench.cli.context import note, print_json, print_table, workspace_of
+from workbench.text import safe
+
+if TYPE_CHECKING:
+    from workbench.runs.catalog import Summary
+    from workbench.runs.folder import RunFolder
+    from workbench.runs.state import RunState, Status
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning or end of one.")]
+DASH = "\u2013"
+
+
+def folder_of(context: typer.Context, run: str) -> RunFolder:
+    """The folder of the run that the command line names. Raises `WorkbenchError` where there is no such, or several."""
+    from workbench.runs.folder import RunFolder
+
+    return RunFolder(workspace_of(context).run_folder(run))
+
+
+def examples(*lines: str) -> str:
+    """Examples for the end of a command's help."""
+    return "\n".join(["\b", "Examples:", *(f"  workbench {line}" for line in lines)])
+
+
+def accompany(folder: RunFolder, *, wait: bool, json: bool) -> None:
+    """After a worker was started: watches it where asked to, and prints what came of it. Exits 1 where it failed."""
+    from workbench.cli.watch import watch
+    from workbench.runs.process import status
+
+    _tell_of_line(folder)
+    if wait:
+        watch(folder)
+    else:
+        note(f"It goes on by itself. Watch it: workbench logs {folder.id} --follow")
+    state = folder.state()
+    now = status(folder, state)
+    if json:
+        print_json(result(folder, state, now))
+    elif wait:
+        print_result(folder, state, now)
+    if wait and now in ("failed", "lost"):
+        raise typer.Exit(1)
+
+
+def result(folder: RunFolder, state: RunState, status: Status) -> dict[str, Any]:
+    """What `train --json` prints; metrics are those of the last step and the last evaluation."""
+    from workbench.runs.events import Failed, Finished, Killed, Stopped
+    from workbench.runs.process import cause_of_loss
+
+    ended = state.end if isinstance(state.end, Finished | Stopped) else None
+    told: dict[str, Any] = {
+        "id": folder.id,
+        "status": status,
+        "steps": state.step,
+        "pairs_per_second": _mean_speed(state),
+        "peak_memory_bytes": ended.peak_memory_bytes if ended else None,
+        "seconds": ended.seconds if ended else None,
+        "changed": ended.changed if ended else None,
+        "train": finite(state.steps[-1].metrics) if state.steps else {},
+        "eval": finite(state.evals[-1].metrics) if state.evals else {},
+        "eval_before": finite(state.evals[0].metrics) if state.evals else {},
+    }
+    if status == "lost":
+        again = "" if state.status == "finished" else f"Start it again: workbench resume {folder.id}"
+        told["error"] = {"title": "The worker is lost", "message": cause_of_loss(folder), "hint": again}
+    elif isinstance(state.end, Failed):
+        told["error"] = {"title": state.end.title, "message": state.end.message, "hint": state.end.hint}
+    elif isinstance(state.end, Killed):
+        told["error"] = {"title": "The worker was ended by force", "message": state.end.message, "hint": ""}
+    return told
+
+
+def print_result(folder: RunFolder, state: RunState, status: Status) -> None:
+    """`result` for a person."""
+    from workbench.runs.process import last_words
+
+    told = result(folder, state, status)
+    print(safe(f"{folder.id}: {status} at step {state.step} of {state.total_steps or '?'}"))
+    error = told.get("error")
+    if error:
+        print(safe("\n".join(f"  {part}" for part in error.values() if part)))
+        for line in last_words(folder) if status == "lost" else ():
+            print(safe(f"  | {line}"))
+    if told["eval"]:
+        names = ["loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected"]
+        before, after = told["eval_before"], told["eval"]
+        rows = [[name, number(before.get(name)), number(after.get(name))] for name in names]
+        print_table(["held-out pairs", "before", "after"], rows, right=[1, 2])
+    speed, memory = told["pairs_per_second"], told["peak_memory_bytes"]
+    if speed and memory:
+        print(f"{speed:.2f} pairs/s, {memory / 1e9:.2f} GB at most, adapter: {folder.adapter}")
+
+
+def summary(one: Summary) -> dict[str, Any]:
+    """What `runs --json` prints of a run."""
+    config, state, labels = one.config, one.state, one.labels
+    latest = finite(state.steps[-1].metrics) if state.steps else {}
+    return {
+        "id": one.id,
+        "status": one.status,
+        "place": one.place,
+        "name": labels.name,
+        "note": labels.note,
+        "tags": list(labels.tags),
+        "archived": labels.archived,
+        "created": one.created.isoformat() if one.created else None,
+        "method": config.method if config else None,
+        "model": Path(config.model).name if config else None,
+        "pairs": config.pairs if config else [],
+        "step": state.step,
+        "total_steps": state.total_steps,
+        "loss": latest.get("loss"),
+        "margin": latest.get("rewards/margins"),
+        "accuracy": latest.get("rewards/accuracies"),
+        "train": latest,
+        "eval": finite(state.evals[-1].metrics) if state.evals else {},
+    }
+
+
+def value_of(told: dict[str, Any], key: str) -> Any:
+    """A summary's value by its name: its own (`loss`), `eval.X` or `train.X`; None where it has none."""
+    group, dot, name = key.partition(".")
+    if dot and group in ("train", "eval"):
+        return told[group].get(name)
+    return told.get(key, told["eval"].get(key, told["train"].get(key)))
+
+
+def keys_of(told: Sequence[dict[str, Any]]) -> list[str]:
+    """The names that `value_of` knows for at least one of these summaries."""
+    own = [key for key in told[0] if key not in ("pairs", "tags", "note", "train", "eval")] if told else []
+    metrics = {f"{group}.{name}" for each in told for group in ("eval", "train") for name in each[group]}
+    return [*own, *sorted(metrics)]
+
+
+def number(value: float | None) -> str:
+    """A metric as tables show it."""
+    return DASH if value is None else f"{value:.4f}"
+
+
+def finite(metrics: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN: null stands for every number that is none."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def _tell_of_line(folder: RunFolder) -> None:
+    from workbench.runs.lease import lines
+
+    path = folder.path.resolve()
+    for line in lines():
+        ahead = [each for each in (line.holder, *line.waiting[: _index(line.waiting, path)]) if each]
+        if path in line.waiting and ahead:
+            note(f"It waits for its turn on {line.device}, after {', '.join(each.name for each in ahead)}.")
+
+
+def _index(places: Sequence[Path], path: Path) -> int:
+    return places.index(path) if path in places else 0
+
+
+def _mean_speed(state: RunState) -> float | None:
+    """Pairs a second over the whole run: all steps have as many pairs, but for the last of an epoch."""
+    times = [1 / each.pairs_per_second for each in state.steps if each.pairs_per_second > 0]
+    return len(times) / sum(times) if times else None

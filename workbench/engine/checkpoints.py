@@ -1,0 +1,69 @@
+"""Writing a checkpoint so that it is complete or none at all, and taking the adapter back from one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from workbench.engine.faults import saving
+from workbench.errors import WorkbenchError
+from workbench.runs.checkpoints import Progress, check, mark_complete, remove, rotate
+from workbench.runs.folder import RunFolder
+from workbench.runs.writer import RunDeletedError
+
+_WEIGHTS = "adapter_model.safetensors"
+_BESIDE = 8 * 1024**2
+"""Bytes of everything in a checkpoint but adapter and optimizer."""
+
+
+def save_checkpoint(checkpoints: Path, at: Progress, keep: int, weights: int, write: Callable[[], None]) -> None:
+    """Lets `write` fill the folder of the checkpoint at `at`, marks it complete, then deletes all but the last `keep`.
+
+    Does nothing where that checkpoint is there. `weights` are the adapter's bytes; the optimizer holds two of each.
+    Raises `WorkbenchError` where the disk is full, and `RunDeletedError` where the run's folder is gone.
+    """
+    run, path = RunFolder(checkpoints.parent), checkpoints / f"checkpoint-{at.step}"
+    if not run.path.is_dir():
+        raise RunDeletedError(str(run.path))
+    if path.is_dir() and not check(path):
+        return
+    remove(path)
+    try:
+        with saving("a checkpoint", run, 3 * weights + _BESIDE):
+            write()
+            mark_complete(path, at)
+    except WorkbenchError:
+        remove(path)  # It makes room for the last word.
+        raise
+    rotate(checkpoints, keep)
+
+
+def restore_adapter(model: Any, checkpoint: Path) -> None:
+    """Loads the checkpoint's adapter into `model`, to the last bit. Raises `WorkbenchError` where it does not fit."""
+    try:
+        weights = load_file(checkpoint / _WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise _unfit(checkpoint, str(error)) from error
+    if inexact := {str(each.dtype) for each in weights.values()} - {str(torch.float32)}:
+        raise _unfit(checkpoint, f"Its weights are {', '.join(sorted(inexact))}")
+    try:
+        result = set_peft_model_state_dict(model, weights, adapter_name=model.active_adapter)
+    except RuntimeError as error:
+        raise _unfit(checkpoint, next(iter(str(error).splitlines()), "")) from error
+    missing = [name for name in result.missing_keys if "lora_" in name]
+    if missing or result.unexpected_keys:
+        raise _unfit(checkpoint, f"{len(missing)} weights are missing, {len(result.unexpected_keys)} are unknown")
+
+
+def _unfit(checkpoint: Path, why: str) -> WorkbenchError:
+    return WorkbenchError(
+        "The checkpoint does not fit the run",
+        f"{checkpoint}: {why}.",
+        f"Delete {checkpoint.name} to resume from an older one.",
+    )

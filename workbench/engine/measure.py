@@ -1,0 +1,160 @@
+"""Tries a run before it starts: counts its tokens, then times real steps on the real device. Nothing is kept.
+
+Started as `python -m workbench.engine.measure [FILE]`; FILE, or standard input, is `{"workspace": DIR, "config": {…}}`.
+Prints what it learns as lines of JSON, soonest first: see `workbench.runs.preview`. It downloads nothing, disturbs no
+run (while one has the device, nothing is measured), may be killed at any moment, and ends when its parent does.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.config import RunConfig, build_config
+from workbench.errors import WorkbenchError
+from workbench.launch import Material, gather
+from workbench.pairs.pair import to_row
+from workbench.runs import lease
+from workbench.runs.catalog import Catalog
+from workbench.runs.folder import RunFolder
+from workbench.runs.preview import Counts, Doing, Preview, Rows, Told, Trouble, Unmeasured, begin, encode
+from workbench.runs.process import ENVIRONMENT
+from workbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from workbench.engine.data import Prepared
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints what is learned. Exit status 0, or 2 where there is no such config; a run that cannot train is told of."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        asked = json.loads(Path(arguments[0]).read_text("utf-8") if arguments else sys.stdin.read())
+        workspace, config = Workspace.find(Path(asked["workspace"])), build_config(asked["config"])
+    except (OSError, ValueError, KeyError, TypeError, WorkbenchError) as error:
+        print(f"usage: python -m workbench.engine.measure [FILE]: {error!r}", file=sys.stderr)
+        return 2
+    _settle()
+    try:
+        _measure(workspace, config)
+    except WorkbenchError as error:
+        _tell(Trouble(error.title, error.message, error.hint))
+    return 0
+
+
+def _measure(workspace: Workspace, config: RunConfig) -> None:
+    material = gather(workspace, config)
+    _tell(Rows(len(material.split.train), len(material.split.holdout), material.unusable))
+    preview = begin(workspace.runs, config)
+    if preview.shape is None:
+        _tell(_unmeasured(workspace, config, preview.unknown))
+        return
+    _tell(Doing("counting tokens"))
+    began = time.perf_counter()
+    # These imports take seconds, and the rows are told by then.
+    from workbench.engine.data import prepare
+    from workbench.engine.model import load_tokenizer
+
+    tokenizer = load_tokenizer(config.model)
+    prepared = prepare(tokenizer, _rows(material), config.max_length)
+    counts = _counts(prepared, config.max_length)
+    _tell(counts)
+    reason = _refusal(preview.after(counts))
+    if reason:
+        _tell(_unmeasured(workspace, config, reason))
+        return
+    with tempfile.TemporaryDirectory(prefix="workbench-measure-") as scratch:
+        try:
+            with lease.Turn(RunFolder(Path(scratch))) as turn:
+                if not turn.poll():
+                    reason = "Another run has the device; measuring would disturb it."
+                    _tell(_unmeasured(workspace, config, reason))
+                    return
+                from workbench.engine.trial import OutOfMemoryError, trial
+
+                _tell(Doing("measuring a step"))
+                try:
+                    _tell(trial(config, tokenizer, prepared, Path(scratch), began))
+                except OutOfMemoryError as error:
+                    _tell(Trouble("Out of memory", f"A step of the longest pairs was tried. {error}", "", memory=True))
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _rows(material: Material) -> list[dict[str, object]]:
+    rows = [to_row(replace(pair, split="train")) for pair in material.split.train]
+    return rows + [to_row(replace(pair, split="holdout")) for pair in material.split.holdout]
+
+
+def _counts(prepared: Prepared, limit: int) -> Counts:
+    sides, longest, responses = [], 0, 0
+    for pair in prepared.train:
+        both = [min(len(pair.prompt) + len(side), limit) for side in (pair.chosen, pair.rejected)]
+        sides += both
+        longest, responses = max(longest, *both), max(responses, sum(both) - 2 * len(pair.prompt))
+    sides.sort()
+    return Counts(
+        train=len(prepared.train),
+        holdout=len(prepared.holdout),
+        dropped=prepared.dropped,
+        truncated=prepared.truncated,
+        identical=prepared.identical,
+        mean=sum(sides) / len(sides),
+        p95=sides[int(0.95 * (len(sides) - 1))],
+        longest=longest,
+        responses=responses,
+    )
+
+
+def _refusal(preview: Preview) -> str:
+    """Why no step is tried, in a sentence; empty where one is."""
+    if preview.fits is False:
+        return "It would not fit, so no step was tried."
+    return "Another run has the device; measuring would disturb it." if lease.holder() is not None else ""
+
+
+def _unmeasured(workspace: Workspace, config: RunConfig, reason: str) -> Unmeasured:
+    """With the pace of the latest run of the same method, model and length limit, on the same kind of device."""
+    same = ("method", "model", "max_length", "quantization", "lora_r", "target_modules")
+    on_cpu = lease.device() == lease.CPU
+    for run in Catalog(workspace.runs).summaries():
+        started, pace = run.state.started, run.state.pairs_per_second
+        if run.config is None or started is None or not pace or started.device.startswith("CPU") != on_cpu:
+            continue
+        if all(getattr(run.config, key) == getattr(config, key) for key in same):
+            return Unmeasured(reason, run.id, pace)
+    return Unmeasured(reason)
+
+
+def _tell(told: Told) -> None:
+    sys.stdout.write(encode(told))
+    sys.stdout.flush()
+
+
+def _settle() -> None:
+    """Makes this a quiet process that uses no network and does not outlive who asked."""
+    for name, value in {**ENVIRONMENT, "HF_HUB_OFFLINE": "1"}.items():
+        os.environ.setdefault(name, value)
+    logging.disable(logging.WARNING)
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="watch-parent", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Where a worker begins: at the newest complete checkpoint of its run, or at the beginning."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.runs.checkpoints import Progress, complete, progress, torn
+from workbench.runs.events import Resumed
+from workbench.runs.folder import RunFolder
+from workbench.runs.state import RunState, fold
+from workbench.runs.writer import EventWriter
+
+_SAME_LOSS = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """`checkpoint` is None for the beginning. `told` is what earlier workers told and still holds.
+
+    `losses` are those of the steps after it that an earlier worker made, by step: they are to come out again.
+    """
+
+    checkpoint: Path | None
+    at: Progress
+    told: RunState
+    losses: dict[int, float]
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether the evaluation at this very step has been told."""
+        return any(each.step == self.at.step for each in self.told.evals)
+
+    def check_first(self, step: int, loss: float) -> str:
+        """What is wrong where the loss at `step` is not what an earlier worker found there; empty where all is well."""
+        before = self.losses.get(step)
+        if before is None or abs(loss - before) <= _SAME_LOSS * max(1.0, abs(before)):
+            return ""
+        return f"At step {step} the loss is {loss:.4f}; before the interruption it was {before:.4f}."
+
+
+def find_origin(folder: RunFolder, events: EventWriter) -> Origin:
+    """The place to begin at; tells of checkpoints that had to be skipped, and where an earlier worker's run goes on.
+
+    Raises `WorkbenchError` where the newest complete checkpoint cannot be read.
+    """
+    told = folder.state()
+    found = complete(folder)
+    checkpoint = found[-1] if found else None
+    at = progress(checkpoint) if checkpoint else Progress()
+    skipped = [(path.name, wrong) for path, wrong in torn(folder) if _step(path) > at.step]
+    where = f"from {checkpoint.name}" if checkpoint else "from the beginning"
+    if skipped:
+        names = "; ".join(f"{name} {wrong}" for name, wrong in skipped)
+        title = "A checkpoint was skipped" if len(skipped) == 1 else "Checkpoints were skipped"
+        events.warn(title, f"{names}. The run goes on {where}.", at.step)
+    if told.started is None and told.end is None and checkpoint is None:
+        return Origin(None, at, told, {})
+    if checkpoint is None and told.step and not skipped:
+        events.warn("The run begins anew", f"Step {told.step} was reached, but no checkpoint is there.")
+    path = str(checkpoint.relative_to(folder.path)) if checkpoint else ""
+    resumed = Resumed(time=time.time(), step=at.step, checkpoint=path)
+    events.write(resumed)
+    print(f"Resumes {where}")
+    losses = {each.step: each.metrics["loss"] for each in told.steps if each.step > at.step and "loss" in each.metrics}
+    return Origin(checkpoint, at, fold([resumed], told), losses)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])

@@ -1,0 +1,144 @@
+"""A run's checkpoints on disk: which are complete, which are torn, and the marker that tells them apart.
+
+A checkpoint is a folder `checkpoint-N`, N the optimizer steps done. Its marker is written last, when everything else is
+on the disk for good, and has the sizes of all files: so whatever ends a worker or a machine, a folder that agrees with
+its marker can be resumed from. Old ones are deleted only once a newer one is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import WorkbenchError
+from workbench.runs.folder import RunFolder
+
+MARKER = "complete.json"
+_NAME = re.compile(r"checkpoint-(\d+)")
+_DELETED = ".deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come: optimizer steps, seconds of training, and the pairs and tokens that went through a step.
+
+    Counted from the beginning of the run, over all its workers.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    pairs: int = 0
+    tokens: int = 0
+
+
+def complete(folder: RunFolder) -> list[Path]:
+    """The checkpoints that can be resumed from, oldest first."""
+    return [path for path in _found(folder.checkpoints) if not check(path)]
+
+
+def torn(folder: RunFolder) -> list[tuple[Path, str]]:
+    """The checkpoints that cannot, oldest first, each with what is wrong."""
+    return [(path, wrong) for path in _found(folder.checkpoints) if (wrong := check(path))]
+
+
+def check(path: Path) -> str:
+    """What is wrong with a checkpoint, in words that follow its name; empty where nothing is."""
+    try:
+        marker = _marker(path)
+    except FileNotFoundError:
+        return "was not written to its end"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"has a {MARKER} that cannot be read"
+    for name, size in marker.sizes.items():
+        try:
+            found = (path / name).stat().st_size
+        except OSError:
+            return f"lacks {name}"
+        if found != size:
+            return f"has {found:,} of the {size:,} bytes of {name}"
+    return ""
+
+
+def progress(path: Path) -> Progress:
+    """How far the run had come at a complete checkpoint. Raises `WorkbenchError` where that cannot be read."""
+    try:
+        return _marker(path).progress
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WorkbenchError(
+            "The checkpoint cannot be read", f"{path / MARKER}: {error}.", "Delete it to resume from an older one."
+        ) from error
+
+
+def mark_complete(path: Path, at: Progress) -> None:
+    """Forces everything in `path` to the disk, then writes the marker. Raises `OSError`."""
+    sizes = {each.relative_to(path).as_posix(): each.stat().st_size for each in flush(path)}
+    document = {"step": at.step, "seconds": at.seconds, "pairs": at.pairs, "tokens": at.tokens, "sizes": sizes}
+    unfinished = path / f"{MARKER}.tmp"
+    unfinished.write_text(json.dumps(document, indent=1), "utf-8")
+    _sync(unfinished)
+    unfinished.replace(path / MARKER)
+    _sync(path)
+    _sync(path.parent)
+
+
+def flush(path: Path) -> list[Path]:
+    """Forces all files in a folder to the disk, and names them. Raises `OSError`."""
+    files = [each for each in sorted(path.rglob("*")) if each.is_file()]
+    for each in (*files, *{each.parent for each in files}):
+        _sync(each)
+    return files
+
+
+def remove(path: Path) -> None:
+    """Deletes a checkpoint so that, cut short, it leaves none that looks torn."""
+    unwanted = path.with_name(path.name + _DELETED)
+    shutil.rmtree(unwanted, ignore_errors=True)
+    try:
+        path.rename(unwanted)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(unwanted, ignore_errors=True)
+
+
+def rotate(checkpoints: Path, keep: int) -> None:
+    """Keeps the newest `keep` complete checkpoints; the others go, and with them the torn ones."""
+    found = {path: not check(path) for path in _found(checkpoints)}
+    kept = [path for path, whole in found.items() if whole][-keep:]
+    for path in found:
+        if kept and path not in kept:
+            remove(path)
+    for path in checkpoints.glob(f"checkpoint-*{_DELETED}"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Marker:
+    progress: Progress
+    sizes: dict[str, int]
+
+
+def _marker(path: Path) -> _Marker:
+    raw: Any = json.loads((path / MARKER).read_text("utf-8"))
+    at = Progress(int(raw["step"]), float(raw["seconds"]), int(raw["pairs"]), int(raw["tokens"]))
+    return _Marker(at, {str(name): int(size) for name, size in raw["sizes"].items()})
+
+
+def _found(checkpoints: Path) -> list[Path]:
+    try:
+        folders = [path for path in checkpoints.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(folders, key=lambda path: int(path.name.partition("-")[2]))
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

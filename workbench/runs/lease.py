@@ -1,0 +1,311 @@
+"""One worker a device at a time, on the whole machine: the others wait in line.
+
+The lease is a kernel lock held by the worker's process, so it is free again whenever the worker is gone, however it
+went. The line is a small file beside it, changed under a lock only; entries whose worker is gone do not count. Nothing
+here waits for anyone: a worker that wants its turn asks again and again.
+
+    with Turn(folder) as turn:              # before torch is imported: a waiting worker is a small one
+        while not turn.poll():
+            if folder.stop.exists(): ...    # cancelled: Stopped at step 0
+            time.sleep(PACE)
+        train()                             # the turn ends with the block, or with the process
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import json
+import os
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from platformdirs import user_state_path
+
+from workbench.errors import WorkbenchError
+from workbench.runs import identity
+from workbench.runs.folder import RunFolder
+
+STATE = "WORKBENCH_STATE"
+"""The environment variable that names the folder where lines and leases are kept."""
+PACE = 0.5
+"""Seconds between two polls."""
+CPU = "CPU"
+_FIRST = "0"
+"""The GPU that workers are given where the user says nothing; as in `process.ENVIRONMENT`."""
+_ENDING = ".queue"
+
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+# A kernel lock belongs to every copy of its file descriptor: a child that outlives its worker would hold the device.
+os.register_at_fork(after_in_child=_let_go)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Who is at a device: the run that holds it, if any, and those that wait, the next one first. Run folders."""
+
+    device: str
+    holder: Path | None
+    waiting: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    folder: str
+    pid: int
+    start: str
+    holds: bool = False
+
+    @property
+    def runs(self) -> bool:
+        return identity.runs(self.pid, self.start)
+
+    def same(self, other: _Entry) -> bool:
+        return (self.folder, self.pid, self.start) == (other.folder, other.pid, other.start)
+
+
+class Turn:
+    """A worker's place in line, and then its lease. Entering joins the line; raises `WorkbenchError` where it cannot.
+
+    Where whoever started the worker had joined the line for it (`enqueue`), this is that place.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.device = device()
+        self._folder = folder
+        self._lease: int | None = None
+        start = identity.start_of(os.getpid())
+        self._entry = _Entry(str(folder.path.resolve()), os.getpid(), start or "")
+
+    def __enter__(self) -> Turn:
+        enqueue(self._folder, os.getpid())
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        # Where the line cannot be written the entry stays, and no longer counts once this process is gone.
+        with suppress(WorkbenchError), _changing(self.device) as line:
+            line[:] = [each for each in line if not each.same(self._entry)]
+        if self._lease is not None:
+            _held.discard(self._lease)
+            os.close(self._lease)
+            self._lease = None
+
+    def poll(self) -> bool:
+        """Whether it is our turn now. Once it is, it stays so."""
+        if self._lease is not None:
+            return True
+        path = _queue_file(self.device)
+        line = _read(path)
+        if not any(each.same(self._entry) for each in line):
+            enqueue(self._folder, os.getpid())  # Someone deleted or damaged the file.
+        if not self._first(line):
+            return False
+        with _locked(path):
+            line = [each for each in _read(path) if each.runs]
+            if not self._first(line) or not self._take(path.with_suffix(".lease")):
+                return False
+            # The lease is what counts: on a full disk the line may say for a while what it said before.
+            with suppress(OSError):
+                _write(path, [replace(each, holds=True) if each.same(self._entry) else each for each in line])
+        return True
+
+    def _first(self, line: list[_Entry]) -> bool:
+        ahead = next((each for each in line if each.runs and not each.holds), None)
+        return ahead is not None and ahead.same(self._entry)
+
+    def _take(self, path: Path) -> bool:
+        try:
+            lease = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        try:
+            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lease)
+            return False
+        self._lease = lease
+        _held.add(lease)
+        return True
+
+
+def device() -> str:
+    """What a worker started now would train on: "GPU 0", "GPU 1", …, or "CPU". Told without torch."""
+    return _device(os.environ.get("CUDA_VISIBLE_DEVICES", _FIRST))
+
+
+def enqueue(folder: RunFolder, pid: int) -> None:
+    """Puts the worker `pid` of a run at the end of the line, unless it stands there already.
+
+    Raises `WorkbenchError` where the line cannot be written.
+    """
+    start = identity.start_of(pid)
+    if start is None:
+        return
+    entry = _Entry(str(folder.path.resolve()), pid, start)
+    with _changing(device()) as line:
+        if not any(each.same(entry) for each in line):
+            line.append(entry)
+
+
+def lines() -> list[Line]:
+    """Every device of this machine that some run holds or waits for."""
+    found = [
+        Line(
+            _name(path),
+            next((Path(each.folder) for each in line if each.holds), None),
+            tuple(Path(each.folder) for each in line if not each.holds),
+        )
+        for path in sorted(_state().glob(f"{_machine()}.*{_ENDING}"))
+        if (line := [each for each in _read(path) if each.runs])
+    ]
+    return sorted(found, key=lambda each: each.device)
+
+
+def waiting(device: str | None = None) -> list[Path]:
+    """The folders of the runs that wait for `device`, the next one first; for any device where none is named."""
+    return [folder for line in lines() if device in (None, line.device) for folder in line.waiting]
+
+
+def places() -> dict[Path, int]:
+    """The place of every waiting run, by its folder: 1 is next."""
+    return {folder: place for line in lines() for place, folder in enumerate(line.waiting, 1)}
+
+
+def holder(on: str | None = None) -> Path | None:
+    """The folder of the run that holds the device `on`; None where it is free. Without `on`: what `device` names."""
+    wanted = on or device()
+    return next((line.holder for line in lines() if line.device == wanted), None)
+
+
+def move(folder: RunFolder, by: int) -> int:
+    """Moves a waiting run `by` places back in its line, or forward where negative, as far as the line goes.
+
+    Returns its new place, 1 is next. Raises `WorkbenchError` where the run does not wait.
+    """
+    path = folder.path.resolve()
+    for found in lines():
+        if path in found.waiting:
+            with _changing(found.device) as line:
+                queued = [each for each in line if not each.holds]
+                index = next((n for n, each in enumerate(queued) if Path(each.folder) == path), None)
+                if index is not None:
+                    place = min(max(index + by, 0), len(queued) - 1)
+                    queued.insert(place, queued.pop(index))
+                    line[:] = [*(each for each in line if each.holds), *queued]
+                    return place + 1
+    raise WorkbenchError(
+        "The run does not wait for its turn", f"{folder.id} is not in the queue.", "List the queue: workbench queue"
+    )
+
+
+@contextmanager
+def _changing(device: str) -> Iterator[list[_Entry]]:
+    """The line of a device, to be changed in place while nobody else can. Raises `WorkbenchError` where it cannot."""
+    path = _queue_file(device)
+    with _locked(path):
+        before = _read(path)
+        line = [each for each in before if each.runs]
+        yield line
+        if line != before:
+            try:
+                _write(path, line)
+            except OSError as error:
+                raise _unwritable(path, error) from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        guard = path.with_suffix(".lock").open("a")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    with guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        yield
+
+
+def _write(path: Path, line: list[_Entry]) -> None:
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(json.dumps([asdict(each) for each in line]), "utf-8")
+    unfinished.replace(path)
+
+
+def _unwritable(path: Path, error: OSError) -> WorkbenchError:
+    return WorkbenchError(
+        "The queue cannot be written", f"{path}: {error}.", f"Free some space there, or set {STATE} to another folder."
+    )
+
+
+def _read(path: Path) -> list[_Entry]:
+    """What the file of a line says; what is no entry is left out."""
+    try:
+        found: Any = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return []
+    entries = []
+    for each in found if isinstance(found, list) else ():
+        match each:
+            case {"folder": str(folder), "pid": int(pid), "start": str(start), "holds": bool(holds)}:
+                entries.append(_Entry(folder, pid, start, holds))
+    return entries
+
+
+def _state() -> Path:
+    named = os.environ.get(STATE)
+    return Path(named) if named else user_state_path("alignment-workbench")
+
+
+def _queue_file(device: str) -> Path:
+    return _state() / f"{_machine()}.{device.replace(' ', '-')}{_ENDING}"
+
+
+def _name(path: Path) -> str:
+    return path.name.removeprefix(f"{_machine()}.").removesuffix(_ENDING).replace("-", " ", 1)
+
+
+def _machine() -> str:
+    """Home folders are shared between machines now and then; devices are not."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", platform.node()) or "machine"
+
+
+@functools.cache
+def _device(visible: str) -> str:
+    first = visible.split(",")[0].strip()
+    if not first or first == "-1":
+        return CPU
+    known = _gpus()
+    if first.isdecimal():
+        return f"GPU {int(first)}" if int(first) < len(known) else CPU
+    index = next((n for n, uuid in enumerate(known) if uuid.startswith(first)), None)
+    if index is not None:
+        return f"GPU {index}"
+    return f"GPU {re.sub('[^A-Za-z0-9_-]+', '-', first)}" if known else CPU  # A slice of a GPU has a name of its own.
+
+
+def _gpus() -> list[str]:
+    """The UUIDs of the GPUs; where the driver's library does not answer, as many empty words as there are devices."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        try:
+            handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
+            return [str(pynvml.nvmlDeviceGetUUID(each)) for each in handles]
+        finally:
+            pynvml.nvmlShutdown()
+    except Exception:  # The library is missing, or has an error of its own for everything.
+        return [""] * len(list(Path("/dev").glob("nvidia[0-9]*")))

@@ -1,0 +1,201 @@
+"""What this machine has left for a run: memory, GPUs with whoever holds them, disk. Only looks; touches no process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_ROOT = Path("/sys/fs/cgroup")
+_FIRST = "0"
+"""The GPU that workers are given where the user says nothing."""
+_OURS = "workbench.engine."
+"""What the command lines of our own workers, scorers and measurements have in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes. `free` can be had without swapping and within the limit of the container; `ours` our workers hold."""
+
+    total: int
+    free: int
+    ours: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process with memory on a GPU. `name` is untrusted, and empty where the process cannot be seen from here."""
+
+    pid: int
+    name: str
+    bytes: int
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU as its driver tells. Bytes; `utilization` from 0 to 1, None where it is not told."""
+
+    index: int
+    name: str
+    total: int
+    free: int
+    utilization: float | None
+    holders: tuple[Holder, ...]
+
+    @property
+    def ours(self) -> int:
+        """Bytes that our own processes hold: a run that waits for its turn will have them."""
+        return sum(each.bytes for each in self.holders if each.ours)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The machine at one moment. `gpu` is the one that a worker started now would train on; None: the CPU."""
+
+    memory: Memory
+    gpus: tuple[Gpu, ...]
+    gpu: Gpu | None
+    disk_free: int
+
+    @property
+    def device(self) -> str:
+        """What a run would train on, in words."""
+        return self.gpu.name if self.gpu else "CPU"
+
+    @property
+    def free(self) -> int:
+        """Bytes that a run could have on its device once our own runs before it have ended."""
+        return self.gpu.free + self.gpu.ours if self.gpu else self.memory.free + self.memory.ours
+
+
+def look(path: Path) -> Machine:
+    """The machine now, and the free disk of the file system that `path` is on, or will be."""
+    found = gpus()
+    return Machine(memory(), found, _chosen(found), disk_free(path))
+
+
+def disk_free(path: Path) -> int:
+    """Bytes that this user can write below `path`, which need not exist yet."""
+    path = path.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def memory(root: Path = _ROOT, own: Path = Path("/proc/self/cgroup")) -> Memory:
+    """Main memory. Where a control group limits this process, what is left within that limit counts."""
+    whole = psutil.virtual_memory()
+    total, free = int(whole.total), int(whole.available)
+    for limit, used in _limits(root, own):
+        if limit < total:
+            total, free = limit, min(free, max(0, limit - used))
+    return Memory(total, free, min(_ours(), max(0, total - free)))
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """All GPUs that NVIDIA's driver knows of; none where there is no driver, or none that answers."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # a missing or broken driver, whatever it says, is no GPU
+        return ()
+    try:
+        return tuple(_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
+    except pynvml.NVMLError:
+        return ()
+    finally:
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def _gpu(nvml: Any, index: int) -> Gpu:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    room = nvml.nvmlDeviceGetMemoryInfo(handle)
+    name = nvml.nvmlDeviceGetName(handle)
+    busy = _told(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100)
+    held: dict[int, int] = {}
+    for ask in (nvml.nvmlDeviceGetComputeRunningProcesses, nvml.nvmlDeviceGetGraphicsRunningProcesses):
+        for each in _told(nvml, partial(ask, handle)) or ():
+            held[each.pid] = max(held.get(each.pid, 0), int(each.usedGpuMemory or 0))
+    holders = sorted((_holder(pid, size) for pid, size in held.items()), key=lambda each: -each.bytes)
+    text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    return Gpu(index, text, int(room.total), int(room.free), busy, tuple(holders))
+
+
+def _told(nvml: Any, ask: Callable[[], Any]) -> Any:
+    """What a question to the driver gives; None where this GPU does not answer it."""
+    try:
+        return ask()
+    except nvml.NVMLError:
+        return None
+
+
+def _holder(pid: int, size: int) -> Holder:
+    try:
+        process = psutil.Process(pid)
+        return Holder(pid, process.name(), size, _is_ours(process.cmdline()))
+    except psutil.Error:
+        return Holder(pid, "", size, ours=False)
+
+
+def _chosen(found: tuple[Gpu, ...]) -> Gpu | None:
+    """The first GPU that CUDA_VISIBLE_DEVICES leaves."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", _FIRST).split(",")[0].strip()
+    if not first.isdecimal():
+        # An UUID, or MIG: which one is not told by an index. An empty value or -1 hides them all.
+        return found[0] if found and first.startswith(("GPU-", "MIG-")) else None
+    return next((each for each in found if each.index == int(first)), None)
+
+
+def _is_ours(command: list[str]) -> bool:
+    return any(part.startswith(_OURS) for part in command)
+
+
+def _ours() -> int:
+    """Bytes of main memory that our own workers and scorers hold."""
+    held = 0
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if _is_ours(process.cmdline()):
+                held += process.memory_info().rss
+    return held
+
+
+def _limits(root: Path, own: Path) -> Iterator[tuple[int, int]]:
+    """Limit and use, in bytes, of every control group around this process, under version 1 or 2."""
+    with suppress(OSError):
+        for line in own.read_text().splitlines():
+            number, controllers, path = line.split(":", 2)
+            if number == "0":
+                names, top = ("memory.max", "memory.current", "inactive_file"), root
+            elif "memory" in controllers.split(","):
+                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+                top = root / "memory"
+            else:
+                continue
+            folder = top / path.lstrip("/")
+            # In a container the path is often the host's, and the root is the container's own group.
+            for group in [folder, *folder.parents]:
+                with suppress(OSError, ValueError):
+                    yield _limit(group, *names)
+                if group == top:
+                    break
+
+
+def _limit(group: Path, most: str, used: str, cached: str) -> tuple[int, int]:
+    """Raises `ValueError` where there is no limit ("max")."""
+    limit, use = int((group / most).read_text()), int((group / used).read_text())
+    for line in (group / "memory.stat").read_text().splitlines():
+        name, _, value = line.partition(" ")
+        if name == cached:
+            use -= int(value)
+    return limit, max(0, use)

@@ -1,0 +1,239 @@
+"""All that can be said of a run before it starts: what was learned so far, and what follows from it.
+
+A `Preview` begins with what the settings and the machine tell at once (`begin`), and grows by what the measuring
+process tells, one `Told` a line (`workbench.engine.measure`). The form and `train --dry-run` show the same one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from workbench.config import RunConfig
+from workbench.errors import WorkbenchError
+from workbench.runs import machine as machines
+from workbench.runs.estimate import Device, Estimate, Lengths, disk, estimate
+from workbench.runs.fitting import smaller
+from workbench.runs.machine import Machine
+from workbench.runs.shape import Shape, shape_of
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Pairs that train and are held out, and lines that are no pairs."""
+
+    train: int
+    holdout: int
+    unusable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the length limit does to these pairs, as in `Started`; token lengths are of prompt with response, once cut.
+
+    `longest` and `responses` are those of the longest training pairs: see `Lengths`.
+    """
+
+    train: int
+    holdout: int
+    dropped: int
+    truncated: int
+    identical: int
+    mean: float
+    p95: int
+    longest: int
+    responses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What the measuring process does now."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Seconds of real micro-batches on the real device, and the most memory they took.
+
+    `peak_bytes` is what the allocator gave on CUDA, and the whole process elsewhere.
+    """
+
+    longest_seconds: float
+    typical_seconds: float
+    eval_seconds: float
+    ready_seconds: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unmeasured:
+    """Why nothing was measured; with it the pace of an earlier run like this one, if there was any."""
+
+    reason: str
+    run: str = ""
+    pairs_per_second: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why the run could not train at all. `memory`: a step was tried, and there was not enough for it."""
+
+    title: str
+    message: str
+    hint: str = ""
+    memory: bool = False
+
+
+Told = Rows | Counts | Doing | Measured | Unmeasured | Trouble
+_KINDS: dict[str, type[Told]] = {
+    each.__name__.lower(): each for each in (Rows, Counts, Doing, Measured, Unmeasured, Trouble)
+}
+
+
+def encode(told: Told) -> str:
+    """One line of JSON, newline included."""
+    return json.dumps({"kind": type(told).__name__.lower(), **asdict(told)}) + "\n"
+
+
+def decode(line: str) -> Told | None:
+    """What the line tells; None where it is none of these (a library printed something)."""
+    try:
+        raw: Any = json.loads(line)
+        return _KINDS[raw.pop("kind")](**raw)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A run before its start. `unknown` says why there is no `shape`."""
+
+    config: RunConfig
+    machine: Machine
+    shape: Shape | None
+    unknown: str = ""
+    rows: Rows | None = None
+    counts: Counts | None = None
+    doing: str = ""
+    measured: Measured | None = None
+    unmeasured: Unmeasured | None = None
+    trouble: Trouble | None = None
+
+    def after(self, told: Told) -> Preview:
+        """The preview with one more thing known."""
+        match told:
+            case Rows():
+                return replace(self, rows=told)
+            case Counts():
+                return replace(self, counts=told)
+            case Doing():
+                return replace(self, doing=told.name)
+            case Measured():
+                return replace(self, measured=told, doing="")
+            case Unmeasured():
+                return replace(self, unmeasured=told, doing="")
+            case Trouble():
+                return replace(self, trouble=told, doing="")
+
+    @property
+    def device(self) -> Device:
+        """The kind of device that the run would train on."""
+        return "cuda" if self.machine.gpu else "cpu"
+
+    @property
+    def lengths(self) -> Lengths:
+        """The longest pair; before it is counted, what it is at most."""
+        if self.counts is None:
+            return Lengths.at_most(self.config.max_length)
+        return Lengths(self.counts.longest, self.counts.responses)
+
+    @property
+    def steps(self) -> int | None:
+        """Optimizer steps of the whole run."""
+        known = self.counts or self.rows
+        return self.config.total_steps(known.train) if known else None
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The memory by part; None where the model's shape is not known."""
+        return estimate(self.shape, self.config, self.lengths, self.device) if self.shape else None
+
+    @property
+    def needed(self) -> int | None:
+        """Bytes that must be free on the device: as measured where it was, else as estimated."""
+        found = self.estimate
+        if self.measured is not None and self.device == "cpu":
+            return self.measured.peak_bytes
+        if self.measured is not None and found is not None:
+            return replace(found, measured=self.measured.peak_bytes).total
+        return found.total if found else None
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether device and disk have room for the run; None where that cannot be said."""
+        if self.trouble is not None and self.trouble.memory:
+            return False
+        needed = self.needed
+        if needed is None:
+            return None
+        return needed <= self.machine.free and self.disk_needed <= self.machine.disk_free
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Settings to change so that the run fits into memory; empty where it does, or where nothing would help."""
+        needed = self.needed
+        if self.shape is None or needed is None or needed <= self.machine.free:
+            return {}
+        return smaller(self.shape, self.config, self.lengths, self.device, self.machine.free)
+
+    @property
+    def disk(self) -> tuple[int, int]:
+        """Bytes of checkpoints, and of the adapter; 0 where the model's shape is not known."""
+        return disk(self.shape, self.config) if self.shape else (0, 0)
+
+    @property
+    def disk_needed(self) -> int:
+        """Bytes of checkpoints and adapter."""
+        return sum(self.disk)
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of the whole run: from a measured step, or an earlier run's pace; None where there is neither."""
+        steps = self.steps
+        if steps is None:
+            return None
+        if self.measured is not None:
+            return self._measured_seconds(self.measured, steps)
+        if self.unmeasured is not None and self.unmeasured.pairs_per_second:
+            return steps * self.config.batch_size / self.unmeasured.pairs_per_second
+        return None
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Seconds of a typical optimizer step."""
+        if self.measured is not None:
+            return self.measured.typical_seconds * self.config.gradient_accumulation
+        if self.unmeasured is not None and self.unmeasured.pairs_per_second:
+            return self.config.batch_size / self.unmeasured.pairs_per_second
+        return None
+
+    def _measured_seconds(self, measured: Measured, steps: int) -> float:
+        part = self.config.batch_size // self.config.gradient_accumulation
+        held = self.counts.holdout if self.counts else 0
+        every = self.config.eval_steps or max(1, round(steps / 5))
+        evaluations = 1 + math.ceil(steps / every)
+        training = steps * self.config.gradient_accumulation * measured.typical_seconds
+        return measured.ready_seconds + training + evaluations * math.ceil(held / part) * measured.eval_seconds
+
+
+def begin(workspace_runs: Path, config: RunConfig) -> Preview:
+    """What is known at once. Reads config.json and looks at the machine: some ten milliseconds, no network."""
+    now = machines.look(workspace_runs)
+    try:
+        return Preview(config, now, shape_of(config.model))
+    except WorkbenchError as error:
+        return Preview(config, now, None, unknown=f"{error.title}: {error.message}")

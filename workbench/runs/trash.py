@@ -1,0 +1,70 @@
+"""Deleted runs: moved aside in one step, and brought back in one."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+
+from workbench.errors import WorkbenchError
+from workbench.runs.folder import RunFolder
+from workbench.runs.process import alive, exclusive
+
+TRASH = ".trash"
+"""The folder beside the runs that deleted ones are moved to."""
+
+
+def discard(runs: Path, folder: RunFolder) -> Path:
+    """Moves a run to the trash of `runs` and returns where it lies: `<id>`, or `<id>-2` where one lies there already.
+
+    Raises `WorkbenchError` where the run has a worker, or the disk refuses.
+    """
+    try:
+        with exclusive(folder):
+            if alive(folder):
+                raise WorkbenchError(
+                    "The run is running", f"{folder.id} has a worker.", f"First: workbench stop {folder.id}"
+                )
+            (runs / TRASH).mkdir(exist_ok=True)
+            place = _free(runs / TRASH / folder.id)
+            folder.path.rename(place)
+    except OSError as error:
+        raise WorkbenchError(
+            "The run could not be moved to the trash", f"{folder.path}: {error}.", "Check the folder's permissions."
+        ) from error
+    return place
+
+
+def restore(path: Path) -> RunFolder:
+    """Brings a run back from the trash, under its name there. Raises `WorkbenchError` where that is taken."""
+    place = path.parent.parent / path.name
+    if place.exists():
+        raise WorkbenchError("The run is there already", f"{place} exists.", "Delete or rename that one first.")
+    try:
+        path.rename(place)
+    except OSError as error:
+        raise WorkbenchError(
+            "The run could not be restored", f"{path}: {error}.", "Check the folder's permissions."
+        ) from error
+    return RunFolder(place)
+
+
+def discarded(runs: Path) -> list[RunFolder]:
+    """The runs in the trash of `runs`, by name."""
+    return [RunFolder(path.parent) for path in sorted((runs / TRASH).glob("*/run.toml"))]
+
+
+def empty(runs: Path) -> int:
+    """Deletes for good what lies in the trash of `runs`; returns how many runs that were. Raises `WorkbenchError`."""
+    count = len(discarded(runs))
+    try:
+        if (runs / TRASH).exists():
+            shutil.rmtree(runs / TRASH)
+    except OSError as error:
+        raise WorkbenchError("The trash could not be emptied", str(error), "Check the folder's permissions.") from error
+    return count
+
+
+def _free(path: Path) -> Path:
+    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(each for each in itertools.chain([path], numbered) if not each.exists())

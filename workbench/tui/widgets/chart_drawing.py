@@ -1,0 +1,170 @@
+"""Line charts in braille: what a chart shows, its curves and axes as text, and its legend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+
+from rich.text import Text
+from textual.color import Color
+from textual.content import Content
+
+from workbench.runs.series import Curve, downsample, limits, smooth, tick_labels, ticks
+from workbench.tui import figures
+
+Palette = Mapping[str, tuple[int, int, int]]
+"""Colours by theme variable ("accent"), as red, green and blue; with "dim " before the name those of raw curves."""
+
+COLORS = ("accent", "warning", "success", "error", "foreground", "secondary")
+"""The theme variables that lines may have."""
+
+_drawing = Lock()
+"""plotext keeps state in its modules; one chart is drawn at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A curve with what tells it from the others: a sign, that stands at every point of `marks`, a name, a colour.
+
+    `tip` is another sign, that stands at the curve's end.
+    """
+
+    curve: Curve
+    sign: str
+    name: str
+    color: str
+    marks: Curve = field(default_factory=Curve)
+    tip: str = ""
+
+    @property
+    def told(self) -> float | None:
+        """The last value, for the legend: that of the marks where there are any, unless the curve is broken."""
+        last = self.curve.last
+        return self.marks.last if self.marks and (last is None or math.isfinite(last)) else last
+
+    @property
+    def broken(self) -> int | None:
+        """The step of the first value that cannot be drawn."""
+        return self.curve.broken if self.marks.broken is None else self.marks.broken
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What a chart shows: curves over `unit` from 0 to `end`. `zero` draws a line at 0; `smoothing` as in `smooth`.
+
+    Where curves meet, the last one is seen, or with `first_on_top` the first one.
+    """
+
+    title: str
+    lines: tuple[Line, ...] = ()
+    end: float = 1
+    unit: str = "steps"
+    zero: bool = False
+    smoothing: float = 0.0
+    first_on_top: bool = False
+
+
+def palette_of(variables: Mapping[str, str]) -> dict[str, tuple[int, int, int]]:
+    """The colours of a theme, by its variables."""
+    background = Color.parse(variables["background"])
+    colors = {name: Color.parse(variables[name]) for name in COLORS}
+    palette = {name: color.rgb for name, color in colors.items()}
+    palette |= {f"dim {name}": background.blend(color, 0.38).rgb for name, color in colors.items()}
+    palette["border"] = Color.parse(variables["border"]).rgb
+    palette["axis"] = background.blend(colors["secondary"], 0.7).rgb
+    return palette
+
+
+def draw(figure: Figure, width: int, height: int, palette: Palette) -> list[Content]:
+    """The curves and axes of `figure` as `height` lines of `width` cells. Slow (2 to 25 ms): not for the UI thread."""
+    if not any(line.curve.xs or line.marks.xs for line in figure.lines):
+        blank = [Content("")] * height
+        blank[height // 2] = Content.styled("nothing to draw yet".center(width), "$secondary")
+        return blank
+    low, high = limits(each for line in figure.lines for each in (line.curve, line.marks))
+    y_ticks = ticks(low, high, max(3, min(6, height // 2 - 1)))
+    labels = tick_labels(y_ticks)
+    gutter = max((len(label) for label in labels), default=0) + 1
+    from textual_plotext import Plot
+
+    with _drawing:
+        plot = Plot()
+        plot.theme("clear")
+        # plotsize alone leaves the size of the last figure in place (textual-plotext issue 5)
+        plot.plotsize(width, height)
+        plot._set_size(width, height)
+        plot.ticks_color(palette["axis"])
+        plot.xaxes(lower=True, upper=False)
+        plot.yaxes(left=True, right=False)
+        plot.xlim(0, figure.end)
+        plot.ylim(low, high)
+        plot.yticks(y_ticks, labels)
+        plot.xticks(*_x_ticks(figure, width - gutter))
+        if figure.zero and low < 0 < high:
+            plot.hline(0, palette["border"])
+        lines = figure.lines[::-1] if figure.first_on_top else figure.lines
+        for line in lines:
+            smoothed = figure.smoothing > 0 and len(line.curve.xs) > 1 and line.curve is not line.marks
+            _plot(plot, line.curve, width - gutter, palette[f"dim {line.color}" if smoothed else line.color])
+        for line in lines:
+            if figure.smoothing > 0 and len(line.curve.xs) > 1 and line.curve is not line.marks:
+                _plot(plot, smooth(line.curve, figure.smoothing), width - gutter, palette[line.color])
+        for line in lines:
+            points = downsample(line.marks, (width - gutter) // 8)
+            if points.xs:
+                plot.scatter(points.xs, points.ys, marker=line.sign, color=palette[line.color])
+            if line.tip and line.curve.xs:
+                plot.scatter(line.curve.xs[-1:], line.curve.ys[-1:], marker=line.tip, color=palette[line.color])
+        text = Text.from_ansi(plot.build().rstrip("\n"))
+    drawn = [Content.from_rich_text(line) for line in text.split("\n", allow_blank=True)]
+    return [*drawn, *[Content("")] * (height - len(drawn))][:height]
+
+
+def _plot(plot: object, points: Curve, columns: int, color: tuple[int, int, int]) -> None:
+    points = downsample(points, columns)
+    if len(points.xs) == 1:
+        plot.scatter(points.xs, points.ys, marker="•", color=color)  # type: ignore[attr-defined]
+    elif points.xs:
+        plot.plot(points.xs, points.ys, marker="braille", color=color)  # type: ignore[attr-defined]
+
+
+def _x_ticks(figure: Figure, width: int) -> tuple[list[float], list[str]]:
+    """Begin, middle and end of the axis; the end names the unit."""
+    end = max(figure.end, 1e-9)
+    if figure.unit == "steps":
+        places: list[float] = [0, int(end) // 2, int(end)] if end > 1 else [0, 1]
+    else:
+        places = [0, end / 2, end]
+    labels = [f"{place:,.4g}" if place < 1000 else f"{place:,.0f}" for place in places]
+    named = f"{labels[-1]} {figure.unit}"
+    if len(named) < width // 3:
+        labels[-1] = named
+    return places, labels
+
+
+def legend(figure: Figure, width: int) -> Content:
+    """Sign, name and last value of every line; where `width` is too small closer together, then without the names."""
+    steps = [line.broken for line in figure.lines if line.broken is not None]
+    note = Content.styled(f"  ▲ since step {min(steps):,}", "$error") if steps else Content("")
+    told = Content("")
+    for named, gap, noted in (
+        (True, " ", note),
+        (True, " ", Content("")),
+        (True, "", Content("")),
+        (False, " ", Content("")),
+    ):
+        entries = [_entry(line, line.told, gap, named=named) for line in figure.lines if line.told is not None]
+        told = Content("  " if gap else " ").join(entries) + noted
+        if told.cell_length <= width:
+            break
+    return told
+
+
+def _entry(line: Line, last: float, gap: str, *, named: bool) -> Content:
+    return Content.assemble(
+        (line.sign + gap, f"${line.color}"),
+        (f"{line.name} " if named and line.name else "", "$secondary"),
+        (figures.value(last), "$foreground" if math.isfinite(last) else "$error"),
+    )

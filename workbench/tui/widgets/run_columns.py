@@ -1,0 +1,295 @@
+"""The columns of the table of runs: what each shows of a run, what it is sorted by, and which fit a width."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from rich.cells import cell_len
+from textual.content import Content
+
+from workbench.runs.events import Eval, Failed, Step
+from workbench.text import cut, one_line
+from workbench.tui import figures
+from workbench.tui.feed import Run
+from workbench.tui.widgets.run_lines import SIGNS, bar, model_of, name_of, ordinal
+
+Value = float | str | None
+
+_DATES = (re.compile(r"^$"), re.compile(r"^\d{4}-(?=\d\d-\d\d-\d{4}-.)"), re.compile(r"^\d{4}-\d\d-\d\d-\d{4}-(?=.)"))
+"""What is left out of the ids where they are too wide: nothing, the year, the whole date."""
+_DAY = 86400.0
+_GAP = 2
+_NAME, _LONGEST_NAME = 18, 48
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`value` is what runs are sorted by, None for a run that has none; `shown` is what is seen of it.
+
+    `width` is the cells it takes; `narrow` those on a narrow screen, where they differ.
+    """
+
+    key: str
+    title: str
+    width: int
+    value: Callable[[Run], Value]
+    shown: Callable[[Run, int], Content]
+    right: bool = True
+    narrow: int = 0
+
+
+def final(run: Run, metric: str) -> float | None:
+    """The last value of a metric: on held-out pairs where there are any, else in training.
+
+    Where training no longer has a finite value, there is nothing left to be proud of: that one counts.
+    """
+    latest: list[Eval | Step] = [*run.state.evals[-1:], *run.state.steps[-1:]]
+    values = [each.metrics[metric] for each in latest if metric in each.metrics]
+    return next((value for value in values if not math.isfinite(value)), values[0] if values else None)
+
+
+def chosen_moved(run: Run) -> float | None:
+    """By how many nats the held-out chosen answers moved from the first evaluation to the last."""
+    logps = [each.metrics["logps/chosen"] for each in run.state.evals if "logps/chosen" in each.metrics]
+    return logps[-1] - logps[0] if len(logps) > 1 else None
+
+
+def metrics_of(runs: Sequence[Run]) -> list[str]:
+    """Every metric that some run has a last value of, in the order of the alphabet."""
+    latest: list[Eval | Step] = []
+    for run in runs:
+        latest += [*run.state.evals[-1:], *run.state.steps[-1:]]
+    return sorted({name for each in latest for name in each.metrics})
+
+
+def metric_column(metric: str) -> Column:
+    """A column for any metric that has none of its own."""
+    title = cut(one_line(metric.removeprefix("rewards/").removeprefix("logps/")), 12)
+    return Column(metric, title, max(7, cell_len(title)), lambda run: final(run, metric), _number(metric))
+
+
+def _number(metric: str) -> Callable[[Run, int], Content]:
+    def shown(run: Run, width: int) -> Content:
+        del width
+        value = final(run, metric)
+        if value is None:
+            return Content("")
+        return Content.styled(figures.value(value), "$foreground" if math.isfinite(value) else "$error")
+
+    return shown
+
+
+def _status(run: Run, width: int) -> Content:
+    text, color = SIGNS[run.status]
+    return Content.styled(f"{text} {'stopping' if run.stopping else run.status}"[:width], color)
+
+
+def _names(left_out: re.Pattern[str]) -> Callable[[Run, int], Content]:
+    def shown(run: Run, width: int) -> Content:
+        name = cut(_without(run, left_out), width)
+        return Content.styled(name, "$secondary" if run.labels.archived else "$foreground")
+
+    return shown
+
+
+def _without(run: Run, left_out: re.Pattern[str]) -> str:
+    return name_of(run) if run.labels.name else left_out.sub("", name_of(run))
+
+
+def _alerts(run: Run, width: int) -> Content:
+    told = len(run.state.warnings)
+    return Content.styled(f"▲ {told}"[:width], "$warning") if told else Content("")
+
+
+def _progress(run: Run, width: int) -> Content:
+    state = run.state
+    total = state.total_steps
+    if run.status == "queued":
+        return Content.styled(f"{ordinal(run.place)} in line" if run.place else "queued", "$secondary")
+    if run.status not in ("running", "paused"):
+        whole = total and state.step < total
+        text = f"{state.step:,}/{total:,}" if whole else f"{state.step:,}" if state.step else ""
+        return Content.styled(text, "$secondary")
+    if state.step == 0 or not total:
+        return Content.styled(cut(one_line(state.phase) or "starting", width), "$secondary")
+    percent = f"{state.step / total * 100:>3.0f}%"
+    left = f" {figures.rough(state.seconds_left)}" if state.seconds_left is not None else ""
+    if width < 14:
+        return Content.assemble((percent, "$foreground"), (left.replace(" min", "m"), "$secondary"))
+    return Content.assemble(
+        bar(state.step / total, width - 5 - (9 if width >= 22 else 0), SIGNS[run.status][1]),
+        (f" {percent}", "$foreground"),
+        (f"{left:<9}" if width >= 22 else "", "$secondary"),
+    )
+
+
+def _moved(run: Run, width: int) -> Content:
+    del width
+    moved = chosen_moved(run)
+    if moved is None:
+        return Content("")
+    return Content.styled(
+        f"{'▲' if moved >= 0 else '▼'} {figures.signed(moved)}", "$success" if moved >= 0 else "$error"
+    )
+
+
+def _speed(run: Run, width: int) -> Content:
+    del width
+    return Content.styled(figures.value(run.state.pairs_per_second), "$secondary") if run.state.steps else Content("")
+
+
+def _date(run: Run, width: int) -> Content:
+    if run.created is None:
+        return Content("")
+    form = "%m-%d %H:%M" if width > 6 else "%H:%M" if time.time() - run.created.timestamp() < _DAY else "%m-%d"
+    return Content.styled(f"{run.created:{form}}", "$secondary")
+
+
+def _tags(run: Run, width: int) -> Content:
+    return Content.styled(cut(one_line(" ".join(f"#{tag}" for tag in run.labels.tags)), width), "$accent")
+
+
+_COLUMNS = (
+    Column("status", "status", 10, lambda run: run.status, _status, right=False),
+    Column("name", "run", _NAME, lambda run: name_of(run).lower(), _names(_DATES[0]), right=False),
+    Column("alerts", "", 3, lambda run: len(run.state.warnings), _alerts, right=False),
+    Column("progress", "steps", 24, lambda run: run.state.step, _progress, right=False, narrow=10),
+    Column("loss", "loss", 6, lambda run: final(run, "loss"), _number("loss")),
+    Column("margin", "margin", 7, lambda run: final(run, "rewards/margins"), _number("rewards/margins")),
+    Column("accuracy", "acc", 5, lambda run: final(run, "rewards/accuracies"), _number("rewards/accuracies")),
+    Column("chosen", "chosen Δ", 9, chosen_moved, _moved),
+    Column("kl", "KL", 6, lambda run: final(run, "kl"), _number("kl")),
+    Column("speed", "pairs/s", 8, lambda run: run.state.pairs_per_second, _speed),
+    Column("date", "started", 11, lambda run: run.created.timestamp() if run.created else None, _date, narrow=5),
+    Column(
+        "model", "model", 20, model_of, lambda run, width: Content.styled(cut(model_of(run), width), "$secondary"),
+        right=False,
+    ),
+    Column("tags", "tags", 16, lambda run: " ".join(run.labels.tags), _tags, right=False),
+)  # fmt: skip
+_MATTER = ("status", "name", "progress", "alerts", "margin", "chosen", "accuracy", "date", "loss", "kl", "speed")
+_BY_KEY = {column.key: column for column in _COLUMNS}
+NAMES = {
+    "date": "started",
+    "name": "name",
+    "status": "status",
+    "progress": "steps",
+    "loss": "loss",
+    "margin": "reward margin",
+    "accuracy": "accuracy",
+    "chosen": "chosen moved, in nats",
+    "kl": "KL to the reference",
+    "speed": "pairs/s",
+    "alerts": "alerts",
+    "model": "model",
+    "tags": "tags",
+}
+"""What the columns are called where there is room, in the order in which they are offered for sorting."""
+
+
+def column(key: str) -> Column:
+    """The column with this key; any other key is a metric."""
+    return _BY_KEY.get(key) or metric_column(key)
+
+
+def ascending_first(key: str) -> bool:
+    """Whether the column is sorted upwards at first: words are, and what is better when it is small."""
+    return key in ("name", "status", "model", "tags", "loss", "kl")
+
+
+def fitting(runs: Sequence[Run], width: int, sort: str) -> list[tuple[Column, int]]:
+    """The columns that `width` cells have room for with the width of each; that of `sort` is always among them."""
+    wanted = [*_MATTER, "model", *(["tags"] if any(run.labels.tags for run in runs) else [])]
+    if not any(run.state.warnings for run in runs):
+        wanted.remove("alerts")
+    if not any(final(run, "kl") is not None for run in runs):
+        wanted.remove("kl")
+    if sort not in wanted[:3] and sort != "date":
+        wanted = [*wanted[:3], sort, *(key for key in wanted[3:] if key != sort)]
+    narrow = width < 116
+    picked: dict[str, int] = {}
+    room = width
+    for key in wanted:
+        each = column(key)
+        takes = (each.narrow if narrow and each.narrow else each.width) + _GAP
+        if takes <= room:
+            picked[key], room = takes - _GAP, room - takes
+    order = [*_BY_KEY, *(key for key in picked if key not in _BY_KEY)]
+    columns = {key: column(key) for key in order if key in picked}
+    room += _GAP  # The last column needs none after it.
+    if "name" in picked:
+        # All ids lose the same, or they could not be compared.
+        for left_out in _DATES:
+            longest = max((cell_len(_without(run, left_out)) for run in runs), default=0)
+            if longest <= min(picked["name"] + room, _LONGEST_NAME):
+                break
+        columns["name"] = replace(columns["name"], shown=_names(left_out))
+        picked["name"] = max(picked["name"], min(longest, picked["name"] + room, _LONGEST_NAME))
+    return [(each, picked[key]) for key, each in columns.items()]
+
+
+def header(columns: Sequence[tuple[Column, int]], sort: str, *, upwards: bool, extra: str = "") -> Content:
+    """The titles; that of the column that the runs are sorted by has an arrow. `extra` stands beside "run"."""
+    cells = []
+    for each, width in columns:
+        title = f"{each.title} {extra}" if each.key == "name" and extra else each.title
+        title = title if cell_len(title) <= width else title[:width].rstrip()
+        if each.key == sort:
+            text = Content.styled(f"{title}{'▴' if upwards else '▾'}", "$accent")
+        else:
+            text = Content.styled(title, "$secondary")
+        cells.append(_aligned(text, width, right=each.right))
+    return Content(" " * _GAP).join(cells)
+
+
+def row(run: Run, columns: Sequence[tuple[Column, int]]) -> Content:
+    """A run's cells. Where it failed before there was anything to measure, the reason stands in place of figures."""
+    reason = "" if run.state.steps or run.state.evals else _reason(run)
+    cells = []
+    for index, (each, width) in enumerate(columns):
+        if reason and each.key not in ("status", "name", "alerts"):
+            room = sum(width + _GAP for _, width in columns[index:]) - _GAP
+            cells.append(_aligned(Content.styled(one_line(reason), "$foreground"), room, right=False))
+            break
+        cells.append(_aligned(each.shown(run, width), width, right=each.right))
+    return Content(" " * _GAP).join(cells)
+
+
+def _reason(run: Run) -> str:
+    if run.status == "failed" and isinstance(run.state.end, Failed):
+        return run.state.end.title
+    return run.trouble if run.status == "lost" else ""
+
+
+def _aligned(text: Content, width: int, *, right: bool) -> Content:
+    text = text.truncate(width, ellipsis=True)
+    blank = Content(" " * (width - text.cell_length))
+    return blank + text if right else text + blank
+
+
+def arrange(runs: Sequence[Run], sort: str, *, upwards: bool) -> list[Run]:
+    """The runs in the order of a column; those that have no value there come last, whichever way it goes."""
+    by = column(sort).value
+    keyed = [(by(run), run) for run in runs]
+    there = [(value, run) for value, run in keyed if value is not None and not _is_nan(value)]
+    there.sort(key=lambda pair: pair[0], reverse=not upwards)
+    kept = {run.id for _, run in there}
+    return [*(run for _, run in there), *(run for _, run in keyed if run.id not in kept)]
+
+
+def _is_nan(value: float | str) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def matches(run: Run, query: str) -> bool:
+    """Whether every word of the query is in the run's name, tags, note, data sets, model, method or status."""
+    config = run.config
+    parts = [run.id, run.labels.name, run.labels.note, run.status, *(f"#{tag}" for tag in run.labels.tags)]
+    if config is not None:
+        parts += [config.model, config.method, *config.pairs]
+    text = " ".join(parts).lower()
+    return all(word in text for word in query.lower().split())

@@ -1,0 +1,126 @@
+"""What a run would use, need and take, filled in as it becomes known."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Grid
+from textual.content import Content
+from textual.widgets import Static
+
+from workbench.runs import words
+from workbench.runs.preview import Preview
+from workbench.text import cut, one_line, safe
+
+_LINES = ("length", "limit", "time", "memory", "disk")
+_NARROW = 58
+"""Cells of a value where the screen is small."""
+
+
+class RunPreview(Grid):
+    """One line a topic, a label before each; `show` takes what is known so far."""
+
+    DEFAULT_CSS = """
+    RunPreview { grid-size: 2; grid-columns: 15 1fr; grid-rows: auto; height: auto; }
+    RunPreview .label { width: 15; }
+    RunPreview .value { width: 1fr; height: auto; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """A label and a place for text a topic."""
+        for name in _LINES:
+            yield Static(name, markup=False, classes="label")
+            yield Static("", markup=False, id=f"preview-{name}", classes="value")
+
+    def clear(self) -> None:
+        """Nothing is known: the settings are not right."""
+        for name in _LINES:
+            self._put(name, Content(""))
+
+    def show(self, preview: Preview) -> None:
+        """Fills in what is known."""
+        waits = f"{preview.doing} …" if preview.doing else "…"
+        self._put("length", _length(preview, waits))
+        self._put("limit", _limit(preview))
+        self._put("time", _time(preview, waits))
+        self._put("memory", _memory(preview, short=self.screen.has_class("-short")))
+        self._put("disk", _disk(preview))
+
+    def _put(self, name: str, text: Content) -> None:
+        self.query_one(f"#preview-{name}", Static).update(text)
+
+
+def _length(preview: Preview, waits: str) -> Content:
+    counts = preview.counts
+    if counts is None:
+        return Content.styled("known once the model is here" if preview.unknown else waits, "$secondary")
+    return Content.assemble(
+        (f"{counts.mean:,.0f}", "bold"),
+        (" tokens on average · 95% up to ", "$secondary"),
+        (f"{counts.p95:,}", "bold"),
+        (" · longest ", "$secondary"),
+        (f"{counts.longest:,}", "bold"),
+    )
+
+
+def _limit(preview: Preview) -> Content:
+    """What max_length does to the pairs."""
+    counts = preview.counts
+    if counts is None:
+        return Content.styled("" if preview.unknown else "…", "$secondary")
+    parts: list[tuple[str, str]] = []
+    for number, what in (
+        (counts.dropped, "dropped"), (counts.truncated, "truncated"), (counts.identical, "identical")
+    ):  # fmt: skip
+        sign, style = ("▲ ", "$warning") if number else ("", "$secondary")
+        parts.append((f"{' · ' if parts else ''}{sign}{number:,} {what}", style))
+    return Content.assemble(*parts)
+
+
+def _time(preview: Preview, waits: str) -> Content:
+    if preview.trouble is not None:
+        return Content.assemble(("✘ ", "$error"), safe(f"{preview.trouble.title}: {preview.trouble.message}"))
+    seconds, step = preview.seconds, preview.step_seconds
+    if seconds is not None and step is not None:
+        from_where = "measured" if preview.unmeasured is None else f"as in {preview.unmeasured.run}"
+        return Content.assemble(
+            ("about ", "$secondary"),
+            (words.duration(seconds), "bold"),
+            (f" · {step:.2g} s a step, {one_line(from_where)}", "$secondary"),
+        )
+    if preview.unmeasured is not None:
+        reason = "known once the model is here" if preview.unknown else preview.unmeasured.reason
+        return Content.styled(one_line(reason), "$secondary")
+    return Content.styled(waits, "$secondary")
+
+
+def _memory(preview: Preview, *, short: bool) -> Content:
+    """What is needed of what is free, its parts, and who holds the GPU. `short`: a line each, the largest of them."""
+    needed = preview.needed
+    if needed is None:
+        return Content.assemble(("▲ ", "$warning"), (safe(preview.unknown), "$secondary"))
+    fits = needed <= preview.machine.free
+    so_far = "" if preview.counts else "at most "
+    device = one_line(preview.machine.device).removeprefix("NVIDIA ")
+    told: list[tuple[str, str]] = [
+        ("✔ " if fits else "▲ " if so_far else "✘ ", "$success" if fits else "$warning" if so_far else "$error"),
+        (so_far, "$secondary"),
+        (words.size(needed), "bold"),
+        (" measured" if preview.measured else "", "$secondary"),
+        (f" of {words.size(preview.machine.free)} free on {device}", "$secondary"),
+    ]
+    if not fits:
+        changes = ", ".join(f"{key} = {value}" for key, value in preview.changes.items())
+        told.append((f"\nwould fit with {changes}" if changes else "\nno setting here would make it fit", "$warning"))
+    else:
+        told.append((f"\n{words.parts_line(preview, 3 if short else 9)}", "$secondary"))
+    gpu = preview.machine.gpu
+    if gpu is not None and gpu.holders:
+        held = one_line(" · ".join(words.holders(gpu)))
+        told.append((f"\n{cut(held, _NARROW) if short else held}", "$secondary"))
+    return Content.assemble(*told)
+
+
+def _disk(preview: Preview) -> Content:
+    short = preview.disk_needed > preview.machine.disk_free
+    sign = ("✘ ", "$error") if short else ("✔ ", "$success")
+    return Content.assemble(sign, (words.disk_line(preview), "$error" if short else "$secondary"))
