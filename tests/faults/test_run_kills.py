@@ -58,6 +58,8 @@ def test_fifty_kills_lose_nothing_but_the_steps_since_the_last_checkpoint(tmp_pa
     wait_for(whole)
     expected = losses(whole)
     assert len(expected) == 400
+    while '"exit"' not in whole.process.read_text():  # Its parent, this process, writes down how it ended.
+        time.sleep(0.05)
     untouched = fingerprint(whole.path)
 
     kills, outcomes, folder = 0, dict.fromkeys(("early", "training", "finished"), 0), launch(workspace, config)
@@ -89,5 +91,6 @@ def test_fifty_kills_lose_nothing_but_the_steps_since_the_last_checkpoint(tmp_pa
     assert process.status(folder, folder.state()) == "finished"
     assert losses(folder) == pytest.approx(expected, abs=1e-6)
     assert fingerprint(whole.path) == untouched
+    time.sleep(1)
     assert set(ours()) <= before
     print(f"{KILLS} kills: {outcomes}")

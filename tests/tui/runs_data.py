@@ -53,7 +53,7 @@ def beginning(total: int = 100) -> list[Event]:
         device="NVIDIA H200",
         model_revision="abc",
     )
-    return [Phase(time=TIME, name="loading the model"), started]
+    return [Phase(time=TIME, name="loading the model"), started, Phase(time=TIME + 10, name="training")]
 
 
 def metrics(part: float, rng: random.Random, noise: float = 1.0) -> dict[str, float]:

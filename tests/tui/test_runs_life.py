@@ -10,7 +10,7 @@ import pytest
 from tests.tui.runs_data import append, beginning, checkpoint, make_run, training, whole_run
 from tests.tui.runs_screen import runs_screen, shown, shows, told, until
 from workbench.runs import labels, lease, process
-from workbench.runs.events import Checkpoint, Paused, Queued
+from workbench.runs.events import Checkpoint, Paused, Phase, Queued, Resumed
 from workbench.runs.folder import RunFolder
 from workbench.tui.screens.runs import RunsScreen
 
@@ -80,6 +80,17 @@ async def test_resume_says_from_where_and_skips_what_is_torn(root: Path, monkeyp
         )
         await pilot.press("y")
         await until(pilot, lambda: resumed == [folder.id])
+
+
+async def test_a_worker_that_resumes_says_what_it_does(root: Path, worker: Worker) -> None:
+    again = [
+        Resumed(time=9, step=20, checkpoint="checkpoints/checkpoint-20"),
+        Phase(time=9, step=20, name="loading it"),
+    ]
+    worker(make_run(root, "tone", [*beginning(), *training(0, 31), *again]))
+    async with runs_screen(root, (80, 24)) as pilot:
+        text = await shows(pilot, "step 20/100", "loading it …")
+        assert " left" not in text.split("running   step")[1].split("\n")[0]
 
 
 async def test_a_run_that_cannot_be_resumed_says_so(root: Path) -> None:

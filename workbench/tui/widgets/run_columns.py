@@ -164,7 +164,7 @@ _COLUMNS = (
     Column("chosen", "chosen Δ", 9, chosen_moved, _moved),
     Column("kl", "KL", 6, lambda run: final(run, "kl"), _number("kl")),
     Column("speed", "pairs/s", 8, lambda run: run.state.pairs_per_second, _speed),
-    Column("date", "started", 11, lambda run: run.created.timestamp() if run.created else None, _date, narrow=5),
+    Column("date", "started", 11, lambda run: run.created.timestamp() if run.created else None, _date, narrow=6),
     Column(
         "model", "model", 20, model_of, lambda run, width: Content.styled(cut(model_of(run), width), "$secondary"),
         right=False,
@@ -237,7 +237,8 @@ def header(columns: Sequence[tuple[Column, int]], sort: str, *, upwards: bool, e
     cells = []
     for each, width in columns:
         title = f"{each.title} {extra}" if each.key == "name" and extra else each.title
-        title = title if cell_len(title) <= width else title[:width].rstrip()
+        room = width - 1 if each.key == sort else width
+        title = title if cell_len(title) <= room else title[:room].rstrip()
         if each.key == sort:
             text = Content.styled(f"{title}{'▴' if upwards else '▾'}", "$accent")
         else:

@@ -12,6 +12,9 @@ from workbench.text import cut, one_line
 from workbench.tui import figures
 from workbench.tui.feed import Run
 
+TRAINING = "training"
+"""The phase in which steps are made."""
+
 SIGNS: dict[Status, tuple[str, str]] = {
     "running": ("●", "$accent"),
     "queued": ("◌", "$secondary"),
@@ -149,8 +152,8 @@ def _waiting(run: Run, now: float) -> list[tuple[str, str | Content]]:
     color = SIGNS[run.status][1]
     if run.status != "queued":
         phase = "paused" if run.status == "paused" else f"{one_line(run.state.phase) or 'starting'} …"
-        first = run.state.first_event
-        return [("", Content.styled(phase, color)), ("", figures.duration(now - first) if first is not None else "")]
+        since = run.state.last_event
+        return [("", Content.styled(phase, color)), ("", figures.duration(now - since) if since is not None else "")]
     if run.place is None:
         return [("", Content.styled("starting …", color))]
     told = f"{ordinal(run.place)} in line" + (", behind" if run.ahead else "")
@@ -160,17 +163,18 @@ def _waiting(run: Run, now: float) -> list[tuple[str, str | Content]]:
 def _remaining(run: Run) -> list[tuple[str, str | Content]]:
     state = run.state
     if run.stopping:
-        parts: list[tuple[str, str | Content]] = [("", "saves after this step")]
-        if run.seconds_to_kill is not None:
-            left = figures.duration(run.seconds_to_kill)
-            parts.append(("", Content.assemble(("killed in ", "$warning"), (left, "bold $warning"))))
-        return [*parts, ("p", "kills it now")]
+        saving: list[tuple[str, str | Content]] = [("", "saves after this step"), ("p", "kills it now")]
+        if run.seconds_to_kill is None:
+            return saving
+        left = figures.duration(run.seconds_to_kill)
+        return [("", Content.assemble(("killed in ", "$warning"), (left, "bold $warning"))), *saving]
     if run.status == "paused":
         return [("", "space continues")]
     if run.status != "running" or state.seconds_left is None:
         return []
-    left = f"{figures.rough(state.seconds_left)} left" if state.step < state.total_steps else one_line(state.phase)
-    return [("", left)]
+    if state.phase not in ("", TRAINING):
+        return [("", f"{one_line(state.phase)} …")]  # A worker that resumes has no pace yet; at the end one saves.
+    return [("", f"{figures.rough(state.seconds_left)} left")]
 
 
 def _resuming(run: Run) -> list[tuple[str, str | Content]]:
