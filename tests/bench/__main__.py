@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tests.bench import screen, startup, training
+from tests.bench import pairs, screen, startup, training
 
 startup.main()
 print()
 screen.main()
+print()
+pairs.main([])
 print()
 training.main()

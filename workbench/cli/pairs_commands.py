@@ -85,7 +85,8 @@ def import_(
     if not found.pairs and not found.duplicates:
         raise _nothing_usable(source, found)
     if store:
-        store.add(found.pairs, f"import {source}")
+        with store:
+            store.add(found.pairs, f"import {source}")
     else:
         write_pairs(target, found.pairs)
     if json:

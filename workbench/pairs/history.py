@@ -1,121 +1,131 @@
-"""Steps that can be undone and redone: which lines were changed, from what to what."""
+"""Steps that can be done, undone and replayed: which fields of which pairs became what, by id and not by place."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from workbench.pairs.pair import Pair
+from workbench.pairs.pair import Message, Text
+
+LABELS = ("status", "split", "tags", "note", "source")
+TEXTS = ("prompt", "chosen", "rejected")
+SWAP = "swap"
+"""As a change's field: chosen and rejected are exchanged. Its values tell the chosen text by a number (`mark`)."""
 
 
-class Row(NamedTuple):
-    """One line of a file as it is on disk, line ending included, and the pair in it (None: it holds none)."""
+@dataclass(frozen=True, slots=True)
+class Values:
+    """A column of values, each distinct one held once."""
 
+    distinct: list[Any]
+    codes: list[int]
+
+    @classmethod
+    def of(cls, values: Iterable[Any]) -> Values:
+        """The column of these values, which can be hashed."""
+        numbers: dict[Any, int] = {}
+        codes = [numbers.setdefault(value, len(numbers)) for value in values]
+        return cls(list(numbers), codes)
+
+    @classmethod
+    def same(cls, value: Any, count: int) -> Values:
+        """The column of one value, `count` times."""
+        return cls([value], [0] * count)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.distinct.__getitem__, self.codes)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field of some pairs, before and after."""
+
+    field: str
+    ids: list[str]
+    before: Values
+    after: Values
+
+    def reversed(self) -> Change:
+        """What takes this change back."""
+        return Change(self.field, self.ids, self.after, self.before)
+
+
+class Line(NamedTuple):
+    """A line added or removed: the pair's id, the id of the pair that it comes after ("": none known), its bytes."""
+
+    id: str
+    after: str
     raw: bytes
-    pair: Pair | None
-
-
-class Edit(NamedTuple):
-    """A line replaced, added (`before` None) or removed (`after` None). `place` counts lines from 0: for removed
-    lines as they were before the step, for added ones as they are after it."""
-
-    place: int
-    before: Row | None
-    after: Row | None
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one call changed: edits in ascending order of place, none both adding and removing lines."""
+    """What one call changed, undone and redone as a whole. `pairs` is how many it changed."""
 
-    edits: tuple[Edit, ...]
     description: str
     pairs: int
+    changes: tuple[Change, ...] = ()
+    added: tuple[Line, ...] = ()
+    removed: tuple[Line, ...] = ()
 
     def __str__(self) -> str:
-        return self.description if self.pairs == 1 else f"{self.description} ({self.pairs} pairs)"
-
-    @property
-    def keeps_places(self) -> bool:
-        """Whether every line stays where it is."""
-        return all(edit.before is not None and edit.after is not None for edit in self.edits)
+        return self.description if self.pairs == 1 else f"{self.description} ({self.pairs:,} pairs)"
 
     def reversed(self) -> Step:
         """The step that takes this one back."""
-        edits = tuple(Edit(place, after, before) for place, before, after in self.edits)
-        return Step(edits, self.description, self.pairs)
+        changes = tuple(change.reversed() for change in reversed(self.changes))
+        return Step(self.description, self.pairs, changes, self.removed, self.added)
 
-    def applied_to(self, rows: Sequence[Row]) -> list[Row]:
-        """A new list of rows, with this step's edits made."""
-        changed = list(rows)
-        removed: set[int] = set()
-        added: list[tuple[int, Row]] = []
-        for place, before, after in self.edits:
-            if after is None:
-                removed.add(place)
-            elif before is None:
-                added.append((place, after))
-            else:
-                changed[place] = after
-        if removed:
-            changed = [row for place, row in enumerate(changed) if place not in removed]
-        if added:
-            changed = _inserted(changed, added)
-        return changed
+    def encoded(self) -> bytes:
+        """The step's changes as bytes, for the journal."""
+        value = {
+            "changes": [[c.field, c.ids, _packed(c.field, c.before), _packed(c.field, c.after)] for c in self.changes],
+            "added": [[line.id, line.after, line.raw.decode()] for line in self.added],
+            "removed": [[line.id, line.after, line.raw.decode()] for line in self.removed],
+        }
+        return zlib.compress(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), 1)
 
-
-def _inserted(rows: Sequence[Row], added: Sequence[tuple[int, Row]]) -> list[Row]:
-    """`rows` with each added row at its place in the result; one pass, since whole files come back this way."""
-    result: list[Row] = []
-    taken = 0
-    for place, row in added:
-        upto = taken + place - len(result)
-        result.extend(rows[taken:upto])
-        taken = upto
-        result.append(row)
-    result.extend(rows[taken:])
-    return result
+    @classmethod
+    def decoded(cls, description: str, pairs: int, payload: bytes) -> Step:
+        """The step that `encoded` made `payload` of."""
+        value = json.loads(zlib.decompress(payload))
+        changes = [
+            Change(name, ids, _unpacked(name, *before), _unpacked(name, *after))
+            for name, ids, before, after in value["changes"]
+        ]
+        lines = [
+            tuple(Line(identity, after, raw.encode()) for identity, after, raw in value[name])
+            for name in ("added", "removed")
+        ]
+        return cls(description, pairs, tuple(changes), *lines)
 
 
-@dataclass(slots=True)
-class History:
-    """The steps done, and those undone that can be done again."""
+def mark(text: Text) -> int:
+    """A number that tells a text from others (by chance, one in four billion is the same)."""
+    contents = [text] if isinstance(text, str) else [turn.content for turn in text]
+    return zlib.crc32("\0".join(contents).encode())
 
-    _done: list[Step] = field(default_factory=list)
-    _undone: list[Step] = field(default_factory=list)
 
-    @property
-    def latest(self) -> Step | None:
-        """The step that would be undone."""
-        return self._done[-1] if self._done else None
+def to_json(field: str, value: Any) -> Any:
+    """A field's value as JSON holds it."""
+    if field in TEXTS and not isinstance(value, str):
+        return [{"role": turn.role, "content": turn.content} for turn in value]
+    return list(value) if field == "tags" else value
 
-    @property
-    def next(self) -> Step | None:
-        """The step that would be done again."""
-        return self._undone[-1] if self._undone else None
 
-    @property
-    def undoable(self) -> str:
-        """The latest step's description, empty for none."""
-        return str(self._done[-1]) if self._done else ""
+def _from_json(field: str, value: Any) -> Any:
+    if field in TEXTS and not isinstance(value, str):
+        return tuple(Message(turn["role"], turn["content"]) for turn in value)
+    return tuple(value) if field == "tags" else value
 
-    @property
-    def redoable(self) -> str:
-        """The next step's description, empty for none."""
-        return str(self._undone[-1]) if self._undone else ""
 
-    def done(self, step: Step) -> None:
-        """A new step was done: what was undone before cannot be done again."""
-        self._done.append(step)
-        self._undone.clear()
+def _packed(field: str, values: Values) -> tuple[list[Any], list[int] | int]:
+    distinct = [to_json(field, value) for value in values.distinct]
+    return distinct, len(values.codes) if len(distinct) == 1 else values.codes
 
-    def undone(self) -> str:
-        """The latest step was taken back; returns its description."""
-        self._undone.append(self._done.pop())
-        return str(self._undone[-1])
 
-    def redone(self) -> str:
-        """The next step was done again; returns its description."""
-        self._done.append(self._undone.pop())
-        return str(self._done[-1])
+def _unpacked(field: str, distinct: Sequence[Any], codes: list[int] | int) -> Values:
+    return Values([_from_json(field, value) for value in distinct], [0] * codes if isinstance(codes, int) else codes)

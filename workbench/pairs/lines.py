@@ -58,12 +58,12 @@ def refuse_surrogates(value: Any) -> None:
 
 
 def write_atomically(
-    path: Path, chunks: Iterable[bytes], *, check: Callable[[], None] = lambda: None
+    path: Path, chunks: Iterable[bytes | memoryview], *, check: Callable[[os.stat_result], None] = lambda _: None
 ) -> os.stat_result:
     """Writes `chunks` to `path`: a reader sees the old file or the new one, whole, whatever happens in between.
 
-    `check` is called just before the new file takes the old one's place; what it raises leaves the old one as it
-    was. Permissions are kept, a symbolic link is followed. Returns the new file's stat; raises OSError.
+    `check` is called with the new file's stat just before it takes the old one's place; what it raises leaves the old
+    one as it was. Permissions are kept, a symbolic link is followed. Returns the new file's stat; raises OSError.
     """
     path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -76,7 +76,7 @@ def write_atomically(
                 os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
             os.fsync(descriptor)
             written = os.fstat(descriptor)
-        check()
+        check(written)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

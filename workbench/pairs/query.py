@@ -1,106 +1,180 @@
-"""Finds pairs: words that must all occur, and field:value conditions. Pure; the search line and the filters use it."""
+"""The language of the search line: what it can say, where it is wrong, how it could go on. Finding is `search`'s."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import SPLITS, STATUSES, Pair, plain
+from workbench.pairs.pair import SPLITS, STATUSES
 
-_TERM = re.compile(r'(?P<field>[A-Za-z_]+):(?!/)(?P<value>"[^"]*"?|\S*)|"(?P<exact>[^"]*)"?|(?P<word>\S+)')
+Kind = Literal["label", "text", "length", "finding"]
+ANYWHERE = ("prompt", "chosen", "rejected", "note", "id")
+"""Where words without a field are looked for."""
 
-Test = Callable[[Pair], bool]
+_CLOSED: dict[str, tuple[str, ...]] = {"status": STATUSES, "split": (*SPLITS, "none")}
+_LABELS = ("status", "split", "tag", "source")
+FIELDS = (*_LABELS, "finding", *ANYWHERE)
+_VALUE = r'"[^"]*"?|/(?:\\.|[^/\\])*/?(?=\s|$)|\S*'
+_TERM = re.compile(
+    rf"(?P<minus>-(?=\S))?(?:(?P<field>[A-Za-z_]+):(?!//)(?P<value>{_VALUE})"
+    r"|(?P<len>(?i:len))(?P<sign>>=|<=|>|<|=)(?P<number>\S*)"
+    r'|"(?P<exact>[^"]*)"?'
+    r"|/(?P<regex>(?:\\.|[^/\\])*)/?(?=\s|$)"
+    r"|(?P<word>\S+))"
+)
+
+
+class QueryError(WorkbenchError):
+    """What is wrong with a query, at `position` (from 0), `length` long; `expected`: what could stand there."""
+
+    def __init__(self, title: str, expected: str, position: int, length: int, hint: str = "") -> None:
+        super().__init__(title, expected, hint)
+        self.expected = expected
+        self.position = position
+        self.length = length
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One condition. For labels and findings `value` is the value (a part of it for source); for text it is to occur in
+    one of `fields`, whatever the case; for length, chosen words ÷ rejected words stand in the relation `sign` to it."""
+
+    kind: Kind
+    fields: tuple[str, ...]
+    value: str
+    sign: str = ""
+    number: float = 0.0
+    regex: bool = False
+    negated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A parsed query: a pair matches where every test holds."""
+    """A parsed query: a pair is found where every term holds."""
 
     text: str
-    tests: tuple[Test, ...]
-
-    def __call__(self, pair: Pair) -> bool:
-        """Whether the pair is found."""
-        return all(test(pair) for test in self.tests)
+    terms: tuple[Term, ...]
 
 
 def parse(text: str) -> Query:
-    """The query in `text`: words and "exact words" (all must occur, whatever the case), status: split: tag: source:.
+    """The query in `text`.
 
-    A field with nothing after the colon matches everything: it is still being typed. Raises `WorkbenchError` for
-    fields and values that do not exist, naming the nearest that does.
+    Words, "exact words" and /regular expressions/ (RE2's syntax) are looked for in all text; field:value in a field;
+    len>1.5 compares how many times as long as rejected chosen is; a minus sign before a term turns it round. A term
+    that is still being typed ("status:", "len>") matches everything. Raises `QueryError`.
     """
-    fields: list[Test] = []
-    words: list[str] = []
-    for term in _TERM.finditer(text):
-        if term["field"]:
-            value = term["value"].strip('"').casefold()
-            make = _FIELDS.get(term["field"].casefold())
-            if make is None:
-                raise _unknown("field", term["field"], tuple(_FIELDS))
-            if value:
-                fields.append(make(value))
-        elif word := (term["exact"] or term["word"] or "").casefold():
-            words.append(word)
-    # Words last: they cost most, and the fields before them leave fewer pairs.
-    return Query(text, (*fields, _words(words)) if words else tuple(fields))
+    terms = []
+    for found in _TERM.finditer(text):
+        term = _term(found)
+        if term is not None:
+            terms.append(term)
+    return Query(text, tuple(terms))
 
 
-def matches(pair: Pair, query: Query | str) -> bool:
-    """Whether a pair is found by a query (a text is parsed first, and may raise as `parse` does)."""
-    return (parse(query) if isinstance(query, str) else query)(pair)
+def complete(text: str, cursor: int, known: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """How the term that ends at `cursor` could go on: whole terms, best first.
+
+    `known` has the values that occur for "tag", "source" and "finding".
+    """
+    begin = max(text.rfind(" ", 0, cursor), text.rfind("\t", 0, cursor)) + 1
+    typed = text[begin:cursor]
+    minus = "-" if typed.startswith("-") else ""
+    typed = typed.removeprefix("-")
+    field, colon, value = typed.partition(":")
+    if not colon:
+        names = [f"{name}:" for name in FIELDS] + ["len>", "len<"]
+        return [minus + name for name in names if name.startswith(typed.casefold()) and typed]
+    field = field.casefold()
+    values = _CLOSED.get(field) or (known or {}).get(field, ())
+    value = value.strip('"').casefold()
+    begins = [each for each in values if each.casefold().startswith(value)]
+    holds = [each for each in values if value in each.casefold() and each not in begins]
+    quoted = [f'"{each}"' if re.search(r"\s", each) else each for each in (*begins, *holds)]
+    return [f"{minus}{field}:{each}" for each in quoted]
 
 
-def select(pairs: Iterable[Pair], query: Query | str) -> list[int]:
-    """The indices of the pairs that a query finds, ascending."""
-    parsed = parse(query) if isinstance(query, str) else query
-    return [index for index, pair in enumerate(pairs) if parsed(pair)]
+def _term(found: re.Match[str]) -> Term | None:
+    negated = bool(found["minus"])
+    if found["len"]:
+        return _length(found, negated=negated)
+    if found["field"] is None:
+        regex = found["regex"] is not None
+        value = found["regex"] if regex else found["exact"] if found["exact"] is not None else found["word"]
+        return _text(value, ANYWHERE, regex=regex, negated=negated, at=found.start("regex"))
+    field, value = found["field"].casefold(), found["value"]
+    at = found.start("value")
+    if field not in FIELDS:
+        raise _unknown("field", found["field"], (*FIELDS, "len"), found.start("field"))
+    if field in ANYWHERE:
+        regex = value.startswith("/") and len(value) > 1
+        value = value[1:].removesuffix("/") if regex else value.strip('"')
+        return _text(value, (field,), regex=regex, negated=negated, at=at + regex)
+    value = value.strip('"').casefold()
+    if not value:
+        return None
+    if field in _CLOSED:
+        value = _one_of(field, value, _CLOSED[field], at)
+    return Term("finding" if field == "finding" else "label", (field,), value, negated=negated)
 
 
-def _words(words: Sequence[str]) -> Test:
-    def holds(pair: Pair) -> bool:
-        text = "\n".join((plain(pair.prompt), plain(pair.chosen), plain(pair.rejected), pair.note, pair.id)).casefold()
-        return all(word in text for word in words)
-
-    return holds
-
-
-def _status(value: str) -> Test:
-    status = _one_of("status", value, STATUSES)
-    return lambda pair: pair.status == status
+def _text(value: str, fields: tuple[str, ...], *, regex: bool, negated: bool, at: int) -> Term | None:
+    if not value:
+        return None
+    if regex:
+        _check_regex(value, at)
+    return Term("text", fields, value, regex=regex, negated=negated)
 
 
-def _split(value: str) -> Test:
-    side = _one_of("split", value, (*SPLITS, "none"))
-    return lambda pair: (pair.split or "none") == side
+def _length(found: re.Match[str], *, negated: bool) -> Term | None:
+    if not found["number"]:
+        return None
+    try:
+        number = float(found["number"].removesuffix("x"))
+    except ValueError:
+        at = found.start("number")
+        raise QueryError(
+            f"Not a number: {found['number']!r}",
+            "After len> comes how many times as long as rejected chosen is, such as 1.5.",
+            at,
+            len(found["number"]),
+        ) from None
+    return Term("length", (), found["number"], sign=found["sign"], number=number, negated=negated)
 
 
-def _tag(value: str) -> Test:
-    return lambda pair: any(tag.casefold() == value for tag in pair.tags)
+def _check_regex(value: str, at: int) -> None:
+    # Imported here: most queries need no Arrow, and it takes 0.1 s.
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from workbench.pairs.arrow import strings
+
+    try:
+        pc.match_substring_regex(strings([""]), value)
+    except (pa.ArrowException, UnicodeEncodeError) as error:
+        reason = str(error).removeprefix("Invalid regular expression: ")
+        raise QueryError(
+            "Not a regular expression", reason, at, len(value), "Look for the signs themselves in quotes."
+        ) from None
 
 
-def _source(value: str) -> Test:
-    return lambda pair: value in pair.source.casefold()
-
-
-_FIELDS: dict[str, Callable[[str], Test]] = {"status": _status, "split": _split, "tag": _tag, "source": _source}
-
-
-def _one_of(field: str, value: str, known: Sequence[str]) -> str:
-    """The known value that `value` is or begins ("status:acc"); raises `WorkbenchError` where it is none."""
+def _one_of(field: str, value: str, known: Sequence[str], at: int) -> str:
+    """The known value that `value` is or begins ("status:acc")."""
     found = [each for each in known if each.startswith(value)]
     if not found:
-        raise _unknown(field, value, known)
+        raise _unknown(field, value, known, at)
     return found[0]
 
 
-def _unknown(what: str, given: str, known: Sequence[str]) -> WorkbenchError:
+def _unknown(what: str, given: str, known: Sequence[str], at: int) -> QueryError:
     close = difflib.get_close_matches(given.casefold(), known, n=1, cutoff=0.5)
-    return WorkbenchError(
+    return QueryError(
         f"No {what} {given!r} to search by",
         f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}.",
+        at,
+        len(given),
         'To find words with a colon in them, put them in quotes: "like: this".',
     )

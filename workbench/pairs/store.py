@@ -1,49 +1,83 @@
-"""A data set that is being edited: pairs in memory, each change saved at once, undone and redone at will."""
+"""A data set that is being edited: every edit is safe when the call returns, and can be undone for ever."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.pairs.files import Stamp, kind_of, read_file
-from workbench.pairs.history import Edit, History, Row, Step
+from workbench.pairs.arrow import Ints
+from workbench.pairs.columns import load
+from workbench.pairs.files import encoded, kinds_differ, not_saved, refuse_half_characters
+from workbench.pairs.history import LABELS, SWAP, TEXTS, Change, Line, Step, Values
+from workbench.pairs.journal import Journal, Op, journal_path
 from workbench.pairs.lines import Problem, write_atomically
-from workbench.pairs.pair import STATUSES, Pair, Status, to_line
+from workbench.pairs.lock import Lock, Owner
+from workbench.pairs.merge import take_in
+from workbench.pairs.opened import OpenedFile
+from workbench.pairs.pair import STATUSES, Pair, Split, Status, to_line
+from workbench.pairs.query import Query
+from workbench.pairs.rows import Pairs, Rows
+from workbench.pairs.search import Findings
 
 
-class ChangedOnDiskError(WorkbenchError):
-    """Someone else wrote the file since it was read; `PairStore.reload` takes their version."""
+def load_rows(path: Path) -> Rows:
+    """The rows of a file, with every acknowledged edit. Raises `WorkbenchError` where it cannot be read."""
+    ops = list[Op]()
+    journal = Journal.peek(journal_path(path))
+    if journal is not None:
+        # Before the file: should it be saved in between, it has what is taken in again, which changes nothing.
+        ops = journal.ops(journal.saved)
+    rows = Rows(load(path))
+    if journal is not None:
+        take_in(rows, ops, saved=journal.saved_in(rows.base.stamp), mine=None)
+        journal.close()
+    return rows
 
 
 def load_pairs(path: Path) -> tuple[list[Pair], list[Problem]]:
-    """The pairs in a file, and the lines that are none. Raises `WorkbenchError` where it cannot be read at all."""
-    read = read_file(path)
-    return [row.pair for row in read.rows if row.pair is not None], read.problems
+    """The pairs in a file, with every acknowledged edit, and the lines that are none. Raises `WorkbenchError`."""
+    rows = load_rows(path)
+    return [rows.pair(row) for row in rows.order.tolist()], rows.base.problems
 
 
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
-    """Writes a data set anew, atomically; the folder is made where needed. Raises `WorkbenchError`."""
+    """Writes a data set anew, atomically; the folder is made where needed, the history of an old one forgotten.
+
+    Raises `WorkbenchError` where it cannot be written, or is open in a workbench.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, (to_line(pair).encode() for pair in pairs))
+        journal = journal_path(path)
+        if not journal.exists():
+            write_atomically(path, (to_line(pair).encode() for pair in pairs))
+            return
+        lock = Lock.take(journal.with_suffix(".lock"))
+        if not isinstance(lock, Lock):
+            raise _held(path, lock)
+        try:
+            write_atomically(path, (to_line(pair).encode() for pair in pairs))
+            for suffix in ("", "-wal", "-shm"):
+                journal.with_name(journal.name + suffix).unlink(missing_ok=True)
+        finally:
+            lock.release()
     except OSError as error:
-        raise _not_saved(path, error) from error
+        raise not_saved(path, error) from error
 
 
-class PairStore:
-    """The pairs of one file, in its order. Every change is one step of undo and is on disk when the call returns.
+class PairStore(OpenedFile):
+    """The pairs of one file. An edit is one step of undo and is written down (see `journal`) when the call returns.
 
-    A change rewrites the lines of the pairs it touches and no others; lines that are no pairs (`problems`) stay as
-    they are. All changing methods raise `ChangedOnDiskError` where the file is not as it was last read or
-    written, and `WorkbenchError` where it cannot be written; the pairs are then as before the call.
+    The file itself follows in the background, at most some seconds later, and on `close`; lines that were not edited
+    keep every byte. Pairs are told by their *row*: a number that stays until `generation` changes (another's
+    version was taken in). Methods that edit raise `ReadOnlyError` where another workbench holds the data set or its
+    folder cannot be written, `WorkbenchError` where the edit cannot be written down; nothing is then changed. All
+    methods may be called from any thread.
     """
-
-    def __init__(self, path: Path) -> None:
-        """Reads `path`; raises `WorkbenchError` where it cannot be read. See also `create`."""
-        self.path = path
-        self.reload()
 
     @classmethod
     def create(cls, path: Path) -> PairStore:
@@ -53,186 +87,296 @@ class PairStore:
         write_pairs(path, ())
         return cls(path)
 
-    def reload(self) -> None:
-        """Reads the file anew. What could be undone or redone no longer can."""
-        read = read_file(self.path)
-        self._bom, self._rows, self._stamp = read.bom, read.rows, read.stamp
-        self.problems: Sequence[Problem] = read.problems
-        self._history = History()
-        self._index()
+    # Looking
+
+    def __len__(self) -> int:
+        return len(self._rows.order)
+
+    @property
+    def rows(self) -> Ints:
+        """The rows of all pairs, in the order of the file."""
+        return self._rows.order
 
     @property
     def pairs(self) -> Sequence[Pair]:
-        """The pairs in the file's order. Not to be changed by hand; the same list until the next change."""
-        return self._pairs
+        """The pairs in the file's order; each is made when it is asked for."""
+        return Pairs(self._rows, self._rows.order)
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """The lines that are no pairs, and why."""
+        return self._rows.base.problems
+
+    @property
+    def conversational(self) -> bool | None:
+        """Whether the pairs are of turns; None where there is none."""
+        return self._rows.conversational
+
+    def snapshot(self) -> Rows:
+        """The pairs as they are now, for a thread that looks at all of them while others edit."""
+        with self._mutex:
+            return self._rows.frozen()
+
+    def pair(self, row: int) -> Pair:
+        """The pair of a row."""
+        return self._rows.pair(row)
+
+    def status(self, row: int) -> Status:
+        """The status of a row's pair, without reading the rest of it."""
+        return self._rows.label(row, "status")  # type: ignore[no-any-return]
+
+    def id(self, row: int) -> str:
+        """The id of a row's pair."""
+        return self._rows.id(row)
+
+    def row(self, identity: str) -> int | None:
+        """The row of the pair with this id, None where there is none."""
+        return self._rows.row(identity)
+
+    def index(self, identity: str) -> int:
+        """The place in `pairs` of the pair with this id; raises `WorkbenchError` where there is none."""
+        return int(np.flatnonzero(self._rows.order == self._known(identity))[0])
+
+    def line(self, row: int) -> bytes:
+        """The pair's line as the file has, or will have, it."""
+        return self._rows.line(row)
+
+    def counts(self, rows: Ints | None = None) -> dict[Status, int]:
+        """How many pairs (of `rows`, else of all) have each status, all four present."""
+        codes = self._rows.labels["status"][self._rows.order if rows is None else rows]
+        found = np.bincount(codes, minlength=len(STATUSES)).tolist()
+        return dict(zip(STATUSES, found, strict=False))
+
+    def values(self, name: Literal["tags", "source"]) -> list[str]:
+        """The tags or sources that occur, sorted."""
+        codes = np.unique(self._rows.labels[name][self._rows.order]).tolist()
+        found = [self._rows.vocabularies[name].values[code] for code in codes]
+        flat = [tag for tags in found for tag in tags] if name == "tags" else found
+        return sorted({value for value in flat if value})
+
+    def find(self, query: Query, findings: Findings | None = None) -> Ints:
+        """The rows that a query finds, in the file's order. `findings`: by id, what the checks found."""
+        with self._mutex:
+            return self._search.find(query, findings)
+
+    def sorted(
+        self, rows: Ints, by: str, *, descending: bool = False, scores: Mapping[str, float] | None = None
+    ) -> Ints:
+        """Rows in another order: see `View.sorted`."""
+        with self._mutex:
+            return self._view.sorted(rows, by, descending=descending, scores=scores)
+
+    def table(self, rows: Ints) -> Any:
+        """An Arrow table of some rows: see `View.table`."""
+        with self._mutex:
+            return self._view.table(rows)
+
+    # Editing
 
     @property
     def undoable(self) -> str:
         """What `undo` would undo; empty for nothing."""
-        return self._history.undoable
+        return self._journal.described("undo") if self._journal else ""
 
     @property
     def redoable(self) -> str:
         """What `redo` would do again; empty for nothing."""
-        return self._history.redoable
+        return self._journal.described("redo") if self._journal else ""
 
-    def counts(self) -> dict[Status, int]:
-        """How many pairs have each status, all four present."""
-        found = Counter(pair.status for pair in self._pairs)
-        return {status: found[status] for status in STATUSES}
+    def set_status(self, rows: Ints | Sequence[int], status: Status) -> int:
+        """Gives pairs a status; like all such methods one step, and returns how many it changed."""
+        return self._label("status", rows, status, status)
 
-    def index(self, identity: str) -> int:
-        """The place in `pairs` of the pair with this id; raises `WorkbenchError` where there is none."""
-        try:
-            return self._by_id[identity]
-        except KeyError:
-            raise WorkbenchError(
-                "No such pair", f"{self.path.name} has no pair with the id {identity!r}.", "It may have been removed."
-            ) from None
+    def set_split(self, rows: Ints | Sequence[int], split: Split | None) -> int:
+        """Puts pairs on a side; None: whichever their prompts fall on."""
+        return self._label("split", rows, split or "", f"split {split or 'none'}")
 
-    def changed_on_disk(self) -> bool:
-        """Whether the file is not as it was last read or written here."""
-        try:
-            return Stamp.of(self.path.stat()) != self._stamp
-        except OSError:
-            return True
+    def set_note(self, rows: Ints | Sequence[int], note: str) -> int:
+        """Gives pairs a note."""
+        return self._label("note", rows, note, "note")
 
-    def replace(self, which: int | str, pair: Pair, description: str = "") -> None:
-        """Puts `pair` in the place of the pair at an index or with an id; the id itself stays."""
-        place = self.index(which) if isinstance(which, str) else which
-        self.update([self._pairs[place].id], lambda _: pair, description or "edit")
+    def set_tags(self, rows: Ints | Sequence[int], tags: Iterable[str]) -> int:
+        """Gives pairs these tags and no others."""
+        return self._label("tags", rows, tuple(dict.fromkeys(tags)), "tags")
+
+    def add_tag(self, rows: Ints | Sequence[int], tag: str) -> int:
+        """Gives pairs a tag beside those they have."""
+        return self._retag(rows, lambda tags: tags if tag in tags else (*tags, tag), f"tag {tag}")
+
+    def remove_tag(self, rows: Ints | Sequence[int], tag: str) -> int:
+        """Takes a tag from pairs."""
+        return self._retag(rows, lambda tags: tuple(each for each in tags if each != tag), f"untag {tag}")
+
+    def swap(self, rows: Ints | Sequence[int]) -> int:
+        """Exchanges chosen and rejected."""
+        with self._mutex:
+            places = np.unique(np.asarray(rows, np.int64))
+            before, after = self._rows.marks(places, "chosen"), self._rows.marks(places, "rejected")
+            change = Change(SWAP, self._rows.ids(places), Values.of(before), Values.of(after))
+            self._do(Step("swap", len(places), (change,) if len(places) else ()))
+            return len(places)
 
     def update(self, ids: Iterable[str], change: Callable[[Pair], Pair], description: str = "") -> int:
         """Puts `change(pair)` in the place of each pair with one of `ids`; returns how many differ from before."""
-        edits = []
-        for place in sorted({self._places[self.index(identity)] for identity in ids}):
-            before = self._rows[place]
-            assert before.pair is not None
-            after = change(before.pair)
-            if after == before.pair:
-                continue
-            if after.id != before.pair.id:
-                raise WorkbenchError("A pair keeps its id", f"{before.pair.id!r} was to become {after.id!r}.")
-            self._refusekind_of(after, alone=len(self._pairs) == 1)
-            edits.append(Edit(place, before, Row(_encode(after, _ending(before.raw)), after)))
-        self._do(Step(tuple(edits), description or "change", len(edits)))
-        return len(edits)
+        with self._mutex:
+            fields: dict[str, list[tuple[str, Any, Any]]] = {}
+            touched = 0
+            for identity in dict.fromkeys(ids):
+                before = self._rows.pair(self._known(identity))
+                after = change(before)
+                touched += after != before
+                self._refuse(before, after)
+                for name in (*LABELS, *TEXTS):
+                    old, new = _value(before, name), _value(after, name)
+                    if old != new:
+                        fields.setdefault(name, []).append((identity, old, new))
+            changes = tuple(
+                Change(name, [each[0] for each in found], *(Values.of(each[at] for each in found) for at in (1, 2)))
+                for name, found in fields.items()
+            )
+            self._do(Step(description or "change", touched, changes))
+            return touched
 
-    def add(self, pairs: Iterable[Pair], description: str = "") -> None:
-        """Adds pairs at the end. Raises `WorkbenchError` where an id is taken or a pair is of the other kind."""
-        new: list[Row] = []
-        taken: set[str] = set()
-        for pair in pairs:
-            if pair.id in self._by_id or pair.id in taken:
-                raise WorkbenchError("An id is taken", f"{self.path.name} has a pair with the id {pair.id!r} already.")
-            self._refusekind_of(pair, alone=False)
-            if new and new[0].pair and new[0].pair.conversational != pair.conversational:
-                raise _kinds_differ(self.path, pair)
-            taken.add(pair.id)
-            new.append(Row(_encode(pair), pair))
-        end = len(self._rows)
-        edits = [Edit(end + offset, None, row) for offset, row in enumerate(new)]
-        if new and self._rows and not self._rows[-1].raw.endswith(b"\n"):
-            last = self._rows[-1]
-            edits.insert(0, Edit(end - 1, last, Row(last.raw + b"\n", last.pair)))
-        self._do(Step(tuple(edits), description or "add", len(new)))
+    def replace(self, which: int | str, pair: Pair, description: str = "") -> None:
+        """Puts `pair` in the place of the pair at an index or with an id; the id itself stays."""
+        identity = which if isinstance(which, str) else self.pairs[which].id
+        self.update([identity], lambda _: pair, description or "edit")
+
+    def add(self, pairs: Iterable[Pair], description: str = "", *, after: int | None = None) -> None:
+        """Adds pairs at the end, or after a row. Raises `WorkbenchError` where an id is taken or a kind is wrong."""
+        self.add_lines([(pair, encoded(pair)) for pair in pairs], description, after=after)
+
+    def add_lines(
+        self, lines: Sequence[tuple[Pair, bytes]], description: str = "", *, after: int | None = None
+    ) -> None:
+        """Adds pairs as the lines that they are in another file; else like `add`."""
+        with self._mutex:
+            order = self._rows.order
+            anchor = after if after is not None else int(order[-1]) if len(order) else None
+            previous = "" if anchor is None else self._rows.id(anchor)
+            taken: set[str] = set()
+            added = []
+            for pair, raw in lines:
+                if self._rows.row(pair.id) is not None or pair.id in taken:
+                    raise WorkbenchError(
+                        "An id is taken", f"{self.path.name} has a pair with the id {pair.id!r} already."
+                    )
+                self._refuse_kind(pair, lines[0][0].conversational if not len(order) else None)
+                taken.add(pair.id)
+                added.append(Line(pair.id, previous, raw))
+                previous = pair.id
+            self._do(Step(description or "add", len(added), added=tuple(added)))
 
     def remove(self, ids: Iterable[str], description: str = "") -> None:
         """Takes pairs out of the file. (A pair that should merely not train is *dropped*, by its status.)"""
-        places = sorted({self._places[self.index(identity)] for identity in ids})
-        edits = tuple(Edit(place, self._rows[place], None) for place in places)
-        self._do(Step(edits, description or "remove", len(edits)))
+        with self._mutex:
+            rows = np.sort(np.array([self._known(identity) for identity in dict.fromkeys(ids)], np.int64))
+            order = self._rows.order
+            places = {row: place for place, row in enumerate(order.tolist())} if len(rows) > 1 else {}
+            removed = []
+            for row in rows.tolist():
+                place = places[row] if places else int(np.flatnonzero(order == row)[0])
+                before = self._rows.id(int(order[place - 1])) if place else ""
+                removed.append(Line(self._rows.id(row), before, self._rows.line(row)))
+            self._do(Step(description or "remove", len(removed), removed=tuple(removed)))
 
     def undo(self) -> str:
-        """Takes back the latest step; returns its description, empty where there is nothing to undo."""
-        step = self._history.latest
-        if step is None:
-            return ""
-        self._apply(step.reversed())
-        return self._history.undone()
+        """Takes back the latest step, also one of an earlier session; returns what it was, empty for nothing."""
+        return self._turn("undo")
 
     def redo(self) -> str:
-        """Does again what was last undone; returns its description, empty where there is nothing to redo."""
-        step = self._history.next
-        if step is None:
-            return ""
-        self._apply(step)
-        return self._history.redone()
+        """Does again what was last undone; returns what it was, empty for nothing."""
+        return self._turn("redo")
 
-    def _do(self, step: Step) -> None:
-        if step.edits:
-            self._apply(step)
-            self._history.done(step)
+    def _turn(self, which: Literal["undo", "redo"]) -> str:
+        with self._mutex:
+            found = self._journal.next(which) if self._journal else None
+            if found is None:
+                return ""
+            journal = self._editable()
+            seq, step = found
+            journal.turned(seq, forward=which == "redo")
+            self.touched = self._rows.apply(step if which == "redo" else step.reversed())
+            self._saver.touch()
+            return str(step)
 
-    def _apply(self, step: Step) -> None:
-        """Applies and saves a step, wholly or not at all."""
-        if self.changed_on_disk():
-            raise self._changed()
-        rows = step.applied_to(self._rows)
-        try:
-            written = write_atomically(self.path, self._content(rows), check=self._check)
-        except OSError as error:
-            raise _not_saved(self.path, error) from error
-        self._stamp = Stamp.of(written)
-        self._rows = rows
-        if step.keeps_places:
-            for edit in step.edits:
-                assert edit.after is not None
-                if edit.after.pair is not None:
-                    self._pairs[self._by_id[edit.after.pair.id]] = edit.after.pair
-        else:
-            self._index()
+    def _label(self, field: str, rows: Ints | Sequence[int], value: Any, description: str) -> int:
+        refuse_half_characters(value)
+        with self._mutex:
+            return self._change(self._rows.change(field, _places(rows), [value], np.zeros(1, int)), description)
 
-    def _content(self, rows: Iterable[Row]) -> Iterable[bytes]:
-        yield self._bom
-        yield from (row.raw for row in rows)
+    def _retag(self, rows: Ints | Sequence[int], change: Callable[[tuple[str, ...]], Any], description: str) -> int:
+        refuse_half_characters(description)
+        with self._mutex:
+            places = _places(rows)
+            codes, back = np.unique(self._rows.labels["tags"][places], return_inverse=True)
+            values = [change(self._rows.vocabularies["tags"].values[code]) for code in codes.tolist()]
+            return self._change(self._rows.change("tags", places, values, back), description)
 
-    def _check(self) -> None:
-        if self.changed_on_disk():
-            raise self._changed()
+    def _change(self, change: Change | None, description: str) -> int:
+        if change is None:
+            return 0
+        self._do(Step(description, len(change.ids), (change,)), check=False)
+        return len(change.ids)
 
-    def _changed(self) -> ChangedOnDiskError:
-        what = "was changed" if self.path.exists() else "was removed"
-        return ChangedOnDiskError(
-            f"{self.path.name} {what} by someone else",
-            f"{self.path} is not as it was when it was last read here. Nothing was saved.",
-            "Reload it, then make the change again.",
-        )
+    def _do(self, step: Step, *, check: bool = False) -> None:
+        if not (step.changes or step.added or step.removed):
+            return
+        self._editable().done(step)
+        self.touched = self._rows.apply(step, check=check)
+        self._saver.touch()
 
-    def _index(self) -> None:
-        self._places = [place for place, row in enumerate(self._rows) if row.pair is not None]
-        self._pairs = [row.pair for row in self._rows if row.pair is not None]
-        self._by_id = {pair.id: index for index, pair in enumerate(self._pairs)}
+    def _known(self, identity: str) -> int:
+        row = self._rows.row(identity)
+        if row is None:
+            raise WorkbenchError(
+                "No such pair", f"{self.path.name} has no pair with the id {identity!r}.", "It may have been removed."
+            )
+        return row
 
-    def _refusekind_of(self, pair: Pair, *, alone: bool) -> None:
-        if self._pairs and not alone and pair.conversational != self._pairs[0].conversational:
-            raise _kinds_differ(self.path, pair)
+    def _refuse(self, before: Pair, after: Pair) -> None:
+        if after.id != before.id:
+            raise WorkbenchError("A pair keeps its id", f"{before.id!r} was to become {after.id!r}.")
+        if after.extra != before.extra:
+            raise WorkbenchError("Columns that are not known stay", f"Those of pair {before.id!r} were to change.")
+        if after.conversational != before.conversational:
+            raise kinds_differ(self.path, after)
+        encoded(after)
+
+    def _refuse_kind(self, pair: Pair, kind: bool | None) -> None:
+        kind = self._rows.conversational if kind is None else kind
+        if kind is not None and pair.conversational != kind:
+            raise kinds_differ(self.path, pair)
+
+    def resolve(self, identity: str, which: Literal["mine", "theirs"]) -> None:
+        """Decides a conflict. "mine" puts the fields that differ back as they were here, as a step like any other."""
+        with self._mutex:
+            conflict = self.conflicts[identity]
+            row = self._rows.row(identity)
+            if which == "mine":
+                if conflict.mine is None:
+                    if row is not None:
+                        self.remove([identity], "keep mine")
+                elif row is None:
+                    self.add([conflict.mine], "keep mine")
+                else:
+                    kept = {name: getattr(conflict.mine, name) for name in conflict.fields or (*LABELS, *TEXTS)}
+                    self.update([identity], lambda pair: replace(pair, **kept), "keep mine")
+            self._editable().settle(identity)
+            del self.conflicts[identity]
 
 
-def _encode(pair: Pair, ending: bytes = b"\n") -> bytes:
-    try:
-        return to_line(pair).removesuffix("\n").encode() + ending
-    except UnicodeEncodeError:
-        raise WorkbenchError(
-            "Not text", f"Pair {pair.id!r} would hold half a surrogate pair, which is not a character.", "Take it out."
-        ) from None
+def _value(pair: Pair, name: str) -> Any:
+    return (pair.split or "") if name == "split" else getattr(pair, name)
 
 
-def _ending(raw: bytes) -> bytes:
-    return raw[len(raw.rstrip(b"\r\n")) :]
+def _places(rows: Ints | Sequence[int]) -> Ints:
+    return np.asarray(rows, np.int64)
 
 
-def _kinds_differ(path: Path, pair: Pair) -> WorkbenchError:
+def _held(path: Path, owner: Owner | None) -> WorkbenchError:
     return WorkbenchError(
-        "A file is of one kind",
-        f"Pair {pair.id!r} is {kind_of(pair)}; the other pairs of {path.name} are not.",
-        "Put it into a data set of its own kind.",
-    )
-
-
-def _not_saved(path: Path, error: OSError) -> WorkbenchError:
-    return WorkbenchError(
-        f"Cannot write {path.name}",
-        f"{path}: {error.strerror or error}. Nothing was changed.",
-        "Free space, or allow writing there.",
+        f"{path.stem} is being edited",
+        f"It is open in a workbench: {owner or 'another program'}.",
+        "Close it there first.",
     )

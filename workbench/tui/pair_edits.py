@@ -1,15 +1,17 @@
-"""A data set that is edited from the screen: a change shows at once, and is saved behind it, in order."""
+"""A data set that is edited from the screen: a change shows at once, and is written down behind it, in order."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from workbench.pairs.pair import Pair, Status
-from workbench.pairs.store import PairStore
+
+if TYPE_CHECKING:
+    from workbench.pairs.query import Query
+    from workbench.pairs.store import PairStore
 
 _T = TypeVar("_T")
 Change = Callable[[Pair], Pair]
@@ -18,9 +20,8 @@ Change = Callable[[Pair], Pair]
 class PairEdits:
     """A `PairStore` whose slow half runs in a thread of its own.
 
-    Saving a large data set takes longer than a key may wait, so changed pairs are shown from here until the store has
-    them. The futures fail as the store's methods do; what was changed but not saved is then gone again. Leaving the
-    program waits for what is still to be saved.
+    Changed pairs are shown from here until the store has them. The futures fail as the store's methods do; what was
+    changed is then gone again. Leaving the program waits for what is still to be saved.
     """
 
     def __init__(self, store: PairStore) -> None:
@@ -35,10 +36,10 @@ class PairEdits:
     @classmethod
     def open(cls, path: Path) -> PairEdits:
         """Reads the file; slow where it is large. Raises `WorkbenchError`."""
-        edits = cls(PairStore(path))
-        # A full collection over a million small objects would hold up the keys for a second, now and then.
-        gc.freeze()
-        return edits
+        # Imported here: the first screen is painted before Arrow is there.
+        from workbench.pairs.store import PairStore
+
+        return cls(PairStore(path))
 
     @property
     def name(self) -> str:
@@ -62,7 +63,13 @@ class PairEdits:
 
     def changed_on_disk(self) -> bool:
         """Whether someone else wrote the file; False while something is being saved here."""
-        return not self._pending and self._store.changed_on_disk()
+        return not self._pending and self._store.disk_changed()
+
+    def find(self, query: Query) -> list[int]:
+        """The places of the pairs that a query finds."""
+        import numpy as np
+
+        return np.flatnonzero(np.isin(self._store.rows, self._store.find(query))).tolist()
 
     def change(self, position: int, change: Change, description: str) -> Future[None]:
         """Changes a pair, which shows at once; done when it is saved."""
@@ -96,20 +103,20 @@ class PairEdits:
             self._unsaved.clear()
             self.counts = dict(self._counted)
 
-    def close(self) -> None:
-        """Ends the thread once everything is saved."""
-        self._thread.shutdown(wait=False)
+    def close(self, *, wait: bool = False) -> None:
+        """Ends the thread once everything is saved, and can `wait` for that."""
+        self._thread.submit(self._store.close)
+        self._thread.shutdown(wait=wait)
 
     def _update(self, identity: str, change: Change, description: str) -> None:
         self._store.update([identity], change, description)
 
     def _compared(self, action: Callable[[], str]) -> tuple[str, int | None]:
-        before = list(self._store.pairs)
         description = action()
-        after = self._store.pairs
-        changed = (at for at, (one, other) in enumerate(zip(before, after, strict=False)) if one is not other)
-        place = next(changed, min(len(before), len(after)) - (len(after) < len(before)))
-        return description, place if description and len(after) else None
+        row = min(self._store.touched, default=None) if description else None
+        if row is None or not len(self._store):
+            return description, None
+        return description, min(int((self._store.rows < row).sum()), len(self._store) - 1)
 
     def _later(self, action: Callable[[], _T]) -> Future[_T]:
         self._pending += 1

@@ -16,8 +16,6 @@ from textual.binding import Binding, BindingType
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, Pair, Status
-from workbench.pairs.store import ChangedOnDiskError
-from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.pair_edits import Change, PairEdits
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.widgets.empty_pairs import EmptyPairs
@@ -87,6 +85,11 @@ class PairsScreen(WorkbenchScreen):
         self._browser.table.focus()
         self.set_interval(_LOOK_AGAIN, self._look_again)
         self._open_latest()
+
+    def on_unmount(self) -> None:
+        """Has the file saved."""
+        if self._edits is not None:
+            self._edits.close(wait=True)
 
     def on_screen_resume(self) -> None:
         """Sees what happened on disk in the meantime."""
@@ -226,19 +229,13 @@ class PairsScreen(WorkbenchScreen):
             edits.settle()
             if self.is_attached:
                 self._show()
-                self._tell_of(error)
+                self.workbench.show_error(error)
             return
         edits.settle()
         if edits is self._edits and self.is_attached:
             if then is not None:
                 then(result)
             self._count()
-
-    def _tell_of(self, error: WorkbenchError) -> None:
-        if isinstance(error, ChangedOnDiskError):
-            self._offer_reload(error)
-        else:
-            self.workbench.show_error(error)
 
     # Looking
 
@@ -281,12 +278,6 @@ class PairsScreen(WorkbenchScreen):
             self.workbench.tell(f"{edits.name} read again.")
 
         self._save(edits, edits.reload(), show)
-
-    @work(group="dialog", exclusive=True)
-    async def _offer_reload(self, error: ChangedOnDiskError) -> None:
-        question = ConfirmDialog(error.title, f"{error.message}\n{error.hint}", yes="Reload", no="Not now")
-        if await self.app.push_screen_wait(question):
-            self.action_reload()
 
     # Opening
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from textual import work
 from textual.app import ComposeResult
@@ -10,8 +10,7 @@ from textual.containers import Container, Vertical
 from textual.worker import get_current_worker
 
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import Pair
-from workbench.pairs.query import Query, parse, select
+from workbench.pairs.query import Query, parse
 from workbench.tui.pair_edits import PairEdits
 from workbench.tui.widgets.pair_table import PairTable
 from workbench.tui.widgets.pair_view import PairView
@@ -112,7 +111,7 @@ class PairBrowser(Vertical):
         except WorkbenchError as error:
             self.query_one(SearchLine).tell(f"{error.title}. {error.message}", error=True)
             return
-        if query.tests:
+        if query.terms:
             self._search(self._edits, query)
         else:
             self.workers.cancel_group(self, "search")
@@ -121,14 +120,7 @@ class PairBrowser(Vertical):
     @work(thread=True, group="search", exclusive=True, exit_on_error=False)
     def _search(self, edits: PairEdits, query: Query) -> None:
         worker = get_current_worker()
-
-        def while_wanted() -> Iterator[Pair]:
-            for pair in edits.pairs:
-                if worker.is_cancelled:
-                    return
-                yield pair
-
-        found = select(while_wanted(), query)
+        found = edits.find(query)
         if not worker.is_cancelled:
             self.app.call_from_thread(self._found, edits, found)
 

@@ -1,0 +1,209 @@
+"""check: what is wrong with a data set, and the repairs that are safe."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workbench.cli.context import Json, note, print_json, workspace_of
+from workbench.errors import WorkbenchError
+from workbench.text import one_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from workbench.pairs.checks.findings import Finding, Report
+    from workbench.pairs.checks.repairs import Repair
+
+_EXAMPLES = """\b
+Examples:
+  workbench check hh
+  workbench check hh --model tiny --max-length 512
+  workbench check hh --fix duplicate
+\b
+Errors are pairs that cannot teach what they say, or that make an evaluation false; warnings are likely mistakes.
+Refusals and exchanged pairs are found by simple signs: read them. Dropped pairs are left out: they never train.
+Exit status: 0 no error was found (warnings may have been), 1 an error was found, 2 wrong usage or input. With --fix:
+0 mended, or nothing to mend; 1 not confirmed.
+"""
+_SHOWN = 5
+_BAR = 30
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's command to `app`."""
+    app.command(epilog=_EXAMPLES)(check)
+
+
+def check(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The data set.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Count tokens as this model would: a folder, a Hugging Face id, or tiny. Default: words."),
+    ] = None,
+    max_length: Annotated[int, typer.Option(min=1, help="Tokens that a pair may have; with --model.")] = 1024,
+    fast: Annotated[bool, typer.Option("--fast", help="Without near-duplicates, which take longest.")] = False,
+    fix: Annotated[
+        str | None, typer.Option(metavar="CHECK", help="Mend what this check finds: one step that u undoes.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Mend without asking.")] = False,
+    json: Json = False,
+) -> None:
+    """Say what is wrong with a data set, which pairs those are, and what to do."""
+    from workbench.pairs.checks.catalog import CHECKS, SLOW
+    from workbench.pairs.checks.model import count_tokens
+    from workbench.pairs.checks.rows import texts_of
+    from workbench.pairs.checks.run import run_checks
+    from workbench.pairs.store import load_rows
+
+    if fix is not None:
+        _refuse_unknown(fix, model)
+    path = workspace_of(context).existing_pairs_file(name)
+    rows = load_rows(path)
+    problems = rows.base.problems
+    # Millions of texts and no cycles: looking for some costs a fifth of the time.
+    gc.disable()
+    progress = _Progress()
+    try:
+        texts = texts_of(rows)
+        tokens = None
+        if model is not None:
+            wanted = set(texts.ids)
+            every = (rows.pair(row) for row in rows.order.tolist() if rows.id(row) in wanted)
+            tokens = count_tokens(list(every), model, progress=progress)
+        left_out = SLOW if fast else frozenset()
+        if fix is not None:
+            left_out = frozenset(CHECKS) - {fix, *_FAMILY.get(fix, ())}
+        report = run_checks(texts, tokens=tokens, max_length=max_length, leave_out=left_out, progress=progress)
+    finally:
+        progress.done()
+    if fix is not None:
+        _mend(path, report, fix, yes=yes, json=json)
+        return
+    if json:
+        print_json(_document(report, len(problems)))
+    else:
+        _tell(name, report)
+        if problems:
+            note(f"{len(problems):,} lines of {name} are no pairs (line {problems[0].line} {problems[0].reason}).")
+    if report.has_errors:
+        raise typer.Exit(1)
+
+
+_FAMILY = {
+    "empty-turn": ("empty",),
+    "identical-words": ("identical",),
+    "lost-characters": ("encoding",),
+    "identical-cut": ("tokens",),
+}
+"""Checks that find more than one kind of thing go by the name of the first."""
+
+
+def _refuse_unknown(fix: str, model: str | None) -> None:
+    from workbench.pairs.checks.catalog import NEEDS_MODEL
+    from workbench.pairs.checks.repairs import REPAIRS
+
+    if fix not in REPAIRS:
+        raise WorkbenchError(
+            f"Nothing mends {fix!r}",
+            "There is a repair for: " + ", ".join(REPAIRS) + ".",
+            "What other checks find is for people to decide: see it with workbench check, or on the Pairs screen.",
+        )
+    if fix in NEEDS_MODEL and model is None:
+        raise WorkbenchError(f"{fix} needs a model", "Tokens are a model's.", "Say which: --model M")
+
+
+def _mend(path: Path, report: Report, fix: str, *, yes: bool, json: bool) -> None:
+    from workbench.pairs.checks.repairs import REPAIRS, repair_for
+    from workbench.pairs.store import PairStore
+
+    found = next((finding for finding in report.findings if finding.check == fix), None)
+    repair: Repair | None = repair_for(found) if found else None
+    if repair is None or not repair.ids:
+        note(f"Nothing to mend: {fix} finds nothing in {path.stem}.")
+        if json:
+            print_json({"check": fix, "changed": 0})
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise WorkbenchError(
+                f"{len(repair.ids):,} pairs would change", f"{fix}: {REPAIRS[fix]}.", "Confirm with --yes."
+            )
+        if not typer.confirm(repair.question, err=True):
+            raise typer.Exit(1)
+    with PairStore(path) as store:
+        changed = store.update(repair.ids, repair.change, repair.description)
+    note(f"{repair.description[0].upper()}{repair.description[1:]}: {changed:,} pairs of {path.stem} changed.")
+    if json:
+        print_json({"check": fix, "changed": changed})
+
+
+def _document(report: Report, problems: int) -> dict[str, Any]:
+    from workbench.pairs.checks.repairs import REPAIRS
+
+    return {
+        "rows": report.rows,
+        "checked": report.checked,
+        "problems": problems,
+        "findings": [finding.to_json(repair=finding.check in REPAIRS) for finding in report.findings],
+        "lengths": dict(report.lengths),
+    }
+
+
+def _tell(name: str, report: Report) -> None:
+    from workbench.pairs.checks.repairs import REPAIRS
+
+    for finding in report.findings:
+        _tell_one(finding)
+        if finding.check in REPAIRS:
+            print(f"    mend: workbench check {name} --fix {finding.check}   ({REPAIRS[finding.check]})")
+    if report.lengths.get("pairs"):
+        _tell_lengths(report)
+    left_out = report.rows - report.checked
+    dropped = f" ({left_out:,} dropped ones left out)" if left_out else ""
+    kinds = f"{len(report.findings)} findings" if report.findings else "nothing found"
+    note(f"{report.checked:,} pairs of {name} checked{dropped}: {kinds}.")
+
+
+def _tell_one(finding: Finding) -> None:
+    print(f"{finding.severity:<8} {finding.check}: {one_line(finding.message)}")
+    print(f"    {one_line(finding.hint)}")
+    shown = ", ".join(one_line(identity, 40) for identity in finding.ids[:_SHOWN])
+    if finding.ids:
+        more = finding.count - _SHOWN
+        print(f"    pairs: {shown}" + (f" and {more:,} more (--json names all)" if more > 0 else ""))
+
+
+def _tell_lengths(report: Report) -> None:
+    found = report.lengths
+    low, high = found["longer_wins_interval"]
+    print(
+        f"lengths  chosen {found['mean_chosen']:.1f}, rejected {found['mean_rejected']:.1f} {found['unit']} on average;"
+        f' "the longer wins" scores {found["longer_wins"]:.1%} (95%: {low:.1%} to {high:.1%})'
+    )
+    most = max(bar["pairs"] for bar in found["histogram"])
+    for bar in found["histogram"]:
+        print(f"    {bar['bar']:<22} {bar['pairs']:>7,}  {'█' * round(_BAR * bar['pairs'] / most)}".rstrip())
+
+
+class _Progress:
+    """The check that runs, on one line of stderr, at a terminal only."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+        self._last = ""
+
+    def __call__(self, check: str, share: float) -> None:
+        line = f"{check} {share:.0%}"
+        if self._shown and line != self._last:
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+            self._last = line
+
+    def done(self) -> None:
+        """Takes the line away."""
+        if self._last:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

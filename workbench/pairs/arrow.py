@@ -1,0 +1,82 @@
+"""Columns of texts in Arrow, and their numbers as NumPy arrays, without a copy and without importing pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from workbench.pairs.pair import Message, Text
+
+TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+"""The type of a column of turns."""
+
+Ints = np.ndarray[Any, np.dtype[Any]]
+
+
+def words_in(column: Any) -> Ints:
+    """How many words, parted by ASCII white space, each text of a column has (strings, or lists of turns)."""
+    turns = pa.types.is_list(column.type)
+    contents = contents_of(column)
+    offsets = offsets_of(contents)
+    data = contents.buffers()[2]
+    inside = np.frombuffer(data, np.uint8)[: int(offsets[-1])] > 32 if data else np.empty(0, bool)
+    begins = inside.copy()
+    begins[1:] &= ~inside[:-1]
+    first = offsets[:-1][offsets[:-1] < offsets[1:]]
+    begins[first] = inside[first]
+    counts = np.zeros(len(contents), np.int32)
+    if len(first):
+        counts[offsets[:-1] < offsets[1:]] = np.add.reduceat(begins.view(np.uint8), first, dtype=np.int32)
+    if not turns:
+        return counts
+    total = np.concatenate([np.zeros(1, np.int32), np.cumsum(counts, dtype=np.int32)])
+    bounds = bounds_of(column)
+    found: Ints = total[bounds[1:]] - total[bounds[:-1]]
+    return found
+
+
+def ints(column: Any) -> Ints:
+    """The numbers of an int32 column without nulls. (`to_numpy` would import pandas.)"""
+    found: Ints = np.frombuffer(column.buffers()[1], np.int32)[column.offset :][: len(column)]
+    return found
+
+
+def offsets_of(column: Any) -> Ints:
+    """Where each string of a column begins in its data, and the end of the last."""
+    found: Ints = np.frombuffer(column.buffers()[1], np.int32)[column.offset :][: len(column) + 1]
+    return found
+
+
+def bounds_of(column: Any) -> Ints:
+    """Where each list of a column begins in what `contents_of` gives, and the end of the last."""
+    bounds = ints(column.offsets)
+    found: Ints = bounds - bounds[0]
+    return found
+
+
+def contents_of(column: Any) -> Any:
+    """The words of a column of texts: its strings, or the contents of all its turns, one after the other."""
+    return column.flatten().field(1) if pa.types.is_list(column.type) else column
+
+
+def as_column(texts: Sequence[Text], conversational: bool) -> Any:
+    """Prompts or responses as an Arrow column."""
+    if not conversational:
+        return strings([str(text) for text in texts])
+    turns = [turn for text in texts for turn in text if isinstance(turn, Message)]
+    parts = [strings([turn.role for turn in turns]), strings([turn.content for turn in turns])]
+    bounds = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+    offsets = pa.Array.from_buffers(pa.int32(), len(bounds), [None, pa.py_buffer(bounds)])
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, names=["role", "content"]))
+
+
+def strings(texts: Sequence[str]) -> Any:
+    """Texts as an Arrow array. (`pa.array` would import pandas, where that is installed, which takes half a second.)"""
+    encoded = [text.encode() for text in texts]
+    bounds = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.Array.from_buffers(
+        pa.string(), len(encoded), [None, pa.py_buffer(bounds), pa.py_buffer(b"".join(encoded))]
+    )

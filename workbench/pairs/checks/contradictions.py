@@ -1,0 +1,95 @@
+"""Preferences that cannot hold together."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+
+from workbench.pairs.checks.findings import Finding, plural
+from workbench.pairs.checks.keys import rough_key, same_words
+from workbench.pairs.checks.texts import Texts
+from workbench.pairs.checks.watch import Watch
+
+
+def contradiction(columns: Texts, watch: Watch) -> list[Finding]:
+    """Pairs of one prompt that prefer A over B here and B over A there, or go round (A over B over C over A).
+
+    Prompts and responses count as the same where they differ in case, white space and typographic signs alone.
+    """
+    rough: dict[tuple[bytes, bytes], list[int]] = {}
+    for place, prompt in watch.each(columns.prompts):
+        rough.setdefault(rough_key(prompt), []).append(place)
+    by_prompt: dict[tuple[bytes, str], list[int]] = {}
+    for places in rough.values():
+        if len(places) > 1:
+            for place in places:
+                shape = columns.shapes[place].partition("|")[0]
+                by_prompt.setdefault((same_words(columns.prompts[place]), shape), []).append(place)
+    groups: list[list[int]] = []
+    for places in by_prompt.values():
+        if len(places) > 1:
+            edges = {
+                place: (same_words(columns.chosen[place]), same_words(columns.rejected[place])) for place in places
+            }
+            groups += _round_trips(edges)
+    if not groups:
+        return []
+    groups.sort()
+    named = sorted(place for group in groups for place in group)
+    return [
+        Finding(
+            "contradiction",
+            "error",
+            columns.named(named),
+            f"{plural(len(named), 'pair contradicts', 'pairs contradict')} another of the same prompt"
+            f" ({plural(len(groups), 'group', 'groups')}): what one prefers, the other rejects.",
+            "Decide which is right; swap or drop the other.",
+            groups=tuple(columns.named(group) for group in groups),
+        )
+    ]
+
+
+def _round_trips(edges: Mapping[int, tuple[Hashable, Hashable]]) -> list[list[int]]:
+    """The edges, by their names, that lie on a cycle, grouped by strongly connected component."""
+    ahead: dict[Hashable, list[Hashable]] = {}
+    back: dict[Hashable, list[Hashable]] = {}
+    for better, worse in edges.values():
+        if better != worse:
+            ahead.setdefault(better, []).append(worse)
+            back.setdefault(worse, []).append(better)
+    if not ahead.keys() & back.keys():
+        return []
+    component: dict[Hashable, Hashable] = {}
+    for start in reversed(_finishing_order(ahead)):
+        waiting = [start]
+        while waiting:
+            node = waiting.pop()
+            if node not in component:
+                component[node] = start
+                waiting += back.get(node, ())
+    groups: dict[Hashable, list[int]] = {}
+    for name, (better, worse) in edges.items():
+        if better != worse and component[better] == component[worse]:
+            groups.setdefault(component[better], []).append(name)
+    return list(groups.values())
+
+
+def _finishing_order(ahead: Mapping[Hashable, Iterable[Hashable]]) -> list[Hashable]:
+    """The nodes in the order in which a walk in depth is done with them."""
+    order: list[Hashable] = []
+    seen: set[Hashable] = set()
+    nodes = list(dict.fromkeys([*ahead, *(worse for each in ahead.values() for worse in each)]))
+    for start in nodes:
+        if start in seen:
+            continue
+        seen.add(start)
+        path = [(start, iter(ahead.get(start, ())))]
+        while path:
+            node, following = path[-1]
+            step = next((each for each in following if each not in seen), None)
+            if step is None:
+                path.pop()
+                order.append(node)
+            else:
+                seen.add(step)
+                path.append((step, iter(ahead.get(step, ()))))
+    return order

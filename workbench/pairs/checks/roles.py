@@ -1,0 +1,85 @@
+"""Conversations whose turns are out of order."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from itertools import pairwise
+
+from workbench.pairs.checks.findings import Finding, plural
+from workbench.pairs.checks.texts import Texts
+from workbench.pairs.checks.watch import Watch
+
+_PROMPT = re.compile(r"s?(u(at+)*a)*u(at+)*")
+_RESPONSE = re.compile(r"a(t+a)*(u(at+)*a)*")
+_ROUGH_MARKER = r"(?:Human|Assistant|User)\s?:|<\|"
+_MARKER = re.compile(r"(?:^|\n)\s*(?:Human|Assistant|User)\s?:|<\|(?:im_start|im_end|eot_id|start_header_id)\|>")
+_NAMES = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
+
+
+def roles(columns: Texts, watch: Watch) -> list[Finding]:
+    """Prompts that do not go (system) user assistant user … user, and responses that the assistant does not open and
+    close. Tools answer the assistant."""
+    watch.tick(0, 1)
+    reasons = {shape: reason for shape in set(columns.shapes) if shape and (reason := _wrong(shape))}
+    if not reasons:
+        return []
+    named = [place for place, shape in enumerate(columns.shapes) if shape in reasons]
+    counts = Counter(reasons[columns.shapes[place]] for place in named)
+    told = "; ".join(f"{count:,} {reason}" for reason, count in counts.most_common(3))
+    return [
+        Finding(
+            "roles",
+            "error",
+            columns.named(named),
+            f"{plural(len(named), 'pair has', 'pairs have')} turns out of order ({told}).",
+            "Most chat templates refuse or misread such a conversation: join, add or take out turns.",
+            figures={"reasons": dict(counts)},
+        )
+    ]
+
+
+def turn_markers(columns: Texts, watch: Watch) -> list[Finding]:
+    """Responses with the marker of another turn in them, as of a transcript that was not parted there."""
+    watch.tick(0, 1)
+    named = [
+        place
+        for place in columns.matching(_ROUGH_MARKER, "chosen", "rejected")
+        if _MARKER.search(columns.chosen[place]) or _MARKER.search(columns.rejected[place])
+    ]
+    if not named:
+        return []
+    return [
+        Finding(
+            "turn-marker",
+            "warning",
+            columns.named(named),
+            f'{plural(len(named), "pair has", "pairs have")} a turn marker ("Human:", "Assistant:") inside a response.',
+            "Cut the response off there: the model would learn to speak for the user.",
+        )
+    ]
+
+
+def _wrong(shape: str) -> str:
+    """Why the turns are out of order; empty where they are not."""
+    prompt, chosen, rejected = shape.split("|")
+    for name, response in (("chosen", chosen), ("rejected", rejected)):
+        if not _RESPONSE.fullmatch(response):
+            return f"{name}: {_fault(response, ends='a')}"
+    return "" if _PROMPT.fullmatch(prompt) else f"prompt: {_fault(prompt, ends='ut')}"
+
+
+def _fault(turns: str, ends: str) -> str:
+    if not turns:
+        return "no turn"
+    if "s" in turns[1:] or (ends == "a" and "s" in turns):
+        return "a system turn inside"
+    for one, other in pairwise(turns):
+        if one == other != "t":
+            return f"two {_NAMES[one]} turns in a row"
+    if turns[-1] not in ends:
+        return f"ends with a {_NAMES[turns[-1]]} turn"
+    first = turns.removeprefix("s")[:1] if ends != "a" else turns[0]
+    if first != ("a" if ends == "a" else "u"):
+        return f"begins with {'an' if first == 'a' else 'a'} {_NAMES.get(first, 'missing')} turn"
+    return "a tool turn where none was called"

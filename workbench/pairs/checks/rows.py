@@ -1,0 +1,106 @@
+"""The columns that checks read, straight out of a data set's own: no pair is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from workbench.pairs.arrow import ints, strings
+from workbench.pairs.checks.swaps import SCORES
+from workbench.pairs.checks.texts import SIGNS, TURN, Texts, has_empty_turn, joined, numbers, shape
+from workbench.pairs.columns import Block
+from workbench.pairs.rows import Rows
+
+_FIELDS = ("prompt", "chosen", "rejected")
+_LOOKED_AT = 200
+"""Pairs that are asked whether the file has columns that the workbench does not know."""
+
+
+def texts_of(rows: Rows, *, with_dropped: bool = False) -> Texts:
+    """The columns of all pairs in the order of the file, but the dropped. `rows` must not change meanwhile."""
+    columns: dict[str, list[str]] = {name: [] for name in (*_FIELDS, "shape")}
+    empty: set[int] = set()
+    for block in rows.base.blocks:
+        empty |= _read(block, columns)
+    for column in columns.values():
+        column.extend([""] * (len(rows) - len(column)))
+    for row in np.flatnonzero(rows.swapped).tolist():
+        columns["chosen"][row], columns["rejected"][row] = columns["rejected"][row], columns["chosen"][row]
+        prompt, *sides = columns["shape"][row].split("|")
+        columns["shape"][row] = "|".join((prompt, *sides[::-1]))
+    for row in rows.texts:
+        if rows.alive[row]:
+            pair = rows.pair(row)
+            for name in _FIELDS:
+                columns[name][row] = joined(getattr(pair, name))
+            columns["shape"][row] = shape(pair)
+            (empty.add if has_empty_turn(pair) else empty.discard)(row)
+    order = rows.order
+    statuses = _values(rows, "status")
+    kept = [row for row in order.tolist() if with_dropped or statuses[row] != "dropped"]
+    sides = _values(rows, "split")
+    return Texts(
+        ids=rows.ids(np.array(kept, np.int64)),
+        prompts=[columns["prompt"][row] for row in kept],
+        chosen=[columns["chosen"][row] for row in kept],
+        rejected=[columns["rejected"][row] for row in kept],
+        shapes=[columns["shape"][row] for row in kept],
+        statuses=[statuses[row] for row in kept],
+        splits=[sides[row] or None for row in kept],
+        empty_turns=[place for place, row in enumerate(kept) if row in empty],
+        extras=_extras(rows, kept),
+        prompt_at=lambda place: rows.text(kept[place], "prompt"),
+        total=len(order),
+        words=(rows.words["chosen"][kept].tolist(), rows.words["rejected"][kept].tolist()),
+    )
+
+
+def _read(block: Block, columns: dict[str, list[str]]) -> set[int]:
+    """Adds the texts and shapes of a block's lines to `columns`; returns the lines with an empty turn among others."""
+    begin = len(columns["shape"])
+    if not pa.types.is_list(block.texts["prompt"].type):
+        for name in _FIELDS:
+            columns[name] += block.texts[name].to_pylist()
+        columns["shape"] += [""] * len(block.texts["prompt"])
+        return set()
+    empty: set[int] = set()
+    roles = []
+    for name in _FIELDS:
+        turns = block.texts[name]
+        contents = turns.values.field(1)
+        columns[name] += pc.binary_join(pa.ListArray.from_arrays(turns.offsets, contents), _scalar(TURN)).to_pylist()
+        roles.append(
+            pc.binary_join(pa.ListArray.from_arrays(turns.offsets, _signs(turns.values.field(0))), _scalar(""))
+        )
+        bounds = ints(turns.offsets)
+        blank = numbers(pc.indices_nonzero(pc.match_substring_regex(contents, r"^\s*$")))
+        lines = np.searchsorted(bounds, blank, side="right") - 1
+        lines = lines[(lines >= 0) & (lines < len(turns))]
+        empty |= set((begin + lines[np.diff(bounds)[lines] > 1]).tolist())
+    columns["shape"] += pc.binary_join_element_wise(*roles, _scalar("|")).to_pylist()
+    return empty
+
+
+def _signs(roles: Any) -> Any:
+    coded = roles.dictionary_encode()
+    return strings([SIGNS[role] for role in coded.dictionary.to_pylist()]).take(coded.indices)
+
+
+def _scalar(text: str) -> Any:
+    return strings([text])[0]
+
+
+def _values(rows: Rows, name: str) -> list[str]:
+    values = rows.vocabularies[name].values
+    return [values[code] for code in rows.labels[name].tolist()]
+
+
+def _extras(rows: Rows, kept: list[int]) -> dict[int, Mapping[str, Any]]:
+    """The unknown columns of the pairs; none where the first pairs have none of those that checks know."""
+    if not any(SCORES & rows.pair(row).extra.keys() for row in kept[:_LOOKED_AT]):
+        return {}
+    return {place: extra for place, row in enumerate(kept) if (extra := rows.pair(row).extra)}

@@ -1,0 +1,367 @@
+"""A file of pairs read into columns. Arrow does the parsing; lines that it cannot vouch for are read one by one.
+
+160,000 pairs as Python objects take seconds and gigabytes. Here the file's bytes are kept as they are, beside them
+the texts as Arrow arrays (for searching) and the labels as small numbers; a pair is made from its line when asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from workbench.errors import WorkbenchError
+from workbench.pairs.arrow import TURNS, Ints, as_column, ints, strings, words_in
+from workbench.pairs.files import Stamp, kind_of, pair_in
+from workbench.pairs.lines import Problem, UnusableError
+from workbench.pairs.pair import ROLES, SPLITS, STATUSES, Pair, Text
+
+_BOM = b"\xef\xbb\xbf"
+_PIECE = 4 << 20
+_LONG_LINE = 1800
+_MOST_BRACKETS = 900
+"""A line with more may be nested more deeply than Python's or Arrow's reader can follow."""
+_UNIT = "\x1f"
+THREADS = 2
+
+_TEXT = ("prompt", "chosen", "rejected")
+_LABELS = [("status", pa.string()), ("split", pa.string()), ("tags", pa.list_(pa.string()))]
+_LABELS += [("note", pa.string()), ("source", pa.string())]
+
+SIDES = ("", *SPLITS)
+"""Splits by number; 0 is none."""
+
+
+class Vocabulary:
+    """Values and the numbers that stand for them in a column."""
+
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        self.values: list[Any] = []
+        self._numbers: dict[Any, int] = {}
+        for value in values:
+            self.number(value)
+
+    def number(self, value: Any) -> int:
+        """The number of `value`, a new one where it had none."""
+        found = self._numbers.get(value)
+        if found is None:
+            found = self._numbers[value] = len(self.values)
+            self.values.append(value)
+        return found
+
+
+@dataclass(slots=True)
+class Block:
+    """Some lines of a file. Rows are lines: one that holds no pair has empty columns and False in `is_pair`."""
+
+    starts: Ints
+    is_pair: Ints
+    ids: Any
+    texts: dict[str, Any]
+    labels: dict[str, tuple[list[Any], Ints]]
+    """For status, split, tags, note and source: the values that occur, and each row's as a place among them."""
+    words: dict[str, Ints]
+    problems: list[Problem]
+    """Their lines count from 0 here, from the block's first."""
+    first: int = 0
+
+
+@dataclass(slots=True)
+class Columns:
+    """A file that was read. Row r is line r, from 0, byte order mark set aside."""
+
+    raw: memoryview
+    bom: bytes
+    starts: Ints
+    """Where each line begins in `raw`, and the end of the last."""
+    stamp: Stamp
+    conversational: bool | None
+    blocks: list[Block]
+    is_pair: Ints
+    ids: list[str]
+    by_id: dict[str, int]
+    problems: list[Problem]
+    labels: dict[str, Ints] = field(default_factory=dict)
+    vocabularies: dict[str, Vocabulary] = field(default_factory=dict)
+    words: dict[str, Ints] = field(default_factory=dict)
+
+    def line(self, row: int) -> bytes:
+        """The bytes of a line, its ending included."""
+        return bytes(self.raw[int(self.starts[row]) : int(self.starts[row + 1])])
+
+
+def load(path: Path) -> Columns:
+    """Reads a file of pairs. Raises `WorkbenchError` where it cannot be read at all."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            found = os.fstat(file.fileno())
+            buffer = np.empty(found.st_size, np.uint8)
+            with ThreadPoolExecutor(THREADS) as pool:
+                return _read(file, buffer.data, Stamp.of(found), pool)
+    except OSError as error:
+        raise WorkbenchError(
+            f"Cannot read {path.name}", f"{path}: {error.strerror or error}.", "Check the name and its permissions."
+        ) from error
+
+
+def _read(file: Any, raw: memoryview, stamp: Stamp, pool: ThreadPoolExecutor) -> Columns:
+    """Reads on while the pieces before are parsed in `pool`."""
+    filled = begin = 0
+    bom = b""
+    conversational: bool | None = None
+    waiting: list[memoryview] = []
+    jobs = []
+    bounds = []
+    while True:
+        count = file.readinto(raw[filled : filled + _PIECE])
+        filled += count
+        if not begin and not bom and filled >= len(_BOM) and raw[: len(_BOM)] == _BOM:
+            bom, begin = _BOM, len(_BOM)
+        end = filled if not count else _after_last_newline(raw, begin, filled)
+        if end > begin:
+            piece = raw[begin:end]
+            bounds.append(begin)
+            begin = end
+            waiting.append(piece)
+            if conversational is None:
+                conversational = _kind(piece)
+            if conversational is not None:
+                jobs += [pool.submit(_block, each, conversational=conversational) for each in waiting]
+                waiting.clear()
+        if not count:
+            break
+    jobs += [pool.submit(_block, each, conversational=False) for each in waiting]
+    return _joined([job.result() for job in jobs], bounds, raw[:filled], bom, stamp, conversational)
+
+
+def _after_last_newline(raw: memoryview, begin: int, end: int) -> int:
+    """The place after the last line ending between two places; `begin` where there is none."""
+    back = 1 << 16
+    while True:
+        low = max(begin, end - back)
+        found = bytes(raw[low:end]).rfind(b"\n")
+        if found >= 0:
+            return low + found + 1
+        if low == begin:
+            return begin
+        back *= 4
+
+
+def _kind(piece: memoryview) -> bool | None:
+    for line in bytes(piece).split(b"\n"):
+        try:
+            return pair_in(line).conversational
+        except UnusableError:
+            continue
+    return None
+
+
+def _joined(
+    blocks: list[Block], bounds: list[int], raw: memoryview, bom: bytes, stamp: Stamp, conversational: bool | None
+) -> Columns:
+    ids: list[str] = []
+    problems = []
+    for block in blocks:
+        block.first = len(ids)
+        ids += block.ids
+        block.ids = None
+        problems += [Problem(block.first + each.line + 1, each.reason) for each in block.problems]
+    starts = [block.starts.astype(np.int64) + bound for block, bound in zip(blocks, bounds, strict=True)]
+    columns = Columns(
+        raw=raw,
+        bom=bom,
+        starts=np.concatenate([*starts, np.array([len(raw)], np.int64)]),
+        stamp=stamp,
+        conversational=conversational,
+        blocks=blocks,
+        is_pair=_concatenated([block.is_pair for block in blocks], bool),
+        ids=ids,
+        by_id=dict(zip(reversed(ids), range(len(ids) - 1, -1, -1), strict=True)),
+        problems=problems,
+    )
+    columns.by_id.pop("", None)
+    if len(columns.by_id) < int(columns.is_pair.sum()):
+        _refuse_taken_ids(columns)
+    _join_labels(columns)
+    for name in ("chosen", "rejected"):
+        columns.words[name] = _concatenated([block.words[name] for block in blocks], np.int32)
+    return columns
+
+
+def _refuse_taken_ids(columns: Columns) -> None:
+    for row in np.flatnonzero(columns.is_pair).tolist():
+        identity = columns.ids[row]
+        first = columns.by_id[identity]
+        if first != row:
+            columns.is_pair[row] = False
+            columns.problems.append(Problem(row + 1, f"has the id of line {first + 1}, {identity!r}"))
+    columns.problems.sort(key=lambda problem: problem.line)
+
+
+def _join_labels(columns: Columns) -> None:
+    known: dict[str, Iterable[Any]] = {"status": STATUSES, "split": SIDES, "tags": [()], "note": [""], "source": [""]}
+    for name, first in known.items():
+        vocabulary = columns.vocabularies[name] = Vocabulary(first)
+        parts = []
+        for block in columns.blocks:
+            values, codes = block.labels[name]
+            parts.append(np.array([vocabulary.number(value) for value in values], np.int32)[codes])
+        columns.labels[name] = _concatenated(parts, np.int32)
+        for block in columns.blocks:
+            block.labels.pop(name)
+
+
+def _concatenated(parts: Sequence[Ints], kind: Any) -> Ints:
+    return np.concatenate(parts).astype(kind, copy=False) if parts else np.empty(0, kind)
+
+
+# One block
+
+
+def _block(piece: memoryview, *, conversational: bool) -> Block:
+    view = np.frombuffer(piece, np.uint8)
+    ends = np.flatnonzero(view == 10)
+    if not len(ends) or ends[-1] != len(view) - 1:
+        ends = np.append(ends, len(view))
+    starts = np.concatenate([np.zeros(1, ends.dtype), ends[:-1] + 1])
+    return _fast(piece, view, starts, ends, conversational) or _slow(piece, starts, ends, conversational)
+
+
+def _fast(piece: memoryview, view: Ints, starts: Ints, ends: Ints, conversational: bool) -> Block | None:
+    """The block as Arrow reads it; None where only a look at each line can tell what is in it.
+
+    Arrow reads a superset of lines of JSON, so each line is held to begin and end an object, and what Arrow leaves
+    unchecked (UTF-8, roles, unknown fields of a message) is checked after it.
+    """
+    if not _one_object_a_line(piece, view, starts, ends):
+        return None
+    text = TURNS if conversational else pa.string()
+    schema = pa.schema([("id", pa.string()), *((name, text) for name in _TEXT), *_LABELS])
+    try:
+        table = pj.read_json(
+            pa.BufferReader(pa.py_buffer(piece)),
+            read_options=pj.ReadOptions(block_size=len(view) + 1, use_threads=False),
+            parse_options=pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="infer"),
+        )
+        if table.num_rows != len(starts):
+            return None
+        table.validate(full=True)
+        found = {name: table.column(name).combine_chunks() for name in schema.names}
+    except (pa.ArrowException, UnicodeDecodeError):
+        return None
+    if not _whole(found, text, conversational):
+        return None
+    labels = _labels(found)
+    if labels is None:
+        return None
+    ids = found["id"].to_pylist()
+    if "" in ids:
+        return None
+    texts = {name: found[name] for name in _TEXT}
+    rows = np.ones(len(starts), bool)
+    return Block(starts, rows, ids, texts, labels, _words_of(texts), [])
+
+
+def _one_object_a_line(piece: memoryview, view: Ints, starts: Ints, ends: Ints) -> bool:
+    if (ends - starts < 2).any() or (view[starts] != ord("{")).any():
+        return False
+    last = view[ends - 1]
+    if (last == ord("\r")).any():
+        last = np.where(last == ord("\r"), view[ends - 2], last)
+    if (last != ord("}")).any():
+        return False
+    for line in np.flatnonzero(ends - starts > _LONG_LINE).tolist():
+        raw = bytes(piece[int(starts[line]) : int(ends[line])])
+        if raw.count(b"{") + raw.count(b"[") > _MOST_BRACKETS:
+            return False
+    return True
+
+
+def _whole(found: dict[str, Any], text: Any, conversational: bool) -> bool:
+    """Whether every row has an id and three texts, with known roles alone."""
+    if found["id"].null_count:
+        return False
+    for name in _TEXT:
+        column = found[name]
+        if column.null_count or column.type != text:
+            return False
+        if conversational:
+            turns = column.values
+            roles, contents = turns.field(0), turns.field(1)
+            if turns.null_count or roles.null_count or contents.null_count:
+                return False
+            if not set(roles.dictionary_encode().dictionary.to_pylist()) <= set(ROLES):
+                return False
+    return True
+
+
+def _labels(found: dict[str, Any]) -> dict[str, tuple[list[Any], Ints]] | None:
+    """The labels of each row, None where they need a closer look."""
+    labels = {}
+    for name in ("status", "split", "note", "source"):
+        values, codes = _coded(found[name])
+        values = [value or _DEFAULTS[name] for value in values]
+        known = {"status": STATUSES, "split": SIDES}.get(name)
+        if known and not set(values) <= set(known):
+            return None
+        labels[name] = values, codes
+    tags = found["tags"]
+    if tags.null_count == len(tags):
+        labels["tags"] = [()], np.zeros(len(tags), np.int32)
+        return labels
+    every = tags.values.dictionary_encode().dictionary.to_pylist()
+    if tags.values.null_count or any(not tag or _UNIT in tag for tag in every):
+        return None
+    values, codes = _coded(pc.binary_join(tags, strings([_UNIT])[0]))
+    labels["tags"] = [tuple(value.split(_UNIT)) if value else () for value in values], codes
+    return labels
+
+
+def _coded(column: Any) -> tuple[list[Any], Ints]:
+    encoded = pc.dictionary_encode(column, null_encoding="encode")
+    return encoded.dictionary.to_pylist(), ints(encoded.indices)
+
+
+def _words_of(texts: dict[str, Any]) -> dict[str, Ints]:
+    return {name: words_in(texts[name]) for name in ("chosen", "rejected")}
+
+
+def _slow(piece: memoryview, starts: Ints, ends: Ints, conversational: bool) -> Block:
+    """The block read line by line, with the reason for each that holds no pair."""
+    found: list[Pair | None] = []
+    problems = []
+    for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        raw = bytes(piece[start:end])
+        pair = None
+        if raw.strip():
+            try:
+                pair = pair_in(raw)
+                if pair.conversational != conversational:
+                    raise UnusableError(f"is {kind_of(pair)}, unlike the first pair; a file is of one kind")
+            except UnusableError as error:
+                pair = None
+                problems.append(Problem(number, str(error)))
+        found.append(pair)
+    empty: Text = () if conversational else ""
+    texts = {
+        name: as_column([getattr(pair, name) if pair else empty for pair in found], conversational) for name in _TEXT
+    }
+    labels = {}
+    for name in ("status", "split", "tags", "note", "source"):
+        values = Vocabulary()
+        codes = [values.number((pair and getattr(pair, name)) or _DEFAULTS[name]) for pair in found]
+        labels[name] = values.values, np.array(codes, np.int32)
+    rows = np.array([pair is not None for pair in found], bool)
+    ids = [pair.id if pair else "" for pair in found]
+    return Block(starts, rows, ids, texts, labels, _words_of(texts), problems)
+
+
+_DEFAULTS: dict[str, Any] = {"status": "new", "split": "", "tags": (), "note": "", "source": ""}

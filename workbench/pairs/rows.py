@@ -1,0 +1,379 @@
+"""The pairs of a file as they are now: its columns as they were read, and what was changed since laid over them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, cast, overload
+from zlib import crc32
+
+import numpy as np
+
+from workbench.pairs.arrow import Ints, bounds_of, contents_of, offsets_of
+from workbench.pairs.columns import Columns
+from workbench.pairs.files import pair_in
+from workbench.pairs.history import LABELS, SWAP, TEXTS, Change, Line, Step, Values, mark, to_json
+from workbench.pairs.pair import Pair, Text, plain
+from workbench.pairs.rewrite import ABSENT, rewritten
+
+_WORD = re.compile(r"[^\x00-\x20]+")
+_DEFAULTS: dict[str, Any] = {"status": "new", "split": "", "tags": (), "note": "", "source": ""}
+_FEW = 500
+Texts = tuple[Text, Text, Text]
+
+
+class Rows:
+    """A row is a number that a pair keeps for as long as this object lives; rows of removed pairs are not `alive`.
+
+    Labels are numbers that stand for the values of `vocabularies`; their arrays are as long as there are rows, and are
+    changed by `apply` alone.
+    """
+
+    def __init__(self, base: Columns) -> None:
+        count = len(base.ids)
+        self.base = base
+        self.conversational = base.conversational
+        self.vocabularies = base.vocabularies
+        self.labels = {name: codes.copy() for name, codes in base.labels.items()}
+        self.words = {name: counts.copy() for name, counts in base.words.items()}
+        self.alive: Ints = base.is_pair.copy()
+        self.swapped: Ints = np.zeros(count, bool)
+        self.texts: dict[int, Texts] = {}
+        """Prompt, chosen and rejected of the rows that were edited or added."""
+        self.version = 0
+        """Changes whenever a text does, or a row comes or goes."""
+        self._was = base.labels
+        self._lines: dict[int, bytes] = {}
+        self._ids = base.ids
+        self._by_id = base.by_id
+        self._sequence: Ints = np.arange(count)
+        self._order: Ints | None = None
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    # Looking
+
+    @property
+    def order(self) -> Ints:
+        """The rows of all pairs, in the order of the file. Not to be changed by hand."""
+        if self._order is None:
+            self._order = self._sequence[self.alive[self._sequence]]
+        return self._order
+
+    def id(self, row: int) -> str:
+        """The id of a row's pair."""
+        return self._ids[row]
+
+    def ids(self, rows: Ints) -> list[str]:
+        """The ids of some rows' pairs."""
+        return [self._ids[row] for row in rows.tolist()]
+
+    def row(self, identity: str) -> int | None:
+        """The row of the pair with an id."""
+        row = self._by_id.get(identity)
+        return row if row is not None and self.alive[row] else None
+
+    def label(self, row: int, name: str) -> Any:
+        """The value of a label; an absent split is the empty text."""
+        return self.vocabularies[name].values[int(self.labels[name][row])]
+
+    def text(self, row: int, name: str) -> Text:
+        """Prompt, chosen or rejected of a row."""
+        found = self.texts.get(row)
+        if found is None:
+            found = self._read_texts(row)
+        return found[TEXTS.index(name)]
+
+    def pair(self, row: int) -> Pair:
+        """The pair of a row, with all its columns."""
+        pair = pair_in(self._raw(row))
+        texts = self.texts.get(row) or _texts(pair, swapped=bool(self.swapped[row]))
+        status, split, tags, note, source = (self.label(row, name) for name in LABELS)
+        return replace(
+            pair,
+            prompt=texts[0],
+            chosen=texts[1],
+            rejected=texts[2],
+            status=status,
+            split=split or None,
+            tags=tags,
+            note=note,
+            source=source,
+        )
+
+    def line(self, row: int) -> bytes:
+        """A row as its line of the file: as it was read, but for the fields that were changed since."""
+        raw = self._raw(row)
+        fields: dict[str, Any] = {}
+        for name in LABELS:
+            if self.labels[name][row] != self._was[name][row]:
+                value = self.label(row, name)
+                fields[name] = ABSENT if value == _DEFAULTS[name] else to_json(name, value)
+        now = self.texts.get(row)
+        if now is None:
+            swap = ("chosen", "rejected") if self.swapped[row] else None
+            return rewritten(raw, fields, swap=swap) if fields or swap else raw
+        for name, old, new in zip(TEXTS, _texts(pair_in(raw), swapped=False), now, strict=True):
+            if old != new:
+                fields[name] = to_json(name, new)
+        return rewritten(raw, fields) if fields else raw
+
+    def marks(self, rows: Ints, name: str) -> list[int]:
+        """`mark` of the chosen or the rejected text of some rows."""
+        if len(rows) <= _FEW:
+            return [mark(self.text(row, name)) for row in rows.tolist()]
+        found = self._read_marks(name)
+        if self.swapped.any():
+            other = self._read_marks("rejected" if name == "chosen" else "chosen")
+            for row in np.flatnonzero(self.swapped).tolist():
+                found[row] = other[row]
+        place = TEXTS.index(name)
+        edited = {row: mark(texts[place]) for row, texts in self.texts.items()}
+        return [edited[row] if row in edited else found[row] for row in rows.tolist()]
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        """The whole file as it is now: unchanged stretches as they were read, each changed line for itself."""
+        base, count = self.base, len(self.base.ids)
+        yield base.bom
+        dead = ~self.alive
+        dead[:count] &= base.is_pair
+        rows = self._sequence[~dead[self._sequence]]
+        own = self._changed()[rows]
+        follows = np.zeros(len(rows), bool)
+        follows[1:] = (np.diff(rows) == 1) & ~own[1:] & ~own[:-1]
+        begins = np.flatnonzero(~follows).tolist()
+        last = len(rows) - 1
+        for begin, end in pairwise([*begins, len(rows)]):
+            first, final = int(rows[begin]), int(rows[end - 1])
+            if own[begin]:
+                chunk: bytes | memoryview = self.line(first)
+            else:
+                chunk = base.raw[int(base.starts[first]) : int(base.starts[final + 1])]
+            yield chunk
+            if end - 1 < last and len(chunk) and chunk[-1] not in (b"\n", 10):
+                yield b"\n"
+
+    def frozen(self) -> Rows:
+        """A copy that later changes leave as it is; texts and lines are shared."""
+        copy = object.__new__(Rows)
+        copy.__dict__.update(self.__dict__)
+        copy.labels = {name: codes.copy() for name, codes in self.labels.items()}
+        copy.words = {name: counts.copy() for name, counts in self.words.items()}
+        copy.alive, copy.swapped = self.alive.copy(), self.swapped.copy()
+        copy.texts, copy._lines = dict(self.texts), dict(self._lines)
+        return copy
+
+    # Changing
+
+    def change(self, field: str, rows: Ints, values: Sequence[Any], codes: Ints | None = None) -> Change | None:
+        """What giving a label new values (each row its own, or that of its code) would change; None for nothing."""
+        vocabulary = self.vocabularies[field]
+        numbers = np.array([vocabulary.number(value) for value in values], np.int32)
+        after = numbers if codes is None else numbers[codes]
+        before = self.labels[field][rows]
+        differs = before != after
+        rows, before, after = rows[differs], before[differs], np.broadcast_to(after, rows.shape)[differs]
+        if not len(rows):
+            return None
+        old, new = (_compact(vocabulary.values, each) for each in (before, after))
+        return Change(field, self.ids(rows), Values(*old), Values(*new))
+
+    def apply(self, step: Step, *, check: bool = True) -> list[int]:
+        """Does a step; returns the rows that it changed.
+
+        With `check`, what is not as it was before the step (another program changed it) is left as it is.
+        """
+        touched: list[int] = []
+        for line in step.removed:
+            row = self.row(line.id)
+            if row is not None and (not check or self._is(row, line)):
+                self.alive[row] = False
+                touched.append(row)
+        for change in step.changes:
+            touched += self._apply(change, check=check)
+        touched += self._add(step.added)
+        if step.removed or step.added:
+            self._order = None
+            self.version += 1
+        return touched
+
+    def _apply(self, change: Change, *, check: bool) -> list[int]:
+        known = np.array([self._by_id.get(identity, -1) for identity in change.ids], np.int64)
+        there = known >= 0
+        there[there] = self.alive[known[there]]
+        if change.field == SWAP:
+            return self._swap(change, known, there, check=check)
+        if change.field in TEXTS:
+            self.version += 1
+            touched = []
+            values = zip(known.tolist(), there.tolist(), change.before, change.after, strict=True)
+            for row, exists, before, after in values:
+                if exists and (not check or self.text(row, change.field) == before):
+                    self._set_text(row, change.field, after)
+                    touched.append(row)
+            return touched
+        codes, vocabulary = self.labels[change.field], self.vocabularies[change.field]
+        old, new = (
+            np.array([vocabulary.number(value) for value in values.distinct], np.int32)[np.array(values.codes, int)]
+            for values in (change.before, change.after)
+        )
+        if check:
+            there[there] = codes[known[there]] == old[there]
+        codes[known[there]] = new[there]
+        return cast("list[int]", known[there].tolist())
+
+    def _swap(self, change: Change, known: Ints, there: Ints, *, check: bool) -> list[int]:
+        if check:
+            marks = self.marks(known[there], "chosen")
+            expected = [value for value, exists in zip(change.before, there.tolist(), strict=True) if exists]
+            there[there] = np.array([one == other for one, other in zip(marks, expected, strict=True)], bool)
+        rows = known[there]
+        for row in self.texts.keys() & set(rows.tolist()):
+            prompt, chosen, rejected = self.texts[row]
+            self.texts[row] = prompt, rejected, chosen
+        read = np.ones(len(self), bool)
+        read[list(self.texts)] = False
+        self.swapped[rows[read[rows]]] ^= True
+        chosen_words = self.words["chosen"][rows]
+        self.words["chosen"][rows] = self.words["rejected"][rows]
+        self.words["rejected"][rows] = chosen_words
+        self.version += 1
+        return cast("list[int]", rows.tolist())
+
+    def _set_text(self, row: int, name: str, value: Text) -> None:
+        found = list(self.texts.get(row) or self._read_texts(row))
+        found[TEXTS.index(name)] = value
+        self.texts[row] = (found[0], found[1], found[2])
+        self.swapped[row] = False
+        if name in self.words:
+            self.words[name][row] = count_words(value)
+
+    def _add(self, lines: Sequence[Line]) -> list[int]:
+        touched: list[int] = []
+        new: list[tuple[Line, Pair]] = []
+        for line in lines:
+            row = self._by_id.get(line.id)
+            if row is None or not (self.alive[row] or self._is(row, line)):
+                new.append((line, pair_in(line.raw)))
+            elif not self.alive[row]:
+                self.alive[row] = True
+                touched.append(row)
+        if new:
+            touched += self._append(new)
+        return touched
+
+    def _is(self, row: int, line: Line) -> bool:
+        """Whether a row says what a line says (whatever the order of its keys, which depends on when it was saved)."""
+        return self.line(row).strip() == line.raw.strip() or self.pair(row) == pair_in(line.raw)
+
+    def _append(self, new: list[tuple[Line, Pair]]) -> list[int]:
+        first = len(self)
+        rows = list(range(first, first + len(new)))
+        pairs = [pair for _, pair in new]
+        if self.conversational is None:
+            self.conversational = pairs[0].conversational
+        self._ids = [*self._ids, *(pair.id for pair in pairs)]
+        self._by_id = self._by_id | dict(zip((pair.id for pair in pairs), rows, strict=True))
+        was = {}
+        for name in LABELS:
+            numbers = [self.vocabularies[name].number(getattr(pair, name) or _DEFAULTS[name]) for pair in pairs]
+            was[name] = np.append(self._was[name], np.array(numbers, np.int32))
+            self.labels[name] = np.append(self.labels[name], np.array(numbers, np.int32))
+        self._was = was
+        for name in self.words:
+            counts = [count_words(getattr(pair, name)) for pair in pairs]
+            self.words[name] = np.append(self.words[name], np.array(counts, np.int32))
+        self.alive = np.append(self.alive, np.ones(len(new), bool))
+        self.swapped = np.append(self.swapped, np.zeros(len(new), bool))
+        for row, (line, pair) in zip(rows, new, strict=True):
+            self.texts[row] = _texts(pair, swapped=False)
+            self._lines[row] = line.raw.rstrip(b"\r\n") + b"\n"
+        self._place(rows, [line for line, _ in new])
+        return rows
+
+    def _place(self, rows: list[int], lines: list[Line]) -> None:
+        """Puts new rows into the file's order: each after its anchor, or after the new one that is its anchor."""
+        begin = 0
+        while begin < len(rows):
+            end = begin + 1
+            while end < len(rows) and lines[end].after == lines[end - 1].id:
+                end += 1
+            anchor = self._by_id.get(lines[begin].after) if lines[begin].after else None
+            if anchor is not None:
+                at = int(np.flatnonzero(self._sequence == anchor)[0]) + 1
+            else:
+                at = len(self._sequence) if lines[begin].after else 0
+            self._sequence = np.insert(self._sequence, at, rows[begin:end])
+            begin = end
+
+    def _changed(self) -> Ints:
+        """Whether each row is to be written from its fields."""
+        changed = self.swapped.copy()
+        for name in LABELS:
+            changed |= self.labels[name] != self._was[name]
+        changed[list(self.texts)] = True
+        return changed
+
+    def _raw(self, row: int) -> bytes:
+        return self._lines.get(row) or self.base.line(row)
+
+    def _read_texts(self, row: int) -> Texts:
+        return _texts(pair_in(self._raw(row)), swapped=bool(self.swapped[row]))
+
+    def _read_marks(self, name: str) -> list[int]:
+        """`mark` of each text as it was read, without making a Python string of it."""
+        found: list[int] = []
+        for block in self.base.blocks:
+            column = block.texts[name]
+            contents = contents_of(column)
+            data = memoryview(contents.buffers()[2] or b"")
+            offsets = offsets_of(contents).tolist()
+            bounds = range(len(offsets)) if contents is column else bounds_of(column).tolist()
+            for begin, end in pairwise(bounds):
+                value = 0
+                for turn in range(begin, end):
+                    value = crc32(data[offsets[turn] : offsets[turn + 1]], crc32(b"\0", value) if turn > begin else 0)
+                found.append(value)
+        return found
+
+
+class Pairs(Sequence[Pair]):
+    """Pairs that are made when they are asked for."""
+
+    def __init__(self, rows: Rows, order: Ints) -> None:
+        self._rows = rows
+        self._order = order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, place: int) -> Pair: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Pair]: ...
+
+    def __getitem__(self, place: int | slice) -> Pair | Sequence[Pair]:
+        if isinstance(place, slice):
+            return Pairs(self._rows, self._order[place])
+        return self._rows.pair(int(self._order[place]))
+
+    def __iter__(self) -> Iterator[Pair]:
+        return map(self._rows.pair, self._order.tolist())
+
+
+def count_words(text: Text) -> int:
+    """How many words, parted by ASCII white space, a text has."""
+    return len(_WORD.findall(plain(text)))
+
+
+def _texts(pair: Pair, *, swapped: bool) -> Texts:
+    return (pair.prompt, pair.rejected, pair.chosen) if swapped else (pair.prompt, pair.chosen, pair.rejected)
+
+
+def _compact(values: list[Any], codes: Ints) -> tuple[list[Any], list[int]]:
+    used, places = np.unique(codes, return_inverse=True)
+    return [values[code] for code in used.tolist()], places.tolist()
