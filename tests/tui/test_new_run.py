@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -125,6 +127,9 @@ async def test_the_measuring_ends_with_the_screens(root: Path, measuring: Path) 
         await pilot.press("n")
         await shows(pilot, "tokens on average")
     assert pids(measuring)
+    deadline = time.monotonic() + 20  # It would stay for ten minutes.
+    while not gone(measuring) and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
     assert gone(measuring)
 
 
