@@ -57,7 +57,7 @@ def test_fifty_kills_lose_nothing_but_the_steps_since_the_last_checkpoint(tmp_pa
     whole = launch(workspace, config)
     wait_for(whole)
     expected = losses(whole)
-    assert len(expected) == 400
+    assert len(expected) == SETTINGS["max_steps"]
     while '"exit"' not in whole.process.read_text():  # Its parent, this process, writes down how it ended.
         time.sleep(0.05)
     untouched = fingerprint(whole.path)
