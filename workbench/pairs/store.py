@@ -195,10 +195,6 @@ class PairStore(OpenedFile):
         """Gives pairs a note."""
         return self._label("note", rows, note, "note")
 
-    def set_tags(self, rows: Ints | Sequence[int], tags: Iterable[str]) -> int:
-        """Gives pairs these tags and no others."""
-        return self._label("tags", rows, tuple(dict.fromkeys(tags)), "tags")
-
     def add_tag(self, rows: Ints | Sequence[int], tag: str) -> int:
         """Gives pairs a tag beside those they have."""
         return self._retag(rows, lambda tags: tags if tag in tags else (*tags, tag), f"tag {tag}")

@@ -4,7 +4,6 @@ import json
 import stat
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,36 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.pairs.some_pairs import accept, left_to_itself, some
 from tests.unit.pairs.strategies import any_pairs, files_of_pairs
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import SPLITS, STATUSES, Message, Pair, to_line
 from workbench.pairs.query import parse
 from workbench.pairs.store import PairStore, load_pairs, write_pairs
-
-
-def some(count: int) -> list[Pair]:
-    return [Pair(f"id{number}", f"prompt {number}", "good", "bad") for number in range(count)]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    write_pairs(tmp_path / "pairs" / "x.jsonl", some(5))
-    return tmp_path / "pairs" / "x.jsonl"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[PairStore]:
-    with PairStore(path, quiet=1000) as store:
-        yield store
-
-
-def accept(pair: Pair) -> Pair:
-    return replace(pair, status="accepted")
-
-
-def left_to_itself(store: PairStore) -> None:
-    """As if the process had been killed: the system takes back what it held, and nothing else happens."""
-    store._let_go()
 
 
 def test_an_edit_changes_one_line_and_no_other_byte(path: Path) -> None:

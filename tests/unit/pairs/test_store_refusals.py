@@ -6,43 +6,16 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.unit.pairs.some_pairs import accept, left_to_itself, some
 from workbench.errors import WorkbenchError
 from workbench.pairs.journal import journal_path
 from workbench.pairs.opened import ReadOnlyError
 from workbench.pairs.pair import Pair
 from workbench.pairs.store import PairStore, load_pairs, write_pairs
-
-
-def some(count: int) -> list[Pair]:
-    return [Pair(f"id{number}", f"prompt {number}", "good", "bad") for number in range(count)]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    write_pairs(tmp_path / "pairs" / "x.jsonl", some(5))
-    return tmp_path / "pairs" / "x.jsonl"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[PairStore]:
-    with PairStore(path, quiet=1000) as store:
-        yield store
-
-
-def accept(pair: Pair) -> Pair:
-    return replace(pair, status="accepted")
-
-
-def left_to_itself(store: PairStore) -> None:
-    """As if the process had been killed: the system takes back what it held, and nothing else happens."""
-    store._let_go()
-
 
 # What cannot be written
 
