@@ -14,8 +14,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/workbench demo
 
+# A file at a time on each core; models are too small to gain from more than one thread.
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Kills, full disks, lost folders: minutes, and a tmpfs where mounting is allowed.
 faults: install
