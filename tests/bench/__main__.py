@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from tests.bench import pairs, screen, startup, training
+from tests.bench import pairs, pairs_screen, screen, startup, training
 
 startup.main()
 print()
 screen.main()
 print()
 pairs.main([])
+print()
+pairs_screen.main([])
 print()
 training.main()

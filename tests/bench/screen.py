@@ -6,30 +6,22 @@ would at the other end of a connection. Run as `python -m tests.bench.screen [SE
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
-import select
-import struct
-import subprocess
 import sys
 import tempfile
-import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
-
+from tests.bench.terminal import COLUMNS, LINES, Terminal
 from workbench.config import build_config
 from workbench.runs import process
 from workbench.runs.folder import RunFolder, create
 from workbench.tiny.starters import build_pairs
 
-COLUMNS, LINES = 120, 40
 BYTES, SLOW_BYTES, SHARE = 8 * 1024, 2 * 1024, 0.05
 """The aims: bytes a second, the same with --slow, and the share of a core."""
 
@@ -80,54 +72,16 @@ def live_run(workspace: Path) -> Iterator[RunFolder]:
 
 def measure(workspace: Path, run: RunFolder, seconds: float, *, slow: bool) -> Cost:
     """Watches the run for so many seconds. Raises `TimeoutError` where nothing is painted."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
-    command = [sys.executable, "-m", "workbench", "--workspace", str(workspace), *(["--slow"] if slow else [])]
-    screens = subprocess.Popen(
-        command,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"},
-        start_new_session=True,
-    )
-    os.close(theirs)
-    try:
-        _read_until(ours, b"1 Pairs", 30)
-        os.write(ours, b"2")
-        _read_until(ours, b"pairs/s", 30)
-        _count(ours, _SETTLED)
-        spent, first = psutil.Process(screens.pid).cpu_times(), run.state().step
-        began = time.monotonic()
-        counted = _count(ours, seconds)
+    with Terminal(workspace, *(["--slow"] if slow else [])) as terminal:
+        terminal.read_until("1 Pairs")
+        terminal.press("2")
+        terminal.read_until("pairs/s")
+        terminal.count(_SETTLED)
+        spent, first, began = terminal.computed, run.state().step, time.monotonic()
+        counted = terminal.count(seconds)
         lasted = time.monotonic() - began
-        now = psutil.Process(screens.pid).cpu_times()
-        share = (now.user + now.system - spent.user - spent.system) / lasted
+        share = (terminal.computed - spent) / lasted
         return Cost(slow, lasted, run.state().step - first, sum(counted) / lasted, max(counted, default=0), share)
-    finally:
-        screens.kill()
-        screens.wait()
-        os.close(ours)
-
-
-def _read_until(terminal: int, mark: bytes, patience: float) -> None:
-    seen, end = b"", time.monotonic() + patience
-    while mark not in seen:
-        left = end - time.monotonic()
-        if left <= 0 or not select.select([terminal], [], [], left)[0]:
-            raise TimeoutError(f"{mark!r} was not painted in {patience:.0f} s; the terminal got {seen[-2000:]!r}")
-        seen += os.read(terminal, 1 << 16)
-
-
-def _count(terminal: int, seconds: float) -> list[int]:
-    """Bytes that come in each of so many seconds."""
-    began = time.monotonic()
-    counted = [0] * max(int(seconds), 1)
-    while (elapsed := time.monotonic() - began) < seconds:
-        if select.select([terminal], [], [], min(0.2, seconds - elapsed))[0]:
-            got = len(os.read(terminal, 1 << 16))
-            counted[min(int(time.monotonic() - began), len(counted) - 1)] += got
-    return counted
 
 
 def main(seconds: float = _SECONDS, *, as_json: bool = False) -> int:

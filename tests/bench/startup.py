@@ -5,31 +5,22 @@ Run as `python -m tests.bench.startup [REPEATS]`.
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
-import select
 import statistics
-import struct
-import subprocess
 import sys
 import tempfile
-import termios
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
+from tests.bench.terminal import Terminal
 from workbench.pairs.pair import Message, Pair
 from workbench.pairs.store import write_pairs
 
-LIMIT = 0.8
+LIMIT = 0.6
 """Seconds within which the first screen is to be painted."""
 
 _PAIRS = 500
-_FIRST = b"1 Pairs"
-_DATA = b"question 1 "
+_FIRST = "1 Pairs"
+_DATA = "question 1 "
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,45 +51,12 @@ def make_workspace(folder: Path) -> None:
 
 def measure(workspace: Path, *, patience: float = 30.0) -> Startup:
     """Starts the screens on `workspace`, waits for the first paint, quits. Raises `TimeoutError`."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-    begin = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "workbench", "--workspace", str(workspace)],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=environment,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    painted: dict[bytes, float] = {}
-    processor = 0.0
-    seen = b""
-    try:
-        while len(painted) < 2:
-            left = begin + patience - time.perf_counter()
-            if left <= 0 or not select.select([ours], [], [], left)[0]:
-                raise TimeoutError(f"nothing painted in {patience:.0f} s; the terminal got {seen[-2000:]!r}")
-            seen += os.read(ours, 1 << 16)
-            for mark in (_FIRST, _DATA):
-                if mark in seen and mark not in painted:
-                    painted[mark] = time.perf_counter() - begin
-                    spent = psutil.Process(process.pid).cpu_times()
-                    processor = processor or spent.user + spent.system
-        os.write(ours, b"q")
-        while process.poll() is None and select.select([ours], [], [], 10)[0]:
-            try:
-                os.read(ours, 1 << 16)
-            except OSError:  # Linux says EIO when the other end is closed.
-                break
-        process.wait(10)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-    return Startup(painted[_FIRST], processor, painted[_DATA])
+    with Terminal(workspace) as terminal:
+        screen = terminal.read_until(_FIRST, patience)
+        processor = terminal.computed
+        pairs = screen + terminal.read_until(_DATA, patience)
+        terminal.quit()
+    return Startup(screen, processor, pairs)
 
 
 def main(repeats: int = 7) -> int:

@@ -33,7 +33,7 @@ def _app(folder: Path) -> WorkbenchApp:
 async def _ready(pilot: Pilot[None]) -> None:
     for _ in range(200):
         await pilot.pause(0.02)
-        if pilot.app.screen.query_one(PairTable).position is not None:
+        if pilot.app.screen.query_one(PairTable).row is not None:
             return
 
 

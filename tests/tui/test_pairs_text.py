@@ -17,7 +17,7 @@ from workbench.pairs.pair import Message, Pair, plain
 from workbench.pairs.store import write_pairs
 from workbench.text import editable, edited, safe
 from workbench.tui.widgets.fields import LineField, TextField
-from workbench.tui.widgets.pair_cells import cells, columns, parts
+from workbench.tui.widgets.pair_cells import Known, cells, columns, parts
 from workbench.tui.widgets.pair_layout import lay_out
 from workbench.tui.widgets.review_bar import Pace
 from workbench.tui.widgets.wrap import width_of, wrap
@@ -142,11 +142,11 @@ def test_a_text_of_megabytes_is_cut_and_says_so() -> None:
     assert len(lines) < 10_000
 
 
-@given(st.integers(1, 200), st.integers(0, 10**7), TEXT)
-def test_a_row_has_the_width_of_the_table(width: int, total: int, text: str) -> None:
-    shown = columns(width, total)
+@given(st.integers(1, 200), st.integers(0, 10**7), TEXT, st.booleans(), st.booleans())
+def test_a_row_has_the_width_of_the_table(width: int, total: int, text: str, findings: bool, margin: bool) -> None:
+    shown = columns(width, total, findings=findings, margin=margin)
     pair = make_pair(1, prompt=text, chosen=text, rejected="", tags=(text,))
-    line = "".join(part for _, part in parts(shown, cells(pair, max(1, total))))
+    line = "".join(part for _, part in parts(shown, cells(pair, Known(max(1, total), finding=text))))
     head = sum(column.width for column in shown) + 2 * (len(shown) - 1)
     assert cell_len(line) == head
     assert head <= max(width, 30)

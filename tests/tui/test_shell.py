@@ -65,7 +65,7 @@ async def test_the_sheet_and_the_palette_tell_every_key(tmp_path: Path, mode: st
         await app.action_keys()
         await pilot.pause()
         assert isinstance(app.screen, KeysDialog)
-        sheet = str(app.screen.query("Static")[1].render())
+        sheet = str(app.screen.query_one("#keys", Static).render())
         assert all(description in sheet for description in described | {"Quit", "Keys"})
         assert "Copy selected text" not in sheet
         await pilot.press("escape")

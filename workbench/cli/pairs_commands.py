@@ -34,11 +34,12 @@ _EXPORT_EXAMPLES = """\b
 Examples:
   workbench export hh --to hh.parquet
   workbench export hh --to reviewed.jsonl --accepted-only
+  workbench export hh --to tone.jsonl --filter 'tag:tone -split:holdout len<3'
 \b
+--filter takes what the search line of the Pairs screen takes (but for findings).
 Dropped pairs are left out unless --with-dropped is given. A file that exists is replaced.
 """
 _HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
-_SHOWN_PROBLEMS = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -64,11 +65,11 @@ def import_(
     json: Json = False,
 ) -> None:
     """Bring preference pairs into the workspace as a new data set."""
-    from workbench.pairs.importers import import_rows, parse_mapping
+    from workbench.pairs.importers import import_rows, name_from, nothing_usable, parse_mapping
     from workbench.pairs.store import PairStore, write_pairs
 
     mapping = parse_mapping(map_ or [])
-    name = _name_from(source) if name is None else name
+    name = name_from(source) if name is None else name
     target = workspace_of(context).pairs_file(name)
     if append and replace:
         raise WorkbenchError("--append and --replace exclude each other", "", "Give one of them.")
@@ -83,7 +84,7 @@ def import_(
         rows = _rows(source, subset, split, bar.progress)
         found = import_rows(rows, mapping=mapping, limit=limit, existing=store.pairs if store else ())
     if not found.pairs and not found.duplicates:
-        raise _nothing_usable(source, found)
+        raise nothing_usable(source, found)
     if store:
         with store:
             store.add(found.pairs, f"import {source}")
@@ -104,26 +105,36 @@ def export(
     ] = None,
     accepted_only: Annotated[bool, typer.Option("--accepted-only", help="Only pairs that were accepted.")] = False,
     with_dropped: Annotated[bool, typer.Option("--with-dropped", help="Dropped pairs as well.")] = False,
+    filter_: Annotated[str, typer.Option("--filter", metavar="QUERY", help="Only what this query finds.")] = "",
     json: Json = False,
 ) -> None:
     """Write a data set's pairs to a file that TRL and others read."""
-    from workbench.pairs.exporters import export_pairs, format_of
-    from workbench.pairs.store import load_pairs
+    from workbench.pairs.exporters import check_place, export_pairs, format_of
+    from workbench.pairs.query import parse
+    from workbench.pairs.search import Search
+    from workbench.pairs.store import load_rows
 
     if accepted_only and with_dropped:
         raise WorkbenchError("--accepted-only and --with-dropped exclude each other", "", "Give one of them.")
     workspace = workspace_of(context)
-    every, problems = load_pairs(workspace.existing_pairs_file(name))
-    chosen_format = format_of(to, form)
-    if to.resolve().parent == workspace.pairs.resolve() and to.suffix == ".jsonl":
+    query = parse(filter_)
+    if any(term.kind == "finding" for term in query.terms):
         raise WorkbenchError(
-            "That is a data set's place", f"{to} is among the data sets of the workspace.", "Export to another folder."
+            "Findings are no filter for an export",
+            f"--filter {filter_!r} asks for some.",
+            "See: workbench check --help",
         )
+    rows = load_rows(workspace.existing_pairs_file(name))
+    chosen_format = format_of(to, form)
+    check_place(to, workspace.pairs)
+    every = [rows.pair(row) for row in Search(rows).find(query).tolist()]
+    problems = rows.base.problems
     wanted = ("accepted",) if accepted_only else ("new", "accepted", "flagged", *(["dropped"] if with_dropped else []))
     kept = [pair for pair in every if pair.status in wanted]
     if not kept:
         status = "accepted" if accepted_only else "left"
-        raise WorkbenchError("Nothing to export", f"None of the {len(every)} pairs of {name!r} is {status}.")
+        found = f"{len(every):,} pairs of {name!r}" + (f" that {filter_!r} finds" if query.terms else "")
+        raise WorkbenchError("Nothing to export", f"None of the {found} is {status}.")
     export_pairs(to, kept, chosen_format)
     if json:
         print_json({"name": name, "file": str(to), "format": chosen_format, "exported": len(kept)})
@@ -180,13 +191,6 @@ def _rows(source: str, subset: str | None, split: str | None, progress: Progress
     return read_hub(source, subset=subset, split=split, progress=progress)
 
 
-def _name_from(source: str) -> str:
-    name = source.rstrip("/").rpartition("/")[2]
-    while (stem := re.sub(r"\.(gz|jsonl|ndjson|json|csv|tsv|parquet)$", "", name, flags=re.IGNORECASE)) != name:
-        name = stem
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or "imported"
-
-
 def _report(name: str, found: Imported) -> dict[str, Any]:
     return {
         "name": name,
@@ -198,33 +202,15 @@ def _report(name: str, found: Imported) -> dict[str, Any]:
 
 
 def _tell(name: str, target: Path, found: Imported) -> None:
+    from workbench.pairs.importers import first_problems
+
     kinds = "conversational" if found.pairs and found.pairs[0].conversational else "standard"
     note(f"Imported {len(found.pairs):,} {kinds} pairs as {name} ({target}).")
     if found.duplicates:
         note(f"{found.duplicates:,} duplicates were left out.")
     if found.problems:
         note(f"{len(found.problems):,} rows could not be used:")
-        note(_first_problems(found))
-
-
-def _first_problems(found: Imported) -> str:
-    lines = [f"line {problem.line} {problem.reason}" for problem in found.problems[:_SHOWN_PROBLEMS]]
-    more = len(found.problems) - len(lines)
-    return "\n".join(
-        "  " + line for line in (*lines, *([f"and {more:,} more (--json lists them all)"] if more else []))
-    )
-
-
-def _nothing_usable(source: str, found: Imported) -> WorkbenchError:
-    if not found.problems:
-        return WorkbenchError("Nothing to import", f"{source} has no rows.", "Check that it is the right file.")
-    hint = "Correct those lines."
-    if found.columns:
-        listed = ", ".join(found.columns[:20])
-        hint = f"Its columns are: {listed}. Say which is which: --map prompt=COLUMN --map chosen=COLUMN …"
-    many = len(found.problems)
-    none = f"none of its {many:,} rows can be used" if many > 1 else "its one row cannot be used"
-    return WorkbenchError("Nothing to import", f"{source}: {none}.\n{_first_problems(found)}", hint)
+        note(first_problems(found))
 
 
 class _Bar:

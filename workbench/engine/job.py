@@ -18,6 +18,7 @@ from workbench.engine.divergence import Divergence
 from workbench.engine.faults import saving
 from workbench.engine.model import load_base, load_tokenizer, revision
 from workbench.engine.movement import Movement
+from workbench.engine.pair_scores import PairScores
 from workbench.engine.reporter import Instruments, Reporter
 from workbench.engine.resume import Origin, find_origin
 from workbench.engine.samples import Sampler, questions
@@ -26,6 +27,7 @@ from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
 from workbench.runs.folder import Record, RunFolder
 from workbench.runs.health import Health
+from workbench.runs.pair_scores import ScoreWriter
 from workbench.runs.writer import EventWriter
 
 _BESIDE_ADAPTER = 16 * 1024**2
@@ -47,7 +49,9 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
     try:
         trainer, tokenizer, prepared, version = _ready(folder, asked, events, reporter, wishes, origin)
         total = trainer.args.max_steps
-        _run(trainer, origin)
+        with ScoreWriter(folder.path) as scores:
+            trainer.saw = PairScores(scores, prepared.train_subjects, prepared.holdout_subjects, asked.config.beta)
+            _run(trainer, origin)
     except StopRequested:
         pass  # Nothing was trained, so there is nothing to save.
     else:

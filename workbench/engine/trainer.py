@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from trl import DPOConfig, DPOTrainer
 from workbench.config import RunConfig
 from workbench.engine.checkpoints import restore_adapter, save_checkpoint
 from workbench.engine.clock import Clock
-from workbench.engine.data import Prepared, to_dataset
+from workbench.engine.data import PLACE, Prepared, to_dataset
 from workbench.engine.order import LongestFirst, lengths
+from workbench.engine.pair_scores import Forwards, Places, Seen
 from workbench.errors import WorkbenchError
 from workbench.runs.checkpoints import Progress
 
@@ -31,15 +32,19 @@ class PairTrainer(DPOTrainer):
     """DPOTrainer over pairs that are tokenized already, in an order of its own; checkpoints are whole or none.
 
     `pairs_done` counts the pairs that went through a training step, `clock` the seconds of training; who resumes from a
-    checkpoint says with `go_on_from` what they begin at. `order` is that of the training pairs.
+    checkpoint says with `go_on_from` what they begin at. `order` is that of the training pairs. `saw` is told what the
+    loss saw of each pair, and after how many updates.
     """
 
     def __init__(self, *, order: LongestFirst, keep_checkpoints: int, **arguments: Any) -> None:
         self.pairs_done = 0
         self.clock = Clock()
+        self.saw: Callable[[Seen, int], None] | None = None
         self._order, self._keep = order, keep_checkpoints
         self._batches: dict[str, list[int]] = {"train": [], "eval": []}
         super().__init__(**arguments)
+        self.data_collator: Any = Places(self.data_collator)
+        self._forwards = Forwards(self.model)
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         """Leaves the ids as `workbench.engine.tokens` made them."""
@@ -53,11 +58,24 @@ class PairTrainer(DPOTrainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """The loss of a batch whose first half is chosen and second half rejected."""
+        inputs = dict(inputs)
+        places = inputs.pop(PLACE)
         pairs = inputs["input_ids"].shape[0] // 2
         self._batches["train" if self.model.training else "eval"].append(pairs)
         if self.model.training:
             self.pairs_done += pairs
-        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        with self._forwards.watched() as sums:
+            loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self.saw is not None:
+            # Two forwards, policy and reference, each of 2B sums: one copy from the device for all of them.
+            logps = torch.stack(sums).reshape(-1, pairs).tolist()
+            self.saw(Seen(self.model.training, places.tolist(), logps), self.state.global_step)
+        return loss
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if PLACE not in self._signature_columns:
+            self._signature_columns.append(PLACE)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Weights a batch's metrics by its pairs: a short last batch must not count as much as a full one."""

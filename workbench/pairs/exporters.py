@@ -30,6 +30,16 @@ def format_of(path: Path, given: str | None = None) -> Format:
     )
 
 
+def check_place(path: Path, data_sets: Path) -> None:
+    """Raises `WorkbenchError` where `path` is that of a data set in the folder `data_sets`."""
+    if path.resolve().parent == data_sets.resolve() and path.suffix == ".jsonl":
+        raise WorkbenchError(
+            "That is a data set's place",
+            f"{path} is among the data sets of the workspace.",
+            "Export to another folder.",
+        )
+
+
 def export_pairs(path: Path, pairs: Sequence[Pair], form: Format) -> None:
     """Writes pairs to `path`, atomically. In CSV, turns and tags are JSON. Raises `WorkbenchError`."""
     try:

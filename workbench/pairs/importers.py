@@ -7,6 +7,7 @@ import datetime
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -17,6 +18,7 @@ from workbench.pairs.lines import Problem, UnusableError
 from workbench.pairs.pair import SPLITS, STATUSES, Pair, Split, Status, Text
 from workbench.pairs.readers import RawRow
 
+_SHOWN_PROBLEMS = 5
 _CONTENT = ("prompt", "chosen", "rejected")
 _SPLIT_NAMES = dict.fromkeys(("test", "validation", "valid", "val", "dev", "eval"), "holdout")
 
@@ -98,6 +100,36 @@ def import_rows(
         taken.add(pair.id)
         result.pairs.append(pair)
     return result
+
+
+def name_from(source: str) -> str:
+    """The name of a data set that comes from a file or a Hugging Face id."""
+    name = source.rstrip("/").rpartition("/")[2]
+    while (stem := re.sub(r"\.(gz|jsonl|ndjson|json|csv|tsv|parquet)$", "", name, flags=re.IGNORECASE)) != name:
+        name = stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or "imported"
+
+
+def first_problems(found: Imported) -> str:
+    """The first rows that cannot be used, a line each, and how many more there are."""
+    lines = [f"line {problem.line} {problem.reason}" for problem in found.problems[:_SHOWN_PROBLEMS]]
+    more = len(found.problems) - len(lines)
+    return "\n".join(
+        "  " + line for line in (*lines, *([f"and {more:,} more (--json lists them all)"] if more else []))
+    )
+
+
+def nothing_usable(source: str, found: Imported) -> WorkbenchError:
+    """Why nothing at all was imported."""
+    if not found.problems:
+        return WorkbenchError("Nothing to import", f"{source} has no rows.", "Check that it is the right file.")
+    hint = "Correct those lines."
+    if found.columns:
+        listed = ", ".join(found.columns[:20])
+        hint = f"Its columns are: {listed}. Say which is which: --map prompt=COLUMN --map chosen=COLUMN …"
+    many = len(found.problems)
+    none = f"none of its {many:,} rows can be used" if many > 1 else "its one row cannot be used"
+    return WorkbenchError("Nothing to import", f"{source}: {none}.\n{first_problems(found)}", hint)
 
 
 def _mapped(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:

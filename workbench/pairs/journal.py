@@ -83,7 +83,8 @@ class Journal:
         if not path.exists():
             return None
         try:
-            connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
+            uri = f"{path.absolute().as_uri()}?mode=ro"
+            connection = sqlite3.connect(uri, uri=True, timeout=5, check_same_thread=False)
             connection.execute("SELECT n FROM ops LIMIT 1").fetchall()
             return cls(path, connection)
         except sqlite3.Error:

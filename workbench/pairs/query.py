@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,10 +15,28 @@ Kind = Literal["label", "text", "length", "finding"]
 ANYWHERE = ("prompt", "chosen", "rejected", "note", "id")
 """Where words without a field are looked for."""
 
-_CLOSED: dict[str, tuple[str, ...]] = {"status": STATUSES, "split": (*SPLITS, "none")}
+NONE = "none"
+"""The value of a label that is not set."""
+
+_CLOSED: dict[str, tuple[str, ...]] = {"status": STATUSES, "split": (*SPLITS, NONE)}
 _LABELS = ("status", "split", "tag", "source")
 FIELDS = (*_LABELS, "finding", *ANYWHERE)
-_VALUE = r'"[^"]*"?|/(?:\\.|[^/\\])*/?(?=\s|$)|\S*'
+MEANINGS: dict[str, str] = {
+    "status:": "new, accepted, dropped or flagged; several with commas between",
+    "split:": "train, holdout or none",
+    "tag:": "a tag; none: pairs without one",
+    "finding:": "what a check found (c runs them)",
+    "len>": "how many times as long as rejected chosen is: len>1.5",
+    "len<": "the same, for chosen shorter than rejected: len<0.5",
+    "source:": "where a pair is from, or a part of that",
+    "prompt:": "words in the prompt; also a /regular expression/",
+    "chosen:": "words in the chosen response",
+    "rejected:": "words in the rejected response",
+    "note:": "words in the note",
+    "id:": "a part of the id",
+}
+"""How a term can begin, and what it then looks for. A minus sign before a term turns it round."""
+_VALUE = r'/(?:\\.|[^/\\])*/?(?=\s|$)|(?:"[^"]*"?|[^\s"]+)*'
 _TERM = re.compile(
     rf"(?P<minus>-(?=\S))?(?:(?P<field>[A-Za-z_]+):(?!//)(?P<value>{_VALUE})"
     r"|(?P<len>(?i:len))(?P<sign>>=|<=|>|<|=)(?P<number>\S*)"
@@ -40,16 +58,22 @@ class QueryError(WorkbenchError):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One condition. For labels and findings `value` is the value (a part of it for source); for text it is to occur in
-    one of `fields`, whatever the case; for length, chosen words ÷ rejected words stand in the relation `sign` to it."""
+    """One condition. For labels and findings one of `values` is the value (a part of it for source); for text `value`
+    is to occur in one of `fields`, whatever the case; for length, chosen words ÷ rejected words stand in the relation
+    `sign` to `number`."""
 
     kind: Kind
     fields: tuple[str, ...]
-    value: str
+    values: tuple[str, ...]
     sign: str = ""
     number: float = 0.0
     regex: bool = False
     negated: bool = False
+
+    @property
+    def value(self) -> str:
+        """The only value, where there can be no other."""
+        return self.values[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +87,9 @@ class Query:
 def parse(text: str) -> Query:
     """The query in `text`.
 
-    Words, "exact words" and /regular expressions/ (RE2's syntax) are looked for in all text; field:value in a field;
-    len>1.5 compares how many times as long as rejected chosen is; a minus sign before a term turns it round. A term
-    that is still being typed ("status:", "len>") matches everything. Raises `QueryError`.
+    Words, "exact words" and /regular expressions/ (RE2's syntax) are looked for in all text; field:value in a field,
+    field:one,other for either; len>1.5 compares how many times as long as rejected chosen is; a minus sign before a
+    term turns it round. A term that is still being typed ("status:", "len>") matches everything. Raises `QueryError`.
     """
     terms = []
     for found in _TERM.finditer(text):
@@ -75,26 +99,33 @@ def parse(text: str) -> Query:
     return Query(text, tuple(terms))
 
 
-def complete(text: str, cursor: int, known: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+def complete(
+    text: str, cursor: int, known: Mapping[str, Sequence[str]] | None = None, *, begin: bool = False
+) -> list[str]:
     """How the term that ends at `cursor` could go on: whole terms, best first.
 
-    `known` has the values that occur for "tag", "source" and "finding".
+    `known` has the values that occur for "tag", "source" and "finding". `begin`: also where nothing is typed yet.
     """
-    begin = max(text.rfind(" ", 0, cursor), text.rfind("\t", 0, cursor)) + 1
-    typed = text[begin:cursor]
+    typed = text[term_begin(text, cursor) : cursor]
     minus = "-" if typed.startswith("-") else ""
     typed = typed.removeprefix("-")
     field, colon, value = typed.partition(":")
     if not colon:
-        names = [f"{name}:" for name in FIELDS] + ["len>", "len<"]
-        return [minus + name for name in names if name.startswith(typed.casefold()) and typed]
+        return [minus + name for name in MEANINGS if name.startswith(typed.casefold()) and (typed or begin)]
     field = field.casefold()
-    values = _CLOSED.get(field) or (known or {}).get(field, ())
-    value = value.strip('"').casefold()
+    values = (*_CLOSED.get(field, ()), *(known or {}).get(field, ()), *((NONE,) if field == "tag" else ()))
+    before, comma, value = value.rpartition(",") if field in _LABELS else ("", "", value)
+    value, there = value.strip('"').casefold(), before.casefold().split(",")
+    values = tuple(each for each in values if each.casefold() not in there)
     begins = [each for each in values if each.casefold().startswith(value)]
     holds = [each for each in values if value in each.casefold() and each not in begins]
-    quoted = [f'"{each}"' if re.search(r"\s", each) else each for each in (*begins, *holds)]
-    return [f"{minus}{field}:{each}" for each in quoted]
+    quoted = [f'"{each}"' if re.search(r"[\s,]", each) else each for each in (*begins, *holds)]
+    return [f"{minus}{field}:{before}{comma}{each}" for each in quoted]
+
+
+def term_begin(text: str, cursor: int) -> int:
+    """Where the term that ends at `cursor` begins."""
+    return max(text.rfind(" ", 0, cursor), text.rfind("\t", 0, cursor)) + 1
 
 
 def _term(found: re.Match[str]) -> Term | None:
@@ -113,12 +144,16 @@ def _term(found: re.Match[str]) -> Term | None:
         regex = value.startswith("/") and len(value) > 1
         value = value[1:].removesuffix("/") if regex else value.strip('"')
         return _text(value, (field,), regex=regex, negated=negated, at=at + regex)
-    value = value.strip('"').casefold()
-    if not value:
-        return None
-    if field in _CLOSED:
-        value = _one_of(field, value, _CLOSED[field], at)
-    return Term("finding" if field == "finding" else "label", (field,), value, negated=negated)
+    values = tuple(_values(field, value, at))
+    return Term("finding" if field == "finding" else "label", (field,), values, negated=negated) if values else None
+
+
+def _values(field: str, given: str, at: int) -> Iterator[str]:
+    """The values between the commas; quotes keep a comma from parting them."""
+    for found in re.finditer(r'"(?P<quoted>[^"]*)"?|(?P<plain>[^,"]+)', given):
+        value = (found["quoted"] if found["plain"] is None else found["plain"]).casefold()
+        if value:
+            yield _one_of(field, value, _CLOSED[field], at + found.start()) if field in _CLOSED else value
 
 
 def _text(value: str, fields: tuple[str, ...], *, regex: bool, negated: bool, at: int) -> Term | None:
@@ -126,7 +161,7 @@ def _text(value: str, fields: tuple[str, ...], *, regex: bool, negated: bool, at
         return None
     if regex:
         _check_regex(value, at)
-    return Term("text", fields, value, regex=regex, negated=negated)
+    return Term("text", fields, (value,), regex=regex, negated=negated)
 
 
 def _length(found: re.Match[str], *, negated: bool) -> Term | None:
@@ -142,7 +177,7 @@ def _length(found: re.Match[str], *, negated: bool) -> Term | None:
             at,
             len(found["number"]),
         ) from None
-    return Term("length", (), found["number"], sign=found["sign"], number=number, negated=negated)
+    return Term("length", (), (found["number"],), sign=found["sign"], number=number, negated=negated)
 
 
 def _check_regex(value: str, at: int) -> None:

@@ -49,7 +49,8 @@ class Rows:
         self._ids = base.ids
         self._by_id = base.by_id
         self._sequence: Ints = np.arange(count)
-        self._order: Ints | None = None
+        self._comings = 0
+        self._arranged: tuple[int, Ints, Ints] | None = None
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -59,9 +60,22 @@ class Rows:
     @property
     def order(self) -> Ints:
         """The rows of all pairs, in the order of the file. Not to be changed by hand."""
-        if self._order is None:
-            self._order = self._sequence[self.alive[self._sequence]]
-        return self._order
+        return self._arrangement()[0]
+
+    @property
+    def numbers(self) -> Ints:
+        """The place in the file of each row's pair, from 1; 0 for a row that has none. Not to be changed by hand."""
+        return self._arrangement()[1]
+
+    def _arrangement(self) -> tuple[Ints, Ints]:
+        # Told by a count: one made while another thread adds or removes pairs is not kept as that of the time after.
+        comings, arranged = self._comings, self._arranged
+        if arranged is None or arranged[0] != comings:
+            order = self._sequence[self.alive[self._sequence]]
+            numbers = np.zeros(len(self.alive), np.int64)
+            numbers[order] = np.arange(1, len(order) + 1)
+            self._arranged = arranged = comings, order, numbers
+        return arranged[1:]
 
     def id(self, row: int) -> str:
         """The id of a row's pair."""
@@ -196,7 +210,7 @@ class Rows:
             touched += self._apply(change, check=check)
         touched += self._add(step.added)
         if step.removed or step.added:
-            self._order = None
+            self._comings += 1
             self.version += 1
         return touched
 

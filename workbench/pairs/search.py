@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from workbench.pairs.arrow import Ints, as_column, bounds_of, contents_of, strings
 from workbench.pairs.columns import THREADS
 from workbench.pairs.history import TEXTS
-from workbench.pairs.query import Query, Term
+from workbench.pairs.query import NONE, Query, Term
 from workbench.pairs.rows import Rows
 
 Findings = Mapping[str, set[str]]
@@ -58,7 +58,7 @@ class Search:
             return _SIGNS[term.sign](ratio(rows), term.number)  # type: ignore[no-any-return]
         if term.kind == "finding":
             mask = np.zeros(len(rows), bool)
-            found = (rows.row(identity) for identity, names in findings.items() if _named(term.value, names))
+            found = (rows.row(identity) for identity, names in findings.items() if _named(term.values, names))
             mask[[row for row in found if row is not None]] = True
             return mask
         if term.kind == "label":
@@ -72,11 +72,11 @@ class Search:
         name = {"tag": "tags"}.get(term.fields[0], term.fields[0])
         values = self._rows.vocabularies[name].values
         if name == "tags":
-            holds = [any(tag.casefold() == term.value for tag in tags) for tags in values]
+            holds = [any(tag.casefold() in term.values for tag in tags or (NONE,)) for tags in values]
         elif name == "source":
-            holds = [term.value in source.casefold() for source in values]
+            holds = [any(value in source.casefold() for value in term.values) for source in values]
         else:
-            holds = [(value or "none") == term.value for value in values]
+            holds = [(value or NONE) in term.values for value in values]
         return np.array(holds, bool)[self._rows.labels[name]]
 
     def _text(self, field: str, term: Term) -> Ints:
@@ -135,8 +135,8 @@ def ratio(rows: Rows) -> Ints:
     return found
 
 
-def _named(value: str, names: set[str]) -> bool:
-    return any(name.casefold().startswith(value) for name in names)
+def _named(values: tuple[str, ...], names: set[str]) -> bool:
+    return any(name.casefold().startswith(values) for name in names)
 
 
 def _matches(column: Any, pattern: str) -> Ints:

@@ -135,7 +135,19 @@ class PairStore(OpenedFile):
 
     def index(self, identity: str) -> int:
         """The place in `pairs` of the pair with this id; raises `WorkbenchError` where there is none."""
-        return int(np.flatnonzero(self._rows.order == self._known(identity))[0])
+        return self.number(self._known(identity)) - 1
+
+    def number(self, row: int) -> int:
+        """The place of a row's pair in the file, from 1; 0 where the pair was removed."""
+        return int(self._rows.numbers[row])
+
+    def next_with_status(self, rows: Ints, after: int, status: Status) -> int | None:
+        """The place in `rows` of the next pair after the place `after` that has a status, from the start after the
+        end (so `after` itself comes last); None where none of them has it."""
+        places = np.flatnonzero(self._rows.labels["status"][rows] == STATUSES.index(status))
+        if not len(places):
+            return None
+        return int(places[np.searchsorted(places, after, side="right") % len(places)])
 
     def line(self, row: int) -> bytes:
         """The pair's line as the file has, or will have, it."""
@@ -165,11 +177,6 @@ class PairStore(OpenedFile):
         """Rows in another order: see `View.sorted`."""
         with self._mutex:
             return self._view.sorted(rows, by, descending=descending, scores=scores)
-
-    def table(self, rows: Ints) -> Any:
-        """An Arrow table of some rows: see `View.table`."""
-        with self._mutex:
-            return self._view.table(rows)
 
     # Editing
 
@@ -267,11 +274,10 @@ class PairStore(OpenedFile):
         """Takes pairs out of the file. (A pair that should merely not train is *dropped*, by its status.)"""
         with self._mutex:
             rows = np.sort(np.array([self._known(identity) for identity in dict.fromkeys(ids)], np.int64))
-            order = self._rows.order
-            places = {row: place for place, row in enumerate(order.tolist())} if len(rows) > 1 else {}
+            order, numbers = self._rows.order, self._rows.numbers
             removed = []
             for row in rows.tolist():
-                place = places[row] if places else int(np.flatnonzero(order == row)[0])
+                place = int(numbers[row]) - 1
                 before = self._rows.id(int(order[place - 1])) if place else ""
                 removed.append(Line(self._rows.id(row), before, self._rows.line(row)))
             self._do(Step(description or "remove", len(removed), removed=tuple(removed)))

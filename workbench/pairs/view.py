@@ -1,4 +1,4 @@
-"""What a table of pairs shows, as Arrow columns, and the orders it can be in."""
+"""The orders that pairs can be shown in."""
 
 from __future__ import annotations
 
@@ -15,36 +15,18 @@ from workbench.pairs.pair import STATUSES
 from workbench.pairs.rows import Rows
 from workbench.pairs.search import ratio
 
-SHOWN = 200
-"""How many characters of a prompt a table gets."""
+_SORTED_BY = 200
+"""How many characters of a prompt tell its place."""
 ORDERS = ("row", "status", "prompt", "chosen", "rejected", "ratio", "tags", "split", "note", "source")
 
 
 class View:
-    """Tables of one `Rows`; remembers the prompts, which seldom change."""
+    """Orders of one `Rows`; remembers the prompts, which seldom change."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         self._prompts: Any = None
         self._version = -1
-
-    def table(self, rows: Ints) -> Any:
-        """An Arrow table of some rows, in their order: row, status, prompt (its last user turn's beginning), words of
-        chosen and rejected, their ratio, tags, split, note and source. The texts are as they came: untrusted."""
-        taken = _numbers(rows.astype(np.int32))
-        columns = {
-            "row": taken,
-            "status": self._label("status", rows),
-            "prompt": self._all_prompts().take(taken),
-            "chosen": _numbers(self._rows.words["chosen"][rows]),
-            "rejected": _numbers(self._rows.words["rejected"][rows]),
-            "ratio": _floats(ratio(self._rows)[rows]),
-            "tags": self._label("tags", rows),
-            "split": self._label("split", rows),
-            "note": self._label("note", rows),
-            "source": self._label("source", rows),
-        }
-        return pa.table(columns)
 
     def sorted(
         self, rows: Ints, by: str, *, descending: bool = False, scores: Mapping[str, float] | None = None
@@ -78,12 +60,7 @@ class View:
                 np.arange(len(values))
             )
             return ranks[self._rows.labels[by][rows]]
-        return np.argsort(np.argsort(self._rows.order))[np.searchsorted(np.sort(self._rows.order), rows)]
-
-    def _label(self, name: str, rows: Ints) -> Any:
-        values = self._rows.vocabularies[name].values
-        shown = strings([", ".join(value) if name == "tags" else value for value in values])
-        return shown.take(_numbers(self._rows.labels[name][rows]))
+        return self._rows.numbers[rows]
 
     def _all_prompts(self) -> Any:
         rows = self._rows
@@ -117,14 +94,9 @@ def _last_turns(column: Any) -> Any:
         found = np.where(found >= bounds[:-1], found, -1)
         contents = pa.chunked_array([strings([""]), contents], pa.string()).combine_chunks()
         contents = contents.take(_numbers((found + 1).astype(np.int32)))
-    return pc.utf8_slice_codeunits(contents, 0, SHOWN)
+    return pc.utf8_slice_codeunits(contents, 0, _SORTED_BY)
 
 
 def _numbers(values: Ints) -> Any:
     kept = np.ascontiguousarray(values, np.int32)
     return pa.Array.from_buffers(pa.int32(), len(kept), [None, pa.py_buffer(kept)])
-
-
-def _floats(values: Ints) -> Any:
-    kept = np.ascontiguousarray(values, np.float64)
-    return pa.Array.from_buffers(pa.float64(), len(kept), [None, pa.py_buffer(kept)])

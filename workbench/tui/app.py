@@ -111,7 +111,8 @@ class WorkbenchApp(App[None]):
         self.push_screen(ErrorDialog(error))
 
     def tell(self, text: str) -> None:
-        """A short notice that goes away by itself; `text` may be untrusted."""
+        """A short notice that goes away by itself, and makes the one before go away; `text` may be untrusted."""
+        self.clear_notifications()
         self.notify(one_line(text), markup=False, timeout=4)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.pairs.strategies import any_pairs, texts
 from workbench.pairs.columns import load
 from workbench.pairs.pair import Message, Pair, plain, to_line
-from workbench.pairs.query import QueryError, complete, parse
+from workbench.pairs.query import MEANINGS, QueryError, complete, parse
 from workbench.pairs.rows import Rows
 from workbench.pairs.search import Search
 
@@ -70,6 +70,14 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Search:
         ("split:none", [0, 2]),
         ("tag:tone", [0]),
         ('tag:"a b"', [2]),
+        ("tag:none", [1]),
+        ("-tag:none", [0, 2]),
+        ("tag:c,tone", [0, 2]),
+        ('tag:tone,"a b"', [0, 2]),
+        ("status:new,flagged", [1, 2]),
+        ("status:new,", [1]),
+        ("finding:dup,length", [0, 2]),
+        ("source:alarm,nowhere", [1]),
         ("source:alarm", [1]),
         ("split:none status:flagged nein", [2]),
         ("len>1", [1]),
@@ -94,6 +102,7 @@ def test_queries(found: Search, query: str, expected: list[int]) -> None:
     [
         ("stauts:new", "'status'", 0, 6),
         ("card status:acepted", "'accepted'", 12, 7),
+        ("status:new,acepted", "'accepted'", 11, 7),
         ("x:y", "tag", 0, 1),
         ("len>long", "1.5", 4, 4),
         ("card /(/", "missing", 6, 1),
@@ -116,6 +125,9 @@ def test_what_is_wrong_is_told_with_its_place(query: str, meant: str, position: 
         ("tag:to", ["tag:tone", 'tag:"bad tone"']),
         ("finding:", ["finding:duplicate"]),
         ("split:n", ["split:none", "split:train"]),
+        ("status:new,f", ["status:new,flagged"]),
+        ("status:new,", ["status:new,accepted", "status:new,dropped", "status:new,flagged"]),
+        ("tag:no", ["tag:none"]),
         ("le", ["len>", "len<"]),
         ("", []),
         ("card", []),
@@ -125,6 +137,13 @@ def test_terms_are_completed(text: str, expected: list[str]) -> None:
     known = {"tag": ["bad tone", "tone"], "finding": ["duplicate"]}
     assert complete(text, len(text), known)[: len(expected)] == expected
     assert complete(text + " more", len(text), known) == complete(text, len(text), known)
+
+
+def test_before_anything_is_typed_all_fields_are_offered() -> None:
+    assert complete("", 0, begin=True) == list(MEANINGS)
+    assert complete("card ", 5, begin=True) == list(MEANINGS)
+    for term in MEANINGS:
+        assert not parse(term).terms
 
 
 @settings(max_examples=60)

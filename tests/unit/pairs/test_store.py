@@ -232,12 +232,34 @@ def test_searching_sees_edits(store: PairStore) -> None:
     assert found == {"zebra": [1, 5], "rejected:zebra": [1], "chosen:bad": [1, 3], "len<0.5": [1]}
     store.undo()
     assert store.find(parse("zebra")).tolist() == [1]
-    table = store.table(store.rows[1:3])
-    assert table.column("prompt").to_pylist() == ["prompt 1", "prompt 2"]
-    assert table.column("chosen").to_pylist() == [1, 1]
     assert store.sorted(store.rows, "ratio").tolist() == [1, 0, 2, 3, 4]
     assert store.sorted(store.rows, "prompt", descending=True).tolist() == [4, 3, 2, 1, 0]
     assert store.sorted(store.rows, "", scores={"id3": -1.0, "id0": 2.0}).tolist() == [3, 0, 1, 2, 4]
+
+
+def test_a_row_knows_its_place_in_the_file(store: PairStore) -> None:
+    assert [store.number(row) for row in store.rows.tolist()] == [1, 2, 3, 4, 5]
+    store.remove(["id1"])
+    assert [store.number(row) for row in range(5)] == [1, 0, 2, 3, 4]
+    store.add([Pair("n", "p", "c", "r")], after=2)
+    assert [store.number(row) for row in range(6)] == [1, 0, 2, 4, 5, 3]
+    assert store.rows.tolist() == [0, 2, 5, 3, 4]
+    assert store.sorted(store.rows, "row", descending=True).tolist() == [4, 3, 5, 2, 0]
+    store.undo()
+    store.undo()
+    assert [store.number(row) for row in range(6)] == [1, 2, 3, 4, 5, 0]
+
+
+def test_the_next_with_a_status_is_looked_for_all_the_way_round(store: PairStore) -> None:
+    rows = store.rows[::-1]
+    assert [store.next_with_status(rows, after, "new") for after in range(5)] == [1, 2, 3, 4, 0]
+    store.set_status([2, 3], "accepted")
+    assert [store.next_with_status(rows, after, "accepted") for after in range(5)] == [1, 2, 1, 1, 1]
+    store.undo()
+    store.set_status([4], "flagged")
+    assert store.next_with_status(rows, 0, "flagged") == 0
+    assert store.next_with_status(rows, 0, "dropped") is None
+    assert store.next_with_status(rows[:0], -1, "new") is None
 
 
 def test_a_reader_never_sees_half_a_file(path: Path) -> None:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.checks.findings import Finding, Report, finding_from
+from workbench.pairs.checks.token_lengths import TokenLengths
 from workbench.pairs.checks.watch import CancelledError, Progress
 
-_LOOKED = 0.1
+_LOOKED = 0.03
 
 
 def check_file(
@@ -37,6 +38,7 @@ def check_file(
     """
     asked = {"path": str(path.resolve()), "model": model, "max_length": max_length, "leave_out": sorted(leave_out)}
     findings: dict[str, Finding] = {}
+    tokens: TokenLengths | None = None
     report: Report | None = None
     ended = threading.Event()
     with (
@@ -69,8 +71,11 @@ def check_file(
                         found(finding)
                     case "error":
                         raise WorkbenchError(*value)
+                    case "tokens":
+                        tokens = TokenLengths.from_json(value)
                     case "report":
-                        report = Report(**{**value, "findings": tuple(findings[name] for name in value["findings"])})
+                        found_all = tuple(findings[name] for name in value["findings"])
+                        report = Report(**{**value, "findings": found_all, "tokens": tokens})
         except BaseException:
             _kill(process)
             raise

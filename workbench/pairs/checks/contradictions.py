@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 
 from workbench.pairs.checks.findings import Finding, plural
-from workbench.pairs.checks.keys import rough_key, same_words
+from workbench.pairs.checks.keys import beginning, rough_key, same_words
 from workbench.pairs.checks.texts import Texts
 from workbench.pairs.checks.watch import Watch
 
@@ -16,8 +16,8 @@ def contradiction(columns: Texts, watch: Watch) -> list[Finding]:
     Prompts and responses count as the same where they differ in case, white space and typographic signs alone.
     """
     rough: dict[tuple[bytes, bytes], list[int]] = {}
-    for place, prompt in watch.each(columns.prompts):
-        rough.setdefault(rough_key(prompt), []).append(place)
+    for _, place in watch.each(_candidates(columns)):
+        rough.setdefault(rough_key(columns.prompts[place]), []).append(place)
     by_prompt: dict[tuple[bytes, str], list[int]] = {}
     for places in rough.values():
         if len(places) > 1:
@@ -45,6 +45,17 @@ def contradiction(columns: Texts, watch: Watch) -> list[Finding]:
             "Decide which is right; swap or drop the other.",
             groups=tuple(columns.named(group) for group in groups),
         )
+    ]
+
+
+def _candidates(columns: Texts) -> list[int]:
+    """The places of pairs whose chosen response may be rejected elsewhere, and whose rejected one chosen: few."""
+    better, worse = [beginning(text) for text in columns.chosen], [beginning(text) for text in columns.rejected]
+    chosen, rejected = set(better), set(worse)
+    return [
+        place
+        for place, (one, other) in enumerate(zip(better, worse, strict=True))
+        if one in rejected and other in chosen
     ]
 
 

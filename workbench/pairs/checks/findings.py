@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from workbench.pairs.checks.token_lengths import TokenLengths
+
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
@@ -62,7 +64,8 @@ def finding_from(found: Mapping[str, Any]) -> Finding:
 class Report:
     """What all checks found: the gravest first, and the lengths of the responses, biased or not.
 
-    `rows` are the pairs of the data set, `checked` those that were looked at: all but the dropped.
+    `rows` are the pairs of the data set, `checked` those that were looked at: all but the dropped. `tokens` are the
+    lengths of their responses, where they were checked with a model.
     """
 
     rows: int
@@ -70,6 +73,7 @@ class Report:
     findings: tuple[Finding, ...]
     lengths: Mapping[str, Any]
     seconds: Mapping[str, float]
+    tokens: TokenLengths | None = None
 
     @property
     def has_errors(self) -> bool:

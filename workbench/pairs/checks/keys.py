@@ -11,6 +11,7 @@ from workbench.pairs.split import group_key
 _WORD = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789")
 _SIGNS = bytes(code for code in range(128) if code not in _WORD)
 _ROUGH = 50
+_BEGINNING = 24
 _SPACES = b" \t\n\r\v\f"
 # What typists' programs put in: taking it out leaves most texts plain ASCII, which folds twenty times as fast.
 _TYPOGRAPHIC = tuple(
@@ -48,6 +49,17 @@ def same_words(text: str) -> bytes:
         folded = unicodedata.normalize("NFKC", text).casefold()
         plain = _plain("".join(folded.split()))
     return plain.lower().translate(None, _SPACES)
+
+
+def beginning(text: str) -> bytes:
+    """The first letters of `same_words`, at a fraction of its cost."""
+    head = text[: 2 * _BEGINNING]
+    if head.isascii():
+        found = head.encode().lower().translate(None, _SPACES)
+        # The last letter is left off where more follow: an accent could follow that changes it.
+        if len(found) > _BEGINNING or len(head) == len(text):
+            return found[:_BEGINNING]
+    return same_words(text)[:_BEGINNING]
 
 
 def rough_key(text: str) -> tuple[bytes, bytes]:

@@ -7,8 +7,9 @@ from collections import Counter
 from itertools import pairwise
 
 from workbench.pairs.checks.findings import Finding, plural
-from workbench.pairs.checks.texts import Texts
+from workbench.pairs.checks.texts import Texts, shape
 from workbench.pairs.checks.watch import Watch
+from workbench.pairs.pair import Pair
 
 _PROMPT = re.compile(r"s?(u(at+)*a)*u(at+)*")
 _RESPONSE = re.compile(r"a(t+a)*(u(at+)*a)*")
@@ -21,10 +22,10 @@ def roles(columns: Texts, watch: Watch) -> list[Finding]:
     """Prompts that do not go (system) user assistant user … user, and responses that the assistant does not open and
     close. Tools answer the assistant."""
     watch.tick(0, 1)
-    reasons = {shape: reason for shape in set(columns.shapes) if shape and (reason := _wrong(shape))}
+    reasons = {turns: reason for turns in set(columns.shapes) if turns and (reason := _wrong(turns))}
     if not reasons:
         return []
-    named = [place for place, shape in enumerate(columns.shapes) if shape in reasons]
+    named = [place for place, turns in enumerate(columns.shapes) if turns in reasons]
     counts = Counter(reasons[columns.shapes[place]] for place in named)
     told = "; ".join(f"{count:,} {reason}" for reason, count in counts.most_common(3))
     return [
@@ -60,9 +61,15 @@ def turn_markers(columns: Texts, watch: Watch) -> list[Finding]:
     ]
 
 
-def _wrong(shape: str) -> str:
+def order_fault(pair: Pair) -> str:
+    """Why the turns of one pair are out of order; empty where they are not, and for plain text."""
+    turns = shape(pair)
+    return _wrong(turns) if turns else ""
+
+
+def _wrong(turns: str) -> str:
     """Why the turns are out of order; empty where they are not."""
-    prompt, chosen, rejected = shape.split("|")
+    prompt, chosen, rejected = turns.split("|")
     for name, response in (("chosen", chosen), ("rejected", rejected)):
         if not _RESPONSE.fullmatch(response):
             return f"{name}: {_fault(response, ends='a')}"

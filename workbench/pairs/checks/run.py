@@ -96,4 +96,5 @@ def run_checks(
     # Last: it takes longer than all others together.
     timed("near-duplicate", partial(near_duplicate, columns))
     findings.sort(key=lambda each: (SEVERITIES.index(each.severity), _ORDER[each.check]))
-    return Report(columns.total, len(columns), tuple(findings), lengths, seconds)
+    measured = tokens.compact(columns.ids) if tokens else None
+    return Report(columns.total, len(columns), tuple(findings), lengths, seconds, measured)

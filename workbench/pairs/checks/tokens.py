@@ -9,6 +9,7 @@ from typing import Any
 from workbench.pairs.checks.findings import Finding, plural
 from workbench.pairs.checks.length import Lengths
 from workbench.pairs.checks.texts import Texts
+from workbench.pairs.checks.token_lengths import TokenLengths
 from workbench.pairs.checks.watch import Watch
 
 
@@ -42,6 +43,11 @@ class TokenCounts:
         """The lengths of the responses in tokens."""
         found = [self.pairs[identity] for identity in ids]
         return Lengths("tokens", [each.chosen for each in found], [each.rejected for each in found])
+
+    def compact(self, ids: Sequence[str]) -> TokenLengths:
+        """The lengths of the responses of these pairs, to be asked by id; without those that the template refused."""
+        counted = ((identity, self.pairs[identity]) for identity in ids)
+        return TokenLengths.of((identity, each.chosen, each.rejected) for identity, each in counted if not each.refused)
 
 
 def token_findings(columns: Texts, tokens: TokenCounts, max_length: int, watch: Watch) -> list[Finding]:

@@ -9,105 +9,202 @@ from typing import ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Container, Vertical, VerticalScroll
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from workbench.pairs.pair import Message, Pair, Text, plain
+from workbench.text import one_line
 from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.widgets.fields import TextField
+from workbench.tui.widgets.pair_cells import words
+from workbench.tui.widgets.preference import Preference
+from workbench.tui.widgets.turn_editor import TurnEditor
 
-_PARTS = {"prompt": "", "chosen": "✔ chosen", "rejected": "✘ rejected"}
+_HEADS = {"prompt": "", "chosen": "✔ chosen", "rejected": "✘ rejected"}
 
 
 class EditDialog(ModalScreen[Pair | None]):
     """An editor for each turn of the prompt, for chosen and for rejected; None where nothing is to be saved."""
 
+    HORIZONTAL_BREAKPOINTS = [(0, "-stacked"), (120, "-beside")]  # noqa: RUF012 (Textual declares it so)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save", "Save", priority=True),
+        Binding("ctrl+n", "add_turn", "Add a turn below", priority=True),
+        Binding("ctrl+d", "remove_turn", "Take the turn out", priority=True),
+        Binding("ctrl+r", "next_role", "Change the turn's role", priority=True),
         Binding("escape", "give_up", "Give up", priority=True),
     ]
     DEFAULT_CSS = """
-    EditDialog #editor {
-        width: 94%; max-width: 130; height: 94%; padding: 0 1; background: $surface;
-        border: round $accent; border-title-color: $foreground; border-title-style: bold;
-        border-subtitle-color: $secondary;
+    EditDialog {
+        #editor {
+            width: 96%; max-width: 150; height: 94%; padding: 0 1; background: $surface;
+            border: round $accent; border-title-color: $foreground; border-title-style: bold;
+            border-subtitle-color: $secondary;
+        }
+        VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; padding: 1 1 0 0; }
+        #prompt, #responses, #chosen, #rejected { height: auto; }
+        .head { height: 1; }
+        Preference { border-top: solid $border; height: 3; padding: 0; }
     }
-    EditDialog VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; padding: 1 1 0 0; }
-    EditDialog .label { color: $accent; }
-    EditDialog .label.-chosen { color: $success; }
-    EditDialog .label.-rejected { color: $error; }
-    EditDialog TextField {
-        height: auto; max-height: 16; padding: 0 1; margin-bottom: 1; border: none; background: $panel 50%;
-    }
-    EditDialog TextField:focus { background: $panel; }
+    EditDialog.-beside #responses { layout: horizontal; }
+    EditDialog.-beside #chosen { width: 1fr; margin-right: 2; }
+    EditDialog.-beside #rejected { width: 1fr; }
     """
 
     def __init__(self, pair: Pair, title: str) -> None:
         super().__init__()
         self._pair, self._title = pair, title
+        self._told_empty = False
 
     def compose(self) -> ComposeResult:
-        """Editors from top to bottom, in the order of the conversation."""
+        """The conversation from top to bottom; below it chosen and rejected, and what they come to."""
         with Vertical(id="editor") as editor:
-            editor.border_title = self._title
-            editor.border_subtitle = "ctrl+s saves · tab next text · esc gives up"
+            editor.border_title = one_line(self._title)
+            turns = "^n add turn · ^d remove · ^r role · " if self._pair.conversational else ""
+            editor.border_subtitle = f"^s save · tab next · {turns}esc give up"
             with VerticalScroll(can_focus=False):
-                for part in _PARTS:
-                    for label, content in _fields(self._pair, part):
-                        yield Static(label, markup=False, classes=f"label -{part}")
-                        yield TextField(content)
+                with Vertical(id="prompt"):
+                    yield from self._editors("prompt")
+                with Container(id="responses"):
+                    for part in ("chosen", "rejected"):
+                        with Vertical(id=part):
+                            yield Static(classes="head", markup=False)
+                            yield from self._editors(part)
+            yield Preference()
 
     def on_mount(self) -> None:
         """Begins where most edits are made: in the chosen response; in an empty pair, at the top."""
-        fields = list(self.query(TextField))
-        empty = not any(field.content for field in fields)
-        field = fields[0 if empty else self._count("prompt")]
-        field.focus(scroll_visible=False)
-        # How high the fields are is known only when they were laid out.
-        self.call_after_refresh(field.scroll_visible, animate=False)
+        self._show_outcome()
+        turns = list(self.query(TurnEditor))
+        if turns:
+            written = any(turn.content for turn in turns)
+            self._go_to(next((turn for turn in turns if written and turn.part == "chosen"), turns[0]))
+
+    def on_text_area_changed(self) -> None:
+        """Shows what the texts come to now."""
+        self._told_empty = False
+        self._show_outcome()
+
+    @property
+    def edited(self) -> Pair:
+        """The pair as it stands in the editors."""
+        prompt, chosen, rejected = map(self._text, _HEADS)
+        return replace(self._pair, prompt=prompt, chosen=chosen, rejected=rejected)
 
     def action_save(self) -> None:
-        """Gives the edited pair back."""
-        pair, contents = self._pair, iter([field.content for field in self.query(TextField)])
-        after = replace(
-            pair,
-            prompt=_refilled(pair.prompt, contents),
-            chosen=_refilled(pair.chosen, contents),
-            rejected=_refilled(pair.rejected, contents),
-        )
-        empty = [part for part in _PARTS if not plain(getattr(after, part)).strip()]
-        if empty:
-            self.notify(f"A pair needs a text for: {', '.join(empty)}.", severity="warning", markup=False)
-        else:
-            self.dismiss(after if after != pair else None)
+        """Gives the edited pair back; one with an empty text only when asked to twice."""
+        pair = self.edited
+        empty = [part for part in _HEADS if not plain(getattr(pair, part)).strip()]
+        if empty and not self._told_empty:
+            self._told_empty = True
+            which = " and ".join(empty)
+            self.notify(f"There is no text for {which}. ^s again saves it so.", severity="warning", markup=False)
+            return
+        self.dismiss(pair if pair != self._pair else None)
 
     @work
     async def action_give_up(self) -> None:
         """Closes, after a question where something was changed."""
-        if any(field.changed for field in self.query(TextField)):
+        if self.edited != self._pair:
             question = ConfirmDialog("Throw the changes away?", yes="Throw away", no="Keep editing")
             if not await self.app.push_screen_wait(question):
                 return
         self.dismiss(None)
 
-    def _count(self, part: str) -> int:
+    async def action_add_turn(self) -> None:
+        """Puts an empty turn below the one with the cursor."""
+        turn = self._turn
+        if turn is None or turn.role is None:
+            self._tell_of_plain_text()
+            return
+        new = TurnEditor(turn.part, turn.following_role)
+        await self.query_one(f"#{turn.part}").mount(new, after=turn)
+        self._changed_turns(new)
+
+    @work
+    async def action_remove_turn(self) -> None:
+        """Takes the turn with the cursor out, after a question where it has text."""
+        turn = self._turn
+        if turn is None or turn.role is None:
+            self._tell_of_plain_text()
+            return
+        turns = self._turns(turn.part)
+        if len(turns) == 1:
+            self.notify(f"This is the only turn of {turn.part}.", markup=False)
+            return
+        if turn.content.strip():
+            quoted = f"“{one_line(turn.content[:300], 60)}”"
+            question = ConfirmDialog("Take this turn out?", quoted, yes="Take it out", no="Keep it")
+            if not await self.app.push_screen_wait(question):
+                return
+        place = turns.index(turn)
+        neighbour = turns[place - 1] if place else turns[1]
+        await turn.remove()
+        self._changed_turns(neighbour)
+
+    def action_next_role(self) -> None:
+        """Gives the turn with the cursor to the next of the roles."""
+        turn = self._turn
+        if turn is None or turn.role is None:
+            self._tell_of_plain_text()
+            return
+        turn.next_role()
+        self._changed_turns(turn)
+
+    @property
+    def _turn(self) -> TurnEditor | None:
+        """The turn with the cursor."""
+        focused = self.focused
+        return focused.parent if focused is not None and isinstance(focused.parent, TurnEditor) else None
+
+    def _turns(self, part: str) -> list[TurnEditor]:
+        return list(self.query_one(f"#{part}").query(TurnEditor))
+
+    def _text(self, part: str) -> Text:
+        turns = self._turns(part)
+        if not self._pair.conversational:
+            return turns[0].content
+        untouched = getattr(self._pair, part) == () and not any(turn.content for turn in turns)
+        return () if untouched else tuple(turn.message for turn in turns)
+
+    def _editors(self, part: str) -> Iterator[TurnEditor]:
         text: Text = getattr(self._pair, part)
-        return 1 if isinstance(text, str) else len(text)
+        if isinstance(text, str):
+            yield TurnEditor(part, None, text)
+            return
+        for turn in text or (Message("user" if part == "prompt" else "assistant", ""),):
+            yield TurnEditor(part, turn.role, turn.content)
+
+    def _changed_turns(self, turn: TurnEditor) -> None:
+        self._show_outcome()
+        self._go_to(turn)
+
+    def _go_to(self, turn: TurnEditor) -> None:
+        field = turn.query_one(TextField)
+        field.focus(scroll_visible=False)
+        # How high the fields are is known only when they were laid out.
+        self.call_after_refresh(turn.scroll_visible, animate=False)
+
+    def _show_outcome(self) -> None:
+        """Lengths, their difference, and the preference. The role of a lone answer goes without saying."""
+        pair = self.edited
+        chosen, rejected = words(plain(pair.chosen)), words(plain(pair.rejected))
+        delta = rejected - chosen
+        sign = "+" if delta > 0 else "−" if delta < 0 else "±"
+        remarks = {"chosen": _count(chosen), "rejected": f"{_count(rejected)} ({sign}{abs(delta):,})"}
+        for part, colour in (("chosen", "$success"), ("rejected", "$error")):
+            head = Content.assemble((_HEADS[part], f"bold {colour}"), (f"  {remarks[part]}", "$secondary"))
+            self.query_one(f"#{part} > .head", Static).update(head)
+            turns = self._turns(part)
+            for turn in turns:
+                turn.set_class(len(turns) == 1 and turn.role in (None, "assistant"), "-unlabelled")
+        self.query_one(Preference).pair = pair
+
+    def _tell_of_plain_text(self) -> None:
+        self.notify("This pair is plain text: it has no turns.", markup=False)
 
 
-def _fields(pair: Pair, part: str) -> Iterator[tuple[str, str]]:
-    """(label, content) of every text in a part of the pair."""
-    text: Text = getattr(pair, part)
-    if isinstance(text, str):
-        yield _PARTS[part] or "prompt", text
-        return
-    for turn in text:
-        label = " · ".join(each for each in (_PARTS[part], turn.role) if each)
-        yield (_PARTS[part] if part != "prompt" and turn.role == "assistant" else label), turn.content
-
-
-def _refilled(text: Text, contents: Iterator[str]) -> Text:
-    if isinstance(text, str):
-        return next(contents)
-    return tuple(Message(turn.role, next(contents)) for turn in text)
+def _count(number: int) -> str:
+    return "1 word" if number == 1 else f"{number:,} words"

@@ -1,10 +1,12 @@
-"""The sheet that says what every key of a screen does."""
+"""The sheet of keys."""
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 from rich.cells import cell_len
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -14,11 +16,22 @@ from textual.widgets import Static
 
 from workbench.tui.own_keys import own_keys
 
+_GAP = 4
+
 
 class KeysDialog(ModalScreen[None]):
-    """What every active key of the screen below does."""
+    """What every active key of the screen below does, all of them at one look where there is room."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q,question_mark", "dismiss", "Close")]
+    DEFAULT_CSS = """
+    KeysDialog #sheet {
+        width: auto; max-width: 100%; height: auto; max-height: 100%; padding: 0 1; background: $surface;
+        border: round $accent; border-title-color: $foreground; border-title-style: bold;
+        border-subtitle-color: $secondary;
+    }
+    KeysDialog VerticalScroll { width: auto; height: auto; scrollbar-size-vertical: 1; }
+    KeysDialog #keys { width: auto; }
+    """
 
     def __init__(self, screen: Screen[Any]) -> None:
         super().__init__()
@@ -32,13 +45,33 @@ class KeysDialog(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Key and meaning, a line each."""
-        width = max((cell_len(key) for key, _ in self._keys), default=0)
-        lines = [
-            Content.assemble((" " * (width - cell_len(key)) + key, "$accent"), "  ", description)
-            for key, description in self._keys
-        ]
-        with Vertical(classes="dialog"):
-            yield Static("Keys", classes="dialog-title")
-            with VerticalScroll(classes="dialog-scroll"):
-                yield Static(Content("\n").join(lines))
-            yield Static("esc closes · ctrl+p every command", classes="dialog-hint")
+        with Vertical(id="sheet") as sheet:
+            sheet.border_title, sheet.border_subtitle = "Keys", "esc closes · ctrl+p every command"
+            with VerticalScroll():
+                yield Static(id="keys")
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fits the sheet to the terminal."""
+        room = event.size.width - 6
+        self.query_one(VerticalScroll).styles.max_height = event.size.height - 2
+        # As few columns as show every key at once; else as many as there is room for.
+        sheets = [self._sheet(count) for count in range(1, 5)]
+        fitting = [sheet for sheet in sheets if max(line.cell_length for line in sheet) <= room] or sheets[:1]
+        whole = [sheet for sheet in fitting if len(sheet) <= event.size.height - 2]
+        self.query_one("#keys", Static).update(Content("\n").join(whole[0] if whole else fitting[-1]))
+
+    def _sheet(self, count: int) -> list[Content]:
+        """The keys in so many columns."""
+        height = max(1, -(-len(self._keys) // count))
+        columns = [_column(self._keys[begin : begin + height]) for begin in range(0, len(self._keys), height)]
+        widths = [max(line.cell_length for line in column) for column in columns]
+        lines = []
+        for row in zip_longest(*columns, fillvalue=Content("")):
+            cells = [cell + " " * (width - cell.cell_length + _GAP) for cell, width in zip(row, widths, strict=True)]
+            lines.append(Content("").join(cells).rstrip())
+        return lines
+
+
+def _column(keys: list[tuple[str, str]]) -> list[Content]:
+    width = max(cell_len(key) for key, _ in keys)
+    return [Content.assemble(" " * (width - cell_len(key)), (key, "$accent"), "  ", text) for key, text in keys]

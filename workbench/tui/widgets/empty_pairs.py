@@ -25,8 +25,11 @@ class EmptyPairs(Middle):
         self._show(
             (f"No preference pairs in {one_line(folder)} yet", "bold $foreground"),
             ("", ""),
-            ("Bring in a file (JSONL, JSON, CSV, Parquet) or a Hugging Face data set:", "$secondary"),
-            ("    workbench import FILE --name NAME", "$accent"),
+            (
+                "i  brings in a file (JSONL, JSON, CSV, Parquet). From the command line, or from Hugging Face:",
+                "$secondary",
+            ),
+            ("    workbench import FILE|HUB_ID --name NAME", "$accent"),
             ("", ""),
             ("Or see the whole loop on the embedded model first:", "$secondary"),
             ("    workbench demo", "$accent"),
@@ -40,6 +43,7 @@ class EmptyPairs(Middle):
             (f"{one_line(name)} has no pairs yet", "bold $foreground"),
             ("", ""),
             ("n  writes the first one", "$secondary"),
+            ("i  brings some in from a file", "$secondary"),
             ("d  opens another data set", "$secondary"),
         )
 

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from workbench.pairs.diff import Span
 from workbench.pairs.pair import Message, Pair, Text, plain
 from workbench.text import safe
-from workbench.tui.widgets.pair_cells import words
+from workbench.tui.widgets.pair_cells import lengths
 from workbench.tui.widgets.wrap import Line, Run, padded, wrap
 
 SIDE_BY_SIDE = 72
@@ -36,8 +36,9 @@ class Layout:
     responses: int
 
 
-def lay_out(pair: Pair, width: int, marks: Marks | None) -> Layout:
-    """The pair in lines of at most `width` cells. Without `marks`, differences are not shown."""
+def lay_out(pair: Pair, width: int, marks: Marks | None, tokens: tuple[int, int] | None = None) -> Layout:
+    """The pair in lines of at most `width` cells. Without `marks`, differences are not shown; lengths are in `tokens`
+    (of chosen and rejected) where these are given, else in words."""
     lines: list[Line] = []
     question = 0
     turns = _turns(pair.prompt)
@@ -53,7 +54,7 @@ def lay_out(pair: Pair, width: int, marks: Marks | None) -> Layout:
     lines.append([])
     responses = len(lines)
     spans = marks or (None, None)
-    chosen, rejected = _head(pair, "chosen"), _head(pair, "rejected")
+    chosen, rejected = _heads(pair, tokens)
     if width >= SIDE_BY_SIDE:
         left = (width - len(_RULE)) // 2
         right = width - len(_RULE) - left
@@ -72,17 +73,19 @@ def _turns(prompt: Text) -> tuple[Message, ...]:
     return (Message("prompt", prompt),) if isinstance(prompt, str) else prompt
 
 
-def _head(pair: Pair, side: str) -> Line:
-    chosen, rejected = words(plain(pair.chosen)), words(plain(pair.rejected))
-    if side == "chosen":
-        return [("chosen", "✔ chosen"), ("dim", f"  {_count(chosen)}")]
+def _heads(pair: Pair, tokens: tuple[int, int] | None) -> tuple[Line, Line]:
+    chosen, rejected = lengths(pair, tokens)
+    unit = "token" if tokens else "word"
     delta = rejected - chosen
     sign = "+" if delta > 0 else "−" if delta < 0 else "±"
-    return [("rejected", "✘ rejected"), ("dim", f"  {_count(rejected)} ({sign}{abs(delta)})")]
+    return (
+        [("chosen", "✔ chosen"), ("dim", f"  {_count(chosen, unit)}")],
+        [("rejected", "✘ rejected"), ("dim", f"  {_count(rejected, unit)} ({sign}{abs(delta):,})")],
+    )
 
 
-def _count(number: int) -> str:
-    return "1 word" if number == 1 else f"{number:,} words"
+def _count(number: int, unit: str) -> str:
+    return f"1 {unit}" if number == 1 else f"{number:,} {unit}s"
 
 
 def _runs(text: Text, spans: list[Span] | None, sign: str) -> Iterator[Run]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -17,14 +18,33 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from workbench.pairs.pair import Pair
-from workbench.tui.widgets.pair_cells import Cells, Column, cells, columns, heading, parts
+from workbench.tui.order import Order
+from workbench.tui.widgets.pair_cells import Cells, Column, Known, cells, columns, headings, parts
+
+if TYPE_CHECKING:
+    from workbench.pairs.arrow import Ints
 
 _MARK = "▌"
 _KEPT_CELLS = 2000
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a table shows: `rows` from top to bottom, of a data set of `total` pairs, and how to learn of each.
+
+    `findings`: whether there is a column for them.
+    """
+
+    rows: Ints
+    pair: Callable[[int], Pair]
+    known: Callable[[int, Pair], Known]
+    total: int
+    order: Order
+    findings: bool
+
+
 class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
-    """Pairs, a line each, with a cursor. `positions` are the places in the data set of the lines shown."""
+    """Pairs, a line each, with a cursor. A pair is told by its row in the store."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "Next pair", show=False),
@@ -37,6 +57,8 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "pair-table--head",
+        "pair-table--sorted",
+        "pair-table--finding",
         "pair-table--mark",
         "pair-table--cursor",
         "pair-table--hover",
@@ -49,6 +71,8 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
     PairTable {
         scrollbar-size-vertical: 1; overflow-x: hidden; overflow-y: auto;
         & > .pair-table--head { color: $secondary; }
+        & > .pair-table--sorted { color: $foreground; }
+        & > .pair-table--finding { color: $warning; }
         & > .pair-table--mark { color: $border; }
         & > .pair-table--cursor { background: $block-cursor-background 55%; }
         & > .pair-table--hover { background: $surface; }
@@ -64,30 +88,23 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
     cursor: reactive[int] = reactive(0, repaint=False)
     """The line that the cursor is on, from 0."""
 
-    class Highlighted(Message):
-        """The cursor is on another pair, or the pair under it was replaced."""
-
-        def __init__(self, position: int | None) -> None:
-            """`position` is the pair's place in the data set; None where no line is shown."""
-            super().__init__()
-            self.position = position
-
-        def can_replace(self, message: Message) -> bool:
-            """Of several moves in a row, the last is what matters."""
-            return isinstance(message, type(self))
-
     class Opened(Message):
         """Enter, or a double click, on a pair."""
 
-        def __init__(self, position: int) -> None:
+        def __init__(self, row: int) -> None:
             super().__init__()
-            self.position = position
+            self.row = row
+
+    class Sorted(Message):
+        """A click on the heading of a column."""
+
+        def __init__(self, column: str) -> None:
+            super().__init__()
+            self.column = column
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self._pair_at: Callable[[int], Pair] | None = None
-        self._positions: Sequence[int] = ()
-        self._total = 0
+        self._shown: Shown | None = None
         self._columns: list[Column] = []
         self._cells: dict[int, tuple[Pair, Cells]] = {}
         self._hover = -1
@@ -95,38 +112,36 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._styles_of: dict[str, Style] = {}
 
     @property
-    def positions(self) -> Sequence[int]:
-        """The places in the data set of the lines, from top to bottom."""
-        return self._positions
+    def count(self) -> int:
+        """How many lines there are."""
+        return len(self._shown.rows) if self._shown else 0
 
     @property
-    def position(self) -> int | None:
-        """The place in the data set of the pair under the cursor."""
-        return self._positions[self.cursor] if self._positions else None
+    def row(self) -> int | None:
+        """The row of the pair under the cursor."""
+        return int(self._shown.rows[self.cursor]) if self._shown and self.count else None
 
-    def show(
-        self, positions: Sequence[int], *, pair_at: Callable[[int], Pair], total: int, keep: int | None = None
-    ) -> None:
-        """Shows the pairs at `positions` (ascending) of a data set of `total` pairs.
-
-        The cursor goes to the pair at the place `keep`, or to the next one shown after it.
-        """
+    def show(self, shown: Shown, *, line: int = 0) -> None:
+        """Shows pairs, with the cursor on `line`."""
         offset = self.cursor - round(self.scroll_y)
-        self._positions, self._pair_at, self._total = positions, pair_at, total
+        self._shown = shown
         self._cells.clear()
         self._lay_out()
-        line = 0 if keep is None else bisect_left(positions, keep)
         self.set_reactive(PairTable.cursor, self.validate_cursor(line))
         self.scroll_to(y=max(0, self.cursor - offset), animate=False, immediate=True)
         self._keep_in_view()
         self.refresh()
-        self.post_message(self.Highlighted(self.position))
 
-    def refresh_pair(self, position: int) -> None:
-        """Shows the pair at a place of the data set anew."""
-        if position == self.position:
+    def refresh_pairs(self) -> None:
+        """Shows the pairs anew, as they are now."""
+        self._cells.clear()
+        self.refresh()
+
+    def refresh_pair(self, row: int) -> None:
+        """Shows one pair anew."""
+        self._cells.pop(row, None)
+        if row == self.row:
             self._refresh_line(self.cursor)
-            self.post_message(self.Highlighted(position))
         else:
             self.refresh()
 
@@ -136,14 +151,13 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def validate_cursor(self, line: int) -> int:
         """The nearest line that exists."""
-        return max(0, min(line, len(self._positions) - 1))
+        return max(0, min(line, self.count - 1))
 
     def watch_cursor(self, before: int, now: int) -> None:
-        """Shows the cursor in its new place and tells of it."""
+        """Shows the cursor in its new place."""
         self._refresh_line(before)
         self._refresh_line(now)
         self._keep_in_view()
-        self.post_message(self.Highlighted(self.position))
 
     def action_move(self, lines: int) -> None:
         """Moves the cursor."""
@@ -155,12 +169,12 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def action_end(self, last: bool) -> None:
         """Moves the cursor to the first or the last line."""
-        self.cursor = len(self._positions) - 1 if last else 0
+        self.cursor = self.count - 1 if last else 0
 
     def action_open(self) -> None:
         """Opens the pair under the cursor."""
-        if self.position is not None:
-            self.post_message(self.Opened(self.position))
+        if self.row is not None:
+            self.post_message(self.Opened(self.row))
 
     def on_resize(self) -> None:
         """Fits the columns to the new width."""
@@ -176,8 +190,11 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._hover_on(-1)
 
     def on_click(self, event: events.Click) -> None:
-        """Moves the cursor; a double click opens the pair."""
-        if 0 <= (line := self._line_under(event)) < len(self._positions):
+        """Moves the cursor; a double click opens the pair, a click on a heading sorts."""
+        if event.y == 0:
+            if column := self._column_under(event.x):
+                self.post_message(self.Sorted(column))
+        elif 0 <= (line := self._line_under(event)) < self.count:
             self.cursor = line
             if event.chain == 2:
                 self.action_open()
@@ -194,23 +211,28 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         """The heading, or the line of a pair."""
         width = self.size.width
-        if y == 0:
-            head = Segment(f" {heading(self._columns)}", self._base + self._styles_of["head"])
-            return Strip([head]).adjust_cell_length(width, self._base)
-        line = round(self.scroll_y) + y - 1
-        if line >= len(self._positions):
+        if self._shown is None:
             return Strip.blank(width, self._base)
-        return self._line(line, width)
+        if y == 0:
+            by, descending = _sorted_by(self._shown.order), self._shown.order.descending
+            head, chosen = self._base + self._styles_of["head"], self._base + self._styles_of["sorted"]
+            texts = headings(self._columns, by, descending=descending)
+            segments = [Segment(text, chosen if name and name == by else head) for name, text in texts]
+            return Strip([Segment(" ", head), *segments]).adjust_cell_length(width, self._base)
+        line = round(self.scroll_y) + y - 1
+        if line >= self.count:
+            return Strip.blank(width, self._base)
+        return self._line(self._shown, line, width)
 
-    def _line(self, line: int, width: int) -> Strip:
-        position = self._positions[line]
-        assert self._pair_at is not None
-        pair = self._pair_at(position)
-        known = self._cells.get(position)
-        if known is None or known[0] is not pair:
+    def _line(self, shown: Shown, line: int, width: int) -> Strip:
+        row = int(shown.rows[line])
+        known = self._cells.get(row)
+        if known is None:
             if len(self._cells) > _KEPT_CELLS:
                 self._cells.clear()
-            known = self._cells[position] = (pair, cells(pair, position + 1))
+            pair = shown.pair(row)
+            known = self._cells[row] = (pair, cells(pair, shown.known(row, pair)))
+        pair, texts = known
         style = self._base
         if line == self.cursor:
             style += self._styles_of["cursor"]
@@ -220,16 +242,23 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
         styles = {
             "status": style + self._styles_of[_STATUS_STYLES[pair.status]],
             "prompt": dim if pair.status == "dropped" else style,
+            "findings": style + self._styles_of["finding"],
         }
         mark = Segment(_MARK if line == self.cursor else " ", style + self._styles_of["mark"])
-        texts = [Segment(text, styles.get(name, dim)) for name, text in parts(self._columns, known[1])]
-        return Strip([mark, *texts]).adjust_cell_length(width, style)
+        segments = [Segment(text, styles.get(name, dim)) for name, text in parts(self._columns, texts)]
+        return Strip([mark, *segments]).adjust_cell_length(width, style)
 
     def _lay_out(self) -> None:
         width = self.scrollable_content_region.width or self.size.width
         # A column for the cursor's mark, and one between the last column and the scrollbar.
-        self._columns = columns(max(1, width - 2), self._total)
-        self.virtual_size = Size(width, len(self._positions) + 1)
+        if self._shown is not None:
+            self._columns = columns(
+                max(1, width - 2),
+                self._shown.total,
+                findings=self._shown.findings,
+                margin=bool(self._shown.order.run),
+            )
+        self.virtual_size = Size(width, self.count + 1)
         self.refresh()
 
     def _keep_in_view(self) -> None:
@@ -245,6 +274,16 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
         if 1 <= y < self.size.height:
             self.refresh(Region(0, y, self.size.width, 1))
 
+    def _column_under(self, x: int) -> str:
+        """The name of the column at `x`; empty between two."""
+        left = 1
+        for name, text in headings(self._columns, "", descending=False):
+            width = cell_len(text)
+            if left <= x < left + width:
+                return name
+            left += width
+        return ""
+
     def _line_under(self, event: events.MouseEvent) -> int:
         return -1 if event.y < 1 else event.y - 1 + round(self.scroll_y)
 
@@ -256,3 +295,10 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
 
 
 _STATUS_STYLES = {"new": "dim", "accepted": "accepted", "dropped": "dropped", "flagged": "flagged"}
+
+
+def _sorted_by(order: Order) -> str:
+    """The column that says which order it is; none for the order of the file."""
+    if order == Order():
+        return ""
+    return "margin" if order.run else {"row": "#"}.get(order.by, order.by)

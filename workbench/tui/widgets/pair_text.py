@@ -7,6 +7,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
+from textual.reactive import Reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -36,17 +37,21 @@ class PairText(ScrollView, can_focus=False):
     }
     """
 
+    # Without Textual's `layout=True`: another pair would lay out, and then paint, every scrollbar of the screen again.
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0))
+
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._pair: Pair | None = None
         self._marks: Marks | None = None
+        self._tokens: tuple[int, int] | None = None
         self._layout: Layout | None = None
         self._styles_of: dict[str, Style] = {}
 
-    def show(self, pair: Pair | None, marks: Marks | None) -> None:
+    def show(self, pair: Pair | None, marks: Marks | None, tokens: tuple[int, int] | None = None) -> None:
         """Shows a pair, scrolled so that its last user turn and the beginning of the responses can be seen."""
         another = pair is None or self._pair is None or pair.id != self._pair.id
-        self._pair, self._marks = pair, marks
+        self._pair, self._marks, self._tokens = pair, marks, tokens
         self._lay_out()
         if another:
             self.scroll_to(y=self._start(), animate=False, immediate=True)
@@ -77,9 +82,16 @@ class PairText(ScrollView, can_focus=False):
     def _lay_out(self) -> None:
         # The scrollbar's column is left free at all times: the text does not move when it appears.
         width = max(4, self.size.width - 1 + (0 if self.show_vertical_scrollbar else -1))
-        self._layout = lay_out(self._pair, width, self._marks) if self._pair else None
+        self._layout = lay_out(self._pair, width, self._marks, self._tokens) if self._pair else None
         self.virtual_size = Size(width, len(self._layout.lines) if self._layout else 0)
         self.refresh()
+
+    def watch_virtual_size(self, size: Size) -> None:
+        """Gives the scrollbar its new length; makes room for it, or takes it away, where that is needed."""
+        if (size.height > self.size.height) != self.show_vertical_scrollbar:
+            self.refresh(layout=True)
+        elif self.show_vertical_scrollbar:
+            self.vertical_scrollbar.window_virtual_size = size.height
 
     def _start(self) -> int:
         if self._layout is None:

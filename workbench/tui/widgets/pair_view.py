@@ -9,12 +9,11 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
-from textual.widgets import Static
 
 from workbench.pairs.diff import word_diff
 from workbench.pairs.pair import Pair, plain
 from workbench.text import cut, one_line
-from workbench.tui.widgets.pair_cells import SIGNS
+from workbench.tui.widgets.pair_cells import SIGNS, Known
 from workbench.tui.widgets.pair_layout import Marks
 from workbench.tui.widgets.pair_text import PairText
 
@@ -27,33 +26,55 @@ _AT_ONCE = 12_000
 
 
 class _Title(Widget):
-    """A rule with the pair's number and status at its left, tags and note at its right."""
+    """A rule with the pair's number, status and findings at its left, its side, tags and note at its right."""
 
     DEFAULT_CSS = "_Title { height: 1; padding: 0 1; color: $border; }"
 
     pair: reactive[Pair | None] = reactive(None)
-    number: reactive[int] = reactive(0)
+    known: reactive[Known | None] = reactive(None)
 
     def render(self) -> RenderResult:
         """The rule in the width there is."""
         width = self.size.width
-        if self.pair is None:
+        if self.pair is None or self.known is None:
             return Content("─" * width)
         status = f"{SIGNS[self.pair.status]} {self.pair.status}"
-        left = f"── {self.number}  {status} "
+        finding = one_line(self.known.finding)
+        left = f"── {self.known.number}  {status} " + (f" {finding} " if finding else "")
+        split = self.pair.split or ""
         tags = one_line(" ".join(f"#{tag}" for tag in self.pair.tags))
         note = one_line(f"✎ {self.pair.note[:_QUOTED]}") if self.pair.note else ""
-        about = cut("  ".join(part for part in (tags, note) if part), max(0, width - cell_len(left) - 6))
+        about = cut("  ".join(part for part in (split, tags, note) if part), max(0, width - cell_len(left) - 6))
         rule = "─" * max(0, width - cell_len(left) - (cell_len(about) + 4 if about else 0))
         return Content.assemble(
             "── ",
-            (str(self.number), "$foreground"),
+            (str(self.known.number), "$foreground"),
             "  ",
             (status, _COLOURS[self.pair.status]),
             " ",
+            (f" {finding} " if finding else "", "$warning"),
             rule,
             (f" {about} ", "$foreground") if about else "",
             "──" if about else "",
+        )
+
+
+class _Preference(Widget):
+    """What the model will learn from the pair, in words."""
+
+    DEFAULT_CSS = "_Preference { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }"
+
+    pair: reactive[Pair | None] = reactive(None)
+
+    def render(self) -> RenderResult:
+        """One line."""
+        if self.pair is None:
+            return ""
+        if self.pair.status == "dropped":
+            return Content.styled("dropped: the model will not see this pair", "$secondary")
+        return Content.assemble(
+            ("the model will prefer: ", "$secondary"),
+            (f"“{one_line(plain(self.pair.chosen)[:_QUOTED])}”", "$success"),
         )
 
 
@@ -63,7 +84,6 @@ class PairView(Vertical):
     DEFAULT_CSS = """
     PairView {
         PairText { height: 1fr; }
-        #preference { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     }
     """
 
@@ -71,28 +91,32 @@ class PairView(Vertical):
         """Title, text, and the line about what will be learnt."""
         yield _Title()
         yield PairText()
-        yield Static("", markup=False, id="preference")
+        yield _Preference()
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._pair: Pair | None = None
+        self._known: Known | None = None
         self._marks: dict[tuple[str, str], Marks] = {}
 
-    def show(self, pair: Pair | None, number: int = 0) -> None:
-        """Shows a pair; `number` is its place in the file, from 1."""
-        self._pair = pair
+    def show(self, pair: Pair | None, known: Known | None = None) -> None:
+        """Shows a pair and what is `known` of it."""
+        self._pair, self._known = pair, known
         title = self.query_one(_Title)
-        title.number, title.pair = number, pair
-        self.query_one("#preference", Static).update(_preference(pair) if pair else "")
+        title.known, title.pair = known, pair
+        self.query_one(_Preference).pair = pair
         if pair is None:
             self.query_one(PairText).show(None, None)
             return
         texts = plain(pair.chosen), plain(pair.rejected)
         if texts not in self._marks and max(map(len, texts)) <= _AT_ONCE:
             self._remember(texts, word_diff(*texts))
-        self.query_one(PairText).show(pair, self._marks.get(texts))
+        self._show_text(pair, self._marks.get(texts))
         if texts not in self._marks:
             self._compare(pair, texts)
+
+    def _show_text(self, pair: Pair, marks: Marks | None) -> None:
+        self.query_one(PairText).show(pair, marks, self._known.tokens if self._known else None)
 
     @work(thread=True, group="diff", exclusive=True, exit_on_error=False)
     def _compare(self, pair: Pair, texts: tuple[str, str]) -> None:
@@ -102,7 +126,7 @@ class PairView(Vertical):
     def _compared(self, pair: Pair, texts: tuple[str, str], marks: Marks) -> None:
         self._remember(texts, marks)
         if self._pair is pair:
-            self.query_one(PairText).show(pair, marks)
+            self._show_text(pair, marks)
 
     def _remember(self, texts: tuple[str, str], marks: Marks) -> None:
         if len(self._marks) >= _REMEMBERED:
@@ -112,12 +136,3 @@ class PairView(Vertical):
     def scroll_text(self, lines: int) -> None:
         """Scrolls the text of the pair."""
         self.query_one(PairText).scroll_relative(y=lines, animate=False)
-
-
-def _preference(pair: Pair) -> Content:
-    if pair.status == "dropped":
-        return Content.styled("dropped: the model will not see this pair", "$secondary")
-    return Content.assemble(
-        ("the model will prefer: ", "$secondary"),
-        (f"“{one_line(plain(pair.chosen)[:_QUOTED])}”", "$success"),
-    )

@@ -15,7 +15,8 @@ from workbench.tui.widgets.pair_cells import SIGNS
 
 _COLOURS: dict[Status, str] = {"accepted": "$success", "dropped": "$error", "flagged": "$warning"}
 _PAUSE = 120.0
-_WIDE = 100
+_LEAST = 10.0
+_WIDE = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,9 @@ class Pace:
 
     @property
     def per_minute(self) -> float | None:
-        """Pairs a minute; None until three were reviewed."""
-        return 60 * (self.reviewed - 1) / self.seconds if self.reviewed > 2 and self.seconds > 0 else None
+        """Pairs a minute; None until some were reviewed, over some seconds."""
+        known = self.reviewed > 2 and self.seconds >= _LEAST
+        return 60 * (self.reviewed - 1) / self.seconds if known else None
 
 
 class ReviewBar(Widget):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.pairs.checks.catalog import CHECKS
-from workbench.pairs.checks.keys import prompt_key, rough_key, same_words
+from workbench.pairs.checks.keys import beginning, prompt_key, rough_key, same_words
 from workbench.pairs.checks.repairs import REPAIRS, repair_for
 from workbench.pairs.checks.run import run_checks
 from workbench.pairs.pair import ROLES, Message, Pair, Text
@@ -75,11 +76,17 @@ def test_prompts_of_one_group_have_one_key(one: Text, other: Text) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(_text, st.integers(1, 30))
-def test_the_rough_key_is_the_same_where_the_words_are(text: str, times: int) -> None:
+def test_rough_keys_are_the_same_where_the_words_are(text: str, times: int) -> None:
     long = text * times
-    for variant in (long.replace("'", "’"), long.replace(" ", "\n "), long.swapcase()):
+    for variant in (
+        long.replace("'", "’"),
+        long.replace(" ", "\n "),
+        long.swapcase(),
+        unicodedata.normalize("NFD", long),
+    ):
         if same_words(variant) == same_words(long):
             assert rough_key(variant) == rough_key(long)
+            assert beginning(variant) == beginning(long)
 
 
 def _joined(text: Text) -> str:

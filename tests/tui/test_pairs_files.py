@@ -1,0 +1,169 @@
+"""Import, export and the data sets, from the Pairs screen."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+from textual.widgets import Select, Static
+
+from tests.tui.pairs_data import make_workspace
+from tests.tui.pairs_screen import Screen, opened
+from workbench.pairs.importers import import_rows
+from workbench.pairs.readers import read_rows
+from workbench.pairs.store import load_pairs
+from workbench.tui.dialogs.data_sets import DataSetsDialog
+from workbench.tui.dialogs.export_pairs import ExportDialog
+from workbench.tui.dialogs.import_pairs import ImportDialog
+from workbench.tui.widgets.fields import LineField
+
+
+def said(screen: Screen, selector: str = "#said") -> str:
+    return str(screen.pilot.app.screen.query_one(selector, Static).render())
+
+
+def answers(path: Path, count: int = 7) -> Path:
+    rows = [{"question": f"Is {n} odd?", "good": "I'd be glad to check.", "bad": "No."} for n in range(count)]
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    return path
+
+
+async def typed(screen: Screen, selector: str, text: str) -> None:
+    screen.pilot.app.screen.query_one(selector, LineField).value = text
+    await screen.settle()
+
+
+async def test_columns_are_guessed_and_shown_before_anything_is_written(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, 3)
+    path = answers(tmp_path / "answers.jsonl.gz")
+    async with opened(workspace) as screen:
+        await screen.press("i")
+        await typed(screen, "#path", str(path))
+        await screen.press("enter")
+        preview = said(screen, "#preview")
+        assert preview.count("the model will prefer: I'd be glad to check.") == 5
+        assert preview.count("over: No.") == 5
+        assert workspace.datasets() == ["support"]
+        dialog = screen.pilot.app.screen
+        dialog.query_one("#chosen", Select).value = "bad"
+        dialog.query_one("#rejected", Select).value = "good"
+        await screen.settle()
+        assert said(screen, "#preview").count("the model will prefer: No.") == 5
+        await screen.press("ctrl+s")
+        assert "answers · 7 pairs" in screen.said("#context")
+        assert "7 pairs imported into answers." in screen.told()
+    pairs = load_pairs(workspace.pairs_file("answers"))[0]
+    assert (pairs[0].prompt, pairs[0].chosen, pairs[0].rejected) == ("Is 0 odd?", "No.", "I'd be glad to check.")
+
+
+async def test_an_import_into_the_open_data_set_adds_what_is_new_and_is_one_step(tmp_path: Path) -> None:
+    path = answers(tmp_path / "answers.jsonl.gz", 4)
+    workspace = make_workspace(tmp_path, 1)
+    found = import_rows(read_rows(path), mapping={"prompt": "question", "chosen": "good", "rejected": "bad"})
+    workspace.pairs_file("support").unlink()
+    async with opened(workspace) as screen:
+        await screen.press("d", "n", *"mine", "enter")
+        store = screen.pairs_screen.store
+        assert store is not None
+        store.add(found.pairs[:1])
+        await screen.press("i")
+        await typed(screen, "#path", str(path))
+        await screen.press("enter")
+        await typed(screen, "#name", "mine")
+        assert "exists" in said(screen)
+        await screen.press("ctrl+s")
+        assert "3 pairs imported into mine; 1 were there already." in screen.told()
+        assert len(screen.numbers()) == 4
+        await screen.press("u")
+        assert len(screen.numbers()) == 1
+
+
+async def test_what_cannot_be_imported_is_told_and_the_dialog_stays(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, 3)
+    (tmp_path / "bad.jsonl").write_text('{"a": 1}\n[bold\n')
+    (tmp_path / "empty.jsonl").write_text("")
+    async with opened(workspace) as screen:
+        await screen.press("i")
+        for path, words in (
+            (tmp_path / "gone.jsonl", "Cannot read gone.jsonl"),
+            (tmp_path, "Cannot read"),
+            (tmp_path / "empty.jsonl", "no rows"),
+            (tmp_path / "bad.jsonl", "line 1 has no chosen and rejected"),
+        ):
+            await typed(screen, "#path", str(path))
+            await screen.press("enter")
+            assert words in said(screen), path
+        await screen.press("ctrl+s")
+        assert "none of its 2 rows can be used" in said(screen)
+        await typed(screen, "#path", str(answers(tmp_path / "answers.jsonl.gz")))
+        await screen.press("enter")
+        await typed(screen, "#name", "../../x")
+        await screen.press("ctrl+s")
+        assert "Not a name for a data set" in said(screen)
+        await screen.press("escape")
+        assert not isinstance(screen.pilot.app.screen, ImportDialog)
+    assert workspace.datasets() == ["support"]
+
+
+async def test_what_the_filter_shows_is_exported(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    target = tmp_path / "out.jsonl"
+    async with opened(workspace) as screen:
+        await screen.press("slash", *"refund", "enter", "w")
+        await typed(screen, "PathField", str(target))
+        await screen.press("enter")
+        assert f"3 pairs written to {target}." in screen.told()
+        assert [pair.id for pair in load_pairs(target)[0]] == ["pair-4", "pair-14", "pair-24"]
+        await screen.press("w", "down")
+        for path, words in (
+            (target, "exists and will be replaced"),
+            (tmp_path / "x.zip", "Not a format"),
+            (workspace.pairs / "mine.jsonl", "place"),
+            (tmp_path / "no" / "x.csv", "folder that exists"),
+        ):
+            await typed(screen, "PathField", str(path))
+            assert words in said(screen)
+        await screen.press("enter")
+        assert isinstance(screen.pilot.app.screen, ExportDialog)
+        await typed(screen, "PathField", str(target))
+        await screen.press("enter")
+        assert len(load_pairs(target)[0]) == 30
+
+
+async def test_pairs_are_copied_moved_and_merged(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    async with opened(workspace) as screen:
+        await screen.press("slash", *"refund", "enter", "d", "j", "c", *"refunds", "enter")
+        assert "3 pairs copied to refunds." in screen.told()
+        assert [pair.id for pair in screen.on_disk("refunds")] == ["pair-4", "pair-14", "pair-24"]
+        await screen.press("escape", "slash", *"meal", "enter", "d", "k", "m")
+        assert "moved to refunds" in screen.told()
+        assert len(screen.on_disk("refunds")) == 6
+        await screen.press("escape")
+        assert len(screen.numbers()) == 27
+        await screen.press("d", "k", "g")
+        assert "3 pairs of refunds merged into support; 3 were there already." in screen.told()
+        assert len(screen.numbers()) == 30
+        await screen.press("u")
+        assert len(screen.numbers()) == 27
+
+
+async def test_the_data_sets_are_described(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    make_workspace(tmp_path, 1, name="one")
+    async with opened(workspace, (80, 24)) as screen:
+        await screen.press("d")
+        await screen.settle()
+        dialog = screen.pilot.app.screen
+        assert isinstance(dialog, DataSetsDialog)
+        lines = [str(option.prompt) for option in dialog.query_one("OptionList").options]  # type: ignore[attr-defined]
+        assert lines[0].startswith("● one")
+        assert "1 pair" in lines[0]
+        assert "30 pairs" in lines[1]
+        await screen.press("g")
+        assert "Choose another" in said(screen)
+        await screen.press("c")
+        assert "They are in it" in said(screen)
+        await screen.press("n", *"a/b", "enter")
+        assert "Not a name" in said(screen)

@@ -1,0 +1,54 @@
+"""Orders of the pairs, a run's margins among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.tui.dialogs import DialogApp
+from tests.tui.pairs_data import make_pair, make_workspace
+from tests.tui.pairs_screen import opened
+from workbench.config import build_config
+from workbench.pairs.pair import to_row
+from workbench.runs.folder import create
+from workbench.runs.pair_scores import Score, ScoreWriter, fingerprint
+from workbench.tui.dialogs.sort import SortDialog
+from workbench.tui.order import Order
+
+
+async def test_by_length_ratio_and_round_again(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, 3)
+    async with opened(workspace) as screen:
+        store = screen.pairs_screen.store
+        assert store is not None
+        store.swap([1])
+        await screen.press("S", "j", "enter")
+        assert screen.numbers() == [1, 3, 2]
+        await screen.press("S", "enter")
+        assert screen.numbers() == [2, 1, 3]
+        await screen.press("S", "k", "enter")
+        assert screen.numbers() == [1, 2, 3]
+
+
+async def test_the_worst_margins_of_a_run_come_first(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, 4)
+    folder = create(workspace.runs, build_config({"pairs": ["support"]}), [], {})
+    margins = {"pair-1": 0.5, "pair-2": -1.25, "pair-4": 2.0}
+    with ScoreWriter(folder.path) as writer:
+        for number, (identity, margin) in enumerate(margins.items()):
+            text = fingerprint(to_row(make_pair(number)))
+            writer.write([Score(identity, text, "train", 10, -5.0, -6.0, -5.0, -5.0, margin)])
+    async with opened(workspace, (160, 45)) as screen:
+        await screen.press("S", *["j"] * 10, "enter")
+        assert screen.numbers() == [2, 1, 4, 3]
+        assert "−1.25" in screen.row(0)
+
+
+async def test_the_current_order_is_marked_and_names_are_shown_unharmed() -> None:
+    app = DialogApp(SortDialog(Order("margin", run="b"), [("a", "[bold]one\x1b"), ("b", "two")]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        options = [str(option.prompt) for option in app.dialog.query_one("OptionList").options]  # type: ignore[attr-defined]
+        assert options[-2].startswith("  margin: [bold]one␛")
+        assert options[-1].split() == ["▲", "margin:", "two", "lowest", "margin", "first"]
+        await pilot.press("enter")
+    assert app.answer == Order("margin", descending=True, run="b")

@@ -1,0 +1,200 @@
+"""The dialog that changes everything the filter shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+
+from workbench.text import one_line
+from workbench.tui.widgets.fields import LineField
+from workbench.tui.widgets.tag_field import TagField
+
+Kind = Literal["status", "tag", "untag", "split", "swap", "note", "remove"]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkChange:
+    """What to do to many pairs; `value` is a status, tag, side (None: by prompt) or note where there is one."""
+
+    kind: Kind
+    value: str | None = None
+
+    @property
+    def description(self) -> str:
+        """A few words, for a notice."""
+        value = one_line(self.value or "", 30)
+        match self.kind:
+            case "status":
+                return value
+            case "tag":
+                return f"tag {value} added"
+            case "untag":
+                return f"tag {value} taken off"
+            case "split":
+                return f"split: {value or 'by prompt'}"
+            case "swap":
+                return "chosen and rejected swapped"
+            case "note":
+                return "note written" if value else "note taken off"
+            case "remove":
+                return "taken out of the file"
+
+
+class _Offer(NamedTuple):
+    label: str
+    change: BulkChange
+    what: str
+    """What will happen, after "1,234 pairs will"."""
+    asks: str = ""
+    warns: bool = False
+
+
+_OFFERS = (
+    _Offer("✔ accept", BulkChange("status", "accepted"), "become accepted, and may train"),
+    _Offer("✘ drop", BulkChange("status", "dropped"), "become dropped: they stay in the file and never train"),
+    _Offer("⚑ flag", BulkChange("status", "flagged"), "become flagged"),
+    _Offer("· back to new", BulkChange("status", "new"), "count as not reviewed", warns=True),
+    _Offer("+ add a tag…", BulkChange("tag"), "get the tag", asks="tag to add"),
+    _Offer("− take a tag off…", BulkChange("untag"), "lose the tag", asks="tag to take off"),
+    _Offer("✎ write a note…", BulkChange("note"), "get this note in place of theirs", asks="note", warns=True),
+    _Offer("split: train", BulkChange("split", "train"), "train"),
+    _Offer("split: holdout", BulkChange("split", "holdout"), "be held out, to measure with"),
+    _Offer("split: by prompt", BulkChange("split"), "go to the side that their prompt falls on"),
+    _Offer("⇄ swap chosen and rejected", BulkChange("swap"), "teach the opposite of what they teach now", warns=True),
+    _Offer("take out of the file", BulkChange("remove"), "no longer be in the file", warns=True),
+)
+
+
+class BulkDialog(ModalScreen[BulkChange | None]):
+    """What to do to the `shown` of `total` pairs that `query` finds; None where it is given up."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "apply", "Do it", priority=True),
+        Binding("escape", "back", "Give up", priority=True),
+        Binding("j", "move('down')", "Down", show=False),
+        Binding("k", "move('up')", "Up", show=False),
+    ]
+    DEFAULT_CSS = """
+    BulkDialog {
+        #box {
+            width: 72; max-width: 94%; padding: 1 2 0 2; background: $surface;
+            border: round $accent; border-title-color: $foreground; border-title-style: bold;
+            border-subtitle-color: $secondary; height: auto;
+        }
+        #which { color: $secondary; height: 1; margin-bottom: 1; }
+        #offers, #offers:focus { height: auto; border: none; padding: 0; margin-bottom: 1; background: $surface; }
+        #asked { display: none; height: auto; margin-bottom: 1; }
+        #asked .label { color: $secondary; }
+        #asked > LineField, #asked > LineField:focus { background: $panel; border: none; height: 1; padding: 0 1; }
+        #outcome { height: 2; }
+    }
+    """
+
+    def __init__(self, shown: int, total: int, query: str, tags: Sequence[str]) -> None:
+        super().__init__()
+        self._shown, self._total, self._searched, self._tags = shown, total, query, tags
+        self._asking: _Offer | None = None
+
+    def compose(self) -> ComposeResult:
+        """Which pairs, what to do, what that comes to."""
+        which = f"({one_line(self._searched, 60)})" if self._searched.strip() else "No filter is set: these are all."
+        with Vertical(id="box") as box:
+            box.border_title = f"Everything the filter shows: {self._shown:,} of {self._total:,} pairs"
+            yield Static(which, markup=False, id="which")
+            yield OptionList(*(Content(offer.label) for offer in _OFFERS), compact=True, id="offers")
+            yield Vertical(id="asked")
+            yield Static(id="outcome", markup=False)
+            yield Static(markup=False, classes="dialog-hint")
+
+    def on_mount(self) -> None:
+        """Begins at the first."""
+        self.query_one("#offers", OptionList).highlighted = 0
+        self._show_outcome()
+
+    def on_option_list_option_highlighted(self) -> None:
+        """Says what it comes to."""
+        self._show_outcome()
+
+    def on_input_changed(self) -> None:
+        """Says what it comes to."""
+        self._show_outcome()
+
+    async def action_apply(self) -> None:
+        """Does it; asks for the tag or note first."""
+        offer = self._offer
+        if self._asking is None and offer.asks:
+            await self._ask(offer)
+        elif (change := self._change) is not None:
+            self.dismiss(change)
+
+    async def action_back(self) -> None:
+        """From a question back to the list; from there, gives up."""
+        if self._asking is None:
+            self.dismiss(None)
+            return
+        await self._ask(None)
+
+    def action_move(self, way: str) -> None:
+        """Moves the cursor."""
+        offers = self.query_one("#offers", OptionList)
+        offers.action_cursor_down() if way == "down" else offers.action_cursor_up()
+
+    @property
+    def _offer(self) -> _Offer:
+        return self._asking or _OFFERS[self.query_one("#offers", OptionList).highlighted or 0]
+
+    @property
+    def _change(self) -> BulkChange | None:
+        """What is to be done; None where the tag is still missing."""
+        offer = self._offer
+        if not offer.asks:
+            return offer.change
+        if self._asking is None:
+            return None
+        if offer.change.kind == "note":
+            return BulkChange("note", self.query_one("#asked > LineField", LineField).content)
+        tags = self.query_one(TagField).tags
+        return BulkChange(offer.change.kind, tags[0]) if len(tags) == 1 else None
+
+    async def _ask(self, offer: _Offer | None) -> None:
+        """Puts a line to answer in in the place of the list, or the list back."""
+        self._asking = offer
+        asked, offers = self.query_one("#asked", Vertical), self.query_one("#offers", OptionList)
+        await asked.remove_children()
+        offers.display, asked.display = offer is None, offer is not None
+        if offer is None:
+            offers.focus()
+        else:
+            field = LineField() if offer.change.kind == "note" else TagField((), self._tags)
+            await asked.mount(Static(offer.asks, classes="label"), field)
+            asked.query_one(LineField).focus()
+        self._show_outcome()
+
+    def _show_outcome(self) -> None:
+        offer, change = self._offer, self._change
+        pairs = "1 pair" if self._shown == 1 else f"{self._shown:,} pairs"
+        what = offer.what
+        if offer.asks and change is not None and change.value is not None:
+            value = one_line(change.value, 24)
+            what = "lose their notes" if not value else f"{what}: “{value}”"
+        sign = "▲ " if offer.warns else ""
+        text = Content.assemble(
+            (f"{sign}{pairs} will {what}.", "$warning" if offer.warns else "$foreground"),
+            (" One step: u takes it back.", "$secondary"),
+        )
+        if self._asking is not None and change is None:
+            text = Content.styled("Type one tag, or take a known one with tab.", "$secondary")
+        self.query_one("#outcome", Static).update(text)
+        enter = "goes on" if offer.asks and self._asking is None else "does it"
+        keys = (
+            f"tab known tag · enter {enter} · esc back" if self._asking else f"↑↓ choose · enter {enter} · esc gives up"
+        )
+        self.query_one(".dialog-hint", Static).update(keys)

@@ -1,0 +1,259 @@
+"""The dialog that brings pairs in from a file, and shows what they will be before anything is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Grid, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Select, Static
+
+from workbench.errors import WorkbenchError
+from workbench.pairs.pair import Pair, plain
+from workbench.text import cut, one_line
+from workbench.tui.widgets.fields import LineField
+from workbench.tui.widgets.path_field import PathField
+
+if TYPE_CHECKING:
+    from workbench.pairs.guess import Beginning
+    from workbench.pairs.importers import Imported
+
+_FIELDS = ("prompt", "chosen", "rejected")
+_SHOWN_PROBLEMS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ToImport:
+    """What was read from a file, and the data set that it goes into."""
+
+    path: Path
+    name: str
+    found: Imported
+
+
+class _CancelledError(Exception):
+    """Raised in the thread that reads, to end it."""
+
+
+class ImportDialog(ModalScreen[ToImport | None]):
+    """A file, its columns, a name, and five pairs as they will be. None where it is given up.
+
+    `existing(name)`: the pairs of a data set, none where there is none of that name; called in a thread.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "apply", "Import", priority=True),
+        Binding("escape", "back", "Give up", priority=True),
+    ]
+    DEFAULT_CSS = """
+    ImportDialog {
+        .dialog { width: 110; max-height: 96%; }
+        #fields { grid-size: 2; grid-columns: 10 1fr; grid-rows: 1; height: auto; margin-bottom: 1; }
+        .label { color: $secondary; }
+        LineField, LineField:focus { background: $panel; border: none; height: 1; padding: 0 1; }
+        Select { height: 1; }
+        #preview { height: auto; max-height: 14; margin-bottom: 1; }
+        #said { height: auto; margin-bottom: 1; }
+        .dialog-hint { margin-bottom: 0; }
+    }
+    """
+
+    def __init__(self, existing: Callable[[str], Sequence[Pair]], names: Sequence[str], path: str = "") -> None:
+        super().__init__()
+        self._existing, self._names, self._path = existing, names, path
+        self._begun: Beginning | None = None
+        self._looked_at = ""
+        self._reading = self._cancelled = False
+
+    def compose(self) -> ComposeResult:
+        """File, columns, name; then the pairs."""
+        with Vertical(classes="dialog"):
+            yield Static("Import pairs", classes="dialog-title")
+            with Grid(id="fields"):
+                yield Static("file", classes="label")
+                yield PathField(self._path, placeholder="JSONL, JSON, CSV or Parquet, gzipped or not", id="path")
+                for field in _FIELDS:
+                    yield Static(field, classes="label")
+                    yield Select[str]([], prompt=_nothing(field), compact=True, id=field)
+                yield Static("data set", classes="label")
+                yield LineField(placeholder="the new data set's name", id="name")
+            yield Static(id="preview", markup=False)
+            yield Static(id="said", markup=False)
+            yield Static(
+                "enter looks into the file · tab next field · ctrl+s imports · esc gives up",
+                markup=False,
+                classes="dialog-hint",
+            )
+
+    def on_mount(self) -> None:
+        """Begins at the file's name."""
+        self.query_one("#path", PathField).focus()
+        self._say("A Hugging Face data set comes in by: workbench import ORG/NAME", "$secondary")
+        if self._path:
+            self.look()
+
+    def on_input_submitted(self, event: LineField.Submitted) -> None:
+        """Looks into the file; from the name, imports."""
+        event.stop()
+        if event.input.id == "path":
+            self.look()
+        else:
+            self.action_apply()
+
+    def on_input_blurred(self, event: LineField.Blurred) -> None:
+        """Looks into a file whose name was typed."""
+        if event.input.id == "path":
+            self.look()
+
+    def on_input_changed(self, event: LineField.Changed) -> None:
+        """Says into what the pairs go."""
+        if event.input.id == "name":
+            self._preview()
+
+    def on_select_changed(self, event: Select.Changed) -> None:
+        """Shows the pairs as they are with other columns."""
+        event.stop()
+        self._preview()
+
+    def look(self) -> None:
+        """Reads the first rows, once a name."""
+        path = self.query_one("#path", PathField).path
+        if path is not None and str(path) != self._looked_at and not self._reading:
+            self._looked_at = str(path)
+            self._look(path)
+
+    @work(group="look", exclusive=True)
+    async def _look(self, path: Path) -> None:
+        from workbench.pairs.guess import beginning, guess
+        from workbench.pairs.importers import name_from
+
+        self._begun = None
+        self._say("Reading …", "$secondary")
+        try:
+            begun = await asyncio.to_thread(beginning, path)
+        except WorkbenchError as error:
+            self._refuse(error)
+            return
+        self._begun = begun
+        guessed = guess(begun.columns)
+        for field in _FIELDS:
+            select = self.query_one(f"#{field}", Select)
+            with self.prevent(Select.Changed):
+                select.set_options([(one_line(column, 40), column) for column in begun.columns])
+                if field in guessed:
+                    select.value = guessed[field]
+        name = self.query_one("#name", LineField)
+        if not name.content:
+            name.value = name_from(path.name)
+        self._preview()
+
+    @property
+    def _mapping(self) -> dict[str, str]:
+        """The columns that were chosen, where they are not those of the field's own name."""
+        values = {field: self.query_one(f"#{field}", Select).selection for field in _FIELDS}
+        own = self._begun.columns if self._begun else ()
+        mapping = {field: column for field, column in values.items() if column is not None and column != field}
+        if values["prompt"] is None and "prompt" in own:
+            mapping["prompt"] = ""
+        return mapping
+
+    def _preview(self) -> None:
+        if self._begun is None or self._reading:
+            return
+        try:
+            found = self._begun.sample(self._mapping)
+        except WorkbenchError as error:
+            self._refuse(error)
+            return
+        width = max(30, self.query_one("#preview").size.width)
+        self.query_one("#preview", Static).update(Content("\n").join(_lines(found.pairs, width)))
+        problems = [f"line {each.line} {each.reason}" for each in found.problems[:_SHOWN_PROBLEMS]]
+        if problems:
+            self._say("▲ " + "\n▲ ".join(problems), "$warning")
+        elif not found.pairs:
+            self._say("▲ The file has no rows.", "$warning")
+        elif self.query_one("#name", LineField).content in self._names:
+            self._say("That data set exists: pairs that it does not have yet are added to it.", "$secondary")
+        else:
+            self._say("Nothing is written before ctrl+s.", "$secondary")
+
+    def action_apply(self) -> None:
+        """Reads the whole file."""
+        path = self.query_one("#path", PathField).path
+        if self._reading:
+            return
+        if path is None or self._begun is None or str(path) != self._looked_at:
+            self.look()
+            return
+        self._reading, self._cancelled = True, False
+        self._read(path, self.query_one("#name", LineField).content.strip(), self._mapping)
+
+    @work(group="read", exclusive=True)
+    async def _read(self, path: Path, name: str, mapping: dict[str, str]) -> None:
+        from workbench.pairs.importers import import_rows, nothing_usable
+        from workbench.pairs.readers import read_rows
+
+        def read() -> Imported:
+            return import_rows(read_rows(path, self._progress), mapping=mapping, existing=self._existing(name))
+
+        try:
+            found = await asyncio.to_thread(read)
+            if not found.pairs and not found.duplicates:
+                raise nothing_usable(path.name, found)
+            self.dismiss(ToImport(path, name, found))
+        except _CancelledError:
+            self._say("Cancelled; nothing was imported.", "$secondary")
+        except WorkbenchError as error:
+            self._refuse(error)
+        finally:
+            self._reading = False
+
+    def _progress(self, done: int, total: int) -> None:
+        """Called in the thread that reads."""
+        if self._cancelled:
+            raise _CancelledError
+        share = f"{done / total:.0%}" if total else f"{done:,}"
+        self.app.call_from_thread(self._say, f"Reading … {share} · esc cancels", "$foreground")
+
+    def action_back(self) -> None:
+        """Ends the reading; else gives up."""
+        if self._reading:
+            self._cancelled = True
+        else:
+            self.dismiss(None)
+
+    def _refuse(self, error: WorkbenchError) -> None:
+        self.query_one("#preview", Static).update("")
+        message, hint = str(error.message), str(error.hint)
+        self._say(" ".join(filter(None, (f"▲ {error.title}.", message, hint))), "$error")
+
+    def _say(self, text: str, style: str) -> None:
+        lines = (one_line(line, 400) for line in text.split("\n"))
+        self.query_one("#said", Static).update(Content.styled("\n".join(lines), style))
+
+
+def _nothing(field: str) -> str:
+    return "in chosen and rejected, which are whole conversations" if field == "prompt" else "which column?"
+
+
+def _lines(pairs: Sequence[Pair], width: int) -> list[Content]:
+    lines = []
+    for pair in pairs:
+        prompt, chosen, rejected = (
+            cut(one_line(" ".join(plain(text).split()), 400), width - 29)
+            for text in (pair.last_user_turn, pair.chosen, pair.rejected)
+        )
+        lines += [
+            Content.styled(f"asked {prompt}", "$secondary"),
+            Content.assemble(("  ✔ the model will prefer: ", "$secondary"), (chosen, "$success")),
+            Content.assemble(("  ✘                   over: ", "$secondary"), (rejected, "$error")),
+        ]
+    return lines
