@@ -24,7 +24,7 @@ class PairText(ScrollView, can_focus=False):
     }
     DEFAULT_CSS = """
     PairText {
-        padding: 0 0 0 1; scrollbar-size-vertical: 1; overflow-x: hidden; overflow-y: auto;
+        padding: 0 0 0 1; scrollbar-size-vertical: 1; overflow-x: hidden; overflow-y: scroll;
         & > .pair-text--dim { color: $secondary; }
         & > .pair-text--role { color: $accent; }
         & > .pair-text--rule { color: $border; }
@@ -80,18 +80,14 @@ class PairText(ScrollView, can_focus=False):
         return strip.adjust_cell_length(self.size.width, self._styles_of[""])
 
     def _lay_out(self) -> None:
-        # The scrollbar's column is left free at all times: the text does not move when it appears.
-        width = max(4, self.size.width - 1 + (0 if self.show_vertical_scrollbar else -1))
+        width = max(4, self.size.width - 1)
         self._layout = lay_out(self._pair, width, self._marks, self._tokens) if self._pair else None
         self.virtual_size = Size(width, len(self._layout.lines) if self._layout else 0)
         self.refresh()
 
     def watch_virtual_size(self, size: Size) -> None:
-        """Gives the scrollbar its new length; makes room for it, or takes it away, where that is needed."""
-        if (size.height > self.size.height) != self.show_vertical_scrollbar:
-            self.refresh(layout=True)
-        elif self.show_vertical_scrollbar:
-            self.vertical_scrollbar.window_virtual_size = size.height
+        """Gives the scrollbar its new length; it is always there, as to come or go it would lay the screen out anew."""
+        self.vertical_scrollbar.window_virtual_size = size.height
 
     def _start(self) -> int:
         if self._layout is None:
