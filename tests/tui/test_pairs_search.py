@@ -48,6 +48,18 @@ async def test_what_is_wrong_is_shown_below_its_place_once_the_typing_rests(tmp_
         assert len(screen.numbers()) == 30
 
 
+async def test_a_query_that_finds_nothing_says_so_and_how_to_go_on(tmp_path: Path) -> None:
+    async with opened(make_workspace(tmp_path)) as screen:
+        await screen.press("slash")
+        await screen.type("zebra")
+        table = screen.pairs_screen.query_one(PairTable)
+        assert screen.numbers() == []
+        assert "No pair matches. esc shows all" in table.render_line(2).text
+        await screen.press("escape")
+        assert len(screen.numbers()) == 30
+        assert "No pair matches" not in table.render_line(2).text
+
+
 async def test_tab_and_arrows_write_terms_out(tmp_path: Path) -> None:
     async with opened(make_workspace(tmp_path)) as screen:
         await screen.press("j", "j", "a", "slash")

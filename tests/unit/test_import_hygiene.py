@@ -36,8 +36,8 @@ def test_the_screens_import_nothing_heavy() -> None:
 
 
 def test_the_first_screen_imports_nothing_that_it_does_not_need() -> None:
-    imported = _imported("workbench.tui.app", "workbench.tui.screens.pairs")
-    assert not imported & {"pyarrow", "plotext", "pydantic", "typer", "numpy"}
+    imported = _imported("workbench.cli.main", "workbench.tui.app", "workbench.tui.screens.pairs")
+    assert not imported & {"pyarrow", "plotext", "pydantic", "numpy"}
 
 
 def test_the_command_line_starts_without_anything_heavy() -> None:

@@ -21,7 +21,7 @@ from workbench.cli.run_results import (
     summary,
     value_of,
 )
-from workbench.config import PRESETS, RunConfig, build_config
+from workbench.cli.settings_help import TrainCommand
 from workbench.errors import WorkbenchError
 from workbench.text import one_line, safe
 
@@ -34,7 +34,7 @@ _SHOWN = ("loss", "margin", "accuracy")
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to `app`."""
-    app.command(epilog=_settings_help())(train)
+    app.command(cls=TrainCommand)(train)
     app.command(
         epilog=examples(
             "runs", "runs --sort eval.rewards/margins", "runs --sort loss --reverse --tag keep", "runs --json"
@@ -65,6 +65,7 @@ def train(
 
     One run trains on a device at a time; a further one waits for its turn by itself.
     """
+    from workbench.config import build_config
     from workbench.launch import launch
 
     given = {"pairs": pairs, "model": model, "method": method}
@@ -178,28 +179,6 @@ def logs(
     from workbench.cli.watch import follow_log
 
     follow_log(folder_of(context, run), follow=follow)
-
-
-def _settings_help() -> str:
-    """Every setting with its default, and every preset, for `train --help`."""
-    lines = [
-        examples(
-            "train --pairs support-tone --wait",
-            "train --pairs hh,support-tone --model meta-llama/Llama-3.1-8B --set beta=0.2 --set epochs=2",
-        )
-    ]
-    lines += ["", "\b", "Settings (--set KEY=VALUE):"]
-    for name, field in RunConfig.model_fields.items():
-        if name == "pairs":
-            continue
-        default = field.get_default(call_default_factory=True)
-        shown = ",".join(str(each) for each in default) if isinstance(default, list) else str(default)
-        lines += [f"  {name} = {shown}", f"      {field.description}"]
-    lines += ["", "\b", "Presets:"]
-    for name, preset in PRESETS.items():
-        values = " ".join(f"{key}={value}" for key, value in preset.values.items())
-        lines += [f"  {name}", f"      {preset.summary}", *([f"      {values}"] if values else [])]
-    return "\n".join(lines)
 
 
 def _sorted(found: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
@@ -73,6 +74,10 @@ class WorkbenchApp(App[None]):
         self.register_theme(LIGHT)
         self.theme = DARK.name
         self.switch_mode("runs" if self.run_to_open else "pairs")
+
+    def on_ready(self) -> None:
+        """Lets garbage be collected, which the command line put off until the first screen is there."""
+        gc.enable()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything a key does, for the command palette, before Textual's own commands."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workbench.pairs.arrow import Ints
 
 _MARK = "▌"
+_NONE = " No pair matches. esc shows all of them again."
 _KEPT_CELLS = 2000
 
 
@@ -220,6 +221,8 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
             segments = [Segment(text, chosen if name and name == by else head) for name, text in texts]
             return Strip([Segment(" ", head), *segments]).adjust_cell_length(width, self._base)
         line = round(self.scroll_y) + y - 1
+        if line == 1 and not self.count:
+            return Strip([Segment(_NONE, self._base + self._styles_of["dim"])]).adjust_cell_length(width, self._base)
         if line >= self.count:
             return Strip.blank(width, self._base)
         return self._line(self._shown, line, width)
