@@ -175,6 +175,20 @@ def test_what_cannot_be_exported_is_told(workspace: Path, tmp_path: Path) -> Non
     assert "data set's place" in refused(workspace, "export", "x", "--to", workspace / "pairs" / "x.jsonl")
 
 
+def test_an_export_takes_what_a_query_finds(workspace: Path, tmp_path: Path) -> None:
+    rows = [row(1, tags=["tone"]), row(2, tags=["tone"], status="dropped"), row(3), row(4, tags=["tone"])]
+    (tmp_path / "x.jsonl").write_text(lines(*rows))
+    run(workspace, "import", tmp_path / "x.jsonl")
+    target = tmp_path / "tone.jsonl"
+    report = run(workspace, "export", "x", "--to", target, "--filter", "tag:tone -p4", "--json")
+    assert json.loads(report.stdout)["exported"] == 1
+    assert [json.loads(line)["prompt"] for line in target.read_text().splitlines()] == ["p1"]
+    assert "Nothing to export" in refused(workspace, "export", "x", "--to", target, "--filter", "tag:zebra")
+    assert "Did you mean 'status'" in refused(workspace, "export", "x", "--to", target, "--filter", "statsu:new")
+    assert "no filter for an export" in refused(workspace, "export", "x", "--to", target, "--filter", "finding:empty")
+    assert len(target.read_text().splitlines()) == 1
+
+
 def test_the_list_of_data_sets(workspace: Path, tmp_path: Path) -> None:
     empty = run(workspace, "pairs")
     assert (empty.stdout, empty.exit_code) == ("", 0)
