@@ -1,8 +1,17 @@
-"""What goes over the scorer's pipe: one JSON object a line, requests down its stdin, replies up its stdout."""
+"""What goes over the scorer's pipe: one JSON object a line, requests down its stdin, replies up its stdout.
+
+Every request has an `id` of the sender's choice, which its replies bear. A request is answered by one reply, or by
+several and a last one, which is named in its docstring; or by `Refused`, or by `Cancelled` after a `Cancel`.
+Requests for one distribution or one response go before generations, and those before tables of pairs: what is asked
+while a table is scored is answered within a batch of it.
+
+The first column of a request is the one that the others are compared with, by rule the base. All logarithms are
+natural. `Prompt` and response are told apart from control: what looks like a special token in a turn is text.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -12,14 +21,17 @@ class _Message(BaseModel):
 
 
 class Turn(_Message):
-    """One turn of a prompt."""
+    """One turn of a prompt or of a response."""
 
-    role: str
+    role: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")
+    """No sign but letters, digits, - and _: templates build control tokens out of it."""
     content: str
 
 
 Prompt = str | list[Turn]
-"""Plain text, taken as it is, or turns, rendered with the model's chat template."""
+"""Plain text, taken as it is with the special tokens in it, or turns, rendered with the model's chat template."""
+Response = str | list[Turn]
+"""What answers a prompt. Text after turns is one assistant's turn; turns after plain text are refused."""
 
 
 class Column(_Message):
@@ -31,48 +43,92 @@ class Column(_Message):
     system: str | None = None
 
 
-class NextToken(_Message):
-    """Asks for the distribution of the token after `prompt` and the `prefix` of a response."""
-
-    op: Literal["next"] = "next"
+class _Asked(_Message):
     id: int
     prompt: Prompt
-    prefix: str = ""
     columns: list[Column] = Field(min_length=1)
+    template: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of the chat template: what a pair has in its columns `tools` and `chat_template_kwargs`."""
+
+
+class NextToken(_Asked):
+    """Asks for the distribution of the token after `prompt` and a forced beginning of the response.
+
+    `prefix` is its text, `taken` the ids of tokens after that: tokens taken one by one from the candidates, some of
+    which no text can stand for, as half a character. Answered by a `Distribution`.
+    """
+
+    op: Literal["next"] = "next"
+    prefix: str = ""
+    taken: list[int] = Field(default_factory=list)
     top_k: int = Field(default=12, ge=1, le=1000)
 
 
-class Score(_Message):
-    """Asks for the log-probability of every token of `response`, the model's stop token after it included."""
+class Score(_Asked):
+    """Asks for the log-probability of every token of `response`, the model's stop token after it included.
+
+    Answered by a `Scored`.
+    """
 
     op: Literal["score"] = "score"
-    id: int
-    prompt: Prompt
-    response: str
-    columns: list[Column] = Field(min_length=1)
+    response: Response
     top_k: int = Field(default=5, ge=0, le=1000)
 
 
-class Generate(_Message):
-    """Asks for a response from every column; temperature 0 is greedy. Tokens are streamed as `Piece` replies."""
+class Place(_Asked):
+    """Asks for the distribution at a place of a response: the one that token number `place` was drawn from.
+
+    Answered by a `Distribution`; at once where that response was scored before, for the scorer keeps what it found.
+    """
+
+    op: Literal["place"] = "place"
+    response: Response
+    place: int = Field(ge=0)
+    top_k: int = Field(default=12, ge=1, le=1000)
+
+
+class Generate(_Asked):
+    """Asks for responses from every column; temperature 0 is greedy.
+
+    The text after `prefix` is streamed as `Piece` replies, all columns and samples in turn; answered by a `Generated`.
+    Sample `n` of a column depends on the seed and on n alone, and columns share their random numbers, so that they
+    differ by what they think and not by luck. Greedy samples are all alike: ask for one.
+    """
 
     op: Literal["generate"] = "generate"
-    id: int
-    prompt: Prompt
-    columns: list[Column] = Field(min_length=1)
+    prefix: str = ""
     max_new_tokens: int = Field(default=128, ge=1, le=32768)
     temperature: float = Field(default=0.0, ge=0, le=10)
     seed: int = 0
+    samples: int = Field(default=1, ge=1, le=256)
+
+
+class ScorePairs(_Message):
+    """Asks for the log-probabilities of all pairs of a data set under all columns, in the background.
+
+    `path` is the data set's file; acknowledged edits that are not in it yet count. With `ids`, only these pairs, else
+    all that are not dropped. Sequences longer than `max_length` are cut as in training; None cuts nothing, and pairs
+    that are longer than the model's context are told as problems. `cache` is a file that keeps scores from one
+    process to the next, made where it is not there. Answered by many `PairScores` and a `PairsScored`.
+    """
+
+    op: Literal["pairs"] = "pairs"
+    id: int
+    path: str
+    columns: list[Column] = Field(min_length=1)
+    ids: list[str] | None = None
+    max_length: int | None = Field(default=None, ge=2)
+    cache: str | None = None
 
 
 class Cancel(_Message):
-    """Gives up the request `id`, which then answers nothing more than a `Cancelled`."""
+    """Gives up the request `id`, which then answers nothing more than a `Cancelled`; heard between two tokens."""
 
     op: Literal["cancel"] = "cancel"
     id: int
 
 
-Request = Annotated[NextToken | Score | Generate | Cancel, Field(discriminator="op")]
+Request = Annotated[NextToken | Score | Place | Generate | ScorePairs | Cancel, Field(discriminator="op")]
 
 
 class Ready(_Message):
@@ -85,36 +141,75 @@ class Ready(_Message):
     device: str
     parameters: int
     seconds: float
+    context: int | None = None
+    """The most tokens that it reads, prompt and response together; None where the model does not say."""
+    families: list[str] = Field(default_factory=list)
+    """The families that its answers are told by (`Generation.family`); empty where there are no matchers for them."""
+
+
+class Token(_Message):
+    """A token as text.
+
+    Bytes that are no UTF-8 by themselves, as where a character is cut in two, are spelled out in `text` ("⟨F0⟩"), and
+    `data` has them in hexadecimal; it is empty for tokens that are text. `compare.pieces` puts characters together.
+    """
+
+    id: int
+    text: str
+    data: str = ""
+    special: bool = False
+    """Whether it is a control token: the end of a turn, a role."""
 
 
 class Candidate(_Message):
-    """A possible next token, with its natural log-probability in every column, in the request's order."""
+    """A possible next token, with its log-probability and rank (1: likeliest) in every column, in their order."""
 
     token: int
     text: str
     logprobs: list[float]
+    ranks: list[int] = Field(default_factory=list)
+    data: str = ""
+    special: bool = False
 
 
 class Distribution(_Message):
-    """Answers `NextToken`: the union of the columns' top-k tokens, likeliest in any column first."""
+    """Answers `NextToken` and `Place`: the union of the columns' top-k tokens, likeliest in any column first.
+
+    After a `Place` the token that is there is among the candidates, however unlikely.
+    """
 
     kind: Literal["distribution"] = "distribution"
     id: int
     candidates: list[Candidate]
     entropy: list[float]
     """Nats, one a column."""
+    kl: list[float] = Field(default_factory=list)
+    """KL(column ‖ first column) in nats over the whole vocabulary, one a column."""
     prompt_tokens: list[int]
-    """One a column: they differ where a system message is added."""
+    """One a column: they differ where a system message is added. What is forced after the prompt does not count."""
+    forced: list[Token] = Field(default_factory=list)
+    """The beginning of the response that was forced, as tokens."""
+    said: int | None = None
+    """After a `Place`: the id of the token that is there."""
 
 
 class TokenScore(_Message):
-    """One token of a response: natural log-probability, rank (1: likeliest) and the likeliest tokens at its place."""
+    """One token of a response: log-probability, rank (1: likeliest) and the likeliest tokens at its place."""
 
     id: int
     text: str
     logprob: float
     rank: int
     top: list[tuple[str, float]]
+    data: str = ""
+    special: bool = False
+    entropy: float = 0.0
+    """Nats, of the column's distribution at this place."""
+    kl: float = 0.0
+    """KL(column ‖ first column) at this place, in nats."""
+    shift_rank: int | None = None
+    """The first column's rank of this column's likeliest token at this place (1: both would say the same), from which
+    `compare.tokens.shift` tells the class of the shift; None where the columns are over different tokens."""
 
 
 class ScoredColumn(_Message):
@@ -124,11 +219,17 @@ class ScoredColumn(_Message):
     sum: float
     mean: float
     probability: float
+    perplexity: float = 0.0
+    """exp(-mean)."""
+    prompt_tokens: int = 0
     tokens: list[TokenScore]
 
 
 class Scored(_Message):
-    """Answers `Score`: the columns in the request's order, all over the same tokens."""
+    """Answers `Score`: the columns in the request's order.
+
+    They are over the same tokens, but for a system message before a plain prompt that changes the seam.
+    """
 
     kind: Literal["scored"] = "scored"
     id: int
@@ -136,29 +237,76 @@ class Scored(_Message):
 
 
 class Piece(_Message):
-    """A bit of text that `column` just generated."""
+    """A bit of text that sample number `sample` of `column` just said."""
 
     kind: Literal["piece"] = "piece"
     id: int
     column: int
     text: str
+    sample: int = 0
 
 
 class Generation(_Message):
-    """A whole response. `ended`: by the stop token, not by max_new_tokens."""
+    """A whole response, without the prefix that was forced. `ended`: by the stop token, not by a limit."""
 
     name: str
     text: str
     tokens: int
     ended: bool
+    sample: int = 0
+    filled: bool = False
+    """Whether it was cut because the model's context is full, rather than at max_new_tokens."""
+    family: str | None = None
+    """Its kind of answer ("refusing"), prefix included; None where no matcher knows it."""
+    prompt_tokens: int = 0
 
 
 class Generated(_Message):
-    """Answers `Generate`, after the last `Piece`."""
+    """Answers `Generate`, after the last `Piece`: the samples of the first column, then those of the next."""
 
     kind: Literal["generated"] = "generated"
     id: int
     columns: list[Generation]
+
+
+class Side(_Message):
+    """The log-probability of a response, summed over its `tokens`. `cut`: at `max_length`, the end is not in it."""
+
+    sum: float
+    tokens: int
+    cut: bool = False
+
+
+class PairRow(_Message):
+    """A pair under every column, in the request's order; no numbers where there is a `problem`, told in a sentence."""
+
+    pair: str
+    chosen: list[Side] = Field(default_factory=list)
+    rejected: list[Side] = Field(default_factory=list)
+    problem: str = ""
+
+
+class PairScores(_Message):
+    """Some rows of a table, shortest pairs first. `done` of `total` pairs have been told, these included."""
+
+    kind: Literal["pair_scores"] = "pair_scores"
+    id: int
+    rows: list[PairRow]
+    done: int
+    total: int
+
+
+class PairsScored(_Message):
+    """Answers `ScorePairs`, after the last `PairScores`."""
+
+    kind: Literal["pairs_scored"] = "pairs_scored"
+    id: int
+    total: int
+    problems: int
+    cached: int
+    """Responses, counted under every column, whose score was known from before."""
+    computed: int
+    seconds: float
 
 
 class Cancelled(_Message):
@@ -178,7 +326,12 @@ class Refused(_Message):
     hint: str
 
 
-Reply = Annotated[Ready | Distribution | Scored | Piece | Generated | Cancelled | Refused, Field(discriminator="kind")]
+Reply = Annotated[
+    Ready | Distribution | Scored | Piece | Generated | PairScores | PairsScored | Cancelled | Refused,
+    Field(discriminator="kind"),
+]
 
-REQUESTS: TypeAdapter[NextToken | Score | Generate | Cancel] = TypeAdapter(Request)
-REPLIES: TypeAdapter[Ready | Distribution | Scored | Piece | Generated | Cancelled | Refused] = TypeAdapter(Reply)
+REQUESTS: TypeAdapter[NextToken | Score | Place | Generate | ScorePairs | Cancel] = TypeAdapter(Request)
+REPLIES: TypeAdapter[
+    Ready | Distribution | Scored | Piece | Generated | PairScores | PairsScored | Cancelled | Refused
+] = TypeAdapter(Reply)
