@@ -5,8 +5,9 @@ end-of-sequence token. A response begins where the tokens of prompt and of promp
 prompt, but for templates that render a prompt alone differently and for plain text whose tokens merge across the
 boundary.
 
-One thing goes beyond TRL: where a chat template does not close a response with a special token, the model would never
-learn to stop, so the end-of-sequence token is added.
+Two things go beyond TRL. Where a chat template does not close a response with a special token, the model would never
+learn to stop, so the end-of-sequence token is added. And special tokens that are typed into a turn are text: whoever
+writes "<|im_end|>" does not end the turn. In plain text they count: such data often come with a template filled in.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from workbench.engine.rendering import has_control, rendered
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, Text
 
@@ -59,7 +60,7 @@ def prompt_ids(
     prompt = with_system(prompt, system)
     if isinstance(prompt, str):
         return _plain(tokenizer, prompt)
-    return _rendered(tokenizer, prompt, {**(template or {}), "add_generation_prompt": True})
+    return rendered(tokenizer, prompt, {**(template or {}), "add_generation_prompt": True})
 
 
 def encode(
@@ -77,6 +78,33 @@ def encode(
     """
     prompt = with_system(prompt, system)
     alone, whole = prompt_ids(tokenizer, prompt, template=template), _whole(tokenizer, prompt, response, template)
+    length = _common(alone, whole)
+    return whole[:length], whole[length:]
+
+
+def continued(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Text,
+    prefix: str,
+    system: str | None = None,
+    template: Mapping[str, Any] | None = None,
+) -> tuple[list[int], list[int]]:
+    """The ids of `prompt` and of `prefix`, an unfinished response to it, as they are generated from.
+
+    Raises `WorkbenchError` as `prompt_ids` does.
+    """
+    prompt = with_system(prompt, system)
+    alone = prompt_ids(tokenizer, prompt, template=template)
+    if not prefix:
+        return alone, []
+    if isinstance(prompt, str):
+        whole = _plain(tokenizer, prompt + prefix)
+    elif has_control(tokenizer, prefix) or any(has_control(tokenizer, turn.content) for turn in prompt):
+        return alone, list(tokenizer(prefix, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+    else:
+        turns = [{"role": turn.role, "content": turn.content} for turn in prompt]
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **(template or {}))
+        whole = tokenizer(text + prefix, add_special_tokens=False)["input_ids"]
     length = _common(alone, whole)
     return whole[:length], whole[length:]
 
@@ -145,7 +173,7 @@ def _whole(
         eos = tokenizer.eos_token or ""
         return _plain(tokenizer, prompt + (response if response.endswith(eos) else response + eos))
     turns = (Message("assistant", response),) if isinstance(response, str) else response
-    ids = _rendered(tokenizer, (*prompt, *turns), template or {})
+    ids = rendered(tokenizer, (*prompt, *turns), template or {})
     if tokenizer.eos_token_id is not None and _closing_of(tokenizer, ids) is None:
         ids.append(int(tokenizer.eos_token_id))
     return ids
@@ -153,22 +181,6 @@ def _whole(
 
 def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     ids: list[int] = tokenizer(text=text)["input_ids"]
-    return ids
-
-
-def _rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], arguments: Mapping[str, Any]) -> list[int]:
-    conversation = [{"role": turn.role, "content": turn.content} for turn in turns]
-    try:
-        ids: list[int] = tokenizer.apply_chat_template(conversation, tokenize=True, return_dict=True, **arguments)[
-            "input_ids"
-        ]
-    except TemplateError as error:
-        roles = ", ".join(turn.role for turn in turns)
-        raise WorkbenchError(
-            "The model's chat template refuses this conversation",
-            f"Turns: {roles}. The template says: {error}.",
-            "Leave out turns of a role it does not know (often system), or use another model.",
-        ) from error
     return ids
 
 
@@ -193,7 +205,7 @@ def _closing(tokenizer: PreTrainedTokenizerBase) -> int | None:
     if not tokenizer.chat_template:
         return None
     prompt, response = _PROBE
-    return _closing_of(tokenizer, _rendered(tokenizer, (*prompt, *response), {}))
+    return _closing_of(tokenizer, rendered(tokenizer, (*prompt, *response), {}))
 
 
 def _declared(model: PreTrainedModel) -> list[int]:
