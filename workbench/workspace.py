@@ -49,6 +49,11 @@ class Workspace:
         """Training runs: one folder each."""
         return self.root / "runs"
 
+    @property
+    def scores(self) -> Path:
+        """Scores of pairs that were computed before: may be deleted at any time."""
+        return self.root / ".cache" / "scores.sqlite"
+
     def pairs_file(self, name: str) -> Path:
         """The file of the data set `name`, which need not exist. Raises `WorkbenchError` where that is no file name."""
         if not _NAME.fullmatch(name):

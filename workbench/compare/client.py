@@ -8,9 +8,10 @@ import itertools
 import os
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -22,12 +23,17 @@ from workbench.compare.messages import (
     Generate,
     Generated,
     NextToken,
+    PairScores,
+    PairsScored,
     Piece,
+    Place,
     Prompt,
     Ready,
     Refused,
+    Response,
     Score,
     Scored,
+    ScorePairs,
 )
 from workbench.errors import WorkbenchError
 from workbench.runs.process import ENVIRONMENT
@@ -40,8 +46,12 @@ _KILLED = -9
 _PATIENCE = 3.0
 """Seconds that a scorer gets to end by itself."""
 
-Answer = Distribution | Scored | Generated
-_Expected = TypeVar("_Expected", Distribution, Scored, Generated)
+Answer = Distribution | Scored | Generated | PairsScored
+Part = Piece | PairScores
+"""What comes before the answer."""
+_Asked = NextToken | Score | Place | Generate | ScorePairs
+_Expected = TypeVar("_Expected", Distribution, Scored, Generated, PairsScored)
+_Part = TypeVar("_Part", Piece, PairScores)
 
 
 @dataclass(slots=True)
@@ -49,7 +59,7 @@ class _Open:
     """A request that waits for its answer."""
 
     answer: asyncio.Future[Answer]
-    on_piece: Callable[[Piece], None] | None
+    on_part: Callable[[Part], None] | None
 
 
 @dataclass(slots=True)
@@ -106,40 +116,122 @@ class ScorerClient:
         return await asyncio.shield((await self._running()).ready)
 
     async def next_token(
-        self, prompt: Prompt, columns: Sequence[Column], *, prefix: str = "", top_k: int = 12
+        self,
+        prompt: Prompt,
+        columns: Sequence[Column],
+        *,
+        prefix: str = "",
+        taken: Sequence[int] = (),
+        top_k: int = 12,
+        template: Mapping[str, Any] | None = None,
     ) -> Distribution:
-        """The distribution of the token after `prompt` and `prefix`. Raises `WorkbenchError`."""
-        request = NextToken(id=next(self._ids), prompt=prompt, prefix=prefix, columns=list(columns), top_k=top_k)
+        """The distribution of the token after `prompt`, `prefix` and the tokens `taken`. Raises `WorkbenchError`."""
+        request = NextToken(
+            id=next(self._ids),
+            prompt=prompt,
+            prefix=prefix,
+            taken=list(taken),
+            columns=list(columns),
+            top_k=top_k,
+            template=dict(template or {}),
+        )
         return await self._ask(request, Distribution)
 
-    async def score(self, prompt: Prompt, response: str, columns: Sequence[Column], *, top_k: int = 5) -> Scored:
+    async def score(
+        self,
+        prompt: Prompt,
+        response: Response,
+        columns: Sequence[Column],
+        *,
+        top_k: int = 5,
+        template: Mapping[str, Any] | None = None,
+    ) -> Scored:
         """Log-probabilities and ranks of the tokens of `response`. Raises `WorkbenchError`."""
-        request = Score(id=next(self._ids), prompt=prompt, response=response, columns=list(columns), top_k=top_k)
+        request = Score(
+            id=next(self._ids),
+            prompt=prompt,
+            response=response,
+            columns=list(columns),
+            top_k=top_k,
+            template=dict(template or {}),
+        )
         return await self._ask(request, Scored)
+
+    async def place(
+        self,
+        prompt: Prompt,
+        response: Response,
+        columns: Sequence[Column],
+        place: int,
+        *,
+        top_k: int = 12,
+        template: Mapping[str, Any] | None = None,
+    ) -> Distribution:
+        """What every column might have said at token number `place` of a response. Raises `WorkbenchError`."""
+        request = Place(
+            id=next(self._ids),
+            prompt=prompt,
+            response=response,
+            place=place,
+            columns=list(columns),
+            top_k=top_k,
+            template=dict(template or {}),
+        )
+        return await self._ask(request, Distribution)
 
     async def generate(
         self,
         prompt: Prompt,
         columns: Sequence[Column],
         *,
+        prefix: str = "",
         max_new_tokens: int = 128,
         temperature: float = 0.0,
         seed: int = 0,
+        samples: int = 1,
+        template: Mapping[str, Any] | None = None,
         on_piece: Callable[[Piece], None] | None = None,
     ) -> Generated:
-        """A response from every column; `on_piece` is called with each bit of text as it comes.
+        """Responses from every column; `on_piece` is called with each bit of text as it comes.
 
         Raises `WorkbenchError`.
         """
         request = Generate(
             id=next(self._ids),
             prompt=prompt,
+            prefix=prefix,
             columns=list(columns),
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,
+            samples=samples,
+            template=dict(template or {}),
         )
-        return await self._ask(request, Generated, on_piece)
+        return await self._ask(request, Generated, _only(Piece, on_piece))
+
+    async def score_pairs(
+        self,
+        path: Path,
+        columns: Sequence[Column],
+        *,
+        ids: Sequence[str] | None = None,
+        max_length: int | None = None,
+        cache: Path | None = None,
+        on_rows: Callable[[PairScores], None] | None = None,
+    ) -> PairsScored:
+        """Scores the pairs of a data set behind all other requests; `on_rows` is called with rows as they come.
+
+        `path` is the data set's file, `cache` that of `Workspace.scores`; see `ScorePairs`. Raises `WorkbenchError`.
+        """
+        request = ScorePairs(
+            id=next(self._ids),
+            path=str(path.resolve()),
+            columns=list(columns),
+            ids=None if ids is None else list(ids),
+            max_length=max_length,
+            cache=str(cache.resolve()) if cache is not None else None,
+        )
+        return await self._ask(request, PairsScored, _only(PairScores, on_rows))
 
     async def close(self) -> None:
         """Ends the scorer; requests that wait are answered with a `WorkbenchError`."""
@@ -159,15 +251,15 @@ class ScorerClient:
 
     async def _ask(
         self,
-        request: NextToken | Score | Generate,
+        request: _Asked,
         expected: type[_Expected],
-        on_piece: Callable[[Piece], None] | None = None,
+        on_part: Callable[[Part], None] | None = None,
     ) -> _Expected:
         current = await self._running()
         await asyncio.shield(current.ready)
         if current.dead:
             raise await self._obituary(current)
-        waiting = _Open(asyncio.get_running_loop().create_future(), on_piece)
+        waiting = _Open(asyncio.get_running_loop().create_future(), on_part)
         current.open[request.id] = waiting
         try:
             await _send(current.process, request)
@@ -266,12 +358,12 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
         yield b"".join(parts)
 
 
-def _write(process: asyncio.subprocess.Process, request: NextToken | Score | Generate | Cancel) -> None:
+def _write(process: asyncio.subprocess.Process, request: _Asked | Cancel) -> None:
     assert process.stdin is not None
     process.stdin.write(request.model_dump_json().encode() + b"\n")
 
 
-async def _send(process: asyncio.subprocess.Process, request: NextToken | Score | Generate) -> None:
+async def _send(process: asyncio.subprocess.Process, request: _Asked) -> None:
     _write(process, request)
     assert process.stdin is not None
     await process.stdin.drain()
@@ -283,9 +375,9 @@ def _deliver(reply: object, current: _Process) -> None:
             current.ready.set_result(reply)
         case Refused(id=0) if not current.ready.done():
             current.ready.set_exception(_told(reply))
-        case Piece() if (waiting := current.open.get(reply.id)) and waiting.on_piece:
-            _hand_over(reply, waiting.on_piece, waiting.answer)
-        case Distribution() | Scored() | Generated() if reply.id in current.open:
+        case Piece() | PairScores() if (waiting := current.open.get(reply.id)) and waiting.on_part:
+            _hand_over(reply, waiting.on_part, waiting.answer)
+        case Distribution() | Scored() | Generated() | PairsScored() if reply.id in current.open:
             _settle(current.open[reply.id].answer, reply)
         case Refused() if reply.id in current.open:
             _settle(current.open[reply.id].answer, _told(reply))
@@ -293,10 +385,17 @@ def _deliver(reply: object, current: _Process) -> None:
             pass  # late words about a request that nobody waits for any more
 
 
-def _hand_over(piece: Piece, on_piece: Callable[[Piece], None], answer: asyncio.Future[Answer]) -> None:
+def _only(kind: type[_Part], on_part: Callable[[_Part], None] | None) -> Callable[[Part], None] | None:
+    """`on_part`, called with replies of one kind only."""
+    if on_part is None:
+        return None
+    return lambda part: on_part(part) if isinstance(part, kind) else None
+
+
+def _hand_over(part: Part, on_part: Callable[[Part], None], answer: asyncio.Future[Answer]) -> None:
     """Calls back; what the callback raises ends the request that it belongs to and no other."""
     try:
-        on_piece(piece)
+        on_part(part)
     except Exception as error:
         if not answer.done():
             answer.set_exception(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from workbench.engine.tokens import PairIds, pair_ids
+from workbench.engine.tokens import PairIds, pair_ids, template_arguments
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import from_row
 from workbench.runs.pair_scores import Subject, fingerprint
@@ -83,12 +82,3 @@ def to_dataset(pairs: Iterable[PairIds]) -> Dataset:
             PLACE: list(range(len(pairs))),
         }
     )
-
-
-def template_arguments(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What TRL passes on to the chat template from a row's columns `tools` and `chat_template_kwargs`."""
-    found = dict(row.get("chat_template_kwargs") or {})
-    tools = row.get("tools")
-    if tools:
-        found["tools"] = json.loads(tools) if isinstance(tools, str) else tools
-    return found

@@ -20,29 +20,29 @@ _BATCH_TOKENS = 16384
 
 
 @torch.inference_mode()
-def response_logprobs(model: Model, prompt: Ids, response: Ids) -> Tensor:
-    """Log-probabilities, (response, vocabulary) in float32, of every possible token at every place of `response`."""
+def response_logits(model: Model, prompt: Ids, response: Ids) -> Tensor:
+    """Logits, (response, vocabulary) as the model has them, of the places of `response`, which follows some prompt."""
     ids = torch.tensor([[*prompt, *response]], device=model.device)
-    logits = model(input_ids=ids, use_cache=False, logits_to_keep=len(response) + 1).logits[0, :-1]
-    return torch.log_softmax(logits.float(), dim=-1)
+    logits: Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=len(response) + 1).logits
+    return logits[0, :-1]
 
 
 @torch.inference_mode()
-def next_logprobs(model: Model, prompt: Ids) -> Tensor:
-    """Log-probabilities, (vocabulary,) in float32, of the token after `prompt`."""
+def next_logits(model: Model, prompt: Ids) -> Tensor:
+    """Logits, (vocabulary,) as the model has them, of the token after `prompt`."""
     ids = torch.tensor([list(prompt)], device=model.device)
-    logits = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1]
-    return torch.log_softmax(logits.float(), dim=-1)
+    logits: Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits
+    return logits[0, -1]
 
 
 @torch.inference_mode()
 def score_batches(model: Model, rows: Sequence[tuple[Ids, Ids]], vocabulary: int) -> list[Tensor]:
     """Log-probabilities, (response,) in float32 on the CPU, of the response tokens of every (prompt, response).
 
-    Rows of similar length share a batch, padded on the right.
+    Rows of similar length share a batch, padded on the right. No prompt may be empty.
     """
     results: list[Tensor] = [torch.empty(0)] * len(rows)
-    for batch in _batches(rows, vocabulary):
+    for batch in batches(rows, vocabulary):
         width = max(len(rows[index][0]) + len(rows[index][1]) for index in batch)
         keep = width - min(len(rows[index][0]) for index in batch) + 1
         ids = torch.zeros((len(batch), width), dtype=torch.long)
@@ -63,15 +63,25 @@ def score_batches(model: Model, rows: Sequence[tuple[Ids, Ids]], vocabulary: int
 
 @torch.inference_mode()
 def sample(
-    model: Model, prompts: Sequence[Ids], *, stop: frozenset[int], max_new_tokens: int, temperature: float, seed: int
+    model: Model,
+    prompts: Sequence[Ids],
+    *,
+    stop: frozenset[int],
+    max_new_tokens: int,
+    temperature: float,
+    seed: int | Sequence[int],
 ) -> Iterator[list[tuple[int, int]]]:
     """Continues every prompt by a token at a time; each step yields (index of the prompt, token) of those still going.
 
     A prompt is done after a token of `stop`, which is yielded too. Temperature 0 takes the likeliest token. The same
-    prompts and seed give the same tokens on the same device.
+    prompts and seed give the same tokens on the same device; with a seed for each prompt its tokens do not depend on
+    the others.
     """
     device = model.device
-    generator = torch.Generator(device).manual_seed(seed)
+    if isinstance(seed, int):
+        generators = [torch.Generator(device).manual_seed(seed)]
+    else:
+        generators = [torch.Generator(device).manual_seed(each) for each in seed]
     stops = torch.tensor(sorted(stop), device=device)
     ids, mask = _left_padded(prompts)
     ids, mask = ids.to(device), mask.to(device)
@@ -82,7 +92,7 @@ def sample(
         logits = model(
             input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, logits_to_keep=1
         ).logits[:, -1]
-        tokens = _chosen(logits.float(), temperature, generator)
+        tokens = _chosen(logits.float(), temperature, generators)
         yield list(zip(going.tolist(), tokens.tolist(), strict=True))
         alive = ~torch.isin(tokens, stops)
         if not alive.all():
@@ -91,15 +101,24 @@ def sample(
             left = alive.nonzero()[:, 0]
             cache.batch_select_indices(left)
             going, tokens, mask, position = going[left], tokens[left], mask[left], position[left]
+            if len(generators) > 1:
+                generators = [generators[place] for place in left.tolist()]
         ids, position = tokens[:, None], position[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
 
 
-def _chosen(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-    """One token a row, (rows,), of logits (rows, vocabulary)."""
+def _chosen(logits: Tensor, temperature: float, generators: Sequence[torch.Generator]) -> Tensor:
+    """One token a row, (rows,), of logits (rows, vocabulary); one generator draws for all rows, or each for its own."""
     if temperature == 0:
         return logits.argmax(-1)
-    return torch.multinomial(torch.softmax(logits / temperature, dim=-1), 1, generator=generator)[:, 0]
+    chances = torch.softmax(logits / temperature, dim=-1)
+    if len(generators) == 1:
+        return torch.multinomial(chances, 1, generator=generators[0])[:, 0]
+    # What multinomial does for a row, with the row's own numbers.
+    noise = torch.empty_like(chances)
+    for row, generator in zip(noise, generators, strict=True):
+        row.exponential_(generator=generator)
+    return (chances / noise).argmax(-1)
 
 
 def _left_padded(prompts: Sequence[Ids]) -> tuple[Tensor, Tensor]:
@@ -113,9 +132,9 @@ def _left_padded(prompts: Sequence[Ids]) -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
-def _batches(rows: Sequence[tuple[Ids, Ids]], vocabulary: int) -> Iterator[list[int]]:
-    """Indices of rows that share a batch, rows of similar length together."""
-    budget = min(_BATCH_TOKENS, max(1, _LOGITS_BYTES // (4 * vocabulary)))
+def batches(rows: Sequence[tuple[Ids, Ids]], vocabulary: int, most: int | None = None) -> Iterator[list[int]]:
+    """Indices of rows that share a batch of `most` tokens at most, rows of similar length together."""
+    budget = min(most or _BATCH_TOKENS, _BATCH_TOKENS, max(1, _LOGITS_BYTES // (4 * vocabulary)))
     order = sorted(range(len(rows)), key=lambda index: len(rows[index][0]) + len(rows[index][1]))
     batch: list[int] = []
     for index in order:

@@ -9,10 +9,9 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from workbench.engine.data import template_arguments
 from workbench.engine.forward import sample
 from workbench.engine.modes import asking
-from workbench.engine.tokens import prompt_ids, stop_token_ids
+from workbench.engine.tokens import prompt_ids, stop_token_ids, template_arguments
 from workbench.pairs.pair import Text, from_row
 from workbench.runs.events import Sample
 

@@ -13,35 +13,16 @@ import os
 import sys
 import threading
 import time
-import traceback
-from collections import deque
-from collections.abc import Callable, Iterator
-from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO
 
 from workbench.engine.scorer_quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
-    from workbench.compare.messages import (
-        Cancel,
-        Distribution,
-        Generate,
-        Generated,
-        NextToken,
-        Piece,
-        Refused,
-        Score,
-        Scored,
-    )
-    from workbench.engine.scorer import Scorer
+    from workbench.engine.server import Inbox
     from workbench.errors import WorkbenchError
-
-    Incoming = Score | NextToken | Generate | Cancel
-    Inbox = SimpleQueue[Incoming | Refused | None]
-    _Reply = TypeVar("_Reply", bound=Scored | Distribution | Piece | Generated)
 
 _PARENT_CHECK = 0.2
 """Seconds between two looks at whether the parent still lives, once stdin has ended."""
@@ -61,12 +42,17 @@ def main() -> None:
     quiet_libraries()
     from workbench.compare.messages import Ready
     from workbench.engine.scorer import Scorer
+    from workbench.engine.server import Server, refused
     from workbench.errors import WorkbenchError
+
+    def send(reply: BaseModel) -> None:
+        replies.write(reply.model_dump_json() + "\n")
+        replies.flush()
 
     try:
         scorer = Scorer(options.model, options.quantization)
     except WorkbenchError as error:
-        _send(replies, _refused(0, error))
+        send(refused(0, error))
         sys.exit(1)
     with scorer.fitting_threads():
         scorer.warm_up()
@@ -76,116 +62,21 @@ def main() -> None:
             device=scorer.device,
             parameters=scorer.parameters,
             seconds=time.monotonic() - started,
+            context=scorer.context,
+            families=list(scorer.matcher.families),
         )
         try:
-            _send(replies, ready)
-            _Server(scorer, inbox, replies).run()
+            send(ready)
+            Server(scorer, inbox, send).run()
         except BrokenPipeError:
             os._exit(0)  # nobody listens any more; a normal exit would try to flush the pipe
-
-
-class _Server:
-    """Answers requests in their order, and advances generations by a token whenever there is none."""
-
-    def __init__(self, scorer: Scorer, inbox: Inbox, replies: TextIO) -> None:
-        self._scorer = scorer
-        self._inbox = inbox
-        self._replies = replies
-        self._waiting: deque[Score | NextToken] = deque()
-        self._generations: deque[tuple[int, Iterator[Piece | Generated]]] = deque()
-        self._closed = False
-
-    def run(self) -> None:
-        """Goes on until the inbox is closed and all that was asked is answered."""
-        while True:
-            self._take_all()
-            if self._waiting:
-                request = self._waiting.popleft()
-                self._answer(request.id, partial(self._reply_to, request))
-            elif self._generations:
-                self._advance(*self._generations.popleft())
-            elif self._closed:
-                return
-
-    def _take_all(self) -> None:
-        """Takes in everything that has arrived, so that a Cancel finds what came before it; waits if all is done."""
-        idle = not (self._waiting or self._generations or self._closed)
-        while idle or not self._inbox.empty():
-            self._take(self._inbox.get())
-            idle = False
-
-    def _take(self, incoming: Incoming | Refused | None) -> None:
-        from workbench.compare.messages import Cancel, Generate, Refused
-
-        if incoming is None:
-            self._closed = True
-        elif isinstance(incoming, Refused):
-            _send(self._replies, incoming)
-        elif isinstance(incoming, Cancel):
-            self._cancel(incoming.id)
-        elif isinstance(incoming, Generate):
-            self._generations.append((incoming.id, self._scorer.generate(incoming)))
-        else:
-            self._waiting.append(incoming)
-
-    def _cancel(self, identity: int) -> None:
-        from workbench.compare.messages import Cancelled
-
-        open_before = len(self._waiting) + len(self._generations)
-        self._waiting = deque(each for each in self._waiting if each.id != identity)
-        self._generations = deque(each for each in self._generations if each[0] != identity)
-        if len(self._waiting) + len(self._generations) < open_before:
-            _send(self._replies, Cancelled(id=identity))
-
-    def _reply_to(self, request: Score | NextToken) -> Scored | Distribution:
-        return self._scorer.score(request) if request.op == "score" else self._scorer.next_token(request)
-
-    def _advance(self, identity: int, generation: Iterator[Piece | Generated]) -> None:
-        reply = self._answer(identity, lambda: next(generation))
-        if reply is not None and reply.kind == "piece":
-            self._generations.append((identity, generation))
-
-    def _answer(self, identity: int, ask: Callable[[], _Reply]) -> _Reply | None:
-        """Sends what `ask` returns, or why it could not; None in that case."""
-        from workbench.errors import WorkbenchError
-
-        try:
-            reply = ask()
-        except WorkbenchError as error:
-            _send(self._replies, _refused(identity, error))
-        except Exception as error:
-            traceback.print_exc()
-            _send(self._replies, _refused(identity, _explained(error)))
-        else:
-            _send(self._replies, reply)
-            return reply
-        return None
-
-
-def _explained(error: Exception) -> WorkbenchError:
-    import torch
-
-    from workbench.errors import WorkbenchError
-
-    if isinstance(error, torch.OutOfMemoryError):
-        torch.cuda.empty_cache()
-        return WorkbenchError(
-            "Out of memory",
-            "The device has no room for a text of this length beside the model.",
-            "Shorten the prompt or the response, compare fewer columns, or end what else uses the device.",
-        )
-    return WorkbenchError(
-        "The scorer met an error of its own",
-        f"{type(error).__name__}: {error}",
-        "If it comes back, report it as a bug.",
-    )
 
 
 def _read(inbox: Inbox, parent: int) -> None:
     """Puts requests into the inbox as they come, then None; ends the process once the parent is gone."""
     from pydantic import ValidationError
 
-    from workbench.compare.messages import REQUESTS
+    from workbench.compare.messages import REQUESTS, Refused
 
     for line in sys.stdin.buffer:
         if not line.strip():
@@ -193,7 +84,8 @@ def _read(inbox: Inbox, parent: int) -> None:
         try:
             inbox.put(REQUESTS.validate_json(line))
         except ValidationError as error:
-            inbox.put(_refused(_id_in(line), _not_a_request(error)))
+            wrong = _not_a_request(error)
+            inbox.put(Refused(id=_id_in(line), title=wrong.title, message=wrong.message, hint=wrong.hint))
     inbox.put(None)
     while os.getppid() == parent:
         time.sleep(_PARENT_CHECK)
@@ -217,17 +109,6 @@ def _id_in(line: bytes) -> int:
     except (ValueError, TypeError, KeyError):
         return 0
     return identity if isinstance(identity, int) else 0
-
-
-def _refused(identity: int, error: WorkbenchError) -> Refused:
-    from workbench.compare.messages import Refused
-
-    return Refused(id=identity, title=error.title, message=error.message, hint=error.hint)
-
-
-def _send(replies: TextIO, reply: BaseModel) -> None:
-    replies.write(reply.model_dump_json() + "\n")
-    replies.flush()
 
 
 def _claim_stdout() -> TextIO:

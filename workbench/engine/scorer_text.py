@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from tokenizers import decoders
 from transformers import PreTrainedTokenizerBase
 
+from workbench.compare.messages import Token
+
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _UNFINISHED = "\ufffd"
+_WINDOW = 8
+"""Tokens back from which text is decoded."""
 
 
 class TokenText:
@@ -21,38 +26,45 @@ class TokenText:
         self._tokenizer = tokenizer
         decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
         self._byte_level = isinstance(decoder, decoders.ByteLevel)
-        self._added = {int(token) for token in tokenizer.added_tokens_decoder}
-        self._known: dict[int, str] = {}
+        self._added = {int(token): added for token, added in tokenizer.added_tokens_decoder.items()}
+        self._known: dict[int, Token] = {}
 
     def __call__(self, token: int) -> str:
         """The text of one token."""
+        return self.token(token).text
+
+    def token(self, token: int) -> Token:
+        """One token: its text, its bytes where they are no text, and whether it is a control token."""
         if token not in self._known:
-            self._known[token] = self._text(token)
+            self._known[token] = self._told(token)
         return self._known[token]
 
-    def _text(self, token: int) -> str:
+    def _told(self, token: int) -> Token:
         piece = self._tokenizer.convert_ids_to_tokens(token)
         if not isinstance(piece, str):
-            return f"\u27e8{token}\u27e9"  # embedding rows beyond the vocabulary
+            return Token(id=token, text=f"\u27e8{token}\u27e9")  # embedding rows beyond the vocabulary
         if token in self._added:
-            return piece
+            return Token(id=token, text=piece, special=bool(self._added[token].special))
         if self._byte_level and all(character in _BYTE_OF for character in piece):
-            return _spelled(bytes(_BYTE_OF[character] for character in piece))
+            return _of_bytes(token, bytes(_BYTE_OF[character] for character in piece))
         if match := _BYTE.fullmatch(piece):
-            return _spelled(bytes([int(match[1], 16)]))
+            return _of_bytes(token, bytes([int(match[1], 16)]))
         if "\u2581" in piece:
-            return piece.replace("\u2581", " ")
-        return piece if self._byte_level else str(self._tokenizer.decode([token]))
+            return Token(id=token, text=piece.replace("\u2581", " "))
+        return Token(id=token, text=piece if self._byte_level else str(self._tokenizer.decode([token])))
 
 
 class TextStream:
-    """Turns tokens that come one by one into text, holding back characters that are not whole yet."""
+    """Turns tokens that come one by one into text, holding back characters that are not whole yet.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    The text begins after the tokens `before`, which decide whether it begins with a space.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, before: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
-        self._ids: list[int] = []
+        self._ids = list(before[-_WINDOW:])
         self._base = 0
-        self._shown = ""
+        self._shown = str(tokenizer.decode(self._ids, skip_special_tokens=True)) if before else ""
         self.text = ""
 
     def add(self, token: int) -> str:
@@ -71,23 +83,22 @@ class TextStream:
             return ""
         fresh = window[len(self._shown) :]
         self.text += fresh
-        if len(self._ids) - self._base > 32:
-            self._base = len(self._ids) - 8
+        if len(self._ids) - self._base > 4 * _WINDOW:
+            self._base = len(self._ids) - _WINDOW
             window = str(self._tokenizer.decode(self._ids[self._base :], skip_special_tokens=True))
         self._shown = window
         return fresh
 
 
-def _spelled(data: bytes) -> str:
+def _of_bytes(token: int, data: bytes) -> Token:
     try:
-        return data.decode()
+        return Token(id=token, text=data.decode())
     except UnicodeDecodeError:
-        return "".join(
-            chr(ord(character))
-            if not 0xDC80 <= ord(character) <= 0xDCFF
-            else f"\u27e8{ord(character) - 0xDC00:02X}\u27e9"
+        text = "".join(
+            f"\u27e8{ord(character) - 0xDC00:02X}\u27e9" if 0xDC80 <= ord(character) <= 0xDCFF else character
             for character in data.decode(errors="surrogateescape")
         )
+        return Token(id=token, text=text, data=data.hex())
 
 
 def _byte_alphabet() -> dict[str, int]:

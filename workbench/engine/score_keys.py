@@ -1,0 +1,45 @@
+"""What a score depends on, as keys: another model, adapter, template, system message or text is another key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from workbench.engine.model import revision
+from workbench.engine.score_cache import Key, key
+from workbench.engine.tokens import template_arguments, with_system
+from workbench.pairs.pair import Pair, to_row
+
+if TYPE_CHECKING:
+    from workbench.engine.scorer import Scorer
+
+
+def request_key(scorer: Scorer, max_length: int | None) -> str:
+    """What all scores of a request depend on; "" where the model's version cannot be told: then nothing is kept."""
+    weights = revision(scorer.name, scorer.adapters.model)
+    if weights == "unknown":
+        return ""
+    model: Any = scorer.adapters.model
+    backend = getattr(scorer.tokenizer, "backend_tokenizer", None)
+    words = backend.to_str() if backend is not None else json.dumps(scorer.tokenizer.get_vocab(), sort_keys=True)
+    tokenizer = hashlib.sha256(f"{scorer.tokenizer.chat_template}\0{words}".encode()).hexdigest()
+    precision = f"{scorer.quantization} {model.dtype} {model.device.type}"
+    return key(weights, precision, tokenizer, str(max_length)).hex()
+
+
+def response_key(version: str, pair: Pair, side: str, system: str | None) -> Key:
+    """By what is read, not by the pair's name or place: an edit forgets, a copy or a swap does not."""
+    row = to_row(pair)
+    prompt = with_system(pair.prompt, system)
+    return key(
+        version,
+        json.dumps([prompt if isinstance(prompt, str) else [(turn.role, turn.content) for turn in prompt]]),
+        json.dumps(row[side]),
+        json.dumps(template_arguments(row), sort_keys=True, default=str),
+    )
+
+
+def column_key(request: str, adapter: str) -> str:
+    """What all scores of a column depend on; `adapter` is the adapter's digest."""
+    return key(request, adapter).hex()
