@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-import os
 import sys
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
 from workbench.compare.messages import (
-    REPLIES,
-    Cancel,
     Column,
     Distribution,
     Generate,
@@ -29,50 +21,16 @@ from workbench.compare.messages import (
     Place,
     Prompt,
     Ready,
-    Refused,
     Response,
     Score,
     Scored,
     ScorePairs,
 )
+from workbench.compare.scorer_process import Asked, Part, ScorerProcess
 from workbench.errors import WorkbenchError
-from workbench.runs.process import ENVIRONMENT
 
-_CHUNK = 65536
-_LAST_WORDS = 12
-_KEPT_LINES = 200
-_LONGEST_LINE = 2000
-_KILLED = -9
-_PATIENCE = 3.0
-"""Seconds that a scorer gets to end by itself."""
-
-Answer = Distribution | Scored | Generated | PairsScored
-Part = Piece | PairScores
-"""What comes before the answer."""
-_Asked = NextToken | Score | Place | Generate | ScorePairs
 _Expected = TypeVar("_Expected", Distribution, Scored, Generated, PairsScored)
 _Part = TypeVar("_Part", Piece, PairScores)
-
-
-@dataclass(slots=True)
-class _Open:
-    """A request that waits for its answer."""
-
-    answer: asyncio.Future[Answer]
-    on_part: Callable[[Part], None] | None
-
-
-@dataclass(slots=True)
-class _Process:
-    """A running scorer and the tasks that read from it."""
-
-    process: asyncio.subprocess.Process
-    ready: asyncio.Future[Ready]
-    open: dict[int, _Open] = field(default_factory=dict)
-    last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
-    dead: bool = False
-    closed: bool = False
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
 class ScorerClient:
@@ -89,7 +47,7 @@ class ScorerClient:
             sys.executable, "-P", "-m", "workbench.engine.score", "--model", model, "--quantization", quantization,
         ]  # fmt: skip
         self._ids = itertools.count(1)
-        self._current: _Process | None = None
+        self._current: ScorerProcess | None = None
         self._starting = asyncio.Lock()
 
     async def __aenter__(self) -> ScorerClient:
@@ -106,7 +64,7 @@ class ScorerClient:
     @property
     def running(self) -> bool:
         """Whether a scorer process is there (it may still be loading the model)."""
-        return self._current is not None and self._current.process.returncode is None
+        return self._current is not None and self._current.running
 
     async def start(self) -> Ready:
         """Starts the scorer where none runs, and waits until its model is loaded.
@@ -236,42 +194,13 @@ class ScorerClient:
     async def close(self) -> None:
         """Ends the scorer; requests that wait are answered with a `WorkbenchError`."""
         current, self._current = self._current, None
-        if current is None:
-            return
-        current.closed = True
-        with contextlib.suppress(ProcessLookupError):
-            current.process.terminate()
-        try:
-            await asyncio.wait_for(current.process.wait(), _PATIENCE)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                current.process.kill()
-            await current.process.wait()
-        await asyncio.gather(*current.tasks, return_exceptions=True)
+        if current is not None:
+            await current.close()
 
     async def _ask(
-        self,
-        request: _Asked,
-        expected: type[_Expected],
-        on_part: Callable[[Part], None] | None = None,
+        self, request: Asked, expected: type[_Expected], on_part: Callable[[Part], None] | None = None
     ) -> _Expected:
-        current = await self._running()
-        await asyncio.shield(current.ready)
-        if current.dead:
-            raise await self._obituary(current)
-        waiting = _Open(asyncio.get_running_loop().create_future(), on_part)
-        current.open[request.id] = waiting
-        try:
-            await _send(current.process, request)
-            answer = await waiting.answer
-        except asyncio.CancelledError:
-            with contextlib.suppress(ConnectionError, RuntimeError):
-                _write(current.process, Cancel(id=request.id))
-            raise
-        except ConnectionError:
-            raise await self._obituary(current) from None
-        finally:
-            current.open.pop(request.id, None)
+        answer = await (await self._running()).ask(request, on_part)
         if not isinstance(answer, expected):
             raise WorkbenchError(
                 "The scorer answered another question",
@@ -280,109 +209,11 @@ class ScorerClient:
             )
         return answer
 
-    async def _running(self) -> _Process:
+    async def _running(self) -> ScorerProcess:
         async with self._starting:
-            if self._current is None or self._current.process.returncode is not None:
-                self._current = await self._spawn()
+            if self._current is None or not self._current.running:
+                self._current = await ScorerProcess.start(self._command)
             return self._current
-
-    async def _spawn(self) -> _Process:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                # Its own session: Ctrl+C and a hang-up of the terminal are this process's business alone.
-                start_new_session=True,
-                env={**ENVIRONMENT, **os.environ},
-            )
-        except OSError as error:
-            raise WorkbenchError("The scorer did not start", f"{self._command[0]}: {error}.") from error
-        ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
-        # Nobody may be waiting when the scorer dies: that is no error in itself.
-        ready.add_done_callback(lambda future: future.cancelled() or future.exception())
-        current = _Process(process, ready)
-        words = asyncio.create_task(self._keep_last_lines(current))
-        current.tasks = [words, asyncio.create_task(self._read_replies(current, words))]
-        return current
-
-    async def _keep_last_lines(self, current: _Process) -> None:
-        assert current.process.stderr is not None
-        async for line in _lines(current.process.stderr):
-            # Progress bars write one line again and again: its last state is what counts.
-            words = line.rstrip(b"\r").rpartition(b"\r")[2]
-            current.last_lines.append(words[-_LONGEST_LINE:].decode("utf-8", "replace"))
-
-    async def _read_replies(self, current: _Process, words: asyncio.Task[None]) -> None:
-        assert current.process.stdout is not None
-        async for line in _lines(current.process.stdout):
-            try:
-                _deliver(REPLIES.validate_json(line), current)
-            except ValidationError:
-                current.last_lines.append(line[-_LONGEST_LINE:].decode("utf-8", "replace"))
-        await current.process.wait()
-        await words
-        current.dead = True
-        if current.process.stdin is not None:
-            current.process.stdin.close()
-        error = await self._obituary(current)
-        if not current.ready.done():
-            current.ready.set_exception(error)
-        for waiting in current.open.values():
-            _settle(waiting.answer, error)
-
-    async def _obituary(self, current: _Process) -> WorkbenchError:
-        code = await current.process.wait()
-        words = "\n".join(list(current.last_lines)[-_LAST_WORDS:])
-        if current.closed:
-            return WorkbenchError("The scorer was closed", "It was asked to end before it could answer.")
-        cause = (
-            "It was killed: most likely the machine ran out of memory." if code == _KILLED else f"Exit status {code}."
-        )
-        return WorkbenchError(
-            "The scorer died", f"{cause}\n{words}".rstrip(), "Ask again: it is started anew with the next request."
-        )
-
-
-async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Whole lines of any length (`StreamReader.readline` gives up on those over its limit)."""
-    parts: list[bytes] = []
-    while chunk := await stream.read(_CHUNK):
-        *whole, rest = chunk.split(b"\n")
-        for line in whole:
-            yield b"".join((*parts, line))
-            parts.clear()
-        parts.append(rest)
-    if any(parts):
-        yield b"".join(parts)
-
-
-def _write(process: asyncio.subprocess.Process, request: _Asked | Cancel) -> None:
-    assert process.stdin is not None
-    process.stdin.write(request.model_dump_json().encode() + b"\n")
-
-
-async def _send(process: asyncio.subprocess.Process, request: _Asked) -> None:
-    _write(process, request)
-    assert process.stdin is not None
-    await process.stdin.drain()
-
-
-def _deliver(reply: object, current: _Process) -> None:
-    match reply:
-        case Ready() if not current.ready.done():
-            current.ready.set_result(reply)
-        case Refused(id=0) if not current.ready.done():
-            current.ready.set_exception(_told(reply))
-        case Piece() | PairScores() if (waiting := current.open.get(reply.id)) and waiting.on_part:
-            _hand_over(reply, waiting.on_part, waiting.answer)
-        case Distribution() | Scored() | Generated() | PairsScored() if reply.id in current.open:
-            _settle(current.open[reply.id].answer, reply)
-        case Refused() if reply.id in current.open:
-            _settle(current.open[reply.id].answer, _told(reply))
-        case _:
-            pass  # late words about a request that nobody waits for any more
 
 
 def _only(kind: type[_Part], on_part: Callable[[_Part], None] | None) -> Callable[[Part], None] | None:
@@ -390,25 +221,3 @@ def _only(kind: type[_Part], on_part: Callable[[_Part], None] | None) -> Callabl
     if on_part is None:
         return None
     return lambda part: on_part(part) if isinstance(part, kind) else None
-
-
-def _hand_over(part: Part, on_part: Callable[[Part], None], answer: asyncio.Future[Answer]) -> None:
-    """Calls back; what the callback raises ends the request that it belongs to and no other."""
-    try:
-        on_part(part)
-    except Exception as error:
-        if not answer.done():
-            answer.set_exception(error)
-
-
-def _settle(future: asyncio.Future[Answer], outcome: Answer | WorkbenchError) -> None:
-    if future.done():
-        return
-    if isinstance(outcome, WorkbenchError):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
-
-
-def _told(refused: Refused) -> WorkbenchError:
-    return WorkbenchError(refused.title, refused.message, refused.hint)

@@ -43,6 +43,14 @@ def shifts(column: ScoredColumn, base: ScoredColumn) -> list[Shift]:
     return ["unshifted" if shift(rank) == shift(other) else shift(max(rank, other)) for rank, other in ranks]
 
 
+def choice_shifts(column: ScoredColumn) -> list[Shift | None]:
+    """The class of every place by the base's rank of what `column` would say there, whatever the response has there.
+
+    None where that is not known: the column is over other tokens than the base.
+    """
+    return [None if token.shift_rank is None else shift(token.shift_rank) for token in column.tokens]
+
+
 def log_odds(logprob: float) -> float:
     """ln(p / (1 - p)) of a natural log-probability, kept finite at 0 and 1."""
     doubt = max(-math.expm1(min(logprob, 0.0)), _LEAST_DOUBT)
