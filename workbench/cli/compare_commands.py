@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from workbench.cli.compare_columns import columns_of, prompt_of, scorer_of
 from workbench.cli.context import Json, note, print_json, print_table, workspace_of
+from workbench.cli.score_pairs import score_data_set
 from workbench.errors import WorkbenchError
-from workbench.text import cut, safe
+from workbench.text import cut, one_line, safe
 
 if TYPE_CHECKING:
-    from workbench.compare.columns import Base
-    from workbench.compare.messages import Column, Prompt, Scored
-    from workbench.config import RunConfig
-    from workbench.engine.scorer import Scorer
-    from workbench.workspace import Workspace
+    from workbench.compare.messages import Generation, Scored
 
 _DATE = re.compile(r"^\d{4}-\d\d-\d\d-\d{4}-")
 """What a run's id begins with."""
 _WIDEST_NAME = 24
 
-PromptOption = Annotated[
-    str, typer.Option("--prompt", help='What the user says; or turns as JSON: [{"role": …, "content": …}, …].')
-]
+_PROMPT_HELP = 'What the user says; or turns as JSON: [{"role": …, "content": …}, …].'
 ModelOption = Annotated[
     str | None,
     typer.Option("--model", help="Base model. Default: that of the runs, else tiny.", show_default=False),
@@ -34,6 +28,10 @@ ModelOption = Annotated[
 RunOption = Annotated[list[str] | None, typer.Option("--run", help="A run to put beside the base; may be given again.")]
 SystemOption = Annotated[
     str | None, typer.Option("--system", help="A system message before the prompt, in all columns.")
+]
+SystemColumnOption = Annotated[
+    str | None,
+    typer.Option("--system-column", help="A further column: the base after this system message, and what it costs."),
 ]
 PlainOption = Annotated[bool, typer.Option("--plain", help="Take the prompt as plain text, without the chat template.")]
 
@@ -46,24 +44,45 @@ def register(app: typer.Typer) -> None:
 
 def score(
     context: typer.Context,
-    prompt: PromptOption,
-    response: Annotated[str, typer.Option("--response", help="The response to score, token by token.")],
+    prompt: Annotated[str | None, typer.Option("--prompt", help=_PROMPT_HELP, show_default=False)] = None,
+    response: Annotated[
+        str | None, typer.Option("--response", help="The response to score, token by token.", show_default=False)
+    ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option("--pairs", help="A data set: scores all its pairs instead of one response.", show_default=False),
+    ] = None,
     model: ModelOption = None,
     run: RunOption = None,
     system: SystemOption = None,
+    system_column: SystemColumnOption = None,
     top_k: Annotated[
         int, typer.Option("--top-k", min=0, max=1000, help="Likeliest tokens to list at every place (with --json).")
     ] = 5,
+    max_length: Annotated[
+        int | None,
+        typer.Option("--max-length", min=2, help="With --pairs: cut them as in training.", show_default=False),
+    ] = None,
     plain: PlainOption = False,
     as_json: Json = False,
 ) -> None:
-    """The log-probability of every token of a response, base beside runs."""
-    asked = _prompt(prompt, plain=plain)
-    base, columns = _columns(workspace_of(context), run or [], model, system)
+    """The log-probability of every token of a response, base beside runs; or of all pairs of a data set."""
+    if pairs is not None and prompt is None and response is None:
+        base, columns = columns_of(workspace_of(context), run or [], model, system, system_column)
+        score_data_set(workspace_of(context), pairs, base, columns, max_length, as_json=as_json)
+        return
+    if pairs is not None or prompt is None or response is None:
+        raise WorkbenchError(
+            "What is to be scored?",
+            "score takes --prompt and --response, or --pairs alone.",
+            "workbench score --help has both.",
+        )
+    asked = prompt_of(prompt, plain=plain)
+    base, columns = columns_of(workspace_of(context), run or [], model, system, system_column)
     from workbench.compare.messages import Score
 
     request = Score(id=1, prompt=asked, response=response, columns=columns, top_k=top_k)
-    scored = _scorer(base).score(request)
+    scored = scorer_of(base).score(request)
     if as_json:
         print_json(scored.model_dump(include={"columns"}))
     else:
@@ -72,110 +91,83 @@ def score(
 
 def generate(
     context: typer.Context,
-    prompt: PromptOption,
+    prompt: Annotated[str, typer.Option("--prompt", help=_PROMPT_HELP)],
+    prefix: Annotated[str, typer.Option("--prefix", help="What the response begins with in any case.")] = "",
     model: ModelOption = None,
     run: RunOption = None,
     system: SystemOption = None,
+    system_column: SystemColumnOption = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, max=32768, help="Where a response ends at the latest.")] = 128,
     temperature: Annotated[float, typer.Option(min=0, max=10, help="0 takes the likeliest token always.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Seeds the sampling, alike in all columns.")] = 0,
+    samples: Annotated[int, typer.Option(min=1, max=256, help="Responses of every column.")] = 1,
     plain: PlainOption = False,
     as_json: Json = False,
 ) -> None:
-    """A response from the base and from each run."""
-    asked = _prompt(prompt, plain=plain)
-    base, columns = _columns(workspace_of(context), run or [], model, system)
-    from workbench.compare.messages import Generate, Piece
+    """Responses from the base and from each run."""
+    asked = prompt_of(prompt, plain=plain)
+    base, columns = columns_of(workspace_of(context), run or [], model, system, system_column)
+    from workbench.compare.messages import Generate, Generated, Piece
 
-    scorer = _scorer(base)
-    answers: list[dict[str, Any]] = []
+    scorer = scorer_of(base)
+    answers: list[Generation] = []
     for column in columns:
         request = Generate(
-            id=1, prompt=asked, columns=[column], max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
+            id=1,
+            prompt=asked,
+            prefix=prefix,
+            columns=[column],
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            seed=seed,
+            samples=samples,
         )
+        streamed = not as_json and samples == 1
         if not as_json:
             print(f"{'' if column is columns[0] else chr(10)}{safe(column.name)}:")
+        if streamed:
+            print(safe(prefix), end="", flush=True)
         for reply in scorer.generate(request):
-            if not isinstance(reply, Piece):
-                answers += [each.model_dump() for each in reply.columns]
-            elif not as_json:
+            if isinstance(reply, Generated):
+                answers += reply.columns
+            elif isinstance(reply, Piece) and streamed:
                 print(safe(reply.text), end="", flush=True)
-        if not as_json:
-            print("" if answers[-1]["ended"] else " …")
+        if streamed:
+            print("" if answers[-1].ended else " …")
+        elif not as_json:
+            for each in answers[-samples:]:
+                print(f"  {safe(one_line(prefix + each.text))}{'' if each.ended else ' …'}")
     if as_json:
-        print_json({"columns": answers})
+        print_json({"columns": [each.model_dump() for each in answers], "shares": _shares(answers)})
+    else:
+        _print_shares(answers, samples)
 
 
-def _prompt(text: str, *, plain: bool) -> Prompt:
-    """A user turn of `text`, or the turns that it is the JSON of; with `plain`, the text itself."""
-    from pydantic import TypeAdapter, ValidationError
+def _shares(answers: list[Generation]) -> dict[str, Any]:
+    from workbench.compare.shares import shares
 
-    from workbench.compare.messages import Turn
-
-    if plain:
-        return text
-    if text.lstrip().startswith("[{"):
-        try:
-            return TypeAdapter(list[Turn]).validate_python(json.loads(text))
-        except json.JSONDecodeError:
-            pass  # a text that happens to begin so
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise WorkbenchError(
-                "Not a conversation",
-                f"--prompt is JSON, but at {place}: {first['msg']}.",
-                'Give turns as [{"role": "user", "content": "…"}, …], or add --plain.',
-            ) from None
-    return [Turn(role="user", content=text)]
+    return {
+        name: {share.family or "unknown": share.share for share in found} for name, found in shares(answers).items()
+    }
 
 
-def _columns(
-    workspace: Workspace, runs: Sequence[str], model: str | None, system: str | None
-) -> tuple[Base, list[Column]]:
-    """The base that the runs share, and a column for it and for each of them. Raises `WorkbenchError`."""
-    from workbench.compare.columns import Base
-    from workbench.compare.messages import Column
-    from workbench.runs.folder import RunFolder
+def _print_shares(answers: list[Generation], samples: int) -> None:
+    from workbench.compare.shares import shares
 
-    folders = list(dict.fromkeys(workspace.run_folder(run) for run in runs))
-    configs = {folder.name: RunFolder(folder).record().config for folder in folders}
-    columns = [Column(name="base", system=system)]
-    columns += [Column(name=folder.name, adapter=str(RunFolder(folder).adapter), system=system) for folder in folders]
-    if not configs:
-        return Base(model or "tiny"), columns
-    base = _shared_base(configs, model)
-    return base, columns
-
-
-def _shared_base(configs: dict[str, RunConfig], model: str | None) -> Base:
-    from workbench.compare.columns import Base
-
-    bases = {run: Base(model or config.model, config.quantization) for run, config in configs.items()}
-    if len(set(bases.values())) > 1:
-        raise WorkbenchError(
-            "The runs have different bases",
-            "\n".join(f"{run}: {base.model}, quantization {base.quantization}" for run, base in bases.items()),
-            "Compare runs over one base model, held in one way: beside each other, other numbers mean nothing.",
-        )
-    return next(iter(bases.values()))
-
-
-def _scorer(base: Base) -> Scorer:
-    """The scorer of `base`, loaded with a word on stderr: it takes seconds, for large models minutes."""
-    note(f"Loading {base.model} ({base.quantization}) …")
-    from workbench.engine.scorer_quiet import quiet_libraries
-
-    quiet_libraries()
-    from workbench.engine.scorer import Scorer
-
-    return Scorer(base.model, base.quantization)
+    found = shares(answers)
+    if samples == 1:
+        return
+    families = [share.family or "unknown" for share in next(iter(found.values()))]
+    rows = [[name, *(f"{share.count} of {share.samples}" for share in each)] for name, each in found.items()]
+    print()
+    print_table(["", *families], rows, right=range(1, len(families) + 1))
 
 
 def _print_scored(scored: Scored) -> None:
     """A row a token: its log-probability and rank in every column, and the change against the base."""
+    from workbench.compare.cost import prompt_costs
     from workbench.compare.figures import direction, nats, probability, signed
-    from workbench.compare.tokens import deltas, shifts
+    from workbench.compare.tokens import choice_shifts, deltas
 
     base, *others = scored.columns
     header = ["", "token", "base", "rank"]
@@ -187,9 +179,9 @@ def _print_scored(scored: Scored) -> None:
     for column in others:
         header += [cut(_DATE.sub("", column.name), _WIDEST_NAME), "rank", "Δ", ""]
         for row, token, change, shift in zip(
-            rows, column.tokens, deltas(column, base), shifts(column, base), strict=True
+            rows, column.tokens, deltas(column, base), choice_shifts(column), strict=True
         ):
-            word = "" if shift == "unshifted" else shift
+            word = "" if shift in (None, "unshifted") else shift
             row += [nats(token.logprob), str(token.rank), f"{direction(change)} {signed(change)}", word]
         change = column.sum - base.sum
         foot[0] += [nats(column.sum), "", f"{direction(change)} {signed(change)}", ""]
@@ -198,6 +190,11 @@ def _print_scored(scored: Scored) -> None:
     numbers = [index for index, name in enumerate(header) if index != 1 and (name or index == 0)]
     print_table(header, [*rows, [""] * len(header), *foot], right=numbers)
     note("Natural logarithms. rank 1: the likeliest token. P: probability of the whole response, its end included.")
+    note("marginal, shifted: what the column would say here is the base's 2nd or 3rd choice, or further down.")
+    costs = prompt_costs([column.prompt_tokens for column in scored.columns])
+    for column, cost in zip(scored.columns, costs, strict=True):
+        if cost.extra:
+            note(f"{column.name}: {cost.extra:+,} prompt tokens a request, {cost.per_million:+,} in a million.")
 
 
 def _shown(text: str) -> str:

@@ -1,0 +1,93 @@
+"""What score and generate are asked about: a prompt, the columns beside each other, and the scorer of their base."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from workbench.cli.context import note
+from workbench.errors import WorkbenchError
+from workbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from workbench.compare.columns import Base
+    from workbench.compare.messages import Column, Prompt
+    from workbench.config import RunConfig
+    from workbench.engine.scorer import Scorer
+
+
+def prompt_of(text: str, *, plain: bool) -> Prompt:
+    """A user turn of `text`, or the turns that it is the JSON of; with `plain`, the text itself."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from workbench.compare.messages import Turn
+
+    if plain:
+        return text
+    if text.lstrip().startswith("[{"):
+        try:
+            return TypeAdapter(list[Turn]).validate_python(json.loads(text))
+        except json.JSONDecodeError:
+            pass  # a text that happens to begin so
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise WorkbenchError(
+                "Not a conversation",
+                f"--prompt is JSON, but at {place}: {first['msg']}.",
+                'Give turns as [{"role": "user", "content": "…"}, …], or add --plain.',
+            ) from None
+    return [Turn(role="user", content=text)]
+
+
+def columns_of(
+    workspace: Workspace,
+    runs: Sequence[str],
+    model: str | None,
+    system: str | None = None,
+    system_column: str | None = None,
+) -> tuple[Base, list[Column]]:
+    """The base that the runs share, and a column for it and for each of them.
+
+    `system` goes before the prompt in all columns, `system_column` in one of its own. Raises `WorkbenchError`.
+    """
+    from workbench.compare.columns import Base, told_apart
+    from workbench.compare.messages import Column
+    from workbench.runs.folder import RunFolder
+
+    folders = list(dict.fromkeys(workspace.run_folder(run) for run in runs))
+    configs = {folder.name: RunFolder(folder).record().config for folder in folders}
+    columns = [Column(name="base", system=system)]
+    columns += [Column(name=folder.name, adapter=str(RunFolder(folder).adapter), system=system) for folder in folders]
+    if system_column:
+        both = f"{system}\n\n{system_column}" if system else system_column
+        columns.append(told_apart(Column(name="base", system=both), columns))
+    if not configs:
+        return Base(model or "tiny"), columns
+    base = _shared_base(configs, model)
+    return base, columns
+
+
+def _shared_base(configs: dict[str, RunConfig], model: str | None) -> Base:
+    from workbench.compare.columns import Base
+
+    bases = {run: Base(model or config.model, config.quantization) for run, config in configs.items()}
+    if len(set(bases.values())) > 1:
+        raise WorkbenchError(
+            "The runs have different bases",
+            "\n".join(f"{run}: {base.model}, quantization {base.quantization}" for run, base in bases.items()),
+            "Compare runs over one base model, held in one way: beside each other, other numbers mean nothing.",
+        )
+    return next(iter(bases.values()))
+
+
+def scorer_of(base: Base) -> Scorer:
+    """The scorer of `base`, loaded with a word on stderr: it takes seconds, for large models minutes."""
+    note(f"Loading {base.model} ({base.quantization}) …")
+    from workbench.engine.scorer_quiet import quiet_libraries
+
+    quiet_libraries()
+    from workbench.engine.scorer import Scorer
+
+    return Scorer(base.model, base.quantization)

@@ -1,0 +1,132 @@
+"""score --pairs: every pair of a data set under the base and the runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from workbench.cli.compare_columns import scorer_of
+from workbench.cli.context import note, print_json, print_table
+from workbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from workbench.compare.columns import Base
+    from workbench.compare.messages import Column, PairRow, PairsScored
+    from workbench.compare.pair_table import Summary
+
+_EVERY = 5.0
+"""Seconds between two lines of progress."""
+_WORST = 10
+"""Rows that are shown; --json has them all."""
+
+
+def score_data_set(
+    workspace: Workspace, name: str, base: Base, columns: Sequence[Column], max_length: int | None, *, as_json: bool
+) -> None:
+    """Prints what the columns make of the data set `name`, worst pairs of the last column first.
+
+    Raises `WorkbenchError` where the data set or a model cannot be read.
+    """
+    from workbench.compare.messages import ScorePairs
+    from workbench.compare.pair_table import summary, worst_first
+
+    path = workspace.existing_pairs_file(name)
+    request = ScorePairs(
+        id=1, path=str(path), columns=list(columns), max_length=max_length, cache=str(workspace.scores)
+    )
+    rows, end = _scored(base, request)
+    rows = worst_first(rows, len(columns) - 1)
+    summaries = [summary(rows, place) for place in range(len(columns))]
+    if as_json:
+        print_json(
+            {
+                "pairs": name,
+                "columns": [{"name": column.name, **asdict(each)} for column, each in _with(columns, summaries)],
+                "problems": [{"id": row.pair, "reason": row.problem} for row in rows if row.problem],
+                "rows": [_document(row, columns) for row in rows if not row.problem],
+            }
+        )
+        return
+    _print(columns, summaries, rows)
+    note(f"{end.total:,} pairs, {end.computed:,} responses scored, {end.cached:,} known from before.")
+    if end.problems:
+        reason = next(row.problem for row in rows if row.problem)
+        note(f"{end.problems:,} without numbers, the first of them: {reason}")
+
+
+def _scored(base: Base, request: Any) -> tuple[list[PairRow], PairsScored]:
+    scorer = scorer_of(base)
+    from workbench.compare.messages import PairScores
+    from workbench.engine.pair_table import score_pairs
+
+    rows: list[PairRow] = []
+    told = time.monotonic()
+    with scorer.fitting_threads():
+        for reply in score_pairs(scorer, request):
+            if isinstance(reply, PairScores):
+                rows += reply.rows
+                if time.monotonic() - told > _EVERY:
+                    told = time.monotonic()
+                    note(f"Scored {reply.done:,} of {reply.total:,} pairs …")
+            elif reply is not None:
+                end = reply
+    return rows, end
+
+
+def _with(columns: Sequence[Column], summaries: Sequence[Summary]) -> list[tuple[Column, Summary]]:
+    return list(zip(columns, summaries, strict=True))
+
+
+def _document(row: PairRow, columns: Sequence[Column]) -> dict[str, Any]:
+    from workbench.compare.pair_table import margin, shift
+
+    return {
+        "id": row.pair,
+        "columns": [
+            {
+                "name": column.name,
+                "chosen": row.chosen[place].sum,
+                "rejected": row.rejected[place].sum,
+                "chosen_tokens": row.chosen[place].tokens,
+                "rejected_tokens": row.rejected[place].tokens,
+                "margin": margin(row, place),
+                "shift": shift(row, place),
+                "cut": row.chosen[place].cut or row.rejected[place].cut,
+            }
+            for place, column in enumerate(columns)
+        ],
+    }
+
+
+def _print(columns: Sequence[Column], summaries: Sequence[Summary], rows: Sequence[PairRow]) -> None:
+    from workbench.compare.figures import nats, signed
+    from workbench.compare.pair_table import margin, shift
+
+    table = []
+    for column, each in _with(columns, summaries):
+        shares = ["" if value is None else f"{value:.1%}" for value in (each.accuracy, each.improved)]
+        means = ["" if value is None else nats(value) for value in (each.margin, each.chosen, each.rejected)]
+        table.append([column.name, *shares, *means, "" if each.shift is None else signed(each.shift)])
+    header = ["", "accuracy", "improved", "margin", "chosen", "rejected", "shift"]
+    print_table(header, table, right=range(1, len(header)))
+    worst = [row for row in rows if not row.problem][:_WORST]
+    if worst:
+        print()
+        last = len(columns) - 1
+        print_table(
+            ["worst pairs", "margin", "chosen", "rejected", *(["shift"] if last else [])],
+            [
+                [
+                    row.pair,
+                    nats(margin(row, last)),
+                    nats(row.chosen[last].sum),
+                    nats(row.rejected[last].sum),
+                    *([signed(shift(row, last))] if last else []),
+                ]
+                for row in worst
+            ],
+            right=range(1, 5),
+        )
+    note(f"Means over pairs, in nats. The worst pairs are those of {columns[-1].name}; --json has all.")
