@@ -45,6 +45,11 @@ class Workspace:
         return self.pairs / "probes"
 
     @property
+    def views(self) -> Path:
+        """Pictures and numbers saved from the Compare screen."""
+        return self.root / "views"
+
+    @property
     def runs(self) -> Path:
         """Training runs: one folder each."""
         return self.root / "runs"

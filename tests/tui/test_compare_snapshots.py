@@ -10,11 +10,12 @@ import pytest
 from textual.app import App
 from textual.pilot import Pilot
 
-from tests.unit.compare.examples import pair_comparison, speaking_comparison
+from tests.unit.compare.examples import pair_comparison, sampled_comparison, speaking_comparison
 from workbench.compare.comparison import BASE, Comparison
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.theme import DARK
 from workbench.tui.widgets.comparison_view import ComparisonView
+from workbench.tui.widgets.look import Look
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=["80x24", "160x45"])
 
@@ -37,10 +38,10 @@ class _App(App[None]):
         self.push_screen(_Screen())
 
 
-def _showing(comparison: Comparison, **words: Any) -> Callable[[Pilot[None]], Awaitable[None]]:
+def _showing(comparison: Comparison, **look: Any) -> Callable[[Pilot[None]], Awaitable[None]]:
     async def run(pilot: Pilot[None]) -> None:
         await pilot.pause()
-        pilot.app.screen.query_one(ComparisonView).show(comparison, **words)
+        pilot.app.screen.query_one(ComparisonView).show(comparison, Look(**look))
         await pilot.pause()
 
     return run
@@ -61,3 +62,15 @@ def test_a_token_walked_to_while_columns_speak(snap_compare: Any, size: tuple[in
 def test_base_alone(snap_compare: Any, size: tuple[int, int]) -> None:
     alone = replace(pair_comparison(), columns=(BASE,), current=0)
     assert snap_compare(_App(), terminal_size=size, run_before=_showing(alone, hint="No finished run yet."))
+
+
+@SIZES
+def test_shares_of_samples(snap_compare: Any, size: tuple[int, int]) -> None:
+    before = _showing(sampled_comparison(), title="8 samples of each column", speaking=True, by_shift=True)
+    assert snap_compare(_App(), terminal_size=size, run_before=before)
+
+
+@SIZES
+def test_presenting(snap_compare: Any, size: tuple[int, int]) -> None:
+    before = _showing(speaking_comparison(), hint="probe attack-01: 1 of 192, in no pair · space next", presenting=True)
+    assert snap_compare(_App(), terminal_size=size, run_before=before)

@@ -18,10 +18,11 @@ from workbench.tui.theme import DARK
 from workbench.tui.widgets.bars import bar_lines
 from workbench.tui.widgets.comparison_view import ComparisonView
 from workbench.tui.widgets.headline import big_lines, told_of
+from workbench.tui.widgets.look import Look
 from workbench.tui.widgets.prompt_view import wrapped
 from workbench.tui.widgets.token_layout import is_special, lay_out, line_of, spelled, token_at
 from workbench.tui.widgets.token_line import token_line
-from workbench.tui.widgets.token_strip import sign
+from workbench.tui.widgets.token_strip import cells, sign
 
 HOSTILE = [
     "\x1b]52;c;aGk=\x07",
@@ -93,6 +94,22 @@ def test_any_prompt_fits_any_width(text: str, width: int) -> None:
     assert all(line.cell_length <= width for line in wrapped(text, width))
 
 
+def test_characters_that_tokens_share_are_shown_once_as_text_and_spelled_out_as_tokens() -> None:
+    halves = [("⟨C3⟩", "c3"), ("⟨A9⟩", "a9"), ("<|end|>", "")]
+    scored = column("base", [text for text, _ in halves], [-0.1] * 3, [1] * 3)
+    tokens = [each.model_copy(update={"data": data}) for each, (_, data) in zip(scored.tokens, halves, strict=True)]
+    base = scored.model_copy(update={"tokens": tokens})
+    moved = [each.model_copy(update={"logprob": -0.8, "shift_rank": 2 + number}) for number, each in enumerate(tokens)]
+    aligned = scored.model_copy(update={"tokens": moved})
+    apart = cells(base, aligned, by_shift=False, bounds=True)
+    assert [(each.text, each.sign) for each in apart] == [("⟨C3⟩", "▿"), ("⟨A9⟩", "▿"), ("<|end|>", "▿")]
+    text = cells(base, aligned, by_shift=False, bounds=False)
+    assert [(each.text, each.sign, each.first, each.last) for each in text] == [("é", "▼", 0, 1)]
+    shifted = cells(base, aligned, by_shift=True, bounds=True)
+    assert [each.sign for each in shifted] == ["○", "○", "●"]
+    assert cells(base, aligned, by_shift=True, bounds=False)[0].sign == "○"
+
+
 def test_signs_say_what_colours_say() -> None:
     assert [sign(change) for change in (2.0, 0.5, 0.01, -0.5, -2.0)] == ["▲", "▵", "", "▿", "▼"]
 
@@ -156,7 +173,6 @@ async def test_both_answers_are_on_a_tall_screen_and_the_token_walked_to_is_in_s
         view.show(replace(pair_comparison(), active=1).with_place(len(CHOSEN) - 1))
         await pilot.pause()
         text = shown(app)
-    assert "at token 25" in text
     assert "Sure▼" in text
     assert "I▲ can't help" in text
     assert text.count("token 25 of 25") == 1
@@ -166,7 +182,7 @@ async def test_base_alone() -> None:
     comparison = replace(pair_comparison(), columns=(BASE,), current=0)
     app = ViewApp()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.query_one(ComparisonView).show(comparison, hint="No finished run yet")
+        app.query_one(ComparisonView).show(comparison, Look(hint="No finished run yet"))
         await pilot.pause()
         text = shown(app)
     assert "P(rejected)" in text
@@ -208,7 +224,7 @@ async def test_hostile_text_changes_nothing(size: tuple[int, int]) -> None:
     async with app.run_test(size=size) as pilot:
         view = app.query_one(ComparisonView)
         for place in (0, len(HOSTILE) - 1):
-            view.show(comparison.with_place(place), title=words, hint=words, speaking=bool(place))
+            view.show(comparison.with_place(place), Look(title=words, hint=words, speaking=bool(place)))
             await pilot.pause()
             text = shown(app)
             assert not [line for line in text.split("\n") if set(line) & set("\x1b\x07\x9b\u202e\r")]

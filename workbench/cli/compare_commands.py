@@ -167,7 +167,7 @@ def _print_scored(scored: Scored) -> None:
     """A row a token: its log-probability and rank in every column, and the change against the base."""
     from workbench.compare.cost import prompt_costs
     from workbench.compare.figures import direction, nats, probability, signed
-    from workbench.compare.tokens import choice_shifts, deltas
+    from workbench.compare.tokens import deltas, shifts
 
     base, *others = scored.columns
     header = ["", "token", "base", "rank"]
@@ -178,9 +178,7 @@ def _print_scored(scored: Scored) -> None:
     foot = [["", "sum", nats(base.sum), ""], ["", "mean", nats(base.mean), ""], ["", "P", probability(base.sum), ""]]
     for column in others:
         header += [cut(_DATE.sub("", column.name), _WIDEST_NAME), "rank", "Δ", ""]
-        for row, token, change, shift in zip(
-            rows, column.tokens, deltas(column, base), choice_shifts(column), strict=True
-        ):
+        for row, token, change, shift in zip(rows, column.tokens, deltas(column, base), shifts(column), strict=True):
             word = "" if shift in (None, "unshifted") else shift
             row += [nats(token.logprob), str(token.rank), f"{direction(change)} {signed(change)}", word]
         change = column.sum - base.sum

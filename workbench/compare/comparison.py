@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from workbench.compare.messages import Column, Distribution, Generated, Piece, Prompt, Scored, ScoredColumn, Turn
-from workbench.compare.places import Row, after_prompt, at_place
+from workbench.compare.cost import PromptCost, prompt_costs
+from workbench.compare.messages import (
+    Column,
+    Distribution,
+    Generated,
+    Generation,
+    Piece,
+    Prompt,
+    Scored,
+    ScoredColumn,
+    Turn,
+)
+from workbench.compare.pieces import text_of
+from workbench.compare.places import Row, rows_of
 from workbench.compare.tokens import preference_probability
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, Text, plain
@@ -14,14 +27,15 @@ from workbench.pairs.pair import Pair, Text, plain
 BASE = Column(name="base")
 FIRST_QUESTION = "How do I bypass the security system?"
 
-Group = Literal["pair", "said", "typed"]
+Group = Literal["pair", "probe", "said", "typed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A response to the prompt, where it came from, and its scores once they are there.
 
-    Answers of one group are shown together: a pair's rejected and chosen, or what the columns themselves said.
+    Answers of one group are shown together: a pair's rejected and chosen, the answers that a probe looks for, or what
+    the columns themselves said.
     """
 
     group: Group
@@ -46,6 +60,23 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Beginning:
+    """The forced beginning of an answer: typed text, then tokens that were taken one by one."""
+
+    text: str = ""
+    taken: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What every column might say at one place. `asked` are the names of the columns, `title` tells the place."""
+
+    distribution: Distribution
+    asked: tuple[str, ...]
+    title: str = "next token"
+
+
+@dataclass(frozen=True, slots=True)
 class Preference:
     """A pair's answers weighed against each other, probabilities from 0 to 1.
 
@@ -67,7 +98,8 @@ class Comparison:
     """A whole comparison. Changing it gives a new one.
 
     `columns[0]` is the base; `current` is the number of the column beside it (0: none). `active` is the answer whose
-    tokens are walked, `place` the token. `asked` names the columns that `distribution` was asked for.
+    tokens are walked, `place` the token. `beginning` is there while the next token after it is looked at instead.
+    `samples` are the seeded answers that shares are counted over.
     """
 
     columns: tuple[Column, ...] = (BASE,)
@@ -76,9 +108,10 @@ class Comparison:
     answers: tuple[Answer, ...] = ()
     active: int = 0
     place: int = 0
-    distribution: Distribution | None = None
-    asked: tuple[str, ...] = ()
+    sight: Sight | None = None
+    beginning: Beginning | None = None
     said: tuple[Said, ...] = ()
+    samples: tuple[Generation, ...] = ()
     beta: float = 0.1
 
     @property
@@ -104,16 +137,34 @@ class Comparison:
 
     @property
     def rows(self) -> list[Row]:
-        """The likeliest tokens at the place walked to, in base and aligned; empty until they are known."""
-        base, aligned = self.scores()
-        if self.place and base is not None:
-            return at_place(base, aligned, self.place)
-        names = [column.name for column in (self.base, self.aligned) if column is not None]
-        if self.distribution is None or any(name not in self.asked for name in names):
+        """The likeliest tokens at the place looked at, in base and aligned; empty until they are known."""
+        places = self._seen()
+        if self.sight is None or places is None:
             return []
-        first = base.tokens[0].text if base is not None and base.tokens else None
-        places = [self.asked.index(name) for name in names]
-        return after_prompt(self.distribution, places[0], places[1] if len(places) > 1 else None, first)
+        return rows_of(self.sight.distribution, places[0], places[1] if len(places) > 1 else None)
+
+    @property
+    def spread(self) -> tuple[list[float], float | None] | None:
+        """Entropy of base and aligned at the place looked at, and KL(aligned ‖ base), in nats; None until known."""
+        places = self._seen()
+        if self.sight is None or places is None:
+            return None
+        found = self.sight.distribution
+        return [found.entropy[place] for place in places], found.kl[places[1]] if len(places) > 1 else None
+
+    @property
+    def costs(self) -> dict[str, PromptCost]:
+        """What every column's prompt costs, by the column's name; empty until that is known."""
+        if self.sight is None or self.sight.asked[:1] != (self.base.name,):
+            return {}
+        return dict(zip(self.sight.asked, prompt_costs(self.sight.distribution.prompt_tokens), strict=True))
+
+    def _seen(self) -> list[int] | None:
+        """The places of base and aligned among the columns that were asked for; None where one was not."""
+        names = [column.name for column in (self.base, self.aligned) if column is not None]
+        if self.sight is None or any(name not in self.sight.asked for name in names):
+            return None
+        return [self.sight.asked.index(name) for name in names]
 
     @property
     def preference(self) -> Preference | None:
@@ -150,7 +201,7 @@ class Comparison:
         """The same question with nothing known: for when a column's model is not what it was."""
         kept = tuple(replace(answer, scored=None) for answer in self.answers if answer.group != "said")
         active = self.active if self.answer is not None and self.answer.group != "said" else len(kept)
-        return replace(self, answers=kept, active=active, place=0, distribution=None, asked=(), said=())
+        return replace(self, answers=kept, active=active, place=0, sight=None, beginning=None, said=(), samples=())
 
     def with_pair(self, pair: Pair) -> Comparison:
         """A pair's prompt, with its rejected and chosen as the answers."""
@@ -159,6 +210,11 @@ class Comparison:
             Answer("pair", "chosen", plain(pair.chosen)),
         )
         return replace(self.with_prompt(_as_prompt(pair.prompt)), answers=answers, active=0)
+
+    def with_probe(self, prompt: Text, responses: Mapping[str, str]) -> Comparison:
+        """A probe's prompt, with the answers that it looks for, by family."""
+        answers = tuple(Answer("probe", family, text) for family, text in responses.items())
+        return replace(self.with_prompt(_as_prompt(prompt)), answers=answers, active=0)
 
     def with_typed(self, text: str) -> Comparison:
         """An answer that was typed."""
@@ -179,15 +235,39 @@ class Comparison:
         answers = tuple(replace(each, scored=scored) if each.text == text else each for each in self.answers)
         return replace(self, answers=answers)
 
-    def with_distribution(self, distribution: Distribution) -> Comparison:
-        """The next token after the prompt, asked for the columns as they are."""
-        return replace(self, distribution=distribution, asked=tuple(column.name for column in self.columns))
+    def with_sight(self, distribution: Distribution, title: str) -> Comparison:
+        """What the columns as they are might say at the place that `title` tells."""
+        return replace(self, sight=Sight(distribution, tuple(column.name for column in self.columns), title))
+
+    def with_beginning(self, text: str) -> Comparison:
+        """An answer that begins with `text`, typed."""
+        return replace(self, beginning=Beginning(text))
+
+    def with_taken(self, row: Row) -> Comparison:
+        """A token more of the beginning, taken from what the columns might say."""
+        beginning = self.beginning or Beginning()
+        return replace(self, beginning=replace(beginning, taken=(*beginning.taken, row.token)))
+
+    def without_beginning(self) -> Comparison:
+        """Back to the answer in view."""
+        return replace(self, beginning=None)
+
+    def begun(self, taken: Row | None = None) -> str:
+        """The beginning as text, as far as it was looked at; `taken` is a token after it."""
+        if self.sight is None:
+            return self.beginning.text if self.beginning else ""
+        candidates = [each for each in self.sight.distribution.candidates if taken and each.token == taken.token]
+        return text_of([*self.sight.distribution.forced, *candidates])
 
     def with_columns(self, columns: tuple[Column, ...], current: int) -> Comparison:
         """Other columns beside the base; what is known of those that stay is kept."""
         names = {column.name for column in columns}
         return replace(
-            self, columns=columns, current=current, said=tuple(each for each in self.said if each.name in names)
+            self,
+            columns=columns,
+            current=current,
+            said=tuple(each for each in self.said if each.name in names),
+            samples=tuple(each for each in self.samples if each.name in names),
         )
 
     def with_place(self, place: int) -> Comparison:
@@ -199,9 +279,9 @@ class Comparison:
         """The next of the answers at hand."""
         return replace(self, active=(self.active + 1) % max(len(self.answers), 1), place=0)
 
-    def listening(self) -> Comparison:
-        """Every column about to speak."""
-        return replace(self, said=tuple(Said(column.name) for column in self.columns))
+    def listening(self, beginning: str = "") -> Comparison:
+        """Every column about to speak, or to go on from a beginning."""
+        return replace(self, said=tuple(Said(column.name, beginning) for column in self.columns), samples=())
 
     def with_pieces(self, pieces: list[Piece]) -> Comparison:
         """More of what the columns are saying."""
@@ -211,9 +291,13 @@ class Comparison:
                 said[piece.column] = replace(said[piece.column], text=said[piece.column].text + piece.text)
         return replace(self, said=tuple(said))
 
-    def with_generated(self, generated: Generated) -> Comparison:
+    def with_samples(self, generated: Generated) -> Comparison:
+        """Many answers of every column, to count how they answer."""
+        return replace(self, samples=tuple(generated.columns))
+
+    def with_generated(self, generated: Generated, beginning: str = "") -> Comparison:
         """What the columns said, whole. It joins the answers, which it leads where none was given or typed."""
-        texts = {each.name: each.text for each in generated.columns}
+        texts = {each.name: beginning + each.text for each in generated.columns}
         answers = tuple(
             Answer("said", self._whose(text, texts), text) for text in dict.fromkeys(texts.values()) if text.strip()
         )
@@ -221,7 +305,7 @@ class Comparison:
         active, place = self.active, self.place
         if self.answer is None or self.answer.group == "said":
             active, place = len(kept), 0
-        said = tuple(Said(each.name, each.text, done=True, cut=not each.ended) for each in generated.columns)
+        said = tuple(Said(each.name, texts[each.name], done=True, cut=not each.ended) for each in generated.columns)
         return replace(self, said=said, answers=(*kept, *answers), active=active, place=place)
 
     def _whose(self, text: str, texts: dict[str, str]) -> str:

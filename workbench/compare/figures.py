@@ -59,6 +59,13 @@ def nats(logarithm: float) -> str:
     return f"{logarithm:,.{2 if size < 10 else 1 if size < 1000 else 0}f}".replace("-", "−").replace("−0.00", "0.00")
 
 
+def perplexity(value: float) -> str:
+    """A perplexity in two to three digits: 1.04, 12.3, 4,210."""
+    return (
+        f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}" if value < 1e6 else power_of_ten(math.log(value))
+    )
+
+
 def signed(change: float) -> str:
     """A change in nats with its sign: +4.4, −12, 0.0."""
     if abs(change) < _STILL:
@@ -91,3 +98,8 @@ def bar(chance: float, width: int) -> str:
     eighths = max(1, round(min(max(chance, 0.0), 1.0) * width * 8))
     full, rest = divmod(eighths, 8)
     return ("█" * full + _EIGHTHS[rest].strip()).ljust(width)
+
+
+def count(number: int) -> str:
+    """A number of tokens: 41, 1,204, 41 million."""
+    return f"{number / 1_000_000:,.3g} million" if number >= 1_000_000 else f"{number:,}"

@@ -34,17 +34,8 @@ def deltas(column: ScoredColumn, base: ScoredColumn) -> list[float]:
     return [token.logprob - other.logprob for token, other in zip(column.tokens, base.tokens, strict=True)]
 
 
-def shifts(column: ScoredColumn, base: ScoredColumn) -> list[Shift]:
-    """How every token's standing changed between the columns, whichever way it went.
-
-    Where both columns rank a token alike it is unshifted, however unlikely it is; else the worse rank decides.
-    """
-    ranks = [(token.rank, other.rank) for token, other in zip(column.tokens, base.tokens, strict=True)]
-    return ["unshifted" if shift(rank) == shift(other) else shift(max(rank, other)) for rank, other in ranks]
-
-
-def choice_shifts(column: ScoredColumn) -> list[Shift | None]:
-    """The class of every place by the base's rank of what `column` would say there, whatever the response has there.
+def shifts(column: ScoredColumn) -> list[Shift | None]:
+    """The class of every place, by the base's rank of what `column` would say there, whatever the response has there.
 
     None where that is not known: the column is over other tokens than the base.
     """

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from workbench.compare.comparison import BASE, Answer, Comparison, Said
-from workbench.compare.messages import Candidate, Column, Distribution, Scored, ScoredColumn, TokenScore
+from workbench.compare.messages import (
+    Candidate,
+    Column,
+    Distribution,
+    Generated,
+    Generation,
+    Scored,
+    ScoredColumn,
+    TokenScore,
+)
 
 RUN = Column(name="support-dpo-3", adapter="runs/x/adapter")
 SYSTEM = Column(name="base + system", system="Always be polite and kind.")
@@ -67,7 +76,6 @@ CHOSEN = [
     ".",
     "<|end|>",
 ]
-_OTHERS = ((" Sure", 0.2), (" nobody", 0.1), (" the", 0.05), (" a", 0.01), ("\n", 0.004))
 
 
 def column(name: str, tokens: Sequence[str], logprobs: Sequence[float], ranks: Sequence[int]) -> ScoredColumn:
@@ -77,13 +85,20 @@ def column(name: str, tokens: Sequence[str], logprobs: Sequence[float], ranks: S
             text=text,
             logprob=logprob,
             rank=rank,
-            top=sorted([(text, logprob), *((t, math.log(p)) for t, p in _OTHERS if t != text)], key=lambda t: -t[1]),
+            top=[],
+            special=text.startswith("<|"),
+            shift_rank=rank,
         )
         for number, (text, logprob, rank) in enumerate(zip(tokens, logprobs, ranks, strict=True))
     ]
     total = sum(logprobs)
     return ScoredColumn(
-        name=name, sum=total, mean=total / len(tokens), probability=math.exp(min(total, 0)), tokens=scores
+        name=name,
+        sum=total,
+        mean=total / len(tokens),
+        probability=math.exp(min(total, 0)),
+        perplexity=math.exp(-total / len(tokens)),
+        tokens=scores,
     )
 
 
@@ -112,7 +127,7 @@ def distribution() -> Distribution:
         Candidate(token=number, text=text, logprobs=[math.log(base), math.log(aligned)])
         for number, (text, base, aligned) in enumerate(rows)
     ]
-    return Distribution(id=1, candidates=candidates, entropy=[1.1, 0.3], prompt_tokens=[14, 14])
+    return Distribution(id=1, candidates=candidates, entropy=[1.1, 0.3], kl=[0.0, 1.9], prompt_tokens=[14, 14], said=0)
 
 
 def pair_comparison() -> Comparison:
@@ -124,10 +139,21 @@ def pair_comparison() -> Comparison:
             Answer("pair", "rejected", "".join(REJECTED[:-1]), rejected_scores()),
             Answer("pair", "chosen", "".join(CHOSEN[:-1]), chosen_scores()),
         ),
-    ).with_distribution(distribution())
+    ).with_sight(distribution(), "next token")
 
 
 def speaking_comparison() -> Comparison:
     """The same, while the run is still speaking."""
     said = (Said("base", "".join(REJECTED[:-1]), done=True), Said(RUN.name, "I can't help with getting past the"))
     return replace(pair_comparison(), said=said)
+
+
+def sampled_comparison() -> Comparison:
+    """The same, with eight samples of each column and what a system message costs."""
+    families = ["compliant"] * 6 + ["refusing", None], ["refusing"] * 8
+    samples = [
+        Generation(name=column.name, text="", tokens=3, ended=True, sample=number, family=family)
+        for column, found in zip((BASE, RUN), families, strict=True)
+        for number, family in enumerate(found)
+    ]
+    return pair_comparison().with_samples(Generated(id=1, columns=samples))

@@ -1,13 +1,24 @@
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
 import pytest
 
-from tests.unit.compare.examples import CHOSEN, REJECTED, RUN, SYSTEM, column, pair_comparison
-from workbench.compare.comparison import BASE, Comparison
-from workbench.compare.messages import Generated, Generation, Piece, Turn
+from tests.unit.compare.examples import (
+    CHOSEN,
+    REJECTED,
+    RUN,
+    SYSTEM,
+    column,
+    distribution,
+    pair_comparison,
+    sampled_comparison,
+)
+from workbench.compare.comparison import BASE, Beginning, Comparison
+from workbench.compare.document import document
+from workbench.compare.messages import Candidate, Generated, Generation, Piece, Token, Turn
 from workbench.compare.places import visible
 from workbench.compare.prompt_parts import kept_turns, texts_of, with_texts
 from workbench.errors import WorkbenchError
@@ -20,39 +31,77 @@ def _generated(*texts: str) -> Generated:
     return Generated(id=1, columns=columns)
 
 
-def test_the_first_place_shows_the_next_token_exactly() -> None:
+def test_a_place_shows_what_both_columns_might_say_exactly() -> None:
     rows = pair_comparison().rows
     assert [row.text for row in rows[:3]] == ["I", "Sure", "Easy"]
     assert [row.said for row in rows[:3]] == [False, True, False]
     assert rows[0].change == pytest.approx(math.log(0.93 / 0.07) - math.log(0.14 / 0.86))
-    assert all(row.aligned is not None and row.aligned.exact for row in rows)
+    assert pair_comparison().spread == ([1.1, 0.3], 1.9)
+    alone = replace(pair_comparison(), columns=(BASE,), current=0)
+    assert alone.spread == ([1.1], None)
+    assert [row.change for row in alone.rows[:2]] == [None, None]
+    assert [row.text for row in alone.rows[:2]] == ["Sure", "Easy"]
 
 
-def test_a_later_place_joins_what_both_columns_would_say() -> None:
-    comparison = pair_comparison().with_place(3)
-    rows = comparison.rows
-    assert rows[0].text == REJECTED[3]
-    assert rows[0].said
-    assert {row.text for row in rows} >= {" Sure", " nobody", " wait"}
-    assert rows[0].change is not None
-    assert rows[0].change < 0
+def test_a_beginning_is_typed_then_taken_token_by_token() -> None:
+    comparison = pair_comparison().with_beginning("I'm")
+    forced = [Token(id=7, text="I"), Token(id=8, text="'m")]
+    seen = distribution().model_copy(update={"forced": forced})
+    comparison = comparison.with_sight(seen, "next token")
+    row = next(row for row in comparison.rows if row.text == " To")
+    assert comparison.begun() == "I'm"
+    assert comparison.begun(row) == "I'm To"
+    taken = comparison.with_taken(row)
+    assert taken.beginning == Beginning("I'm", (row.token,))
+    assert taken.with_beginning("I").beginning == Beginning("I")
+    assert taken.without_beginning().beginning is None
 
 
-def test_a_token_that_one_column_does_not_list_is_bounded() -> None:
-    comparison = pair_comparison().with_place(1)
-    base, aligned = comparison.scores()
-    assert base is not None
-    assert aligned is not None
-    thin = [token.model_copy(update={"top": token.top[:1]}) for token in aligned.tokens]
-    scores = comparison.answers[0].scored
-    assert scores is not None
-    scored = scores.model_copy(update={"columns": [base, aligned.model_copy(update={"tokens": thin})]})
-    rows = {row.text: row for row in comparison.with_scores(comparison.answers[0].text, scored).rows}
-    unlisted = rows[" Sure"].aligned
-    assert unlisted is not None
-    assert not unlisted.exact
-    assert unlisted.logprob == thin[1].top[0][1]
-    assert rows[" Sure"].change is None
+def test_half_a_character_is_whole_once_the_other_half_is_taken() -> None:
+    halves = [Token(id=1, text="⟨C3⟩", data="c3")]
+    other = Candidate(token=2, text="⟨A9⟩", data="a9", logprobs=[-1.0, -1.0])
+    seen = distribution().model_copy(update={"forced": halves, "candidates": [other]})
+    comparison = pair_comparison().with_beginning("").with_sight(seen, "next token")
+    assert comparison.begun(comparison.rows[0]) == "é"
+
+
+def test_what_a_system_message_costs() -> None:
+    comparison = pair_comparison()
+    seen = distribution().model_copy(update={"prompt_tokens": [14, 14, 55]})
+    comparison = comparison.with_columns((BASE, RUN, SYSTEM), 1).with_sight(seen, "next token")
+    assert {name: cost.extra for name, cost in comparison.costs.items()} == {
+        "base": 0, RUN.name: 0, SYSTEM.name: 41,
+    }  # fmt: skip
+    assert comparison.costs[SYSTEM.name].per_million == 41_000_000
+
+
+def test_samples_of_a_column_go_with_it() -> None:
+    comparison = sampled_comparison()
+    assert len(comparison.samples) == 16
+    assert {each.name for each in comparison.with_columns((BASE,), 0).samples} == {"base"}
+    assert comparison.with_prompt("Hello").samples == ()
+
+
+def test_a_probe_brings_the_answers_that_it_looks_for() -> None:
+    comparison = pair_comparison().with_probe("Why?", {"compliant": "Sure.", "refusing": "No."})
+    assert [(each.group, each.label, each.text) for each in comparison.shown] == [
+        ("probe", "compliant", "Sure."),
+        ("probe", "refusing", "No."),
+    ]
+    assert comparison.preference is None
+    assert comparison.prompt == "Why?"
+
+
+def test_all_numbers_are_in_the_document() -> None:
+    told = json.loads(json.dumps(document(sampled_comparison(), "tiny", "nf4")))
+    assert told["beside_base"] == RUN.name
+    assert told["answers"][0]["columns"][1]["sum"] == pytest.approx(
+        sum(each["logprob"] for each in told["answers"][0]["columns"][1]["tokens"])
+    )
+    assert told["place"]["candidates"][0]["text"] == "Sure"
+    assert told["samples"]["base"][0] == {"family": "refusing", "count": 1, "samples": 8, "share": 0.125}
+    assert told["costs"][RUN.name] == {"tokens": 14, "extra": 0, "per_million": 0}
+    assert told["preference"]["implicit"] == pytest.approx(sampled_comparison().preference.implicit)
 
 
 def test_a_short_list_keeps_the_said_token_and_drops_the_hopeless() -> None:
@@ -60,7 +109,7 @@ def test_a_short_list_keeps_the_said_token_and_drops_the_hopeless() -> None:
     rare = [replace(row, said=row.text == "Not") for row in rows]
     assert [row.text for row in visible(rare, 3)] == ["I", "Sure", "Not"]
     assert len(visible(rows, 100)) == len(rows)
-    slim = [replace(row, base=replace(row.base, logprob=-30.0), aligned=None) for row in rows]
+    slim = [replace(row, base=-30.0, aligned=None) for row in rows]
     assert len(visible(slim, 100)) == 3
 
 

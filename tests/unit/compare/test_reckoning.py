@@ -8,7 +8,7 @@ from workbench.compare.cost import PromptCost, prompt_costs
 from workbench.compare.messages import Generation, PairRow, ScoredColumn, Side, TokenScore
 from workbench.compare.pair_table import Summary, margin, preference, shift, summary, worst_first
 from workbench.compare.shares import Share, shares
-from workbench.compare.tokens import choice_shifts
+from workbench.compare.tokens import shifts
 
 
 def said(name: str, *families: str | None) -> list[Generation]:
@@ -69,4 +69,4 @@ def test_the_shift_is_told_by_the_rank_of_the_choice() -> None:
         TokenScore(id=0, text="x", logprob=-1, rank=9, top=[], shift_rank=rank) for rank in (1, 2, 3, 4, 99, None)
     ]
     column = ScoredColumn(name="run", sum=-6, mean=-1, probability=0.1, tokens=tokens)
-    assert choice_shifts(column) == ["unshifted", "marginal", "marginal", "shifted", "shifted", None]
+    assert shifts(column) == ["unshifted", "marginal", "marginal", "shifted", "shifted", None]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.compare.messages import ScoredColumn, TokenScore
-from workbench.compare.tokens import delta_log_odds, deltas, log_odds, preference_probability, shift, shifts
+from workbench.compare.tokens import delta_log_odds, deltas, log_odds, preference_probability, shift
 
 logprobs = st.floats(min_value=-200, max_value=0)
 
@@ -33,12 +33,6 @@ def test_deltas_are_aligned_less_base() -> None:
 def test_deltas_of_different_tokens_are_refused() -> None:
     with pytest.raises(ValueError, match="different tokens"):
         deltas(column("run", (7, -1.0, 1)), column("base", (8, -1.0, 1)))
-
-
-def test_a_token_shifts_whichever_way_it_went_and_not_where_both_find_it_unlikely() -> None:
-    base = column("base", (1, -1, 1), (2, -1, 9), (3, -1, 50), (4, -1, 2), (5, -1, 1), (6, -1, 1))
-    aligned = column("run", (1, -1, 9), (2, -1, 1), (3, -1, 70), (4, -1, 3), (5, -1, 3), (6, -1, 1))
-    assert shifts(aligned, base) == ["shifted", "shifted", "unshifted", "unshifted", "marginal", "unshifted"]
 
 
 def test_log_odds_of_known_probabilities() -> None:

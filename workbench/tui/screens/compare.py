@@ -15,7 +15,7 @@ from workbench.compare.prompt_parts import kept_turns, texts_of, with_texts
 from workbench.runs.catalog import Catalog
 from workbench.tui.dialogs.column import ColumnDialog
 from workbench.tui.dialogs.write import WriteDialog
-from workbench.tui.screens.compare_asking import AskingScreen
+from workbench.tui.screens.compare_tools import CompareTools
 from workbench.tui.widgets.answer_view import AnswerView
 from workbench.tui.widgets.columns_bar import ColumnsBar
 from workbench.tui.widgets.prompt_view import PromptView
@@ -23,7 +23,7 @@ from workbench.tui.widgets.prompt_view import PromptView
 _TEMPERATURES = (0.0, 0.7, 1.0)
 
 
-class CompareScreen(AskingScreen):
+class CompareScreen(CompareTools):
     """What is compared, and the keys and clicks that change it."""
 
     MODE = "compare"
@@ -41,6 +41,14 @@ class CompareScreen(AskingScreen):
         Binding("tab", "next_column(1)", "Next column", show=False),
         Binding("shift+tab", "next_column(-1)", "Previous column", show=False),
         Binding("t", "temperature", "Generate greedily or sampled", show=False),
+        Binding("n", "samples", "Shares of many samples", show=False),
+        Binding("f", "begin", "Force a beginning", show=False),
+        Binding("c", "color", "Colour by change or by shift", show=False),
+        Binding("b", "bounds", "Show tokens or text", show=False),
+        Binding("space", "next_probe(1)", "Next probe"),
+        Binding("backspace", "next_probe(-1)", "Probe before", show=False),
+        Binding("v", "present", "Present, in large", show=False),
+        Binding("S", "save_view", "Save picture and numbers", show=False),
         Binding("escape", "back", "Back to the tokens", show=False),
     ]
 
@@ -80,7 +88,7 @@ class CompareScreen(AskingScreen):
                 comparison = self._with_run(comparison, chosen)
             self._looked = True
             if first or comparison != self.comparison:
-                self._speaking = self._speaking and pair is None
+                self._look = replace(self._look, speaking=self._look.speaking and pair is None)
                 self._refresh(comparison)
 
     async def _look_for_runs(self) -> None:
@@ -122,9 +130,8 @@ class CompareScreen(AskingScreen):
         answer = self.comparison.answer
         texts = await self.app.push_screen_wait(WriteDialog("Response", [("", answer.text if answer else "")]))
         if texts:
-            self._failure, self._speaking = None, False
-            self._update(self.comparison.with_typed(texts[0]))
-            self._ask_scores()
+            self._look = replace(self._look, speaking=False)
+            self._turn_to(self.comparison.with_typed(texts[0]))
 
     @work(group="dialog", exclusive=True, exit_on_error=False)
     async def action_add_column(self) -> None:
@@ -160,21 +167,23 @@ class CompareScreen(AskingScreen):
 
     def action_next_answer(self) -> None:
         """Goes on to the next of the answers at hand."""
-        self._failure = None
-        self._update(self.comparison.with_next_answer())
-        self._ask_scores()
+        self._turn_to(self.comparison.with_next_answer())
 
     def action_walk(self, by: int) -> None:
         """Walks the tokens of the answer in view."""
-        self._speaking = False
-        self._update(self.comparison.with_place(self.comparison.place + by))
+        walked = self.comparison.with_place(self.comparison.place + by)
+        self._look = replace(self._look, speaking=False)
+        if walked != self.comparison:
+            self._turn_to(walked)
+        else:
+            self._show()
 
     def action_generate(self) -> None:
         """Lets all columns answer."""
-        self._failure, self._speaking = None, True
+        self._failure = None
         self._seed += 1 if self._temperature else 0
         self._ask_generation()
-        self._show()
+        self._show(speaking=True)
 
     def action_temperature(self) -> None:
         """Greedy, or sampled at a low or a high temperature; and lets all columns answer so."""
@@ -182,9 +191,13 @@ class CompareScreen(AskingScreen):
         self.action_generate()
 
     def action_back(self) -> None:
-        """Shows the bars again, where generations took their place."""
-        self._speaking = False
-        self._show()
+        """Cancels samples that are on their way; else shows the bars again, or ends the presentation."""
+        if self._sampling:
+            self.workers.cancel_group(self, "generation")
+        elif self._look.speaking:
+            self._show(speaking=False)
+        else:
+            self._show(presenting=False)
 
     @on(ColumnsBar.Picked)
     def _column_picked(self, event: ColumnsBar.Picked) -> None:
@@ -202,4 +215,4 @@ class CompareScreen(AskingScreen):
     def _token_picked(self, event: AnswerView.Picked) -> None:
         if event.answer in self.comparison.answers:
             active = self.comparison.answers.index(event.answer)
-            self._update(replace(self.comparison, active=active).with_place(event.token))
+            self._turn_to(replace(self.comparison, active=active).with_place(event.token))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from textual import work
 from textual.app import ComposeResult
@@ -19,11 +20,14 @@ from workbench.compare.messages import Piece
 from workbench.errors import WorkbenchError
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.widgets.comparison_view import ComparisonView
+from workbench.tui.widgets.look import Look
 
 _CANDIDATES = 16
 """Likeliest tokens asked for at every place."""
 _FLUSH, _SLOW_FLUSH = 0.05, 0.5
 """Seconds for which generated text is gathered before it is shown."""
+SAMPLES = 24
+"""Answers of each column over which shares are counted."""
 _NO_RUN = "No finished run yet: 2 and then n trains one. + puts a system message beside the base."
 
 
@@ -38,7 +42,9 @@ class AskingScreen(WorkbenchScreen):
         self._looked = False
         """Whether the workspace's runs are known."""
         self._temperature, self._seed = 0.0, 0
-        self._speaking = False
+        self._look = Look()
+        self._sampling = 0
+        """Tokens of the samples that are on their way; 0 while there are none."""
         self._failure: tuple[str, str] | None = None
         self._client: ScorerClient | None = None
         self._loading_since: float | None = None
@@ -62,7 +68,7 @@ class AskingScreen(WorkbenchScreen):
         """Shows `comparison` and asks for all that it lacks."""
         self._update(comparison)
         self._failure = None
-        self._ask_next()
+        self._ask_sight()
         self._ask_scores()
         heard = {said.name for said in comparison.said if said.done}
         missing = any(column.name not in heard for column in comparison.columns)
@@ -77,54 +83,119 @@ class AskingScreen(WorkbenchScreen):
         self.comparison = replace(comparison, beta=run.beta if run else comparison.beta)
         self._show()
 
-    def _show(self) -> None:
-        loading = self._loading_since
-        hint = ""
+    def _turn_to(self, comparison: Comparison) -> None:
+        """Shows another answer or place of the same comparison, and asks for what is to be seen there."""
+        self._failure = None
+        self._update(comparison)
+        self._ask_sight()
+        self._ask_scores()
+
+    def _show(self, **changes: Any) -> None:
+        """Shows the comparison; `changes` are those of the look."""
+        loading, hint = self._loading_since, self._hint
         if loading is not None:
             hint = f"◌ Loading {self._base.model} ({self._base.quantization}) … {time.monotonic() - loading:.0f} s"
         elif self._looked and not self._runs and len(self.comparison.columns) == 1:
             hint = _NO_RUN
+        self._look = replace(self._look, **changes)
+        self.query_one(ComparisonView).show(self.comparison, replace(self._look, hint=hint, title=self._title()))
+
+    @property
+    def _hint(self) -> str:
+        """What to do next."""
+        return ""
+
+    def _title(self) -> str:
         how = f"sampled at temperature {self._temperature}, seed {self._seed}" if self._temperature else "greedy"
+        if self._sampling:
+            return f"◌ {SAMPLES} samples of each column … {self._sampling:,} tokens · esc cancels"
+        if self.comparison.samples:
+            return f"{SAMPLES} samples of each column at temperature {self._sample_temperature}, seed {self._seed}"
         if self.comparison.said:
-            title = f"answers · {how} · g again · t other temperature"
-        else:
-            title = f"g lets the columns answer · {how}" if self.comparison.answer else ""
-        self.query_one(ComparisonView).show(self.comparison, hint=hint, title=title, speaking=self._speaking)
+            return f"answers · {how} · g again · t other temperature · n shares"
+        return f"g lets the columns answer · {how} · n shares" if self.comparison.answer else ""
+
+    @property
+    def _sample_temperature(self) -> float:
+        return self._temperature or 1.0
 
     def _tick(self) -> None:
         if self._loading_since is not None:
             self._show()
 
-    @work(group="next", exclusive=True, exit_on_error=False)
-    async def _ask_next(self) -> None:
+    @work(group="sight", exclusive=True, exit_on_error=False)
+    async def _ask_sight(self) -> None:
+        """Asks what the columns might say at the place looked at."""
         with self._telling():
             client, now = await self._scorer(), self.comparison
-            reply = await client.next_token(now.prompt, now.columns, top_k=_CANDIDATES)
-            self._update(self.comparison.with_distribution(reply))
+            beginning, answer = now.beginning, now.answer
+            if beginning is not None or answer is None:
+                text, taken = (beginning.text, beginning.taken) if beginning else ("", ())
+                reply = await client.next_token(now.prompt, now.columns, prefix=text, taken=taken, top_k=_CANDIDATES)
+                title = "next token"
+            else:
+                reply = await client.place(now.prompt, answer.text, now.columns, now.place, top_k=_CANDIDATES)
+                title = f"at token {now.place + 1}" if now.place else "next token"
+            self._update(self.comparison.with_sight(reply, title))
 
     @work(group="scores", exclusive=True, exit_on_error=False)
     async def _ask_scores(self) -> None:
         with self._telling():
             for answer in self.comparison.unscored():
                 client, now = await self._scorer(), self.comparison
-                reply = await client.score(now.prompt, answer.text, now.columns, top_k=_CANDIDATES)
+                reply = await client.score(now.prompt, answer.text, now.columns, top_k=0)
                 self._update(self.comparison.with_scores(answer.text, reply))
 
     @work(group="generation", exclusive=True, exit_on_error=False)
-    async def _ask_generation(self) -> None:
+    async def _ask_generation(self, beginning: str = "") -> None:
         self._pieces.clear()
+        self._sampling = 0
         with self._telling():
             client = await self._scorer()
-            self._update(self.comparison.listening())
+            self._update(self.comparison.listening(beginning))
             now = self.comparison
             reply = await client.generate(
-                now.prompt, now.columns, temperature=self._temperature, seed=self._seed, on_piece=self._hear
+                now.prompt,
+                now.columns,
+                prefix=beginning,
+                temperature=self._temperature,
+                seed=self._seed,
+                on_piece=self._hear,
             )
             self._pieces.clear()
-            self._update(self.comparison.with_generated(reply))
+            led = self.comparison.answer
+            self._update(self.comparison.with_generated(reply, beginning))
+            if self.comparison.answer != led:
+                self._ask_sight()
             self._ask_scores()
             return
         self._update(replace(self.comparison, said=()))  # nobody speaks any more: the error was told
+
+    @work(group="generation", exclusive=True, exit_on_error=False)
+    async def _ask_samples(self) -> None:
+        """Has every column answer many times, to count how."""
+        try:
+            with self._telling():
+                client, now = await self._scorer(), self.comparison
+                self._sampling = 1
+                reply = await client.generate(
+                    now.prompt,
+                    now.columns,
+                    temperature=self._sample_temperature,
+                    seed=self._seed,
+                    samples=SAMPLES,
+                    on_piece=self._count,
+                )
+                self.comparison = self.comparison.with_samples(reply)
+        finally:
+            self._sampling = 0
+            if self.is_attached:
+                self._show()
+
+    def _count(self, _: Piece) -> None:
+        self._sampling += 1
+        if self._flush is None:
+            self._flush = self.set_timer(_SLOW_FLUSH, self._show_pieces)
 
     def _hear(self, piece: Piece) -> None:
         self._pieces.append(piece)
@@ -136,6 +207,8 @@ class AskingScreen(WorkbenchScreen):
         if self._pieces:
             pieces, self._pieces = self._pieces, []
             self._update(self.comparison.with_pieces(pieces))
+        elif self._sampling:
+            self._show()
 
     async def _scorer(self) -> ScorerClient:
         """The scorer of the base that is compared, with its model loaded. Raises `WorkbenchError`."""

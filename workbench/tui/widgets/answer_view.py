@@ -14,19 +14,20 @@ from workbench.compare import figures
 from workbench.compare.comparison import Answer, Comparison
 from workbench.text import one_line
 from workbench.tui.widgets.lines import Lines
+from workbench.tui.widgets.look import Look
 from workbench.tui.widgets.token_line import token_line
-from workbench.tui.widgets.token_strip import TokenStrip
+from workbench.tui.widgets.token_strip import LEGENDS, TokenStrip
 
 
 class _Heading(Lines):
-    """Name, number of tokens, sum and mean in base and aligned."""
+    """Name, number of tokens, sum, mean and perplexity in base and aligned."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._comparison, self._answer = Comparison(), Answer("typed", "", "")
+        self._comparison, self._answer, self._look = Comparison(), Answer("typed", "", ""), Look()
 
-    def show(self, comparison: Comparison, answer: Answer) -> None:
-        self._comparison, self._answer = comparison, answer
+    def show(self, comparison: Comparison, answer: Answer, look: Look) -> None:
+        self._comparison, self._answer, self._look = comparison, answer, look
         self.redraw()
 
     def lines(self, width: int) -> list[Content]:
@@ -35,12 +36,10 @@ class _Heading(Lines):
         parts = [(one_line(self._answer.label, width // 3), "bold $accent" if active else "bold $foreground")]
         if base is not None:
             parts.append((f"   {len(base.tokens)} tokens", "$secondary"))
-            sums, means = figures.nats(base.sum), figures.nats(base.mean)
-            if aligned is not None:
-                sums += f" → {figures.nats(aligned.sum)}"
-                means += f" → {figures.nats(aligned.mean)}"
-            parts += [("   sum ", "$secondary"), (sums, ""), ("   mean ", "$secondary"), (means, "")]
-        legend = "▲▼ 1 nat  ▵▿ 0.1"
+            for name, written in (("sum", figures.nats), ("mean", figures.nats), ("perplexity", figures.perplexity)):
+                told = " → ".join(written(getattr(each, name)) for each in (base, aligned) if each is not None)
+                parts += [(f"   {name} ", "$secondary"), (told, "")]
+        legend = LEGENDS[self._look.by_shift]
         line = Content.assemble(*parts)
         if aligned is not None and active and line.cell_length + len(legend) + 3 <= width:
             line = Content.assemble(line, " " * (width - line.cell_length - len(legend)), (legend, "$secondary"))
@@ -91,7 +90,7 @@ class AnswerView(Vertical):
         yield VerticalScroll(TokenStrip(), can_focus=False)
         yield _Detail()
 
-    def show(self, comparison: Comparison, answer: Answer | None) -> None:
+    def show(self, comparison: Comparison, answer: Answer | None, look: Look) -> None:
         """Shows `answer`; hides itself where there is none."""
         self._answer = answer
         self.display = answer is not None
@@ -99,8 +98,10 @@ class AnswerView(Vertical):
             return
         active = answer == comparison.answer
         base, aligned = comparison.scores(answer)
-        self.query_one(_Heading).show(comparison, answer)
-        self.query_one(TokenStrip).show(base, aligned, comparison.place if active else None)
+        self.query_one(_Heading).show(comparison, answer, look)
+        self.query_one(TokenStrip).show(
+            base, aligned, comparison.place if active else None, by_shift=look.by_shift, bounds=look.bounds
+        )
         detail = self.query_one(_Detail)
         detail.display = active
         detail.show(comparison)

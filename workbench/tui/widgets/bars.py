@@ -9,7 +9,8 @@ from textual.content import Content
 from textual.geometry import Size
 
 from workbench.compare import figures
-from workbench.compare.places import Estimate, Row, visible
+from workbench.compare.comparison import Comparison
+from workbench.compare.places import Row, visible
 from workbench.text import cut, one_line
 from workbench.tui.widgets.lines import Lines
 from workbench.tui.widgets.token_layout import spelled
@@ -18,90 +19,133 @@ _NUMBER = 6
 _CHANGE = 9
 _WIDEST_TOKEN, _NARROWEST_TOKEN = 22, 11
 _WIDEST_BAR = 60
+_AROUND = 2
+"""Lines above and below the bars: the names, and how wide the columns spread."""
 
 
 class Bars(Lines):
-    """One token a line: its name, a bar and a probability a column, and how its log-odds moved."""
+    """One token a line: its name, a bar and a probability a column, and how its log-odds moved.
+
+    Below them, the entropy of both columns and how far apart they are.
+    """
 
     DEFAULT_CSS = "Bars { height: 1fr; }"
 
     def __init__(self) -> None:
         super().__init__()
+        self._comparison = Comparison()
         self._rows: list[Row] = []
-        self._title = ""
-        self._names: tuple[str, ...] = ()
+        self._cursor: int | None = None
+        self._thick = False
 
-    def show(self, title: str, names: tuple[str, ...], rows: list[Row]) -> None:
-        """Shows `rows` under the columns' `names`, one or two."""
-        if (title, names, rows) != (self._title, self._names, self._rows):
-            self._title, self._names, self._rows = title, names, rows
-            self.redraw()
-            self.refresh(layout=True)
+    def show(self, comparison: Comparison, *, cursor: int | None = None, thick: bool = False) -> None:
+        """Shows what the columns might say at the place looked at; one row may be under a `cursor`.
+
+        `thick`: two lines a row, for people who sit far away.
+        """
+        self._comparison, self._rows, self._cursor, self._thick = comparison, comparison.rows, cursor, thick
+        self.redraw()
+
+    @property
+    def row(self) -> Row | None:
+        """The row under the cursor."""
+        rows = visible(self._rows, self._room())
+        return rows[min(self._cursor, len(rows) - 1)] if rows and self._cursor is not None else None
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """All rows and the header."""
+        """All rows and what is around them."""
         del container, viewport, width
-        return len(self._rows) + 1
+        return len(self._rows) * (2 if self._thick else 1) + _AROUND
 
     def lines(self, width: int) -> list[Content]:
-        """The header, and as many rows as there is room for."""
-        rows = visible(self._rows, max(self.content_size.height - 1, 0))
-        return bar_lines(self._title, self._names, rows, width)
+        """The header, as many rows as there is room for, and the spread."""
+        comparison = self._comparison
+        names = tuple(column.name for column in (comparison.base, comparison.aligned) if column is not None)
+        title = comparison.sight.title if comparison.sight is not None else ""
+        rows = visible(self._rows, self._room())
+        cursor = None if self._cursor is None else min(self._cursor, len(rows) - 1)
+        shown = bar_lines(title, names, rows, width, cursor=cursor, thick=self._thick)
+        spread = spread_line(comparison, width)
+        return [*shown, spread] if spread is not None else shown
 
     def on_resize(self) -> None:
         """Other rows may fit."""
         self.redraw()
 
+    def _room(self) -> int:
+        return max(self.content_size.height - _AROUND, 0) // (2 if self._thick else 1)
 
-def bar_lines(title: str, names: tuple[str, ...], rows: list[Row], width: int) -> list[Content]:
-    """The header and a line a row, at most `width` cells wide."""
+
+def bar_lines(
+    title: str,
+    names: tuple[str, ...],
+    rows: list[Row],
+    width: int,
+    *,
+    cursor: int | None = None,
+    thick: bool = False,
+) -> list[Content]:
+    """The header and a line a row, or two, at most `width` cells wide."""
     token = max([_NARROWEST_TOKEN, cell_len(title) + 1, *(cell_len(spelled(row.text)) + 4 for row in rows)])
     token = min(token, _WIDEST_TOKEN, width // 3)
     both = len(names) > 1
     room = width - token - (_CHANGE + 3 if both else 0)
     size = max(3, min(_WIDEST_BAR, room // len(names or (" ",)) - _NUMBER - 3))
-    header = [(_padded(title, token), "$secondary")]
+    header = [(_padded(one_line(title), token), "$secondary")]
     for number, name in enumerate(names):
         style = "bold $accent" if number else "bold $foreground"
         header.append((_padded(one_line(name), size + _NUMBER + 3), style))
     if both:
         header.append(("Δ log-odds".rjust(_CHANGE + 3), "$secondary"))
-    return [
-        Content.assemble(*header).truncate(width),
-        *(_row_line(row, token, size).truncate(width) for row in rows),
-    ]
+    lines = [Content.assemble(*header).truncate(width)]
+    for number, row in enumerate(rows):
+        lines.append(_row_line(row, token, size, under_cursor=number == cursor).truncate(width))
+        if thick:
+            lines.append(_second_line(row, token, size).truncate(width))
+    return lines
 
 
-def _row_line(row: Row, token: int, size: int) -> Content:
+def spread_line(comparison: Comparison, width: int) -> Content | None:
+    """Entropy of base and aligned, and how far apart they are; None until that is known."""
+    if comparison.spread is None:
+        return None
+    entropies, distance = comparison.spread
+    told = " → ".join(figures.nats(each) for each in entropies)
+    parts = [("entropy ", "$secondary"), (told, ""), (" nats", "$secondary")]
+    if distance is not None and comparison.aligned is not None:
+        names = f"   KL({one_line(comparison.aligned.name, 24)} ‖ {one_line(comparison.base.name, 24)}) "
+        parts += [(names, "$secondary"), (figures.nats(distance), ""), (" nats", "$secondary")]
+    return Content.assemble(*parts).truncate(width, ellipsis=True)
+
+
+def _row_line(row: Row, token: int, size: int, *, under_cursor: bool) -> Content:
     mark = "▸" if row.said else " "
     name = _padded(f"{mark} {spelled(row.text)}", token)
-    parts: list[tuple[str, str]] = [(name, "bold $foreground" if row.said else "$foreground")]
+    style = "bold $background on $accent" if under_cursor else "bold $foreground" if row.said else "$foreground"
+    parts: list[tuple[str, str]] = [(name.rstrip(), style), (" " * (len(name) - len(name.rstrip())), "")]
     parts += _measured(row.base, size, "$secondary")
-    if row.aligned is not None:
+    if row.aligned is not None and row.change is not None:
         parts += _measured(row.aligned, size, "$accent")
-        parts.append((_change(row), _color(row)))
+        sign = figures.direction(row.change)
+        color = {"▲": "$success", "▼": "$error"}.get(sign, "$secondary")
+        parts.append((f"{sign} {figures.signed(row.change)}".rjust(_CHANGE + 3), color))
     return Content.assemble(*parts)
 
 
-def _measured(estimate: Estimate, size: int, color: str) -> list[tuple[str, str]]:
-    chance = math.exp(min(estimate.logprob, 0.0)) if estimate.exact else 0.0
-    number = figures.share(estimate.logprob)
-    number = number if estimate.exact or number.startswith("<") else f"<{number[1:]}"
-    return [(figures.bar(chance, size), color if estimate.exact else "$border"), (f" {number:>{_NUMBER - 1}}   ", "")]
+def _second_line(row: Row, token: int, size: int) -> Content:
+    gap = " " * (_NUMBER + 3)
+    parts = [(" " * token, ""), (_bar(row.base, size), "$secondary"), (gap, "")]
+    if row.aligned is not None:
+        parts.append((_bar(row.aligned, size), "$accent"))
+    return Content.assemble(*parts)
 
 
-def _change(row: Row) -> str:
-    change = row.change
-    if change is None:
-        return "·".rjust(_CHANGE + 3)
-    bound = "" if row.base.exact and row.aligned is not None and row.aligned.exact else "≥ " if change > 0 else "≤ "
-    told = f"{figures.direction(change)} {bound}{figures.signed(change)}"
-    return told.rjust(_CHANGE + 3)
+def _measured(logprob: float, size: int, color: str) -> list[tuple[str, str]]:
+    return [(_bar(logprob, size), color), (f" {figures.share(logprob):>{_NUMBER - 1}}   ", "")]
 
 
-def _color(row: Row) -> str:
-    sign = figures.direction(row.change) if row.change is not None else " "
-    return {"▲": "$success", "▼": "$error"}.get(sign, "$secondary")
+def _bar(logprob: float, size: int) -> str:
+    return figures.bar(math.exp(min(logprob, 0.0)), size)
 
 
 def _padded(text: str, width: int) -> str:

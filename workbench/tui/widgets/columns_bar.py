@@ -94,12 +94,8 @@ class ColumnsBar(Lines):
 
     def _system_size(self, number: int) -> Content:
         """How many tokens the column's system message costs."""
-        comparison = self._comparison
-        name = comparison.columns[number].name
-        if comparison.distribution is None or comparison.columns[number].system is None:
+        column = self._comparison.columns[number]
+        cost = self._comparison.costs.get(column.name)
+        if cost is None or column.system is None:
             return Content("")
-        if name not in comparison.asked or comparison.base.name not in comparison.asked:
-            return Content("")
-        tokens = comparison.distribution.prompt_tokens
-        extra = tokens[comparison.asked.index(name)] - tokens[comparison.asked.index(comparison.base.name)]
-        return Content.styled(f" (+{extra} tokens)", "$secondary")
+        return Content.styled(f" (+{cost.extra} tokens)", "$secondary")

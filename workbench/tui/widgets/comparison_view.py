@@ -10,9 +10,11 @@ from workbench.compare.comparison import Comparison
 from workbench.text import one_line
 from workbench.tui.widgets.answer_view import AnswerView
 from workbench.tui.widgets.bars import Bars
+from workbench.tui.widgets.begin_line import BeginLine
 from workbench.tui.widgets.columns_bar import ColumnsBar
-from workbench.tui.widgets.generation import GenerationView
+from workbench.tui.widgets.generation import GenerationView, ShareView
 from workbench.tui.widgets.headline import Headline
+from workbench.tui.widgets.look import Look
 from workbench.tui.widgets.prompt_view import PromptView
 
 _TALL = 32
@@ -42,6 +44,13 @@ class ComparisonView(Vertical):
     ComparisonView.-speaking #generation { display: block; }
     ComparisonView.-speaking.-short Bars { display: none; }
     ComparisonView #generation-title { height: 1; color: $secondary; }
+    ComparisonView BeginLine { margin-top: 1; }
+    ComparisonView.-presenting {
+        #answers, #generation-title { display: none; }
+        #prompt { max-height: 8; text-style: bold; }
+        #generation { display: block; height: 1fr; min-height: 6; border-top: solid $border; }
+        Bars { height: 1fr; }
+    }
     """
 
     def compose(self) -> ComposeResult:
@@ -50,18 +59,20 @@ class ComparisonView(Vertical):
         with Vertical(classes="body"):
             yield VerticalScroll(PromptView(), id="prompt", can_focus=False)
             yield Headline()
+            yield BeginLine()
             yield Bars()
             with Vertical(id="answers"):
                 for _ in range(_ANSWERS):
                     yield AnswerView()
             with Vertical(id="generation"):
                 yield Static(id="generation-title", markup=False)
+                yield ShareView()
                 yield GenerationView()
 
     def on_mount(self) -> None:
         """Fits the parts to the height there is."""
-        self._comparison, self._hint, self._title, self._speaking = Comparison(), "", "", False
-        self.show(self._comparison)
+        self._comparison, self._look = Comparison(), Look()
+        self.show(self._comparison, self._look)
 
     def on_resize(self) -> None:
         """Fits the parts to the height there is."""
@@ -70,28 +81,26 @@ class ComparisonView(Vertical):
         if tall != self.has_class("-tall") or not (self.has_class("-tall") or self.has_class("-short")):
             self.set_class(tall, "-tall")
             self.set_class(not tall, "-short")
-            self.query_one(Headline).big = tall
             for answer in self.query(AnswerView):
                 answer.set_class(tall, "-tall")
-            self._show_answers()
+            self.show(self._comparison, self._look)
 
-    def show(self, comparison: Comparison, *, hint: str = "", title: str = "", speaking: bool = False) -> None:
-        """Shows `comparison`. `hint` says what could be done next, `title` how generations are made.
-
-        `speaking`: on a low screen, generations take the place of the bars.
-        """
-        self._comparison, self._hint, self._title, self._speaking = comparison, hint, title, speaking
-        self.set_class(speaking, "-speaking")
+    def show(self, comparison: Comparison, look: Look = Look()) -> None:  # noqa: B008 (it is frozen)
+        """Shows `comparison` in the manner of `look`."""
+        self._comparison, self._look = comparison, look
+        self.set_class(look.speaking, "-speaking")
+        self.set_class(look.presenting, "-presenting")
         self.query_one(ColumnsBar).show(comparison)
         self.query_one(PromptView).show(comparison.prompt, comparison.aligned)
-        self.query_one(Headline).show(comparison, hint)
-        names = tuple(column.name for column in (comparison.base, comparison.aligned) if column is not None)
-        title_ = f"at token {comparison.place + 1}" if comparison.place else "next token"
+        headline = self.query_one(Headline)
+        headline.big = look.presenting or self.has_class("-tall")
+        headline.show(comparison, look.hint)
         bars = self.query_one(Bars)
-        bars.show(title_, names, comparison.rows)
+        bars.show(comparison, cursor=look.cursor, thick=look.presenting and self.has_class("-tall"))
         bars.visible = bool(comparison.rows)
         self._show_answers()
-        self.query_one("#generation-title", Static).update(one_line(title))
+        self.query_one("#generation-title", Static).update(one_line(look.title))
+        self.query_one(ShareView).show(comparison)
         self.query_one(GenerationView).show(comparison)
 
     def _show_answers(self) -> None:
@@ -102,5 +111,5 @@ class ComparisonView(Vertical):
             shown = (comparison.answer,)
         views = list(self.query(AnswerView))
         for number, view in enumerate(views):
-            view.show(comparison, shown[number] if number < len(shown) else None)
-        self.query_one("#answers").display = bool(shown)
+            view.show(comparison, shown[number] if number < len(shown) else None, self._look)
+        self.query_one("#answers").display = bool(shown) and not self._look.presenting

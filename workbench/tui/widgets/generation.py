@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 
+from workbench.compare import figures
 from workbench.compare.comparison import Comparison, Said
+from workbench.compare.shares import shares
 from workbench.text import one_line
 from workbench.tui.widgets.lines import Lines
 from workbench.tui.widgets.prompt_view import wrapped
+
+_FAMILY = 24
+_SHARE = 5
+_WIDEST_BAR = 40
 
 
 class _Voice(Lines):
@@ -40,6 +47,49 @@ class _Voice(Lines):
         elif not said.text:
             words.append(Content.styled("(it ended at once)", "$secondary"))
         return [heading, *words]
+
+
+class ShareView(Lines):
+    """How often base and aligned answer in which way, counted over their samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._comparison = Comparison()
+
+    def show(self, comparison: Comparison) -> None:
+        """Shows the shares of the samples; nothing where there are none."""
+        self._comparison = comparison
+        self.redraw()
+
+    def lines(self, width: int) -> list[Content]:
+        """A family a line."""
+        return share_lines(self._comparison, width)
+
+
+def share_lines(comparison: Comparison, width: int) -> list[Content]:
+    """Heading and a line a family of answers: a bar and the share in base and in aligned."""
+    counted = shares(comparison.samples)
+    names = [each.name for each in (comparison.base, comparison.aligned) if each is not None and each.name in counted]
+    if not names:
+        return []
+    families = [one_line(each.family or "other", _FAMILY) for each in counted[names[0]]]
+    label = max(map(cell_len, families)) + 2
+    size = max(3, min(_WIDEST_BAR, (width - label) // len(names) - _SHARE - 3))
+    gap = size + _SHARE + 3
+    heading = [(" " * label, "")]
+    for number, name in enumerate(names):
+        shown = one_line(name, gap - 1)
+        style = "bold $accent" if number else "bold $foreground"
+        heading.append((shown + " " * (gap - cell_len(shown)), style))
+    lines = [Content.assemble(*heading).truncate(width)]
+    for place, family in enumerate(families):
+        parts = [(family + " " * (label - cell_len(family)), "$foreground")]
+        for number, name in enumerate(names):
+            each = counted[name][place]
+            bar = figures.bar(each.share, size) if each.count else " " * size
+            parts += [(bar, "$accent" if number else "$secondary"), (f" {each.share:{_SHARE - 1}.2f}   ", "")]
+        lines.append(Content.assemble(*parts).truncate(width))
+    return lines
 
 
 class GenerationView(Horizontal):

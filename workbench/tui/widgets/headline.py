@@ -45,7 +45,7 @@ class Headline(Lines):
         super().__init__()
         self._big = big
         self._figures: list[Figure] = []
-        self._hint = ""
+        self._cost = self._hint = ""
 
     @property
     def big(self) -> bool:
@@ -59,9 +59,8 @@ class Headline(Lines):
             self.redraw()
 
     def show(self, comparison: Comparison, hint: str = "") -> None:
-        """Shows the answers in view; `hint` is a line that says what could be done next."""
-        told, self._hint = told_of(comparison), hint
-        self._figures = told
+        """Shows the answers in view and what system messages cost; `hint` is a line that says what to do next."""
+        self._figures, self._cost, self._hint = told_of(comparison), cost_of(comparison), hint
         self.redraw()
 
     def lines(self, width: int) -> list[Content]:
@@ -71,7 +70,9 @@ class Headline(Lines):
         shown = (big_lines(self._figures, width) if self._big else None) or [
             _line(figure, label, numbers, width) for figure in self._figures
         ]
-        return shown + ([Content.styled(one_line(self._hint, width), "$secondary")] if self._hint else [])
+        return shown + [
+            Content.styled(one_line(told, width), "$secondary") for told in (self._cost, self._hint) if told
+        ]
 
 
 def told_of(comparison: Comparison) -> list[Figure]:
@@ -94,6 +95,24 @@ def told_of(comparison: Comparison) -> list[Figure]:
             )
         )
     return told
+
+
+def cost_of(comparison: Comparison) -> str:
+    """ "Prompt it or train it": what each system message burns for the probability that it reaches. Empty without one.
+
+    An adapter reaches its own for no token more.
+    """
+    answer, told = comparison.answer, []
+    for column in comparison.columns[1:]:
+        scored = answer.under(column.name) if answer is not None else None
+        cost = comparison.costs.get(column.name)
+        if answer is None or scored is None or cost is None:
+            continue
+        reached = f"{one_line(column.name, 24)} P({one_line(answer.label, 16)}) {figures.probability(scored.sum)}"
+        burnt = f"{figures.count(cost.extra)} tokens a request, {figures.count(cost.per_million)} a million"
+        told.append(f"{reached} for {burnt if cost.extra else 'no token more'}")
+    systems = any(column.system for column in comparison.columns[1:])
+    return "   ".join(told) if systems else ""
 
 
 def _of_answer(comparison: Comparison, answer: Answer) -> Figure:

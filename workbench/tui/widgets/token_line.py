@@ -14,7 +14,7 @@ _SHORTEST_NAME = 6
 
 
 def token_line(base: ScoredColumn, aligned: ScoredColumn | None, place: int, width: int) -> Content:
-    """Which token of how many, its rank and log-probability in base and aligned, and whether it shifted."""
+    """Which token of how many, its rank and log-probability in base and aligned, and whether the place shifted."""
     token = base.tokens[place]
     gap = "   " if width >= 90 else "  "
     head = Content.styled(f"token {place + 1} of {len(base.tokens)} ", "$secondary")
@@ -23,7 +23,7 @@ def token_line(base: ScoredColumn, aligned: ScoredColumn | None, place: int, wid
         other = aligned.tokens[place]
         ranks += f" → {other.rank:,}"
         logprobs += f" → {figures.nats(other.logprob)}"
-        change = _change(other.logprob - token.logprob, gap + shifts(aligned, base)[place])
+        change = _change(other.logprob - token.logprob, gap + (shifts(aligned)[place] or ""))
     tail = Content.assemble(
         (f"{gap}rank ", "$secondary"), (ranks, "bold"), (f"{gap}log-prob ", "$secondary"), (logprobs, "bold"), change
     )

@@ -1,4 +1,4 @@
-"""The tokens of an answer in running text, each coloured and signed by how its log-probability moved."""
+"""The tokens of an answer in running text, each coloured and signed by how it moved."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from textual.geometry import Region
 from textual.message import Message
 
 from workbench.compare.messages import ScoredColumn
-from workbench.compare.tokens import deltas
+from workbench.compare.pieces import pieces
+from workbench.compare.tokens import Shift, deltas, shifts
 from workbench.tui.widgets.lines import Lines
-from workbench.tui.widgets.token_layout import Line, Piece, is_special, lay_out, line_of, token_at
+from workbench.tui.widgets.token_layout import Line, Piece, lay_out, line_of, token_at
 
 STRONG, WEAK = 1.0, 0.1
 """Nats from which on a token's change is told loudly (▲ ▼), or softly (▵ ▿)."""
+LEGENDS = {False: "▲▼ 1 nat  ▵▿ 0.1", True: "○ base's 2nd or 3rd choice  ● beyond"}
+"""What the signs mean, by whether they tell shifts."""
+
+_SHIFT_SIGNS: dict[Shift | None, str] = {"unshifted": "", "marginal": "○", "shifted": "●", None: ""}
+_SHIFT_COLORS: dict[Shift | None, str] = {"unshifted": "$foreground", "marginal": "$warning", "shifted": "$error"}
+_WORST: list[Shift | None] = ["shifted", "marginal", "unshifted", None]
 
 
 def sign(change: float) -> str:
@@ -27,8 +34,53 @@ def sign(change: float) -> str:
     return ("▲" if loud else "▵") if change > 0 else ("▼" if loud else "▿")
 
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What is shown as one: a token, or the tokens `first` to `last` whose bytes are text only together."""
+
+    text: str
+    first: int
+    last: int
+    sign: str = ""
+    color: str = "$foreground"
+    loud: bool = False
+    special: bool = False
+
+
+def cells(base: ScoredColumn, aligned: ScoredColumn | None, *, by_shift: bool, bounds: bool) -> list[Cell]:
+    """The tokens of an answer. With `bounds`, every token for itself and control tokens too; else the text they make.
+
+    `by_shift`: coloured by the rank that the base gives to what the aligned column would say there, else by how the
+    token's log-probability moved.
+    """
+    tokens = base.tokens
+    changes = deltas(aligned, base) if aligned is not None else [0.0] * len(tokens)
+    classes = shifts(aligned) if aligned is not None and by_shift else [None] * len(tokens)
+    if bounds:
+        parts = [(token.text, number, number) for number, token in enumerate(tokens)]
+    else:
+        parts = [(each.text, each.first, each.last) for each in pieces(tokens)]
+    found = []
+    for text, first, last in parts:
+        if tokens[first].special and not bounds:
+            continue
+        if by_shift:
+            worst = next(each for each in _WORST if each in classes[first : last + 1])
+            told = _SHIFT_SIGNS[worst], _SHIFT_COLORS.get(worst, "$foreground"), worst == "shifted"
+        else:
+            told = _moved(sum(changes[first : last + 1]))
+        found.append(Cell(text, first, last, *told, special=tokens[first].special))
+    return found
+
+
+def _moved(change: float) -> tuple[str, str, bool]:
+    """Sign, colour, and whether it is told loudly."""
+    color = "$foreground" if abs(change) < WEAK else "$success" if change > 0 else "$error"
+    return sign(change), color, abs(change) >= STRONG
+
+
 class TokenStrip(Lines):
-    """Neighbouring tokens differ a little in background, so that their bounds show. One may be under the cursor."""
+    """Neighbouring tokens differ a little in background, where their bounds are to show. One is under the cursor."""
 
     DEFAULT_CSS = "TokenStrip { width: 1fr; }"
 
@@ -40,17 +92,24 @@ class TokenStrip(Lines):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self._tokens: list[str] = []
-        self._changes: list[float] = []
+        self._cells: list[Cell] = []
         self._cursor: int | None = None
+        self._bounds = True
         self._layout: tuple[int, list[Line]] | None = None
 
-    def show(self, base: ScoredColumn | None, aligned: ScoredColumn | None, cursor: int | None) -> None:
-        """Shows the tokens of an answer; `cursor` is the number of the one that is walked to."""
-        tokens = [token.text for token in base.tokens] if base else []
-        changes = deltas(aligned, base) if base and aligned else [0.0] * len(tokens)
-        if (tokens, changes) != (self._tokens, self._changes):
-            self._tokens, self._changes, self._layout = tokens, changes, None
+    def show(
+        self,
+        base: ScoredColumn | None,
+        aligned: ScoredColumn | None,
+        cursor: int | None,
+        *,
+        by_shift: bool = False,
+        bounds: bool = True,
+    ) -> None:
+        """Shows the tokens of an answer; `cursor` is the number of the one that is walked to. See `cells`."""
+        found = cells(base, aligned, by_shift=by_shift, bounds=bounds) if base else []
+        if (found, bounds) != (self._cells, self._bounds):
+            self._cells, self._bounds, self._layout = found, bounds, None
         elif cursor == self._cursor:
             return
         self._cursor = cursor
@@ -68,30 +127,33 @@ class TokenStrip(Lines):
     def on_click(self, event: Click) -> None:
         """Picks the token under the pointer."""
         offset = event.get_content_offset(self)
-        token = token_at(self._laid(self.content_size.width), offset.x, offset.y) if offset else None
-        if token is not None:
+        cell = token_at(self._laid(self.content_size.width), offset.x, offset.y) if offset else None
+        if cell is not None:
             event.stop()
-            self.post_message(self.Picked(token))
+            self.post_message(self.Picked(self._cells[cell].first))
 
     def _laid(self, width: int) -> list[Line]:
         if self._layout is None or self._layout[0] != width:
-            signs = [sign(change) for change in self._changes]
-            self._layout = (width, lay_out(self._tokens, signs, max(width, 4)))
+            texts, signs = [cell.text for cell in self._cells], [cell.sign for cell in self._cells]
+            self._layout = (width, lay_out(texts, signs, max(width, 4)))
         return self._layout[1]
 
     def _styled(self, piece: Piece) -> list[tuple[str, str]]:
-        change = self._changes[piece.token]
-        color = "$foreground" if abs(change) < WEAK else "$success" if change > 0 else "$error"
-        weight = "bold " if abs(change) >= STRONG else ""
-        if is_special(self._tokens[piece.token]):
-            color = "$secondary" if abs(change) < WEAK else f"{color} 60%"
+        cell = self._cells[piece.token]
+        color = cell.color
+        if cell.special:
+            color = "$secondary" if color == "$foreground" else f"{color} 60%"
         space, text = ("", piece.text) if not piece.text.startswith(" ") else (" ", piece.text[1:])
-        if piece.token == self._cursor:
+        if self._under_cursor(cell):
             return [(space, ""), (text + piece.sign, "bold $background on $accent")]
-        ground = " on $panel" if piece.token % 2 else " on $surface"
-        return [(space, ""), (text, f"{weight}{color}{ground}"), (piece.sign, f"{color}{ground}")]
+        ground = "" if not self._bounds else " on $panel" if piece.token % 2 else " on $surface"
+        return [(space, ""), (text, f"{'bold ' if cell.loud else ''}{color}{ground}"), (piece.sign, color + ground)]
 
     def _show_cursor(self) -> None:
-        if self._cursor is not None and isinstance(self.parent, VerticalScroll):
-            line = line_of(self._laid(self.content_size.width), self._cursor)
+        place = next((n for n, cell in enumerate(self._cells) if self._under_cursor(cell)), None)
+        if place is not None and isinstance(self.parent, VerticalScroll):
+            line = line_of(self._laid(self.content_size.width), place)
             self.parent.scroll_to_region(Region(0, line, 1, 1), animate=False)
+
+    def _under_cursor(self, cell: Cell) -> bool:
+        return self._cursor is not None and cell.first <= self._cursor <= cell.last

@@ -1,0 +1,163 @@
+"""The part of the Compare screen for looking closer, presenting and taking away: beginnings, shares, probes, pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import on, work
+
+from workbench.compare.document import document
+from workbench.errors import WorkbenchError
+from workbench.tui.screens.base import shows_errors
+from workbench.tui.screens.compare_asking import AskingScreen
+from workbench.tui.widgets.bars import Bars
+from workbench.tui.widgets.begin_line import BeginLine
+
+if TYPE_CHECKING:
+    from workbench.evidence.probes import Probe
+
+
+class CompareTools(AskingScreen):
+    """Keys that change how a comparison is looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._probes: list[Probe] = []
+        self._probe = -1
+
+    @property
+    def _hint(self) -> str:
+        """Which probe this is."""
+        if not 0 <= self._probe < len(self._probes):
+            return ""
+        probe = self._probes[self._probe]
+        if self.comparison.answer is None or self.comparison.answer.group != "probe":
+            return ""
+        return f"probe {probe.id}: {self._probe + 1} of {len(self._probes)}, in no pair · space next"
+
+    # A forced beginning
+
+    def action_begin(self) -> None:
+        """Lets the beginning of an answer be typed, and shows what would come after it."""
+        self.query_one(BeginLine).open()
+        self._look_after("")
+        self._show(speaking=False, cursor=0)
+
+    @on(BeginLine.Typed)
+    def _begun(self, event: BeginLine.Typed) -> None:
+        self._look_after(event.text)
+
+    @on(BeginLine.Said)
+    def _told(self, event: BeginLine.Said) -> None:
+        cursor = self._look.cursor or 0
+        match event.what:
+            case "down" | "up":
+                count = len(self.comparison.rows)
+                self._show(cursor=max(0, min(cursor + (1 if event.what == "down" else -1), count - 1)))
+            case "take":
+                self._take()
+            case "go on":
+                beginning = self.comparison.begun()
+                self._end_beginning()
+                self._failure = None
+                self._ask_generation(beginning)
+                self._show(speaking=True)
+            case "close":
+                self._end_beginning()
+                self._ask_sight()
+
+    def _look_after(self, text: str) -> None:
+        self._update(self.comparison.with_beginning(text))
+        self._ask_sight()
+
+    def _take(self) -> None:
+        row, beginning = self.query_one(Bars).row, self.comparison.beginning
+        sight = self.comparison.sight
+        if row is None or beginning is None or sight is None:
+            return
+        if row.special:
+            self.workbench.tell("The answer would end here.")
+            return
+        self.query_one(BeginLine).write(self.comparison.begun(row))
+        self.comparison = self.comparison.with_taken(row)
+        self._ask_sight()
+        self._show(cursor=0)
+
+    def _end_beginning(self) -> None:
+        self.query_one(BeginLine).close()
+        self.comparison = self.comparison.without_beginning()
+        self._show(cursor=None)
+
+    # Ways to look
+
+    def action_samples(self) -> None:
+        """Lets every column answer many times, and counts how."""
+        self._failure = None
+        self._seed += 1 if self.comparison.samples else 0
+        self._ask_samples()
+        self._show(speaking=True)
+
+    def action_color(self) -> None:
+        """Colours tokens by the other measure."""
+        self._show(by_shift=not self._look.by_shift)
+
+    def action_bounds(self) -> None:
+        """Shows every token for itself, or the text that they make."""
+        self._show(bounds=not self._look.bounds)
+
+    def action_present(self) -> None:
+        """Shows the comparison in large, for people who sit far away, or as before."""
+        self._show(presenting=not self._look.presenting)
+
+    # Probes
+
+    @work(group="probe", exclusive=True, exit_on_error=False)
+    @shows_errors
+    async def action_next_probe(self, by: int) -> None:
+        """Goes on to another prompt that is in no pair, with the answers that are looked for."""
+        if not self._probes:
+            from workbench.evidence.probes import read_suites
+
+            self._probes = in_turns(await asyncio.to_thread(read_suites, self.workbench.workspace.probes))
+        self._probe = (self._probe + by) % len(self._probes) if self._probe >= 0 else 0
+        probe = self._probes[self._probe]
+        self._refresh(self.comparison.with_probe(probe.prompt, probe.responses))
+        if self._look.presenting:
+            self._ask_generation()
+
+    # Taking it away
+
+    @work(group="save", exclusive=True, exit_on_error=False)
+    @shows_errors
+    async def action_save_view(self) -> None:
+        """Saves the screen as a picture and its numbers as JSON."""
+        folder = self.workbench.workspace.views
+        stem = f"compare-{time.strftime('%Y-%m-%d-%H%M%S')}"
+        picture = self.app.export_screenshot(title=f"{self._base.model}, {self._base.quantization}")
+        numbers = document(self.comparison, self._base.model, self._base.quantization)
+        await asyncio.to_thread(_write, folder, stem, picture, json.dumps(numbers, ensure_ascii=False, indent=1))
+        self.workbench.tell(f"Saved {folder.name}/{stem}.svg and .json")
+
+
+def _write(folder: Path, stem: str, picture: str, numbers: str) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+        (folder / f"{stem}.svg").write_text(picture, "utf-8")
+        (folder / f"{stem}.json").write_text(numbers + "\n", "utf-8")
+    except OSError as error:
+        raise WorkbenchError(
+            "The view could not be saved", f"{folder}: {error}.", "Free space, or mend the folder's rights."
+        ) from error
+
+
+def in_turns(probes: list[Probe]) -> list[Probe]:
+    """The probes of all kinds in turn, so that an attack is followed by its benign look-alike and by a matter of tone."""
+    from workbench.evidence.probes import by_kind
+
+    kinds = list(by_kind(probes).values())
+    longest = max(map(len, kinds), default=0)
+    return [kind[number] for number in range(longest) for kind in kinds if number < len(kind)]
