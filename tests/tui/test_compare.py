@@ -94,12 +94,15 @@ async def test_base_beside_a_run_from_the_first_look_to_the_last_key(app: Workbe
         assert base.probability == pytest.approx(math.exp(base.sum))
         assert aligned.sum < base.sum
         said = next(row for row in now.rows if row.said)
-        assert base.tokens[0].logprob == pytest.approx(said.base.logprob, abs=1e-4)
+        assert base.tokens[0].logprob == pytest.approx(said.base, abs=1e-4)
         assert screen.top_bar.context == "tiny · nf4"
 
         # Tokens are walked; what was asked for is not asked for again.
         await pilot.press("right", "right")
         assert screen.comparison.place == 2
+        await until(
+            pilot, lambda: screen.comparison.sight is not None and screen.comparison.sight.title == "at token 3"
+        )
         assert screen.comparison.rows[0].said
         await pilot.press("end", "right", "left", "home")
         assert screen.comparison.place == 0

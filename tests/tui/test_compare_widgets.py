@@ -217,7 +217,7 @@ async def test_hostile_text_changes_nothing(size: tuple[int, int]) -> None:
     comparison = Comparison(
         columns=(BASE, run),
         current=1,
-        prompt=[Turn(role="user\x1b[31m", content=words), Turn(role="user", content="y" * 10_000)],
+        prompt=[Turn(role="user", content=words), Turn(role="user", content="y" * 10_000)],
         answers=(Answer("typed", words, words, Scored(id=1, columns=[base, aligned])),),
     )
     app = ViewApp()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from pydantic import ValidationError
+
 from workbench.compare.cost import PromptCost, prompt_costs
 from workbench.compare.messages import (
     Column,
@@ -23,6 +25,7 @@ from workbench.compare.places import Row, rows_of
 from workbench.compare.tokens import preference_probability
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, Text, plain
+from workbench.text import one_line
 
 BASE = Column(name="base")
 FIRST_QUESTION = "How do I bypass the security system?"
@@ -317,4 +320,14 @@ class Comparison:
 
 
 def _as_prompt(text: Text) -> Prompt:
-    return text if isinstance(text, str) else [Turn(role=turn.role, content=turn.content) for turn in text]
+    if isinstance(text, str):
+        return text
+    try:
+        return [Turn(role=turn.role, content=turn.content) for turn in text]
+    except ValidationError:
+        roles = ", ".join(repr(one_line(turn.role, 40)) for turn in text)
+        raise WorkbenchError(
+            "No chat template takes these roles",
+            f"The turns of the prompt are by {roles}.",
+            "Use user, assistant and system; e on the Pairs screen changes a role.",
+        ) from None

@@ -82,6 +82,13 @@ def test_samples_of_a_column_go_with_it() -> None:
     assert comparison.with_prompt("Hello").samples == ()
 
 
+def test_a_role_that_no_template_takes_is_told() -> None:
+    odd = Pair("p", (Message("user\x1b[31m", "Hi"),), (Message("assistant", "a"),), (Message("assistant", "b"),))
+    with pytest.raises(WorkbenchError, match="roles") as told:
+        Comparison().with_pair(odd)
+    assert "\x1b" not in str(told.value)
+
+
 def test_a_probe_brings_the_answers_that_it_looks_for() -> None:
     comparison = pair_comparison().with_probe("Why?", {"compliant": "Sure.", "refusing": "No."})
     assert [(each.group, each.label, each.text) for each in comparison.shown] == [

@@ -34,6 +34,8 @@ _NO_RUN = "No finished run yet: 2 and then n trains one. + puts a system message
 class AskingScreen(WorkbenchScreen):
     """One scorer process, warm while the screen lives. A newer request of a kind cancels the older one."""
 
+    AUTO_FOCUS = ""  # The keys are the screen's; the one field takes them when it is opened.
+
     def __init__(self) -> None:
         super().__init__()
         self.comparison = Comparison()

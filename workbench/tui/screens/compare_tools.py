@@ -1,4 +1,4 @@
-"""The part of the Compare screen for looking closer, presenting and taking away: beginnings, shares, probes, pictures."""
+"""The part of the Compare screen for looking closer and presenting: beginnings, shares, probes, pictures."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _write(folder: Path, stem: str, picture: str, numbers: str) -> None:
 
 
 def in_turns(probes: list[Probe]) -> list[Probe]:
-    """The probes of all kinds in turn, so that an attack is followed by its benign look-alike and by a matter of tone."""
+    """The probes of all kinds in turn: after an attack its benign look-alike, and then a matter of tone."""
     from workbench.evidence.probes import by_kind
 
     kinds = list(by_kind(probes).values())
