@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bench import pairs, pairs_screen, screen, startup, training
+from tests.bench import compare, pairs, pairs_screen, screen, startup, training
 
 startup.main()
 print()
@@ -11,5 +11,7 @@ print()
 pairs.main([])
 print()
 pairs_screen.main([])
+print()
+compare.main([])
 print()
 training.main()

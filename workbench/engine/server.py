@@ -64,7 +64,9 @@ class Server:
             self._take_all()
             queue = next((queue for queue in self._queues if queue), None)
             if queue is None:
-                return
+                if self._closed:
+                    return
+                continue  # What had come in was given up before it began.
             job = queue.popleft()
             if self._step(job):
                 # Questions are finished in their order, generations take turns.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -18,6 +18,9 @@ from workbench.tui.dialogs.keys import KeysDialog
 from workbench.tui.own_keys import own_keys
 from workbench.tui.theme import DARK, LIGHT
 from workbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from workbench.tui.screens.pairs import PairsScreen
 
 
 def _pairs_screen() -> Screen[Any]:
@@ -99,6 +102,14 @@ class WorkbenchApp(App[None]):
     async def action_keys(self) -> None:
         """Shows what every key of this screen does."""
         await self.push_screen(KeysDialog(self.screen))
+
+    @property
+    def pairs_screen(self) -> PairsScreen | None:
+        """The Pairs screen, once it was shown; it may have a data set open that no other may write to."""
+        from workbench.tui.screens.pairs import PairsScreen
+
+        found = (screen for stack in self._screen_stacks.values() for screen in stack)
+        return next((screen for screen in found if isinstance(screen, PairsScreen)), None)
 
     async def compare(self, *, pair: Pair | None = None, run: str | None = None) -> None:
         """Opens the Compare screen on a pair, a run, or both."""

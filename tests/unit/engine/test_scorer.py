@@ -2,15 +2,32 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from pydantic import BaseModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from workbench.compare.messages import Column, Generate, Generated, Generation, NextToken, Piece, Score, Turn
+from workbench.compare.messages import (
+    Cancel,
+    Cancelled,
+    Column,
+    Distribution,
+    Generate,
+    Generated,
+    Generation,
+    NextToken,
+    Piece,
+    Refused,
+    Score,
+    Turn,
+)
 from workbench.engine.scorer import Scorer
+from workbench.engine.server import Incoming, Server
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message
 from workbench.tiny import WEIGHTS
@@ -308,3 +325,22 @@ def test_text_of_a_stream_of_tokens_is_whole(scorer: Scorer) -> None:
     (cut, *_) = scorer.tokenizer(text="🙂")["input_ids"]
     assert add(cut) == ""
     assert stream.end() != ""
+
+
+def test_a_server_whose_only_question_was_given_up_waits_for_the_next(scorer: Scorer) -> None:
+    inbox: SimpleQueue[Incoming | Refused | None] = SimpleQueue()
+    outbox: SimpleQueue[BaseModel] = SimpleQueue()
+    inbox.put(NextToken(id=1, prompt=PROMPT, columns=[BASE]))
+    inbox.put(Cancel(id=1))
+    serving = Thread(target=Server(scorer, inbox, outbox.put).run, daemon=True)
+    serving.start()
+    assert outbox.get(timeout=30) == Cancelled(id=1)
+    serving.join(0.2)
+    assert serving.is_alive()
+    inbox.put(NextToken(id=2, prompt=PROMPT, columns=[BASE]))
+    answer = outbox.get(timeout=30)
+    assert isinstance(answer, Distribution)
+    assert answer.id == 2
+    inbox.put(None)
+    serving.join(30)
+    assert not serving.is_alive()

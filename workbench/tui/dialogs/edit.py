@@ -53,9 +53,10 @@ class EditDialog(ModalScreen[Pair | None]):
     EditDialog.-beside #rejected { width: 1fr; }
     """
 
-    def __init__(self, pair: Pair, title: str) -> None:
+    def __init__(self, pair: Pair, title: str, *, drafted: bool = False) -> None:
+        """`drafted`: the pair is in no data set yet, and is saved unchanged as well."""
         super().__init__()
-        self._pair, self._title = pair, title
+        self._pair, self._title, self._drafted = pair, title, drafted
         self._told_empty = False
 
     def compose(self) -> ComposeResult:
@@ -102,7 +103,7 @@ class EditDialog(ModalScreen[Pair | None]):
             which = " and ".join(empty)
             self.notify(f"There is no text for {which}. ^s again saves it so.", severity="warning", markup=False)
             return
-        self.dismiss(pair if pair != self._pair else None)
+        self.dismiss(pair if self._drafted or pair != self._pair else None)
 
     @work
     async def action_give_up(self) -> None:

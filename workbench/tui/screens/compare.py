@@ -45,9 +45,10 @@ class CompareScreen(CompareTools):
         Binding("f", "begin", "Force a beginning", show=False),
         Binding("c", "color", "Colour by change or by shift", show=False),
         Binding("b", "bounds", "Show tokens or text", show=False),
-        Binding("space", "next_probe(1)", "Next probe"),
+        Binding("space", "next_probe(1)", "Probe"),
         Binding("backspace", "next_probe(-1)", "Probe before", show=False),
         Binding("v", "present", "Present, in large", show=False),
+        Binding("P", "save_pair", "Save as a pair", show=False),
         Binding("S", "save_view", "Save picture and numbers", show=False),
         Binding("escape", "back", "Back to the tokens", show=False),
     ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from textual import on, work
 
 from workbench.compare.document import document
+from workbench.compare.draft import candidates, first_choice, new_pair
 from workbench.errors import WorkbenchError
 from workbench.tui.screens.base import shows_errors
 from workbench.tui.screens.compare_asking import AskingScreen
@@ -19,6 +20,7 @@ from workbench.tui.widgets.begin_line import BeginLine
 
 if TYPE_CHECKING:
     from workbench.evidence.probes import Probe
+    from workbench.pairs.pair import Pair
 
 
 class CompareTools(AskingScreen):
@@ -131,6 +133,33 @@ class CompareTools(AskingScreen):
 
     # Taking it away
 
+    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @shows_errors
+    async def action_save_pair(self) -> None:
+        """Makes a pair of two of the answers at hand: what failed here trains the next run."""
+        from workbench.tui.dialogs.edit import EditDialog
+        from workbench.tui.dialogs.save_pair import SavePairDialog
+
+        now, workspace, pairs = self.comparison, self.workbench.workspace, self.workbench.pairs_screen
+        answers = candidates(now)
+        if not answers:
+            self.workbench.tell("There is no answer yet: g lets the columns answer, r takes one that you type.")
+            return
+        names = workspace.datasets()
+        name = pairs.open_name if pairs is not None and pairs.open_name else (names or ["compare"])[0]
+        choice = await self.app.push_screen_wait(SavePairDialog(answers, first_choice(now, answers), names, name))
+        if choice is None:
+            return
+        path = workspace.pairs_file(choice.data_set)
+        kind = await asyncio.to_thread(kind_of, path) if path.exists() else None
+        source = f"compare: {', '.join(column.name for column in now.columns)}"
+        pair = new_pair(now.prompt, choice.chosen, choice.rejected, source=source, conversational=kind)
+        edited = await self.app.push_screen_wait(EditDialog(pair, f"New pair in {choice.data_set}", drafted=True))
+        if edited is not None:
+            if pairs is None or not pairs.take_up(path, edited):
+                await asyncio.to_thread(add_to, path, edited)
+            self.workbench.tell(f"Saved as a pair of {choice.data_set}. 1 shows it; u takes it back there.")
+
     @work(group="save", exclusive=True, exit_on_error=False)
     @shows_errors
     async def action_save_view(self) -> None:
@@ -152,6 +181,24 @@ def _write(folder: Path, stem: str, picture: str, numbers: str) -> None:
         raise WorkbenchError(
             "The view could not be saved", f"{folder}: {error}.", "Free space, or mend the folder's rights."
         ) from error
+
+
+def kind_of(path: Path) -> bool | None:
+    """Whether a data set holds conversations; None for an empty one. Raises `WorkbenchError`."""
+    from workbench.pairs.store import load_rows
+
+    return load_rows(path).conversational
+
+
+def add_to(path: Path, pair: Pair) -> None:
+    """Adds a pair to a data set that is not open; begins it where there is none. Raises `WorkbenchError`."""
+    from workbench.pairs.store import PairStore, write_pairs
+
+    if not path.exists():
+        write_pairs(path, [pair])
+        return
+    with PairStore(path) as store:
+        store.add([pair], "pair from Compare")
 
 
 def in_turns(probes: list[Probe]) -> list[Probe]:

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import work
@@ -172,6 +173,22 @@ class PairsEditing(PairsData):
         if await self.app.push_screen_wait(question):
             store.remove([pair.id])
             self.changed(other_rows=True)
+
+    @property
+    def open_name(self) -> str:
+        """The name of the data set that is open; empty where none is."""
+        return self.store.path.stem if self.store is not None else ""
+
+    def take_up(self, path: Path, pair: Pair) -> bool:
+        """Adds a pair that comes from another screen, if this data set is open; whether it is.
+
+        Raises `WorkbenchError` where it is open but cannot be written to.
+        """
+        if self.store is None or self.store.path != path:
+            return False
+        self.store.add([pair], "pair from Compare")
+        self.changed(pair.id, other_rows=True)
+        return True
 
     # Taking back
 

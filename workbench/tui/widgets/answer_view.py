@@ -38,7 +38,9 @@ class _Heading(Lines):
             parts.append((f"   {len(base.tokens)} tokens", "$secondary"))
             for name, written in (("sum", figures.nats), ("mean", figures.nats), ("perplexity", figures.perplexity)):
                 told = " → ".join(written(getattr(each, name)) for each in (base, aligned) if each is not None)
-                parts += [(f"   {name} ", "$secondary"), (told, "")]
+                more = [(f"   {name} ", "$secondary"), (told, "")]
+                if Content.assemble(*parts, *more).cell_length <= width:
+                    parts += more
         legend = LEGENDS[self._look.by_shift]
         line = Content.assemble(*parts)
         if aligned is not None and active and line.cell_length + len(legend) + 3 <= width:

@@ -36,14 +36,17 @@ class Bars(Lines):
         self._comparison = Comparison()
         self._rows: list[Row] = []
         self._cursor: int | None = None
-        self._thick = False
+        self._thick = self._few_words = False
 
-    def show(self, comparison: Comparison, *, cursor: int | None = None, thick: bool = False) -> None:
+    def show(
+        self, comparison: Comparison, *, cursor: int | None = None, thick: bool = False, few_words: bool = False
+    ) -> None:
         """Shows what the columns might say at the place looked at; one row may be under a `cursor`.
 
-        `thick`: two lines a row, for people who sit far away.
+        `thick`: two lines a row, for people who sit far away. `few_words`: the bars alone.
         """
-        self._comparison, self._rows, self._cursor, self._thick = comparison, comparison.rows, cursor, thick
+        self._comparison, self._rows, self._cursor = comparison, comparison.rows, cursor
+        self._thick, self._few_words = thick, few_words
         self.redraw()
 
     @property
@@ -65,7 +68,7 @@ class Bars(Lines):
         rows = visible(self._rows, self._room())
         cursor = None if self._cursor is None else min(self._cursor, len(rows) - 1)
         shown = bar_lines(title, names, rows, width, cursor=cursor, thick=self._thick)
-        spread = spread_line(comparison, width)
+        spread = None if self._few_words else spread_line(comparison, width)
         return [*shown, spread] if spread is not None else shown
 
     def on_resize(self) -> None:
