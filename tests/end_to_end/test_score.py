@@ -205,6 +205,9 @@ def workbench(workspace: Path, *arguments: str) -> subprocess.CompletedProcess[s
     )
 
 
+_TOKEN = ["id", "text", "logprob", "rank", "top", "data", "special", "entropy", "kl", "shift_rank"]
+
+
 def test_score_prints_one_json_document(workspace: Path) -> None:
     done = workbench(
         workspace, "score", "--prompt", QUESTION, "--response", "Sure.", "--run", "first-dpo", "--run", "second-dpo",
@@ -212,11 +215,12 @@ def test_score_prints_one_json_document(workspace: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["columns"]
-    assert [list(column) for column in found] == [["name", "sum", "mean", "probability", "tokens"]] * 3
+    keys = ["name", "sum", "mean", "probability", "perplexity", "prompt_tokens", "tokens"]
+    assert [list(column) for column in found] == [keys] * 3
     assert found[0]["name"] == "base"
     assert found[1]["name"].endswith("first-dpo")
     for column in found:
-        assert [list(token) for token in column["tokens"]] == [["id", "text", "logprob", "rank", "top"]] * 3
+        assert [list(token) for token in column["tokens"]] == [_TOKEN] * 3
         assert [len(token["top"]) for token in column["tokens"]] == [3, 3, 3]
         assert column["sum"] == pytest.approx(sum(token["logprob"] for token in column["tokens"]))
     assert found[1]["sum"] == found[2]["sum"] != found[0]["sum"]
@@ -230,7 +234,8 @@ def test_generate_takes_turns_and_prints_one_json_document(workspace: Path) -> N
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["columns"]
-    assert [list(column) for column in found] == [["name", "text", "tokens", "ended"]] * 2
+    keys = ["name", "text", "tokens", "ended", "sample", "filled", "family", "prompt_tokens"]
+    assert [list(column) for column in found] == [keys] * 2
     assert all(column["tokens"] <= 4 for column in found)
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.app import App
 from textual.pilot import Pilot
 
-from tests.unit.compare.examples import pair_comparison, sampled_comparison, speaking_comparison
+from tests.tui.pairs_data import make_workspace
+from tests.unit.compare.examples import RUN, pair_comparison, sampled_comparison, speaking_comparison
 from workbench.compare.comparison import BASE, Comparison
+from workbench.compare.messages import PairRow, PairScores, Side
+from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.base import WorkbenchScreen
+from workbench.tui.screens.scored_pairs import ScoredPairsScreen
 from workbench.tui.theme import DARK
 from workbench.tui.widgets.comparison_view import ComparisonView
 from workbench.tui.widgets.look import Look
+from workbench.tui.widgets.score_cells import SummaryView
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=["80x24", "160x45"])
 
@@ -74,3 +81,35 @@ def test_shares_of_samples(snap_compare: Any, size: tuple[int, int]) -> None:
 def test_presenting(snap_compare: Any, size: tuple[int, int]) -> None:
     before = _showing(speaking_comparison(), hint="probe attack-01: 1 of 192, in no pair · space next", presenting=True)
     assert snap_compare(_App(), terminal_size=size, run_before=before)
+
+
+@SIZES
+def test_scored_pairs(snap_compare: Any, size: tuple[int, int], tmp_path: Path) -> None:
+    """The scores come as the scorer sends them, a part of them; the rest is awaited."""
+    app = WorkbenchApp(make_workspace(tmp_path))
+
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    async def run(pilot: Pilot[None]) -> None:
+        screen = ScoredPairsScreen(never, [BASE, RUN], 1, "support")
+        app.push_screen(screen)
+        while screen._rows is None or not screen._scoring:
+            await pilot.pause(0.02)
+        ids = [screen._rows.id(each) for each in screen._rows.order.tolist()[:9]]
+        screen._hear(PairScores(id=1, rows=[_scored(identity) for identity in ids], done=9, total=30))
+        while not screen.query_one(SummaryView)._told:
+            await pilot.pause(0.02)
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=size, run_before=run)
+
+
+def _scored(identity: str) -> PairRow:
+    """Made up of the id, so that it is the same every time."""
+    number = sum(identity.encode()) % 7
+    return PairRow(
+        pair=identity,
+        chosen=[Side(sum=-20.0 - number, tokens=9), Side(sum=-12.0 - number, tokens=9)],
+        rejected=[Side(sum=-18.0 - number / 2, tokens=9), Side(sum=-16.0 - number, tokens=9)],
+    )

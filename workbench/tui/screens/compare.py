@@ -48,6 +48,7 @@ class CompareScreen(CompareTools):
         Binding("space", "next_probe(1)", "Probe"),
         Binding("backspace", "next_probe(-1)", "Probe before", show=False),
         Binding("v", "present", "Present, in large", show=False),
+        Binding("d", "score_pairs", "All pairs of a data set", show=False),
         Binding("P", "save_pair", "Save as a pair", show=False),
         Binding("S", "save_view", "Save picture and numbers", show=False),
         Binding("escape", "back", "Back to the tokens", show=False),

@@ -131,6 +131,20 @@ class CompareTools(AskingScreen):
         if self._look.presenting:
             self._ask_generation()
 
+    # A whole data set
+
+    def action_score_pairs(self) -> None:
+        """Scores every pair of a data set under all columns, worst first."""
+        from workbench.tui.screens.scored_pairs import ScoredPairsScreen
+
+        names, pairs = self.workbench.workspace.datasets(), self.workbench.pairs_screen
+        if not names:
+            self.workbench.tell("There is no data set yet: 1 and then i brings one in.")
+            return
+        name = pairs.open_name if pairs is not None and pairs.open_name else names[0]
+        now = self.comparison
+        self.app.push_screen(ScoredPairsScreen(self._scorer, now.columns, now.current, name))
+
     # Taking it away
 
     @work(group="dialog", exclusive=True, exit_on_error=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from textual import work
@@ -15,7 +16,7 @@ from textual.worker import get_current_worker
 from workbench.pairs.pair import Pair, Status
 from workbench.pairs.query import Query, QueryError, parse
 from workbench.tui.order import Order
-from workbench.tui.widgets.pair_cells import Known
+from workbench.tui.widgets.pair_cells import Known, cells, columns
 from workbench.tui.widgets.pair_table import PairTable, Shown
 from workbench.tui.widgets.pair_view import PairView
 from workbench.tui.widgets.search_line import SearchLine
@@ -270,8 +271,15 @@ class PairBrowser(Vertical):
         return int(np.isin(order[: store.number(row)], self._rows).sum())
 
     def _shown(self, store: PairStore, rows: Ints) -> Shown:
-        findings = self._checks is not None and bool(self._checks.by_id())
-        return Shown(rows, store.pair, self._known, len(store), self._sought.order, findings=findings)
+        findings, order = self._checks is not None and bool(self._checks.by_id()), self._sought.order
+        return Shown(
+            rows,
+            store.pair,
+            lambda row, pair: cells(pair, self._known(row, pair)),
+            partial(columns, pairs=len(store), findings=findings, margin=bool(order.run)),
+            _column_of(order),
+            order.descending,
+        )
 
     def _known(self, row: int, pair: Pair) -> Known:
         assert self._store is not None
@@ -282,3 +290,10 @@ class PairBrowser(Vertical):
             tokens=checks.tokens_of(pair.id) if checks else None,
             margin=self._sought.margins.get(pair.id),
         )
+
+
+def _column_of(order: Order) -> str:
+    """The column that says which order it is; none for the order of the file."""
+    if order == Order():
+        return ""
+    return "margin" if order.run else {"row": "#"}.get(order.by, order.by)

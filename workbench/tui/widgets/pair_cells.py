@@ -31,11 +31,15 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: `name` is its heading and its key in `Cells`; `width` counts terminal cells."""
+    """One column: `name` is its heading and its key in `Cells`; `width` counts terminal cells.
+
+    `loud`: in the colour of text, not dim.
+    """
 
     name: str
     width: int
     right: bool = False
+    loud: bool = False
 
     def fit(self, text: str) -> str:
         """`text` (made safe already) in exactly `width` cells."""

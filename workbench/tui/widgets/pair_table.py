@@ -18,8 +18,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from workbench.pairs.pair import Pair
-from workbench.tui.order import Order
-from workbench.tui.widgets.pair_cells import Cells, Column, Known, cells, columns, headings, parts
+from workbench.tui.widgets.pair_cells import Cells, Column, headings, parts
 
 if TYPE_CHECKING:
     from workbench.pairs.arrow import Ints
@@ -31,17 +30,17 @@ _KEPT_CELLS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a table shows: `rows` from top to bottom, of a data set of `total` pairs, and how to learn of each.
+    """What a table shows: `rows` from top to bottom, how to learn of each, and the columns in a width of cells.
 
-    `findings`: whether there is a column for them.
+    `sorted_by` is the column that they are sorted by; empty for the order of the file.
     """
 
     rows: Ints
     pair: Callable[[int], Pair]
-    known: Callable[[int, Pair], Known]
-    total: int
-    order: Order
-    findings: bool
+    texts: Callable[[int, Pair], Cells]
+    columns: Callable[[int], list[Column]]
+    sorted_by: str = ""
+    descending: bool = False
 
 
 class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
@@ -215,7 +214,7 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
         if self._shown is None:
             return Strip.blank(width, self._base)
         if y == 0:
-            by, descending = _sorted_by(self._shown.order), self._shown.order.descending
+            by, descending = self._shown.sorted_by, self._shown.descending
             head, chosen = self._base + self._styles_of["head"], self._base + self._styles_of["sorted"]
             texts = headings(self._columns, by, descending=descending)
             segments = [Segment(text, chosen if name and name == by else head) for name, text in texts]
@@ -234,7 +233,7 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
             if len(self._cells) > _KEPT_CELLS:
                 self._cells.clear()
             pair = shown.pair(row)
-            known = self._cells[row] = (pair, cells(pair, shown.known(row, pair)))
+            known = self._cells[row] = (pair, shown.texts(row, pair))
         pair, texts = known
         style = self._base
         if line == self.cursor:
@@ -247,6 +246,7 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
             "prompt": dim if pair.status == "dropped" else style,
             "findings": style + self._styles_of["finding"],
         }
+        styles |= {column.name: style for column in self._columns if column.loud}
         mark = Segment(_MARK if line == self.cursor else " ", style + self._styles_of["mark"])
         segments = [Segment(text, styles.get(name, dim)) for name, text in parts(self._columns, texts)]
         return Strip([mark, *segments]).adjust_cell_length(width, style)
@@ -255,12 +255,7 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
         width = self.scrollable_content_region.width or self.size.width
         # A column for the cursor's mark, and one between the last column and the scrollbar.
         if self._shown is not None:
-            self._columns = columns(
-                max(1, width - 2),
-                self._shown.total,
-                findings=self._shown.findings,
-                margin=bool(self._shown.order.run),
-            )
+            self._columns = self._shown.columns(max(1, width - 2))
         self.virtual_size = Size(width, self.count + 1)
         self.refresh()
 
@@ -298,10 +293,3 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
 
 
 _STATUS_STYLES = {"new": "dim", "accepted": "accepted", "dropped": "dropped", "flagged": "flagged"}
-
-
-def _sorted_by(order: Order) -> str:
-    """The column that says which order it is; none for the order of the file."""
-    if order == Order():
-        return ""
-    return "margin" if order.run else {"row": "#"}.get(order.by, order.by)

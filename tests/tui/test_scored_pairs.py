@@ -1,0 +1,147 @@
+"""All pairs of a data set under the columns of the Compare screen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.tui.compare_data import make_run
+from tests.tui.test_compare import screen_of, settled, until, write
+from workbench.compare.messages import PairRow, Side
+from workbench.compare.pair_table import margin, summary
+from workbench.pairs.pair import Message, Pair
+from workbench.tiny import WEIGHTS
+from workbench.tui.app import WorkbenchApp
+from workbench.tui.screens.scored_pairs import ScoredPairsScreen
+from workbench.tui.widgets.pair_cells import parts
+from workbench.tui.widgets.pair_table import PairTable
+from workbench.tui.widgets.score_cells import cells, columns, summary_lines
+from workbench.workspace import Workspace
+
+COUNT = 12
+WORDS = ("gate", "door", "safe", "lock")
+
+
+def row(pair: str, *sums: tuple[float, float]) -> PairRow:
+    """A pair's sums of chosen and rejected, a tuple a column."""
+    chosen, rejected = ([Side(sum=each[side], tokens=3) for each in sums] for side in (0, 1))
+    return PairRow(pair=pair, chosen=chosen, rejected=rejected)
+
+
+def text_pair(words: str) -> Pair:
+    return Pair("p", (Message("user", words),), (Message("assistant", "a"),), (Message("assistant", "b"),))
+
+
+def test_a_line_tells_margins_and_what_moved_them() -> None:
+    told = cells(7, text_pair("Why?\x1b[31m"), row("p", (-3.0, -1.0), (-1.5, -9.0)), 1)
+    assert told == {
+        "#": "7", "prompt": "Why?␛[31m", "base": "−2.00", "margin": "7.50", "shift": "+9.5", "chosen": "−1.50",
+        "rejected": "−9.00",
+    }  # fmt: skip
+    assert cells(7, text_pair("x"), None, 1)["margin"] == "…"
+    assert cells(7, text_pair("x"), PairRow(pair="p", problem="too long"), 1)["margin"] == "–"
+
+
+@pytest.mark.parametrize("width", [20, 40, 78, 118, 158])
+@pytest.mark.parametrize("both", [True, False])
+def test_every_line_fits(width: int, both: bool) -> None:
+    shown = columns(width, pairs=160_800, both=both)
+    told = cells(160_800, text_pair("日本 " * 90), row("p", (-3000.0, -1.0), (-1.5, -12345.0)), 1)
+    assert len("".join(part for _, part in parts(shown, told))) <= width or width < 40
+    assert "margin" in [column.name for column in shown]
+
+
+def test_a_summary_is_a_line_a_column() -> None:
+    rows = [row("p", (-3.0, -1.0), (-1.5, -9.0)), row("q", (-1.0, -2.0), (-1.0, -2.5))]
+    told = [("base", summary(rows, 0)), ("run\x1b", summary(rows, 1))]
+    first, second = (line.plain for line in summary_lines(told, 1, 100))
+    assert "says chosen  50.0%" in first
+    assert "shift" not in first
+    assert "says chosen 100.0%" in second
+    assert "shift   +5.0" in second
+    assert "\x1b" not in second
+    assert second.startswith("▸ run")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> WorkbenchApp:
+    for name in ("pairs", "runs"):
+        (tmp_path / name).mkdir()
+    rows = [
+        {
+            "id": f"p{number}",
+            "prompt": [{"role": "user", "content": f"How do I bypass the {WORDS[number % 4]} {number}?"}],
+            "chosen": [{"role": "assistant", "content": f"I can't help with the {WORDS[number % 4]}."}],
+            "rejected": [{"role": "assistant", "content": f"Sure. First wait, then {'open ' * number}it."}],
+        }
+        for number in range(1, COUNT + 1)
+    ]
+    (tmp_path / "pairs" / "mine.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    (tmp_path / "pairs" / "other.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    return WorkbenchApp(Workspace.find(tmp_path))
+
+
+def table_of(pilot: Pilot[None]) -> tuple[ScoredPairsScreen, PairTable]:
+    screen = pilot.app.screen
+    assert isinstance(screen, ScoredPairsScreen)
+    return screen, screen.query_one(PairTable)
+
+
+@pytest.mark.skipif(not (WEIGHTS / "config.json").is_file(), reason="the embedded model is not built")
+async def test_the_worst_pair_comes_first_and_opens(app: WorkbenchApp, tmp_path: Path) -> None:
+    make_run(tmp_path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("3")
+        await until(pilot, settled(pilot))
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, ScoredPairsScreen))
+        screen, table = table_of(pilot)
+        if screen._name != "mine":
+            screen._open("mine")
+        await until(pilot, lambda: len(screen._scores) == COUNT and not screen._scoring)
+
+        # Worst first under the run; tab stays there, with one run; S turns to the shift and to the file.
+        assert screen._rows is not None
+        order = [screen._rows.id(each) for each in table._shown.rows.tolist()] if table._shown else []
+        margins = [margin(screen._scores[each], 1) for each in order]
+        assert len(order) == COUNT
+        assert margins == sorted(margins)
+        await pilot.press("S", "S")
+        assert table._shown is not None
+        assert [screen._rows.id(each) for each in table._shown.rows.tolist()] == [f"p{n}" for n in range(1, COUNT + 1)]
+        await pilot.press("S")
+
+        # The language of the Pairs screen filters.
+        await pilot.press("slash")
+        await write(pilot, "gate")
+        await until(pilot, lambda: table.count == 3)
+        await pilot.press("enter", "escape")
+        await until(pilot, lambda: table.count == COUNT)
+
+        # The pair opens in the Response view, with the numbers that the table had.
+        await pilot.press("g")
+        first = table.row
+        assert first is not None
+        assert screen._rows is not None
+        identity = screen._rows.id(first)
+        expected = screen._scores[identity]
+        await pilot.press("enter")
+        compare = screen_of(pilot)
+        await until(pilot, lambda: compare.comparison.preference is not None)
+        rejected, chosen = (compare.comparison.scores(answer)[1] for answer in compare.comparison.shown)
+        assert rejected is not None
+        assert chosen is not None
+        assert chosen.sum == pytest.approx(expected.chosen[1].sum, abs=1e-4)
+        assert rejected.sum == pytest.approx(expected.rejected[1].sum, abs=1e-4)
+
+        # A second look finds all of it known.
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, ScoredPairsScreen))
+        screen, _ = table_of(pilot)
+        if screen._name != "mine":
+            screen._open("mine")
+        await until(pilot, lambda: len(screen._scores) == COUNT and not screen._scoring)
+        assert f"{4 * COUNT} scores were known" in str(screen.query_one("#progress").render())
