@@ -14,9 +14,10 @@ from textual.pilot import Pilot
 
 from tests.tui.pairs_data import make_workspace
 from tests.unit.compare.examples import RUN, pair_comparison, sampled_comparison, speaking_comparison
-from workbench.compare.comparison import BASE, Comparison
+from workbench.compare.comparison import BASE, Answer, Comparison
 from workbench.compare.messages import PairRow, PairScores, Side
 from workbench.tui.app import WorkbenchApp
+from workbench.tui.dialogs.save_pair import SavePairDialog
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.screens.scored_pairs import ScoredPairsScreen
 from workbench.tui.theme import DARK
@@ -113,3 +114,14 @@ def _scored(identity: str) -> PairRow:
         chosen=[Side(sum=-20.0 - number, tokens=9), Side(sum=-12.0 - number, tokens=9)],
         rejected=[Side(sum=-18.0 - number / 2, tokens=9), Side(sum=-16.0 - number, tokens=9)],
     )
+
+
+@SIZES
+def test_two_answers_to_become_a_pair(snap_compare: Any, size: tuple[int, int]) -> None:
+    async def run(pilot: Pilot[None]) -> None:
+        answers = list(pair_comparison().answers)
+        answers.append(Answer("typed", "response \x1b[31m", "[/] 日本 " * 30))
+        await pilot.app.push_screen(SavePairDialog(answers, (1, 0), ["refusal-bypass", "support-tone"], "support-tone"))
+        await pilot.pause()
+
+    assert snap_compare(_App(), terminal_size=size, run_before=run)

@@ -17,7 +17,8 @@ from workbench.compare.comparison import Answer
 from workbench.text import cut, one_line
 from workbench.tui.widgets.fields import LineField
 
-_LABEL, _QUOTED = 30, 60
+_WIDE, _LABEL, _FRAME = 96, 24, 8
+"""The dialog, a label and the room around the text, in cells."""
 _MARKS = {"chosen": ("✔", "$success"), "rejected": ("✘", "$error"), "": (" ", "")}
 
 
@@ -110,7 +111,8 @@ class SavePairDialog(ModalScreen[PairChoice | None]):
         options = self.query_one(OptionList)
         for place, line in enumerate(self._lines()):
             options.replace_option_prompt_at_index(place, line)
-        quoted = [one_line(self._text(side), _QUOTED) or "(to be written)" for side in ("chosen", "rejected")]
+        room = self._room - len("the model will prefer: ") - 2
+        quoted = [one_line(self._text(side), room) or "(to be written)" for side in ("chosen", "rejected")]
         self.query_one("#prefers", Static).update(
             Content.assemble(
                 ("the model will prefer: ", "$secondary"),
@@ -119,6 +121,11 @@ class SavePairDialog(ModalScreen[PairChoice | None]):
                 (f"“{quoted[1]}”", "$error"),
             )
         )
+
+    @property
+    def _room(self) -> int:
+        """Cells of a line of the dialog."""
+        return min(_WIDE, int(self.app.size.width * 0.96)) - _FRAME
 
     def _lines(self) -> list[Content]:
         lines = []
@@ -130,7 +137,7 @@ class SavePairDialog(ModalScreen[PairChoice | None]):
                 Content.assemble(
                     (f"{mark} {side:<9}", f"bold {color}" if color else ""),
                     (f"{label:<{_LABEL + 1}}", "$secondary"),
-                    one_line(answer.text, 200),
+                    one_line(answer.text, self._room - _LABEL - 12),
                 )
             )
         return lines

@@ -98,21 +98,16 @@ def told_of(comparison: Comparison) -> list[Figure]:
 
 
 def cost_of(comparison: Comparison) -> str:
-    """ "Prompt it or train it": what each system message burns for the probability that it reaches. Empty without one.
-
-    An adapter reaches its own for no token more.
-    """
-    answer, told = comparison.answer, []
+    """ "Prompt it or train it": the tokens that system messages burn, and adapters do not. Empty without the former."""
+    costs, prompted, trained = comparison.costs, [], []
     for column in comparison.columns[1:]:
-        scored = answer.under(column.name) if answer is not None else None
-        cost = comparison.costs.get(column.name)
-        if answer is None or scored is None or cost is None:
-            continue
-        reached = f"{one_line(column.name, 24)} P({one_line(answer.label, 16)}) {figures.probability(scored.sum)}"
-        burnt = f"{figures.count(cost.extra)} tokens a request, {figures.count(cost.per_million)} a million"
-        told.append(f"{reached} for {burnt if cost.extra else 'no token more'}")
-    systems = any(column.system for column in comparison.columns[1:])
-    return "   ".join(told) if systems else ""
+        name, cost = one_line(column.name, 24), costs.get(column.name)
+        if cost is not None and column.system:
+            burnt = f"{figures.count(cost.extra)} tokens a request, {figures.count(cost.per_million)} in a million"
+            prompted.append(f"{name} burns {burnt}")
+        elif cost is not None:
+            trained.append(f"{name} none")
+    return " · ".join([*prompted, *trained]) if prompted else ""
 
 
 def _of_answer(comparison: Comparison, answer: Answer) -> Figure:
