@@ -32,6 +32,7 @@ class _Screen(WorkbenchScreen):
     """The view between the bars, with nobody behind it."""
 
     MODE = "compare"
+    AUTO_FOCUS = ""
 
     def compose_body(self) -> Any:
         yield ComparisonView()

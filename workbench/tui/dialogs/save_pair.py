@@ -17,7 +17,7 @@ from workbench.compare.comparison import Answer
 from workbench.text import cut, one_line
 from workbench.tui.widgets.fields import LineField
 
-_WIDE, _LABEL, _FRAME = 96, 24, 8
+_WIDE, _LABEL, _FRAME = 96, 24, 6
 """The dialog, a label and the room around the text, in cells."""
 _MARKS = {"chosen": ("✔", "$success"), "rejected": ("✘", "$error"), "": (" ", "")}
 
@@ -42,7 +42,7 @@ class SavePairDialog(ModalScreen[PairChoice | None]):
     ]
     DEFAULT_CSS = """
     SavePairDialog {
-        .dialog { width: 96; max-width: 96%; }
+        .dialog { width: 96; max-width: 90%; }
         OptionList, OptionList:focus {
             height: auto; max-height: 8; border: none; padding: 0; margin-bottom: 1; background: $surface;
         }
@@ -125,7 +125,7 @@ class SavePairDialog(ModalScreen[PairChoice | None]):
     @property
     def _room(self) -> int:
         """Cells of a line of the dialog."""
-        return min(_WIDE, int(self.app.size.width * 0.96)) - _FRAME
+        return min(_WIDE, int(self.app.size.width * 0.9)) - _FRAME
 
     def _lines(self) -> list[Content]:
         lines = []

@@ -83,9 +83,10 @@ def summary_lines(told: Sequence[tuple[str, Summary]], current: int, width: int)
             ("shift", "" if each.shift is None else figures.signed(each.shift)),
             ("improved", "" if each.improved is None else _percent(each.improved)),
         ):
-            if value:
-                parts += [(f"   {label} ", "$secondary"), (f"{value:>6}", "")]
-        lines.append(Content.assemble(*parts).truncate(width, ellipsis=True))
+            more = [(f"   {label} ", "$secondary"), (f"{value:>6}", "")]
+            if value and Content.assemble(*parts, *more).cell_length <= width:
+                parts += more
+        lines.append(Content.assemble(*parts))
     return lines
 
 
