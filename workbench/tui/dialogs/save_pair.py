@@ -117,7 +117,7 @@ class SavePairDialog(ModalScreen[PairChoice | None]):
             Content.assemble(
                 ("the model will prefer: ", "$secondary"),
                 (f"“{quoted[0]}”", "$success"),
-                ("\n                  over: ", "$secondary"),
+                ("\n                 over: ", "$secondary"),
                 (f"“{quoted[1]}”", "$error"),
             )
         )
