@@ -7,12 +7,13 @@ from pathlib import Path
 
 from tests.tui.pairs_data import make_pair, make_workspace
 from tests.tui.pairs_screen import opened
-from workbench.pairs.pair import Pair
+from workbench.pairs.pair import Message, Pair
 from workbench.pairs.store import write_pairs
 from workbench.tui.dialogs.data_sets import DataSetsDialog
 from workbench.tui.dialogs.error import ErrorDialog
 from workbench.tui.widgets.empty_pairs import EmptyPairs
 from workbench.tui.widgets.pair_table import PairTable
+from workbench.tui.widgets.pair_text import PairText
 from workbench.tui.widgets.pair_view import PairView
 from workbench.tui.widgets.review_bar import ReviewBar
 from workbench.workspace import Workspace
@@ -227,3 +228,16 @@ async def test_enter_opens_the_pair_in_compare(tmp_path: Path) -> None:
         screen.pairs_screen.workbench.compare = compare  # type: ignore[method-assign]
         await screen.press("j", "enter")
         assert opened_with == [make_pair(2)]
+
+
+async def test_a_longer_pair_does_not_lay_the_screen_out_anew(tmp_path: Path) -> None:
+    long = make_pair(2, chosen=(Message("assistant", "One word after the other. " * 400),))
+    write_pairs(tmp_path / "pairs" / "support.jsonl", [make_pair(1), long, make_pair(3)])
+    (tmp_path / "runs").mkdir()
+    async with opened(Workspace.find(tmp_path)) as screen:
+        text = screen.pairs_screen.query_one(PairText)
+        widths = []
+        for key in ("g", "j", "j"):
+            await screen.press(key)
+            widths.append((text.show_vertical_scrollbar, text.scrollable_content_region.width))
+        assert len(set(widths)) == 1

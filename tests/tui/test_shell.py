@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,16 @@ async def test_a_notice_may_hold_untrusted_text(tmp_path: Path) -> None:
         shown = _shown(app)
         assert "notice ␛]52;c;aGk=␇" in shown
         assert not set(shown) & set("\x1b\x07\x9b\x00\u202e\u202c")
+
+
+async def test_garbage_is_collected_once_the_first_screen_is_there(tmp_path: Path) -> None:
+    gc.disable()
+    try:
+        async with WorkbenchApp(make_workspace(tmp_path, 3)).run_test() as pilot:
+            await pilot.pause()
+            assert gc.isenabled()
+    finally:
+        gc.enable()
 
 
 async def test_q_quits(tmp_path: Path) -> None:

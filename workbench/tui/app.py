@@ -108,8 +108,11 @@ class WorkbenchApp(App[None]):
         """The Pairs screen, once it was shown; it may have a data set open that no other may write to."""
         from workbench.tui.screens.pairs import PairsScreen
 
-        found = (screen for stack in self._screen_stacks.values() for screen in stack)
-        return next((screen for screen in found if isinstance(screen, PairsScreen)), None)
+        try:
+            stack = self.get_screen_stack("pairs")
+        except KeyError:
+            return None
+        return next((screen for screen in stack if isinstance(screen, PairsScreen)), None)
 
     async def compare(self, *, pair: Pair | None = None, run: str | None = None) -> None:
         """Opens the Compare screen on a pair, a run, or both."""

@@ -15,12 +15,12 @@ from workbench.compare.draft import candidates, first_choice, new_pair
 from workbench.errors import WorkbenchError
 from workbench.tui.screens.base import shows_errors
 from workbench.tui.screens.compare_asking import AskingScreen
+from workbench.tui.screens.pairs_edit import FROM_COMPARE
 from workbench.tui.widgets.bars import Bars
 from workbench.tui.widgets.begin_line import BeginLine
 
 if TYPE_CHECKING:
     from workbench.evidence.probes import Probe
-    from workbench.pairs.pair import Pair
 
 
 class CompareTools(AskingScreen):
@@ -151,6 +151,7 @@ class CompareTools(AskingScreen):
     @shows_errors
     async def action_save_pair(self) -> None:
         """Makes a pair of two of the answers at hand: what failed here trains the next run."""
+        from workbench.pairs.transfer import add_to
         from workbench.tui.dialogs.edit import EditDialog
         from workbench.tui.dialogs.save_pair import SavePairDialog
 
@@ -171,7 +172,7 @@ class CompareTools(AskingScreen):
         edited = await self.app.push_screen_wait(EditDialog(pair, f"New pair in {choice.data_set}", drafted=True))
         if edited is not None:
             if pairs is None or not pairs.take_up(path, edited):
-                await asyncio.to_thread(add_to, path, edited)
+                await asyncio.to_thread(add_to, path, [edited], FROM_COMPARE)
             self.workbench.tell(f"Saved as a pair of {choice.data_set}. 1 shows it; u takes it back there.")
 
     @work(group="save", exclusive=True, exit_on_error=False)
@@ -202,17 +203,6 @@ def kind_of(path: Path) -> bool | None:
     from workbench.pairs.store import load_rows
 
     return load_rows(path).conversational
-
-
-def add_to(path: Path, pair: Pair) -> None:
-    """Adds a pair to a data set that is not open; begins it where there is none. Raises `WorkbenchError`."""
-    from workbench.pairs.store import PairStore, write_pairs
-
-    if not path.exists():
-        write_pairs(path, [pair])
-        return
-    with PairStore(path) as store:
-        store.add([pair], "pair from Compare")
 
 
 def in_turns(probes: list[Probe]) -> list[Probe]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from workbench.tui.dialogs.bulk import BulkChange
 
 _QUOTED = 60
+FROM_COMPARE = "pair from Compare"
+"""What undo says of a pair that was made on the Compare screen."""
 
 
 class PairsEditing(PairsData):
@@ -186,7 +188,7 @@ class PairsEditing(PairsData):
         """
         if self.store is None or self.store.path != path:
             return False
-        self.store.add([pair], "pair from Compare")
+        self.store.add([pair], FROM_COMPARE)
         self.changed(pair.id, other_rows=True)
         return True
 

@@ -60,17 +60,14 @@ class PairsFiles(PairsTools):
         return load_pairs(path)[0] if path.exists() else ()
 
     def _import(self, answer: ToImport) -> None:
-        from workbench.pairs.store import write_pairs
+        from workbench.pairs.transfer import add_to
 
         path, pairs = self.workbench.workspace.pairs_file(answer.name), answer.found.pairs
-        if not path.exists():
-            write_pairs(path, pairs)
-        elif pairs:
-            description = f"import {answer.path.name}"
-            if self.store is not None and self.store.path == path:
-                self.store.add(pairs, description)
-            else:
-                _with(path, lambda store: store.add(pairs, description))
+        description = f"import {answer.path.name}"
+        if self.store is not None and self.store.path == path:
+            self.store.add(pairs, description)
+        else:
+            add_to(path, pairs, description)
 
     @work(group="dialog")
     @shows_errors

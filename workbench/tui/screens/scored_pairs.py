@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from workbench.compare.client import ScorerClient
 from workbench.compare.messages import Column, PairRow, PairScores
-from workbench.compare.pair_table import margin, shift, summary
+from workbench.compare.pair_table import margin, summary
 from workbench.errors import WorkbenchError
 from workbench.pairs.query import QueryError, parse
 from workbench.tui.dialogs.choose import ChooseDialog
@@ -26,9 +26,13 @@ from workbench.tui.widgets.score_cells import SummaryView, cells, columns
 from workbench.tui.widgets.search_line import SearchLine
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from workbench.pairs.arrow import Ints
     from workbench.pairs.rows import Rows
-    from workbench.pairs.search import Search
+
+    Floats = npt.NDArray[np.float64]
 
 _FLUSH, _SLOW_FLUSH = 0.25, 1.0
 _SUMMED_EVERY = 3.0
@@ -65,9 +69,10 @@ class ScoredPairsScreen(WorkbenchScreen):
         super().__init__()
         self._scorer, self._asked, self._current, self._name = scorer, list(asked), current, name
         self._rows: Rows | None = None
-        self._search: Search | None = None
         self._found: Ints | None = None
         self._scores: dict[str, PairRow] = {}
+        self._margins: Floats | None = None
+        """Columns by rows of the store: NaN where there is no number. What the order is told by, at any size."""
         self._by = "margin"
         self._progress = ""
         self._scoring = False
@@ -89,14 +94,15 @@ class ScoredPairsScreen(WorkbenchScreen):
     @work(group="open", exclusive=True, exit_on_error=False)
     @shows_errors
     async def _open(self, name: str) -> None:
-        from workbench.pairs.search import Search
+        import numpy as np
+
         from workbench.pairs.store import load_rows
 
         self._name, self._rows, self._found, self._scores = name, None, None, {}
         self._tell(f"Reading {name} …")
         path = self.workbench.workspace.existing_pairs_file(name)
         rows = await asyncio.to_thread(load_rows, path)
-        self._rows, self._search = rows, Search(rows)
+        self._rows, self._margins = rows, np.full((len(self._asked), len(rows)), np.nan)
         self.top_bar.context = f"{name} · {len(rows.order):,} pairs"
         self._find(self.query_one(SearchLine).value)
         began = time.monotonic()
@@ -118,10 +124,15 @@ class ScoredPairsScreen(WorkbenchScreen):
         finally:
             self._scoring = False
             if self.is_attached:
-                self._show(summed=True)
+                self._show()
+                self._sum()
 
     def _hear(self, part: PairScores) -> None:
-        self._scores |= {row.pair: row for row in part.rows}
+        for row in part.rows:
+            self._scores[row.pair] = row
+            place = self._rows.row(row.pair) if self._rows is not None else None
+            if self._margins is not None and place is not None and not row.problem:
+                self._margins[:, place] = [margin(row, column) for column in range(len(self._asked))]
         self._progress = f"◌ scored {part.done:,} of {part.total:,} · esc cancels"
         if self._flush is None:
             self._flush = self.set_timer(_SLOW_FLUSH if self.workbench.slow else _FLUSH, self._look)
@@ -130,7 +141,9 @@ class ScoredPairsScreen(WorkbenchScreen):
         self._flush = None
         if self._scoring:
             self._tell(self._progress)
-            self._show(summed=time.monotonic() - self._summed > _SUMMED_EVERY)
+            self._show()
+            if time.monotonic() - self._summed > _SUMMED_EVERY:
+                self._sum()
 
     def _tell(self, words: str) -> None:
         if self.is_attached:
@@ -138,54 +151,64 @@ class ScoredPairsScreen(WorkbenchScreen):
 
     # Showing
 
-    def _find(self, text: str) -> None:
-        line = self.query_one(SearchLine)
-        if self._search is None or self._rows is None:
+    @work(group="search", exclusive=True, exit_on_error=False)
+    async def _find(self, text: str) -> None:
+        from workbench.pairs.search import Search
+
+        line, rows = self.query_one(SearchLine), self._rows
+        if rows is None:
             return
         try:
             query = parse(text)
         except QueryError as error:
             line.show_error(error)
             return
-        self._found = self._search.find(query)
-        line.tell(f"{len(self._found):,} of {len(self._rows.order):,}" if query.terms else "")
-        self._show()
+        found = await asyncio.to_thread(lambda: Search(rows).find(query))
+        if rows is self._rows:
+            self._found = found
+            line.tell(f"{len(found):,} of {len(rows.order):,}" if query.terms else "")
+            self._show()
 
-    def _show(self, *, summed: bool = False) -> None:
+    def _show(self) -> None:
         """Shows the pairs in their order, the cursor where its pair went."""
-        rows, found = self._rows, self._found
-        if rows is None or found is None:
+        import numpy as np
+
+        rows, found, margins = self._rows, self._found, self._margins
+        if rows is None or found is None or margins is None:
             return
         table = self.query_one(PairTable)
-        under = table.row
-        order = self._sorted(rows, found)
-        lines = [line for line, row in enumerate(order.tolist()) if row == under] if table.cursor else []
+        order = self._sorted(found, margins)
+        # At the top the cursor stays there: what is worst may still come.
+        lines = np.flatnonzero(order == table.row) if table.cursor else order[:0]
+        awaited = self._scoring
         shown = Shown(
             order,
             rows.pair,
-            lambda row, pair: cells(int(rows.numbers[row]), pair, self._scores.get(pair.id), self._current),
+            lambda row, pair: cells(
+                int(rows.numbers[row]), pair, self._scores.get(pair.id), self._current, awaited=awaited
+            ),
             partial(columns, pairs=len(rows.order), both=self._current > 0),
             self._by,
         )
-        table.show(shown, line=lines[0] if lines else 0)
-        if summed:
-            self._summed = time.monotonic()
-            every = list(self._scores.values())
-            told = [(column.name, summary(every, place)) for place, column in enumerate(self._asked)]
-            self.query_one(SummaryView).show(told, self._current)
+        table.show(shown, line=int(lines[0]) if len(lines) else 0)
 
-    def _sorted(self, rows: Rows, found: Ints) -> Ints:
+    @work(group="sum", exclusive=True, exit_on_error=False)
+    async def _sum(self) -> None:
+        """Sums up what was scored, beside the keys."""
+        self._summed = time.monotonic()
+        every, asked = list(self._scores.values()), self._asked
+        told = await asyncio.to_thread(lambda: [(each.name, summary(every, at)) for at, each in enumerate(asked)])
+        self.query_one(SummaryView).show(told, self._current)
+
+    def _sorted(self, found: Ints, margins: Floats) -> Ints:
         """Worst first; pairs without numbers after the others, in the order of the file."""
         import numpy as np
 
         if not self._by:
             return found
-        told = margin if self._by == "margin" else shift
-        values = np.full(len(found), np.inf)
-        for place, row in enumerate(found.tolist()):
-            score = self._scores.get(rows.id(row))
-            if score is not None and not score.problem:
-                values[place] = told(score, self._current)
+        values = margins[self._current][found]
+        if self._by == "shift":
+            values = values - margins[0][found]
         return found[np.argsort(values, kind="stable")]
 
     # Keys and clicks
@@ -216,7 +239,8 @@ class ScoredPairsScreen(WorkbenchScreen):
         """Looks at the pairs under the next of the columns."""
         if len(self._asked) > 1:
             self._current = self._current % (len(self._asked) - 1) + 1
-            self._show(summed=True)
+            self._show()
+            self._sum()
 
     @work(group="dialog", exclusive=True, exit_on_error=False)
     async def action_data_set(self) -> None:

@@ -13,6 +13,7 @@ from textual.message import Message
 from workbench.compare import figures
 from workbench.compare.comparison import Answer, Comparison
 from workbench.text import one_line
+from workbench.tui.widgets.comparison_lines import ComparisonLines
 from workbench.tui.widgets.lines import Lines
 from workbench.tui.widgets.look import Look
 from workbench.tui.widgets.token_line import token_line
@@ -48,16 +49,8 @@ class _Heading(Lines):
         return [line.truncate(width, ellipsis=True)]
 
 
-class _Detail(Lines):
+class _Detail(ComparisonLines):
     """The token that is walked to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._comparison = Comparison()
-
-    def show(self, comparison: Comparison) -> None:
-        self._comparison = comparison
-        self.redraw()
 
     def lines(self, width: int) -> list[Content]:
         base, aligned = self._comparison.scores()

@@ -34,6 +34,7 @@ class Bars(Lines):
     def __init__(self) -> None:
         super().__init__()
         self._comparison = Comparison()
+        self._seen: tuple[object, ...] = ()
         self._rows: list[Row] = []
         self._cursor: int | None = None
         self._thick = self._few_words = False
@@ -45,9 +46,12 @@ class Bars(Lines):
 
         `thick`: two lines a row, for people who sit far away. `few_words`: the bars alone.
         """
-        self._comparison, self._rows, self._cursor = comparison, comparison.rows, cursor
-        self._thick, self._few_words = thick, few_words
-        self.redraw()
+        seen = (comparison.sight, comparison.columns, comparison.current, cursor, thick, few_words)
+        if seen != self._seen:
+            self._seen, self._comparison, self._rows, self._cursor = seen, comparison, comparison.rows, cursor
+            self._thick, self._few_words = thick, few_words
+            self.visible = bool(self._rows)
+            self.redraw()
 
     @property
     def row(self) -> Row | None:

@@ -10,14 +10,13 @@ from textual.events import Click
 from textual.message import Message
 
 from workbench.compare import figures
-from workbench.compare.comparison import Comparison
 from workbench.text import one_line
-from workbench.tui.widgets.lines import Lines
+from workbench.tui.widgets.comparison_lines import ComparisonLines
 
 _NAME_LENGTHS = (40, 32, 24, 18, 14, 10, 7)
 
 
-class ColumnsBar(Lines):
+class ColumnsBar(ComparisonLines):
     """base │ run │ …, the one beside the base marked, each with the probability of the answer in view."""
 
     DEFAULT_CSS = "ColumnsBar { height: 1; padding: 0 1; background: $panel; }"
@@ -34,13 +33,7 @@ class ColumnsBar(Lines):
 
     def __init__(self) -> None:
         super().__init__()
-        self._comparison = Comparison()
         self._ends: list[int] = []
-
-    def show(self, comparison: Comparison) -> None:
-        """Shows these columns."""
-        self._comparison = comparison
-        self.redraw()
 
     def lines(self, width: int) -> list[Content]:
         """The one line."""

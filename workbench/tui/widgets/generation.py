@@ -11,6 +11,7 @@ from workbench.compare import figures
 from workbench.compare.comparison import Comparison, Said
 from workbench.compare.shares import shares
 from workbench.text import one_line
+from workbench.tui.widgets.comparison_lines import ComparisonLines
 from workbench.tui.widgets.lines import Lines
 from workbench.tui.widgets.prompt_view import wrapped
 
@@ -49,17 +50,8 @@ class _Voice(Lines):
         return [heading, *words]
 
 
-class ShareView(Lines):
-    """How often base and aligned answer in which way, counted over their samples."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._comparison = Comparison()
-
-    def show(self, comparison: Comparison) -> None:
-        """Shows the shares of the samples; nothing where there are none."""
-        self._comparison = comparison
-        self.redraw()
+class ShareView(ComparisonLines):
+    """How often base and aligned answer in which way, counted over their samples; nothing where there are none."""
 
     def lines(self, width: int) -> list[Content]:
         """A family a line."""

@@ -34,10 +34,13 @@ def columns(width: int, *, pairs: int, both: bool) -> list[Column]:
     return [number, Column("prompt", max(1, width - taken), loud=True), *tail]
 
 
-def cells(number: int, pair: Pair, row: PairRow | None, place: int) -> Cells:
-    """The texts of a line, safe to show; `place` is the number of the column beside the base (0: the base alone)."""
+def cells(number: int, pair: Pair, row: PairRow | None, place: int, *, awaited: bool = True) -> Cells:
+    """The texts of a line, safe to show; `place` is the number of the column beside the base (0: the base alone).
+
+    `awaited`: a pair that has no row yet will have one.
+    """
     shown = {"#": str(number), "prompt": one_line(pair.last_user_turn[:_LOOKED_AT])}
-    blank = dict.fromkeys(("base", "margin", "shift", "chosen", "rejected"), "…" if row is None else "–")
+    blank = dict.fromkeys(("base", "margin", "shift", "chosen", "rejected"), "…" if row is None and awaited else "–")
     if row is None or row.problem:
         return shown | blank
     return shown | {
