@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from textual.pilot import Pilot
+from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from workbench.pairs.pair import Pair, to_line
@@ -60,11 +61,11 @@ class Screen:
         return "\n".join(str(each.message) for each in self.pilot.app._notifications)
 
     async def settle(self) -> None:
-        """Waits until all is saved and all workers are done."""
+        """Waits until all is saved and all workers are done, but for the one that waits for an open dialog."""
         for _ in range(400):
             await self.pilot.pause()
-            dialogs = {"dialog", "default"}
-            if not any(not each.is_finished and each.group not in dialogs for each in self.pilot.app.workers):
+            waits = {"dialog", "default"} if isinstance(self.pilot.app.screen, ModalScreen) else {"default"}
+            if not any(not each.is_finished and each.group not in waits for each in self.pilot.app.workers):
                 return
             await asyncio.sleep(0.01)
         raise TimeoutError("the screen did not come to rest")

@@ -236,8 +236,13 @@ async def test_a_longer_pair_does_not_lay_the_screen_out_anew(tmp_path: Path) ->
     (tmp_path / "runs").mkdir()
     async with opened(Workspace.find(tmp_path)) as screen:
         text = screen.pairs_screen.query_one(PairText)
-        widths = []
-        for key in ("g", "j", "j"):
+        await screen.press("g")
+        laid_out: list[object] = []
+        screen.pairs_screen.screen_layout_refresh_signal.subscribe(text, laid_out.append, immediate=True)
+        lengths = []
+        for key in ("j", "j"):
             await screen.press(key)
-            widths.append((text.show_vertical_scrollbar, text.scrollable_content_region.width))
-        assert len(set(widths)) == 1
+            assert text.show_vertical_scrollbar
+            lengths.append(text.vertical_scrollbar.window_virtual_size)
+        assert lengths[0] > text.size.height > lengths[1]
+        assert not laid_out
