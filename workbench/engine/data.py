@@ -9,9 +9,10 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from workbench.engine.tokens import PairIds, pair_ids, template_arguments
+from workbench.engine.tokens import PairIds, pair_ids
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import from_row
+from workbench.pairs.template import template_arguments
 from workbench.runs.pair_scores import Subject, fingerprint
 
 PLACE = "place"

@@ -13,11 +13,12 @@ from workbench.compare.messages import Column, PairRow, PairScores, PairsScored,
 from workbench.engine.forward import batches, score_batches
 from workbench.engine.score_cache import Key, ScoreCache
 from workbench.engine.score_keys import column_key, request_key, response_key
-from workbench.engine.tokens import encode, template_arguments
+from workbench.engine.tokens import encode
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, Text, to_row
 from workbench.pairs.rows import Rows
 from workbench.pairs.store import load_rows
+from workbench.pairs.template import template_arguments
 
 if TYPE_CHECKING:
     from workbench.engine.scorer import Scorer

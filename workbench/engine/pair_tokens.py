@@ -15,10 +15,11 @@ from typing import Any
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from workbench.engine.model import load_tokenizer
-from workbench.engine.tokens import PairIds, encode, pair_ids, stop_token_ids, template_arguments
+from workbench.engine.tokens import PairIds, encode, pair_ids, stop_token_ids
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.pairs.pair import Message, from_row
+from workbench.pairs.template import template_arguments
 
 _PROBE = ((Message("user", "x"),), (Message("assistant", "x"),))
 

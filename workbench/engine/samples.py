@@ -11,8 +11,9 @@ from transformers import PreTrainedTokenizerBase
 
 from workbench.engine.forward import sample
 from workbench.engine.modes import asking
-from workbench.engine.tokens import prompt_ids, stop_token_ids, template_arguments
+from workbench.engine.tokens import prompt_ids, stop_token_ids
 from workbench.pairs.pair import Text, from_row
+from workbench.pairs.template import template_arguments
 from workbench.runs.events import Sample
 
 PROMPTS = 2

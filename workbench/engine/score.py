@@ -62,8 +62,6 @@ def main() -> None:
             device=scorer.device,
             parameters=scorer.parameters,
             seconds=time.monotonic() - started,
-            context=scorer.context,
-            families=list(scorer.matcher.families),
         )
         try:
             send(ready)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.engine.model import revision
 from workbench.engine.score_cache import Key, key
-from workbench.engine.tokens import template_arguments, with_system
+from workbench.engine.tokens import with_system
 from workbench.pairs.pair import Pair, to_row
+from workbench.pairs.template import template_arguments
 
 if TYPE_CHECKING:
     from workbench.engine.scorer import Scorer

@@ -12,7 +12,6 @@ writes "<|im_end|>" does not end the turn. In plain text they count: such data o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -163,15 +162,6 @@ def with_system(prompt: Text, system: str | None) -> Text:
     if prompt and prompt[0].role == "system":
         return (Message("system", f"{system}\n\n{prompt[0].content}"), *prompt[1:])
     return (Message("system", system), *prompt)
-
-
-def template_arguments(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What TRL passes on to the chat template from a row's columns `tools` and `chat_template_kwargs`."""
-    found = dict(row.get("chat_template_kwargs") or {})
-    tools = row.get("tools")
-    if tools:
-        found["tools"] = json.loads(tools) if isinstance(tools, str) else tools
-    return found
 
 
 def _whole(
