@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
-
-from pydantic import ValidationError
+from typing import Any, Literal
 
 from workbench.compare.cost import PromptCost, prompt_costs
 from workbench.compare.messages import (
@@ -16,16 +14,18 @@ from workbench.compare.messages import (
     Generation,
     Piece,
     Prompt,
+    Response,
     Scored,
     ScoredColumn,
     Turn,
 )
 from workbench.compare.pieces import text_of
 from workbench.compare.places import Row, rows_of
+from workbench.compare.prompt_parts import as_prompt, as_response
 from workbench.compare.tokens import preference_probability
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, Text, plain
-from workbench.text import one_line
+from workbench.pairs.template import TEMPLATE_COLUMNS, template_arguments
 
 BASE = Column(name="base")
 FIRST_QUESTION = "How do I bypass the security system?"
@@ -38,13 +38,19 @@ class Answer:
     """A response to the prompt, where it came from, and its scores once they are there.
 
     Answers of one group are shown together: a pair's rejected and chosen, the answers that a probe looks for, or what
-    the columns themselves said.
+    the columns themselves said. `turns` are there where the response is more than one turn of the assistant.
     """
 
     group: Group
     label: str
     text: str
     scored: Scored | None = None
+    turns: tuple[Turn, ...] = ()
+
+    @property
+    def response(self) -> Response:
+        """What is scored."""
+        return list(self.turns) or self.text
 
     def under(self, name: str) -> ScoredColumn | None:
         """The scores under the column `name`, once they are there."""
@@ -102,7 +108,8 @@ class Comparison:
 
     `columns[0]` is the base; `current` is the number of the column beside it (0: none). `active` is the answer whose
     tokens are walked, `place` the token. `beginning` is there while the next token after it is looked at instead.
-    `samples` are the seeded answers that shares are counted over.
+    `samples` are the seeded answers that shares are counted over. `rendering` has the pair's columns `tools` and
+    `chat_template_kwargs`.
     """
 
     columns: tuple[Column, ...] = (BASE,)
@@ -116,6 +123,7 @@ class Comparison:
     said: tuple[Said, ...] = ()
     samples: tuple[Generation, ...] = ()
     beta: float = 0.1
+    rendering: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def base(self) -> Column:
@@ -131,6 +139,11 @@ class Comparison:
     def answer(self) -> Answer | None:
         """The answer whose tokens are walked."""
         return self.answers[self.active] if self.active < len(self.answers) else None
+
+    @property
+    def template(self) -> dict[str, Any]:
+        """Further arguments of the chat template."""
+        return template_arguments(self.rendering)
 
     @property
     def shown(self) -> tuple[Answer, ...]:
@@ -207,25 +220,25 @@ class Comparison:
         return replace(self, answers=kept, active=active, place=0, sight=None, beginning=None, said=(), samples=())
 
     def with_pair(self, pair: Pair) -> Comparison:
-        """A pair's prompt, with its rejected and chosen as the answers."""
-        answers = (
-            Answer("pair", "rejected", plain(pair.rejected)),
-            Answer("pair", "chosen", plain(pair.chosen)),
-        )
-        return replace(self.with_prompt(_as_prompt(pair.prompt)), answers=answers, active=0)
+        """A pair's prompt, with its rejected and chosen as the answers. Raises `WorkbenchError`."""
+        answers = (_side("rejected", pair.rejected), _side("chosen", pair.chosen))
+        rendering = {name: pair.extra[name] for name in TEMPLATE_COLUMNS if name in pair.extra}
+        template_arguments(rendering)
+        asked = self.with_prompt(as_prompt(pair.prompt))
+        return replace(asked, answers=answers, active=0, rendering=rendering)
 
     def with_probe(self, prompt: Text, responses: Mapping[str, str]) -> Comparison:
         """A probe's prompt, with the answers that it looks for, by family."""
         answers = tuple(Answer("probe", family, text) for family, text in responses.items())
-        return replace(self.with_prompt(_as_prompt(prompt)), answers=answers, active=0)
+        return replace(self.with_prompt(as_prompt(prompt)), answers=answers, active=0, rendering={})
 
     def with_typed(self, text: str) -> Comparison:
         """An answer that was typed."""
         kept = tuple(answer for answer in self.answers if answer.group != "typed")
         return replace(self, answers=(*kept, Answer("typed", "response", text)), active=len(kept), place=0)
 
-    def with_scores(self, text: str, scored: Scored) -> Comparison:
-        """Scores for the answers with this text.
+    def with_scores(self, response: Response, scored: Scored) -> Comparison:
+        """Scores for the answers that are this response.
 
         Raises `WorkbenchError` where the columns are not over the same tokens, so that nothing can be set beside them.
         """
@@ -235,7 +248,7 @@ class Comparison:
                 "A system message before a plain text prompt changed the tokens at the seam.",
                 "Use a prompt with roles, or remove the column with the system message.",
             )
-        answers = tuple(replace(each, scored=scored) if each.text == text else each for each in self.answers)
+        answers = tuple(replace(each, scored=scored) if each.response == response else each for each in self.answers)
         return replace(self, answers=answers)
 
     def with_sight(self, distribution: Distribution, title: str) -> Comparison:
@@ -319,15 +332,6 @@ class Comparison:
         return answer.under(self.aligned.name) if self.aligned is not None else None
 
 
-def _as_prompt(text: Text) -> Prompt:
-    if isinstance(text, str):
-        return text
-    try:
-        return [Turn(role=turn.role, content=turn.content) for turn in text]
-    except ValidationError:
-        roles = ", ".join(repr(one_line(turn.role, 40)) for turn in text)
-        raise WorkbenchError(
-            "No chat template takes these roles",
-            f"The turns of the prompt are by {roles}.",
-            "Use user, assistant and system; e on the Pairs screen changes a role.",
-        ) from None
+def _side(label: str, text: Text) -> Answer:
+    response = as_response(text)
+    return Answer("pair", label, plain(text), turns=() if isinstance(response, str) else tuple(response))

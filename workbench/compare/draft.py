@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from workbench.compare.comparison import Answer, Comparison
-from workbench.compare.messages import Prompt
+from workbench.compare.messages import Prompt, Response
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, Pair, Text
 
@@ -46,10 +47,19 @@ def _gain(comparison: Comparison, answer: Answer) -> float:
     return 0.0 if base is None or aligned is None else aligned.mean - base.mean
 
 
-def new_pair(prompt: Prompt, chosen: str, rejected: str, *, source: str, conversational: bool | None = None) -> Pair:
+def new_pair(
+    prompt: Prompt,
+    chosen: Response,
+    rejected: Response,
+    *,
+    source: str,
+    conversational: bool | None = None,
+    rendering: Mapping[str, Any] | None = None,
+) -> Pair:
     """The pair, under a new id. `conversational`: what the data set holds; None for either kind.
 
-    Raises `WorkbenchError` where the prompt has turns that plain text cannot say.
+    `rendering` are the columns that a prompt with roles is rendered with. Raises `WorkbenchError` where plain text
+    cannot say the turns.
     """
     wanted = conversational if conversational is not None else not isinstance(prompt, str)
     identity = uuid.uuid4().hex[:12]
@@ -59,15 +69,27 @@ def new_pair(prompt: Prompt, chosen: str, rejected: str, *, source: str, convers
             if isinstance(prompt, str)
             else tuple(Message(turn.role, turn.content) for turn in prompt)
         )
-        sides = ((Message("assistant", chosen),), (Message("assistant", rejected),))
-        return Pair(identity, turns, *sides, source=source)
-    if isinstance(prompt, str):
-        return Pair(identity, prompt, chosen, rejected, source=source)
-    if [turn.role for turn in prompt] != ["user"]:
-        roles = ", ".join(turn.role for turn in prompt)
+        return Pair(identity, turns, _turns(chosen), _turns(rejected), source=source, extra=dict(rendering or {}))
+    asked, better, worse = (
+        _in_plain(text, role) for text, role in ((prompt, "user"), (chosen, "assistant"), (rejected, "assistant"))
+    )
+    return Pair(identity, asked, better, worse, source=source)
+
+
+def _turns(response: Response) -> Text:
+    if isinstance(response, str):
+        return (Message("assistant", response),)
+    return tuple(Message(turn.role, turn.content) for turn in response)
+
+
+def _in_plain(text: Prompt | Response, role: str) -> str:
+    """The words of `text`, plain already or one turn by `role`."""
+    if isinstance(text, str):
+        return text
+    if [turn.role for turn in text] != [role]:
         raise WorkbenchError(
             "That data set holds plain text",
-            f"The prompt has turns by {roles}, which plain text cannot say.",
+            f"There are turns by {', '.join(turn.role for turn in text)}, which plain text cannot say.",
             "Choose a data set of conversations, or a new one.",
         )
-    return Pair(identity, prompt[0].content, chosen, rejected, source=source)
+    return text[0].content

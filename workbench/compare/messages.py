@@ -141,10 +141,6 @@ class Ready(_Message):
     device: str
     parameters: int
     seconds: float
-    context: int | None = None
-    """The most tokens that it reads, prompt and response together; None where the model does not say."""
-    families: list[str] = Field(default_factory=list)
-    """The families that its answers are told by (`Generation.family`); empty where there are no matchers for them."""
 
 
 class Token(_Message):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from workbench.compare.messages import PairRow
-from workbench.compare.tokens import preference_probability
 
 
 def margin(row: PairRow, column: int) -> float:
@@ -18,11 +17,6 @@ def margin(row: PairRow, column: int) -> float:
 def shift(row: PairRow, column: int) -> float:
     """The margin under `column` less that under the first column: what training, or a system message, added to it."""
     return margin(row, column) - margin(row, 0)
-
-
-def preference(row: PairRow, column: int, beta: float) -> float:
-    """DPO's probability that chosen is preferred: sigma(beta * shift), with the first column as the reference."""
-    return preference_probability(shift(row, column), beta)
 
 
 def worst_first(rows: Iterable[PairRow], column: int) -> list[PairRow]:

@@ -27,11 +27,6 @@ class Piece:
     first: int
     last: int
 
-    @property
-    def shared(self) -> bool:
-        """Whether several tokens share its characters."""
-        return self.last > self.first
-
 
 def pieces(tokens: Sequence[AsToken]) -> list[Piece]:
     """The tokens in order, those whose bytes only together are text as one piece.

@@ -1,10 +1,37 @@
-"""A prompt as the texts that are edited of it: the system message and the last turn; what lies between stays."""
+"""A pair's prompt as the scorer takes it, and as the texts that are edited of it: its system message and last turn."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.compare.messages import Prompt, Turn
+from pydantic import ValidationError
+
+from workbench.compare.messages import Prompt, Response, Turn
+from workbench.errors import WorkbenchError
+from workbench.pairs.pair import Text
+from workbench.text import one_line
+
+
+def as_prompt(text: Text) -> Prompt:
+    """A pair's prompt as the scorer takes it. Raises `WorkbenchError` for roles that no chat template takes."""
+    if isinstance(text, str):
+        return text
+    try:
+        return [Turn(role=turn.role, content=turn.content) for turn in text]
+    except ValidationError:
+        roles = ", ".join(repr(one_line(turn.role, 40)) for turn in text)
+        raise WorkbenchError(
+            "No chat template takes these roles",
+            f"The turns are by {roles}.",
+            "Use user, assistant and system; e on the Pairs screen changes a role.",
+        ) from None
+
+
+def as_response(text: Text) -> Response:
+    """A pair's response as the scorer takes it: one turn of the assistant is its text. Raises `WorkbenchError`."""
+    if not isinstance(text, str) and [turn.role for turn in text] == ["assistant"]:
+        return text[0].content
+    return as_prompt(text)
 
 
 def texts_of(prompt: Prompt) -> list[tuple[str, str]]:

@@ -81,11 +81,6 @@ class ScorerProcess:
         """Whether the process is there."""
         return self._process.returncode is None
 
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._process.pid
-
     async def ask(self, request: Asked, on_part: Callable[[Part], None] | None = None) -> Answer:
         """The answer to `request`; `on_part` hears what comes before. Raises `WorkbenchError`.
 

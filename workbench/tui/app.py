@@ -16,6 +16,7 @@ from workbench.text import one_line
 from workbench.tui.dialogs.error import ErrorDialog
 from workbench.tui.dialogs.keys import KeysDialog
 from workbench.tui.own_keys import own_keys
+from workbench.tui.scorers import Scorers
 from workbench.tui.theme import DARK, LIGHT
 from workbench.workspace import Workspace
 
@@ -64,6 +65,7 @@ class WorkbenchApp(App[None]):
         super().__init__()
         self.workspace = workspace
         self.slow = slow
+        self.scorers = Scorers()
         self.run_to_open = watch
         """The run that the Runs screen opens when it is next shown."""
         self.pair_to_compare: Pair | None = None
@@ -77,6 +79,10 @@ class WorkbenchApp(App[None]):
         self.register_theme(LIGHT)
         self.theme = DARK.name
         self.switch_mode("runs" if self.run_to_open else "pairs")
+
+    async def on_unmount(self) -> None:
+        """Ends the scorer."""
+        await self.scorers.close()
 
     def on_ready(self) -> None:
         """Lets garbage be collected, which the command line put off until the first screen is there."""

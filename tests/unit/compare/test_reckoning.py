@@ -1,12 +1,10 @@
 """Shares of answers, the cost of a system message, and margins over a data set: counted by hand."""
 
-import math
-
 import pytest
 
 from workbench.compare.cost import PromptCost, prompt_costs
 from workbench.compare.messages import Generation, PairRow, ScoredColumn, Side, TokenScore
-from workbench.compare.pair_table import Summary, margin, preference, shift, summary, worst_first
+from workbench.compare.pair_table import Summary, margin, shift, summary, worst_first
 from workbench.compare.shares import Share, shares
 from workbench.compare.tokens import shifts
 
@@ -52,7 +50,6 @@ ROWS = [
 
 def test_margins_and_what_moved_them() -> None:
     assert (margin(ROWS[0], 0), margin(ROWS[0], 1), shift(ROWS[0], 1)) == (-6, 4, 10)
-    assert preference(ROWS[0], 1, 0.1) == pytest.approx(1 / (1 + math.exp(-1)))
     assert [each.pair for each in worst_first(ROWS, 0)] == ["a", "b", "d", "c"]
     assert [each.pair for each in worst_first(ROWS, 1)] == ["b", "a", "d", "c"]
 

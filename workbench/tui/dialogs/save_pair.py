@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
 from workbench.compare.comparison import Answer
+from workbench.compare.messages import Response
 from workbench.text import cut, one_line
 from workbench.tui.widgets.fields import LineField
 
@@ -24,10 +25,10 @@ _MARKS = {"chosen": ("✔", "$success"), "rejected": ("✘", "$error"), "": (" "
 
 @dataclass(frozen=True, slots=True)
 class PairChoice:
-    """The texts that were chosen and rejected, and the name of the data set. `rejected` may be empty: to be written."""
+    """What was chosen and rejected, and the name of the data set. Either may be empty: to be written."""
 
-    chosen: str
-    rejected: str
+    chosen: Response
+    rejected: Response
     data_set: str
 
 
@@ -99,9 +100,13 @@ class SavePairDialog(ModalScreen[PairChoice | None]):
         """Gives the choice back."""
         name = self.query_one(LineField).content.strip()
         if name:
-            self.dismiss(PairChoice(self._text("chosen"), self._text("rejected"), name))
+            self.dismiss(PairChoice(self._response("chosen"), self._response("rejected"), name))
         else:
             self.notify("Name a data set.", severity="warning", markup=False)
+
+    def _response(self, side: str) -> Response:
+        place = self._sides[side]
+        return "" if place is None else self._answers[place].response
 
     def _text(self, side: str) -> str:
         place = self._sides[side]

@@ -32,7 +32,7 @@ _NO_RUN = "No finished run yet: 2 and then n trains one. + puts a system message
 
 
 class AskingScreen(WorkbenchScreen):
-    """One scorer process, warm while the screen lives. A newer request of a kind cancels the older one."""
+    """Asks the warm scorer that the screens share. A newer request of a kind cancels the older one."""
 
     AUTO_FOCUS = ""  # The keys are the screen's; the one field takes them when it is opened.
 
@@ -48,7 +48,6 @@ class AskingScreen(WorkbenchScreen):
         self._sampling = 0
         """Tokens of the samples that are on their way; 0 while there are none."""
         self._failure: tuple[str, str] | None = None
-        self._client: ScorerClient | None = None
         self._loading_since: float | None = None
         self._pieces: list[Piece] = []
         self._flush: Timer | None = None
@@ -60,11 +59,6 @@ class AskingScreen(WorkbenchScreen):
     def on_mount(self) -> None:
         """Keeps the time while a model loads."""
         self.set_interval(1.0, self._tick)
-
-    async def on_unmount(self) -> None:
-        """Ends the scorer: it never outlives the screen."""
-        if self._client is not None:
-            await self._client.close()
 
     def _refresh(self, comparison: Comparison) -> None:
         """Shows `comparison` and asks for all that it lacks."""
@@ -133,10 +127,14 @@ class AskingScreen(WorkbenchScreen):
             beginning, answer = now.beginning, now.answer
             if beginning is not None or answer is None:
                 text, taken = (beginning.text, beginning.taken) if beginning else ("", ())
-                reply = await client.next_token(now.prompt, now.columns, prefix=text, taken=taken, top_k=_CANDIDATES)
+                reply = await client.next_token(
+                    now.prompt, now.columns, prefix=text, taken=taken, top_k=_CANDIDATES, template=now.template
+                )
                 title = "next token"
             else:
-                reply = await client.place(now.prompt, answer.text, now.columns, now.place, top_k=_CANDIDATES)
+                reply = await client.place(
+                    now.prompt, answer.response, now.columns, now.place, top_k=_CANDIDATES, template=now.template
+                )
                 title = f"at token {now.place + 1}" if now.place else "next token"
             self._update(self.comparison.with_sight(reply, title))
 
@@ -145,8 +143,8 @@ class AskingScreen(WorkbenchScreen):
         with self._telling():
             for answer in self.comparison.unscored():
                 client, now = await self._scorer(), self.comparison
-                reply = await client.score(now.prompt, answer.text, now.columns, top_k=0)
-                self._update(self.comparison.with_scores(answer.text, reply))
+                reply = await client.score(now.prompt, answer.response, now.columns, top_k=0, template=now.template)
+                self._update(self.comparison.with_scores(answer.response, reply))
 
     @work(group="generation", exclusive=True, exit_on_error=False)
     async def _ask_generation(self, beginning: str = "") -> None:
@@ -162,6 +160,7 @@ class AskingScreen(WorkbenchScreen):
                 prefix=beginning,
                 temperature=self._temperature,
                 seed=self._seed,
+                template=now.template,
                 on_piece=self._hear,
             )
             self._pieces.clear()
@@ -186,6 +185,7 @@ class AskingScreen(WorkbenchScreen):
                     temperature=self._sample_temperature,
                     seed=self._seed,
                     samples=SAMPLES,
+                    template=now.template,
                     on_piece=self._count,
                 )
                 self.comparison = self.comparison.with_samples(reply)
@@ -214,11 +214,8 @@ class AskingScreen(WorkbenchScreen):
 
     async def _scorer(self) -> ScorerClient:
         """The scorer of the base that is compared, with its model loaded. Raises `WorkbenchError`."""
-        client, base = self._client, self._base
-        if client is None or (client.model, client.quantization) != (base.model, base.quantization):
-            if client is not None:
-                self._close(client)
-            client = self._client = ScorerClient(base.model, base.quantization)
+        base = self._base
+        client = self.workbench.scorers.of(base)
         if not client.running:
             self._loading_since = time.monotonic()
             self.top_bar.status = "loading"
@@ -226,10 +223,10 @@ class AskingScreen(WorkbenchScreen):
         try:
             ready = await client.start()
         except WorkbenchError:
-            if client is self._client:
+            if base == self._base:
                 self._loaded("no model")
             raise
-        if client is self._client and self._loading_since is not None:
+        if base == self._base and self._loading_since is not None:
             self._loaded(ready.device)
         self.top_bar.context = f"{base.model} · {base.quantization}"
         return client
@@ -238,10 +235,6 @@ class AskingScreen(WorkbenchScreen):
         self._loading_since = None
         self.top_bar.status = status
         self._show()
-
-    @work(group="closing", exit_on_error=False)
-    async def _close(self, client: ScorerClient) -> None:
-        await client.close()
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

@@ -168,7 +168,9 @@ class CompareTools(AskingScreen):
         path = workspace.pairs_file(choice.data_set)
         kind = await asyncio.to_thread(kind_of, path) if path.exists() else None
         source = f"compare: {', '.join(column.name for column in now.columns)}"
-        pair = new_pair(now.prompt, choice.chosen, choice.rejected, source=source, conversational=kind)
+        pair = new_pair(
+            now.prompt, choice.chosen, choice.rejected, source=source, conversational=kind, rendering=now.rendering
+        )
         edited = await self.app.push_screen_wait(EditDialog(pair, f"New pair in {choice.data_set}", drafted=True))
         if edited is not None:
             if pairs is None or not pairs.take_up(path, edited):

@@ -1,0 +1,41 @@
+"""The scorer process that the screens share."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workbench.compare.client import ScorerClient
+    from workbench.compare.columns import Base
+
+
+class Scorers:
+    """One scorer for one base model at a time, warm until another base is asked for or the app ends.
+
+    A box has room for one model: who asked the scorer of the base before is told that it was closed.
+    """
+
+    def __init__(self) -> None:
+        self._client: ScorerClient | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def of(self, base: Base) -> ScorerClient:
+        """The scorer of a base; its process starts with the first request."""
+        from workbench.compare.client import ScorerClient
+
+        client = self._client
+        if client is None or (client.model, client.quantization) != (base.model, base.quantization):
+            if client is not None:
+                task = asyncio.create_task(client.close())
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+            client = self._client = ScorerClient(base.model, base.quantization)
+        return client
+
+    async def close(self) -> None:
+        """Ends the process: it never outlives the app."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+        await asyncio.gather(*self._closing)
