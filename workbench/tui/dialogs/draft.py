@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
@@ -44,7 +45,7 @@ class DraftDialog(ModalScreen[Made | None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "mark", "Rank it next, or no longer", priority=True),
+        Binding("enter", "mark", "Rank it next, or no longer"),
         Binding("1", "rank(1)", "Rank it there", key_display="1-9"),
         *(Binding(str(rank), f"rank({rank})", show=False) for rank in range(2, 10)),
         Binding("r", "take('rejected')", "Take it (else the commonest draft) as the rejected answer"),
@@ -92,7 +93,7 @@ class DraftDialog(ModalScreen[Made | None]):
         self._temperature, self._seed = _TEMPERATURES[0], 0
         self._asked = 0
         """Number of the request whose answers count; those before it were given up."""
-        self._waiting = False
+        self._waiting = self._closed = False
         self._loading_since: float | None = None
         self._coming: list[str] = []
         self._tokens = 0
@@ -156,7 +157,7 @@ class DraftDialog(ModalScreen[Made | None]):
             told = f"no drafts: {one_line(error.title)}"
             self.app.push_screen(ErrorDialog(error))
         finally:
-            if number == self._asked and self.is_attached:
+            if number == self._asked and self._shown:
                 self._coming, self._waiting, self._loading_since, self._told = [], False, None, told
                 self._show()
 
@@ -178,14 +179,23 @@ class DraftDialog(ModalScreen[Made | None]):
 
     def _show_coming(self) -> None:
         self._flush = None
-        if self._coming:
+        if self._coming and self._shown:
             self._show()
 
     def _tick(self) -> None:
-        if self._loading_since is not None:
+        if self._loading_since is not None and self._shown:
             self._show_status()
 
     # Showing
+
+    def dismiss(self, result: Made | None = None) -> AwaitComplete:
+        """Closes; what still comes in is not shown any more."""
+        self._closed = True
+        return super().dismiss(result)
+
+    @property
+    def _shown(self) -> bool:
+        return self.is_attached and not self._closed
 
     def _show(self) -> None:
         """The candidates, behind them what is on its way; the cursor stays where it is."""
@@ -258,7 +268,7 @@ class DraftDialog(ModalScreen[Made | None]):
             self._show()
 
     def on_option_list_option_selected(self) -> None:
-        """A click ranks as enter does."""
+        """Enter and a click rank."""
         self.action_mark()
 
     def action_rank(self, rank: int) -> None:
