@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from workbench.engine.card import write_card
 from workbench.engine.scorer import Scorer
 from workbench.errors import WorkbenchError
 from workbench.evidence.document import Evidence, Example, write_evidence
@@ -69,6 +70,7 @@ def evaluate(
         examples=examples,
     )
     write_evidence(folder.evidence, evidence)
+    write_card(folder)
     return evidence
 
 
