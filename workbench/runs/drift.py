@@ -40,7 +40,7 @@ class Drift:
     def told(self) -> list[str]:
         """The same in a line a side."""
         lines = [
-            f"{name}: mean {side.mean:+.4f}, without signs {side.mean_absolute:.4f}, at most {side.largest:.4f} nats a "
+            f"{name}: mean {side.mean:+.4f}, mean absolute {side.mean_absolute:.4f}, at most {side.largest:.4f} nats a "
             f"response; {side.token:.4f} a token, at most {side.largest_token:.4f}; n = {side.count}"
             for name, side in (("chosen", self.chosen), ("rejected", self.rejected))
         ]
