@@ -1,4 +1,4 @@
-"""merge and serve-command: from a run to a model that others load, and how to serve either."""
+"""merge, serve-command and push: from a run to a model that others load, and how to serve either."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from workbench.cli.context import Json, note, print_json
+from workbench.cli.context import Json, note, print_json, workspace_of
 from workbench.cli.run_results import Run, examples, folder_of
+from workbench.errors import WorkbenchError
 from workbench.text import safe
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ def register(app: typer.Typer) -> None:
     app.command("serve-command", epilog=examples(f"serve-command {_RUN}", "serve-command ~/models/polite"))(
         serve_command
     )
+    app.command(
+        epilog=examples(
+            f"push {_RUN} --to me/polite-lora --private",
+            f"push {_RUN} --to me/polite --merged",
+            "push ~/models/polite --to me/polite --yes --json",
+        )
+    )(push)
 
 
 def merge(
@@ -58,7 +66,7 @@ def merge(
     from workbench.engine.merge import merge as make
 
     wanted: Literal["safetensors", "gguf"] = form or ("gguf" if to.suffix == ".gguf" else "safetensors")
-    merged = make(folder, to, dtype=dtype, form=wanted, force=force, progress=_progress())
+    merged = make(folder, to, dtype=dtype, form=wanted, force=force, progress=_Progress(bar=sys.stderr.isatty()))
     if json:
         print_json(merged.to_json())
         return
@@ -82,8 +90,67 @@ def serve_command(
         print(safe(command))
 
 
-def _progress() -> _Progress:
-    return _Progress(bar=sys.stderr.isatty())
+def push(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="RUN|DIR", help="A run, or the folder of a merged model.")],
+    to: Annotated[str, typer.Option("--to", metavar="USER/NAME", help="The repository; made where there is none.")],
+    private: Annotated[bool, typer.Option("--private", help="Only for yourself and whom you let in.")] = False,
+    merged: Annotated[bool, typer.Option("--merged", help="Merge the run first, and send that.")] = False,
+    dtype: Dtype = "bf16",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Upload a run's adapter or a merged model to the Hugging Face hub, with its model card, after asking.
+
+    Shown before: every file with its size, the repository, and whether everybody will see it. The token is that of
+    `hf auth login`, or HF_TOKEN; it is never shown.
+    """
+    import tempfile
+
+    path = Path(what).expanduser()
+    if path.is_dir():
+        if merged:
+            raise WorkbenchError("Nothing to merge", f"{path} is a folder.", "--merged is for runs.")
+        _push(path, to, private=private, yes=yes, json=json)
+        return
+    from workbench.runs.serving import adapter_settings
+
+    folder = folder_of(context, what)
+    adapter_settings(folder)  # says so where there is none
+    if not merged:
+        _push(folder.adapter, to, private=private, yes=yes, json=json)
+        return
+    from workbench.engine.scorer_quiet import quiet_libraries
+
+    quiet_libraries()
+    from workbench.engine.merge import merge as make
+
+    with tempfile.TemporaryDirectory(prefix=".push-", dir=workspace_of(context).root) as scratch:
+        made = Path(scratch) / folder.id
+        make(folder, made, dtype=dtype, progress=_Progress(bar=sys.stderr.isatty()))
+        _push(made, to, private=private, yes=yes, json=json)
+
+
+def _push(folder: Path, repo: str, *, private: bool, yes: bool, json: bool) -> None:
+    from workbench.runs.push import prepare, push
+
+    upload = prepare(folder, repo, "private" if private else "public")
+    for name, size in upload.files:
+        note(f"  {size / 1e6:>10,.2f} MB  {name}")
+    seen = upload.there or upload.visibility
+    note(f"  {upload.bytes / 1e6:>10,.2f} MB  to {upload.endpoint}/{repo}, as {upload.user}")
+    note(f"  The repository {'exists and is' if upload.there else 'will be made,'} {seen}.")
+    for remark in upload.remarks:
+        note(f"  Note: {remark}")
+    if not yes:
+        reach = "everybody can then download it" if seen == "public" else "private"
+        typer.confirm(f"Upload {len(upload.files)} files to {repo} ({reach})?", err=True, abort=True)
+    where = push(upload)
+    if json:
+        document = {"repo": repo, "url": where, "visibility": seen, "bytes": upload.bytes}
+        print_json(document | {"files": [name for name, _ in upload.files]})
+    else:
+        print(safe(where))
 
 
 class _Progress:
