@@ -17,6 +17,7 @@ from workbench.cli import (
     life_commands,
     pairs_commands,
     run_commands,
+    serve_commands,
     ship_commands,
 )
 from workbench.cli.context import Context, show_error
@@ -40,6 +41,7 @@ for commands in (
     compare_commands,
     demo_commands,
     ship_commands,
+    serve_commands,
 ):
     commands.register(app)
 
