@@ -14,6 +14,7 @@ from workbench.cli import (
     check_commands,
     compare_commands,
     demo_commands,
+    doctor_commands,
     life_commands,
     pairs_commands,
     run_commands,
@@ -42,6 +43,7 @@ for commands in (
     demo_commands,
     ship_commands,
     serve_commands,
+    doctor_commands,
 ):
     commands.register(app)
 
