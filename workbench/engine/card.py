@@ -17,6 +17,7 @@ from workbench.text import one_line
 
 _SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;"})
 _HOLDS = {True: "holds", False: "**does not hold**", None: "too few samples"}
 
 
@@ -100,7 +101,8 @@ def _evidence(folder: RunFolder) -> list[str]:
 
 
 def _verdict(verdict: Mapping[str, Any]) -> str:
-    interval = [_number(bound) for bound in verdict.get("interval") or ()]
+    bounds = verdict.get("interval") or ()
+    interval = [_number(bound) or endless for bound, endless in zip(bounds, ("−∞", "∞"), strict=False)]
     cells = [
         str(verdict["name"]),
         _HOLDS[verdict["holds"]],
@@ -110,7 +112,7 @@ def _verdict(verdict: Mapping[str, Any]) -> str:
         str(verdict.get("samples", "")),
         str(verdict.get("message", "")),
     ]
-    return "| " + " | ".join(one_line(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(one_line(cell).translate(_ESCAPED) for cell in cells) + " |"
 
 
 def _number(value: float | None) -> str:

@@ -88,6 +88,7 @@ def test_verdicts_are_given_where_there_are_probes_enough(evidence: Evidence) ->
 def test_the_evidence_is_in_the_runs_folder(folder: RunFolder, evidence: Evidence) -> None:
     document = json.loads(folder.evidence.read_text("utf-8"))
     assert document == evidence.to_json()
+    assert evidence.verdicts[0].name in (folder.adapter / "README.md").read_text("utf-8")
     assert document["run"] == folder.id
 
 
