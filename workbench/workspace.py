@@ -56,6 +56,11 @@ class Workspace:
         return self.root / "views"
 
     @property
+    def merged(self) -> Path:
+        """Where merged models go unless the user names another place."""
+        return self.root / "merged"
+
+    @property
     def runs(self) -> Path:
         """Training runs: one folder each."""
         return self.root / _RUNS

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from workbench.engine.card import write_card
 from workbench.engine.probing import Beside, Matcher, read_pairs, read_probes, sample, views
 from workbench.engine.scorer import Scorer
 from workbench.errors import WorkbenchError
@@ -87,6 +88,7 @@ def evaluate(
         pair_readings=on_pairs,
     )
     write_evidence(folder.evidence, evidence)
+    write_card(folder)
     return evidence
 
 

@@ -48,7 +48,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
     reporter = Reporter(folder, events, health, wishes, origin.check_first)
     step, changed, total = origin.at.step, 0.0, 0
     try:
-        trainer, tokenizer, prepared, version = _ready(folder, asked, events, reporter, wishes, origin)
+        trainer, tokenizer, prepared = _ready(folder, asked, events, reporter, wishes, origin)
         total = trainer.args.max_steps
         with ScoreWriter(folder.path) as scores:
             trainer.saw = PairScores(scores, prepared.train_subjects, prepared.holdout_subjects, asked.config.beta)
@@ -59,7 +59,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
         step = trainer.state.global_step
         wishes.check_place()
         events.phase("saving the adapter", step)
-        _save(folder, asked, trainer, tokenizer, prepared, version)
+        _save(folder, trainer, tokenizer)
         changed = reporter.instruments.movement.of_all()
         if not changed:
             events.warn(
@@ -77,7 +77,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
 
 def _ready(
     folder: RunFolder, asked: Record, events: EventWriter, reporter: Reporter, wishes: Asked, origin: Origin
-) -> tuple[PairTrainer, PreTrainedTokenizerBase, Prepared, str]:
+) -> tuple[PairTrainer, PreTrainedTokenizerBase, Prepared]:
     """Everything up to the next step, told in a `Started` event."""
     config = asked.config
     set_seed(config.seed)
@@ -120,7 +120,7 @@ def _ready(
         )
     )
     wishes.check_stop()
-    return trainer, tokenizer, prepared, version
+    return trainer, tokenizer, prepared
 
 
 class _Tokenizing:
@@ -167,29 +167,16 @@ def _take_back(trainer: PairTrainer, checkpoint: Path) -> None:
         trainer.evaluate()
 
 
-def _save(
-    folder: RunFolder,
-    asked: Record,
-    trainer: PairTrainer,
-    tokenizer: PreTrainedTokenizerBase,
-    prepared: Prepared,
-    version: str,
-) -> None:
+def _save(folder: RunFolder, trainer: PairTrainer, tokenizer: PreTrainedTokenizerBase) -> None:
     """Writes the adapter under another name first, so that what is called `adapter` is whole."""
     unfinished = folder.path / "adapter.tmp"
     shutil.rmtree(unfinished, ignore_errors=True)
-    evals = [
-        {name.removeprefix("eval_"): value for name, value in entry.items()}
-        for entry in trainer.state.log_history
-        if "eval_loss" in entry
-    ]
-    text = card(asked, prepared, version, evals[0] if evals else {}, evals[-1] if evals else {})
     needed = sum(parameter.nbytes for parameter in trainable(trainer.model)) + _BESIDE_ADAPTER
     try:
         with saving("the adapter", folder, needed):
             trainer.model.save_pretrained(unfinished, save_embedding_layers=False)
             tokenizer.save_pretrained(unfinished)
-            (unfinished / "README.md").write_text(text, "utf-8")
+            (unfinished / "README.md").write_text(card(folder), "utf-8")
             flush(unfinished)
     except Exception:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -73,14 +73,20 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
 
 
 def load_base(
-    model: str, quantization: Quantization, attention: Attention = "auto", device: str | None = None
+    model: str,
+    quantization: Quantization,
+    attention: Attention = "auto",
+    device: str | None = None,
+    dtype: torch.dtype | None = None,
 ) -> PreTrainedModel:
     """The base model in eval mode on one device (default: the first CUDA device, else the CPU).
+
+    `dtype` is that of what is not quantized; by default the one that the device computes in.
 
     Raises `WorkbenchError` where there is no such model, no network, not enough memory, or it is no causal LM.
     """
     source, target = resolve(model), compute_device(device)
-    dtype = compute_dtype(target)
+    dtype = dtype or compute_dtype(target)
     arguments: dict[str, Any] = {"dtype": dtype, "device_map": {"": target}, **_from_where(source)}
     if quantization != "none":
         arguments["quantization_config"] = _quantized(quantization, dtype)

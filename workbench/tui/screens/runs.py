@@ -45,6 +45,7 @@ class RunsScreen(RunsLife):
         Binding("h", "alerts", "Alerts in full", show=False),
         Binding("l", "log", "Log"),
         Binding("c", "compare", "Compare"),
+        Binding("m", "merge", "Merge into the base", show=False),
         Binding("i", "settings", "Settings as TOML", show=False),
         Binding("x", "axis", "Axis: steps, epochs, pairs, minutes", show=False),
         Binding("y", "smooth", "Smoothing", show=False),

@@ -9,9 +9,11 @@ from dataclasses import replace
 from textual import work
 
 from workbench.runs import labels, lease, process, trash
+from workbench.runs.merging import Merging
 from workbench.tui import figures
 from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.dialogs.label import LabelDialog
+from workbench.tui.dialogs.merge import MergeDialog
 from workbench.tui.feed import Run
 from workbench.tui.screens.runs_watch import RunsWatch
 from workbench.tui.widgets.run_lines import name_of, ordinal
@@ -24,12 +26,16 @@ ACTIONS: dict[str, Callable[[Run], bool]] = {
     "move_in_queue": lambda run: run.status == "queued",
     "delete": lambda run: not run.going,
     "archive": lambda run: not run.going,
+    "merge": lambda run: run.folder.adapter.is_dir(),
 }
 """What can be done to a run, and when."""
 
 
 class RunsLife(RunsWatch):
     """Every question is asked before the worker or the folder is touched, and nothing here waits on the UI thread."""
+
+    merging: Merging | None = None
+    """The latest merge, which goes on while its dialog is closed."""
 
     async def _ask(self, question: str, detail: str, *, yes: str, no: str) -> bool:
         return await self.app.push_screen_wait(ConfirmDialog(question, detail, yes=yes, no=no))
@@ -140,6 +146,17 @@ class RunsLife(RunsWatch):
             self.remove_class("-open")
             self.table.focus()
             self.look_now(at_list=True)
+
+    def action_merge(self) -> None:
+        """Merges the run's adapter into its base, in a process of its own; while one does, shows how far it is."""
+        run = self.current
+        going = self.merging is not None and self.merging.state == "running"
+        if run is None and not going:
+            return
+        if not going and run is not None:
+            self.merging = Merging(run.folder)
+        if self.merging is not None:
+            self.app.push_screen(MergeDialog(self.merging, self.workbench.workspace))
 
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_label(self) -> None:
