@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from workbench.engine.evidence_tokens import token_views
 from workbench.engine.scorer import Scorer
 from workbench.errors import WorkbenchError
 from workbench.evidence.document import Evidence, Example, write_evidence
@@ -58,6 +59,8 @@ def evaluate(
         if matcher is not None:
             sampled, examples = _samples(scorer, folder.adapter, probes, matcher, samples, seed, progress)
             readings |= sampled
+        progress("looking at single tokens")
+        tokens = token_views(scorer, folder.adapter, probes, readings)
     evidence = Evidence(
         run=folder.id,
         model=config.model,
@@ -67,6 +70,7 @@ def evaluate(
         readings=readings,
         verdicts=judge(readings, seed=seed),
         examples=examples,
+        tokens=tokens,
     )
     write_evidence(folder.evidence, evidence)
     return evidence

@@ -11,6 +11,7 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.evidence.statistics import Estimate, mean
+from workbench.evidence.tokens import TokenView
 from workbench.evidence.verdicts import Measure, Readings, Verdict
 
 VERSION = 1
@@ -38,6 +39,7 @@ class Evidence:
     readings: Mapping[tuple[str, str, Measure], Readings]
     verdicts: Sequence[Verdict]
     examples: Sequence[Example]
+    tokens: Sequence[TokenView] = ()
 
     @property
     def holds(self) -> bool:
@@ -59,6 +61,7 @@ class Evidence:
                 {"kind": each.kind, "prompt": each.prompt, "before": each.before, "after": each.after}
                 for each in self.examples
             ],
+            "tokens": [view.to_json() for view in self.tokens],
         }
 
     def probe_rows(self) -> list[dict[str, Any]]:
