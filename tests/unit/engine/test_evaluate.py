@@ -83,8 +83,9 @@ def test_single_tokens_add_up_to_the_response_that_was_measured(probes: list[Pro
         alike = [probe for probe in probes if probe.kind == view.kind]
         place = [probe.id for probe in alike].index(view.probe)
         for response in view.responses:
-            assert "".join(piece.text for piece in response.pieces if not piece.special) == (
-                alike[place].responses[response.family]
+            assert (
+                "".join(piece.text for piece in response.pieces if not piece.special)
+                == (alike[place].responses[response.family])
             )
             assert response.pieces[-1].special  # that the response ends is part of it
             assert sum(piece.before for piece in response.pieces) == pytest.approx(response.before, abs=1e-4)
