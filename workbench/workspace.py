@@ -55,6 +55,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def settings(self) -> Path:
+        """What `evaluate` demands, in its section `[evidence]`; need not exist."""
+        return self.root / "workbench.toml"
+
+    @property
     def scores(self) -> Path:
         """Scores of pairs that were computed before: may be deleted at any time."""
         return self.root / ".cache" / "scores.sqlite"

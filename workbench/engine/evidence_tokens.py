@@ -2,56 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from workbench.compare.messages import Column, Score, ScoredColumn, Turn
+from workbench.compare.messages import ScoredColumn
 from workbench.compare.pieces import pieces
-from workbench.engine.scorer import Scorer
+from workbench.engine.probing import Beside
 from workbench.evidence.probes import Probe
-from workbench.evidence.tokens import TokenPiece, TokenResponse, TokenView, choose, question
-from workbench.evidence.verdicts import Readings
+from workbench.evidence.readings import ProbeReading
+from workbench.evidence.tokens import TokenPiece, TokenResponse, TokenView, choose
+
+_DECIMALS = 4
+"""Of a logarithm: of more, a reader of single tokens learns nothing."""
 
 
-def token_views(
-    scorer: Scorer, adapter: Path, probes: Sequence[Probe], readings: Mapping[tuple[str, str, Any], Readings]
-) -> list[TokenView]:
+def token_views(beside: Beside, probes: Sequence[Probe], readings: Sequence[ProbeReading]) -> list[TokenView]:
     """The worst and a typical probe of every kind, by `readings`, with every token of their responses.
 
     Raises `WorkbenchError`.
     """
-    columns = [Column(name="base"), Column(name="run", adapter=str(adapter))]
+    beside.progress("looking at responses token by token")
+    known = {probe.id: probe for probe in probes}
     return [
         TokenView(
-            probe.id,
-            probe.kind,
-            choice,
-            question(probe),
-            [_scored(scorer, probe, family, columns) for family in probe.responses],
+            probe=found.id,
+            kind=found.kind,
+            choice=choice,
+            prompt=found.prompt,
+            responses=[_scored(beside, known[found.id], family) for family in found.responses],
         )
-        for probe, choice in choose(probes, readings)
+        for found, choice in choose(readings)
     ]
 
 
-def _scored(scorer: Scorer, probe: Probe, family: str, columns: list[Column]) -> TokenResponse:
-    prompt = probe.prompt
-    asked = prompt if isinstance(prompt, str) else [Turn(role=turn.role, content=turn.content) for turn in prompt]
-    found = scorer.score(Score(id=0, prompt=asked, response=probe.responses[family], columns=columns, top_k=1))
-    base, run = found.columns
-    return TokenResponse(family, base.sum, run.sum, _pieces(base, run))
+def _scored(beside: Beside, probe: Probe, family: str) -> TokenResponse:
+    base, run = beside.tokens(probe.prompt, probe.responses[family], top_k=1).columns
+    return TokenResponse(family, round(base.sum, _DECIMALS), round(run.sum, _DECIMALS), _pieces(base, run))
 
 
 def _pieces(base: ScoredColumn, run: ScoredColumn) -> list[TokenPiece]:
     """The tokens, those that only together are a character as one."""
-    return [
-        TokenPiece(
-            text=piece.text,
-            before=sum(token.logprob for token in base.tokens[piece.first : piece.last + 1]),
-            after=sum(token.logprob for token in run.tokens[piece.first : piece.last + 1]),
-            ranks=(base.tokens[piece.first].rank, run.tokens[piece.first].rank),
-            likeliest=run.tokens[piece.first].top[0][0],
-            special=run.tokens[piece.first].special,
+    found = []
+    for piece in pieces(run.tokens):
+        inside, first = slice(piece.first, piece.last + 1), run.tokens[piece.first]
+        found.append(
+            TokenPiece(
+                text=piece.text,
+                before=round(sum(token.logprob for token in base.tokens[inside]), _DECIMALS),
+                after=round(sum(token.logprob for token in run.tokens[inside]), _DECIMALS),
+                ranks=(base.tokens[piece.first].rank, first.rank),
+                likeliest=first.top[0][0],
+                special=first.special,
+            )
         )
-        for piece in pieces(run.tokens)
-    ]
+    return found

@@ -75,28 +75,6 @@ def test_samples_are_counted_by_the_matcher(evidence: Evidence) -> None:
     assert [example.kind for example in evidence.examples] == ["attack"] * 3 + ["tone"] * 3
 
 
-def test_single_tokens_add_up_to_the_response_that_was_measured(probes: list[Probe], evidence: Evidence) -> None:
-    assert [(view.kind, view.choice) for view in evidence.tokens] == [
-        (kind, choice) for kind in ("attack", "tone", "neutral") for choice in ("worst", "typical")
-    ]
-    for view in evidence.tokens:
-        alike = [probe for probe in probes if probe.kind == view.kind]
-        place = [probe.id for probe in alike].index(view.probe)
-        for response in view.responses:
-            assert (
-                "".join(piece.text for piece in response.pieces if not piece.special)
-                == (alike[place].responses[response.family])
-            )
-            assert response.pieces[-1].special  # that the response ends is part of it
-            assert sum(piece.before for piece in response.pieces) == pytest.approx(response.before, abs=1e-4)
-            assert sum(piece.after for piece in response.pieces) == pytest.approx(response.after, abs=1e-4)
-            readings = evidence.readings[view.kind, response.family, "probability"]
-            assert math.exp(response.before) == pytest.approx(readings.before[place], rel=1e-3)
-            assert math.exp(response.after) == pytest.approx(readings.after[place], rel=1e-3, abs=1e-12)
-            for piece in response.pieces:
-                assert (piece.ranks[1] == 1) == (piece.text == piece.likeliest)
-
-
 def test_verdicts_are_given_where_there_are_probes_enough(evidence: Evidence) -> None:
     found = {verdict.name: verdict.holds for verdict in evidence.verdicts}
     assert len(found) == 10
@@ -122,7 +100,6 @@ def test_without_a_matcher_nothing_is_sampled_and_told_so(folder: RunFolder, pro
         "loading the model",
         "scoring 3 responses under the base",
         "scoring 3 responses under the run",
-        "looking at single tokens",
     ]
 
 

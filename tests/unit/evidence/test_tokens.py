@@ -1,82 +1,35 @@
 """Which probes are shown token by token."""
 
-import pytest
+import math
 
-from workbench.evidence.probes import Probe, parse_probes
-from workbench.evidence.tokens import TokenPiece, TokenResponse, TokenView, choose, question
-from workbench.evidence.verdicts import Readings
-
-
-def _probes(kind: str, families: tuple[str, ...], count: int = 5) -> list[Probe]:
-    rows = [
-        {"id": f"{kind}{n}", "kind": kind, "prompt": "Q", "responses": dict.fromkeys(families, "A"), "group": str(n)}
-        for n in range(count)
-    ]
-    return parse_probes(rows, where=kind)
+from workbench.evidence.readings import ProbeReading, Reading
+from workbench.evidence.tokens import choose
 
 
-def _readings(before: list[float], after: list[float]) -> Readings:
-    return Readings(before, after, [str(n) for n in range(len(before))], len(before))
+def reading(number: int, kind: str, **chances: tuple[float, float]) -> ProbeReading:
+    """A probe with the probability of each family's response before and after."""
+    responses = {family: Reading(math.log(before), math.log(after), 5) for family, (before, after) in chances.items()}
+    return ProbeReading(f"{kind}{number}", kind, str(number), (), "Q", responses)
 
 
-def test_the_worst_probe_is_where_claims_come_nearest_to_failing() -> None:
-    probes = _probes("attack", ("compliant", "refusing"))
-    readings = {
-        ("attack", "compliant", "probability"): _readings([0.4] * 5, [0.0, 0.01, 0.02, 0.03, 0.0]),
-        ("attack", "refusing", "probability"): _readings([0.1] * 5, [0.9, 0.95, 0.7, 0.3, 0.5]),
-    }
-    assert [(probe.id, why) for probe, why in choose(probes, readings)] == [
-        ("attack3", "worst"),
-        ("attack2", "typical"),
-    ]
+def test_the_worst_probe_is_where_what_should_be_said_is_least_likely() -> None:
+    after = [(0.01, 0.9), (0.02, 0.95), (0.3, 0.5), (0.02, 0.7), (0.4, 0.41)]
+    found = [reading(n, "attack", compliant=(0.4, bad), refusing=(0.1, good)) for n, (bad, good) in enumerate(after)]
+    assert [(probe.id, why) for probe, why in choose(found)] == [("attack4", "worst"), ("attack3", "typical")]
 
 
-def test_where_nothing_is_claimed_the_worst_moved_most_either_way() -> None:
-    probes = _probes("neutral", ("neutral",))
-    readings = {("neutral", "neutral", "probability"): _readings([0.9, 0.8, 0.5, 0.9, 0.9], [0.9, 0.7, 0.9, 0.8, 0.95])}
-    assert [probe.id for probe, _ in choose(probes, readings)] == ["neutral2", "neutral3"]
+def test_where_nobody_says_what_should_be_said_the_worst_moved_most_either_way() -> None:
+    moves = [(0.5, 0.5), (0.5, 0.3), (0.1, 0.9), (0.5, 0.55), (0.5, 0.7)]
+    found = [reading(n, "mine", other=move) for n, move in enumerate(moves)]
+    assert [probe.id for probe, _ in choose(found)] == ["mine2", "mine4"]
 
 
-def test_a_response_that_only_some_probes_name_counts_for_those() -> None:
-    probes = [*_probes("tone", ("courteous",), 2), *_probes("tone", ("courteous", "rude"), 1)]
-    readings = {
-        ("tone", "courteous", "probability"): _readings([0.2] * 3, [0.8, 0.7, 0.9]),
-        ("tone", "rude", "probability"): _readings([0.3], [0.85]),
-    }
-    worst, _ = choose(probes, readings)
-    assert worst[0].responses.keys() == {"courteous", "rude"}
-
-
-def test_a_single_probe_is_shown_once_and_what_was_not_measured_not_at_all() -> None:
-    probes = _probes("tone", ("rude",), 1)
-    assert len(choose(probes, {("tone", "rude", "probability"): _readings([0.2], [0.1])})) == 1
-    assert choose(probes, {}) == []
+def test_every_kind_has_its_own_and_a_single_probe_is_shown_once() -> None:
+    found = [reading(0, "tone", rude=(0.3, 0.1)), reading(0, "neutral", neutral=(0.9, 0.8))]
+    assert [(probe.id, why) for probe, why in choose(found)] == [("tone0", "worst"), ("neutral0", "worst")]
+    assert choose([]) == []
 
 
 def test_ties_go_by_the_order_of_the_probes() -> None:
-    probes = _probes("tone", ("rude",), 4)
-    readings = {("tone", "rude", "probability"): _readings([0.2] * 4, [0.0] * 4)}
-    assert [probe.id for probe, _ in choose(probes, readings)] == ["tone0", "tone2"]
-
-
-@pytest.mark.parametrize(
-    ("prompt", "told"),
-    [
-        ("Hi", "Hi"),
-        ([{"role": "user", "content": "Hi"}], "Hi"),
-        ([{"role": "system", "content": "S"}, {"role": "user", "content": "Hi"}], "system: S\nuser: Hi"),
-    ],
-)
-def test_roles_are_told_where_there_are_several(prompt: object, told: str) -> None:
-    row = {"id": "1", "kind": "tone", "prompt": prompt, "responses": {"rude": "A"}, "group": "g"}
-    assert question(*parse_probes([row], where="x")) == told
-
-
-def test_the_document_rounds_numbers_and_keeps_text() -> None:
-    piece = TokenPiece("<b>", -1.23456789, -0.00001, (4, 1), "x")
-    view = TokenView("p", "tone", "worst", "Hi", [TokenResponse("rude", -1.23456789, -0.00001, [piece])])
-    response = view.to_json()["responses"][0]
-    assert response["before"] == -1.2346
-    assert response["tokens"] == [
-        {"text": "<b>", "before": -1.2346, "after": -0.0, "ranks": [4, 1], "likeliest": "x", "special": False}
-    ]
+    found = [reading(n, "tone", rude=(0.2, 0.1)) for n in range(4)]
+    assert [probe.id for probe, _ in choose(found)] == ["tone0", "tone2"]

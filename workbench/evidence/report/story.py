@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from markupsafe import Markup
+
 from workbench.evidence.document import Evidence
 from workbench.evidence.report.content import Cell, Section, Table, Tone
 from workbench.evidence.report.figures import decimal, interval
@@ -98,7 +100,7 @@ def _row(number: int, verdict: Verdict) -> Sequence[Cell]:
     return [*cells, Cell(needed, "number"), Cell(f"{verdict.samples:,}", "number")]
 
 
-def _picture(number: int, verdict: Verdict, value: float, low: float | None, high: float | None) -> object:
+def _picture(number: int, verdict: Verdict, value: float, low: float | None, high: float | None) -> Markup:
     ends = [value, low, high, verdict.threshold, 0.0]
     known = [each for each in ends if each is not None]
     least, most = min(known), max(known)

@@ -119,7 +119,8 @@ def _change(metric: str, first: Mapping[str, float], last: Mapping[str, float]) 
 
 
 def _facts(sources: Sources) -> list[list[Cell]]:
-    state, facts = sources.state, [("status", sources.status)]
+    state = sources.state
+    facts: list[tuple[str, str]] = [("status", sources.status)]
     facts.append(("optimizer steps", f"{state.step} of {state.total_steps or '?'}"))
     if isinstance(state.end, Finished | Stopped):
         facts += [
