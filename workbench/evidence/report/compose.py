@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from workbench.evidence.report import measures
-from workbench.evidence.report.content import Exchange, Report, Section
+from workbench.evidence.report.content import Exchange, Exchanges, Report, Section
 from workbench.evidence.report.figures import duration
 from workbench.evidence.report.provenance import data, limits, settings
 from workbench.evidence.report.sources import Sources
@@ -47,7 +47,8 @@ def _sections(sources: Sources) -> list[Section]:
 def _answers(exchanges: Sequence[Exchange]) -> Section | None:
     if not exchanges:
         return None
-    return Section("answers", "What they say", "Base and run on the same prompts, not chosen by hand.", exchanges)
+    lead = "Base and run on the same prompts, not chosen by hand."
+    return Section("answers", "What they say", lead, [Exchanges(exchanges)])
 
 
 def _facts(sources: Sources) -> list[tuple[str, str]]:
@@ -73,4 +74,5 @@ def _facts(sources: Sources) -> list[tuple[str, str]]:
 
 
 def _when(moment: datetime) -> str:
-    return f"{moment.day} {moment:%B %Y, %H:%M} UTC{moment:%z}"
+    zone = moment.isoformat()[-6:] if moment.utcoffset() else ""
+    return f"{moment.day} {moment:%B %Y, %H:%M} UTC{zone}"

@@ -17,12 +17,12 @@ SIGNS: dict[Tone, str] = {"good": "\u2714", "bad": "\u2718", "unsure": "?"}
 class Cell:
     """One cell of a table: plain text, which may be untrusted, and what kind of text that is.
 
-    *number*: aligned at the right. *code*: names, hashes, texts from data. `detail` is a second line, of less weight;
-    `picture` a drawing of what other cells of the row tell.
+    *number*: aligned at the right. *code*: names, hashes, texts from data. *picture*: `picture`, a drawing of what
+    other cells of the row tell, and no text. `detail` is a second line, of less weight.
     """
 
     text: str
-    kind: Literal["text", "number", "code", "verdict"] = "text"
+    kind: Literal["text", "number", "code", "verdict", "picture"] = "text"
     tone: Tone | None = None
     detail: str = ""
     picture: Markup | None = None
@@ -30,13 +30,26 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under a header. `caption` says what they are; where `heads`, the first cell of a row is its header."""
+    """Rows under a header. `caption` says what they are; where `heads`, the first cell of a row is its header.
+
+    `narrow` tables have so few columns that they are easier to read when they are not as wide as the page.
+    """
 
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     note: str = ""
     heads: bool = True
+    narrow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Short names and values, side by side; `code` where the values are names or numbers that programs read."""
+
+    caption: str
+    entries: Sequence[tuple[str, str]]
+    code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,13 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Exchanges:
+    """Prompts with their answers, side by side."""
+
+    exchanges: Sequence[Exchange]
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """A piece of a response with its log-probabilities; `step` is how strongly it is shaded, −3 (fell) to 3 (rose)."""
 
@@ -112,7 +132,7 @@ class Probed:
     responses: Sequence[Scored]
 
 
-Block = Table | Charts | Prose | Points | Exchange | Probed
+Block = Table | Facts | Charts | Prose | Points | Exchanges | Probed
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,21 +7,23 @@ from collections.abc import Iterable, Sequence
 from workbench.evidence.calibration import Calibration
 from workbench.evidence.document import Evidence
 from workbench.evidence.length import LengthControl
-from workbench.evidence.measurements import HELD_OUT, LENGTH_MATCHED, Measure, Measurement
+from workbench.evidence.measurements import BOTH, HELD_OUT, LENGTH_MATCHED, Measurement
 from workbench.evidence.report.content import Block, Cell, Chart, Charts, Exchange, Section, Table
 from workbench.evidence.report.figures import decimal, interval, number, signed
+from workbench.evidence.report.story import SHARES
 from workbench.evidence.report.svg import Point, interval_plot, reliability
 from workbench.evidence.statistics import Change, Estimate
 
-_SHARES: tuple[Measure, ...] = ("probability", "samples", "accuracy", "ranking")
+_CHANGE = ("before", "after", "change")
+_TEST = ("p", "effect", "detectable")
 _NATS = "Natural logarithms. Change: run less base. p: a paired test that exchanges before and after within groups."
 
 
 def probes(evidence: Evidence) -> Section:
     """Probabilities, samples and log-probabilities on the probes, before and after."""
     whole = [each for each in evidence.measurements if each.kind != HELD_OUT and not each.part]
-    shares = [each for each in whole if each.measure in _SHARES]
-    nats = [each for each in whole if each.measure not in _SHARES]
+    shares = [each for each in whole if each.measure in SHARES]
+    nats = [each for each in whole if each.measure not in SHARES]
     blocks: list[Block] = []
     if shares:
         blocks.append(_before_after("Probability and share of samples", shares, "probe-share"))
@@ -38,8 +40,8 @@ def held_out(evidence: Evidence) -> Section | None:
     found = [each for each in evidence.measurements if each.kind == HELD_OUT and each.part in ("", LENGTH_MATCHED)]
     if not found:
         return None
-    shares = [each for each in found if each.measure in _SHARES]
-    nats = [each for each in found if each.measure not in _SHARES]
+    shares = [each for each in found if each.measure in SHARES]
+    nats = [each for each in found if each.measure == "margin" or (each.measure not in SHARES and not each.part)]
     blocks: list[Block] = []
     if shares:
         blocks.append(_before_after("Preference", shares, "held-share"))
@@ -57,17 +59,27 @@ def held_out(evidence: Evidence) -> Section | None:
 
 
 def tags(evidence: Evidence) -> Section | None:
-    """The main measure of every tag; None where nothing bears tags."""
-    main = {"probability", "accuracy", "margin"}
-    found = [each for each in evidence.measurements if each.part not in ("", LENGTH_MATCHED) and each.measure in main]
-    if not found:
-        return None
-    rows = [
-        [Cell(each.part, "code"), Cell(_of(each)), Cell(each.measure), *_numbers(each.change), _count(each)]
-        for each in sorted(found, key=lambda each: (each.part, each.kind))
-    ]
-    header = ["tag", "of", "measure", "before", "after", "change", "prompts"]
-    return Section("tags", "By tag", "Where it worked, and where less.", [Table("By tag", header, rows)])
+    """Every tag's probes and held-out pairs by themselves; None where nothing bears tags."""
+    parts = [each for each in evidence.measurements if each.part not in ("", LENGTH_MATCHED)]
+    on_probes = [each for each in parts if each.measure == "probability"]
+    on_pairs = [each for each in parts if each.kind == HELD_OUT and each.measure == "margin"]
+    blocks: list[Block] = []
+    if on_probes:
+        rows = [[Cell(each.part, "code"), Cell(_of(each)), _count(each), *_numbers(each.change)] for each in on_probes]
+        blocks.append(Table("Probability, by tag of the probes", ["tag", "of", "probes", *_CHANGE], rows))
+    if on_pairs:
+        rows = [
+            [
+                Cell(each.part, "code"),
+                _count(each),
+                _accuracy(evidence, each.part),
+                *_numbers(each.change),
+            ]
+            for each in on_pairs
+        ]
+        header = ["tag", "pairs", "accuracy", "margin before", "after", "change"]
+        blocks.append(Table("Accuracy and margin, by tag of the held-out pairs", header, rows))
+    return Section("tags", "By tag", "Where it worked, and where less.", blocks) if blocks else None
 
 
 def regressions(evidence: Evidence) -> Section:
@@ -111,11 +123,10 @@ def _before_after(caption: str, found: Sequence[Measurement], anchor: str) -> Ta
             _bounds(change.after),
             axis=(0, 1),
         )
-        first, *rest = _numbers(change)
-        rows.append(
-            [Cell(_of(each), detail=_by(each)), first, rest[0], Cell("", picture=picture), rest[1], *_test(change)]
-        )
-    header = ["of", "before", "after", "0 to 1", "change", "p", "effect", "detectable"]
+        before, after, difference = _numbers(change)
+        drawn = Cell("", "picture", picture=picture)
+        rows.append([Cell(_of(each), detail=_by(each)), before, after, drawn, difference, *_test(change)])
+    header = ["of", "before", "after", "0 to 1", "change", *_TEST]
     return Table(
         caption,
         header,
@@ -127,7 +138,7 @@ def _before_after(caption: str, found: Sequence[Measurement], anchor: str) -> Ta
 
 def _in_nats(caption: str, found: Sequence[Measurement]) -> Table:
     rows = [[Cell(_of(each), detail=_by(each)), *_numbers(each.change), *_test(each.change)] for each in found]
-    return Table(caption, ["of", "before", "after", "change", "p", "effect", "detectable"], rows, note=_NATS)
+    return Table(caption, ["of", *_CHANGE, *_TEST], rows, note=_NATS)
 
 
 def _length(control: LengthControl) -> Table:
@@ -142,6 +153,7 @@ def _length(control: LengthControl) -> Table:
         "With the length taken out",
         ["measure", "value"],
         rows,
+        narrow=True,
         note="A logistic regression of “the run prefers chosen” on the difference in length, after length-controlled "
         "AlpacaEval (Dubois et al. 2024).",
     )
@@ -160,7 +172,7 @@ def _calibration(found: Calibration) -> list[Block]:
         [Cell("expected calibration error (0: none)"), _estimate(found.error)],
         [Cell("Brier score (always saying ½: 0.25)"), _estimate(found.brier)],
     ]
-    return [Charts([chart]), Table("Calibration", ["measure", "value"], rows)]
+    return [Charts([chart]), Table("Calibration", ["measure", "value"], rows, narrow=True)]
 
 
 def _of(each: Measurement) -> str:
@@ -170,6 +182,11 @@ def _of(each: Measurement) -> str:
 def _by(each: Measurement) -> str:
     part = f", {each.part}" if each.part else ""
     return f"{each.measure}{part} · {each.prompts:,} {'pairs' if each.kind == HELD_OUT else 'probes'}"
+
+
+def _accuracy(evidence: Evidence, part: str) -> Cell:
+    found = evidence.find(HELD_OUT, BOTH, "accuracy", part)
+    return _estimate(found.after) if found else Cell("–", "number")
 
 
 def _count(each: Measurement) -> Cell:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from workbench import __version__
 from workbench.config import RunConfig
-from workbench.evidence.report.content import Block, Cell, Points, Prose, Section, Table, Tone
+from workbench.evidence.report.content import Block, Cell, Facts, Points, Prose, Section, Table, Tone
 from workbench.evidence.report.sources import Sources
 from workbench.pairs.checks.findings import Finding, Severity
 
@@ -14,50 +16,51 @@ _NAMED = 5
 
 def data(sources: Sources) -> Section:
     """The pairs: their files' hashes, how many trained, and what the checks find in them."""
-    blocks: list[Block] = [
-        Table(
-            "Data sets",
-            ["data set", "sha256 of its file when the run began"],
-            [[Cell(name, "code"), Cell(digest, "code")] for name, digest in sources.record.sources.items()],
-        )
-    ]
+    hashes = [(f"{name}, the file when the run began", digest) for name, digest in sources.record.sources.items()]
+    if sources.evidence is not None:
+        found = sources.evidence.provenance
+        hashes.append(("pairs.jsonl in the run's folder, when measured", found.pairs))
+        hashes += [(f"{name}, probes", digest) for name, digest in found.suites.items()]
+    blocks: list[Block] = []
     started = sources.state.started
     if started is not None:
         counts = (
             ("trained on", started.train_pairs),
-            ("held out, never trained on", started.holdout_pairs),
-            ("dropped: the prompt fills max_length", started.dropped),
+            ("held out", started.holdout_pairs),
+            ("dropped, too long", started.dropped),
             ("cut at max_length", started.truncated),
-            ("chosen and rejected equal after the cut", started.identical),
+            ("equal after the cut", started.identical),
         )
-        rows = [[Cell(name), Cell(f"{count:,}", "number")] for name, count in counts]
-        blocks.append(Table("Pairs", ["pairs", "count"], rows))
+        blocks.append(Facts("Pairs", [(name, f"{count:,}") for name, count in counts]))
     blocks.append(_checks(sources))
+    blocks.append(_hashes("Where the numbers come from", hashes))
     return Section("data", "Data", _data_lead(sources), blocks)
 
 
 def settings(sources: Sources) -> Section:
     """The model, the machine, the versions, and every setting."""
-    config, started = sources.record.config, sources.state.started
+    config, started, evidence = sources.record.config, sources.state.started, sources.evidence
     model = [("base model", config.model), ("quantization", config.quantization)]
     if started is not None:
-        model += [("revision", started.model_revision), ("device", started.device)]
-    versions = [f"{name} {number}" for name, number in sources.record.versions.items()]
-    model += [("versions", ", ".join(versions)), ("this page", f"Alignment Workbench {__version__}")]
+        model += [("device", started.device)]
+    model += [*sources.record.versions.items(), ("this page", f"alignment-workbench {__version__}")]
+    weights = [("base model, revision", started.model_revision)] if started is not None else []
+    weights += [("adapter, when measured", evidence.provenance.adapter)] if evidence is not None else []
     defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
-    rows = [
-        [Cell(name, "code"), Cell(_written(value), "code"), Cell("" if value == defaults[name] else "set")]
-        for name, value in config.model_dump(mode="json").items()
+    values = config.model_dump(mode="json")
+    given = [(name, _written(value)) for name, value in values.items() if value != defaults[name]]
+    left = [(name, _written(value)) for name, value in values.items() if value == defaults[name]]
+    blocks: list[Block] = [
+        Facts("Model, machine and versions", model, code=True),
+        _hashes("Weights", weights),
+        Facts("Settings of this run that are not the default", given, code=True),
+        Facts("Settings at their defaults", left, code=True),
     ]
-    return Section(
-        "settings",
-        "Model and settings",
-        "Everything that another run needs to come out the same.",
-        [
-            Table("Model and machine", ["", ""], [[Cell(name), Cell(value, "code")] for name, value in model]),
-            Table("Settings, as in run.toml", ["setting", "value", "not the default"], rows),
-        ],
-    )
+    if evidence is not None:
+        thresholds = [(name, _written(value)) for name, value in evidence.provenance.settings.items()]
+        blocks.append(Facts("What was measured and demanded: [evidence] in workbench.toml", thresholds, code=True))
+    lead = "Everything that another run needs to come out the same."
+    return Section("settings", "Model and settings", lead, blocks)
 
 
 def limits(sources: Sources) -> Section:
@@ -93,6 +96,11 @@ def limits(sources: Sources) -> Section:
         )
         points.insert(0, demo)
     return Section("limits", "What this does not prove", "", [Points(points)])
+
+
+def _hashes(caption: str, hashes: Sequence[tuple[str, str]]) -> Table:
+    rows = [[Cell(name), Cell(digest, "code")] for name, digest in hashes]
+    return Table(caption, ["of", "sha256 or revision"], rows)
 
 
 def _checks(sources: Sources) -> Block:

@@ -7,13 +7,19 @@ from collections.abc import Iterable, Sequence
 from markupsafe import Markup
 
 from workbench.evidence.document import Evidence
+from workbench.evidence.measurements import Measure
 from workbench.evidence.report.content import Cell, Section, Table, Tone
 from workbench.evidence.report.figures import decimal, interval
 from workbench.evidence.report.svg import interval_plot
-from workbench.evidence.verdicts import CLAIMS, Verdict
+from workbench.evidence.settings import Settings
+from workbench.evidence.verdicts import Claim, Verdict
+from workbench.evidence.verdicts import claims as claims_at
 
+SHARES: frozenset[Measure] = frozenset({"probability", "samples", "accuracy", "ranking"})
+"""What lies between 0 and 1, and is drawn so."""
 NAMES: dict[Tone, str] = {"good": "holds", "bad": "does not hold", "unsure": "too few"}
-_AT_MOST = frozenset(claim.name for claim in CLAIMS if claim.at_most is not None)
+_NAMED = 3
+"""Claims that the sentence on top names at most."""
 _ORDER: tuple[Tone, ...] = ("bad", "unsure", "good")
 
 
@@ -68,45 +74,61 @@ def tally(evidence: Evidence | None) -> list[tuple[Tone, int, str]]:
 
 def claims(evidence: Evidence) -> Section:
     """Every verdict: what was found, with its interval, and what was needed."""
-    rows = [_row(number, verdict) for number, verdict in enumerate(evidence.verdicts)]
-    header = ["verdict", "claim", "value", "", "needed", "samples"]
+    known = {claim.name: claim for claim in claims_at(Settings.model_validate(evidence.provenance.settings))}
+    rows = [
+        _row(number, verdict, known.get(_claim(verdict)), evidence) for number, verdict in enumerate(evidence.verdicts)
+    ]
     table = Table(
         "Verdicts, each with its 95% interval",
-        header,
+        ["verdict", "claim", "value", "before to after", "needed", "samples"],
         rows,
         note="By probability: that of the response a probe names. By samples: the share of seeded answers of that "
-        "kind. Intervals draw whole groups of like prompts. A dashed line is the threshold.",
+        "kind. Intervals draw whole groups of like prompts. Hollow: the base; filled: the run; dashed: the threshold. "
+        "Pictures of shares go from 0 to 1.",
         heads=False,
     )
-    lead = "Measured on prompts that were in no training pair, with thresholds that were set before."
+    lead = "Measured on prompts that were in no training pair, against thresholds set in the workspace."
     return Section("claims", "Claims", lead, [table])
 
 
-def _row(number: int, verdict: Verdict) -> Sequence[Cell]:
-    tone = tone_of(verdict.holds)
-    sign = "≤" if _claim(verdict) in _AT_MOST else "≥"
-    measure = _measure(verdict)
-    found = f"{measure}: {verdict.message}" if measure else verdict.message
+def _row(number: int, verdict: Verdict, claim: Claim | None, evidence: Evidence) -> Sequence[Cell]:
+    tone, measure = tone_of(verdict.holds), _measure(verdict)
+    found = f"by {measure}: {verdict.message}" if measure else verdict.message
     cells = [Cell(NAMES[tone], "verdict", tone), Cell(_claim(verdict), detail=found)]
     if verdict.value is None or verdict.interval is None:
-        cells += [Cell("–", "number"), Cell("")]
+        cells += [Cell("–", "number"), Cell("", "picture")]
     else:
-        low, high = verdict.interval
-        cells += [
-            Cell(decimal(verdict.value), "number", detail=interval(low, high)),
-            Cell("", picture=_picture(number, verdict, verdict.value, low, high)),
-        ]
-    needed = f"{sign} {decimal(verdict.threshold, 2)}"
-    return [*cells, Cell(needed, "number"), Cell(f"{verdict.samples:,}", "number")]
+        value = Cell(decimal(verdict.value), "number", detail=interval(*verdict.interval))
+        cells += [value, Cell("", "picture", picture=_picture(number, verdict, claim, evidence))]
+    sign = "" if claim is None else "≤ " if claim.at_most is not None else "≥ "
+    return [*cells, Cell(sign + decimal(verdict.threshold, 2), "number"), Cell(f"{verdict.samples:,}", "number")]
 
 
-def _picture(number: int, verdict: Verdict, value: float, low: float | None, high: float | None) -> Markup:
-    ends = [value, low, high, verdict.threshold, 0.0]
-    known = [each for each in ends if each is not None]
-    least, most = min(known), max(known)
-    axis = (0.0, 1.0) if least >= 0 and 0.2 < most <= 1 else (least, most + 0.1 * (most - least))
-    bounds = (value, axis[0] if low is None else low, axis[1] if high is None else high)
-    return interval_plot(f"claim-{number}", verdict.name, None, bounds, axis=axis, threshold=verdict.threshold)
+def _picture(number: int, verdict: Verdict, claim: Claim | None, evidence: Evidence) -> Markup | None:
+    """What the claim is about, before and after, with the threshold in its own unit."""
+    measure = claim and (claim.measure or _measure(verdict))
+    found = next(
+        (
+            each.change
+            for each in evidence.measurements
+            if claim and (each.kind, each.part, each.response, each.measure) == (claim.kind, "", claim.family, measure)
+        ),
+        None,
+    )
+    if claim is None or found is None:
+        return None
+    before, after = found.before, found.after
+    needed = claim.threshold
+    if claim.kept is not None:
+        needed = claim.kept * before.value
+    elif claim.lost is not None:
+        needed = before.value - claim.lost
+    axis = (0.0, 1.0)
+    if measure not in SHARES:
+        ends = [before.low, before.high, after.low, after.high, needed, 0.0]
+        axis = (min(ends), max(ends))
+    bounds = ((each.value, each.low, each.high) for each in (before, after))
+    return interval_plot(f"claim-{number}", verdict.name, *bounds, axis=axis, threshold=needed)
 
 
 def _claim(verdict: Verdict) -> str:
@@ -116,7 +138,7 @@ def _claim(verdict: Verdict) -> str:
 
 def _measure(verdict: Verdict) -> str:
     _, by, measure = verdict.name.rpartition(", by ")
-    return f"by {measure}" if by else ""
+    return measure if by else ""
 
 
 def _all_hold(count: int) -> str:
@@ -128,5 +150,8 @@ def _counted(count: int, thing: str, before: str = "") -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    *others, last = names
+    quoted = [f"“{name}”" for name in names[:_NAMED]]
+    if len(names) > _NAMED:
+        quoted.append(f"{len(names) - _NAMED} more")
+    *others, last = quoted
     return f"{', '.join(others)} and {last}" if others else last

@@ -82,14 +82,14 @@ def line_chart(
 def interval_plot(
     identity: str,
     title: str,
-    before: Interval | None,
+    before: Interval,
     after: Interval,
     *,
     axis: tuple[float, float],
     threshold: float | None = None,
 ) -> Markup:
-    """One measure as a dot with a whisker: the run's filled, the base's hollow above it; the threshold is dashed."""
-    width, height, room = 200.0, 30.0, 8.0
+    """From before to after: two dots with whiskers, the base's hollow, the run's filled; the threshold is dashed."""
+    width, height, room = 200.0, 26.0, 8.0
     low, high = axis
 
     def at(x: float) -> float:
@@ -97,17 +97,16 @@ def interval_plot(
 
     middle = height / 2
     parts = [element("line", x1=room, x2=width - room, y1=middle, y2=middle, class_="grid")]
-    parts += [element("line", x1=at(x), x2=at(x), y1=middle - 2, y2=middle + 2, class_="grid") for x in axis]
+    parts += [element("line", x1=at(x), x2=at(x), y1=middle - 3, y2=middle + 3, class_="grid") for x in axis]
+    told = [
+        f"{name}: {number(each[0])}, 95% interval {number(each[1])} to {number(each[2])}."
+        for name, each in (("Before", before), ("After", after))
+    ]
     if threshold is not None:
-        parts.append(element("line", x1=at(threshold), x2=at(threshold), y1=3, y2=height - 3, class_="threshold"))
-    told = [f"After: {number(after[0])}, 95% interval {number(after[1])} to {number(after[2])}."]
-    y_after = middle + 5 if before else middle
-    if before is not None:
-        told.insert(0, f"Before: {number(before[0])}, 95% interval {number(before[1])} to {number(before[2])}.")
-        parts += _whisker(before, at, middle - 5, "base")
-    parts += _whisker(after, at, y_after, "run")
-    if threshold is not None:
+        parts.append(element("line", x1=at(threshold), x2=at(threshold), y1=2, y2=height - 2, class_="threshold"))
         told.append(f"Threshold: {number(threshold)}.")
+    parts.append(element("line", x1=at(before[0]), x2=at(after[0]), y1=middle, y2=middle, class_="move"))
+    parts += [*_whisker(before, at, middle, "base"), *_whisker(after, at, middle, "run")]
     told.append(f"The axis goes from {number(low)} to {number(high)}.")
     return _drawing(identity, title, " ".join(told), width, height, parts, "interval")
 
@@ -168,7 +167,7 @@ def _whisker(interval: Interval, at: _Scale, y: float, look: str) -> list[Markup
     value, low, high = interval
     return [
         element("line", x1=at(low), x2=at(high), y1=y, y2=y, class_=f"whisker {look}"),
-        element("circle", cx=at(value), cy=y, r=3.4, class_=f"dot {look}"),
+        element("circle", cx=at(value), cy=y, r=3.8, class_=f"dot {look}"),
     ]
 
 

@@ -55,7 +55,7 @@ def _token(piece: TokenPiece) -> Token:
     )
     hint += "The run's first choice." if piece.ranks[1] == 1 else f"The run would say: {visible(piece.likeliest)}"
     return Token(
-        text=visible(piece.text),
+        text=visible(piece.text).strip(" ") or "␣",
         before=piece.before,
         after=piece.after,
         hint=hint,

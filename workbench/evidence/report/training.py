@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from workbench.evidence.report.content import Block, Cell, Chart, Charts, Exchange, Points, Section, Table
+from workbench.evidence.report.content import Block, Cell, Chart, Charts, Exchange, Facts, Points, Section, Table
 from workbench.evidence.report.figures import decimal, duration, signed, size
 from workbench.evidence.report.sources import Sources
 from workbench.evidence.report.svg import Line, line_chart
@@ -47,7 +47,7 @@ def training(sources: Sources) -> Section:
     held_out = _held_out(state)
     if held_out:
         blocks.append(held_out)
-    blocks.append(Table("How it went", ["", ""], _facts(sources)))
+    blocks.append(Facts("How it went", _facts(sources)))
     if state.warnings:
         blocks.append(
             Points([_alert(each.step, each.title, each.message, each.remedy) for each in state.warnings], "bad")
@@ -109,7 +109,10 @@ def _held_out(state: RunState) -> Table | None:
         if metric in first and metric in last
     ]
     return Table(
-        "Held-out pairs, before the first step and after the last", ["measure", "before", "after", "change"], rows
+        "Held-out pairs, before the first step and after the last",
+        ["measure", "before", "after", "change"],
+        rows,
+        narrow=True,
     )
 
 
@@ -118,7 +121,7 @@ def _change(metric: str, first: Mapping[str, float], last: Mapping[str, float]) 
     return [Cell(text, "number") for text in (decimal(before), decimal(after), signed(after - before, 3))]
 
 
-def _facts(sources: Sources) -> list[list[Cell]]:
+def _facts(sources: Sources) -> list[tuple[str, str]]:
     state = sources.state
     facts: list[tuple[str, str]] = [("status", sources.status)]
     facts.append(("optimizer steps", f"{state.step} of {state.total_steps or '?'}"))
@@ -137,7 +140,7 @@ def _facts(sources: Sources) -> list[list[Cell]]:
     if started is not None:
         trainable = f"{started.trainable_parameters:,} of {started.total_parameters:,}"
         facts += [("reference", started.reference), ("parameters trained", trainable)]
-    return [[Cell(name), Cell(value)] for name, value in facts]
+    return facts
 
 
 def _alert(step: int, title: str, message: str, remedy: str) -> tuple[str, str]:
