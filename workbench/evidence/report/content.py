@@ -122,6 +122,11 @@ class Scored:
     table: Table
     more: int = 0
 
+    @property
+    def moved(self) -> list[Token]:
+        """The tokens that are shaded."""
+        return [token for token in self.tokens if token.step]
+
 
 @dataclass(frozen=True, slots=True)
 class Probed:
@@ -137,20 +142,28 @@ Block = Table | Facts | Charts | Prose | Points | Exchanges | Probed
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the report that can be linked to. `anchor` is a plain word, `lead` a sentence on what to look at."""
+    """A part of the report that can be linked to.
+
+    `anchor` is a plain word, `lead` a sentence on what to look at, `legend` says how to read its pictures.
+    """
 
     anchor: str
     title: str
     lead: str
     blocks: Sequence[Block]
+    legend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The whole: `headline` says in a sentence what is proved and what is not, `facts` whose report this is."""
+    """The whole: `headline` says in a sentence what is proved and what is not, `facts` whose report this is.
+
+    `caveat` says how far the headline is to be trusted; empty where there is nothing to add.
+    """
 
     title: str
     headline: str
+    caveat: str
     tone: Tone
     tally: Sequence[tuple[Tone, int, str]]
     facts: Sequence[tuple[str, str]]

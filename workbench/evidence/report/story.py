@@ -60,6 +60,28 @@ def headline(evidence: Evidence | None) -> tuple[str, Tone]:
     return sentence + ".", "bad" if bad else "unsure"
 
 
+def caveat(evidence: Evidence | None) -> str:
+    """How many verdicts might have come out otherwise with other prompts of the same kind."""
+    if evidence is None:
+        return ""
+    close = [verdict for verdict in evidence.verdicts if _close(verdict)]
+    if not close:
+        return ""
+    which = (
+        "The interval of one verdict reaches" if len(close) == 1 else f"The intervals of {len(close)} verdicts reach"
+    )
+    return (
+        f"{which} past the threshold: more probes, or more samples, would settle {'it' if len(close) == 1 else 'them'}."
+    )
+
+
+def _close(verdict: Verdict) -> bool:
+    if verdict.holds is None or verdict.interval is None:
+        return False
+    low, high = verdict.interval
+    return (low is None or low < verdict.threshold) and (high is None or verdict.threshold < high)
+
+
 def tally(evidence: Evidence | None) -> list[tuple[Tone, int, str]]:
     """How many verdicts of each kind there are."""
     tones = [tone_of(verdict.holds) for verdict in evidence.verdicts] if evidence else []
@@ -83,12 +105,12 @@ def claims(evidence: Evidence) -> Section:
         ["verdict", "claim", "value", "before to after", "needed", "samples"],
         rows,
         note="By probability: that of the response a probe names. By samples: the share of seeded answers of that "
-        "kind. Intervals draw whole groups of like prompts. Hollow: the base; filled: the run; dashed: the threshold. "
-        "Pictures of shares go from 0 to 1.",
+        "kind. Intervals draw whole groups of like prompts.",
         heads=False,
     )
     lead = "Measured on prompts that were in no training pair, against thresholds set in the workspace."
-    return Section("claims", "Claims", lead, [table])
+    legend = "Hollow: the base. Filled: the run. Dashed: the threshold. Pictures of shares go from 0 to 1."
+    return Section("claims", "Claims", lead, [table], legend)
 
 
 def _row(number: int, verdict: Verdict, claim: Claim | None, evidence: Evidence) -> Sequence[Cell]:

@@ -19,11 +19,12 @@ _WHY = {"worst": "the worst", "typical": "a typical"}
 
 def token_by_token(views: Sequence[TokenView]) -> Section:
     """Every probe that the evidence shows, with all its responses."""
-    lead = (
-        "Under each token two bars, its probability under the base (hollow) and under the run (filled), and the "
-        "change of its log-probability in nats: +2.3 is ten times as likely. Stronger shades moved further."
+    lead = "The change of every token's log-probability from base to run, in nats: +2.3 is ten times as likely."
+    legend = (
+        "Under each token two bars, its probability under the base (hollow) and under the run (filled). "
+        "Stronger shades moved further; what is not signed moved by less than 0.1."
     )
-    return Section("tokens", "Token by token", lead, [_probed(view) for view in views])
+    return Section("tokens", "Token by token", lead, [_probed(view) for view in views], legend)
 
 
 def _probed(view: TokenView) -> Probed:
