@@ -51,7 +51,6 @@ def report(
     from workbench.evidence.report.html import to_html
     from workbench.evidence.report.markdown import to_markdown
     from workbench.evidence.report.sources import gather
-    from workbench.evidence.report.story import by_claim
 
     if json and to == _STDOUT:
         raise WorkbenchError("Two documents for stdout", "--json prints one, --to - another.", "Give one of them.")
@@ -68,8 +67,6 @@ def report(
     path = Path(to) if to is not None else folder.report.with_suffix(f".{form}")
     _write(path, text)
     if json:
-        claims = by_claim(sources.evidence.verdicts) if sources.evidence is not None else {}
-        tones = list(claims.values())
         print_json(
             {
                 "run": folder.id,
@@ -77,11 +74,7 @@ def report(
                 "format": form.value,
                 "bytes": len(text.encode()),
                 "headline": page.headline,
-                "evidence": sources.evidence is not None,
-                "claims": {
-                    name: tones.count(tone)
-                    for name, tone in (("hold", "good"), ("do_not", "bad"), ("too_few", "unsure"))
-                },
+                "verdicts": [verdict.to_json() for verdict in sources.evidence.verdicts] if sources.evidence else None,
             }
         )
     else:

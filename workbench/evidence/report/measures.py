@@ -29,10 +29,8 @@ def probes(evidence: Evidence) -> Section:
         blocks.append(_before_after("Probability and share of samples", shares, "probe-share"))
     if nats:
         blocks.append(_in_nats("Log-probability and divergence", nats))
-    lead = (
-        "Before is the base, hollow; after is the run, filled. Each is a mean over the probes, with its 95% interval."
-    )
-    return Section("probes", "Before and after", lead, blocks)
+    lead = "Before is the base, after the run. Each number is a mean over the probes, with its 95% interval."
+    return Section("probes", "Before and after", lead, blocks, "Hollow: the base. Filled: the run.")
 
 
 def held_out(evidence: Evidence) -> Section | None:

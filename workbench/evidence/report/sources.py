@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from workbench.errors import WorkbenchError
@@ -34,15 +33,15 @@ class Sources:
     unchecked: str = ""
 
 
-def gather(folder: RunFolder, progress: Callable[[str, float], None] = lambda *_: None) -> Sources:
-    """Reads the folder and checks the rows that the run used, telling `progress` which check is how far.
+def gather(folder: RunFolder) -> Sources:
+    """Reads the folder and checks the rows that the run used, which takes a while where there are very many.
 
     Raises `WorkbenchError` where run.toml or evidence.json cannot be read. Rows that cannot be are told in the report.
     """
     state = folder.state()
     checks, unchecked = None, ""
     try:
-        checks = run_checks(_pairs(folder), progress=progress)
+        checks = run_checks(_pairs(folder))
     except WorkbenchError as error:
         unchecked = f"{error.title}: {error.message}"
     return Sources(

@@ -67,11 +67,10 @@ def caveat(evidence: Evidence | None) -> str:
     close = [verdict for verdict in evidence.verdicts if _close(verdict)]
     if not close:
         return ""
-    which = (
-        "The interval of one verdict reaches" if len(close) == 1 else f"The intervals of {len(close)} verdicts reach"
-    )
+    if len(close) == 1:
+        return "The interval of one verdict reaches past the threshold: more probes, or samples, would settle it."
     return (
-        f"{which} past the threshold: more probes, or more samples, would settle {'it' if len(close) == 1 else 'them'}."
+        f"The intervals of {len(close)} verdicts reach past the threshold: more probes, or samples, would settle them."
     )
 
 
