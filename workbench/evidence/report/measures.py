@@ -64,7 +64,7 @@ def tags(evidence: Evidence) -> Section | None:
     blocks: list[Block] = []
     if on_probes:
         rows = [[Cell(each.part, "code"), Cell(_of(each)), _count(each), *_numbers(each.change)] for each in on_probes]
-        blocks.append(Table("Probability, by tag of the probes", ["tag", "of", "probes", *_CHANGE], rows))
+        blocks.append(Table("Probability, by tag of the probes", ["tag", "what", "probes", *_CHANGE], rows))
     if on_pairs:
         rows = [
             [
@@ -95,7 +95,7 @@ def regressions(evidence: Evidence) -> Section:
             ]
             for each in evidence.regressions
         ]
-        header = ["probe or pair", "of", "before", "after", "worse by", "prompt"]
+        header = ["probe or pair", "what", "before", "after", "worse by", "prompt"]
         blocks.append(Table("Worst regressions, in nats", header, rows))
         lead = "What got worse, worst first: read these, and make pairs of them."
     else:
@@ -124,7 +124,7 @@ def _before_after(caption: str, found: Sequence[Measurement], anchor: str) -> Ta
         before, after, difference = _numbers(change)
         drawn = Cell("", "picture", picture=picture)
         rows.append([Cell(_of(each), detail=_by(each)), before, after, drawn, difference, *_test(change)])
-    header = ["of", "before", "after", "0 to 1", "change", *_TEST]
+    header = ["what", "before", "after", "0 to 1", "change", *_TEST]
     return Table(
         caption,
         header,
@@ -136,7 +136,7 @@ def _before_after(caption: str, found: Sequence[Measurement], anchor: str) -> Ta
 
 def _in_nats(caption: str, found: Sequence[Measurement]) -> Table:
     rows = [[Cell(_of(each), detail=_by(each)), *_numbers(each.change), *_test(each.change)] for each in found]
-    return Table(caption, ["of", *_CHANGE, *_TEST], rows, note=_NATS)
+    return Table(caption, ["what", *_CHANGE, *_TEST], rows, note=_NATS)
 
 
 def _length(control: LengthControl) -> Table:

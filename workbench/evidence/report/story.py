@@ -45,14 +45,14 @@ def headline(evidence: Evidence | None) -> tuple[str, Tone]:
         return "Nothing was claimed of this run, so nothing is proved.", "unsure"
     good, bad, unsure = ([name for name, tone in claims.items() if tone == each] for each in ("good", "bad", "unsure"))
     if len(good) == len(claims):
-        return _all_hold(len(claims)), "good"
+        return f"All {len(claims)} claims hold.", "good"
     if not good and not bad:
         return (
             f"Nothing is proved: there are too few samples for {_counted(len(claims), 'claim', 'any of ')}.",
             "unsure",
         )
     verb = "holds" if len(good) == 1 else "hold"
-    sentence = f"{len(good) or 'None'} of {_counted(len(claims), 'claim')} {verb}"
+    sentence = f"{len(good) or 'None'} of {len(claims)} claims {verb}"
     if bad:
         sentence += f"; {_listed(bad)} {'does' if len(bad) == 1 else 'do'} not"
     if unsure:
@@ -68,10 +68,8 @@ def caveat(evidence: Evidence | None) -> str:
     if not close:
         return ""
     if len(close) == 1:
-        return "The interval of one verdict reaches past the threshold: more probes, or samples, would settle it."
-    return (
-        f"The intervals of {len(close)} verdicts reach past the threshold: more probes, or samples, would settle them."
-    )
+        return "The interval of one verdict reaches past the threshold: more probes or samples would settle it."
+    return f"The intervals of {len(close)} verdicts reach past the threshold: more probes or samples would settle them."
 
 
 def _close(verdict: Verdict) -> bool:
@@ -160,14 +158,6 @@ def _claim(verdict: Verdict) -> str:
 def _measure(verdict: Verdict) -> str:
     _, by, measure = verdict.name.rpartition(", by ")
     return measure if by else ""
-
-
-def _all_hold(count: int) -> str:
-    return "The claim holds." if count == 1 else f"All {count} claims hold."
-
-
-def _counted(count: int, thing: str, before: str = "") -> str:
-    return f"the one {thing}" if count == 1 else f"{before}{count} {thing}s"
 
 
 def _listed(names: Sequence[str]) -> str:
