@@ -80,20 +80,14 @@ class Page:
             raise RuntimeError(found["exceptionDetails"])
         return found["result"].get("value")
 
-    def dark(self, wanted: bool) -> None:
-        """Whether the user prefers dark pages."""
-        features = [{"name": "prefers-color-scheme", "value": "dark" if wanted else "light"}]
-        self("Emulation.setEmulatedMedia", features=features)
+    def prefer(self, scheme: str) -> None:
+        """Which pages the user prefers, light or dark ones."""
+        self("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def resize(self, width: int, height: int, *, mobile: bool = False) -> None:
         """The size of the window, in CSS pixels."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
         self("Emulation.setDeviceMetricsOverride", **metrics)
-
-    def screenshot(self, path: Path, *, whole: bool = True) -> None:
-        """The page as a PNG."""
-        shot = self("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(shot["data"]))
 
     def pdf(self) -> bytes:
         """The page as it prints."""

@@ -47,10 +47,7 @@ def headline(evidence: Evidence | None) -> tuple[str, Tone]:
     if len(good) == len(claims):
         return f"All {len(claims)} claims hold.", "good"
     if not good and not bad:
-        return (
-            f"Nothing is proved: there are too few samples for {_counted(len(claims), 'claim', 'any of ')}.",
-            "unsure",
-        )
+        return f"Nothing is proved: there are too few samples for any of {len(claims)} claims.", "unsure"
     verb = "holds" if len(good) == 1 else "hold"
     sentence = f"{len(good) or 'None'} of {len(claims)} claims {verb}"
     if bad:
