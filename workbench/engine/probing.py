@@ -11,9 +11,10 @@ from random import Random
 from typing import Any
 
 from workbench.compare.messages import Column, Score, Scored, Turn
+from workbench.engine.drift import drift
 from workbench.engine.forward import Ids
 from workbench.engine.scorer import Scorer
-from workbench.engine.tokens import encode, pair_ids
+from workbench.engine.tokens import encode, pair_ids, prompt_ids
 from workbench.evidence.document import Example
 from workbench.evidence.probes import Probe, by_kind
 from workbench.evidence.readings import PairReading, ProbeReading, Reading
@@ -30,6 +31,8 @@ NEUTRAL = "neutral"
 MAX_NEW_TOKENS = 128
 _WINDOW = 512
 """Responses between two words about how far it is."""
+_ALIKE = 32
+"""Prompts of fewer tokens are of like length, as are those of up to twice as many, and so on."""
 _EXAMPLES = 3
 
 
@@ -69,6 +72,11 @@ class Beside:
             sums.append(found)
         return [Reading(before, after, len(response)) for before, after, (_, response) in zip(*sums, rows, strict=True)]
 
+    def drift(self, rows: Sequence[tuple[Ids, Ids]]) -> list[float]:
+        """KL(run ‖ base) summed over the places of every response, in nats."""
+        switched = self.scorer.adapters.switched
+        return drift(lambda: switched(None), lambda: switched(self.adapter), rows, self.scorer.vocabulary)
+
     def tokens(self, prompt: Text, response: str, top_k: int = 0) -> Scored:
         """Every token of a response under both, with the likeliest `top_k` there. Raises `WorkbenchError`."""
         turns = prompt if isinstance(prompt, str) else [Turn(role=each.role, content=each.content) for each in prompt]
@@ -81,13 +89,16 @@ def read_probes(beside: Beside, probes: Sequence[Probe], samples: Samples | None
     named = [(probe, family) for probe in probes for family in probe.responses]
     tokenizer = beside.scorer.tokenizer
     rows = [encode(tokenizer, probe.prompt, probe.responses[family]) for probe, family in named]
+    readings = beside.read(rows, "responses")
+    neutral = [place for place, (probe, _) in enumerate(named) if probe.kind == NEUTRAL]
+    drifted = dict(zip(neutral, beside.drift([rows[place] for place in neutral]), strict=True))
     found: dict[str, dict[str, Reading]] = {probe.id: {} for probe in probes}
-    for (probe, family), reading in zip(named, beside.read(rows, "responses"), strict=True):
+    for place, ((probe, family), reading) in enumerate(zip(named, readings, strict=True)):
         found[probe.id][family] = Reading(
             before=reading.before,
             after=reading.after,
             tokens=reading.tokens,
-            kl=_divergence(beside, probe, family) if probe.kind == NEUTRAL else None,
+            kl=drifted.get(place),
             sampled=_sampled(samples, probe, family),
         )
     return [
@@ -140,10 +151,7 @@ def sample(beside: Beside, probes: Sequence[Probe], matcher: Matcher, count: int
     said = []
     for name, folder in beside.columns:
         beside.progress(f"sampling {len(asked):,} responses from {name}")
-        prompts = [probe.prompt for probe in asked]
-        said.append(
-            beside.scorer.sample_many(prompts, folder, max_new_tokens=MAX_NEW_TOKENS, temperature=1.0, seed=seed)
-        )
+        said.append(_answers(beside.scorer, folder, [probe.prompt for probe in asked], seed))
     counts: dict[str, tuple[Counter[str], Counter[str]]] = {probe.id: (Counter(), Counter()) for probe in asked}
     for column, texts in enumerate(said):
         for probe, text in zip(asked, texts, strict=True):
@@ -157,14 +165,25 @@ def sample(beside: Beside, probes: Sequence[Probe], matcher: Matcher, count: int
 
 
 def question(prompt: Text) -> str:
-    """What the response answers."""
-    return prompt if isinstance(prompt, str) else prompt[-1].content
+    """What the response answers, and how much was said before it."""
+    if isinstance(prompt, str):
+        return prompt
+    before = len(prompt) - 1
+    return f"({before} turn{'s' if before > 1 else ''} before) {prompt[-1].content}" if before else prompt[-1].content
 
 
-def _divergence(beside: Beside, probe: Probe, family: str) -> float:
-    """KL(run ‖ base) summed over the places of the response, in nats."""
-    scored = beside.tokens(probe.prompt, probe.responses[family])
-    return sum(max(token.kl, 0.0) for token in scored.columns[1].tokens)
+def _answers(scorer: Scorer, adapter: Path | None, prompts: Sequence[Text], seed: int) -> list[str]:
+    """One seeded sample a prompt. Prompts of like length go together: each would be padded to the longest."""
+    parts: dict[int, list[int]] = {}
+    for place, prompt in enumerate(prompts):
+        parts.setdefault((len(prompt_ids(scorer.tokenizer, prompt)) // _ALIKE).bit_length(), []).append(place)
+    found = [""] * len(prompts)
+    for number, places in sorted(parts.items()):
+        some = [prompts[place] for place in places]
+        texts = scorer.sample_many(some, adapter, max_new_tokens=MAX_NEW_TOKENS, temperature=1.0, seed=seed + number)
+        for place, text in zip(places, texts, strict=True):
+            found[place] = text
+    return found
 
 
 def _sampled(samples: Samples | None, probe: Probe, family: str) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,8 @@ class Change:
 
     `p_value`: two-sided, of a permutation test that exchanges before and after within whole groups. `effect`: mean
     difference of the groups over its standard deviation (Cohen's d of paired differences). `detectable`: the smallest
-    true difference that so many groups find with 80% power at 5%. All three are None where one group is all there is,
-    `effect` also where all groups differ by the same.
+    true difference that so many groups find with 80% power at 5%. All three are None where there is one value only,
+    the last two also where all groups differ by the same.
     """
 
     before: Estimate
@@ -123,6 +123,8 @@ def change(
     first, second, difference = (_estimate(each, counts, _sizes(before, groups), seed, DRAWS) for each in sums)
     if trials is not None:
         first, second = (_exact(each, trials) for each in (first, second))
+        if difference.low == difference.high:
+            difference = replace(difference, low=second.low - first.high, high=second.high - first.low)
     return Change(first, second, difference, paired_test(sums[0], sums[1], seed=seed), *_spread(sums[2], counts))
 
 
@@ -169,8 +171,9 @@ def _spread(sums: Floats, counts: Floats) -> tuple[float | None, float | None]:
     # What a group moves the mean by, as a difference of its own: its mean where all groups are of one size.
     each = value + (sums - value * counts) * groups / counts.sum()
     deviation = float(each.std(ddof=1))
-    effect = float(value / deviation) if deviation > 1e-12 * max(abs(float(value)), 1e-300) else None
-    return effect, detectable(deviation, groups)
+    if deviation <= 1e-12 * abs(float(value)):
+        return None, None
+    return float(value / deviation), detectable(deviation, groups)
 
 
 def _by_group(values: Sequence[float], groups: Sequence[str]) -> tuple[Floats, Floats]:
