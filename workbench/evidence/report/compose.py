@@ -10,7 +10,7 @@ from workbench.evidence.report.content import Exchange, Exchanges, Report, Secti
 from workbench.evidence.report.figures import duration
 from workbench.evidence.report.provenance import data, limits, settings
 from workbench.evidence.report.sources import Sources
-from workbench.evidence.report.story import caveat, claims, headline, tally
+from workbench.evidence.report.story import caveats, claims, headline, tally
 from workbench.evidence.report.tokens import token_by_token
 from workbench.evidence.report.training import answers, training
 
@@ -21,7 +21,7 @@ def compose(sources: Sources) -> Report:
     return Report(
         title=sources.labels.name or sources.run,
         headline=sentence,
-        caveat=caveat(sources.evidence),
+        caveats=caveats(sources.evidence),
         tone=tone,
         tally=tally(sources.evidence),
         facts=_facts(sources),

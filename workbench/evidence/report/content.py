@@ -158,12 +158,12 @@ class Section:
 class Report:
     """The whole: `headline` says in a sentence what is proved and what is not, `facts` whose report this is.
 
-    `caveat` says how far the headline is to be trusted; empty where there is nothing to add.
+    `caveats` go on where one sentence is too short for it.
     """
 
     title: str
     headline: str
-    caveat: str
+    caveats: Sequence[str]
     tone: Tone
     tally: Sequence[tuple[Tone, int, str]]
     facts: Sequence[tuple[str, str]]

@@ -32,8 +32,8 @@ _ODD_BACKSLASHES = re.compile(r"(?<!\\)((?:\\\\)*\\)(?=\|)")
 def to_markdown(report: Report) -> str:
     """The report. What may be untrusted becomes code, in which nothing is a link, a mention or HTML."""
     lines = [f"# Alignment report: {code(report.title)}", "", f"**{plain(report.headline)}**", ""]
-    if report.caveat:
-        lines += [plain(report.caveat), ""]
+    for caveat in report.caveats:
+        lines += [plain(caveat), ""]
     if report.tally:
         lines += [", ".join(f"{SIGNS[tone]} {count} {name}" for tone, count, name in report.tally) + ".", ""]
     lines += [*_facts(report.facts), ""]

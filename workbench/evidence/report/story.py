@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -18,8 +18,6 @@ from workbench.evidence.verdicts import claims as claims_at
 SHARES: frozenset[Measure] = frozenset({"probability", "samples", "accuracy", "ranking"})
 """What lies between 0 and 1, and is drawn so."""
 NAMES: dict[Tone, str] = {"good": "holds", "bad": "does not hold", "unsure": "too few"}
-_NAMED = 3
-"""Claims that the sentence on top names at most."""
 _ORDER: tuple[Tone, ...] = ("bad", "unsure", "good")
 
 
@@ -43,30 +41,40 @@ def headline(evidence: Evidence | None) -> tuple[str, Tone]:
     claims = by_claim(evidence.verdicts)
     if not claims:
         return "Nothing was claimed of this run, so nothing is proved.", "unsure"
-    good, bad, unsure = ([name for name, tone in claims.items() if tone == each] for each in ("good", "bad", "unsure"))
+    good, bad, unsure = (_of(claims, tone) for tone in ("good", "bad", "unsure"))
     if len(good) == len(claims):
         return f"All {len(claims)} claims hold.", "good"
-    if not good and not bad:
+    if len(unsure) == len(claims):
         return f"Nothing is proved: there are too few samples for any of {len(claims)} claims.", "unsure"
-    verb = "holds" if len(good) == 1 else "hold"
-    sentence = f"{len(good) or 'None'} of {len(claims)} claims {verb}"
+    sentence = f"{len(good) or 'None'} of {len(claims)} claims {'holds' if len(good) == 1 else 'hold'}"
     if bad:
-        sentence += f"; {_listed(bad)} {'does' if len(bad) == 1 else 'do'} not"
+        sentence += f"; “{bad[0]}” does not" if len(bad) == 1 else f", {len(bad)} do not"
     if unsure:
-        sentence += f"; too few samples to say of {_listed(unsure)}"
+        sentence += f"; too few samples to say of {len(unsure)}"
     return sentence + ".", "bad" if bad else "unsure"
 
 
-def caveat(evidence: Evidence | None) -> str:
-    """How many verdicts might have come out otherwise with other prompts of the same kind."""
+def caveats(evidence: Evidence | None) -> list[str]:
+    """Which claims do not hold, which cannot be told, and how many verdicts are close."""
     if evidence is None:
-        return ""
-    close = [verdict for verdict in evidence.verdicts if _close(verdict)]
-    if not close:
-        return ""
-    if len(close) == 1:
-        return "The interval of one verdict reaches past the threshold: more probes or samples would settle it."
-    return f"The intervals of {len(close)} verdicts reach past the threshold: more probes or samples would settle them."
+        return []
+    claims, told = by_claim(evidence.verdicts), []
+    bad, unsure = _of(claims, "bad"), _of(claims, "unsure")
+    if len(bad) > 1:
+        told.append(f"What does not hold: {'; '.join(bad)}.")
+    if unsure and len(unsure) < len(claims):
+        told.append(f"Too few samples to say: {'; '.join(unsure)}.")
+    close = sum(map(_close, evidence.verdicts))
+    if close:
+        which = "The interval of one verdict reaches" if close == 1 else f"The intervals of {close} verdicts reach"
+        told.append(
+            f"{which} past the threshold: with other prompts of the same kind it might have come out otherwise."
+        )
+    return told
+
+
+def _of(claims: Mapping[str, Tone], tone: Tone) -> list[str]:
+    return [name for name, found in claims.items() if found == tone]
 
 
 def _close(verdict: Verdict) -> bool:
@@ -155,11 +163,3 @@ def _claim(verdict: Verdict) -> str:
 def _measure(verdict: Verdict) -> str:
     _, by, measure = verdict.name.rpartition(", by ")
     return measure if by else ""
-
-
-def _listed(names: Sequence[str]) -> str:
-    quoted = [f"“{name}”" for name in names[:_NAMED]]
-    if len(names) > _NAMED:
-        quoted.append(f"{len(names) - _NAMED} more")
-    *others, last = quoted
-    return f"{', '.join(others)} and {last}" if others else last

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.evidence.report.a_report import some_evidence, verdict
-from workbench.evidence.report.story import by_claim, caveat, claims, headline, tally
+from workbench.evidence.report.story import by_claim, caveats, claims, headline, tally
 from workbench.evidence.verdicts import Verdict
 
 
@@ -30,10 +30,9 @@ def test_what_does_not_hold_is_named() -> None:
         "4 of 5 claims hold; “over-refusal” does not.",
         "bad",
     )
-    assert told(*claims, verdict("b", holds=False), verdict("c", holds=False), verdict("d", holds=None)) == (
-        "4 of 7 claims hold; “b” and “c” do not; too few samples to say of “d”.",
-        "bad",
-    )
+    several = (*claims, verdict("b", holds=False), verdict("c", holds=False), verdict("d", holds=None))
+    assert told(*several) == ("4 of 7 claims hold, 2 do not; too few samples to say of 1.", "bad")
+    assert caveats(some_evidence("x", several))[:2] == ["What does not hold: b; c.", "Too few samples to say: d."]
 
 
 @pytest.mark.parametrize(
@@ -41,9 +40,9 @@ def test_what_does_not_hold_is_named() -> None:
     [
         ([True, True], "All 2 claims hold.", "good"),
         ([None, None], "Nothing is proved: there are too few samples for any of 2 claims.", "unsure"),
-        ([False, None], "None of 2 claims hold; “claim 0” does not; too few samples to say of “claim 1”.", "bad"),
-        ([True, None], "1 of 2 claims holds; too few samples to say of “claim 1”.", "unsure"),
-        ([False] * 5, "None of 5 claims hold; “claim 0”, “claim 1”, “claim 2” and 2 more do not.", "bad"),
+        ([False, None], "None of 2 claims hold; “claim 0” does not; too few samples to say of 1.", "bad"),
+        ([True, None], "1 of 2 claims holds; too few samples to say of 1.", "unsure"),
+        ([False] * 5, "None of 5 claims hold, 5 do not.", "bad"),
     ],
 )
 def test_the_sentence_is_honest_whatever_was_found(verdicts: list[bool | None], sentence: str, tone: str) -> None:
@@ -53,14 +52,14 @@ def test_the_sentence_is_honest_whatever_was_found(verdicts: list[bool | None], 
 def test_without_evidence_nothing_is_claimed() -> None:
     assert headline(None)[0].startswith("No evidence yet")
     assert tally(None) == []
-    assert caveat(None) == ""
+    assert caveats(None) == []
 
 
 def test_an_interval_that_reaches_past_the_threshold_is_owned_up_to() -> None:
     close, clear = verdict("a", holds=True, value=0.62), verdict("b", holds=True, value=0.9)
-    assert caveat(some_evidence("x", (clear,))) == ""
-    assert caveat(some_evidence("x", (close, clear))).startswith("The interval of one verdict reaches past")
-    assert caveat(some_evidence("x", (close, close))).startswith("The intervals of 2 verdicts reach past")
+    assert caveats(some_evidence("x", (clear,))) == []
+    assert caveats(some_evidence("x", (close, clear)))[0].startswith("The interval of one verdict reaches past")
+    assert caveats(some_evidence("x", (close, close)))[0].startswith("The intervals of 2 verdicts reach past")
 
 
 def test_verdicts_are_counted_by_what_they_say() -> None:
