@@ -18,6 +18,7 @@ from workbench.cli import (
     draft_commands,
     life_commands,
     pairs_commands,
+    report_commands,
     run_commands,
     serve_commands,
     ship_commands,
@@ -46,6 +47,7 @@ for commands in (
     ship_commands,
     serve_commands,
     doctor_commands,
+    report_commands,
 ):
     commands.register(app)
 

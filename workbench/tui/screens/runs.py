@@ -47,6 +47,7 @@ class RunsScreen(RunsLife):
         Binding("c", "compare", "Compare"),
         Binding("m", "merge", "Merge into the base", show=False),
         Binding("i", "settings", "Settings as TOML", show=False),
+        Binding("w", "report", "Write the report", show=False),
         Binding("x", "axis", "Axis: steps, epochs, pairs, minutes", show=False),
         Binding("y", "smooth", "Smoothing", show=False),
         Binding("z", "zoom", "Zoom the chart", show=False),
