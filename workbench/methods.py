@@ -74,6 +74,9 @@ METHODS: Mapping[MethodName, Method] = {
 ONLINE: frozenset[str] = frozenset({"grpo", "rloo"})
 """Methods that train on answers of the model itself; their batch counts answers, not pairs."""
 
+RATIOS: frozenset[str] = frozenset({"dpo", "kto"})
+"""Methods whose rewards are log-ratios to a reference, zero before the first update."""
+
 _NOT_REWARD = frozenset(METHODS) - {"reward"}
 _ONLY: Mapping[str, frozenset[str]] = {
     "loss_type": frozenset({"dpo"}),

@@ -96,15 +96,12 @@ def _ready(
     reporter.instruments = Instruments(
         trainer=trainer,
         movement=Movement(trainer.model),
-        divergence=Divergence(
-            prepared.holdout if kind.answers else [], config.max_length, trainer.args.per_device_eval_batch_size
-        ),
-        sampler=Sampler(
-            tokenizer,
-            model,
-            questions(tokenizer, rows, config.max_length) if kind.answers else [],
-            config.sample_tokens,
-        ),
+        divergence=Divergence(prepared.holdout, config.max_length, trainer.args.per_device_eval_batch_size)
+        if kind.answers
+        else None,
+        sampler=Sampler(tokenizer, model, questions(tokenizer, rows, config.max_length), config.sample_tokens)
+        if kind.answers
+        else None,
         sample_every=config.sample_every,
     )
     trained, parameters = parameter_counts(trainer.model)
