@@ -211,9 +211,21 @@ def build_config(values: Mapping[str, Any], *, preset: str | None = None, settin
     named = _preset(preset).values if preset else {}
     method = str(given.get("method", named.get("method", "dpo")))
     if preset and method in METHODS and method not in PRESETS[preset].methods:
-        fitting = ", ".join(name for name, each in PRESETS.items() if method in each.methods)
-        raise WorkbenchError(f"The preset {preset!r} is not for {method}", "", f"Presets for {method}: {fitting}.")
-    return _validated({**(METHODS[method].values if method in METHODS else {}), **named, **given})  # type: ignore[index]
+        fitting = f"Presets for {method}: {', '.join(presets_of(method))}."
+        raise WorkbenchError(f"The preset {preset!r} is not for {method}", PRESETS[preset].summary, fitting)
+    return _validated({**(METHODS[method].values if method in METHODS else {}), **named, **given})
+
+
+def defaults(method: str, preset: str) -> dict[str, Any]:
+    """The settings that the method uses, as its preset has them. What it cannot do without is still empty."""
+    plain = {key: field.get_default(call_default_factory=True) for key, field in RunConfig.model_fields.items()}
+    values = plain | dict(METHODS[method].values) | PRESETS[preset].values
+    return {key: value for key, value in values.items() if key != "pairs" and uses(method, key)}
+
+
+def presets_of(method: str) -> list[str]:
+    """The presets that are for the method, its own last."""
+    return [name for name, preset in PRESETS.items() if method in preset.methods]
 
 
 def from_toml(text: str, *, where: str) -> RunConfig:

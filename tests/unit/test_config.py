@@ -27,7 +27,7 @@ def test_a_method_brings_its_own_values_and_tells_its_own_settings(name: str) ->
     assert ("loss_type" in config.model_dump()) == (name == "dpo")
     small = build_config({"pairs": ["a"], "method": name, **NEEDED.get(name, {})}, preset="small")
     assert (small.learning_rate, small.epochs) == (1e-3, 2.0)
-    assert METHODS[name].when
+    assert 0 < len(METHODS[name].when) <= 60
     assert METHODS[name].rests_on
 
 
