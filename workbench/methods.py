@@ -78,6 +78,7 @@ RATIOS: frozenset[str] = frozenset({"dpo", "kto"})
 
 _NOT_REWARD = frozenset(METHODS) - {"reward"}
 _ONLY: Mapping[str, frozenset[str]] = {
+    "adapter": _NOT_REWARD,
     "loss_type": frozenset({"dpo"}),
     "loss_weights": frozenset({"dpo"}),
     "label_smoothing": frozenset({"dpo"}),

@@ -79,6 +79,7 @@ def test_settings_win_over_values_and_values_over_presets() -> None:
         ("gradient_accumulation=3", "does not divide batch_size"),
         ("loss_type=sigmoyd", "sigmoid"),
         ("loss_weights=1,2", "loss_weights"),
+        ("pairs_weights=0", "pairs_weights"),
         ("quantization=fp4", "nf4"),
         ("lr", "KEY=VALUE"),
     ],

@@ -127,8 +127,10 @@ def _load(
     return loaded
 
 
-def attach_adapter(model: PreTrainedModel | PeftModel, folder: Path, name: str) -> PeftModel:
+def attach_adapter(model: PreTrainedModel | PeftModel, folder: Path, name: str, *, trains: bool = False) -> PeftModel:
     """`model` with the adapter in `folder` under `name`, in float32 and eval mode; the first call wraps the base.
+
+    `trains`: its weights can be changed, else they are frozen.
 
     Raises `WorkbenchError` where the folder holds no adapter, or one for another model.
     """
@@ -144,9 +146,9 @@ def attach_adapter(model: PreTrainedModel | PeftModel, folder: Path, name: str) 
         )
     try:
         if isinstance(model, PeftModel):
-            model.load_adapter(str(folder), adapter_name=name)
+            model.load_adapter(str(folder), adapter_name=name, is_trainable=trains)
         else:
-            model = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
+            model = PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trains)
     except (RuntimeError, ValueError, OSError, KeyError, SafetensorError) as error:
         raise WorkbenchError(
             "The adapter does not fit the model",

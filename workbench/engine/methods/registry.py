@@ -9,8 +9,9 @@ from typing import Any
 
 from workbench.config import RunConfig
 from workbench.engine.methods import kto, pairwise, reward
-from workbench.engine.model import load_base, load_reward_base
+from workbench.engine.model import attach_adapter, load_base, load_reward_base
 from workbench.engine.trainer import build_trainer as build_dpo
+from workbench.runs.folder import RunFolder
 
 BASE = "the base model: the same weights with the adapter switched off"
 NONE = "none: the method has no reference"
@@ -46,6 +47,20 @@ KINDS: Mapping[str, Kind] = {
     "kto": Kind(kto.build, _causal),
     "reward": Kind(reward.build, _scoring, NONE, answers=False, pairs=False),
 }
+
+
+def reference(config: RunConfig) -> str:
+    """What the run is held against, in words."""
+    kind = KINDS[config.method]
+    if config.adapter and kind.reference == BASE:
+        return f"the adapter of {config.adapter}, frozen, on the base model"
+    return kind.reference
+
+
+def load(config: RunConfig, folder: RunFolder) -> Any:
+    """The model that the config's method trains, with the adapter that it goes on from. Raises `WorkbenchError`."""
+    model = KINDS[config.method].load(config)
+    return attach_adapter(model, folder.start, "default", trains=True) if config.adapter else model
 
 
 def build_trainer(config: RunConfig, *arguments: Any) -> Any:
