@@ -29,6 +29,7 @@ from workbench.runs.folder import Record, RunFolder
 from workbench.runs.health import Health
 from workbench.runs.pair_scores import ScoreWriter
 from workbench.runs.writer import EventWriter
+from workbench.workspace import Workspace
 
 _BESIDE_ADAPTER = 16 * 1024**2
 """Bytes of tokenizer and card beside an adapter."""
@@ -86,9 +87,10 @@ def _ready(
     model = load_base(config.model, config.quantization, config.attention)
     version = revision(config.model, model)
     wishes.check_stop()
-    events.phase("tokenizing the pairs", origin.at.step)
-    rows = folder.rows()
-    prepared = prepare(tokenizer, rows, config.max_length)
+    rows, workspace = folder.rows(), Workspace.around(folder.path)
+    cache = workspace.tokens if workspace is not None else None
+    told = _Tokenizing(events, wishes, len(rows), origin.at.step)
+    prepared = prepare(tokenizer, rows, config.max_length, cache, told)
     trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints, [reporter])
     trainer.go_on_from(origin.at)
     trainer.args.eval_on_start = bool(prepared.holdout) and _evaluation_due(trainer, origin)
@@ -119,6 +121,21 @@ def _ready(
     )
     wishes.check_stop()
     return trainer, tokenizer, prepared, version
+
+
+class _Tokenizing:
+    """Tells how far that is, once a second at most. Raises `StopRequested` where that is wished."""
+
+    def __init__(self, events: EventWriter, wishes: Asked, pairs: int, step: int) -> None:
+        self._events, self._wishes, self._pairs, self._step = events, wishes, pairs, step
+        self._told = time.monotonic()
+        events.phase("tokenizing the pairs", step)
+
+    def __call__(self, done: int) -> None:
+        self._wishes.check_stop()
+        if time.monotonic() - self._told >= 1.0:
+            self._told = time.monotonic()
+            self._events.phase(f"tokenizing the pairs {done / self._pairs:.0%}", self._step)
 
 
 def _evaluation_due(trainer: PairTrainer, origin: Origin) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import tomllib
@@ -18,6 +17,7 @@ import tomlkit
 from workbench.config import RunConfig, build_config
 from workbench.errors import WorkbenchError
 from workbench.runs.events import EventReader
+from workbench.runs.rows import RowsFile, to_line
 from workbench.runs.state import RunState, fold
 
 _PACKAGES = ("alignment-workbench", "torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
@@ -114,15 +114,9 @@ class RunFolder:
             ) from error
         return Record(build_config(values), created, sources, versions)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows that train and are held out, as in the data sets, each with its `split`. Raises `WorkbenchError`."""
-        try:
-            with self.pairs.open(encoding="utf-8") as lines:
-                return [json.loads(line) for line in lines]
-        except (OSError, ValueError) as error:
-            raise WorkbenchError(
-                "The run's pairs cannot be read", f"{self.pairs}: {error}.", "Restore the file, or start a new run."
-            ) from error
+    def rows(self) -> RowsFile:
+        """The rows that train and are held out, as in the data sets, each with its `split`."""
+        return RowsFile(self.pairs)
 
     def state(self) -> RunState:
         """What all events so far amount to."""
@@ -155,7 +149,7 @@ def create(
     try:
         folder = RunFolder(_new_folder(runs, f"{now:%Y-%m-%d-%H%M}-{_slug(config)}"))
         with folder.pairs.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            file.writelines(map(to_line, rows))
         # run.toml makes the folder a run, so it comes last and whole.
         unfinished = folder.run_toml.with_suffix(".tmp")
         unfinished.write_text(tomlkit.dumps(document), "utf-8")
