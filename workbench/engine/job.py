@@ -13,6 +13,8 @@ from workbench.engine.card import card
 from workbench.engine.data import Prepared, prepare
 from workbench.engine.device import device_name, peak_memory
 from workbench.engine.divergence import Divergence
+from workbench.engine.fast.reference import reference_version
+from workbench.engine.fast.trainer import FastTrainer
 from workbench.engine.faults import saving
 from workbench.engine.methods.common import parameter_counts, trainable
 from workbench.engine.methods.lasting import Lasting
@@ -23,6 +25,8 @@ from workbench.engine.pair_scores import PairScores
 from workbench.engine.reporter import Instruments, Reporter
 from workbench.engine.resume import Origin, find_origin
 from workbench.engine.samples import Sampler, questions
+from workbench.engine.score_cache import ScoreCache
+from workbench.engine.trainer import PairTrainer
 from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
 from workbench.runs.folder import Record, RunFolder
@@ -50,10 +54,17 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
     try:
         trainer, tokenizer, prepared, version = _ready(folder, asked, events, reporter, wishes, origin)
         total = trainer.args.max_steps
-        with ScoreWriter(folder.path) as scores:
+        workspace = Workspace.around(folder.path)
+        with ScoreWriter(folder.path) as scores, ScoreCache(workspace.scores if workspace else None) as known:
+            if isinstance(trainer, FastTrainer):
+                trainer.remember(known, reference_version(version, asked.config, trainer.model))
             if KINDS[asked.config.method].pairs:
                 trainer.saw = PairScores(scores, prepared.train_subjects, prepared.holdout_subjects, asked.config.beta)
-            _run(trainer, origin)
+            try:
+                _run(trainer, origin)
+            finally:
+                if isinstance(trainer, FastTrainer):
+                    trainer.keep_references()
     except StopRequested:
         pass  # Nothing was trained, so there is nothing to save.
     else:
@@ -110,6 +121,12 @@ def _ready(
         sample_every=config.sample_every,
     )
     trained, parameters = parameter_counts(trainer.model)
+    if isinstance(trainer, PairTrainer) and trainer.slow:
+        events.warn(
+            "The fast path does not fit the model",
+            f"Prompts are read twice a pair, as TRL does it: {trainer.slow}.",
+            origin.at.step,
+        )
     reporter.tell(
         Started(
             time=time.time(),
@@ -125,6 +142,7 @@ def _ready(
             reference=kind.reference,
             device=device_name(),
             model_revision=version,
+            path=trainer.layout if isinstance(trainer, FastTrainer) else "plain TRL",
         )
     )
     wishes.check_stop()
