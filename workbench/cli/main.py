@@ -15,8 +15,10 @@ from workbench.cli import (
     compare_commands,
     demo_commands,
     doctor_commands,
+    draft_commands,
     life_commands,
     pairs_commands,
+    report_commands,
     run_commands,
     serve_commands,
     ship_commands,
@@ -37,6 +39,7 @@ app = typer.Typer(
 for commands in (
     pairs_commands,
     check_commands,
+    draft_commands,
     run_commands,
     life_commands,
     compare_commands,
@@ -44,6 +47,7 @@ for commands in (
     ship_commands,
     serve_commands,
     doctor_commands,
+    report_commands,
 ):
     commands.register(app)
 

@@ -10,14 +10,21 @@ from typing import Any
 
 from workbench import __version__
 from workbench.config import to_toml
+from workbench.methods import METHODS
 from workbench.runs.drift import Drift
 from workbench.runs.folder import Record, RunFolder
+from workbench.runs.quantities import METRICS, quantities
 from workbench.runs.state import RunState
 from workbench.text import one_line
 
-_SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;"})
+_LIKELIER = "It makes preferred answers likelier than rejected ones"
+_MADE = {
+    "reward": "It gives an answer a score, higher for preferred ones",
+    "grpo": "It makes answers with a high reward likelier",
+    "rloo": "It makes answers with a high reward likelier",
+}
 _HOLDS = {True: "holds", False: "**does not hold**", None: "too few samples"}
 
 
@@ -37,7 +44,7 @@ def card(folder: RunFolder, merging: Merging | None = None) -> str:
     be read.
     """
     record, state = folder.record(), folder.state()
-    base = record.config.model
+    base, method = record.config.model, record.config.method
     known = bool(_HUB_ID.fullmatch(base))
     name = base if known else base.rstrip("/").rpartition("/")[2]
     kind = f"{name} with a merged LoRA adapter" if merging else f"LoRA adapter for {name}"
@@ -46,14 +53,15 @@ def card(folder: RunFolder, merging: Merging | None = None) -> str:
         f"library_name: {'transformers' if merging else 'peft'}",
         "pipeline_tag: text-generation",
         *([f"base_model: {base}", f"base_model_relation: {'finetune' if merging else 'adapter'}"] if known else []),
-        f"tags: [alignment-workbench, trl, {record.config.method}, lora]",
+        f"tags: [alignment-workbench, trl, {method}, lora]",
         "---",
         "",
         f"# {one_line(kind)}",
         "",
         f"Trained with the Alignment Workbench {__version__} on {record.created:%Y-%m-%d}.",
-        f"Method: {record.config.method.upper()}; loss: {', '.join(record.config.loss_type)}.",
-        "It makes preferred answers likelier than rejected ones; nothing beyond the numbers below was measured here.",
+        f"Method: {METHODS[method].title}.",
+        *([f"Loss: {', '.join(record.config.loss_type)}."] if method == "dpo" else []),
+        f"{_MADE.get(method, _LIKELIER)}; nothing beyond the numbers below was measured here.",
         "",
         *([f"Base revision: `{state.started.model_revision}`", ""] if state.started else []),
         *_section("Merged", _merged(merging, record) if merging else []),
@@ -132,7 +140,8 @@ def _held_out(state: RunState) -> list[str]:
     if not state.evals:
         return ["None were held out, or the run was stopped before an evaluation."]
     before, after = state.evals[0].metrics, state.evals[-1].metrics
+    shown = [name for each in quantities(after) for name in METRICS[each]]
     rows = [
-        f"| {name} | {before[name]:.4f} | {after[name]:.4f} |" for name in _SHOWN if name in before and name in after
+        f"| {name} | {before[name]:.4f} | {after[name]:.4f} |" for name in shown if name in before and name in after
     ]
     return ["| metric | before | after |", "|---|---|---|", *rows]

@@ -15,6 +15,7 @@ from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.dialogs.label import LabelDialog
 from workbench.tui.dialogs.merge import MergeDialog
 from workbench.tui.feed import Run
+from workbench.tui.reporting import write_report
 from workbench.tui.screens.runs_watch import RunsWatch
 from workbench.tui.widgets.run_lines import name_of, ordinal
 
@@ -168,6 +169,16 @@ class RunsLife(RunsWatch):
         if given is not None and given != run.labels:
             await asyncio.to_thread(labels.write, run.folder, given)
             self.look_now(at_list=True)
+
+    @work(group="report", exclusive=True, exit_on_error=False)
+    async def action_report(self) -> None:
+        """Writes the page about the run into its folder."""
+        run = self.current
+        if run is None:
+            return
+        self.workbench.tell(f"Writing the report of {name_of(run)} …")
+        written = await write_report(self.workbench.workspace, run.folder)
+        self.workbench.tell(f"{written.headline} {written.path.relative_to(self.workbench.workspace.root)}")
 
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_archive(self) -> None:
