@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, TrainerState, set_seed
@@ -23,6 +24,7 @@ from workbench.engine.pair_scores import PairScores
 from workbench.engine.reporter import Instruments, Reporter
 from workbench.engine.resume import Origin, find_origin
 from workbench.engine.samples import Sampler, questions
+from workbench.methods import ONLINE
 from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
 from workbench.runs.folder import Record, RunFolder
@@ -89,7 +91,10 @@ def _ready(
     wishes.check_stop()
     events.phase("tokenizing the pairs", origin.at.step)
     rows = folder.rows()
-    prepared = prepare(tokenizer, rows, config.max_length)
+    prepared = prepare(tokenizer, rows, config.room)
+    if config.method in ONLINE:
+        # Of the pairs only the prompts are used.
+        prepared = replace(prepared, truncated=0, identical=0)
     trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints, [reporter])
     trainer.go_on_from(origin.at)
     trainer.args.eval_on_start = bool(prepared.holdout) and _evaluation_due(trainer, origin)

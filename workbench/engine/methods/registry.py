@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.config import RunConfig
-from workbench.engine.methods import kto, pairwise, reward
+from workbench.engine.methods import kto, online, pairwise, reward
 from workbench.engine.model import attach_adapter, load_base, load_reward_base
 from workbench.engine.trainer import build_trainer as build_dpo
 from workbench.runs.folder import RunFolder
@@ -45,6 +45,8 @@ KINDS: Mapping[str, Kind] = {
     "simpo": Kind(pairwise.build, _causal, NONE),
     "orpo": Kind(pairwise.build, _causal, NONE),
     "kto": Kind(kto.build, _causal),
+    "grpo": Kind(online.build, _causal, pairs=False),
+    "rloo": Kind(online.build, _causal, pairs=False),
     "reward": Kind(reward.build, _scoring, NONE, answers=False, pairs=False),
 }
 
