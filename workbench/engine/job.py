@@ -31,6 +31,7 @@ from workbench.runs.folder import Record, RunFolder
 from workbench.runs.health import Health
 from workbench.runs.pair_scores import ScoreWriter
 from workbench.runs.writer import EventWriter
+from workbench.workspace import Workspace
 
 _BESIDE_ADAPTER = 16 * 1024**2
 """Bytes of tokenizer and card beside an adapter."""
@@ -49,7 +50,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
     reporter = Reporter(folder, events, health, wishes, origin.check_first)
     step, changed, total = origin.at.step, 0.0, 0
     try:
-        trainer, tokenizer, prepared, version = _ready(folder, asked, events, reporter, wishes, origin)
+        trainer, tokenizer, prepared = _ready(folder, asked, events, reporter, wishes, origin)
         total = trainer.args.max_steps
         with ScoreWriter(folder.path) as scores:
             if KINDS[asked.config.method].pairs:
@@ -61,7 +62,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
         step = trainer.state.global_step
         wishes.check_place()
         events.phase("saving the adapter", step)
-        _save(folder, asked, trainer, tokenizer, prepared, version)
+        _save(folder, trainer, tokenizer)
         changed = reporter.instruments.movement.of_all()
         if not changed:
             events.warn(
@@ -79,7 +80,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
 
 def _ready(
     folder: RunFolder, asked: Record, events: EventWriter, reporter: Reporter, wishes: Asked, origin: Origin
-) -> tuple[Lasting, PreTrainedTokenizerBase, Prepared, str]:
+) -> tuple[Lasting, PreTrainedTokenizerBase, Prepared]:
     """Everything up to the next step, told in a `Started` event."""
     config, answers = asked.config, KINDS[asked.config.method].answers
     set_seed(config.seed)
@@ -89,9 +90,10 @@ def _ready(
     model = load(config, folder)
     version = revision(config.model, model)
     wishes.check_stop()
-    events.phase("tokenizing the pairs", origin.at.step)
-    rows = folder.rows()
-    prepared = prepare(tokenizer, rows, config.room)
+    rows, workspace = folder.rows(), Workspace.around(folder.path)
+    cache = workspace.tokens if workspace is not None else None
+    told = _Tokenizing(events, wishes, len(rows), origin.at.step)
+    prepared = prepare(tokenizer, rows, config.room, cache, told)
     if config.method in ONLINE:
         # Of the pairs only the prompts are used.
         prepared = replace(prepared, truncated=0, identical=0)
@@ -128,7 +130,22 @@ def _ready(
         )
     )
     wishes.check_stop()
-    return trainer, tokenizer, prepared, version
+    return trainer, tokenizer, prepared
+
+
+class _Tokenizing:
+    """Tells how far that is, once a second at most. Raises `StopRequested` where that is wished."""
+
+    def __init__(self, events: EventWriter, wishes: Asked, pairs: int, step: int) -> None:
+        self._events, self._wishes, self._pairs, self._step = events, wishes, pairs, step
+        self._told = time.monotonic()
+        events.phase("tokenizing the pairs", step)
+
+    def __call__(self, done: int) -> None:
+        self._wishes.check_stop()
+        if time.monotonic() - self._told >= 1.0:
+            self._told = time.monotonic()
+            self._events.phase(f"tokenizing the pairs {done / self._pairs:.0%}", self._step)
 
 
 def _evaluation_due(trainer: Lasting, origin: Origin) -> bool:
@@ -160,29 +177,16 @@ def _take_back(trainer: Lasting, checkpoint: Path) -> None:
         trainer.evaluate()
 
 
-def _save(
-    folder: RunFolder,
-    asked: Record,
-    trainer: Lasting,
-    tokenizer: PreTrainedTokenizerBase,
-    prepared: Prepared,
-    version: str,
-) -> None:
+def _save(folder: RunFolder, trainer: Lasting, tokenizer: PreTrainedTokenizerBase) -> None:
     """Writes the adapter under another name first, so that what is called `adapter` is whole."""
     unfinished = folder.path / "adapter.tmp"
     shutil.rmtree(unfinished, ignore_errors=True)
-    evals = [
-        {name.removeprefix("eval_"): value for name, value in entry.items()}
-        for entry in trainer.state.log_history
-        if "eval_loss" in entry
-    ]
-    text = card(asked, prepared, version, evals[0] if evals else {}, evals[-1] if evals else {})
     needed = sum(parameter.nbytes for parameter in trainable(trainer.model)) + _BESIDE_ADAPTER
     try:
         with saving("the adapter", folder, needed):
             trainer.model.save_pretrained(unfinished, save_embedding_layers=False, selected_adapters=["default"])
             tokenizer.save_pretrained(unfinished)
-            (unfinished / "README.md").write_text(text, "utf-8")
+            (unfinished / "README.md").write_text(card(folder), "utf-8")
             flush(unfinished)
     except Exception:
         shutil.rmtree(unfinished, ignore_errors=True)

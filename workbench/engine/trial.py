@@ -6,9 +6,11 @@ import random
 import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -18,6 +20,7 @@ from workbench.config import RunConfig
 from workbench.engine.data import Prepared
 from workbench.engine.device import peak_memory
 from workbench.engine.methods.registry import KINDS
+from workbench.engine.order import lengths
 from workbench.engine.tokens import PairIds
 from workbench.runs.preview import Measured
 
@@ -99,12 +102,12 @@ class _Clock(TrainerCallback):
             control.should_training_stop = True
 
 
-def _pairs(train: list[PairIds], part: int, config: RunConfig) -> list[PairIds]:
+def _pairs(train: Sequence[PairIds], part: int, config: RunConfig) -> list[PairIds]:
     """The longest micro-batch, then typical ones: chosen at random, as the order of a run is."""
-    by_length = sorted(train, key=lambda pair: -(len(pair.prompt) + max(len(pair.chosen), len(pair.rejected))))
+    by_length = np.argsort(-np.array(lengths(train, config.max_length)), kind="stable")
     drawn = random.Random(config.seed).sample(train, min(len(train), part * TYPICAL))
     whole = len(drawn) - len(drawn) % part or len(drawn)
-    return by_length[:part] + drawn[:whole]
+    return [train[place] for place in by_length[:part].tolist()] + drawn[:whole]
 
 
 def _evaluation(trainer: Any, batch: dict[str, Any]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import shutil
@@ -19,6 +18,7 @@ import tomlkit
 from workbench.config import RunConfig, build_config
 from workbench.errors import WorkbenchError
 from workbench.runs.events import EventReader
+from workbench.runs.rows import RowsFile, to_line
 from workbench.runs.state import RunState, fold
 
 _PACKAGES = ("alignment-workbench", "torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
@@ -89,6 +89,11 @@ class RunFolder:
         return self.path / "evidence.json"
 
     @property
+    def report(self) -> Path:
+        """The page about the run; as Markdown it has the same name with another ending."""
+        return self.path / "report.html"
+
+    @property
     def process(self) -> Path:
         """Says which process is the worker; see `workbench.runs.process`."""
         return self.path / "process.json"
@@ -122,15 +127,9 @@ class RunFolder:
             ) from error
         return Record(build_config(values), created, sources, versions)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows that train and are held out, as in the data sets, each with its `split`. Raises `WorkbenchError`."""
-        try:
-            with self.pairs.open(encoding="utf-8") as lines:
-                return [json.loads(line) for line in lines]
-        except (OSError, ValueError) as error:
-            raise WorkbenchError(
-                "The run's pairs cannot be read", f"{self.pairs}: {error}.", "Restore the file, or start a new run."
-            ) from error
+    def rows(self) -> RowsFile:
+        """The rows that train and are held out, as in the data sets, each with its `split`."""
+        return RowsFile(self.pairs)
 
     def state(self) -> RunState:
         """What all events so far amount to."""
@@ -165,7 +164,7 @@ def create(
     try:
         folder = RunFolder(_new_folder(runs, f"{now:%Y-%m-%d-%H%M}-{_slug(config)}"))
         with folder.pairs.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            file.writelines(map(to_line, rows))
         if start is not None:
             folder.start.mkdir()
             for each in ("adapter_config.json", "adapter_model.safetensors"):
