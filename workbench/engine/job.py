@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, TrainerState, set_seed
@@ -27,6 +28,7 @@ from workbench.engine.resume import Origin, find_origin
 from workbench.engine.samples import Sampler, questions
 from workbench.engine.score_cache import ScoreCache
 from workbench.engine.trainer import PairTrainer
+from workbench.methods import ONLINE
 from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
 from workbench.runs.folder import Record, RunFolder
@@ -99,7 +101,10 @@ def _ready(
     rows, workspace = folder.rows(), Workspace.around(folder.path)
     cache = workspace.tokens if workspace is not None else None
     told = _Tokenizing(events, wishes, len(rows), origin.at.step)
-    prepared = prepare(tokenizer, rows, config.max_length, cache, told)
+    prepared = prepare(tokenizer, rows, config.room, cache, told)
+    if config.method in ONLINE:
+        # Of the pairs only the prompts are used.
+        prepared = replace(prepared, truncated=0, identical=0)
     trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints, [reporter])
     if isinstance(trainer, FastTrainer):
         known = ScoreCache(workspace.scores if workspace is not None else None)
