@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -58,9 +59,10 @@ def measure(case: Case, sides: Sequence[str], folder: Path) -> list[dict[str, An
     found = []
     for side in SIDES:
         if side in sides or (side == "cold" and "warm" in sides):
+            load = os.getloadavg()[0]  # What others did with the machine just before.
             took = _stock(case, path, folder, side) if side in ("stock", "precomputed") else _ours(case, folder, side)
             if side in sides:
-                found.append({"side": side, **took})
+                found.append({"side": side, "load": load, **took})
                 print(f"{case.name}: {SIDES[side]}: {pace(took):.2f} pairs/s", file=sys.stderr)
     return found
 
