@@ -19,10 +19,10 @@ from transformers.trainer_utils import SaveStrategy
 from workbench.config import RunConfig
 from workbench.engine.data import Prepared, to_dataset
 from workbench.engine.device import peak_memory
+from workbench.engine.methods.registry import build_trainer
 from workbench.engine.model import load_base
 from workbench.engine.order import lengths
 from workbench.engine.tokens import PairIds
-from workbench.engine.trainer import build_trainer
 from workbench.runs.preview import Measured
 
 TYPICAL = 3
