@@ -99,6 +99,7 @@ def _ours(case: Case, folder: Path, side: str) -> dict[str, Any]:
     state, events = made.state(), list(EventReader(made.events).read())
     if not isinstance(state.end, Finished):
         raise SystemExit(f"the run did not finish: {state.end}")
+    assert state.started is not None
     begun = next(each.time for each in events if isinstance(each, Phase) and not each.name.startswith(_BEFORE))
     training = next(each.time for each in events if isinstance(each, Phase) and each.name == "training")
     return {
@@ -106,6 +107,7 @@ def _ours(case: Case, folder: Path, side: str) -> dict[str, Any]:
         "reference_seconds": training - begun,
         "pairs": state.steps[-1].pairs,
         "loss": state.steps[-1].metrics["loss"],
+        "path": state.started.path,
         "whole_seconds": done.seconds,
         "peak_bytes": done.peak_bytes,
     }
