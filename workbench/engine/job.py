@@ -39,6 +39,8 @@ from workbench.workspace import Workspace
 
 _BESIDE_ADAPTER = 16 * 1024**2
 """Bytes of tokenizer and card beside an adapter."""
+_TELL_EVERY = 1.0
+"""Seconds between two words about how far something is."""
 
 
 def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked | None = None) -> Finished | Stopped:
@@ -152,7 +154,7 @@ def _ready(
 
 
 class _Tokenizing:
-    """Tells how far that is, once a second at most. Raises `StopRequested` where that is wished."""
+    """Tells how far that is. Raises `StopRequested` where that is wished."""
 
     def __init__(self, events: EventWriter, wishes: Asked, pairs: int, step: int) -> None:
         self._events, self._wishes, self._pairs, self._step = events, wishes, pairs, step
@@ -161,7 +163,7 @@ class _Tokenizing:
 
     def __call__(self, done: int) -> None:
         self._wishes.check_stop()
-        if time.monotonic() - self._told >= 1.0:
+        if time.monotonic() - self._told >= _TELL_EVERY:
             self._told = time.monotonic()
             self._events.phase(f"tokenizing the pairs {done / self._pairs:.0%}", self._step)
 
