@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, TrainerState, set_seed
 
-from workbench.config import RunConfig
 from workbench.engine.asked import Asked, StopRequested
 from workbench.engine.card import card
 from workbench.engine.data import Prepared, prepare
 from workbench.engine.device import device_name, peak_memory
 from workbench.engine.divergence import Divergence
 from workbench.engine.faults import saving
-from workbench.engine.model import load_base, load_tokenizer, revision
+from workbench.engine.methods.common import parameter_counts, trainable
+from workbench.engine.methods.lasting import Lasting
+from workbench.engine.methods.registry import KINDS, build_trainer, first_loss
+from workbench.engine.model import load_tokenizer, revision
 from workbench.engine.movement import Movement
 from workbench.engine.pair_scores import PairScores
 from workbench.engine.reporter import Instruments, Reporter
 from workbench.engine.resume import Origin, find_origin
 from workbench.engine.samples import Sampler, questions
-from workbench.engine.trainer import REFERENCE, PairTrainer, build_trainer, parameter_counts, trainable
 from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
 from workbench.runs.folder import Record, RunFolder
@@ -43,7 +43,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
     began = time.perf_counter()
     wishes = wishes or Asked(folder)
     origin = find_origin(folder, events)
-    health = Health(_first_loss(asked.config), beta=asked.config.beta)
+    health = Health(first_loss(asked.config), method=asked.config.method, beta=asked.config.beta)
     health.remember(origin.told)
     reporter = Reporter(folder, events, health, wishes, origin.check_first)
     step, changed, total = origin.at.step, 0.0, 0
@@ -51,7 +51,8 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
         trainer, tokenizer, prepared, version = _ready(folder, asked, events, reporter, wishes, origin)
         total = trainer.args.max_steps
         with ScoreWriter(folder.path) as scores:
-            trainer.saw = PairScores(scores, prepared.train_subjects, prepared.holdout_subjects, asked.config.beta)
+            if KINDS[asked.config.method].pairs:
+                trainer.saw = PairScores(scores, prepared.train_subjects, prepared.holdout_subjects, asked.config.beta)
             _run(trainer, origin)
     except StopRequested:
         pass  # Nothing was trained, so there is nothing to save.
@@ -77,14 +78,14 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
 
 def _ready(
     folder: RunFolder, asked: Record, events: EventWriter, reporter: Reporter, wishes: Asked, origin: Origin
-) -> tuple[PairTrainer, PreTrainedTokenizerBase, Prepared, str]:
+) -> tuple[Lasting, PreTrainedTokenizerBase, Prepared, str]:
     """Everything up to the next step, told in a `Started` event."""
-    config = asked.config
+    config, kind = asked.config, KINDS[asked.config.method]
     set_seed(config.seed)
     wishes.check_stop()
     events.phase("loading the model", origin.at.step)
     tokenizer = load_tokenizer(config.model)
-    model = load_base(config.model, config.quantization, config.attention)
+    model = kind.load(config)
     version = revision(config.model, model)
     wishes.check_stop()
     rows, workspace = folder.rows(), Workspace.around(folder.path)
@@ -97,8 +98,15 @@ def _ready(
     reporter.instruments = Instruments(
         trainer=trainer,
         movement=Movement(trainer.model),
-        divergence=Divergence(prepared.holdout, config.max_length, trainer.args.per_device_eval_batch_size),
-        sampler=Sampler(tokenizer, model, questions(tokenizer, rows, config.max_length), config.sample_tokens),
+        divergence=Divergence(
+            prepared.holdout if kind.answers else [], config.max_length, trainer.args.per_device_eval_batch_size
+        ),
+        sampler=Sampler(
+            tokenizer,
+            model,
+            questions(tokenizer, rows, config.max_length) if kind.answers else [],
+            config.sample_tokens,
+        ),
         sample_every=config.sample_every,
     )
     trained, parameters = parameter_counts(trainer.model)
@@ -114,7 +122,7 @@ def _ready(
             identical=prepared.identical,
             trainable_parameters=trained,
             total_parameters=parameters,
-            reference=REFERENCE,
+            reference=kind.reference,
             device=device_name(),
             model_revision=version,
         )
@@ -138,13 +146,13 @@ class _Tokenizing:
             self._events.phase(f"tokenizing the pairs {done / self._pairs:.0%}", self._step)
 
 
-def _evaluation_due(trainer: PairTrainer, origin: Origin) -> bool:
+def _evaluation_due(trainer: Lasting, origin: Origin) -> bool:
     """Whether the step begun at has an evaluation that was not made: a stop gives it up."""
     step = origin.at.step
     return not origin.evaluated and (step % int(trainer.args.eval_steps) == 0 or step >= trainer.args.max_steps)
 
 
-def _run(trainer: PairTrainer, origin: Origin) -> None:
+def _run(trainer: Lasting, origin: Origin) -> None:
     """Trains to the end or to a stop. Raises `StopRequested` where that came before the first step was done."""
     if origin.checkpoint and origin.at.step >= trainer.args.max_steps:
         _take_back(trainer, origin.checkpoint)
@@ -159,7 +167,7 @@ def _run(trainer: PairTrainer, origin: Origin) -> None:
         trainer.callback_handler.on_save(trainer.args, trainer.state, trainer.control)
 
 
-def _take_back(trainer: PairTrainer, checkpoint: Path) -> None:
+def _take_back(trainer: Lasting, checkpoint: Path) -> None:
     """The trainer as it was after the last step: what is left is to save the adapter, and maybe to evaluate."""
     trainer._load_from_checkpoint(str(checkpoint))
     trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
@@ -170,7 +178,7 @@ def _take_back(trainer: PairTrainer, checkpoint: Path) -> None:
 def _save(
     folder: RunFolder,
     asked: Record,
-    trainer: PairTrainer,
+    trainer: Lasting,
     tokenizer: PreTrainedTokenizerBase,
     prepared: Prepared,
     version: str,
@@ -196,10 +204,3 @@ def _save(
         raise
     shutil.rmtree(folder.adapter, ignore_errors=True)
     unfinished.replace(folder.adapter)
-
-
-def _first_loss(config: RunConfig) -> float | None:
-    """The loss while model and reference are the same, before the first update; None: the data decides."""
-    if config.loss_type != ["sigmoid"]:
-        return None
-    return math.log(2) * (config.loss_weights[0] if config.loss_weights else 1.0)
