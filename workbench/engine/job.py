@@ -16,7 +16,7 @@ from workbench.engine.divergence import Divergence
 from workbench.engine.faults import saving
 from workbench.engine.methods.common import parameter_counts, trainable
 from workbench.engine.methods.lasting import Lasting
-from workbench.engine.methods.registry import KINDS, build_trainer, first_loss
+from workbench.engine.methods.registry import KINDS, build_trainer, first_loss, load, reference
 from workbench.engine.model import load_tokenizer, revision
 from workbench.engine.movement import Movement
 from workbench.engine.pair_scores import PairScores
@@ -80,12 +80,12 @@ def _ready(
     folder: RunFolder, asked: Record, events: EventWriter, reporter: Reporter, wishes: Asked, origin: Origin
 ) -> tuple[Lasting, PreTrainedTokenizerBase, Prepared, str]:
     """Everything up to the next step, told in a `Started` event."""
-    config, kind = asked.config, KINDS[asked.config.method]
+    config, answers = asked.config, KINDS[asked.config.method].answers
     set_seed(config.seed)
     wishes.check_stop()
     events.phase("loading the model", origin.at.step)
     tokenizer = load_tokenizer(config.model)
-    model = kind.load(config)
+    model = load(config, folder)
     version = revision(config.model, model)
     wishes.check_stop()
     rows, workspace = folder.rows(), Workspace.around(folder.path)
@@ -98,15 +98,12 @@ def _ready(
     reporter.instruments = Instruments(
         trainer=trainer,
         movement=Movement(trainer.model),
-        divergence=Divergence(
-            prepared.holdout if kind.answers else [], config.max_length, trainer.args.per_device_eval_batch_size
-        ),
-        sampler=Sampler(
-            tokenizer,
-            model,
-            questions(tokenizer, rows, config.max_length) if kind.answers else [],
-            config.sample_tokens,
-        ),
+        divergence=Divergence(prepared.holdout, config.max_length, trainer.args.per_device_eval_batch_size)
+        if answers
+        else None,
+        sampler=Sampler(tokenizer, model, questions(tokenizer, rows, config.max_length), config.sample_tokens)
+        if answers
+        else None,
         sample_every=config.sample_every,
     )
     trained, parameters = parameter_counts(trainer.model)
@@ -122,7 +119,7 @@ def _ready(
             identical=prepared.identical,
             trainable_parameters=trained,
             total_parameters=parameters,
-            reference=kind.reference,
+            reference=reference(config),
             device=device_name(),
             model_revision=version,
         )
@@ -195,7 +192,7 @@ def _save(
     needed = sum(parameter.nbytes for parameter in trainable(trainer.model)) + _BESIDE_ADAPTER
     try:
         with saving("the adapter", folder, needed):
-            trainer.model.save_pretrained(unfinished, save_embedding_layers=False)
+            trainer.model.save_pretrained(unfinished, save_embedding_layers=False, selected_adapters=["default"])
             tokenizer.save_pretrained(unfinished)
             (unfinished / "README.md").write_text(text, "utf-8")
             flush(unfinished)
