@@ -60,6 +60,32 @@ def tuned_runs(summaries: Iterable[Summary]) -> list[TunedRun]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Drafter:
+    """A base model, or a run's adapter on it, that answers a pair's prompt. `remark` says which it is."""
+
+    base: Base
+    column: Column
+    remark: str
+
+
+def drafters(runs: Sequence[TunedRun]) -> list[Drafter]:
+    """The bases of `runs`, that of the newest first (the embedded model where there is no run), and then the runs."""
+    bases = list(dict.fromkeys(run.base for run in runs)) or [Base()]
+    models = [base.model for base in bases]
+    return [
+        *(
+            Drafter(
+                base,
+                Column(name=base.model if models.count(base.model) == 1 else f"{base.model} {base.quantization}"),
+                f"the base, {base.quantization}",
+            )
+            for base in bases
+        ),
+        *(Drafter(run.base, run.column(), f"{run.method} · {run.status} at step {run.step}") for run in runs),
+    ]
+
+
 def _short(run: str) -> str:
     """A run's id without its date and time ("2026-05-01-1200-support-dpo" is "support-dpo")."""
     parts = run.split("-", 4)

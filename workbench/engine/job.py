@@ -15,6 +15,8 @@ from workbench.engine.card import card
 from workbench.engine.data import Prepared, prepare
 from workbench.engine.device import device_name, peak_memory
 from workbench.engine.divergence import Divergence
+from workbench.engine.fast.reference import reference_version
+from workbench.engine.fast.trainer import FastTrainer
 from workbench.engine.faults import saving
 from workbench.engine.methods.common import parameter_counts, trainable
 from workbench.engine.methods.lasting import Lasting
@@ -25,6 +27,8 @@ from workbench.engine.pair_scores import PairScores, SharedScores
 from workbench.engine.reporter import Instruments, Reporter
 from workbench.engine.resume import Origin, find_origin
 from workbench.engine.samples import Sampler, questions
+from workbench.engine.score_cache import ScoreCache
+from workbench.engine.trainer import PairTrainer
 from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
 from workbench.runs.folder import Record, RunFolder
@@ -50,12 +54,16 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
     reporter = Reporter(folder, events, health, wishes, origin.check_first)
     step, changed, total = origin.at.step, 0.0, 0
     try:
-        trainer, tokenizer, prepared, version = _ready(folder, asked, events, reporter, wishes, origin)
+        trainer, tokenizer, prepared = _ready(folder, asked, events, reporter, wishes, origin)
         total = trainer.args.max_steps
         with ScoreWriter(folder.path) if ranks.first() else nullcontext() as scores:
             if KINDS[asked.config.method].pairs:
                 trainer.saw = _seeing(scores, prepared, asked.config.beta)
-            _run(trainer, origin)
+            try:
+                _run(trainer, origin)
+            finally:
+                if isinstance(trainer, FastTrainer):
+                    trainer.close()
     except StopRequested:
         pass  # Nothing was trained, so there is nothing to save.
     else:
@@ -63,7 +71,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
         wishes.check_place()
         events.phase("saving the adapter", step)
         if ranks.first():
-            _save(folder, asked, trainer, tokenizer, prepared, version)
+            _save(folder, trainer, tokenizer)
         changed = reporter.instruments.movement.of_all()
         if not changed:
             events.warn(
@@ -81,7 +89,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
 
 def _ready(
     folder: RunFolder, asked: Record, events: EventWriter, reporter: Reporter, wishes: Asked, origin: Origin
-) -> tuple[Lasting, PreTrainedTokenizerBase, Prepared, str]:
+) -> tuple[Lasting, PreTrainedTokenizerBase, Prepared]:
     """Everything up to the next step, told in a `Started` event."""
     config, answers = asked.config, KINDS[asked.config.method].answers
     set_seed(config.seed)
@@ -97,6 +105,9 @@ def _ready(
     with ranks.first_before_others():
         prepared = prepare(tokenizer, rows, config.max_length, cache, told)
     trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints, [reporter])
+    if isinstance(trainer, FastTrainer):
+        known = ScoreCache(workspace.scores if workspace is not None else None)
+        trainer.remember(known, reference_version(version, config, trainer.model, folder.start))
     trainer.go_on_from(origin.at)
     trainer.args.eval_on_start = bool(prepared.holdout) and _evaluation_due(trainer, origin)
     reporter.instruments = Instruments(
@@ -111,6 +122,12 @@ def _ready(
         sample_every=config.sample_every,
     )
     trained, parameters = parameter_counts(trainer.model)
+    if isinstance(trainer, PairTrainer) and trainer.slow:
+        events.warn(
+            "The fast path does not fit the model",
+            f"Prompts are read twice a pair, as TRL does it: {trainer.slow}.",
+            origin.at.step,
+        )
     reporter.tell(
         Started(
             time=time.time(),
@@ -126,11 +143,12 @@ def _ready(
             reference=reference(config),
             device=device_name(),
             model_revision=version,
+            path=trainer.layout if isinstance(trainer, FastTrainer) else "plain TRL",
             processes=ranks.count(),
         )
     )
     wishes.check_stop()
-    return trainer, tokenizer, prepared, version
+    return trainer, tokenizer, prepared
 
 
 class _Tokenizing:
@@ -184,29 +202,16 @@ def _take_back(trainer: Lasting, checkpoint: Path) -> None:
         trainer.evaluate()
 
 
-def _save(
-    folder: RunFolder,
-    asked: Record,
-    trainer: Lasting,
-    tokenizer: PreTrainedTokenizerBase,
-    prepared: Prepared,
-    version: str,
-) -> None:
+def _save(folder: RunFolder, trainer: Lasting, tokenizer: PreTrainedTokenizerBase) -> None:
     """Writes the adapter under another name first, so that what is called `adapter` is whole."""
     unfinished = folder.path / "adapter.tmp"
     shutil.rmtree(unfinished, ignore_errors=True)
-    evals = [
-        {name.removeprefix("eval_"): value for name, value in entry.items()}
-        for entry in trainer.state.log_history
-        if "eval_loss" in entry
-    ]
-    text = card(asked, prepared, version, evals[0] if evals else {}, evals[-1] if evals else {})
     needed = sum(parameter.nbytes for parameter in trainable(trainer.model)) + _BESIDE_ADAPTER
     try:
         with saving("the adapter", folder, needed):
             trainer.model.save_pretrained(unfinished, save_embedding_layers=False, selected_adapters=["default"])
             tokenizer.save_pretrained(unfinished)
-            (unfinished / "README.md").write_text(text, "utf-8")
+            (unfinished / "README.md").write_text(card(folder), "utf-8")
             flush(unfinished)
     except Exception:
         shutil.rmtree(unfinished, ignore_errors=True)

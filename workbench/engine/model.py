@@ -80,20 +80,26 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
 
 
 def load_base(
-    model: str, quantization: Quantization, attention: Attention = "auto", device: str | None = None
+    model: str,
+    quantization: Quantization,
+    attention: Attention = "auto",
+    device: str | None = None,
+    dtype: torch.dtype | None = None,
 ) -> PreTrainedModel:
     """The base model in eval mode on one device (default: the first CUDA device, else the CPU).
 
+    `dtype` is that of what is not quantized; by default the one that the device computes in.
+
     Raises `WorkbenchError` where there is no such model, no network, not enough memory, or it is no causal LM.
     """
-    return _load(AutoModelForCausalLM, model, quantization, attention, device)
+    return _load(AutoModelForCausalLM, model, quantization, attention, device, dtype)
 
 
 def load_reward_base(
     model: str, quantization: Quantization, attention: Attention = "auto", device: str | None = None
 ) -> PreTrainedModel:
     """As `load_base`, but with a `HEAD` of one number, drawn at random and never quantized, for an output layer."""
-    loaded = _load(AutoModelForSequenceClassification, model, quantization, attention, device, num_labels=1)
+    loaded = _load(AutoModelForSequenceClassification, model, quantization, attention, device, None, num_labels=1)
     if not isinstance(getattr(loaded, HEAD, None), torch.nn.Module):
         raise WorkbenchError(
             "This model cannot become a reward model",
@@ -104,10 +110,16 @@ def load_reward_base(
 
 
 def _load(
-    kind: Any, model: str, quantization: Quantization, attention: Attention, device: str | None, **more: Any
+    kind: Any,
+    model: str,
+    quantization: Quantization,
+    attention: Attention,
+    device: str | None,
+    dtype: torch.dtype | None,
+    **more: Any,
 ) -> PreTrainedModel:
     source, target = resolve(model), compute_device(device)
-    dtype = compute_dtype(target)
+    dtype = dtype or compute_dtype(target)
     arguments: dict[str, Any] = {"dtype": dtype, "device_map": {"": target}, **_from_where(source), **more}
     if quantization != "none":
         arguments["quantization_config"] = _quantized(quantization, dtype)

@@ -53,6 +53,7 @@ class Started(Event):
     reference: str
     device: str
     model_revision: str
+    path: str = ""
     processes: int = 1
 
 

@@ -89,6 +89,11 @@ class RunFolder:
         return self.path / "evidence.json"
 
     @property
+    def report(self) -> Path:
+        """The page about the run; as Markdown it has the same name with another ending."""
+        return self.path / "report.html"
+
+    @property
     def process(self) -> Path:
         """Says which process is the worker; see `workbench.runs.process`."""
         return self.path / "process.json"
