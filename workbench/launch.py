@@ -15,6 +15,7 @@ from workbench.pairs.split import Split, split, trainable, weighted
 from workbench.pairs.store import load_pairs
 from workbench.rewards import FunctionReward, check_function, parse_reward
 from workbench.runs.folder import RunFolder, create
+from workbench.runs.launchers import settled
 from workbench.runs.process import start
 from workbench.workspace import Workspace
 
@@ -116,6 +117,7 @@ def launch(workspace: Workspace, config: RunConfig) -> RunFolder:
     start_from = None
     if config.adapter:
         config, start_from = _going_on(workspace, config)
+    config = settled(config)
     material = gather(workspace, config)
     rows = [to_row(replace(pair, split="train")) for pair in material.split.train]
     rows += [to_row(replace(pair, split="holdout")) for pair in material.split.holdout]
