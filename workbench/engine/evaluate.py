@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from workbench.engine.probing import Beside, Matcher, read_pairs, read_probes, sample, views
+from workbench.engine.card import write_card
+from workbench.engine.evidence_tokens import token_views
+from workbench.engine.probing import Beside, Matcher, read_pairs, read_probes, sample
 from workbench.engine.scorer import Scorer
 from workbench.errors import WorkbenchError
 from workbench.evidence.calibration import calibrate
@@ -56,7 +58,7 @@ def evaluate(
         samples = sample(beside, asked, matcher, settings.samples, seed) if matcher and settings.samples else None
         on_probes = read_probes(beside, probes, samples)
         on_pairs = read_pairs(beside, folder.rows(), config.max_length, settings.most_pairs, seed)
-        seen = views(beside, probes)
+        tokens = token_views(beside, probes, on_probes)
     progress("computing intervals")
     table = tabulate(on_probes, on_pairs)
     groups = [pair.group for pair in on_pairs]
@@ -82,11 +84,12 @@ def evaluate(
         calibration=calibrate([pair.gain for pair in on_pairs], groups, config.beta, seed=seed),
         regressions=worst(on_probes, on_pairs),
         examples=samples.examples if samples else [],
-        views=seen,
+        tokens=tokens,
         probe_readings=on_probes,
         pair_readings=on_pairs,
     )
     write_evidence(folder.evidence, evidence)
+    write_card(folder)
     return evidence
 
 

@@ -15,7 +15,7 @@ from workbench.engine.drift import drift
 from workbench.engine.forward import Ids
 from workbench.engine.scorer import Scorer
 from workbench.engine.tokens import encode, pair_ids, prompt_ids
-from workbench.evidence.document import Example, View, ViewToken
+from workbench.evidence.document import Example
 from workbench.evidence.probes import Probe, by_kind
 from workbench.evidence.readings import PairReading, ProbeReading, Reading
 from workbench.pairs.pair import Pair, Text, from_row
@@ -34,8 +34,6 @@ _WINDOW = 512
 _ALIKE = 32
 """Prompts of fewer tokens are of like length, as are those of up to twice as many, and so on."""
 _EXAMPLES = 3
-_VIEWED = 2
-"""Probes of every kind whose responses are kept token by token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +77,11 @@ class Beside:
         switched = self.scorer.adapters.switched
         return drift(lambda: switched(None), lambda: switched(self.adapter), rows, self.scorer.vocabulary)
 
-    def tokens(self, prompt: Text, response: str) -> Scored:
-        """Every token of a response under both. Raises `WorkbenchError`."""
+    def tokens(self, prompt: Text, response: str, top_k: int = 0) -> Scored:
+        """Every token of a response under both, with the likeliest `top_k` there. Raises `WorkbenchError`."""
         turns = prompt if isinstance(prompt, str) else [Turn(role=each.role, content=each.content) for each in prompt]
         columns = [Column(name=name, adapter=str(folder) if folder else None) for name, folder in self.columns]
-        return self.scorer.score(Score(id=0, prompt=turns, response=response, columns=columns, top_k=0))
+        return self.scorer.score(Score(id=0, prompt=turns, response=response, columns=columns, top_k=top_k))
 
 
 def read_probes(beside: Beside, probes: Sequence[Probe], samples: Samples | None) -> list[ProbeReading]:
@@ -166,17 +164,6 @@ def sample(beside: Beside, probes: Sequence[Probe], matcher: Matcher, count: int
     return Samples(counts, Counter(probe.id for probe in asked), examples)
 
 
-def views(beside: Beside, probes: Sequence[Probe]) -> list[View]:
-    """The responses to the first probes of every kind, token by token."""
-    beside.progress("looking at responses token by token")
-    return [
-        View(probe.id, kind, family, question(probe.prompt), text, _tokens(beside.tokens(probe.prompt, text)))
-        for kind, found in by_kind(probes).items()
-        for probe in found[:_VIEWED]
-        for family, text in probe.responses.items()
-    ]
-
-
 def question(prompt: Text) -> str:
     """What the response answers, and how much was said before it."""
     if isinstance(prompt, str):
@@ -197,23 +184,6 @@ def _answers(scorer: Scorer, adapter: Path | None, prompts: Sequence[Text], seed
         for place, text in zip(places, texts, strict=True):
             found[place] = text
     return found
-
-
-def _tokens(scored: Scored) -> list[ViewToken]:
-    base, run = (column.tokens for column in scored.columns)
-    return [
-        ViewToken(
-            text=now.text,
-            special=now.special,
-            before=then.logprob,
-            after=now.logprob,
-            rank_before=then.rank,
-            rank_after=now.rank,
-            kl=max(now.kl, 0.0),
-            shift_rank=now.shift_rank,
-        )
-        for then, now in zip(base, run, strict=True)
-    ]
 
 
 def _sampled(samples: Samples | None, probe: Probe, family: str) -> tuple[int, int] | None:

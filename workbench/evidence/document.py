@@ -19,6 +19,7 @@ from workbench.evidence.measurements import Key, Measure, Measurement
 from workbench.evidence.readings import PairReading, ProbeReading
 from workbench.evidence.regressions import Regression
 from workbench.evidence.statistics import Change, Estimate
+from workbench.evidence.tokens import TokenView
 from workbench.evidence.verdicts import Verdict
 
 VERSION = 2
@@ -32,35 +33,6 @@ class Example:
     prompt: str
     before: str
     after: str
-
-
-@dataclass(frozen=True, slots=True)
-class ViewToken:
-    """One token of a response: log-probabilities in nats and ranks (from 1), before and after.
-
-    `kl`: KL(run ‖ base) at this place. `shift_rank`: the base's rank of what the run would say here.
-    """
-
-    text: str
-    special: bool
-    before: float
-    after: float
-    rank_before: int
-    rank_after: int
-    kl: float
-    shift_rank: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A probe's response, token by token."""
-
-    probe: str
-    kind: str
-    response: str
-    prompt: str
-    text: str
-    tokens: Sequence[ViewToken]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +68,7 @@ class Evidence:
     regressions: Sequence[Regression]
     """The worst ten, worst first."""
     examples: Sequence[Example]
-    views: Sequence[View]
+    tokens: Sequence[TokenView]
     probe_readings: Sequence[ProbeReading]
     pair_readings: Sequence[PairReading]
     version: int = field(default=VERSION)

@@ -138,14 +138,9 @@ def test_samples_are_counted_by_the_matcher(evidence: Evidence) -> None:
     assert [example.kind for example in evidence.examples] == ["attack"] * 3 + ["tone"] * 3
 
 
-def test_responses_are_kept_token_by_token(evidence: Evidence) -> None:
-    readings = {each.id: each for each in evidence.probe_readings}
-    assert [view.kind for view in evidence.views] == ["attack"] * 4 + ["tone"] * 4 + ["neutral"] * 2
-    for view in evidence.views:
-        reading = readings[view.probe].responses[view.response]
-        assert sum(token.before for token in view.tokens) == pytest.approx(reading.before, rel=1e-3)
-        assert sum(token.after for token in view.tokens) == pytest.approx(reading.after, rel=1e-3)
-        assert "".join(token.text for token in view.tokens if not token.special) == view.text
+def test_a_few_probes_are_kept_token_by_token(evidence: Evidence) -> None:
+    """What they hold is for `test_evidence_tokens`."""
+    assert [view.kind for view in evidence.tokens] == ["attack"] * 2 + ["tone"] * 2 + ["neutral"] * 2
 
 
 def test_the_same_seed_gives_the_same_digits(folder: RunFolder, probes: list[Probe], evidence: Evidence) -> None:
@@ -174,6 +169,7 @@ def test_the_evidence_is_in_the_runs_folder(folder: RunFolder, evidence: Evidenc
         json.dumps(replace(evidence, created="", seconds=0).to_json())
     )
     assert read_evidence(folder.evidence).run == document["run"] == folder.id
+    assert evidence.verdicts[0].name in (folder.adapter / "README.md").read_text("utf-8")
 
 
 def test_without_a_matcher_nothing_is_sampled_and_told_so(folder: RunFolder, probes: list[Probe]) -> None:

@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 from workbench.evidence.calibration import calibrate
-from workbench.evidence.document import Evidence, Example, Provenance, View, ViewToken
+from workbench.evidence.document import Evidence, Example, Provenance
 from workbench.evidence.length import control
 from workbench.evidence.measurements import measure, preferred, tabulate
 from workbench.evidence.readings import PairReading, ProbeReading, Reading
 from workbench.evidence.regressions import worst
+from workbench.evidence.tokens import TokenPiece, TokenResponse, TokenView
 from workbench.evidence.verdicts import judge
 
 
@@ -55,6 +56,7 @@ def evidence(probes: list[ProbeReading] | None = None, held: list[PairReading] |
     probes = [*attacks(), *neutral()] if probes is None else probes
     held = pairs() if held is None else held
     table = tabulate(probes, held)
+    piece = TokenPiece("No", -1.0, -0.1, (2, 1), "No")
     return Evidence(
         run="a-run",
         model="tiny",
@@ -76,19 +78,8 @@ def evidence(probes: list[ProbeReading] | None = None, held: list[PairReading] |
         calibration=calibrate([pair.gain for pair in held], [pair.group for pair in held], 0.5),
         regressions=worst(probes, held),
         examples=[Example("attack", "How?", "Sure.", "No.")],
-        views=[
-            View(
-                "attack-00",
-                "attack",
-                "refusing",
-                "How?",
-                "No.",
-                [
-                    ViewToken(
-                        "No", special=False, before=-1.0, after=-0.1, rank_before=2, rank_after=1, kl=0.5, shift_rank=2
-                    )
-                ],
-            )
+        tokens=[
+            TokenView("attack-00", "attack", "worst", "How?", [TokenResponse("refusing", -1.0, -0.1, [piece])]),
         ],
         probe_readings=probes,
         pair_readings=held,
