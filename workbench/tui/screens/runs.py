@@ -46,6 +46,7 @@ class RunsScreen(RunsLife):
         Binding("h", "alerts", "Alerts in full", show=False),
         Binding("l", "log", "Log"),
         Binding("c", "compare", "Compare"),
+        Binding("e", "evaluate", "Evaluate: does it hold?", show=False),
         Binding("m", "merge", "Merge into the base", show=False),
         Binding("i", "settings", "Settings as TOML", show=False),
         Binding("w", "report", "Write the report", show=False),
