@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from workbench.evidence.document import Evidence
 
 _SIGNS = {
-    True: ("✔ holds", "$success"),
-    False: ("✘ does not hold", "bold $error"),
-    None: ("? too few", "$warning"),
+    True: ("✔", "holds", "$success"),
+    False: ("✘", "does not hold", "bold $error"),
+    None: ("?", "too few", "$warning"),
 }
 
 
@@ -30,12 +30,13 @@ def verdicts_in_full(evidence: Evidence) -> Content:
     order = {False: 0, None: 1, True: 2}
     lines = []
     for verdict in sorted(evidence.verdicts, key=lambda each: order[each.holds]):
-        sign, style = _SIGNS[verdict.holds]
+        sign, word, style = _SIGNS[verdict.holds]
         lines.append(
             Content.assemble(
-                (f"{sign:<16}", style),
+                (f"{sign} ", style),
                 (one_line(verdict.name), "$foreground"),
-                (f"\n                {one_line(verdict.message)}", "$secondary"),
+                (f"\n  {word}", style),
+                (f"  {one_line(verdict.message)}", "$secondary"),
             )
         )
     if evidence.regressions:
