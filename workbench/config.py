@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import difflib
 import math
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import tomlkit
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from workbench.errors import WorkbenchError
+from workbench.methods import METHODS, ONLINE, MethodName, users, uses
 
 LossType = Literal[
     "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
@@ -19,7 +30,12 @@ LossType = Literal[
 ]  # fmt: skip
 Quantization = Literal["nf4", "int8", "none"]
 Scheduler = Literal["constant", "linear", "cosine"]
+LoraVariant = Literal["lora", "rslora", "dora"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+Launcher = Literal["none", "accelerate", "command"]
+Tracker = Literal["trackio", "tensorboard", "wandb"]
+COMMAND = "{command}"
+"""Stands for the worker's own command in `launcher_command`."""
 
 
 def _listed(value: object) -> object:
@@ -30,24 +46,42 @@ def _listed(value: object) -> object:
 
 
 class RunConfig(BaseModel):
-    """The settings of a run. Every field can be given with --set KEY=VALUE."""
+    """The settings of a run. Every field that its method uses can be given with --set KEY=VALUE."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     pairs: Annotated[list[str], BeforeValidator(_listed)] = Field(min_length=1)
     """Data sets to train on, by name."""
+    pairs_weights: Annotated[list[float], BeforeValidator(_listed)] = Field(default=[])
+    """How often each data set's pairs count: 0.5 takes half of them, 2 each twice, 1.5 each once and half again."""
     model: str = Field("tiny", min_length=1)
     """A local folder, a Hugging Face id, or tiny (the embedded model)."""
-    method: Literal["dpo"] = "dpo"
-    """The method of preference optimization."""
+    method: MethodName = "dpo"
+    """The method of preference optimization: dpo, simpo, orpo, kto, reward, grpo or rloo."""
+    adapter: str = ""
+    """A run whose adapter to go on from, with its rank and layers; the reference is that adapter, frozen."""
     loss_type: Annotated[list[LossType], BeforeValidator(_listed)] = Field(default=["sigmoid"], min_length=1)
     """TRL's DPO losses, summed with loss_weights; sigmoid is the DPO paper's, sft adds likelihood of chosen."""
     loss_weights: Annotated[list[float], BeforeValidator(_listed)] = Field(default=[])
     """One weight a loss; empty for 1 each."""
-    beta: float = Field(0.1, gt=0, le=100)
-    """How strongly the policy is held to the reference; higher is closer."""
+    beta: float = Field(0.1, ge=0, le=100)
+    """How strongly the policy is held to the reference; simpo: scale of rewards; orpo: the odds' weight (lambda)."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
-    """The share of labels taken to be wrong (conservative DPO; robust)."""
+    """The share of labels taken to be wrong (robust, aot); epsilon of exo_pair, for which its paper takes 1e-3."""
+    simpo_gamma_ratio: float = Field(0.5, ge=0, le=10)
+    """SimPO's target margin as gamma / beta, in nats a token; 0.3 to 0.6 for most models."""
+    desirable_weight: float = Field(1.0, gt=0)
+    """KTO's weight of good answers' losses."""
+    undesirable_weight: float = Field(1.0, gt=0)
+    """KTO's weight of bad answers' losses."""
+    reward: str = ""
+    """What answers are worth: run:ID (a reward model, or a dpo run's implicit reward), or FILE.py:FUNCTION."""
+    group_size: int = Field(8, ge=2)
+    """Answers to one prompt, which are compared with each other; divides batch_size."""
+    completion_tokens: int = Field(256, ge=1)
+    """Tokens of a sampled answer at most."""
+    temperature: float = Field(1.0, gt=0, le=10)
+    """Of the sampling of answers that train."""
     learning_rate: float = Field(5e-5, gt=0, le=1)
     """Peak learning rate of the adapter."""
     scheduler: Scheduler = "cosine"
@@ -63,19 +97,23 @@ class RunConfig(BaseModel):
     max_steps: int = Field(0, ge=0)
     """Optimizer steps after which to end, whatever epochs says; 0 for no limit."""
     batch_size: int = Field(16, ge=1, le=65536)
-    """Pairs an optimizer step on one device."""
+    """Pairs an optimizer step on one device (so `processes` times as many in all); grpo and rloo: answers."""
     gradient_accumulation: int = Field(1, ge=1)
     """Parts that a batch is cut into to save memory; divides batch_size."""
     max_length: int = Field(1024, ge=16)
     """Tokens of prompt and response together; longer ones are cut, over-long prompts dropped."""
     quantization: Quantization = "nf4"
     """How the base model's weights are held: 4-bit NF4 with double quantization, 8-bit, or none."""
+    fast: bool = True
+    """Prompts are read once a pair, without padding, and the reference once; false is plain TRL, for comparison."""
     attention: Attention = "auto"
     """The attention kernel; auto takes FlashAttention where it is installed, else SDPA."""
     lora_r: int = Field(16, ge=1, le=1024)
     """Rank of the adapter."""
     lora_alpha: int = Field(32, ge=1)
     """The adapter's output is scaled by lora_alpha / lora_r."""
+    lora_variant: LoraVariant = "lora"
+    """lora; rslora scales by lora_alpha / sqrt(lora_r), for high ranks; dora learns lengths apart, slower."""
     target_modules: Annotated[list[str], BeforeValidator(_listed)] = Field(default=["all-linear"], min_length=1)
     """Layers that get an adapter, by the ends of their names."""
     seed: int = Field(0, ge=0, lt=2**32)
@@ -96,6 +134,16 @@ class RunConfig(BaseModel):
     """Tokens of such an answer at most; 0 for no answers."""
     stop_grace: int = Field(120, ge=1)
     """Seconds that a worker has to finish its step and save once it is asked to stop; then it is killed."""
+    launcher: Launcher = "none"
+    """What starts the worker's processes: none (there is one), accelerate (several GPUs or machines), or a command."""
+    processes: int = Field(0, ge=0)
+    """Processes of the worker in all, one a device; 0 for as many as accelerate's config says, else 1."""
+    launcher_config: str = ""
+    """An accelerate config file (DDP, FSDP, DeepSpeed); empty for the one that `accelerate config` wrote, if any."""
+    launcher_command: str = ""
+    """For launcher = command: a command line with {command} in it, such as srun -N2 accelerate launch … {command}."""
+    report_to: Annotated[list[Tracker], BeforeValidator(_listed)] = Field(default=[])
+    """Where metrics go besides the run's folder: trackio, tensorboard, wandb. They must be installed."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:
@@ -103,22 +151,73 @@ class RunConfig(BaseModel):
             raise ValueError(
                 f"gradient_accumulation ({self.gradient_accumulation}) does not divide batch_size ({self.batch_size})"
             )
+        if self.quantization == "int8" and self.lora_variant == "dora":
+            raise ValueError("lora_variant = dora does not train on int8 weights; take nf4 or none")
+        if self.pairs_weights and len(self.pairs_weights) != len(self.pairs):
+            raise ValueError(f"pairs_weights has {len(self.pairs_weights)} entries for {len(self.pairs)} data sets")
+        if any(weight <= 0 for weight in self.pairs_weights):
+            raise ValueError("pairs_weights must be above 0; leave the data set out instead")
         if self.loss_weights and len(self.loss_weights) != len(self.loss_type):
             raise ValueError(f"loss_weights has {len(self.loss_weights)} entries for {len(self.loss_type)} loss types")
+        if "exo_pair" in self.loss_type and not self.label_smoothing:
+            raise ValueError("label_smoothing must be above 0 for exo_pair; its paper takes 0.001")
+        if self.method in ONLINE:
+            self._fits_online()
+        elif not self.beta:
+            raise ValueError(f"beta must be above 0 for {self.method}")
+        self._launches()
         return self
+
+    def _launches(self) -> None:
+        if self.launcher == "none" and self.processes > 1:
+            raise ValueError(f"processes = {self.processes} needs a launcher: accelerate or command")
+        if self.launcher_config and self.launcher != "accelerate":
+            raise ValueError("launcher_config is for launcher = accelerate")
+        if bool(self.launcher_command) != (self.launcher == "command"):
+            raise ValueError("launcher = command and launcher_command go together")
+        try:
+            words = shlex.split(self.launcher_command)
+        except ValueError as error:
+            raise ValueError(f"launcher_command: {error}") from error
+        if words and not any(COMMAND in word for word in words[1:]):
+            raise ValueError(f"launcher_command must have {COMMAND} in it, after the launcher's own name")
+
+    def _fits_online(self) -> None:
+        if not self.reward:
+            raise ValueError(f"reward is not given: {self.method} needs run:ID or FILE.py:FUNCTION")
+        if self.batch_size % self.group_size:
+            raise ValueError(f"group_size ({self.group_size}) does not divide batch_size ({self.batch_size})")
+        if self.completion_tokens >= self.max_length:
+            raise ValueError(f"completion_tokens ({self.completion_tokens}) leaves no room in max_length for a prompt")
+
+    @model_serializer(mode="wrap")
+    def _told(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in plain(self).items() if uses(self.method, key)}
+
+    @property
+    def room(self) -> int:
+        """Tokens that a pair may have: those of `max_length`, but for the answers that the model gives itself."""
+        return self.max_length - self.completion_tokens if self.method in ONLINE else self.max_length
+
+    @property
+    def step_pairs(self) -> int:
+        """Pairs that an optimizer step is about: of grpo's and rloo's, the prompts alone."""
+        found = self.batch_size // self.group_size if self.method in ONLINE else self.batch_size
+        return found * max(1, self.processes)
 
     def total_steps(self, train_pairs: int) -> int:
         """Optimizer steps that the run takes over so many pairs."""
-        return self.max_steps or math.ceil(self.epochs * math.ceil(train_pairs / self.batch_size))
+        return self.max_steps or math.ceil(self.epochs * math.ceil(train_pairs / self.step_pairs))
 
 
 class Preset(BaseModel):
-    """Named settings with a line that says when to choose them."""
+    """Named settings with a line that says when to choose them, and the methods that they are for."""
 
     model_config = ConfigDict(frozen=True)
 
     summary: str
     values: dict[str, Any]
+    methods: tuple[str, ...] = ("dpo",)
 
 
 PRESETS: dict[str, Preset] = {
@@ -130,27 +229,54 @@ PRESETS: dict[str, Preset] = {
     "small": Preset(
         summary="For models under 100 million parameters, whose adapters need a higher learning rate.",
         values={"learning_rate": 1e-3, "epochs": 2.0},
+        methods=tuple(METHODS),
     ),
     "demo": Preset(
         summary="The demo's recipe for the embedded model: every answer it should give rises, every bad one collapses.",
         values={"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 10.0], "beta": 1.0, "learning_rate": 1e-3},
     ),
+    **{
+        name: Preset(
+            summary=f"{method.title} as its authors advise.",
+            values={"method": name, **method.values},
+            methods=(name,),
+        )
+        for name, method in METHODS.items()
+        if name != "dpo"
+    },
 }
 
 
 def build_config(values: Mapping[str, Any], *, preset: str | None = None, settings: Sequence[str] = ()) -> RunConfig:
-    """The config of `preset`, over it `values`, over those `settings` ("KEY=VALUE" as in --set).
+    """The method's own values, over them those of `preset`, `values`, and `settings` ("KEY=VALUE" as in --set).
 
-    Raises `WorkbenchError` for an unknown preset or key (with the nearest right name) and for values out of range.
+    Raises `WorkbenchError` for an unknown preset or key (with the nearest right name), for a setting that the method
+    does not use, and for values out of range.
     """
-    merged: dict[str, Any] = dict(_preset(preset).values) if preset else {}
-    merged.update(values)
+    given = dict(values)
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise WorkbenchError("Not a setting", f"--set {setting!r} has no '='.", "Write it as --set KEY=VALUE.")
-        merged[key.strip()] = value.strip()
-    return _validated(merged)
+        given[key.strip()] = value.strip()
+    named = _preset(preset).values if preset else {}
+    method = str(given.get("method", named.get("method", "dpo")))
+    if preset and method in METHODS and method not in PRESETS[preset].methods:
+        fitting = f"Presets for {method}: {', '.join(presets_of(method))}."
+        raise WorkbenchError(f"The preset {preset!r} is not for {method}", PRESETS[preset].summary, fitting)
+    return _validated({**(METHODS[method].values if method in METHODS else {}), **named, **given})
+
+
+def defaults(method: str, preset: str) -> dict[str, Any]:
+    """The settings that the method uses, as its preset has them. What it cannot do without is still empty."""
+    plain = {key: field.get_default(call_default_factory=True) for key, field in RunConfig.model_fields.items()}
+    values = plain | dict(METHODS[method].values) | PRESETS[preset].values
+    return {key: value for key, value in values.items() if key != "pairs" and uses(method, key)}
+
+
+def presets_of(method: str) -> list[str]:
+    """The presets that are for the method, its own last."""
+    return [name for name, preset in PRESETS.items() if method in preset.methods]
 
 
 def from_toml(text: str, *, where: str) -> RunConfig:
@@ -181,6 +307,11 @@ def _validated(values: Mapping[str, Any]) -> RunConfig:
                 _nearest(key, RunConfig.model_fields),
                 f"Settings: {', '.join(RunConfig.model_fields)}.",
             )
+        method = values.get("method", "dpo")
+        if method in METHODS and not uses(method, key):
+            raise WorkbenchError(
+                f"{method} has no use for {key!r}", f"It is a setting of {', '.join(users(key))}.", "Leave it out."
+            )
     try:
         return RunConfig(**values)
     except ValidationError as error:
@@ -209,8 +340,10 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
 def choices(key: str) -> tuple[str, ...]:
     """The values that a setting with a fixed list of them takes; empty for every other setting."""
     return {
-        "method": get_args(RunConfig.model_fields["method"].annotation),
+        "method": tuple(METHODS),
         "quantization": get_args(Quantization),
         "scheduler": get_args(Scheduler),
         "attention": get_args(Attention),
+        "launcher": get_args(Launcher),
+        "lora_variant": get_args(LoraVariant),
     }.get(key, ())

@@ -10,6 +10,7 @@ from pathlib import Path
 from workbench.errors import WorkbenchError
 
 ENVIRONMENT_VARIABLE = "WORKBENCH_WORKSPACE"
+_RUNS, _CACHE = "runs", ".cache"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -34,6 +35,11 @@ class Workspace:
             )
         return cls(root.resolve())
 
+    @classmethod
+    def around(cls, run: Path) -> Workspace | None:
+        """The workspace that the folder of a run lies in; None where it lies in none."""
+        return cls(run.parent.parent) if run.parent.name == _RUNS else None
+
     @property
     def pairs(self) -> Path:
         """Preference data: one JSONL file a data set."""
@@ -50,9 +56,14 @@ class Workspace:
         return self.root / "views"
 
     @property
+    def merged(self) -> Path:
+        """Where merged models go unless the user names another place."""
+        return self.root / "merged"
+
+    @property
     def runs(self) -> Path:
         """Training runs: one folder each."""
-        return self.root / "runs"
+        return self.root / _RUNS
 
     @property
     def settings(self) -> Path:
@@ -62,7 +73,12 @@ class Workspace:
     @property
     def scores(self) -> Path:
         """Scores of pairs that were computed before: may be deleted at any time."""
-        return self.root / ".cache" / "scores.sqlite"
+        return self.root / _CACHE / "scores.sqlite"
+
+    @property
+    def tokens(self) -> Path:
+        """Token ids of the pairs that runs trained on: may be deleted at any time."""
+        return self.root / _CACHE / "tokens"
 
     def pairs_file(self, name: str) -> Path:
         """The file of the data set `name`, which need not exist. Raises `WorkbenchError` where that is no file name."""

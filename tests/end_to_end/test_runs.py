@@ -51,7 +51,7 @@ def test_the_folder_has_what_the_design_says(finished_run):
         "checkpoint-2",
         "checkpoint-4",
     ]
-    rows = RunFolder(finished_run.folder).rows()
+    rows = list(RunFolder(finished_run.folder).rows())
     assert [row["split"] for row in rows].count("holdout") == 3
     log = (finished_run.folder / "worker.log").read_text()
     assert "step 4/4" in log

@@ -9,8 +9,9 @@ import torch
 from workbench.config import build_config
 from workbench.engine.data import prepare
 from workbench.engine.job import train
+from workbench.engine.methods.common import trainable
 from workbench.engine.model import load_base, load_tokenizer
-from workbench.engine.trainer import build_trainer, trainable
+from workbench.engine.trainer import build_trainer
 from workbench.runs.events import Eval, EventReader, Finished, Started, Step
 from workbench.runs.folder import create
 from workbench.runs.writer import EventWriter

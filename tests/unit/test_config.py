@@ -4,14 +4,63 @@ import pytest
 
 from workbench.config import PRESETS, RunConfig, build_config, from_toml, to_toml
 from workbench.errors import WorkbenchError
+from workbench.methods import METHODS, uses
+
+NEEDED = {"grpo": {"reward": "run:x"}, "rloo": {"reward": "run:x"}}
+"""What a method cannot do without."""
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_config_survives_toml(preset: str) -> None:
-    config = build_config({"pairs": ["a", "b"]}, preset=preset, settings=["beta=0.25", "target_modules=q_proj,v_proj"])
+    values = {"pairs": ["a", "b"], **NEEDED.get(preset, {})}
+    config = build_config(values, preset=preset, settings=["epochs=0.25", "target_modules=q_proj,v_proj"])
     assert from_toml(to_toml(config), where="run.toml") == config
-    assert config.beta == 0.25
+    assert config.epochs == 0.25
     assert config.target_modules == ["q_proj", "v_proj"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_brings_its_own_values_and_tells_its_own_settings(name: str) -> None:
+    config = build_config({"pairs": ["a"], "method": name, **NEEDED.get(name, {})})
+    assert {key: getattr(config, key) for key in METHODS[name].values} == METHODS[name].values
+    assert set(config.model_dump()) == {key for key in RunConfig.model_fields if uses(name, key)}
+    assert ("loss_type" in config.model_dump()) == (name == "dpo")
+    small = build_config({"pairs": ["a"], "method": name, **NEEDED.get(name, {})}, preset="small")
+    assert (small.learning_rate, small.epochs) == (1e-3, 2.0)
+    assert 0 < len(METHODS[name].when) <= 60
+    assert METHODS[name].rests_on
+
+
+def test_a_preset_chooses_its_method_and_none_other() -> None:
+    assert build_config({"pairs": ["a"]}, preset="orpo").method == "orpo"
+    with pytest.raises(WorkbenchError, match="not for simpo"):
+        build_config({"pairs": ["a"], "method": "simpo"}, preset="gentle")
+
+
+@pytest.mark.parametrize(
+    ("method", "setting", "told"),
+    [
+        ("simpo", "loss_type=ipo", "simpo has no use for 'loss_type'"),
+        ("dpo", "simpo_gamma_ratio=0.4", "setting of simpo"),
+        ("reward", "beta=0.2", "reward has no use for 'beta'"),
+        ("orpo", "beta=0", "beta must be above 0"),
+        ("grpo", "beta=0", "reward is not given"),
+        ("grpo", "group_size=5", "does not divide batch_size"),
+        ("rloo", "completion_tokens=1024", "no room"),
+        ("dpo", "loss_type=exo_pair", "label_smoothing"),
+    ],
+)
+def test_what_a_method_cannot_use_is_refused(method: str, setting: str, told: str) -> None:
+    needed = {} if told.startswith("reward is not") else NEEDED.get(method, {})
+    with pytest.raises(WorkbenchError) as caught:
+        build_config({"pairs": ["a"], "method": method, **needed}, settings=[setting])
+    assert told in str(caught.value)
+
+
+def test_steps_of_grpo_are_about_as_many_prompts_as_there_are_groups() -> None:
+    config = build_config({"pairs": ["a"], "method": "grpo", "reward": "run:x", "batch_size": 32, "group_size": 8})
+    assert config.step_pairs == 4
+    assert config.total_steps(10) == 3
 
 
 def test_settings_win_over_values_and_values_over_presets() -> None:
@@ -30,6 +79,7 @@ def test_settings_win_over_values_and_values_over_presets() -> None:
         ("gradient_accumulation=3", "does not divide batch_size"),
         ("loss_type=sigmoyd", "sigmoid"),
         ("loss_weights=1,2", "loss_weights"),
+        ("pairs_weights=0", "pairs_weights"),
         ("quantization=fp4", "nf4"),
         ("lr", "KEY=VALUE"),
     ],

@@ -14,10 +14,14 @@ from workbench.cli import (
     check_commands,
     compare_commands,
     demo_commands,
+    doctor_commands,
+    draft_commands,
     life_commands,
     pairs_commands,
     report_commands,
     run_commands,
+    serve_commands,
+    ship_commands,
 )
 from workbench.cli.context import Context, show_error
 from workbench.errors import WorkbenchError
@@ -35,10 +39,14 @@ app = typer.Typer(
 for commands in (
     pairs_commands,
     check_commands,
+    draft_commands,
     run_commands,
     life_commands,
     compare_commands,
     demo_commands,
+    ship_commands,
+    serve_commands,
+    doctor_commands,
     report_commands,
 ):
     commands.register(app)

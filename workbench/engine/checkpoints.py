@@ -11,6 +11,7 @@ from peft import set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from workbench.engine import ranks
 from workbench.engine.faults import saving
 from workbench.errors import WorkbenchError
 from workbench.runs.checkpoints import Progress, check, mark_complete, remove, rotate
@@ -25,23 +26,30 @@ _BESIDE = 8 * 1024**2
 def save_checkpoint(checkpoints: Path, at: Progress, keep: int, weights: int, write: Callable[[], None]) -> None:
     """Lets `write` fill the folder of the checkpoint at `at`, marks it complete, then deletes all but the last `keep`.
 
-    Does nothing where that checkpoint is there. `weights` are the adapter's bytes; the optimizer holds two of each.
+    Does nothing where that checkpoint is there. Of several processes all `write`, and the first does the rest.
+    `weights` are the adapter's bytes; the optimizer holds two of each.
     Raises `WorkbenchError` where the disk is full, and `RunDeletedError` where the run's folder is gone.
     """
     run, path = RunFolder(checkpoints.parent), checkpoints / f"checkpoint-{at.step}"
     if not run.path.is_dir():
         raise RunDeletedError(str(run.path))
-    if path.is_dir() and not check(path):
+    if ranks.whether(path.is_dir() and not check(path)):
         return
-    remove(path)
+    with ranks.first_before_others():
+        if ranks.first():
+            remove(path)
     try:
         with saving("a checkpoint", run, 3 * weights + _BESIDE):
             write()
-            mark_complete(path, at)
+            ranks.wait()
+            if ranks.first():
+                mark_complete(path, at)
     except WorkbenchError:
-        remove(path)  # It makes room for the last word.
+        if ranks.first():
+            remove(path)  # It makes room for the last word.
         raise
-    rotate(checkpoints, keep)
+    if ranks.first():
+        rotate(checkpoints, keep)
 
 
 def restore_adapter(model: Any, checkpoint: Path) -> None:
@@ -52,11 +60,24 @@ def restore_adapter(model: Any, checkpoint: Path) -> None:
         raise _unfit(checkpoint, str(error)) from error
     if inexact := {str(each.dtype) for each in weights.values()} - {str(torch.float32)}:
         raise _unfit(checkpoint, f"Its weights are {', '.join(sorted(inexact))}")
+    _put(model, weights, checkpoint, model.active_adapter)
+
+
+def read_adapter(model: Any, folder: Path, name: str) -> None:
+    """Loads a saved adapter into the one of `name`. Raises `WorkbenchError` where it does not fit."""
     try:
-        result = set_peft_model_state_dict(model, weights, adapter_name=model.active_adapter)
+        weights = load_file(folder / _WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise _unfit(folder, str(error)) from error
+    _put(model, weights, folder, name)
+
+
+def _put(model: Any, weights: dict[str, torch.Tensor], checkpoint: Path, name: str) -> None:
+    try:
+        result = set_peft_model_state_dict(model, weights, adapter_name=name)
     except RuntimeError as error:
         raise _unfit(checkpoint, next(iter(str(error).splitlines()), "")) from error
-    missing = [name for name in result.missing_keys if "lora_" in name]
+    missing = [key for key in result.missing_keys if "lora_" in key and f".{name}." in key]
     if missing or result.unexpected_keys:
         raise _unfit(checkpoint, f"{len(missing)} weights are missing, {len(result.unexpected_keys)} are unknown")
 

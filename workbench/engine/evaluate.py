@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from workbench.engine.card import write_card
 from workbench.engine.evidence_tokens import token_views
 from workbench.engine.probing import Beside, Matcher, read_pairs, read_probes, sample
 from workbench.engine.scorer import Scorer
@@ -88,6 +89,7 @@ def evaluate(
         pair_readings=on_pairs,
     )
     write_evidence(folder.evidence, evidence)
+    write_card(folder)
     return evidence
 
 

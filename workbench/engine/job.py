@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, TrainerState, set_seed
 
-from workbench.config import RunConfig
+from workbench.engine import ranks
 from workbench.engine.asked import Asked, StopRequested
 from workbench.engine.card import card
 from workbench.engine.data import Prepared, prepare
 from workbench.engine.device import device_name, peak_memory
 from workbench.engine.divergence import Divergence
+from workbench.engine.fast.reference import reference_version
+from workbench.engine.fast.trainer import FastTrainer
 from workbench.engine.faults import saving
-from workbench.engine.model import load_base, load_tokenizer, revision
+from workbench.engine.methods.common import parameter_counts, trainable
+from workbench.engine.methods.lasting import Lasting
+from workbench.engine.methods.registry import KINDS, build_trainer, first_loss, load, reference
+from workbench.engine.model import load_tokenizer, revision
 from workbench.engine.movement import Movement
-from workbench.engine.pair_scores import PairScores
+from workbench.engine.pair_scores import PairScores, SharedScores
 from workbench.engine.reporter import Instruments, Reporter
 from workbench.engine.resume import Origin, find_origin
 from workbench.engine.samples import Sampler, questions
-from workbench.engine.trainer import REFERENCE, PairTrainer, build_trainer, parameter_counts, trainable
+from workbench.engine.score_cache import ScoreCache
+from workbench.engine.trainer import PairTrainer
+from workbench.methods import ONLINE
 from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
 from workbench.runs.folder import Record, RunFolder
 from workbench.runs.health import Health
 from workbench.runs.pair_scores import ScoreWriter
 from workbench.runs.writer import EventWriter
+from workbench.workspace import Workspace
 
 _BESIDE_ADAPTER = 16 * 1024**2
 """Bytes of tokenizer and card beside an adapter."""
+_TELL_EVERY = 1.0
+"""Seconds between two words about how far something is."""
 
 
 def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked | None = None) -> Finished | Stopped:
@@ -41,24 +52,30 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
     """
     began = time.perf_counter()
     wishes = wishes or Asked(folder)
-    origin = find_origin(folder, events)
-    health = Health(_first_loss(asked.config), beta=asked.config.beta)
+    origin = ranks.made_by_first(lambda: find_origin(folder, events))
+    health = Health(first_loss(asked.config), method=asked.config.method, beta=asked.config.beta)
     health.remember(origin.told)
     reporter = Reporter(folder, events, health, wishes, origin.check_first)
     step, changed, total = origin.at.step, 0.0, 0
     try:
-        trainer, tokenizer, prepared, version = _ready(folder, asked, events, reporter, wishes, origin)
+        trainer, tokenizer, prepared = _ready(folder, asked, events, reporter, wishes, origin)
         total = trainer.args.max_steps
-        with ScoreWriter(folder.path) as scores:
-            trainer.saw = PairScores(scores, prepared.train_subjects, prepared.holdout_subjects, asked.config.beta)
-            _run(trainer, origin)
+        with ScoreWriter(folder.path) if ranks.first() else nullcontext() as scores:
+            if KINDS[asked.config.method].pairs:
+                trainer.saw = _seeing(scores, prepared, asked.config.beta)
+            try:
+                _run(trainer, origin)
+            finally:
+                if isinstance(trainer, FastTrainer):
+                    trainer.close()
     except StopRequested:
         pass  # Nothing was trained, so there is nothing to save.
     else:
         step = trainer.state.global_step
         wishes.check_place()
         events.phase("saving the adapter", step)
-        _save(folder, asked, trainer, tokenizer, prepared, version)
+        if ranks.first():
+            _save(folder, trainer, tokenizer)
         changed = reporter.instruments.movement.of_all()
         if not changed:
             events.warn(
@@ -76,30 +93,48 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
 
 def _ready(
     folder: RunFolder, asked: Record, events: EventWriter, reporter: Reporter, wishes: Asked, origin: Origin
-) -> tuple[PairTrainer, PreTrainedTokenizerBase, Prepared, str]:
+) -> tuple[Lasting, PreTrainedTokenizerBase, Prepared]:
     """Everything up to the next step, told in a `Started` event."""
-    config = asked.config
+    config, answers = asked.config, KINDS[asked.config.method].answers
     set_seed(config.seed)
     wishes.check_stop()
     events.phase("loading the model", origin.at.step)
     tokenizer = load_tokenizer(config.model)
-    model = load_base(config.model, config.quantization, config.attention)
+    model = load(config, folder)
     version = revision(config.model, model)
     wishes.check_stop()
-    events.phase("tokenizing the pairs", origin.at.step)
-    rows = folder.rows()
-    prepared = prepare(tokenizer, rows, config.max_length)
+    rows, workspace = folder.rows(), Workspace.around(folder.path)
+    cache = workspace.tokens if workspace is not None else None
+    told = _Tokenizing(events, wishes, len(rows), origin.at.step)
+    with ranks.first_before_others():
+        prepared = prepare(tokenizer, rows, config.room, cache, told)
+    if config.method in ONLINE:
+        # Of the pairs only the prompts are used.
+        prepared = replace(prepared, truncated=0, identical=0)
     trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints, [reporter])
+    if isinstance(trainer, FastTrainer):
+        known = ScoreCache(workspace.scores if workspace is not None else None)
+        trainer.remember(known, reference_version(version, config, trainer.model, folder.start))
     trainer.go_on_from(origin.at)
     trainer.args.eval_on_start = bool(prepared.holdout) and _evaluation_due(trainer, origin)
     reporter.instruments = Instruments(
         trainer=trainer,
         movement=Movement(trainer.model),
-        divergence=Divergence(prepared.holdout, config.max_length, trainer.args.per_device_eval_batch_size),
-        sampler=Sampler(tokenizer, model, questions(tokenizer, rows, config.max_length), config.sample_tokens),
+        divergence=Divergence(prepared.holdout, config.max_length, trainer.args.per_device_eval_batch_size)
+        if answers
+        else None,
+        sampler=Sampler(tokenizer, model, questions(tokenizer, rows, config.max_length), config.sample_tokens)
+        if answers
+        else None,
         sample_every=config.sample_every,
     )
     trained, parameters = parameter_counts(trainer.model)
+    if isinstance(trainer, PairTrainer) and trainer.slow:
+        events.warn(
+            "The fast path does not fit the model",
+            f"Prompts are read twice a pair, as TRL does it: {trainer.slow}.",
+            origin.at.step,
+        )
     reporter.tell(
         Started(
             time=time.time(),
@@ -112,22 +147,46 @@ def _ready(
             identical=prepared.identical,
             trainable_parameters=trained,
             total_parameters=parameters,
-            reference=REFERENCE,
+            reference=reference(config),
             device=device_name(),
             model_revision=version,
+            path=trainer.layout if isinstance(trainer, FastTrainer) else "plain TRL",
+            processes=ranks.count(),
         )
     )
     wishes.check_stop()
-    return trainer, tokenizer, prepared, version
+    return trainer, tokenizer, prepared
 
 
-def _evaluation_due(trainer: PairTrainer, origin: Origin) -> bool:
+class _Tokenizing:
+    """Tells how far that is. Raises `StopRequested` where that is wished."""
+
+    def __init__(self, events: EventWriter, wishes: Asked, pairs: int, step: int) -> None:
+        self._events, self._wishes, self._pairs, self._step = events, wishes, pairs, step
+        self._told = time.monotonic()
+        events.phase("tokenizing the pairs", step)
+
+    def __call__(self, done: int) -> None:
+        if ranks.count() == 1:  # Of several processes only one may be here.
+            self._wishes.check_stop()
+        if time.monotonic() - self._told >= _TELL_EVERY:
+            self._told = time.monotonic()
+            self._events.phase(f"tokenizing the pairs {done / self._pairs:.0%}", self._step)
+
+
+def _seeing(scores: ScoreWriter | None, prepared: Prepared, beta: float) -> PairScores | SharedScores:
+    """What takes note of what the loss sees of each pair. `scores` is None in processes that do not write."""
+    write = PairScores(scores, prepared.train_subjects, prepared.holdout_subjects, beta) if scores else None
+    return write if write is not None and ranks.count() == 1 else SharedScores(write)
+
+
+def _evaluation_due(trainer: Lasting, origin: Origin) -> bool:
     """Whether the step begun at has an evaluation that was not made: a stop gives it up."""
     step = origin.at.step
     return not origin.evaluated and (step % int(trainer.args.eval_steps) == 0 or step >= trainer.args.max_steps)
 
 
-def _run(trainer: PairTrainer, origin: Origin) -> None:
+def _run(trainer: Lasting, origin: Origin) -> None:
     """Trains to the end or to a stop. Raises `StopRequested` where that came before the first step was done."""
     if origin.checkpoint and origin.at.step >= trainer.args.max_steps:
         _take_back(trainer, origin.checkpoint)
@@ -142,7 +201,7 @@ def _run(trainer: PairTrainer, origin: Origin) -> None:
         trainer.callback_handler.on_save(trainer.args, trainer.state, trainer.control)
 
 
-def _take_back(trainer: PairTrainer, checkpoint: Path) -> None:
+def _take_back(trainer: Lasting, checkpoint: Path) -> None:
     """The trainer as it was after the last step: what is left is to save the adapter, and maybe to evaluate."""
     trainer._load_from_checkpoint(str(checkpoint))
     trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
@@ -150,39 +209,19 @@ def _take_back(trainer: PairTrainer, checkpoint: Path) -> None:
         trainer.evaluate()
 
 
-def _save(
-    folder: RunFolder,
-    asked: Record,
-    trainer: PairTrainer,
-    tokenizer: PreTrainedTokenizerBase,
-    prepared: Prepared,
-    version: str,
-) -> None:
+def _save(folder: RunFolder, trainer: Lasting, tokenizer: PreTrainedTokenizerBase) -> None:
     """Writes the adapter under another name first, so that what is called `adapter` is whole."""
     unfinished = folder.path / "adapter.tmp"
     shutil.rmtree(unfinished, ignore_errors=True)
-    evals = [
-        {name.removeprefix("eval_"): value for name, value in entry.items()}
-        for entry in trainer.state.log_history
-        if "eval_loss" in entry
-    ]
-    text = card(asked, prepared, version, evals[0] if evals else {}, evals[-1] if evals else {})
     needed = sum(parameter.nbytes for parameter in trainable(trainer.model)) + _BESIDE_ADAPTER
     try:
         with saving("the adapter", folder, needed):
-            trainer.model.save_pretrained(unfinished, save_embedding_layers=False)
+            trainer.model.save_pretrained(unfinished, save_embedding_layers=False, selected_adapters=["default"])
             tokenizer.save_pretrained(unfinished)
-            (unfinished / "README.md").write_text(text, "utf-8")
+            (unfinished / "README.md").write_text(card(folder), "utf-8")
             flush(unfinished)
     except Exception:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     shutil.rmtree(folder.adapter, ignore_errors=True)
     unfinished.replace(folder.adapter)
-
-
-def _first_loss(config: RunConfig) -> float | None:
-    """The loss while model and reference are the same, before the first update; None: the data decides."""
-    if config.loss_type != ["sigmoid"]:
-        return None
-    return math.log(2) * (config.loss_weights[0] if config.loss_weights else 1.0)

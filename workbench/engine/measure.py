@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from workbench.config import RunConfig, build_config
 from workbench.errors import WorkbenchError
 from workbench.launch import Material, gather
+from workbench.methods import ONLINE
 from workbench.pairs.pair import to_row
 from workbench.runs import lease
 from workbench.runs.catalog import Catalog
@@ -66,7 +67,7 @@ def _measure(workspace: Workspace, config: RunConfig) -> None:
     from workbench.engine.model import load_tokenizer
 
     tokenizer = load_tokenizer(config.model)
-    prepared = prepare(tokenizer, _rows(material), config.max_length)
+    prepared = prepare(tokenizer, _rows(material), config.room, workspace.tokens)
     counts = _counts(prepared, config.max_length)
     _tell(counts)
     reason = _refusal(preview.after(counts))
@@ -97,27 +98,29 @@ def _rows(material: Material) -> list[dict[str, object]]:
 
 
 def _counts(prepared: Prepared, limit: int) -> Counts:
-    sides, longest, responses = [], 0, 0
-    for pair in prepared.train:
-        both = [min(len(pair.prompt) + len(side), limit) for side in (pair.chosen, pair.rejected)]
-        sides += both
-        longest, responses = max(longest, *both), max(responses, sum(both) - 2 * len(pair.prompt))
-    sides.sort()
+    import numpy as np
+
+    from workbench.engine.data import sizes
+
+    found = sizes(prepared.train)
+    sides = np.minimum(found[:, :1] + found[:, 1:], limit)
     return Counts(
         train=len(prepared.train),
         holdout=len(prepared.holdout),
         dropped=prepared.dropped,
         truncated=prepared.truncated,
         identical=prepared.identical,
-        mean=sum(sides) / len(sides),
-        p95=sides[int(0.95 * (len(sides) - 1))],
-        longest=longest,
-        responses=responses,
+        mean=float(sides.mean()),
+        p95=int(np.sort(sides, axis=None)[int(0.95 * (sides.size - 1))]),
+        longest=int(sides.max()),
+        responses=int((sides.sum(1) - 2 * found[:, 0]).max()),
     )
 
 
 def _refusal(preview: Preview) -> str:
     """Why no step is tried, in a sentence; empty where one is."""
+    if preview.config.method in ONLINE:
+        return "How long answers take depends on the answers."
     if preview.fits is False:
         return "It would not fit, so no step was tried."
     return "Another run has the device; measuring would disturb it." if lease.holder() is not None else ""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 from torch.utils.data import Sampler
 
+from workbench.engine.data import sizes
 from workbench.engine.tokens import PairIds
 
 
@@ -40,4 +42,6 @@ class LongestFirst(Sampler[int]):
 
 def lengths(pairs: Sequence[PairIds], max_length: int) -> list[int]:
     """Tokens of every pair's longer side, prompt included, as it is cut to fit."""
-    return [min(len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)), max_length) for pair in pairs]
+    found = sizes(pairs)
+    longest: list[int] = np.minimum(found[:, 0] + found[:, 1:].max(1), max_length).tolist()
+    return longest

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workbench.engine import ranks
 from workbench.engine.data import PLACE
 from workbench.runs.pair_scores import Score, ScoreWriter, Subject
 
@@ -18,12 +19,14 @@ from workbench.runs.pair_scores import Score, ScoreWriter, Subject
 class Seen:
     """What a batch's loss saw. Rows of `logps` (2 or 4, B): chosen and rejected under the policy, then the reference.
 
-    `places` are those of the pairs in their data set, in the order of the columns.
+    `places` are those of the pairs in their data set, in the order of the columns. `margins` (B) are the differences of
+    the method's own rewards; None for those of DPO.
     """
 
     training: bool
     places: Sequence[int]
     logps: Sequence[Sequence[float]]
+    margins: Sequence[float] | None = None
 
 
 class Places:
@@ -59,7 +62,7 @@ class Forwards:
 
 
 class PairScores:
-    """Writes down what the loss saw of each pair. Rewards are those of DPO: `beta` times the log-ratios."""
+    """Writes down what the loss saw of each pair. `beta` turns log-ratios into DPO's rewards."""
 
     def __init__(self, writer: ScoreWriter, train: Sequence[Subject], holdout: Sequence[Subject], beta: float) -> None:
         self._writer, self._beta = writer, beta
@@ -73,8 +76,30 @@ class PairScores:
         for column, place in enumerate(seen.places):
             subject, better, worse = subjects[place], chosen[column], rejected[column]
             ref_better, ref_worse = (row[column] for row in reference) if reference else (None, None)
-            margin = self._beta * ((better - (ref_better or 0.0)) - (worse - (ref_worse or 0.0)))
+            if seen.margins is not None:
+                margin = seen.margins[column]
+            else:
+                margin = self._beta * ((better - (ref_better or 0.0)) - (worse - (ref_worse or 0.0)))
             scores.append(
                 Score(subject.id, subject.text, subject.split, step, better, worse, ref_better, ref_worse, margin)
             )
         self._writer.write(scores)
+
+
+class SharedScores:
+    """Keeps what this process's losses saw until all processes have come to `gather`; the first one writes it down."""
+
+    def __init__(self, write: PairScores | None) -> None:
+        self._write = write
+        self._seen: list[tuple[Seen, int]] = []
+
+    def __call__(self, seen: Seen, step: int) -> None:
+        """Takes a batch that was seen after `step` updates."""
+        self._seen.append((seen, step))
+
+    def gather(self) -> None:
+        """Writes down what all processes saw. Raises `OSError` where the disk refuses."""
+        found, self._seen = ranks.all_of(self._seen), []
+        if self._write is not None:
+            for seen, step in (each for one in found for each in one):
+                self._write(seen, step)

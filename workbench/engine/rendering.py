@@ -49,6 +49,20 @@ def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], argum
     return ids
 
 
+def rendered_all(
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Sequence[Message]], *, to_answer: bool
+) -> list[list[int]]:
+    """What `rendered` gives for each of `conversations`, in half the time. `to_answer`: up to where an answer begins.
+
+    No turn may have a control token's name in it. Raises what the template raises, whichever conversation it was.
+    """
+    turns = [[{"role": turn.role, "content": turn.content} for turn in each] for each in conversations]
+    found: list[list[int]] = tokenizer.apply_chat_template(
+        turns, tokenize=True, return_dict=True, add_generation_prompt=to_answer
+    )["input_ids"]
+    return found
+
+
 def has_control(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
     """Whether a control token's name occurs in `text`."""
     return any(name in text for name in _control_names(tokenizer))

@@ -32,9 +32,9 @@ def questions(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Mapping[str, An
     """The first distinct prompts of the held-out rows that leave room for an answer."""
     found: dict[tuple[int, ...], Question] = {}
     for number, row in enumerate(rows, 1):
-        pair = from_row(row, where=f"pairs.jsonl, line {number}")
-        if pair.split != "holdout":
+        if row.get("split") != "holdout":
             continue
+        pair = from_row(row, where=f"pairs.jsonl, line {number}")
         ids = tuple(prompt_ids(tokenizer, pair.prompt, template=template_arguments(row)))
         if 0 < len(ids) < max_length and ids not in found:
             found[ids] = Question(pair.id, _as_text(pair.prompt), ids)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 from workbench.engine.model import revision
 from workbench.engine.score_cache import Key, key
-from workbench.engine.tokens import with_system
+from workbench.engine.tokens import tokenizer_digest, with_system
 from workbench.pairs.pair import Pair, to_row
 from workbench.pairs.template import template_arguments
 
@@ -22,11 +21,8 @@ def request_key(scorer: Scorer, max_length: int | None) -> str:
     if weights == "unknown":
         return ""
     model: Any = scorer.adapters.model
-    backend = getattr(scorer.tokenizer, "backend_tokenizer", None)
-    words = backend.to_str() if backend is not None else json.dumps(scorer.tokenizer.get_vocab(), sort_keys=True)
-    tokenizer = hashlib.sha256(f"{scorer.tokenizer.chat_template}\0{words}".encode()).hexdigest()
     precision = f"{scorer.quantization} {model.dtype} {model.device.type}"
-    return key(weights, precision, tokenizer, str(max_length)).hex()
+    return key(weights, precision, tokenizer_digest(scorer.tokenizer), str(max_length)).hex()
 
 
 def response_key(version: str, pair: Pair, side: str, system: str | None) -> Key:

@@ -6,20 +6,22 @@ import random
 import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 
 from workbench.config import RunConfig
-from workbench.engine.data import Prepared, to_dataset
+from workbench.engine.data import Prepared
 from workbench.engine.device import peak_memory
-from workbench.engine.model import load_base
+from workbench.engine.methods.registry import KINDS
+from workbench.engine.order import lengths
 from workbench.engine.tokens import PairIds
-from workbench.engine.trainer import build_trainer
 from workbench.runs.preview import Measured
 
 TYPICAL = 3
@@ -42,14 +44,21 @@ def trial(
     part = config.batch_size // config.gradient_accumulation
     pairs = _pairs(prepared.train, part, config)
     one = config.model_copy(
-        update={"batch_size": part, "gradient_accumulation": 1, "max_steps": -(-len(pairs) // part), "holdout": 0.0}
+        update={
+            "batch_size": part,
+            "gradient_accumulation": 1,
+            "max_steps": -(-len(pairs) // part),
+            "holdout": 0.0,
+            "adapter": "",
+            "report_to": [],
+        }
     )
     clock = _Clock()
     try:
-        model = load_base(config.model, config.quantization, config.attention)
-        trainer = build_trainer(one, model, tokenizer, Prepared(pairs, [], 0, 0, 0), scratch, [clock])
+        kind = KINDS[config.method]
+        trainer = kind.build(one, kind.load(one), tokenizer, Prepared(pairs, [], 0, 0, 0), scratch, [clock])
         trainer.args.save_strategy = SaveStrategy.NO
-        rows = list(to_dataset(pairs))
+        rows = list(trainer.train_dataset)
         batches = DataLoader(rows, batch_size=part, collate_fn=trainer.data_collator)
         trainer.get_train_dataloader = lambda: batches
         ready = time.perf_counter() - began
@@ -94,12 +103,12 @@ class _Clock(TrainerCallback):
             control.should_training_stop = True
 
 
-def _pairs(train: list[PairIds], part: int, config: RunConfig) -> list[PairIds]:
+def _pairs(train: Sequence[PairIds], part: int, config: RunConfig) -> list[PairIds]:
     """The longest micro-batch, then typical ones: chosen at random, as the order of a run is."""
-    by_length = sorted(train, key=lambda pair: -(len(pair.prompt) + max(len(pair.chosen), len(pair.rejected))))
+    by_length = np.argsort(-np.array(lengths(train, config.max_length)), kind="stable")
     drawn = random.Random(config.seed).sample(train, min(len(train), part * TYPICAL))
     whole = len(drawn) - len(drawn) % part or len(drawn)
-    return by_length[:part] + drawn[:whole]
+    return [train[place] for place in by_length[:part].tolist()] + drawn[:whole]
 
 
 def _evaluation(trainer: Any, batch: dict[str, Any]) -> float:

@@ -39,7 +39,7 @@ class Phase(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Event):
-    """Everything that is known before the first step. Counts are of pairs."""
+    """Everything that is known before the first step. Counts are of pairs; `processes` share them out."""
 
     kind: ClassVar[str] = "started"
     total_steps: int
@@ -53,6 +53,8 @@ class Started(Event):
     reference: str
     device: str
     model_revision: str
+    path: str = ""
+    processes: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
+import shutil
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,9 +18,12 @@ import tomlkit
 from workbench.config import RunConfig, build_config
 from workbench.errors import WorkbenchError
 from workbench.runs.events import EventReader
+from workbench.runs.rows import RowsFile, to_line
 from workbench.runs.state import RunState, fold
 
 _PACKAGES = ("alignment-workbench", "torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
+START = "start"
+"""Where a run's folder has a copy of the adapter that it goes on from."""
 _NOT_SLUG = re.compile(r"[^a-z0-9]+")
 
 
@@ -76,6 +79,11 @@ class RunFolder:
         return self.path / "adapter"
 
     @property
+    def start(self) -> Path:
+        """A copy of the adapter that the run goes on from, where it does."""
+        return self.path / START
+
+    @property
     def evidence(self) -> Path:
         """What the evaluation found."""
         return self.path / "evidence.json"
@@ -119,15 +127,9 @@ class RunFolder:
             ) from error
         return Record(build_config(values), created, sources, versions)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows that train and are held out, as in the data sets, each with its `split`. Raises `WorkbenchError`."""
-        try:
-            with self.pairs.open(encoding="utf-8") as lines:
-                return [json.loads(line) for line in lines]
-        except (OSError, ValueError) as error:
-            raise WorkbenchError(
-                "The run's pairs cannot be read", f"{self.pairs}: {error}.", "Restore the file, or start a new run."
-            ) from error
+    def rows(self) -> RowsFile:
+        """The rows that train and are held out, as in the data sets, each with its `split`."""
+        return RowsFile(self.pairs)
 
     def state(self) -> RunState:
         """What all events so far amount to."""
@@ -141,11 +143,13 @@ def create(
     sources: Mapping[str, str],
     *,
     now: datetime | None = None,
+    start: Path | None = None,
 ) -> RunFolder:
     """Makes the folder of a new run, named after the time, the data and the method, and freezes what was asked in it.
 
     `rows` are preference rows, each with its `split`; `sources` maps data sets to the sha256 of their files. The name
-    of a local model folder is made absolute. Raises `WorkbenchError` where the disk refuses.
+    of a local model folder is made absolute; the adapter in `start`, which the run goes on from, is copied. Raises
+    `WorkbenchError` where the disk refuses.
     """
     now = (now or datetime.now()).astimezone()
     model = Path(config.model).expanduser()
@@ -160,7 +164,11 @@ def create(
     try:
         folder = RunFolder(_new_folder(runs, f"{now:%Y-%m-%d-%H%M}-{_slug(config)}"))
         with folder.pairs.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            file.writelines(map(to_line, rows))
+        if start is not None:
+            folder.start.mkdir()
+            for each in ("adapter_config.json", "adapter_model.safetensors"):
+                shutil.copyfile(start / each, folder.start / each)
         # run.toml makes the folder a run, so it comes last and whole.
         unfinished = folder.run_toml.with_suffix(".tmp")
         unfinished.write_text(tomlkit.dumps(document), "utf-8")

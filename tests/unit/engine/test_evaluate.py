@@ -169,6 +169,7 @@ def test_the_evidence_is_in_the_runs_folder(folder: RunFolder, evidence: Evidenc
         json.dumps(replace(evidence, created="", seconds=0).to_json())
     )
     assert read_evidence(folder.evidence).run == document["run"] == folder.id
+    assert evidence.verdicts[0].name in (folder.adapter / "README.md").read_text("utf-8")
 
 
 def test_without_a_matcher_nothing_is_sampled_and_told_so(folder: RunFolder, probes: list[Probe]) -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from workbench.evidence.statistics import mean, ratio
+from workbench.evidence.statistics import change, detectable, mean, ratio, share
 
 
 def test_the_mean_is_the_mean_and_lies_in_its_interval() -> None:
@@ -86,3 +87,95 @@ def test_intervals_are_ordered_and_within_the_values(rows: list[tuple[float, str
     values, groups = [value for value, _ in rows], [group for _, group in rows]
     estimate = mean(values, groups, draws=100)
     assert min(values) - 1e-9 <= estimate.low <= estimate.high <= max(values) + 1e-9
+
+
+def clustered(rng: np.random.Generator, groups: int, *, skewed: bool = False) -> tuple[list[float], list[str]]:
+    """Six values a group around the group's own mean; the truth is 0, or 1 where skewed."""
+    values = rng.normal(size=(groups, 1)) + rng.normal(size=(groups, 6))
+    if skewed:
+        values = np.exp(0.5 * values - 0.25)
+    return values.flatten().tolist(), [str(place // 6) for place in range(6 * groups)]
+
+
+@pytest.mark.parametrize(("groups", "skewed", "least"), [(8, False, 0.92), (24, False, 0.92), (40, True, 0.89)])
+def test_intervals_of_clustered_values_cover_the_truth_about_as_often_as_they_say(
+    groups: int, skewed: bool, least: float
+) -> None:
+    rng = np.random.default_rng(11)
+    covered = naive = 0
+    for seed in range(300):
+        values, names = clustered(rng, groups, skewed=skewed)
+        low, high = mean(values, names, seed=seed, draws=600).interval
+        covered += low <= float(skewed) <= high
+        low, high = mean(values, [str(place) for place in range(len(values))], seed=seed, draws=200).interval
+        naive += low <= float(skewed) <= high
+    assert least <= covered / 300 <= 0.985
+    assert naive < covered - 30  # values of one group taken for independent ones
+
+
+def test_single_values_have_scipys_interval() -> None:
+    values = np.random.default_rng(6).exponential(size=2000)
+    found = mean(values.tolist(), [str(place) for place in range(2000)], draws=2000)
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=2000, method="BCa", rng=np.random.default_rng(1))
+    assert found.interval == pytest.approx(tuple(theirs.confidence_interval), abs=0.01)
+
+
+def test_a_share_of_none_or_all_has_the_exact_interval_of_as_many_trials() -> None:
+    groups = [str(place % 12) for place in range(200)]
+    none, every = share([0.0] * 200, groups, 48), share([1.0] * 200, groups, 48)
+    assert (none.low, none.high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 48)))
+    assert (every.low, every.high) == (pytest.approx(0.025 ** (1 / 48)), 1.0)
+    assert (none.samples, none.groups) == (200, 12)
+    some = share([1.0, 0.0] * 100, groups, 48)
+    assert 0 < some.low <= 0.5 <= some.high < 1
+
+
+def test_a_change_by_hand() -> None:
+    found = change([1.0, 2.0, 3.0, 4.0], [2.0, 4.0, 6.0, 8.0], list("abcd"))
+    assert (found.before.value, found.after.value, found.difference.value) == (2.5, 5.0, 2.5)
+    # Of the 16 ways to exchange before and after, two are as far out as this one.
+    assert found.p_value == pytest.approx(2 / 16)
+    assert found.effect == pytest.approx(2.5 / np.std([1, 2, 3, 4], ddof=1))
+    assert found.detectable == pytest.approx(detectable(float(np.std([1, 2, 3, 4], ddof=1)), 4))
+
+
+def test_a_change_per_token_is_weighted_by_tokens() -> None:
+    found = change([-10.0, -1.0], [-5.0, -1.0], ["a", "b"], weights=[10, 2])
+    assert found.before.value == pytest.approx(-11 / 12)
+    assert found.difference.value == pytest.approx(5 / 12)
+
+
+def test_groups_change_places_as_wholes_in_the_test() -> None:
+    rng = np.random.default_rng(7)
+    by_group = rng.normal(0.0, 1.0, size=6)
+    before, after = [0.0] * 120, [value for value in by_group.tolist() for _ in range(20)]
+    clusters = change(before, after, [str(place // 20) for place in range(120)]).p_value
+    singles = change(before, after, [str(place) for place in range(120)]).p_value
+    assert clusters is not None
+    assert singles is not None
+    assert clusters >= 2 / 2**6
+    assert singles < clusters
+
+
+def test_the_paired_test_agrees_with_the_t_test_where_that_is_right() -> None:
+    rng = np.random.default_rng(8)
+    before = rng.normal(size=60)
+    after = before + rng.normal(0.3, 1.0, size=60)
+    found = change(before.tolist(), after.tolist(), [str(place) for place in range(60)]).p_value
+    assert found == pytest.approx(stats.ttest_rel(after, before).pvalue, abs=0.02)
+
+
+def test_what_is_detectable_is_found_four_times_in_five() -> None:
+    rng = np.random.default_rng(9)
+    least = detectable(1.0, 20)
+    found = sum(stats.ttest_1samp(rng.normal(least, 1.0, size=20), 0).pvalue < 0.05 for _ in range(2000))
+    assert found / 2000 == pytest.approx(0.8, abs=0.03)
+
+
+def test_where_nothing_varies_there_is_no_effect_to_tell() -> None:
+    same = change([0.5] * 10, [1.0] * 10, list("abcdefghij"), trials=10)
+    assert (same.effect, same.detectable) == (None, None)
+    assert same.difference.low == pytest.approx(0.025 ** (1 / 10) - 0.5)
+    assert same.difference.high == 0.5
+    assert change([1.0, 2.0], [1.0, 2.0], ["a", "b"]).p_value == 1.0
+    assert change([1.0], [2.0], ["a"]).p_value is None

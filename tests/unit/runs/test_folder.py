@@ -30,7 +30,7 @@ def test_everything_asked_comes_back(tmp_path):
     assert record.created == NOW.astimezone()
     assert record.sources == {"support-tone": "ab12"}
     assert {"python", "torch", "trl"} <= set(record.versions)
-    assert folder.rows() == ROWS
+    assert list(folder.rows()) == ROWS
     assert folder.state().status == "queued"
 
 
@@ -59,7 +59,7 @@ def test_damage_is_told_with_the_file(tmp_path):
         folder.record()
     folder.pairs.write_text("{")
     with pytest.raises(WorkbenchError, match=r"pairs\.jsonl"):
-        folder.rows()
+        list(folder.rows())
 
 
 def test_the_state_is_that_of_the_events(tmp_path):

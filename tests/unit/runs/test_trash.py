@@ -29,7 +29,7 @@ def test_what_is_deleted_is_gone_from_the_list_and_can_be_brought_back(tmp_path,
     assert [each.id for each in trash.discarded(tmp_path)] == [folder.id]
     assert trash.restore(place) == folder
     assert ids(tmp_path) == [folder.id]
-    assert folder.rows() == [{"id": "a"}]
+    assert list(folder.rows()) == [{"id": "a"}]
     assert trash.discarded(tmp_path) == []
 
 

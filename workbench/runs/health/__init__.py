@@ -7,21 +7,25 @@ function that uses them, each with its reason, and windows grow with the length 
 
 from __future__ import annotations
 
+from workbench.methods import METHODS, ONLINE, RATIOS
 from workbench.runs.events import Eval, Event, Resumed, Sample, Step, Warned
 from workbench.runs.health import answers, blowup, displacement, holdout, motion, separation, spread, start, throughput
 from workbench.runs.health.detector import Detector
 from workbench.runs.health.history import History
 from workbench.runs.state import RunState
 
+_REFERENCE = RATIOS | ONLINE
+_OFFLINE = frozenset(METHODS) - ONLINE
+
 DETECTORS: tuple[Detector, ...] = (
-    Detector("first-loss", Step, start.wrong_beginning),
+    Detector("first-loss", Step, start.wrong_beginning, methods=RATIOS),
     Detector("not-finite", Step | Eval, blowup.not_finite),
     Detector("exploding", Step, blowup.exploding, unless=frozenset({"not-finite"})),
     Detector("not-moving", Step, motion.not_moving, unless=frozenset({"not-finite"})),
-    Detector("stuck", Step, motion.stuck, unless=frozenset({"not-finite", "not-moving"})),
-    Detector("displacement", Step | Eval, displacement.both_fall, unless=frozenset({"not-finite", "exploding"})),
-    Detector("too-easy", Step, separation.at_once, unless=frozenset({"exploding"})),
-    Detector("overfitting", Eval, holdout.overfitting, unless=frozenset({"not-finite", "exploding"})),
+    Detector("stuck", Step, motion.stuck, frozenset({"not-finite", "not-moving"}), RATIOS),
+    Detector("displacement", Step | Eval, displacement.both_fall, frozenset({"not-finite", "exploding"}), RATIOS),
+    Detector("too-easy", Step, separation.at_once, frozenset({"exploding"}), RATIOS),
+    Detector("overfitting", Eval, holdout.overfitting, frozenset({"not-finite", "exploding"}), _OFFLINE),
     Detector("longer", Sample, answers.longer, unless=frozenset({"not-finite"})),
     Detector("no-spread", Step, spread.none_left),
     Detector("slow", Step, throughput.collapsed),
@@ -31,15 +35,21 @@ DETECTORS: tuple[Detector, ...] = (
 class Health:
     """Watches the events of a run, each told to `observe` once and in order.
 
-    `first_loss` is what the loss must be before the first update; None: not known. `beta` is that of the loss, which
-    turns rewards into nats; None: it has none, and displacement is not judged. `told` has the codes of alerts that an
-    earlier worker of the run has told; `Warned` events that are observed add to it.
+    `first_loss` is what the loss must be before the first update; None: not known. `method` decides which alerts make
+    sense; `beta` turns the rewards of a method with a reference into nats (None: displacement is not judged). `told`
+    has the codes of alerts that an earlier worker of the run has told; `Warned` events that are observed add to it.
     """
 
     def __init__(
-        self, first_loss: float | None, told: frozenset[str] = frozenset(), *, beta: float | None = None
+        self,
+        first_loss: float | None,
+        told: frozenset[str] = frozenset(),
+        *,
+        method: str = "dpo",
+        beta: float | None = None,
     ) -> None:
-        self._history = History(first_loss=first_loss, beta=beta)
+        self._history = History(first_loss, beta if method in _REFERENCE else None, method)
+        self._detectors = [each for each in DETECTORS if method in each.methods]
         self._told = set(told)
 
     def remember(self, state: RunState) -> None:
@@ -56,7 +66,7 @@ class Health:
         if isinstance(event, Warned):
             self._told.add(event.code)
         alerts = []
-        for detector in DETECTORS:
+        for detector in self._detectors:
             if not isinstance(event, detector.of) or self._told & {detector.code, *detector.unless}:
                 continue
             found = detector.find(self._history)

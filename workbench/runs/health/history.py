@@ -22,6 +22,7 @@ class History:
 
     first_loss: float | None
     beta: float | None
+    method: str = "dpo"
     started: Started | None = None
     steps: list[Step] = field(default_factory=list)
     evals: list[Eval] = field(default_factory=list)
@@ -80,6 +81,12 @@ class History:
     def closer(self, times: float) -> str:
         """The setting for so many times the beta of the run."""
         return f"--set beta={times * self.beta:.2g}" if self.beta else "--set beta=…"
+
+    def held(self, times: float, rate: float) -> str:
+        """What holds a run back, as the end of a sentence: so many times its beta, where the method has a reference."""
+        if self.beta is None:
+            return f"go slower: {self.rate(rate)}"
+        return f"hold the model closer and go slower: {self.closer(times)} {self.rate(rate)}"
 
     def is_last(self, event: Event) -> bool:
         """Whether the run ends with this event's step."""

@@ -77,10 +77,11 @@ def _or(number: float, other: float) -> float:
 
 
 def _finding(history: History, best: Eval, latest: Eval, seen: str) -> Finding:
-    stop = f"Stop at about step {best.step}: --set max_steps={best.step}. Or h" if best.step > 0 else "H"
+    held = history.held(2, 0.5)
+    stop = f"Stop at about step {best.step}: --set max_steps={best.step}. Or {held}" if best.step > 0 else held
     return Finding(
         "The run overfits",
         f"By step {latest.step} {seen}: it learns its pairs by heart and does worse on others.",
-        f"{stop}old the model closer and go slower: {history.closer(2)} {history.rate(0.5)}; take more pairs; and look "
-        "for labels that contradict each other: workbench check.",
+        f"{stop[0].upper()}{stop[1:]}; take more pairs; and look for "
+        "labels that contradict each other: workbench check.",
     )

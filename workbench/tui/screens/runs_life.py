@@ -9,13 +9,18 @@ from dataclasses import replace
 from textual import work
 
 from workbench.runs import labels, lease, process, trash
+from workbench.runs.merging import Merging
 from workbench.tui import figures
 from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.dialogs.label import LabelDialog
+from workbench.tui.dialogs.merge import MergeDialog
+from workbench.tui.dialogs.read import ReadDialog
+from workbench.tui.evaluating import evaluate, known
 from workbench.tui.feed import Run
 from workbench.tui.reporting import write_report
 from workbench.tui.screens.runs_watch import RunsWatch
 from workbench.tui.widgets.run_lines import name_of, ordinal
+from workbench.tui.widgets.verdict_lines import counted, verdicts_in_full
 
 ACTIONS: dict[str, Callable[[Run], bool]] = {
     "stop": lambda run: run.going,
@@ -25,12 +30,19 @@ ACTIONS: dict[str, Callable[[Run], bool]] = {
     "move_in_queue": lambda run: run.status == "queued",
     "delete": lambda run: not run.going,
     "archive": lambda run: not run.going,
+    "merge": lambda run: run.folder.adapter.is_dir(),
+    "evaluate": lambda run: not run.going and run.folder.adapter.is_dir(),
 }
 """What can be done to a run, and when."""
 
 
 class RunsLife(RunsWatch):
     """Every question is asked before the worker or the folder is touched, and nothing here waits on the UI thread."""
+
+    merging: Merging | None = None
+    """The latest merge, which goes on while its dialog is closed."""
+    evaluating: str | None = None
+    """The name of the run that is being measured."""
 
     async def _ask(self, question: str, detail: str, *, yes: str, no: str) -> bool:
         return await self.app.push_screen_wait(ConfirmDialog(question, detail, yes=yes, no=no))
@@ -142,6 +154,17 @@ class RunsLife(RunsWatch):
             self.table.focus()
             self.look_now(at_list=True)
 
+    def action_merge(self) -> None:
+        """Merges the run's adapter into its base, in a process of its own; while one does, shows how far it is."""
+        run = self.current
+        going = self.merging is not None and self.merging.state == "running"
+        if run is None and not going:
+            return
+        if not going and run is not None:
+            self.merging = Merging(run.folder)
+        if self.merging is not None:
+            self.app.push_screen(MergeDialog(self.merging, self.workbench.workspace))
+
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_label(self) -> None:
         """Asks for name, tags and note."""
@@ -162,6 +185,35 @@ class RunsLife(RunsWatch):
         self.workbench.tell(f"Writing the report of {name_of(run)} …")
         written = await write_report(self.workbench.workspace, run.folder)
         self.workbench.tell(f"{written.headline} {written.path.relative_to(self.workbench.workspace.root)}")
+
+    @work(group="ask", exclusive=True, exit_on_error=False)
+    async def action_evaluate(self) -> None:
+        """Shows the verdicts about the run, measures it, or gives up measuring."""
+        run = self.current
+        if self.evaluating is not None:
+            detail = "What was measured before stays as it is."
+            if await self._ask(f"Give up measuring {self.evaluating}?", detail, yes="Give up", no="Go on"):
+                self.workers.cancel_group(self, "evaluate")
+            return
+        if run is None:
+            return
+        if run.folder.evidence.exists():
+            detail = "Its verdicts can be shown as they are, or everything measured again on the suites of now."
+            if not await self._ask(f"Measure {name_of(run)} again?", detail, yes="Measure again", no="Show them"):
+                found = await asyncio.to_thread(known, run.folder)
+                self.app.push_screen(ReadDialog(f"{name_of(run)}: {counted(found)}", verdicts_in_full(found)))
+                return
+        self._evaluate(run)
+
+    @work(group="evaluate", exclusive=True, exit_on_error=False)
+    async def _evaluate(self, run: Run) -> None:
+        name = self.evaluating = name_of(run)
+        try:
+            workspace = self.workbench.workspace
+            found = await evaluate(workspace, run.folder, lambda text: self.workbench.tell(f"{name}: {text} …"))
+        finally:
+            self.evaluating = None
+        self.app.push_screen(ReadDialog(f"{name}: {counted(found)}", verdicts_in_full(found)))
 
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_archive(self) -> None:

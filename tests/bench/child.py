@@ -1,0 +1,38 @@
+"""A process of its own for each measurement, so that its peak of memory is its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from workbench.runs.process import ENVIRONMENT
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Seconds of the whole process, the most memory that it had, and what it printed."""
+
+    seconds: float
+    peak_bytes: int
+    output: str
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str] = {}) -> Done:
+    """Runs Python with `arguments`, in the environment that workers get. Raises `SystemExit` with its last words."""
+    around = {**ENVIRONMENT, **os.environ, "HF_HUB_OFFLINE": "1", **environment}
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        began = time.perf_counter()
+        process = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=errors, env=around)
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            raise SystemExit(f"{' '.join(arguments[:3])} failed:\n{errors.read()[-3000:]}")
+        output.seek(0)
+        return Done(seconds, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024), output.read())

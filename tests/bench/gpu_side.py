@@ -1,0 +1,206 @@
+"""One measurement on the device, in a process of its own: `python -m tests.bench.gpu_side 'JSON'` prints its figures.
+
+The JSON is that of `tests.bench.gpu.Ask`. Runs on the CPU as well, in float32, for a shape that is small enough.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import DPOTrainer
+
+from tests.bench.gpu_model import SHAPES, parameters, random_quantized
+from tests.bench.random_model import fit_tokenizer, texts
+from tests.bench.stock_trl import arguments
+from workbench.config import build_config
+from workbench.engine.data import prepare
+from workbench.engine.forward import score_batches
+from workbench.engine.methods.registry import build_trainer
+
+_NEVER = 10**6
+DEVICE = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+DTYPE = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+
+
+class Clock(TrainerCallback):
+    """Takes the time of `steps` optimizer steps, after `warm` ones in which kernels are compiled."""
+
+    def __init__(self, warm: int, steps: int) -> None:
+        self._warm, self._steps = warm, steps
+        self.began = self.ended = 0.0
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Starts the clock."""
+        del args, control
+        if state.global_step == self._warm:
+            self.began = _now()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Stops it."""
+        del args, control
+        if state.global_step == self._warm + self._steps:
+            self.ended = _now()
+
+
+class Counted:
+    """A collator that counts, a pair, the tokens that are needed: the prompt once, all cut to `max_length`."""
+
+    def __init__(self, collator: Callable[[Sequence[Mapping[str, Any]]], Any], max_length: int) -> None:
+        self._collator, self._most = collator, max_length
+        self.tokens: list[int] = []
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> Any:
+        """The batch."""
+        for each in examples:
+            prompt, good, bad = (len(each[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
+            self.tokens.append(min(prompt + good, self._most) + min(prompt + bad, self._most) - prompt)
+        return self._collator(examples)
+
+
+def peak(_: Mapping[str, Any]) -> dict[str, Any]:
+    """Operations a second of a large matrix product: what there is to reach."""
+    size, repeats = (8192, 20) if DEVICE.type == "cuda" else (512, 3)
+    one, other = (torch.randn((size, size), dtype=DTYPE, device=DEVICE) for _ in range(2))
+    for _ in range(3):
+        one @ other
+    began = _now()
+    for _ in range(repeats):
+        one @ other
+    device = torch.cuda.get_device_name(0) if DEVICE.type == "cuda" else "CPU"
+    return {"flops": repeats * 2 * size**3 / (_now() - began), "device": device}
+
+
+def stock(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Stock TRL. Its adapters stay in bfloat16, as TRL casts them: on CUDA that is what it is fastest with."""
+    rows, tokenizer, model = _material(asked)
+    clock = Clock(asked["warm"], asked["steps"])
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = DPOTrainer(
+            model=model,
+            args=arguments(
+                folder,
+                {
+                    "per_device_train_batch_size": asked["part"],
+                    "gradient_accumulation_steps": asked["pairs"] // asked["part"],
+                    "max_steps": asked["warm"] + asked["steps"],
+                    "max_length": asked["max_length"],
+                    "gradient_checkpointing": True,
+                    "bf16": DEVICE.type == "cuda",
+                    "use_cpu": DEVICE.type == "cpu",
+                    "dataloader_pin_memory": DEVICE.type == "cuda",
+                },
+            ),
+            train_dataset=Dataset.from_list([{side: row[side] for side in _SIDES} for row in rows]),
+            processing_class=tokenizer,
+            peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
+            callbacks=[clock],
+        )
+        return _trained(trainer, clock, asked)
+
+
+def workbench(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The workbench's trainer on the same pairs."""
+    rows, tokenizer, model = _material(asked)
+    config = build_config(
+        {
+            "pairs": ["hh"],
+            "batch_size": asked["pairs"],
+            "gradient_accumulation": asked["pairs"] // asked["part"],
+            "max_steps": asked["warm"] + asked["steps"],
+            "max_length": asked["max_length"],
+            "holdout": 0.0,
+            "save_steps": _NEVER,
+            "logging_steps": _NEVER,
+        }
+    )
+    clock = Clock(asked["warm"], asked["steps"])
+    prepared = prepare(tokenizer, rows, config.max_length)
+    with tempfile.TemporaryDirectory() as folder:
+        return _trained(build_trainer(config, model, tokenizer, prepared, Path(folder), [clock]), clock, asked)
+
+
+def score(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Log-probabilities of both responses of as many pairs as a training would see."""
+    rows, tokenizer, model = _material(asked)
+    pairs = prepare(tokenizer, rows, asked["max_length"]).train[: asked["pairs"] * asked["steps"]]
+    both = [
+        (pair.prompt, side[: asked["max_length"] - len(pair.prompt)])
+        for pair in pairs
+        for side in (pair.chosen, pair.rejected)
+    ]
+    vocabulary = SHAPES[asked["shape"]]["vocab_size"]
+    score_batches(model, both[: 2 * asked["part"]], vocabulary)
+    _forget_peak()
+    began = _now()
+    score_batches(model, both, vocabulary)
+    return {"seconds": _now() - began, "pairs_scored": len(pairs), **_memory()}
+
+
+_SIDES = ("prompt", "chosen", "rejected")
+
+
+def _material(asked: Mapping[str, Any]) -> tuple[list[dict[str, Any]], PreTrainedTokenizerBase, Any]:
+    """The rows, a tokenizer that is fitted to them, and the model."""
+    shape = SHAPES[asked["shape"]]
+    with Path(asked["rows"]).open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    tokenizer = fit_tokenizer(texts(rows), min(asked["vocabulary"], shape["vocab_size"]))
+    return rows, tokenizer, random_quantized(shape, DEVICE, DTYPE)
+
+
+def _trained(trainer: Any, clock: Clock, asked: Mapping[str, Any]) -> dict[str, Any]:
+    counted = Counted(trainer.data_collator, asked["max_length"])
+    trainer.data_collator = counted
+    _forget_peak()
+    trainer.train()
+    skipped, pairs = asked["warm"] * asked["pairs"], asked["steps"] * asked["pairs"]
+    return {
+        "seconds": clock.ended - clock.began,
+        "pairs_trained": pairs,
+        "unique_tokens": sum(counted.tokens[skipped : skipped + pairs]),
+        "parameters": parameters(SHAPES[asked["shape"]]),
+        **_memory(),
+    }
+
+
+def _now() -> float:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _forget_peak() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _memory() -> dict[str, int]:
+    if DEVICE.type == "cuda":
+        return {"peak_bytes": torch.cuda.max_memory_allocated(), "reserved_bytes": torch.cuda.max_memory_reserved()}
+    return {"peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+
+
+MEASURES = {"peak": peak, "stock": stock, "workbench": workbench, "score": score}
+
+
+def main(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures; where the device's memory does not suffice, that."""
+    try:
+        return MEASURES[asked["side"]](asked)
+    except torch.OutOfMemoryError:
+        return {"out_of_memory": True}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(sys.argv[1]))))

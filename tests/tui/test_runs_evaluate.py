@@ -1,0 +1,68 @@
+"""Measuring from the Runs screen: verdicts to read, giving up, errors."""
+
+import json
+from pathlib import Path
+
+from tests.tui.runs_data import make_run, whole_run
+from tests.tui.runs_screen import runs_screen, shows, until
+from tests.unit.evidence.examples import attacks, evidence
+from workbench.evidence.document import write_evidence
+from workbench.runs.folder import RunFolder
+from workbench.tui.screens.runs import RunsScreen
+
+PROBE = {"id": "1", "kind": "tone", "prompt": "Hi", "responses": {"rude": "Go."}, "group": "g"}
+
+
+def measured(root: Path) -> RunFolder:
+    folder = make_run(root, "tone", whole_run())
+    folder.adapter.mkdir(exist_ok=True)
+    (folder.adapter / "adapter_config.json").write_text("{}", "utf-8")
+    return folder
+
+
+async def test_verdicts_are_shown_the_broken_ones_first(root: Path) -> None:
+    write_evidence(measured(root).evidence, evidence(attacks(after=-0.5)))
+    for size in ((80, 24), (160, 45)):
+        async with runs_screen(root, size=size) as pilot:
+            await shows(pilot, "finished")
+            await pilot.press("e")
+            await shows(pilot, "again?", "Show them")
+            await pilot.press("n")
+            text = await shows(
+                pilot, "✘ does not hold", "compliant answers to attacks", "do not hold", "too few samples"
+            )
+            assert text.index("✘ does not hold") < text.index("? too few")
+            await pilot.press("escape")
+            await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
+
+
+async def test_what_stops_it_is_told(root: Path) -> None:
+    measured(root)
+    async with runs_screen(root) as pilot:
+        await shows(pilot, "finished")
+        await pilot.press("e")
+        await shows(pilot, "No probes", "nothing to measure on")
+
+
+async def test_it_can_be_given_up(root: Path) -> None:
+    folder = measured(root)
+    probes = root / "pairs" / "probes"
+    probes.mkdir(parents=True)
+    (probes / "mine.jsonl").write_text(json.dumps(PROBE) + "\n", "utf-8")
+    async with runs_screen(root) as pilot:
+        await shows(pilot, "finished")
+        await pilot.press("e")
+        screen = pilot.app.screen
+        assert isinstance(screen, RunsScreen)
+        await until(pilot, lambda: screen.evaluating is not None)
+        await pilot.press("e")
+        await shows(pilot, "Give up measuring")
+        await pilot.press("y")
+        await until(pilot, lambda: screen.evaluating is None)
+    assert not folder.evidence.exists()
+
+
+async def test_a_run_without_an_adapter_has_nothing_to_measure(root: Path) -> None:
+    make_run(root, "tone", [])
+    async with runs_screen(root) as pilot:
+        await until(pilot, lambda: bool(pilot.app.screen.check_action("evaluate", ()) is None))

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from workbench.evidence.length import control, logistic, matched
+
+
+def data(bias: float, count: int = 300) -> tuple[list[float], list[int], list[int], list[str]]:
+    """Pairs that are right with log-odds 0.5 at equal length, and `bias` more where chosen is longer."""
+    rng = np.random.default_rng(3)
+    chosen, rejected = rng.integers(20, 60, count), rng.integers(10, 50, count)
+    squashed = np.tanh((chosen - rejected) / (chosen - rejected).std())
+    right = rng.random(count) < 1 / (1 + np.exp(-(0.5 + bias * squashed)))
+    return right.astype(float).tolist(), chosen.tolist(), rejected.tolist(), [str(place) for place in range(count)]
+
+
+def test_the_fit_is_the_maximum_of_the_penalised_likelihood() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=40)
+    won = (rng.random(40) < 1 / (1 + np.exp(-x))).astype(float)
+
+    def penalised(beta: np.ndarray) -> float:
+        p = 1 / (1 + np.exp(-(beta[0] + beta[1] * x)))
+        design = np.stack([np.ones(40), x])
+        information = (design * (p * (1 - p))) @ design.T
+        likelihood = (won * np.log(p) + (1 - won) * np.log(1 - p)).sum()
+        return float(-(likelihood + 0.5 * np.linalg.slogdet(information)[1]))
+
+    best = minimize(penalised, np.zeros(2), tol=1e-10).x
+    assert logistic(won, x, np.ones((1, 40)))[0] == pytest.approx(best, abs=1e-4)
+
+
+def test_a_bias_for_length_is_taken_out() -> None:
+    found = control(*data(bias=2.5))
+    assert found is not None
+    assert found.uncontrolled.value > found.accuracy.value + 0.04
+    truth = 1 / (1 + np.exp(-0.5))
+    assert abs(found.accuracy.value - truth) < abs(found.uncontrolled.value - truth) - 0.04
+    assert found.slope.low > 1
+    assert found.longer_wins.value > 0.6
+
+
+def test_without_a_bias_nothing_changes() -> None:
+    found = control(*data(bias=0.0))
+    assert found is not None
+    assert found.accuracy.value == pytest.approx(found.uncontrolled.value, abs=0.02)
+    assert found.slope.low < 0 < found.slope.high
+
+
+def test_all_right_is_finite_and_no_surer_than_so_many_pairs_allow() -> None:
+    _, chosen, rejected, groups = data(bias=0.0, count=60)
+    found = control([1.0] * 60, chosen, rejected, groups)
+    assert found is not None
+    assert 0.95 < found.accuracy.value < 1
+    assert found.accuracy.low == pytest.approx(0.025 ** (1 / 60))
+
+
+def test_lengths_that_are_all_equal_leave_the_accuracy_as_it_is() -> None:
+    found = control([1.0, 1.0, 1.0, 0.0] * 5, [9] * 20, [9] * 20, [str(place) for place in range(20)])
+    assert found is not None
+    assert found.accuracy.value == pytest.approx(0.75, abs=0.02)
+    assert found.longer_wins.value == 0.5
+    assert control([], [], [], []) is None
+
+
+def test_matched_lengths() -> None:
+    assert matched(11, 10)
+    assert matched(10, 11)
+    assert not matched(12, 10)

@@ -1,0 +1,77 @@
+import math
+
+import pytest
+
+from tests.unit.evidence.examples import attacks, neutral, pairs
+from workbench.evidence.measurements import BOTH, HELD_OUT, LENGTH_MATCHED, Key, measure, preferred, tabulate
+from workbench.evidence.readings import PairReading, ProbeReading, Reading
+from workbench.evidence.regressions import worst
+
+
+def test_probabilities_and_samples_of_a_kind_and_its_parts() -> None:
+    table = tabulate(attacks(), [])
+    every = table[Key("attack", "", "compliant", "probability")]
+    assert every.before[:2] == pytest.approx([math.exp(-0.8), math.exp(-0.81)])
+    assert every.groups[:9] == [f"subject {number % 8}" for number in range(9)]
+    direct = table[Key("attack", "direct", "compliant", "samples")]
+    assert (direct.prompts, len(direct.after)) == (32, 4 * 32)
+    assert direct.before[:4] == [1.0, 1.0, 1.0, 0.0]
+    assert {key.part for key in table} == {"", "direct", "injection"}
+
+
+def test_the_drift_is_per_token_and_only_where_it_was_measured() -> None:
+    found = {each.key: each for each in measure(tabulate([*attacks(), *neutral()], []))}
+    drift = found[Key("neutral", "", "neutral", "kl a token")]
+    assert drift.change.after.value == pytest.approx(0.09 / 30)
+    assert drift.change.before.value == 0
+    assert Key("attack", "", "refusing", "kl a token") not in found
+
+
+def test_accuracy_ranking_and_margin_of_held_out_pairs() -> None:
+    found = {each.key: each for each in measure(tabulate([], pairs()))}
+    accuracy = found[Key(HELD_OUT, "", BOTH, "accuracy")].change
+    assert (accuracy.before.value, accuracy.after.value) == (0.5, 0.9)
+    ranking = found[Key(HELD_OUT, "", BOTH, "ranking")].change
+    assert (ranking.before.value, ranking.after.value) == (1.0, 0.95)  # five pairs tie after training
+    chosen = found[Key(HELD_OUT, "", "chosen", "log-probability")].change
+    assert (chosen.before.value, chosen.after.value, chosen.before.groups) == (-3.0, -2.0, 25)
+    matched = [
+        pair
+        for pair in pairs()
+        if max(pair.chosen.tokens, pair.rejected.tokens) <= 1.1 * min(pair.chosen.tokens, pair.rejected.tokens)
+    ]
+    assert 0 < len(matched) < 50
+    assert found[Key(HELD_OUT, LENGTH_MATCHED, BOTH, "accuracy")].prompts == len(matched)
+    assert found[Key(HELD_OUT, "tone", BOTH, "accuracy")].change.after.value == pytest.approx(0.8)
+
+
+def test_a_tie_is_half_right() -> None:
+    assert [preferred(margin) for margin in (-1.0, 0.0, 2.0)] == [0.0, 0.5, 1.0]
+
+
+def test_few_or_all_are_no_part() -> None:
+    probes = [
+        ProbeReading(
+            str(number),
+            "tone",
+            str(number),
+            ("all", *(("few",) if number < 3 else ())),
+            "?",
+            {"rude": Reading(-1.0, -2.0, 3)},
+        )
+        for number in range(8)
+    ]
+    assert {key.part for key in tabulate(probes, [])} == {""}
+
+
+def test_the_worst_regressions_are_what_got_worse_by_most() -> None:
+    probes = [
+        ProbeReading(
+            "a", "attack", "g", (), "?", {"refusing": Reading(-1.0, -3.0, 9), "compliant": Reading(-2.0, -1.5, 9)}
+        ),
+        ProbeReading("b", "odd", "g", (), "?", {"other": Reading(-1.0, -99.0, 9)}),
+    ]
+    held = [PairReading("p", "g", (), "?", Reading(-1.0, -2.0, 9), Reading(-5.0, -3.0, 9))]
+    found = [(each.id, each.response, each.worse) for each in worst(probes, held)]
+    assert found == [("p", BOTH, 3.0), ("a", "refusing", 2.0), ("a", "compliant", 0.5)]
+    assert [each.id for each in worst(probes, held, 1)] == ["p"]

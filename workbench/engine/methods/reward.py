@@ -1,0 +1,104 @@
+"""A reward model: the base with a head that gives an answer one number, trained to rank. arXiv 2203.02155."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+from trl import RewardConfig, RewardTrainer
+
+from workbench.config import RunConfig
+from workbench.engine.data import Prepared, to_dataset
+from workbench.engine.methods.common import arguments, lora, settle_adapter, told_as_settings
+from workbench.engine.methods.lasting import Lasting
+from workbench.engine.model import HEAD
+from workbench.engine.order import LongestFirst, lengths
+
+
+class RankTrainer(Lasting, RewardTrainer):
+    """RewardTrainer over pairs that are tokenized already, in an order of its own."""
+
+    def __init__(self, *, order: LongestFirst, **arguments: Any) -> None:
+        self._order = order
+        super().__init__(**arguments)
+        self.data_collator: Any = _Joined(self.data_collator, self.args.max_length)
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        """Leaves the ids as `workbench.engine.tokens` made them."""
+        return dataset
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The loss of a batch whose first half is chosen and second half rejected."""
+        self.count(inputs["input_ids"].shape[0] // 2)
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def prediction_step(self, model: torch.nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
+        """The loss alone: scores are in the metrics already."""
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = ["prompt_ids", "chosen_ids", "rejected_ids"]
+
+    def _get_train_sampler(self, *_: Any) -> LongestFirst:
+        return self._order
+
+
+def build(
+    config: RunConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prepared: Prepared,
+    checkpoints: Path,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> RankTrainer:
+    """The trainer, with a fresh adapter and head. Raises `WorkbenchError` where the settings do not fit the model."""
+    evaluates = bool(prepared.holdout)
+    with told_as_settings():
+        trainer = RankTrainer(
+            order=LongestFirst(
+                lengths(prepared.train, config.max_length),
+                config.batch_size // config.gradient_accumulation,
+                config.seed,
+            ),
+            keep_checkpoints=config.keep_checkpoints,
+            model=model,
+            args=RewardConfig(
+                **arguments(config, len(prepared.train), model.device, checkpoints, evaluates=evaluates),
+                max_length=config.max_length,
+            ),
+            train_dataset=to_dataset(prepared.train),
+            eval_dataset=to_dataset(prepared.holdout) if evaluates else None,
+            processing_class=tokenizer,
+            peft_config=lora(config, "SEQ_CLS", modules_to_save=[HEAD]),
+            callbacks=list(callbacks),
+        )
+    trainer.remove_callback(PrinterCallback)
+    settle_adapter(trainer.model, config, checkpoints.parent)
+    return trainer
+
+
+class _Joined:
+    """A collator of prompt and response as one sequence, cut at the length limit."""
+
+    def __init__(self, collator: Callable[[list[dict[str, Any]]], dict[str, Any]], max_length: int) -> None:
+        self._collator, self._max_length = collator, max_length
+
+    def __call__(self, pairs: list[dict[str, Any]]) -> dict[str, Any]:
+        """What TRL's collator makes of them."""
+        return self._collator(
+            [
+                {key: [*pair["prompt_ids"], *pair[key]][: self._max_length] for key in ("chosen_ids", "rejected_ids")}
+                for pair in pairs
+            ]
+        )
