@@ -1,6 +1,7 @@
 """What the parts of a report say is what the run's folder says."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tests.unit.evidence.report.a_report import some_evidence, some_sources
 from workbench.evidence.report import measures
@@ -125,3 +126,13 @@ def test_tokens_are_shaded_by_how_far_they_moved_and_which_way() -> None:
     assert "The run would say: tok" in response.tokens[0].hint
     assert response.tokens[1].hint.endswith("The run's first choice.")
     assert [row[3].text for row in response.table.rows] == ["−2.50", "+0.05", "+2.40"]
+
+
+def test_a_method_has_charts_of_its_own_quantities() -> None:
+    sources = some_sources()
+    steps = [
+        replace(step, metrics={"loss": 0.0, "reward": 0.1 * step.step, "kl": 0.01}) for step in sources.state.steps
+    ]
+    section = training(replace(sources, state=replace(sources.state, steps=tuple(steps), evals=())))
+    (charts,) = (block for block in section.blocks if isinstance(block, Charts))
+    assert [chart.title for chart in charts.charts] == ["Reward", "Divergence from the base"]
