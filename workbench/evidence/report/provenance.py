@@ -46,7 +46,7 @@ def settings(sources: Sources) -> Section:
     model += [*sources.record.versions.items(), ("this page", f"alignment-workbench {__version__}")]
     weights = [("base model, revision", started.model_revision)] if started is not None else []
     weights += [("adapter, when measured", evidence.provenance.adapter)] if evidence is not None else []
-    defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in RunConfig.model_fields.items()}
     values = config.model_dump(mode="json")
     given = [(name, _written(value)) for name, value in values.items() if value != defaults[name]]
     left = [(name, _written(value)) for name, value in values.items() if value == defaults[name]]

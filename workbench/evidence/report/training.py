@@ -8,20 +8,26 @@ from workbench.evidence.report.content import Block, Cell, Chart, Charts, Exchan
 from workbench.evidence.report.figures import decimal, duration, signed, size
 from workbench.evidence.report.sources import Sources
 from workbench.evidence.report.svg import Line, line_chart
-from workbench.runs.events import Failed, Finished, Killed, Stopped
+from workbench.runs.events import Eval, Failed, Finished, Killed, Step, Stopped
+from workbench.runs.quantities import METRICS, quantities
 from workbench.runs.series import curve, downsample
 from workbench.runs.state import RunState
 
 _POINTS = 120
 """Columns of a curve: each keeps its lowest and its highest value."""
-_CHARTS: tuple[tuple[str, str, str], ...] = (
-    ("loss", "Loss", ""),
-    ("rewards/margins", "Margin", "Reward of chosen less that of rejected."),
-    ("rewards/accuracies", "Accuracy", "Share of pairs whose chosen response has the higher reward."),
-    ("reward", "Reward", ""),
-    ("kl", "Divergence from the base", "KL(run ‖ base) in nats a token, on held-out pairs."),
-)
-_SIDES = "Log-probabilities"
+_CHARTS: dict[str, tuple[str, str]] = {
+    "loss": ("Loss", ""),
+    "reward": ("Reward", "Mean over the model's own answers."),
+    "spread": ("Spread of rewards", "Within a group of answers; none, and nothing is learned from it."),
+    "margin": ("Margin", "Reward of chosen less that of rejected."),
+    "accuracy": ("Accuracy", "Share of pairs whose chosen response has the higher reward."),
+    "logps": (
+        "Log-probabilities",
+        "Of whole responses, in nats. Chosen is to stay up, rejected to fall; faint lines are training pairs.",
+    ),
+    "kl": ("Divergence from the base", "KL(run ‖ base) in nats a token."),
+}
+"""Title and caption of every quantity that is drawn, in the order of the page; see `runs.quantities`."""
 _MEASURES = {
     "loss": "loss",
     "rewards/accuracies": "accuracy",
@@ -33,6 +39,8 @@ _MEASURES = {
     "kl": "KL(run ‖ base), nats a token",
     "reward": "reward",
     "reward_std": "spread of the reward",
+    "margin": "margin of scores",
+    "accuracy": "accuracy of scores",
 }
 _ANSWERS = 3
 
@@ -66,19 +74,25 @@ def answers(sources: Sources) -> list[Exchange]:
 
 
 def _charts(state: RunState) -> list[Chart]:
+    """A chart of every quantity that the run's method has."""
+    told: list[Step | Eval] = [*state.steps, *state.evals]
+    logged = {metric: value for event in told for metric, value in event.metrics.items()}
     charts = []
-    for metric, title, caption in _CHARTS:
-        lines = _lines(state, metric, "run", "training", "held-out")
+    for name in (each for each in _CHARTS if each in quantities(logged)):
+        title, caption = _CHARTS[name]
+        if name == "logps":
+            lines = [
+                *_lines(state, "logps/chosen", "chosen", "", "chosen"),
+                *_lines(state, "logps/rejected", "rejected", "", "rejected"),
+            ]
+        else:
+            metric = next(each for each in METRICS[name] if each in logged)
+            lines = _lines(state, metric, "run", "training", "held-out")
         if lines:
-            bounds = (0.0, 1.05) if metric == "rewards/accuracies" else None
-            charts.append(_chart(title, metric, lines, caption, bounds))
-    sides = [
-        *_lines(state, "logps/chosen", "chosen", "", "chosen"),
-        *_lines(state, "logps/rejected", "rejected", "", "rejected"),
-    ]
-    if sides:
-        caption = "Of whole responses, in nats. Chosen is to stay up, rejected to fall; faint lines are training pairs."
-        charts.insert(3, _chart(_SIDES, "logps", sides, caption, None))
+            bounds = (0.0, 1.05) if name == "accuracy" else None
+            charts.append(
+                Chart(title, line_chart(f"chart-{name}", title, lines, x_name="step", bounds=bounds), caption)
+            )
     return charts
 
 
@@ -92,11 +106,6 @@ def _lines(state: RunState, metric: str, look: str, trained: str, held_out: str)
     if evals.xs:
         lines.append(Line(held_out, downsample(evals, _POINTS), look, dots=True))
     return lines
-
-
-def _chart(title: str, metric: str, lines: list[Line], caption: str, bounds: tuple[float, float] | None) -> Chart:
-    identity = f"chart-{metric.replace('/', '-')}"
-    return Chart(title, line_chart(identity, title, lines, x_name="step", bounds=bounds), caption)
 
 
 def _held_out(state: RunState) -> Table | None:
