@@ -14,7 +14,7 @@ from trl.trainer.utils import use_adapter
 from workbench.engine import ranks
 from workbench.engine.data import PLACE
 from workbench.engine.fast.forward import Layout, PairForward, PairOutputs
-from workbench.engine.fast.lora import fuse
+from workbench.engine.fast.lora import adapters_off, fuse
 from workbench.engine.fast.micro import BUDGET, micro_batches
 from workbench.engine.fast.objective import Objective
 from workbench.engine.fast.reference import References
@@ -139,8 +139,8 @@ class FastTrainer(PairTrainer):
     def _compute_references(self, pairs: Sequence[PairIds]) -> Tensor:
         model: Any = self.accelerator.unwrap_model(self.model)
         found = torch.empty((2, len(pairs)))
-        name = REFERENCE if REFERENCE in model.peft_config else None
-        with torch.no_grad(), use_adapter(model, name), self.compute_loss_context_manager():
+        reference = use_adapter(model, REFERENCE) if REFERENCE in model.peft_config else adapters_off(model)
+        with torch.no_grad(), reference, self.compute_loss_context_manager():
             for indices in self._micro(pairs):
                 rows = self._forward.rows([pairs[index] for index in indices])
                 found[:, indices] = self._forward(rows).sums.float().cpu()
