@@ -195,6 +195,11 @@ class RunConfig(BaseModel):
         return {key: value for key, value in plain(self).items() if uses(self.method, key)}
 
     @property
+    def room(self) -> int:
+        """Tokens that a pair may have: those of `max_length`, but for the answers that the model gives itself."""
+        return self.max_length - self.completion_tokens if self.method in ONLINE else self.max_length
+
+    @property
     def step_pairs(self) -> int:
         """Pairs that an optimizer step is about: of grpo's and rloo's, the prompts alone."""
         return self.step_rows // self.group_size if self.method in ONLINE else self.step_rows

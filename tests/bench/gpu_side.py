@@ -26,7 +26,7 @@ from tests.bench.stock_trl import arguments
 from workbench.config import build_config
 from workbench.engine.data import prepare
 from workbench.engine.forward import score_batches
-from workbench.engine.trainer import build_trainer
+from workbench.engine.methods.registry import build_trainer
 
 _NEVER = 10**6
 DEVICE = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -58,9 +59,10 @@ def measure(case: Case, sides: Sequence[str], folder: Path) -> list[dict[str, An
     found = []
     for side in SIDES:
         if side in sides or (side == "cold" and "warm" in sides):
+            load = os.getloadavg()[0]  # What others did with the machine just before.
             took = _stock(case, path, folder, side) if side in ("stock", "precomputed") else _ours(case, folder, side)
             if side in sides:
-                found.append({"side": side, **took})
+                found.append({"side": side, "load": load, **took})
                 print(f"{case.name}: {SIDES[side]}: {pace(took):.2f} pairs/s", file=sys.stderr)
     return found
 
@@ -97,6 +99,7 @@ def _ours(case: Case, folder: Path, side: str) -> dict[str, Any]:
     state, events = made.state(), list(EventReader(made.events).read())
     if not isinstance(state.end, Finished):
         raise SystemExit(f"the run did not finish: {state.end}")
+    assert state.started is not None
     begun = next(each.time for each in events if isinstance(each, Phase) and not each.name.startswith(_BEFORE))
     training = next(each.time for each in events if isinstance(each, Phase) and each.name == "training")
     return {
@@ -104,6 +107,7 @@ def _ours(case: Case, folder: Path, side: str) -> dict[str, Any]:
         "reference_seconds": training - begun,
         "pairs": state.steps[-1].pairs,
         "loss": state.steps[-1].metrics["loss"],
+        "path": state.started.path,
         "whole_seconds": done.seconds,
         "peak_bytes": done.peak_bytes,
     }

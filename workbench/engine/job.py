@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, TrainerState, set_seed
@@ -29,6 +30,7 @@ from workbench.engine.resume import Origin, find_origin
 from workbench.engine.samples import Sampler, questions
 from workbench.engine.score_cache import ScoreCache
 from workbench.engine.trainer import PairTrainer
+from workbench.methods import ONLINE
 from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
 from workbench.runs.folder import Record, RunFolder
@@ -39,6 +41,8 @@ from workbench.workspace import Workspace
 
 _BESIDE_ADAPTER = 16 * 1024**2
 """Bytes of tokenizer and card beside an adapter."""
+_TELL_EVERY = 1.0
+"""Seconds between two words about how far something is."""
 
 
 def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked | None = None) -> Finished | Stopped:
@@ -103,7 +107,10 @@ def _ready(
     cache = workspace.tokens if workspace is not None else None
     told = _Tokenizing(events, wishes, len(rows), origin.at.step)
     with ranks.first_before_others():
-        prepared = prepare(tokenizer, rows, config.max_length, cache, told)
+        prepared = prepare(tokenizer, rows, config.room, cache, told)
+    if config.method in ONLINE:
+        # Of the pairs only the prompts are used.
+        prepared = replace(prepared, truncated=0, identical=0)
     trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints, [reporter])
     if isinstance(trainer, FastTrainer):
         known = ScoreCache(workspace.scores if workspace is not None else None)
@@ -152,7 +159,7 @@ def _ready(
 
 
 class _Tokenizing:
-    """Tells how far that is, once a second at most. Raises `StopRequested` where that is wished."""
+    """Tells how far that is. Raises `StopRequested` where that is wished."""
 
     def __init__(self, events: EventWriter, wishes: Asked, pairs: int, step: int) -> None:
         self._events, self._wishes, self._pairs, self._step = events, wishes, pairs, step
@@ -162,7 +169,7 @@ class _Tokenizing:
     def __call__(self, done: int) -> None:
         if ranks.count() == 1:  # Of several processes only one may be here.
             self._wishes.check_stop()
-        if time.monotonic() - self._told >= 1.0:
+        if time.monotonic() - self._told >= _TELL_EVERY:
             self._told = time.monotonic()
             self._events.phase(f"tokenizing the pairs {done / self._pairs:.0%}", self._step)
 

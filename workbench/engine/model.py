@@ -115,7 +115,7 @@ def _load(
     quantization: Quantization,
     attention: Attention,
     device: str | None,
-    dtype: torch.dtype | None,
+    dtype: torch.dtype | None = None,
     **more: Any,
 ) -> PreTrainedModel:
     source, target = resolve(model), compute_device(device)

@@ -6,14 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.unit.engine.training import make, work
-from workbench.engine import data
+from tests.unit.engine.training import make, read, work
+from workbench.engine import data, job
 from workbench.engine.data import prepare, sizes, to_dataset
 from workbench.engine.model import load_tokenizer
 from workbench.engine.token_file import Entry, stored
 from workbench.engine.tokens import PairIds, pair_ids
 from workbench.pairs.pair import from_row
 from workbench.pairs.template import template_arguments
+from workbench.runs.events import Phase
 from workbench.runs.pair_scores import Subject, fingerprint
 from workbench.runs.rows import RowsFile, to_line
 
@@ -201,11 +202,18 @@ def test_the_files_used_longest_ago_go_first(tmp_path):
     assert first.ids(99) == PairIds([7, 99], [99] * 50, [99])  # who has it open keeps it
 
 
-def test_the_next_run_on_the_same_pairs_tokenizes_nothing(tmp_path):
+def test_the_next_run_on_the_same_pairs_tokenizes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "_AT_ONCE", 3)
+    monkeypatch.setattr(job, "_TELL_EVERY", 0.0)
     kept = tmp_path / ".cache" / "tokens"
-    work(make(tmp_path / "runs", max_steps=1))
+
+    def phases(**values):
+        run = make(tmp_path / "runs", max_steps=1, sample_tokens=0, **values)
+        work(run)
+        return [each.name for each in read(run, Phase) if each.name.startswith("tokenizing")]
+
+    told = "tokenizing the pairs"
+    assert phases() == [told, f"{told} 0%", f"{told} 33%", f"{told} 67%"]
     (file,) = kept.iterdir()
-    os.utime(file, (1, 1))
-    work(make(tmp_path / "runs", max_steps=1, seed=1, max_length=512))
-    assert [each.name for each in kept.iterdir()] == [file.name]
-    assert file.stat().st_mtime > 1  # it was opened, and there is no other
+    assert phases(seed=1, max_length=512) == [told]
+    assert list(kept.iterdir()) == [file]
