@@ -202,8 +202,12 @@ class RunConfig(BaseModel):
     @property
     def step_pairs(self) -> int:
         """Pairs that an optimizer step is about: of grpo's and rloo's, the prompts alone."""
-        found = self.batch_size // self.group_size if self.method in ONLINE else self.batch_size
-        return found * max(1, self.processes)
+        return self.step_rows // self.group_size if self.method in ONLINE else self.step_rows
+
+    @property
+    def step_rows(self) -> int:
+        """Pairs, or answers of grpo and rloo, that an optimizer step takes in all processes."""
+        return self.batch_size * max(1, self.processes)
 
     def total_steps(self, train_pairs: int) -> int:
         """Optimizer steps that the run takes over so many pairs."""

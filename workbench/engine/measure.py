@@ -28,6 +28,7 @@ from workbench.pairs.pair import to_row
 from workbench.runs import lease
 from workbench.runs.catalog import Catalog
 from workbench.runs.folder import RunFolder
+from workbench.runs.launchers import settled
 from workbench.runs.preview import Counts, Doing, Preview, Rows, Told, Trouble, Unmeasured, begin, encode
 from workbench.runs.process import ENVIRONMENT
 from workbench.workspace import Workspace
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(workspace: Workspace, config: RunConfig) -> None:
+    config = settled(config)
     material = gather(workspace, config)
     _tell(Rows(len(material.split.train), len(material.split.holdout), material.unusable))
     preview = begin(workspace.runs, config)
@@ -128,7 +130,7 @@ def _refusal(preview: Preview) -> str:
 
 def _unmeasured(workspace: Workspace, config: RunConfig, reason: str) -> Unmeasured:
     """With the pace of the latest run of the same method, model and length limit, on the same kind of device."""
-    same = ("method", "model", "max_length", "quantization", "lora_r", "target_modules")
+    same = ("method", "model", "max_length", "quantization", "lora_r", "target_modules", "processes")
     on_cpu = lease.device() == lease.CPU
     for run in Catalog(workspace.runs).summaries():
         started, pace = run.state.started, run.state.pairs_per_second

@@ -72,13 +72,15 @@ def _share(folder: RunFolder) -> Event:
         )
     if not ranks.first():
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as this process lives
-        return attempt(folder, ranks.Unheard(), ranks.AskedOfFirst(folder))
-    _only_one(folder)
-    with EventWriter(folder.events) as events:
-        end = attempt(folder, events, ranks.AskedOfFirst(folder))
-        if not isinstance(end, Failed):
-            events.write(end)
-            ranks.finish()
+        end = attempt(folder, ranks.Unheard(), ranks.AskedOfFirst(folder))
+    else:
+        _only_one(folder)
+        with EventWriter(folder.events) as events:
+            end = attempt(folder, events, ranks.AskedOfFirst(folder))
+            if not isinstance(end, Failed):
+                events.write(end)
+    if not isinstance(end, Failed):
+        ranks.finish()  # After a failure the others may be gone, or wait for ever.
     return end
 
 

@@ -164,7 +164,15 @@ class Preview:
 
     @property
     def needed(self) -> int | None:
-        """Bytes that must be free on the device: as measured where it was, else as estimated."""
+        """Bytes that must be free on the device: as measured where it was, else as estimated.
+
+        Several processes have a GPU each; on the CPU they share its memory.
+        """
+        needed = self._needed_by_one
+        return needed * max(1, self.config.processes) if needed is not None and self.device == "cpu" else needed
+
+    @property
+    def _needed_by_one(self) -> int | None:
         found = self.estimate
         if self.measured is not None and self.device == "cpu":
             return self.measured.peak_bytes
@@ -209,7 +217,7 @@ class Preview:
         if self.measured is not None:
             return self._measured_seconds(self.measured, steps)
         if self.unmeasured is not None and self.unmeasured.pairs_per_second:
-            return steps * self.config.batch_size / self.unmeasured.pairs_per_second
+            return steps * self.config.step_rows / self.unmeasured.pairs_per_second
         return None
 
     @property
@@ -218,11 +226,11 @@ class Preview:
         if self.measured is not None:
             return self.measured.typical_seconds * self.config.gradient_accumulation
         if self.unmeasured is not None and self.unmeasured.pairs_per_second:
-            return self.config.batch_size / self.unmeasured.pairs_per_second
+            return self.config.step_rows / self.unmeasured.pairs_per_second
         return None
 
     def _measured_seconds(self, measured: Measured, steps: int) -> float:
-        part = self.config.batch_size // self.config.gradient_accumulation
+        part = self.config.step_rows // self.config.gradient_accumulation
         held = self.counts.holdout if self.counts else 0
         every = self.config.eval_steps or max(1, round(steps / 5))
         evaluations = 1 + math.ceil(steps / every)

@@ -40,7 +40,7 @@ def time_line(preview: Preview) -> str:
     steps = preview.steps
     if steps is None:
         return ""
-    told = f"{steps:,} steps of {preview.config.batch_size:,}"
+    told = f"{steps:,} steps of {preview.config.step_rows:,}"
     if preview.seconds is not None and preview.step_seconds is not None:
         told += f" · about {duration(preview.seconds)}, {preview.step_seconds:.2f} s a step"
         if preview.unmeasured is not None:

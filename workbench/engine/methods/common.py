@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,8 @@ def arguments(
     """For transformers' Trainer, over so many training pairs. `rows`: examples that a pair of a batch counts as."""
     cuda, total = device.type == "cuda", config.total_steps(pairs)
     part = rows * config.batch_size // config.gradient_accumulation
+    if config.report_to:
+        _show_trackers(checkpoints.parent)
     return {
         "output_dir": str(checkpoints),
         "learning_rate": config.learning_rate,
@@ -120,3 +123,13 @@ def arguments(
         "ddp_broadcast_buffers": False,
         "disable_tqdm": True,
     }
+
+
+def _show_trackers(run: Path) -> None:
+    """Where trackers file the run, and keep files of their own; what the user has set goes first."""
+    files = run / "tracking"
+    files.mkdir(exist_ok=True)
+    for name, value in {
+        "TENSORBOARD_LOGGING_DIR": str(files), "WANDB_DIR": str(files), "WANDB_PROJECT": _PROJECT
+    }.items():  # fmt: skip
+        os.environ.setdefault(name, value)

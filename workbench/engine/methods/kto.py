@@ -52,7 +52,6 @@ class UnpairedTrainer(Lasting, KTOTrainer):
     """
 
     def __init__(self, *, order: LongestFirst, **arguments: Any) -> None:
-        self.saw: Callable[[Seen, int], None] | None = None
         self._order = order
         super().__init__(**arguments)
         self.data_collator: Any = Places(Unpaired(self.data_collator))

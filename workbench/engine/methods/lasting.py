@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,20 @@ from transformers import Trainer
 from workbench.engine import ranks
 from workbench.engine.checkpoints import restore_adapter, save_checkpoint
 from workbench.engine.clock import Clock
+from workbench.engine.pair_scores import Seen, SharedScores
 from workbench.runs.checkpoints import Progress
 
 
 class Lasting(Trainer):
     """Goes before a trainer of TRL's among the bases.
 
+    `saw` is told what the loss saw of each pair, and after how many updates, where it sees both responses at once.
     `pairs_done` counts the pairs that went through a training step (grpo, rloo: their answers), `clock` the seconds of
     training; who resumes from a checkpoint says with `go_on_from` what they begin at.
     """
 
     def __init__(self, *, keep_checkpoints: int, **arguments: Any) -> None:
+        self.saw: Callable[[Seen, int], None] | None = None
         self.pairs_done = 0
         self.clock = Clock()
         self._keep = keep_checkpoints
@@ -43,6 +47,8 @@ class Lasting(Trainer):
             if len(values) == len(sizes):
                 metrics[name] = [sum(v * n for v, n in zip(values, sizes, strict=True)) / sum(sizes)]
         sizes.clear()
+        if isinstance(self.saw, SharedScores):
+            self.saw.gather()
         super().log(logs, start_time)
         if mode == "train":
             # It would go into every checkpoint, megabytes of it in a long run; events.jsonl has it all.

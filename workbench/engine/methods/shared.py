@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 
 from workbench.engine import ranks
 from workbench.engine.methods.lasting import Lasting
-from workbench.engine.pair_scores import Seen, SharedScores
 from workbench.engine.shares import Share, Shares
 from workbench.runs.checkpoints import Progress
 
@@ -25,7 +24,6 @@ class Shared(Lasting):
     """
 
     def __init__(self, **arguments: Any) -> None:
-        self.saw: Callable[[Seen, int], None] | None = None
         self.weight = 1.0
         self._shares: dict[str, Shares] = {}
         self._tokens_told = 0
@@ -105,8 +103,6 @@ class Shared(Lasting):
         self._tokens_told += sum(tokens for _, _, tokens in found)
         self._total_train_tokens = self._tokens_told
         metrics["num_tokens"] = [self._tokens_told]
-        if isinstance(self.saw, SharedScores):
-            self.saw.gather()
 
 
 def _as_it_is(value: Any) -> Any:
