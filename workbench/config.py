@@ -99,6 +99,8 @@ class RunConfig(BaseModel):
     """Tokens of prompt and response together; longer ones are cut, over-long prompts dropped."""
     quantization: Quantization = "nf4"
     """How the base model's weights are held: 4-bit NF4 with double quantization, 8-bit, or none."""
+    fast: bool = True
+    """Prompts are read once a pair, without padding, and the reference once; false is plain TRL, for comparison."""
     attention: Attention = "auto"
     """The attention kernel; auto takes FlashAttention where it is installed, else SDPA."""
     lora_r: int = Field(16, ge=1, le=1024)

@@ -82,6 +82,7 @@ _ONLY: Mapping[str, frozenset[str]] = {
     "loss_type": frozenset({"dpo"}),
     "loss_weights": frozenset({"dpo"}),
     "label_smoothing": frozenset({"dpo"}),
+    "fast": frozenset({"dpo", "simpo", "orpo"}),
     "beta": _NOT_REWARD,
     "simpo_gamma_ratio": frozenset({"simpo"}),
     "desirable_weight": frozenset({"kto"}),

@@ -17,14 +17,14 @@ from workbench.runs.quantities import METRICS, quantities
 from workbench.runs.state import RunState
 from workbench.text import one_line
 
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;"})
 _LIKELIER = "It makes preferred answers likelier than rejected ones"
 _MADE = {
     "reward": "It gives an answer a score, higher for preferred ones",
     "grpo": "It makes answers with a high reward likelier",
     "rloo": "It makes answers with a high reward likelier",
 }
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;"})
 _HOLDS = {True: "holds", False: "**does not hold**", None: "too few samples"}
 
 

@@ -14,6 +14,8 @@ from workbench.engine.card import card
 from workbench.engine.data import Prepared, prepare
 from workbench.engine.device import device_name, peak_memory
 from workbench.engine.divergence import Divergence
+from workbench.engine.fast.reference import reference_version
+from workbench.engine.fast.trainer import FastTrainer
 from workbench.engine.faults import saving
 from workbench.engine.methods.common import parameter_counts, trainable
 from workbench.engine.methods.lasting import Lasting
@@ -24,6 +26,8 @@ from workbench.engine.pair_scores import PairScores
 from workbench.engine.reporter import Instruments, Reporter
 from workbench.engine.resume import Origin, find_origin
 from workbench.engine.samples import Sampler, questions
+from workbench.engine.score_cache import ScoreCache
+from workbench.engine.trainer import PairTrainer
 from workbench.methods import ONLINE
 from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
@@ -55,7 +59,11 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
         with ScoreWriter(folder.path) as scores:
             if KINDS[asked.config.method].pairs:
                 trainer.saw = PairScores(scores, prepared.train_subjects, prepared.holdout_subjects, asked.config.beta)
-            _run(trainer, origin)
+            try:
+                _run(trainer, origin)
+            finally:
+                if isinstance(trainer, FastTrainer):
+                    trainer.close()
     except StopRequested:
         pass  # Nothing was trained, so there is nothing to save.
     else:
@@ -98,6 +106,9 @@ def _ready(
         # Of the pairs only the prompts are used.
         prepared = replace(prepared, truncated=0, identical=0)
     trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints, [reporter])
+    if isinstance(trainer, FastTrainer):
+        known = ScoreCache(workspace.scores if workspace is not None else None)
+        trainer.remember(known, reference_version(version, config, trainer.model, folder.start))
     trainer.go_on_from(origin.at)
     trainer.args.eval_on_start = bool(prepared.holdout) and _evaluation_due(trainer, origin)
     reporter.instruments = Instruments(
@@ -112,6 +123,12 @@ def _ready(
         sample_every=config.sample_every,
     )
     trained, parameters = parameter_counts(trainer.model)
+    if isinstance(trainer, PairTrainer) and trainer.slow:
+        events.warn(
+            "The fast path does not fit the model",
+            f"Prompts are read twice a pair, as TRL does it: {trainer.slow}.",
+            origin.at.step,
+        )
     reporter.tell(
         Started(
             time=time.time(),
@@ -127,6 +144,7 @@ def _ready(
             reference=reference(config),
             device=device_name(),
             model_revision=version,
+            path=trainer.layout if isinstance(trainer, FastTrainer) else "plain TRL",
         )
     )
     wishes.check_stop()

@@ -29,6 +29,7 @@ class PairTrainer(Lasting, DPOTrainer):
     def __init__(self, *, order: LongestFirst, **arguments: Any) -> None:
         self.saw: Callable[[Seen, int], None] | None = None
         self.margins: torch.Tensor | None = None
+        self.slow = ""
         self._order = order
         super().__init__(**arguments)
         self.data_collator: Any = Places(self.data_collator)

@@ -53,6 +53,7 @@ class Started(Event):
     reference: str
     device: str
     model_revision: str
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

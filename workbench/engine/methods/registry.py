@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from workbench.config import RunConfig
+from workbench.engine.fast.build import build as fast
 from workbench.engine.methods import kto, online, pairwise, reward
 from workbench.engine.model import attach_adapter, load_base, load_reward_base
 from workbench.engine.trainer import build_trainer as build_dpo
@@ -41,9 +43,9 @@ def _scoring(config: RunConfig) -> Any:
 
 
 KINDS: Mapping[str, Kind] = {
-    "dpo": Kind(build_dpo, _causal),
-    "simpo": Kind(pairwise.build, _causal, NONE),
-    "orpo": Kind(pairwise.build, _causal, NONE),
+    "dpo": Kind(partial(fast, build_dpo), _causal),
+    "simpo": Kind(partial(fast, pairwise.build), _causal, NONE),
+    "orpo": Kind(partial(fast, pairwise.build), _causal, NONE),
     "kto": Kind(kto.build, _causal),
     "grpo": Kind(online.build, _causal, pairs=False),
     "rloo": Kind(online.build, _causal, pairs=False),

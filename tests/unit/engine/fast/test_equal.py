@@ -1,0 +1,172 @@
+"""The fast path gives the numbers that stock TRL gives: log-probabilities, gradients, losses, metrics."""
+
+import pytest
+import torch
+
+from tests.unit.engine.fast.models import LIMIT, losses, pairs, saved, stir, trainer, wide
+from workbench.engine.fast.forward import Layout, PairForward, UnsuitableError, _plain, suited
+from workbench.engine.fast.rows import cut
+from workbench.engine.fast.trainer import FastTrainer
+from workbench.engine.model import load_base
+from workbench.engine.trainer import PairTrainer
+
+FAMILIES = ["llama", "qwen3", "mistral", "gemma", "phi", "gpt2"]
+
+
+def both(model, path, train, **values):
+    """The same run by TRL's path and by the fast one, with an adapter that says something, the same in both."""
+    made = [trainer(model, train, path / str(fast), fast=fast, **values) for fast in (False, True)]
+    assert [type(each) for each in made] == [PairTrainer, FastTrainer]
+    for each in made:
+        stir(each)
+    return made
+
+
+def batch(each, count):
+    rows = [each.train_dataset[place] for place in range(count)]
+    return each.data_collator(rows)
+
+
+def gradients(each):
+    return {name: value.grad.clone() for name, value in each.model.named_parameters() if value.grad is not None}
+
+
+def seen(each, inputs):
+    """What a training step sees of each pair (4, B), the adapter's gradient after it, and the loss."""
+    found = []
+    each.saw = lambda what, _step: found.append(torch.tensor(what.logps))
+    each.model.train()
+    each.current_gradient_accumulation_steps = 1
+    loss = each.training_step(each.model, inputs)
+    return found[0], gradients(each), float(loss)
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_log_probabilities_and_gradients_are_those_of_trl(family, quantization, tmp_path):
+    plain, fast = both(wide(family), tmp_path, pairs(8), quantization=quantization, batch_size=8)
+    expected, slope, loss = seen(plain, batch(plain, 8))
+    found, fast_slope, fast_loss = seen(fast, batch(fast, 8))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert (expected[:2] - expected[2:]).abs().max() > 0.01  # the adapter does say something
+    assert fast_loss == pytest.approx(loss, abs=1e-5)
+    assert slope.keys() == fast_slope.keys()
+    scale = max(float(value.abs().max()) for value in slope.values())
+    for name, value in slope.items():
+        torch.testing.assert_close(fast_slope[name], value, rtol=1e-3, atol=1e-4 * scale, msg=name)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_layout_gives_the_numbers_of_plain_rows(family):
+    """FlexAttention is for CUDA; its rows, masks and places are the same on the CPU."""
+    base = load_base(wide(family), "none", device="cpu")
+    rows = [cut(pair, LIMIT) for pair in pairs(7)]
+    kernel = base.config._attn_implementation
+    # Gemma 2 changes its attention scores, which only the mask's layout allows; GPT-2 looks at masks as tensors.
+    layouts = {"gemma": [Layout.LINES], "gpt2": [Layout.LINE, Layout.LINES]}.get(family, list(Layout))
+    found = [_plain(base, rows)]
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        for layout in layouts:
+            forward = PairForward(base, layout)
+            found.append(forward(forward.rows(rows)).sums)
+            base.set_attn_implementation(kernel)
+    for each in found[1:]:
+        torch.testing.assert_close(each, found[0], rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_thirty_steps_have_the_losses_of_trl(quantization, tmp_path):
+    train = pairs(40)
+    settings = {"epochs": 3.0, "learning_rate": 5e-3, "quantization": quantization}
+    plain, fast = both(saved("llama"), tmp_path, train, **settings)
+    expected, found = losses(plain), losses(fast)
+    assert len(expected) == 30
+    assert max(expected) - min(expected) > 0.1
+    assert found == pytest.approx(expected, abs=1e-3)
+
+
+LOSSES = [
+    {"loss_type": ["ipo"]},
+    {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.5]},
+    {"loss_type": ["sigmoid_norm"]},
+    {"loss_type": ["aot"]},
+    {"loss_type": ["aot_unpaired", "robust"], "label_smoothing": 0.1},
+    {"method": "simpo", "beta": 2.0},
+    {"method": "orpo", "beta": 0.1},
+]
+
+
+@pytest.mark.parametrize("values", LOSSES, ids=str)
+def test_a_step_is_the_mean_over_its_pairs_whatever_its_micro_batches(values, tmp_path):
+    """TRL takes all eight at once; the fast path takes them one by one."""
+    whole = {"fast": False, "quantization": "none", "batch_size": 8, **values}
+    plain = trainer(saved("llama"), pairs(8), tmp_path / "whole", **whole)
+    stir(plain)
+    expected, slope, loss = seen(plain, batch(plain, 8))
+    fast = trainer(saved("llama"), pairs(8), tmp_path / "one", **whole | {"fast": True, "gradient_accumulation": 8})
+    assert isinstance(fast, FastTrainer)
+    stir(fast)
+    found, fast_slope, fast_loss = seen(fast, batch(fast, 8))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert fast_loss == pytest.approx(loss, rel=1e-4)
+    scale = max(float(value.abs().max()) for value in slope.values())
+    for name, value in slope.items():
+        torch.testing.assert_close(fast_slope[name], value, rtol=1e-3, atol=2e-4 * scale, msg=name)
+
+
+def test_metrics_have_the_names_and_values_of_trl(tmp_path):
+    plain, fast = both(saved("llama"), tmp_path, pairs(8), holdout=pairs(5, seed=2), batch_size=8)
+    logged = []
+    for each in (plain, fast):
+        seen(each, batch(each, 8))
+        each.saw = None
+        found = {name: value[-1] for name, value in each._metrics["train"].items()}
+        logged.append(found | {f"eval {name}": value for name, value in each.evaluate().items()})
+    expected, found = ({n: v for n, v in each.items() if not n.endswith(("time", "second"))} for each in logged)
+    assert len(expected) == 24
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_no_pair_sees_another():
+    base = load_base(saved("llama"), "none", device="cpu")
+    rows = [cut(pair, LIMIT) for pair in pairs(6)]
+    changed = [*rows[:2], pairs(9, seed=5)[-1], *rows[3:]]
+    for layout in Layout:
+        forward = PairForward(base, layout)
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            before, after = forward(forward.rows(rows)).sums, forward(forward.rows(changed)).sums
+        moved = (before - after).abs().max(0).values
+        assert moved[2] > 1
+        assert max(moved[:2].max(), moved[3:].max()) < 1e-4
+
+
+def test_a_branch_does_not_see_the_other():
+    base = load_base(saved("llama"), "none", device="cpu")
+    one = cut(pairs(8)[7], LIMIT)
+    other = type(one)(one.prompt, [one.chosen[0] + 1, *one.chosen[1:]], one.rejected)
+    forward = PairForward(base, Layout.LINE)
+    with torch.no_grad():
+        before, after = forward(forward.rows([one])).sums, forward(forward.rows([other])).sums
+    assert abs(before[0] - after[0]) > 0.1
+    assert before[1] == pytest.approx(float(after[1]), abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma"])
+def test_a_window_narrower_than_the_rows_is_found_out(family, tmp_path):
+    base = load_base(saved(family), "none", device="cpu")  # its layers see 12 tokens
+    before = base.config._attn_implementation
+    longest = [cut(pair, LIMIT) for pair in pairs(4)]
+    with pytest.raises(UnsuitableError, match="differ"):
+        suited(base, longest)
+    assert base.config._attn_implementation == before
+    short = [pair for pair in longest if len(pair.prompt) + len(pair.chosen) + len(pair.rejected) <= 12]
+    assert short
+    assert isinstance(suited(base, short), Layout)
+    made = trainer(saved(family), pairs(4), tmp_path, fast=True)
+    assert type(made) is PairTrainer
+    assert "differ" in made.slow
+
+
+def test_fast_false_is_plain_trl(tmp_path):
+    made = trainer(saved("llama"), pairs(4), tmp_path, fast=False)
+    assert (type(made), made.slow) == (PairTrainer, "")

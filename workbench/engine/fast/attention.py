@@ -1,0 +1,118 @@
+"""Attention within rows that share a prompt: who may look at whom, for each kernel that can be told.
+
+transformers' decoders take their attention from a registry; `KERNEL` is ours in it. It does three things: FlexAttention
+where it is given a `BlockMask` (CUDA), a scaled-dot-product attention a row where the rows lie in one line (CPU: no
+padding, so that a long pair costs its neighbours nothing), and plain SDPA for all other forwards of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.flex_attention import flex_attention_forward
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from workbench.engine.fast.rows import PairRows, Parts
+
+KERNEL = "workbench_pairs"
+"""The name of this attention in transformers' registry."""
+_STEP = 512
+"""Causal masks are kept in widths of so many tokens."""
+
+
+def row_mask(parts: Parts, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(width, width) to add to the scores: 0 where the token of a line may attend to that of a column, else very low.
+
+    `width` may be more than the row. Padding comes last, so nothing else sees it; it sees something itself, as a
+    softmax over nothing is no number.
+    """
+    mask = _causal(width, dtype, device)[:width, :width].clone()
+    begin = parts.trunk + parts.chosen
+    mask[begin:, parts.trunk : begin] = torch.finfo(dtype).min
+    return mask
+
+
+def padded_mask(rows: PairRows, dtype: torch.dtype) -> Tensor:
+    """(B, 1, L, L) for rows that have a line each."""
+    width = rows.ids.shape[1]
+    return torch.stack([row_mask(each, width, dtype, rows.ids.device) for each in rows.parts])[:, None]
+
+
+def row_masks(rows: PairRows, dtype: torch.dtype) -> list[Tensor]:
+    """(1, 1, T, T) for each of the rows that lie in one line."""
+    return [row_mask(each, each.total, dtype, rows.ids.device)[None, None] for each in rows.parts]
+
+
+def _causal(width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _triangle(-(-width // _STEP) * _STEP, dtype, device)
+
+
+@lru_cache(maxsize=4)
+def _triangle(width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.full((width, width), torch.finfo(dtype).min, dtype=dtype, device=device).triu_(1)
+
+
+def block_mask(rows: PairRows) -> BlockMask:
+    """For FlexAttention, of rows that lie in one line; padding at its end is a row of its own."""
+    width, device = rows.ids.shape[1], rows.ids.device
+    row, branch = torch.zeros((2, width), dtype=torch.int32)
+    begin = 0
+    for number, each in enumerate(rows.parts):
+        row[begin : begin + each.total] = number
+        branch[begin + each.trunk : begin + each.total] = 1
+        branch[begin + each.trunk + each.chosen : begin + each.total] = 2
+        begin += each.total
+    row[begin:] = len(rows.parts)
+    row, branch = row.to(device), branch.to(device)
+
+    def visible(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        apart = (branch[query] == 2) & (branch[key] == 1)
+        return (query >= key) & (row[query] == row[key]) & ~apart
+
+    return create_block_mask(visible, None, None, width, width, device=str(device), _compile=device.type == "cuda")
+
+
+def pair_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | BlockMask | None,
+    *,
+    scaling: float | None = None,
+    pair_masks: Sequence[Tensor] | None = None,
+    **others: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """The attention of a layer; `query`, `key` and `value` are (lines, heads, T, width), the result (lines, T, ...).
+
+    Raises `NotImplementedError` where the layer wants more than rows in one line can have.
+    """
+    if isinstance(attention_mask, BlockMask):
+        return flex_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
+    if pair_masks is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
+    window = others.get("sliding_window")
+    if window is not None and window < max(mask.shape[-1] for mask in pair_masks):
+        raise NotImplementedError(f"a layer attends to {window} tokens only, which is less than a row")
+    if others.get("softcap") is not None or others.get("s_aux") is not None or others.get("position_bias") is not None:
+        raise NotImplementedError("a layer changes its attention scores")
+    groups = query.shape[1] // key.shape[1]
+    sizes = [mask.shape[-1] for mask in pair_masks]
+    lines = (each.split(sizes, dim=2) for each in (query, repeat_kv(key, groups), repeat_kv(value, groups)))
+    found = [
+        scaled_dot_product_attention(one, two, three, attn_mask=mask, scale=scaling)
+        for one, two, three, mask in zip(*lines, pair_masks, strict=True)
+    ]
+    return torch.cat(found, dim=2).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(KERNEL, pair_attention)
+AttentionMaskInterface.register(KERNEL, sdpa_mask)

@@ -1,0 +1,184 @@
+"""One forward of pairs whose rows share their prompt, and the proof at the start that this model can do it."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workbench.engine.fast.attention import KERNEL, block_mask, padded_mask, row_masks
+from workbench.engine.fast.head import Head, TokenScores, token_scores
+from workbench.engine.fast.rows import PairRows, packed, padded
+from workbench.engine.modes import asking
+from workbench.engine.tokens import PairIds
+
+_BUCKET = 1024
+"""Tokens that a line is padded to a multiple of where the kernel is compiled for a length."""
+_TOLERANCE = {torch.float32: 1e-4}
+_SCALES = ("logit_scale", "output_multiplier", "lm_head_multiplier")
+_LOOSE = 2e-2
+"""Relative difference of log-probabilities from those of plain rows, at half precision."""
+
+
+class Layout(StrEnum):
+    """How rows lie, and which kernel reads them."""
+
+    FLEX = "one line, FlexAttention"
+    LINE = "one line, an attention a row"
+    LINES = "a line a pair, a mask"
+
+
+class UnsuitableError(Exception):
+    """The model cannot take rows that share their prompt; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairOutputs:
+    """What a model gives B pairs: `sums` (2, B) are the log-probabilities of chosen and of rejected, in nats, with a
+    gradient where there is one; `rows` are those that were read and `scores` those of their N response tokens."""
+
+    sums: Tensor
+    rows: PairRows
+    scores: TokenScores
+
+
+class PairForward:
+    """Runs pairs through `model`, a causal language model or a PeftModel around one, with its rows in `layout`.
+
+    Making one gives the model a forward of pairs besides its own, which stays what it was.
+    """
+
+    def __init__(self, model: Any, layout: Layout) -> None:
+        self.model, self.layout = model, layout
+        self._base = _base(model)
+        _teach(self._base)
+        if layout is not Layout.LINES:
+            self._base.set_attn_implementation(KERNEL)
+
+    def rows(self, pairs: Sequence[PairIds]) -> PairRows:
+        """The rows of `pairs`, which are cut already, on the model's device."""
+        if self.layout is Layout.LINES:
+            made = padded(pairs)
+        else:
+            made = packed(pairs, _BUCKET if self.layout is Layout.FLEX else 1)
+        return made.to(self._base.device)
+
+    def __call__(self, rows: PairRows, wrapped: Any = None) -> PairOutputs:
+        """The outputs of rows that `rows` made. `wrapped` is the model as a launcher wraps it."""
+        scores: TokenScores = (self.model if wrapped is None else wrapped)(pair_inputs=PairInputs(rows, self.layout))
+        sums = scores.logps.new_zeros((2, len(rows.parts))).index_add(1, rows.pairs, rows.sides * scores.logps)
+        return PairOutputs(sums, rows, scores)
+
+
+@dataclass(frozen=True, slots=True)
+class PairInputs:
+    """What a model that was taught pairs takes in place of ids and mask."""
+
+    rows: PairRows
+    layout: Layout
+
+
+def suited(base: Any, pairs: Sequence[PairIds]) -> Layout:
+    """The fastest layout that gives `pairs` the log-probabilities that plain rows give them, on this very model.
+
+    `pairs`, cut already, should be the longest: what goes wrong with length, as a sliding window does, shows in them.
+    Raises `UnsuitableError` where there is none. `base` has no adapter yet, and is left as it was.
+    """
+    _check(base)
+    before, problem = base.config._attn_implementation, ""
+    with asking(base):
+        expected = _plain(base, pairs)
+        for layout in _layouts(base):
+            try:
+                forward = PairForward(base, layout)
+                found = forward(forward.rows(pairs))
+                worst = _difference(found.sums, expected)
+                if worst <= _TOLERANCE.get(base.dtype, _LOOSE):
+                    return layout
+                problem = f"log-probabilities differ by {worst:.1%} from those of plain rows"
+            except Exception as error:
+                problem = next(iter(str(error).splitlines()), type(error).__name__)
+            finally:
+                base.set_attn_implementation(before)
+    raise UnsuitableError(problem)
+
+
+def _base(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _layouts(base: Any) -> Sequence[Layout]:
+    if base.config._attn_implementation == "eager":
+        return (Layout.LINES,)
+    return (Layout.FLEX if base.device.type == "cuda" else Layout.LINE, Layout.LINES)
+
+
+def _check(base: Any) -> None:
+    head, config = base.get_output_embeddings(), base.config.get_text_config()
+    if not isinstance(head, torch.nn.Linear) or not head.weight.is_floating_point():
+        raise UnsuitableError("its output layer is quantized or of a kind of its own")
+    if getattr(config, "output_router_logits", False) and getattr(config, "router_aux_loss_coef", 0.0):
+        raise UnsuitableError("a loss of their own balances its experts")
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    difference = ((found - expected).abs() / expected.abs().clamp(min=1.0)).max()
+    return float(difference) if bool(difference.isfinite()) else float("inf")
+
+
+def _plain(model: Any, pairs: Sequence[PairIds]) -> Tensor:
+    """(2, B): log-probabilities of chosen and of rejected by the model's own forward, a row at a time."""
+    chosen = [_plain_sum(model, pair.prompt, pair.chosen) for pair in pairs]
+    rejected = [_plain_sum(model, pair.prompt, pair.rejected) for pair in pairs]
+    return torch.stack([torch.stack(chosen), torch.stack(rejected)])
+
+
+def _plain_sum(model: Any, prompt: Sequence[int], response: Sequence[int]) -> Tensor:
+    ids = torch.tensor([[*prompt, *response]], device=model.device)
+    keep = min(len(response) + 1, ids.shape[1])
+    logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, logits_to_keep=keep).logits
+    logps = logits[0, :-1].float().log_softmax(-1)
+    return logps.gather(-1, ids[0, 1 - keep :, None]).sum() if keep > 1 else logps.new_zeros(())
+
+
+def _teach(base: Any) -> None:
+    """Lets the model take `pair_inputs`, so that launchers and adapters see one call like any other."""
+    own = base.forward
+
+    @functools.wraps(own)
+    def forward(self: Any, *arguments: Any, pair_inputs: PairInputs | None = None, **named: Any) -> Any:
+        return own(*arguments, **named) if pair_inputs is None else _read(self, pair_inputs)
+
+    if not hasattr(own, "takes_pairs"):
+        base.forward = types.MethodType(forward, base)
+        base.forward.__func__.takes_pairs = True
+
+
+def _read(base: Any, inputs: PairInputs) -> TokenScores:
+    rows, masks = inputs.rows, dict[str, Any]()
+    if inputs.layout is Layout.FLEX:
+        masks["attention_mask"] = block_mask(rows)
+    elif inputs.layout is Layout.LINES:
+        masks["attention_mask"] = padded_mask(rows, base.dtype)
+    else:
+        masks["pair_masks"] = row_masks(rows, base.dtype)
+        # A mask that is made already keeps the model from making one of its own, of all tokens by all tokens.
+        masks["attention_mask"] = rows.ids.new_zeros((1, 1, 1, 1))
+    states = base.base_model(input_ids=rows.ids, position_ids=rows.positions, use_cache=False, **masks)
+    width = states.last_hidden_state.shape[-1]
+    return token_scores(_head(base), states.last_hidden_state.reshape(-1, width)[rows.places], rows.targets)
+
+
+def _head(base: Any) -> Head:
+    """The output layer with what the families do to logits; the names are those of their configs."""
+    layer, config = base.get_output_embeddings(), base.config.get_text_config()
+    scale = next((found for name in _SCALES if (found := getattr(config, name, None)) is not None), 1.0)
+    if getattr(config, "logits_scaling", None) is not None:
+        scale = 1 / config.logits_scaling
+    return Head(layer.weight, layer.bias, float(scale), getattr(config, "final_logit_softcapping", None))

@@ -1,0 +1,109 @@
+"""Log-probabilities of response tokens from the states that predict them, without holding the logits.
+
+The output layer is frozen, so all that the backward needs is the derivative of each token's log-probability with
+respect to its state: as wide as the state, not as the vocabulary. The forward computes it at once, tile by tile, from
+the probabilities that it has at hand. No logits outlive their tile, and none is computed twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_TILE_BYTES = {"cpu": 16 * 1024**2, "cuda": 512 * 1024**2}
+"""Of a tile's logits in float32: on the CPU it should fit into the cache, on CUDA keep the device busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """An output layer: `weight` (V, H), maybe a bias (V,); logits are scaled, then squeezed into ±`softcap`."""
+
+    weight: Tensor
+    bias: Tensor | None = None
+    scale: float = 1.0
+    softcap: float | None = None
+
+    def logits(self, states: Tensor) -> Tensor:
+        """(N, V) in float32, of states (N, H)."""
+        found = torch.nn.functional.linear(states.to(self.weight.dtype), self.weight, self.bias).float()
+        if self.scale != 1.0:
+            found = found * self.scale
+        return found if self.softcap is None else torch.tanh(found / self.softcap) * self.softcap
+
+    def slope(self, logits: Tensor) -> Tensor | None:
+        """The derivative of the squeezed logits with respect to those before; None for 1."""
+        return None if self.softcap is None else 1 - (logits / self.softcap) ** 2
+
+    def tiles(self, count: int) -> Sequence[slice]:
+        """So many places, cut so that the logits of a part take bounded memory."""
+        width = max(1, _TILE_BYTES.get(self.weight.device.type, 2**26) // (4 * len(self.weight)))
+        return [slice(begin, begin + width) for begin in range(0, count, width)]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """Of N tokens, each (N,) in float32: log-probability; the entropy and the mean logit of the distribution that it
+    was predicted from, and 1.0 where it was the likeliest token."""
+
+    logps: Tensor
+    entropy: Tensor
+    mean_logits: Tensor
+    is_top1: Tensor
+
+
+def token_scores(head: Head, states: Tensor, targets: Tensor) -> TokenScores:
+    """The scores of `targets` (N,) from the states (N, H) that predict them. Only `logps` pass a gradient on."""
+    logps, entropy, mean_logits, is_top1 = _TokenScores.apply(states, targets, head)
+    return TokenScores(logps, entropy, mean_logits, is_top1)
+
+
+class _TokenScores(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, targets: Tensor, head: Head) -> tuple[Tensor, ...]:
+        found = states.new_empty((4, len(targets)), dtype=torch.float32)
+        wanted = ctx.needs_input_grad[0]
+        slopes = torch.empty_like(states) if wanted else None
+        with torch.autocast(states.device.type, enabled=False):
+            for tile in head.tiles(len(targets)):
+                _tile(head, states[tile], targets[tile], found[:, tile], None if slopes is None else slopes[tile])
+        if slopes is not None:
+            ctx.save_for_backward(slopes)
+        logps, entropy, mean_logits, is_top1 = found.unbind()
+        ctx.mark_non_differentiable(entropy, mean_logits, is_top1)
+        return logps, entropy, mean_logits, is_top1
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (slopes,) = ctx.saved_tensors
+        return slopes * gradients[0].unsqueeze(1).to(slopes.dtype), None, None
+
+
+def _tile(head: Head, states: Tensor, targets: Tensor, found: Tensor, slopes: Tensor | None) -> None:
+    """Fills `found` (4, n) and, where they are wanted, `slopes` (n, H)."""
+    logits = head.logits(states)
+    lines = torch.arange(len(targets), device=targets.device)
+    aimed = logits[lines, targets]
+    top = logits.amax(-1)
+    found[2] = logits.mean(-1)
+    found[3] = aimed >= top
+    bend = head.slope(logits)
+    weights = (logits - top[:, None]).exp_()
+    total = weights.sum(-1)
+    probabilities = weights.div_(total[:, None])
+    normalizer = top + total.log()
+    found[0] = aimed - normalizer
+    found[1] = normalizer - torch.linalg.vecdot(probabilities, logits)
+    if slopes is None:
+        return
+    # d logp / d state = (the target's line of the weight − its mean under the probabilities), slope and scale aside.
+    pull = probabilities.neg_()
+    pull[lines, targets] += 1.0
+    if bend is not None:
+        pull *= bend
+    slopes.copy_(pull.to(head.weight.dtype) @ head.weight)
+    if head.scale != 1.0:
+        slopes *= head.scale

@@ -1,0 +1,57 @@
+"""What is known of an optimizer step, or of a batch that is evaluated, while its micro-batches go through the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from workbench.engine.fast.forward import PairOutputs
+from workbench.engine.losses import PairLogps
+from workbench.engine.tokens import PairIds
+
+
+class Step:
+    """B pairs, cut already. `micro` are the indices of each micro-batch; `reference` (2, B) None where there is none.
+
+    `sums` (2, B) are filled by `note`: the log-probabilities of chosen and rejected, without gradient.
+    """
+
+    def __init__(
+        self, pairs: Sequence[PairIds], micro: Sequence[list[int]], reference: Tensor | None, device: torch.device
+    ) -> None:
+        self.pairs, self.micro, self.reference = pairs, micro, reference
+        self.read = sum(2 * len(pair.prompt) + len(pair.chosen) + len(pair.rejected) for pair in pairs)
+        lengths = [[len(pair.chosen) for pair in pairs], [len(pair.rejected) for pair in pairs]]
+        self.lengths = torch.tensor(lengths, device=device)
+        self.sums = torch.zeros((2, len(pairs)), device=device)
+        self._tokens = sum(lengths[0]) / len(pairs)
+        self._totals = torch.zeros((4,), device=device)
+        self._counts = torch.zeros((4,), device=device)
+
+    def logps(self, sums: Tensor, indices: Sequence[int] | slice = slice(None)) -> PairLogps:
+        """What the losses take of the pairs at `indices`, whose sums (2, n) these are."""
+        lengths = self.lengths[:, indices]
+        good, bad = (None, None) if self.reference is None else self.reference[:, indices]
+        return PairLogps(sums[0], sums[1], lengths[0], lengths[1], good, bad, tokens_a_pair=self._tokens)
+
+    def note(self, indices: Sequence[int], outputs: PairOutputs) -> None:
+        """Keeps of a micro-batch what the metrics need."""
+        scores, (chosen, rejected) = outputs.scores, outputs.rows.sides
+        self.sums[:, indices] = outputs.sums.detach()
+        both = chosen + rejected
+        values = torch.stack([scores.mean_logits, scores.mean_logits, scores.is_top1, scores.entropy])
+        weights = torch.stack([chosen, rejected, chosen, both])
+        self._totals += (values * weights).sum(1)
+        self._counts += weights.sum(1)
+
+    def forget(self) -> None:
+        """Begins anew to note what metrics need."""
+        self._totals.zero_()
+        self._counts.zero_()
+
+    def means(self) -> Tensor:
+        """(4,): the mean logit at tokens of chosen, at those of rejected, the share of chosen's tokens that were the
+        likeliest ones, and the entropy at tokens of both."""
+        return self._totals / self._counts.clamp(min=1)

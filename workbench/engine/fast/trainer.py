@@ -1,0 +1,178 @@
+"""A trainer whose steps go through the fast forward: TRL's losses and metrics, without TRL's padding and repetition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl.trainer.utils import use_adapter
+
+from workbench.engine.data import PLACE
+from workbench.engine.fast.forward import Layout, PairForward, PairOutputs
+from workbench.engine.fast.lora import fuse
+from workbench.engine.fast.micro import BUDGET, micro_batches
+from workbench.engine.fast.objective import Objective
+from workbench.engine.fast.reference import References
+from workbench.engine.fast.rows import cut, parts
+from workbench.engine.fast.step import Step
+from workbench.engine.modes import REFERENCE
+from workbench.engine.pair_scores import Seen
+from workbench.engine.score_cache import ScoreCache
+from workbench.engine.tokens import PairIds
+from workbench.engine.trainer import PairTrainer
+
+_PAIRS = "pairs"
+_REFERENCES = "references.pt"
+
+
+class FastTrainer(PairTrainer):
+    """One optimizer step takes a batch of pairs as its argument asks, in micro-batches of `most` pairs at most.
+
+    The loss of a step is the mean over its pairs. What TRL averages over the tokens of a micro-batch is averaged over
+    those of the step.
+    """
+
+    def __init__(self, *, layout: Layout, objective: Objective, most: int, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._objective, self._most = objective, most
+        self._forward = PairForward(self.model, layout)
+        if self.model.device.type == "cpu":
+            fuse(self.model)
+        self.layout = layout
+        self.data_collator = _collated
+        self._max_length = int(self.args.max_length)
+        self.remember(ScoreCache(None), "")
+
+    def remember(self, cache: ScoreCache, version: str) -> None:
+        """Keeps the reference's log-probabilities in `cache`; see `References` for the version."""
+        version = f"{version} {self.layout}" if version else ""
+        self._cache = cache
+        counts = {"train": len(self.train_dataset), "eval": len(self.eval_dataset or [])}
+        self.references = {
+            mode: References(self._compute_references, count, cache, version) for mode, count in counts.items()
+        }
+
+    def close(self) -> None:
+        """Keeps what was computed of the reference, and lets go of the cache."""
+        self._keep_references()
+        self._cache.close()
+
+    def _keep_references(self) -> None:
+        for each in self.references.values():
+            each.keep()
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        known = {mode: each.known for mode, each in self.references.items()}
+        torch.save(known, Path(output_dir) / _REFERENCES)
+        self._keep_references()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        path = Path(resume_from_checkpoint) / _REFERENCES
+        if path.is_file():
+            for mode, known in torch.load(path).items():
+                self.references[mode].known = known
+
+    def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
+        """Forward and backward of all pairs of an optimizer step; its loss, without gradient."""
+        model.train()
+        step = self._step(inputs)
+        pull = self._pull(model, step) if self._objective.across and len(step.micro) > 1 else None
+        for indices in step.micro:
+            with nullcontext() if indices is step.micro[-1] else self.accelerator.no_sync(model):
+                outputs = self._run(model, step, indices)
+                if pull is None:
+                    loss = self._objective.losses(step.logps(outputs.sums, indices)).sum() / len(step.pairs)
+                else:
+                    loss = (pull[:, indices] * outputs.sums).sum()
+                self.accelerator.backward(loss)
+        return self._told(step, inputs[PLACE])
+
+    def prediction_step(self, model: torch.nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
+        """The loss of a batch of held-out pairs."""
+        step = self._step(inputs)
+        with torch.no_grad():
+            for indices in step.micro:
+                self._run(model, step, indices)
+        return self._told(step, inputs[PLACE]), None, None
+
+    def floating_point_ops(self, inputs: Any) -> int:  # noqa: ARG002 - its signature is transformers'
+        """Not counted: transformers' guess knows nothing of shared rows."""
+        return 0
+
+    def _step(self, inputs: dict[str, Any]) -> Step:
+        pairs = [cut(pair, self._max_length) for pair in inputs[_PAIRS]]
+        device = self.model.device
+        reference = None
+        if self._objective.needs_reference:
+            known = self.references["train" if self.model.training else "eval"]
+            reference = known(inputs[PLACE].tolist(), pairs).to(device)
+        self.count(len(pairs))
+        return Step(pairs, self._micro(pairs), reference, device)
+
+    def _micro(self, pairs: Sequence[PairIds]) -> list[list[int]]:
+        sizes = [parts(pair).total for pair in pairs]
+        budget = BUDGET[self.model.device.type]
+        return micro_batches(sizes, self._most, budget, padded=self.layout is Layout.LINES)
+
+    def _run(self, model: torch.nn.Module, step: Step, indices: Sequence[int]) -> PairOutputs:
+        with self.compute_loss_context_manager():
+            outputs = self._forward(self._forward.rows([step.pairs[index] for index in indices]), model)
+        step.note(indices, outputs)
+        return outputs
+
+    def _pull(self, model: torch.nn.Module, step: Step) -> Tensor:
+        """What `Objective.pull` says of the whole step, which takes a forward of it all."""
+        sums = torch.empty_like(step.sums)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            for indices in step.micro:
+                sums[:, indices] = self._forward(
+                    self._forward.rows([step.pairs[index] for index in indices]), model
+                ).sums
+        return self._objective.pull(step.logps(sums))
+
+    def _compute_references(self, pairs: Sequence[PairIds]) -> Tensor:
+        model: Any = self.accelerator.unwrap_model(self.model)
+        found = torch.empty((2, len(pairs)))
+        name = REFERENCE if REFERENCE in model.peft_config else None
+        with torch.no_grad(), use_adapter(model, name), self.compute_loss_context_manager():
+            for indices in self._micro(pairs):
+                rows = self._forward.rows([pairs[index] for index in indices])
+                found[:, indices] = self._forward(rows).sums.float().cpu()
+        return found
+
+    def _told(self, step: Step, places: Tensor) -> Tensor:
+        """The step's loss. Its metrics go where TRL's go, and what was seen of its pairs to who wants to see it."""
+        training, logps = self.model.training, step.logps(step.sums)
+        losses = self._objective.losses(logps)
+        good, bad = self._objective.rewards(logps)
+        means = torch.stack([good, bad, (good > bad).float(), good - bad, logps.chosen, logps.rejected]).mean(1)
+        metrics = self._metrics["train" if training else "eval"]
+        # One copy from the device for all of them.
+        for name, value in zip(_NAMES, torch.cat([means, step.means()]).tolist(), strict=True):
+            metrics[name].append(value)
+        if training:
+            self._total_train_tokens += step.read
+        metrics["num_tokens"] = [self._total_train_tokens]
+        if self.saw is not None:
+            seen = step.sums if step.reference is None else torch.cat([step.sums, step.reference])
+            margins = None if self._objective.needs_reference else (good - bad).tolist()
+            self.saw(Seen(training, places.tolist(), seen.tolist(), margins), self.state.global_step)
+        return losses.mean()
+
+
+_NAMES = (
+    "rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected",
+    "logits/chosen", "logits/rejected", "mean_token_accuracy", "entropy",
+)  # fmt: skip
+
+
+def _collated(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Pairs as they are: rows are made of them once it is known which go through the model together."""
+    pairs = [PairIds(each["prompt_ids"], each["chosen_ids"], each["rejected_ids"]) for each in examples]
+    return {PLACE: torch.tensor([each[PLACE] for each in examples]), _PAIRS: pairs}
