@@ -31,8 +31,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "orpo": {"learning_rate": 1e-3},
     "kto": {"learning_rate": 1e-3},
     "reward": {"learning_rate": 1e-3},
-    "grpo": {"learning_rate": 1e-3, "max_steps": 30, "completion_tokens": 48},
-    "rloo": {"learning_rate": 1e-3, "max_steps": 30, "completion_tokens": 48},
+    "grpo": {"learning_rate": 1e-3, "max_steps": 20, "completion_tokens": 32},
+    "rloo": {"learning_rate": 1e-3, "max_steps": 20, "completion_tokens": 32},
 }
 """What is changed of the method's own preset: the embedded model needs higher learning rates than large ones."""
 

@@ -30,7 +30,7 @@ def _settings_help() -> str:
     ]
     lines += ["", "\b", "Methods (--method NAME):"]
     for name, method in METHODS.items():
-        lines += [f"  {name}: {method.title}", f"      {method.when}"]
+        lines += [f"  {name}: {method.title}", f"      {method.when}", f"      Its numbers: {method.rests_on}"]
     lines += ["", "\b", "Settings (--set KEY=VALUE):"]
     for name, field in RunConfig.model_fields.items():
         if name == "pairs":
@@ -44,6 +44,4 @@ def _settings_help() -> str:
     for name, preset in PRESETS.items():
         values = " ".join(f"{key}={value}" for key, value in preset.values.items())
         lines += [f"  {name}", f"      {preset.summary}", *([f"      {values}"] if values else [])]
-        if name in METHODS:
-            lines += [f"      {METHODS[name].rests_on}"]
     return "\n".join(lines)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.methods import METHODS
 from workbench.runs.events import Eval, Resumed, Sample, Started, Step, Warned
 from workbench.runs.health import DETECTORS, Health
 from workbench.runs.state import fold
@@ -86,8 +87,8 @@ def sample(number, base, aligned):
     )  # fmt: skip
 
 
-def alerts(events, first_loss=LN2, beta=BETA):
-    health = Health(first_loss, beta=beta)
+def alerts(events, first_loss=LN2, beta=BETA, method="dpo"):
+    health = Health(first_loss, beta=beta, method=method)
     return [alert for event in events for alert in health.observe(event)]
 
 
@@ -218,6 +219,36 @@ def test_windows_grow_with_the_run():
     assert codes([started(40), *zero]) == ["stuck"]
     assert codes([started(1000), *zero]) == []
     assert codes([started(1000), *zero, *(trained(number, 1000, 0.0) for number in range(11, 60))]) == ["stuck"]
+
+
+def method_steps(total, **metrics):
+    return [started(total), *(step(number, total=total, grad_norm=1.0, **metrics) for number in range(1, total + 1))]
+
+
+def test_rewards_without_a_reference_need_not_begin_at_zero_nor_leave_it():
+    """SimPO's and ORPO's are log-probabilities a token: below zero from the start, their difference may be small."""
+    metrics = {"loss": 0.9, "rewards/chosen": -2.0, "rewards/rejected": -2.001, "rewards/margins": 0.001}
+    found = {method: set(codes(method_steps(40, **metrics), first_loss=None, method=method)) for method in METHODS}
+    assert {"first-loss", "stuck"} <= found["dpo"]
+    assert found["simpo"] == found["orpo"] == set()
+
+
+def test_a_loss_about_zero_is_no_explosion_where_answers_are_the_models_own():
+    events = [started(40), *(step(n, total=40, loss=0.001 if n == 1 else 0.02, grad_norm=1.0) for n in range(1, 41))]
+    assert codes(events, method="reward", first_loss=None) == ["exploding"]
+    assert codes(events, method="grpo", first_loss=None) == []
+    held_out = [evaluation(number, loss=0.01 * number) for number in range(5)]
+    assert codes([started(40), *held_out], method="rloo", first_loss=None) == []
+
+
+def test_advice_for_a_method_without_a_reference_has_no_beta():
+    steps = [step(n, total=40, loss=0.6 - 0.01 * n, learning_rate=1e-4) for n in range(1, 41)]
+    held_out = [evaluation(0, loss=0.6), *steps[:10], evaluation(10, loss=0.5), *steps[10:]]
+    events = [started(40), *held_out, evaluation(40, loss=0.9)]
+    (overfit,) = alerts(events, method="reward", first_loss=None)
+    assert overfit.code == "overfitting"
+    assert "beta" not in overfit.remedy
+    assert "go slower: --set learning_rate=5e-05" in overfit.remedy
 
 
 def test_a_resumed_run_keeps_what_was_told_and_forgets_what_is_void():

@@ -82,11 +82,11 @@ def told_as_settings() -> Iterator[None]:
 
 
 def arguments(
-    config: RunConfig, pairs: int, device: torch.device, checkpoints: Path, *, evaluates: bool, rows: int = 1
+    config: RunConfig, pairs: int, device: torch.device, checkpoints: Path, *, evaluates: bool
 ) -> dict[str, Any]:
-    """For transformers' Trainer, over so many training pairs. `rows`: examples that a pair of a batch counts as."""
+    """For transformers' Trainer, over so many training pairs."""
     cuda, total = device.type == "cuda", config.total_steps(pairs)
-    part = rows * config.batch_size // config.gradient_accumulation
+    part = config.batch_size // config.gradient_accumulation
     if config.report_to:
         _show_trackers(checkpoints.parent)
     return {
