@@ -29,6 +29,7 @@ LossType = Literal[
 ]  # fmt: skip
 Quantization = Literal["nf4", "int8", "none"]
 Scheduler = Literal["constant", "linear", "cosine"]
+LoraVariant = Literal["lora", "rslora", "dora"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 
 
@@ -46,10 +47,14 @@ class RunConfig(BaseModel):
 
     pairs: Annotated[list[str], BeforeValidator(_listed)] = Field(min_length=1)
     """Data sets to train on, by name."""
+    pairs_weights: Annotated[list[float], BeforeValidator(_listed)] = Field(default=[])
+    """How often each data set's pairs count: 0.5 takes half of them, 2 each twice, 1.5 each once and half again."""
     model: str = Field("tiny", min_length=1)
     """A local folder, a Hugging Face id, or tiny (the embedded model)."""
     method: MethodName = "dpo"
     """The method of preference optimization: dpo, simpo, orpo, kto, reward, grpo or rloo."""
+    adapter: str = ""
+    """A run whose adapter to go on from, with its rank and layers; the reference is that adapter, frozen."""
     loss_type: Annotated[list[LossType], BeforeValidator(_listed)] = Field(default=["sigmoid"], min_length=1)
     """TRL's DPO losses, summed with loss_weights; sigmoid is the DPO paper's, sft adds likelihood of chosen."""
     loss_weights: Annotated[list[float], BeforeValidator(_listed)] = Field(default=[])
@@ -102,6 +107,8 @@ class RunConfig(BaseModel):
     """Rank of the adapter."""
     lora_alpha: int = Field(32, ge=1)
     """The adapter's output is scaled by lora_alpha / lora_r."""
+    lora_variant: LoraVariant = "lora"
+    """lora; rslora scales by lora_alpha / sqrt(lora_r), for high ranks; dora learns lengths apart, slower."""
     target_modules: Annotated[list[str], BeforeValidator(_listed)] = Field(default=["all-linear"], min_length=1)
     """Layers that get an adapter, by the ends of their names."""
     seed: int = Field(0, ge=0, lt=2**32)
@@ -129,6 +136,12 @@ class RunConfig(BaseModel):
             raise ValueError(
                 f"gradient_accumulation ({self.gradient_accumulation}) does not divide batch_size ({self.batch_size})"
             )
+        if self.quantization == "int8" and self.lora_variant == "dora":
+            raise ValueError("lora_variant = dora does not train on int8 weights; take nf4 or none")
+        if self.pairs_weights and len(self.pairs_weights) != len(self.pairs):
+            raise ValueError(f"pairs_weights has {len(self.pairs_weights)} entries for {len(self.pairs)} data sets")
+        if any(weight <= 0 for weight in self.pairs_weights):
+            raise ValueError("pairs_weights must be above 0; leave the data set out instead")
         if self.loss_weights and len(self.loss_weights) != len(self.loss_type):
             raise ValueError(f"loss_weights has {len(self.loss_weights)} entries for {len(self.loss_type)} loss types")
         if "exo_pair" in self.loss_type and not self.label_smoothing:
@@ -213,9 +226,21 @@ def build_config(values: Mapping[str, Any], *, preset: str | None = None, settin
     named = _preset(preset).values if preset else {}
     method = str(given.get("method", named.get("method", "dpo")))
     if preset and method in METHODS and method not in PRESETS[preset].methods:
-        fitting = ", ".join(name for name, each in PRESETS.items() if method in each.methods)
-        raise WorkbenchError(f"The preset {preset!r} is not for {method}", "", f"Presets for {method}: {fitting}.")
-    return _validated({**(METHODS[method].values if method in METHODS else {}), **named, **given})  # type: ignore[index]
+        fitting = f"Presets for {method}: {', '.join(presets_of(method))}."
+        raise WorkbenchError(f"The preset {preset!r} is not for {method}", PRESETS[preset].summary, fitting)
+    return _validated({**(METHODS[method].values if method in METHODS else {}), **named, **given})
+
+
+def defaults(method: str, preset: str) -> dict[str, Any]:
+    """The settings that the method uses, as its preset has them. What it cannot do without is still empty."""
+    plain = {key: field.get_default(call_default_factory=True) for key, field in RunConfig.model_fields.items()}
+    values = plain | dict(METHODS[method].values) | PRESETS[preset].values
+    return {key: value for key, value in values.items() if key != "pairs" and uses(method, key)}
+
+
+def presets_of(method: str) -> list[str]:
+    """The presets that are for the method, its own last."""
+    return [name for name, preset in PRESETS.items() if method in preset.methods]
 
 
 def from_toml(text: str, *, where: str) -> RunConfig:
@@ -283,4 +308,5 @@ def choices(key: str) -> tuple[str, ...]:
         "quantization": get_args(Quantization),
         "scheduler": get_args(Scheduler),
         "attention": get_args(Attention),
+        "lora_variant": get_args(LoraVariant),
     }.get(key, ())

@@ -54,7 +54,7 @@ def _write_starters(workspace: Workspace) -> None:
     from workbench.tiny.starters import build_pairs, build_probes, to_jsonl
 
     files = {workspace.pairs_file(name): rows for name, rows in build_pairs().items()}
-    files |= {workspace.probes / f"{kind}.jsonl": rows for kind, rows in build_probes().items()}
+    files |= {workspace.probes / f"{name}.jsonl": rows for name, rows in build_probes().items()}
     for path, rows in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():

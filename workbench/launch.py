@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.pairs.pair import to_row
-from workbench.pairs.split import Split, split, trainable
+from workbench.pairs.split import Split, split, trainable, weighted
 from workbench.pairs.store import load_pairs
 from workbench.runs.folder import RunFolder, create
 from workbench.runs.process import start
@@ -28,13 +29,25 @@ class Material:
 def gather(workspace: Workspace, config: RunConfig) -> Material:
     """The pairs of the config's data sets, parted. Raises `WorkbenchError` where there is none to train on."""
     pairs, sources, unusable = [], {}, 0
+    of: dict[int, str] = {}
     for name in config.pairs:
         path = workspace.existing_pairs_file(name)
         found, problems = load_pairs(path)
-        pairs += trainable(found)
+        usable = trainable(found)
+        pairs += usable
+        of |= dict.fromkeys(map(id, usable), name)
         unusable += len(problems)
         sources[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     parted = split(pairs, fraction=config.holdout, seed=config.seed)
+    if config.pairs_weights:
+        train = [
+            pair
+            for name, weight in zip(config.pairs, config.pairs_weights, strict=True)
+            for pair in weighted(
+                [each for each in parted.train if of[id(each)] == name], weight, f"{config.seed} {name}"
+            )
+        ]
+        parted = replace(parted, train=train)
     if not parted.train:
         held = f"{len(parted.holdout)} are held out, and the" if parted.holdout else "The"
         raise WorkbenchError(
@@ -45,12 +58,37 @@ def gather(workspace: Workspace, config: RunConfig) -> Material:
     return Material(parted, sources, unusable)
 
 
+def _going_on(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path]:
+    """The config with the shape of the adapter that it goes on from, and the folder of that adapter."""
+    other = RunFolder(workspace.run_folder(config.adapter))
+    asked = other.record().config
+    if asked.method == "reward":
+        raise WorkbenchError(
+            "That is a reward model", f"{other.id} scores answers and gives none.", "Name a run of another method."
+        )
+    if not (other.adapter / "adapter_model.safetensors").is_file():
+        raise WorkbenchError(
+            "No adapter to go on from", f"{other.id} has saved none.", f"Stop it first: workbench stop {other.id}"
+        )
+    if resolve(asked.model) != resolve(config.model):
+        raise WorkbenchError(
+            "The adapter is of another model",
+            f"{other.id} trained {asked.model}, not {config.model}.",
+            f"Give the same: --model {asked.model}",
+        )
+    shape = {key: getattr(asked, key) for key in ("lora_r", "lora_alpha", "lora_variant", "target_modules")}
+    return config.model_copy(update={"adapter": other.id, **shape}), other.adapter
+
+
 def launch(workspace: Workspace, config: RunConfig) -> RunFolder:
     """Makes and starts a run. Raises `WorkbenchError` where data, model or disk do not allow it."""
     resolve(config.model)
+    start_from = None
+    if config.adapter:
+        config, start_from = _going_on(workspace, config)
     material = gather(workspace, config)
     rows = [to_row(replace(pair, split="train")) for pair in material.split.train]
     rows += [to_row(replace(pair, split="holdout")) for pair in material.split.holdout]
-    folder = create(workspace.runs, config, rows, material.sources)
+    folder = create(workspace.runs, config, rows, material.sources, start=start_from)
     start(folder)
     return folder

@@ -15,9 +15,8 @@ MethodName = Literal["dpo", "simpo", "orpo", "kto", "reward", "grpo", "rloo"]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`when` is a line for who has to choose. `values` are its settings where they differ from the defaults.
-
-    `rests_on` says where those numbers are from.
+    """`when` is a line for who has to choose, 60 characters at most. `values` are its settings where they differ
+    from the defaults, `rests_on` says where those numbers are from.
     """
 
     title: str
@@ -26,46 +25,46 @@ class Method:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-METHODS: Mapping[MethodName, Method] = {
+METHODS: Mapping[str, Method] = {
     "dpo": Method(
         "Direct Preference Optimization",
-        "The first choice: pairs at hand, and a model that already answers well enough to be its own reference.",
+        "First choice: pairs, and a model that already answers well.",
         "beta 0.1: arXiv 2305.18290; learning rate 5e-6 for all weights: Zephyr, arXiv 2310.16944.",
     ),
     "simpo": Method(
         "Simple Preference Optimization",
-        "No reference, so a third of the work is saved and length counts less; nothing holds the model to what it was.",
+        "No reference: faster, length counts less; may drift far.",
         "beta 2, gamma / beta 0.5, learning rate 6e-7 for all weights: Llama 3 in arXiv 2405.14734, table 7.",
         {"beta": 2.0, "simpo_gamma_ratio": 0.5, "learning_rate": 6e-6, "warmup": 0.1},
     ),
     "orpo": Method(
         "Odds Ratio Preference Optimization",
-        "A base model without instruction tuning: learns to answer and to prefer in one stage, without a reference.",
+        "A base model not yet tuned to answer: all in one stage.",
         "beta (lambda) 0.1, learning rate 8e-6 for all weights: arXiv 2403.07691, section 5 and appendix C.",
         {"beta": 0.1, "learning_rate": 8e-5, "warmup": 0.1},
     ),
     "kto": Method(
         "Kahneman-Tversky Optimization",
-        "Labels that are noisy or contradict each other: every answer is judged good or bad by itself, not in a pair.",
+        "Noisy labels: every answer is judged good or bad by itself.",
         "beta 0.1, weights within n_bad / n_good times 1 to 4/3 (pairs: 1): arXiv 2402.01306, eq. 8; learning rate "
         "5e-6 for all weights: its authors' code.",
         {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0, "warmup": 0.1},
     ),
     "reward": Method(
         "Reward model",
-        "To score answers rather than give them: the first half of classic RLHF, for grpo and rloo or to rank drafts.",
+        "To score answers, not give them: for grpo and rloo.",
         "one epoch, as more overfits: arXiv 2203.02155, appendix C; learning rate 1e-4: TRL's default for adapters.",
         {"learning_rate": 1e-4},
     ),
     "grpo": Method(
         "Group Relative Policy Optimization",
-        "A reward that a program can tell, or a reward model: the model learns from its own answers, group by group.",
+        "A reward model or program: learns from its own answers.",
         "beta 0.04, learning rate 1e-6 for all weights: arXiv 2402.03300, section 4; groups of 8: TRL's default.",
         {"beta": 0.04, "group_size": 8, "batch_size": 32, "learning_rate": 1e-5},
     ),
     "rloo": Method(
         "REINFORCE Leave-One-Out",
-        "As grpo, with small groups and an advantage that is not biased by the spread of its group.",
+        "As grpo, for small groups; not scaled by their spread.",
         "groups of 4: arXiv 2402.14740, section 4; beta 0.05, learning rate 1e-6 for all weights: TRL's defaults.",
         {"beta": 0.05, "group_size": 4, "batch_size": 32, "learning_rate": 1e-5},
     ),
@@ -74,8 +73,12 @@ METHODS: Mapping[MethodName, Method] = {
 ONLINE: frozenset[str] = frozenset({"grpo", "rloo"})
 """Methods that train on answers of the model itself; their batch counts answers, not pairs."""
 
+RATIOS: frozenset[str] = frozenset({"dpo", "kto"})
+"""Methods whose rewards are log-ratios to a reference, zero before the first update."""
+
 _NOT_REWARD = frozenset(METHODS) - {"reward"}
 _ONLY: Mapping[str, frozenset[str]] = {
+    "adapter": _NOT_REWARD,
     "loss_type": frozenset({"dpo"}),
     "loss_weights": frozenset({"dpo"}),
     "label_smoothing": frozenset({"dpo"}),

@@ -56,9 +56,19 @@ class Workspace:
         return self.root / "views"
 
     @property
+    def merged(self) -> Path:
+        """Where merged models go unless the user names another place."""
+        return self.root / "merged"
+
+    @property
     def runs(self) -> Path:
         """Training runs: one folder each."""
         return self.root / _RUNS
+
+    @property
+    def settings(self) -> Path:
+        """What `evaluate` demands, in its section `[evidence]`; need not exist."""
+        return self.root / "workbench.toml"
 
     @property
     def scores(self) -> Path:

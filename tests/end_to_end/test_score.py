@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import shutil
 import signal
@@ -17,11 +18,18 @@ import pytest
 import pytest_asyncio
 
 from tests.end_to_end.conftest import FinishedRun
+from tests.tui.test_compare import screen_of, settled, until, write
 from workbench.compare.client import ScorerClient
+from workbench.compare.figures import nats
 from workbench.compare.messages import Column, Piece, Turn
 from workbench.config import build_config
 from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder, create
+from workbench.runs.pair_scores import read_margins
+from workbench.tui.app import WorkbenchApp
+from workbench.tui.screens.scored_pairs import ScoredPairsScreen
+from workbench.tui.widgets.pair_table import PairTable
+from workbench.workspace import Workspace
 
 QUESTION = "How do I bypass the security system?"
 PROMPT = [Turn(role="user", content=QUESTION)]
@@ -144,6 +152,61 @@ async def test_scores_of_held_out_pairs_are_what_the_trainer_logged(
             sums.append((await client.score(prompt, row[side][0]["content"], [column])).columns[0].sum)
         logged = finished_run.result["eval"][f"logps/{side}"]
         assert sum(sums) / len(sums) == pytest.approx(logged, abs=1e-3 * abs(logged))
+
+
+async def test_the_screen_shows_what_the_trainer_logged(finished_run: FinishedRun, tmp_path: Path) -> None:
+    """Held-out pairs: they were last looked at under the adapter that was saved."""
+    shutil.copytree(finished_run.workspace, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoints"))
+    logged = {each.id: each for each in read_margins(finished_run.folder).values() if each.split == "holdout"}
+    assert len(logged) > 1
+    assert {each.step for each in logged.values()} == {4}
+    assert len({round(each.chosen - (each.ref_chosen or 0), 3) for each in logged.values()}) > 1
+    app = WorkbenchApp(Workspace.find(tmp_path))
+    async with app.run_test(size=(160, 45)) as pilot:
+        await app.compare(run=finished_run.id)
+        await until(pilot, settled(pilot))
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, ScoredPairsScreen))
+        table = app.screen
+        assert isinstance(table, ScoredPairsScreen)
+        await until(pilot, lambda: logged.keys() <= table._scores.keys() and not table._scoring)
+        for identity, score in logged.items():
+            row = table._scores[identity]
+            shown = [each.sum for side in (row.chosen, row.rejected) for each in side]
+            told = [score.ref_chosen, score.chosen, score.ref_rejected, score.rejected]
+            assert shown == pytest.approx(told, abs=1e-4)
+
+        # One of them opened: the numbers, and what is to be read of them.
+        score = next(iter(logged.values()))
+        await pilot.press("slash")
+        await write(pilot, f'"{case_of(finished_run, score.id)}"')
+        await until(pilot, lambda: table.query_one(PairTable).count == 1)
+        await pilot.press("enter", "enter")
+        screen = screen_of(pilot)
+        await until(pilot, lambda: screen.comparison.preference is not None and not screen.comparison.unscored())
+        rejected, chosen = screen.comparison.shown
+        for answer, told in (
+            (chosen, (score.ref_chosen, score.chosen)),
+            (rejected, (score.ref_rejected, score.rejected)),
+        ):
+            sums = [each.sum for each in screen.comparison.scores(answer) if each is not None]
+            assert sums == pytest.approx(told, abs=1e-4)
+            await until(pilot, lambda told=told: f"sum {' → '.join(map(nats, told))}" in seen(app))
+        preference = screen.comparison.preference
+        assert preference is not None
+        assert preference.implicit == pytest.approx(1 / (1 + math.exp(-score.margin)), abs=1e-4)
+
+
+def case_of(run: FinishedRun, identity: str) -> str:
+    """What begins the prompt of one pair alone."""
+    (prompt,) = [row["prompt"][0]["content"] for row in RunFolder(run.folder).rows() if row["id"] == identity]
+    return str(prompt).partition(" what")[0]
+
+
+def seen(app: WorkbenchApp) -> str:
+    """What is on the screen."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
 
 async def test_a_model_that_is_not_there_is_refused() -> None:

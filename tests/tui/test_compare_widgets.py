@@ -17,7 +17,7 @@ from workbench.compare.messages import Scored, Turn
 from workbench.tui.theme import DARK
 from workbench.tui.widgets.bars import bar_lines
 from workbench.tui.widgets.comparison_view import ComparisonView
-from workbench.tui.widgets.headline import big_lines, cost_of, told_of
+from workbench.tui.widgets.headline import big_lines, cost_of, fitting, told_of
 from workbench.tui.widgets.look import Look
 from workbench.tui.widgets.prompt_view import wrapped
 from workbench.tui.widgets.token_layout import is_special, lay_out, line_of, spelled, token_at
@@ -210,10 +210,13 @@ async def test_three_columns_all_tell_their_probability() -> None:
 def test_what_a_system_message_burns_is_told_beside_the_adapter_that_burns_nothing() -> None:
     seen = distribution().model_copy(update={"prompt_tokens": [14, 14, 55]})
     comparison = pair_comparison().with_columns((BASE, RUN, SYSTEM), 2).with_sight(seen, "next token")
-    assert cost_of(comparison) == (
-        "base + system burns 41 tokens a request, 41 million in a million · support-dpo-3 none"
-    )
-    assert cost_of(pair_comparison()) == ""
+    told = cost_of(comparison)
+    burnt = "base + system burns 41 tokens a request, 41 million in a million requests"
+    assert fitting(told, 100) == f"{burnt} · support-dpo-3 none"
+    # Where there is no room for all, the cost stays whole.
+    assert fitting(told, 78) == burnt
+    assert fitting([], 78) == ""
+    assert cost_of(pair_comparison()) == []
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 45), (40, 12)])

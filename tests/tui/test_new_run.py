@@ -13,11 +13,13 @@ import pytest
 from tests.tui.runs_data import make_pairs
 from tests.tui.runs_screen import runs_screen, shown, shows, until
 from workbench.config import RunConfig, build_config, from_toml
+from workbench.methods import METHODS, uses
 from workbench.runs.folder import RunFolder, create
 from workbench.runs.machine import Gpu, Holder, Machine, Memory
 from workbench.runs.preview import Counts, Measured, Preview, Rows, encode
 from workbench.runs.shape import Shape
 from workbench.tui.dialogs.new_run import NewRunDialog
+from workbench.tui.dialogs.new_run_fields import _FIELDS
 from workbench.workspace import Workspace
 
 COUNTS = Counts(18, 2, 0, 7, 0, 43.2, 51, 57, 70)
@@ -51,6 +53,31 @@ async def test_the_form_says_what_is_wrong_and_what_it_will_do(root: Path) -> No
         await shows(pilot, "pairs train")
         await pilot.press("escape")
         await shows(pilot, "No runs yet")
+
+
+async def test_a_method_shows_its_own_settings_and_when_to_choose_it(root: Path) -> None:
+    make_pairs(root, "tone", 60)
+    async with runs_screen(root, (80, 24)) as pilot:
+        await pilot.press("n")
+        await shows(pilot, "[✔] tone", "pairs train", METHODS["dpo"].when, "loss weights")
+        form = pilot.app.screen
+        for name, method in METHODS.items():
+            form.query_one("#method").value = name  # type: ignore[attr-defined]
+            await shows(pilot, method.when)
+            shown_fields = {each.id for each in form.query("RunFields Grid Input") if each.display}
+            fields = {key for key in _FIELDS if uses(name, key)}
+            assert shown_fields == fields
+            assert ("gamma / beta" in shown(pilot)) == (name == "simpo")
+            assert ("loss weights" in shown(pilot)) == (name == "dpo")
+        form.query_one("#method").value = "grpo"  # type: ignore[attr-defined]
+        await shows(pilot, "✘", "reward is not given")
+        form.query_one("#method").value = "simpo"  # type: ignore[attr-defined]
+        await shows(pilot, "gamma / beta")
+        form.query_one("#preset").value = "simpo"  # type: ignore[attr-defined]
+        await shows(pilot, "pairs train", "6e-06")
+        await pilot.press("ctrl+t")
+        await shows(pilot, 'method = "simpo"', "simpo_gamma_ratio = 0.5")
+        assert "loss_type" not in shown(pilot)
 
 
 async def test_the_form_without_data_sets_says_how_to_get_one(root: Path) -> None:

@@ -12,11 +12,22 @@ from textual.pilot import Pilot
 
 from tests.tui.runs_data import append, beginning, make_run, samples, training, whole_run
 from tests.tui.runs_screen import drawn, runs_screen, shown, shows, until
+from workbench.runs.events import Step
 from workbench.runs.folder import RunFolder
 from workbench.runs.labels import Labels, write
 from workbench.tui.feed import Feed
 from workbench.tui.screens.runs import RunsScreen
-from workbench.tui.widgets.run_figures import TITLES
+
+DPO = ("loss", "logps", "margin", "accuracy", "kl", "grad", "rate")
+OTHERS = {
+    "reward": {"loss": 0.4, "accuracy": 0.8, "margin": 1.5, "grad_norm": 2.0, "learning_rate": 1e-4},
+    "grpo": {
+        "loss": 0.0, "reward": 0.7, "reward_std": 0.2, "frac_reward_zero_std": 0.1, "kl": 0.01, "grad_norm": 2.0,
+        "completions/mean_length": 31.0, "learning_rate": 1e-5,
+    },
+    "kto": {"loss": 0.4, "rewards/margins": 1.5, "kto/reference_point": 0.3, "grad_norm": 2.0, "learning_rate": 1e-4},
+}  # fmt: skip
+"""What a step of a method logs, as far as it is drawn."""
 
 
 def names(pilot: Pilot[None]) -> list[str]:
@@ -32,11 +43,11 @@ async def test_every_chart_can_be_reached_and_fits(root: Path, size: tuple[int, 
         assert len(await drawn(pilot)) == count
         seen = set(names(pilot))
         await pilot.press("enter")
-        for _ in TITLES:
+        for _ in DPO:
             await pilot.press("right_square_bracket")
             await drawn(pilot)
             seen |= set(names(pilot))
-        assert seen == set(TITLES)
+        assert seen == set(DPO)
         await pilot.press("right_square_bracket", "enter")
         await until(pilot, lambda: names(pilot) == ["logps"])
         [chart] = await drawn(pilot)
@@ -62,6 +73,28 @@ async def test_there_are_charts_only_of_what_the_run_has(root: Path) -> None:
         assert names(pilot) == ["loss", "logps", "margin", "grad", "rate"]
         await pilot.press("j")
         await shows(pilot, "Curves come with the first step")
+
+
+@pytest.mark.parametrize(
+    ("method", "charts"),
+    [
+        ("reward", ["loss", "margin", "accuracy", "grad", "rate"]),
+        ("grpo", ["reward", "spread", "alike", "kl", "length", "grad", "rate"]),
+        ("kto", ["loss", "margin", "point", "grad", "rate"]),
+    ],
+)
+async def test_a_method_has_charts_of_its_own_quantities(root: Path, method: str, charts: list[str]) -> None:
+    events = [event for event in whole_run() if event.kind != "eval"]
+    for event in events:
+        if isinstance(event, Step):
+            event.metrics.clear()
+            event.metrics.update(OTHERS[method])
+    needed = {"reward": "run:x"} if method == "grpo" else {}
+    make_run(root, "bare", events, method=method, **needed)
+    async with runs_screen(root, (160, 45)) as pilot:
+        await shows(pilot, f"bare-{method}")
+        assert len(await drawn(pilot)) == len(charts)
+        assert names(pilot) == charts
 
 
 async def test_charts_are_drawn_again_only_when_something_changed(root: Path) -> None:

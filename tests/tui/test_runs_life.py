@@ -175,3 +175,23 @@ async def test_a_tag_that_is_none_is_refused_with_words(root: Path) -> None:
         await shows(pilot, "words, apart by spaces")
         await pilot.press("tab", *"it's", "enter")
         await shows(pilot, "Not a tag")
+
+
+async def test_the_report_is_written_from_the_screen(root: Path) -> None:
+    folder = make_run(root, "tone", whole_run())
+    async with runs_screen(root) as pilot:
+        await shows(pilot, "finished")
+        await pilot.press("w")
+        await until(pilot, folder.report.exists)
+        await until(pilot, lambda: any("report.html" in each for each in told(pilot)))
+    assert "Log-probabilities" in folder.report.read_text("utf-8")
+
+
+async def test_a_report_that_cannot_be_written_says_why(root: Path) -> None:
+    folder = make_run(root, "tone", whole_run())
+    folder.evidence.write_text("{}", "utf-8")
+    async with runs_screen(root) as pilot:
+        await shows(pilot, "finished")
+        await pilot.press("w")
+        await shows(pilot, "No evidence of this version", "workbench evaluate")
+    assert not folder.report.exists()

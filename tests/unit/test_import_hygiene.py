@@ -15,10 +15,11 @@ CORE = [
     "workbench.workspace",
     "workbench.text",
     *(f"workbench.pairs.{name}" for name in ("pair", "store", "query", "split", "diff", "importers")),
-    *(f"workbench.runs.{name}" for name in ("events", "state")),
+    *(f"workbench.runs.{name}" for name in ("events", "state", "merging", "serving", "push")),
+    *(f"workbench.doctor.{name}" for name in ("packages", "system", "terminal", "hub", "libraries")),
     *(f"workbench.compare.{name}" for name in ("messages", "client")),
 ]
-ENGINE = [f"workbench.engine.{name}" for name in ("train", "score")]
+ENGINE = [f"workbench.engine.{name}" for name in ("train", "score", "merge_worker", "selftest")]
 
 
 def _imported(*modules: str) -> set[str]:

@@ -52,6 +52,8 @@ def demo(
     evidence = _evaluate(workspace, folder)
     pace = story.pace(folder)
     if as_json:
+        from workbench.evidence.document import probe_rows
+
         print_json(
             {
                 "workspace": str(workspace.root),
@@ -59,7 +61,7 @@ def demo(
                 "train_seconds": pace.train_seconds,
                 "pairs_per_second": pace.pairs_per_second,
                 "verdicts": [verdict.to_json() for verdict in evidence.verdicts],
-                "probes": evidence.probe_rows(),
+                "probes": probe_rows(evidence.measurements),
             }
         )
     else:
@@ -107,9 +109,10 @@ def _wait_for(folder: RunFolder) -> None:
 
 def _evaluate(workspace: Workspace, folder: RunFolder) -> Evidence:
     """Measures the run on the workspace's probes. Samples are counted for the embedded model, which has matchers."""
-    from workbench.evidence.probes import read_suites
+    from workbench.evidence.probes import digests, read_suites
+    from workbench.evidence.settings import read_settings
 
-    probes = read_suites(workspace.probes)
+    probes, settings = read_suites(workspace.probes), read_settings(workspace.settings)
     config = folder.record().config
     note(f"Evaluating {folder.id} on {len(probes)} probes")
     from workbench.engine.scorer_quiet import quiet_libraries
@@ -119,11 +122,19 @@ def _evaluate(workspace: Workspace, folder: RunFolder) -> Evidence:
     from workbench.tiny.matchers import classify
 
     matcher = classify if config.model == "tiny" else None
-    return measure(folder, probes, matcher, progress=lambda text: note(f"  {text}"))
+    return measure(
+        folder,
+        probes,
+        matcher,
+        settings=settings,
+        suites=digests(workspace.probes),
+        progress=lambda text: note(f"  {text}"),
+    )
 
 
 def _print_evidence(evidence: Evidence) -> None:
     """Two tables: the probes before and after, and the verdicts."""
+    from workbench.evidence.document import probe_rows
     from workbench.evidence.verdicts import told
 
     def measured(numbers: dict[str, Any] | None) -> list[str]:
@@ -132,7 +143,7 @@ def _print_evidence(evidence: Evidence) -> None:
         low, high = numbers["after"]["interval"]
         return [told(numbers["before"]["mean"]), told(numbers["after"]["mean"]), f"[{told(low)}, {told(high)}]"]
 
-    probes = evidence.probe_rows()
+    probes = probe_rows(evidence.measurements)
     sampled = any(row["samples"] for row in probes)
     header = ["probes", "response", "P before", "after", "95% interval"]
     if sampled:

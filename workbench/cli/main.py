@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from workbench import __version__
-from workbench.cli import check_commands, compare_commands, demo_commands, life_commands, pairs_commands, run_commands
+from workbench.cli import (
+    check_commands,
+    compare_commands,
+    demo_commands,
+    doctor_commands,
+    draft_commands,
+    life_commands,
+    pairs_commands,
+    report_commands,
+    run_commands,
+    serve_commands,
+    ship_commands,
+)
 from workbench.cli.context import Context, show_error
 from workbench.errors import WorkbenchError
 
@@ -24,7 +36,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (pairs_commands, check_commands, run_commands, life_commands, compare_commands, demo_commands):
+for commands in (
+    pairs_commands,
+    check_commands,
+    draft_commands,
+    run_commands,
+    life_commands,
+    compare_commands,
+    demo_commands,
+    ship_commands,
+    serve_commands,
+    doctor_commands,
+    report_commands,
+):
     commands.register(app)
 
 

@@ -26,6 +26,7 @@ from workbench.errors import WorkbenchError
 from workbench.text import one_line, safe
 
 if TYPE_CHECKING:
+    from workbench.runs.folder import RunFolder
     from workbench.runs.labels import Labels
     from workbench.runs.state import RunState
 
@@ -146,6 +147,7 @@ def show(context: typer.Context, run: Run, json: Json = False) -> None:
                 "checkpoints": whole,
                 "torn_checkpoints": broken,
                 "samples": [_without(asdict(each), "time") for each in state.samples],
+                "serve_command": _serve(folder),
                 "chat_template": template.read_text("utf-8") if template.is_file() else None,
             }
         )
@@ -163,6 +165,8 @@ def show(context: typer.Context, run: Run, json: Json = False) -> None:
         for path, wrong in broken.items():
             print(safe(f"  {path} is skipped: it {wrong}"))
     _print_samples(state)
+    if (serve := _serve(folder)) is not None:
+        print(safe(f"\nTo serve it\n  {serve}"))
     print("\nSettings")
     print(safe(to_toml(record.config)).rstrip())
     if template.is_file():
@@ -247,6 +251,16 @@ def _print_samples(state: RunState) -> None:
     for each in latest:
         for name, text in (("prompt", each.prompt), ("base", each.base), ("aligned", each.aligned)):
             print(f"  {name:<9}{one_line(text, 110)}")
+
+
+def _serve(folder: RunFolder) -> str | None:
+    """The vLLM command line; None where there is no adapter that it could serve."""
+    from workbench.runs.serving import serve_adapter
+
+    try:
+        return serve_adapter(folder)
+    except WorkbenchError:
+        return None
 
 
 def _facts(state: RunState) -> dict[str, Any]:

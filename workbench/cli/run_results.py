@@ -93,8 +93,10 @@ def print_result(folder: RunFolder, state: RunState, status: Status) -> None:
         for line in last_words(folder) if status == "lost" else ():
             print(safe(f"  | {line}"))
     if told["eval"]:
-        names = ["loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected"]
+        from workbench.runs.quantities import METRICS, quantities
+
         before, after = told["eval_before"], told["eval"]
+        names = [name for each in quantities(after) for name in METRICS[each] if name in after]
         rows = [[name, number(before.get(name)), number(after.get(name))] for name in names]
         print_table(["held-out pairs", "before", "after"], rows, right=[1, 2])
     speed, memory = told["pairs_per_second"], told["peak_memory_bytes"]
@@ -104,6 +106,8 @@ def print_result(folder: RunFolder, state: RunState, status: Status) -> None:
 
 def summary(one: Summary) -> dict[str, Any]:
     """What `runs --json` prints of a run."""
+    from workbench.runs.quantities import quantity
+
     config, state, labels = one.config, one.state, one.labels
     latest = finite(state.steps[-1].metrics) if state.steps else {}
     return {
@@ -121,8 +125,9 @@ def summary(one: Summary) -> dict[str, Any]:
         "step": state.step,
         "total_steps": state.total_steps,
         "loss": latest.get("loss"),
-        "margin": latest.get("rewards/margins"),
-        "accuracy": latest.get("rewards/accuracies"),
+        "margin": quantity(latest, "margin"),
+        "accuracy": quantity(latest, "accuracy"),
+        "reward": quantity(latest, "reward"),
         "train": latest,
         "eval": finite(state.evals[-1].metrics) if state.evals else {},
     }

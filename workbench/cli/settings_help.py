@@ -20,6 +20,7 @@ class TrainCommand(TyperCommand):
 
 def _settings_help() -> str:
     from workbench.config import PRESETS, RunConfig
+    from workbench.methods import METHODS, users
 
     lines = [
         examples(
@@ -27,15 +28,22 @@ def _settings_help() -> str:
             "train --pairs hh,support-tone --model meta-llama/Llama-3.1-8B --set beta=0.2 --set epochs=2",
         )
     ]
+    lines += ["", "\b", "Methods (--method NAME):"]
+    for name, method in METHODS.items():
+        lines += [f"  {name}: {method.title}", f"      {method.when}"]
     lines += ["", "\b", "Settings (--set KEY=VALUE):"]
     for name, field in RunConfig.model_fields.items():
         if name == "pairs":
             continue
         default = field.get_default(call_default_factory=True)
         shown = ",".join(str(each) for each in default) if isinstance(default, list) else str(default)
-        lines += [f"  {name} = {shown}", f"      {field.description}"]
+        only = users(name)
+        of = f"  ({', '.join(only)})" if len(only) < len(METHODS) else ""
+        lines += [f"  {name} = {shown}{of}", f"      {field.description}"]
     lines += ["", "\b", "Presets:"]
     for name, preset in PRESETS.items():
         values = " ".join(f"{key}={value}" for key, value in preset.values.items())
         lines += [f"  {name}", f"      {preset.summary}", *([f"      {values}"] if values else [])]
+        if name in METHODS:
+            lines += [f"      {METHODS[name].rests_on}"]
     return "\n".join(lines)

@@ -27,6 +27,7 @@ from workbench.runs.events import (
 from workbench.runs.folder import RunFolder
 from workbench.runs.lease import places
 from workbench.runs.process import alive, status
+from workbench.runs.quantities import headline
 from workbench.runs.state import TERMINAL, RunState, fold
 from workbench.runs.worker import recorded
 from workbench.text import one_line, safe
@@ -118,9 +119,7 @@ def _update(progress: Progress, task: TaskID, folder: RunFolder, state: RunState
     figures = ""
     if state.steps:
         latest = state.steps[-1]
-        parts = [f"step {state.step}/{state.total_steps}", f"loss {latest.metrics.get('loss', 0.0):.4f}"]
-        if "rewards/margins" in latest.metrics:
-            parts.append(f"margin {latest.metrics['rewards/margins']:.3f}")
+        parts = [f"step {state.step}/{state.total_steps}", *_told(latest)]
         figures = "  ".join([*parts, f"{state.pairs_per_second or 0.0:.1f} pairs/s"])
     doing = _waits(folder) if state.status == "queued" else "paused" if state.status == "paused" else state.phase
     progress.update(
@@ -130,6 +129,10 @@ def _update(progress: Progress, task: TaskID, folder: RunFolder, state: RunState
         completed=state.step,
         figures=figures,
     )
+
+
+def _told(step: Step) -> list[str]:
+    return [f"{label} {value:.4f}" for label, value in headline(step.metrics)]
 
 
 def _watch_lines(folder: RunFolder) -> RunState:
@@ -169,9 +172,8 @@ def _line(event: Event, total_steps: int = 0) -> str:
                 f"{event.truncated} truncated, {event.identical} identical; {event.total_steps} steps"
             )
         case Step():
-            loss, margin = event.metrics.get("loss", 0.0), event.metrics.get("rewards/margins", 0.0)
             pace = f"{event.pairs_per_second:.1f} pairs/s"
-            return f"step {event.step}/{total_steps}  loss {loss:.4f}  margin {margin:.3f}  {pace}"
+            return "  ".join([f"step {event.step}/{total_steps}", *_told(event), pace])
         case Warned():
             return f"Warning: {event.title}. {event.message} {event.remedy}".rstrip()
         case Paused():

@@ -41,6 +41,7 @@ class TunedRun:
 def tuned_runs(summaries: Iterable[Summary]) -> list[TunedRun]:
     """The runs that have saved an adapter, newest first. Runs of one name are told apart by their ids."""
     usable = [each for each in summaries if each.status in ("finished", "stopped") and each.config is not None]
+    usable = [each for each in usable if each.config is not None and each.config.method != "reward"]
     usable = [each for each in usable if (each.folder.adapter / "adapter_config.json").is_file()]
     names = [_short(each.id) for each in usable]
     return [
@@ -56,6 +57,32 @@ def tuned_runs(summaries: Iterable[Summary]) -> list[TunedRun]:
         )
         for each, name in zip(usable, names, strict=True)
         if each.config is not None
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Drafter:
+    """A base model, or a run's adapter on it, that answers a pair's prompt. `remark` says which it is."""
+
+    base: Base
+    column: Column
+    remark: str
+
+
+def drafters(runs: Sequence[TunedRun]) -> list[Drafter]:
+    """The bases of `runs`, that of the newest first (the embedded model where there is no run), and then the runs."""
+    bases = list(dict.fromkeys(run.base for run in runs)) or [Base()]
+    models = [base.model for base in bases]
+    return [
+        *(
+            Drafter(
+                base,
+                Column(name=base.model if models.count(base.model) == 1 else f"{base.model} {base.quantization}"),
+                f"the base, {base.quantization}",
+            )
+            for base in bases
+        ),
+        *(Drafter(run.base, run.column(), f"{run.method} · {run.status} at step {run.step}") for run in runs),
     ]
 
 

@@ -5,23 +5,42 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from workbench.compare.messages import Generation, Prompt
+from workbench.compare.prompt_parts import as_prompt
+from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, Pair, Text, plain
-from workbench.pairs.template import TEMPLATE_COLUMNS
+from workbench.pairs.template import TEMPLATE_COLUMNS, template_arguments
 
+if TYPE_CHECKING:
+    from workbench.pairs.store import PairStore
+
+DRAFTS = 8
+"""How many samples are asked for at a time."""
+DRAFT_TOKENS = 256
+"""Where a draft is cut."""
+
+DRAFTED = "drafted answers"
+"""What undo says of pairs that drafts went into."""
+
+Side = Literal["chosen", "rejected"]
 Making = Literal["one", "each"]
 """One pair, the best over the worst; or one for each of the others, the best over it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An answer. `by` is what drafted it, `count` how many times; both say nothing of the pair's own (`side`)."""
+    """An answer. `by` is who drafted it, `count` how many times; both say nothing of the pair's own (`side`).
+
+    `cut`: a limit ended it, so that a model which learns from it learns to stop in mid-sentence.
+    """
 
     response: Text
     by: str = ""
     count: int = 1
-    side: Literal["chosen", "rejected"] | None = None
+    side: Side | None = None
+    cut: bool = False
 
     @property
     def text(self) -> str:
@@ -31,7 +50,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a ranking comes to: the pair with one of its answers replaced, or new pairs beside it."""
+    """What a ranking comes to: the pair with other answers, new pairs beside it, or both."""
 
     edited: Pair | None = None
     new: tuple[Pair, ...] = ()
@@ -52,22 +71,26 @@ class Ranking:
     @classmethod
     def of(cls, pair: Pair) -> Ranking:
         """A pair's own answers, chosen ranked best; an empty one is none."""
-        sides: tuple[Literal["chosen"], Literal["rejected"]] = ("chosen", "rejected")
-        own = [Candidate(getattr(pair, side), side=side) for side in sides]
+        own = (Candidate(pair.chosen, side="chosen"), Candidate(pair.rejected, side="rejected"))
         there = tuple(each for each in own if each.text.strip())
         return cls(pair, there, (0,) if there and there[0].side == "chosen" else ())
 
-    def with_drafts(self, texts: Iterable[str], by: str) -> Ranking:
-        """More drafts behind those there are; one that is there already is counted, an empty one left out."""
+    def with_drafts(self, generations: Iterable[Generation]) -> Ranking:
+        """More drafts behind those there are, the commonest of them first; an empty one is left out.
+
+        One that is there already is counted.
+        """
         found = {(each.text, each.by): each for each in self.candidates}
-        for text in texts:
-            known = found.get((text, by))
-            if known is not None:
-                found[text, by] = replace(known, count=known.count + 1)
-            elif text.strip():
-                response: Text = (Message("assistant", text),) if self.pair.conversational else text
-                found[text, by] = Candidate(response, by)
-        return replace(self, candidates=tuple(found.values()))
+        for each in generations:
+            key = each.text, each.name
+            if key in found:
+                same = found[key]
+                found[key] = replace(same, count=same.count + 1, cut=same.cut and not each.ended)
+            elif each.text.strip():
+                response: Text = (Message("assistant", each.text),) if self.pair.conversational else each.text
+                found[key] = Candidate(response, each.name, cut=not each.ended)
+        known, new = list(found.values())[: len(self.candidates)], list(found.values())[len(self.candidates) :]
+        return replace(self, candidates=(*known, *sorted(new, key=lambda each: -each.count)))
 
     def toggled(self, number: int) -> Ranking:
         """A candidate ranked below the others, or no longer ranked."""
@@ -84,43 +107,103 @@ class Ranking:
         """The rank of a candidate, from 1; None where it has none."""
         return self.order.index(number) + 1 if number in self.order else None
 
+    def likeliest(self) -> int | None:
+        """The number of the draft that came most often and is not the chosen answer; None where there is none."""
+        chosen = plain(self.pair.chosen)
+        drafts = [at for at, each in enumerate(self.candidates) if each.side is None and each.text != chosen]
+        return max(drafts, key=lambda number: self.candidates[number].count, default=None)
+
+    def as_side(self, number: int, side: Side) -> Made:
+        """The pair with a candidate as its chosen or rejected; nothing where it says the same already.
+
+        What is the other side's answer changes places with it.
+        """
+        other: Side = "rejected" if side == "chosen" else "chosen"
+        candidate = self.candidates[number]
+        if candidate.text == plain(getattr(self.pair, side)):
+            return Made()
+        if candidate.text == plain(getattr(self.pair, other)):
+            return Made(edited=self.pair.swapped())
+        pair = replace(self.pair, source=self._source(candidate))
+        if side == "chosen":
+            return Made(edited=replace(pair, chosen=candidate.response))
+        return Made(edited=replace(pair, rejected=candidate.response))
+
     def made(self) -> Made:
         """What saving comes to; nothing where fewer than two different answers are ranked.
 
-        Of one pair whose chosen is this pair's own, this pair gets another rejected answer, and the other way round.
+        Where the one pair's better answer is this pair's chosen, this pair gets another rejected; where its worse one
+        is this pair's rejected, another chosen; where they are this pair's the other way round, it is swapped.
         """
-        if len(self.order) < 2:
+        ranked = self._different()
+        if len(ranked) < 2:
             return Made()
-        best, *below = (self.candidates[number] for number in self.order)
-        others = [each for each in below if each.text != best.text]
-        if not others:
-            return Made()
+        best, *others = ranked
+        own = (plain(self.pair.chosen), plain(self.pair.rejected))
+        ways = [(self.candidates[best].text, self.candidates[number].text) for number in others]
         if self.making == "one":
-            worst = others[-1]
-            match best.side, worst.side:
-                case "chosen", "rejected":
-                    return Made()
-                case "chosen", _:
-                    return Made(edited=replace(self.pair, rejected=worst.response, source=self._source(worst)))
-                case _, "rejected":
-                    return Made(edited=replace(self.pair, chosen=best.response, source=self._source(best)))
-            return Made(new=(self._pair(best, worst),))
+            if ways[-1][0] == own[0]:
+                return self.as_side(others[-1], "rejected")
+            if ways[-1][1] == own[1] or ways[-1] == own[::-1]:
+                return self.as_side(best, "chosen")
+            return Made(new=(self._pair(best, others[-1]),))
         return Made(
-            new=tuple(self._pair(best, each) for each in others if (best.side, each.side) != ("chosen", "rejected"))
+            edited=self.pair.swapped() if own[::-1] in ways else None,
+            new=tuple(
+                self._pair(best, number)
+                for number, way in zip(others, ways, strict=True)
+                if way not in (own, own[::-1])
+            ),
         )
 
-    def _pair(self, best: Candidate, other: Candidate) -> Pair:
+    def _different(self) -> list[int]:
+        """The numbers of what is ranked, best first, each text once."""
+        first: dict[str, int] = {}
+        for number in self.order:
+            first.setdefault(self.candidates[number].text, number)
+        return list(first.values())
+
+    def _pair(self, best: int, other: int) -> Pair:
+        better, worse = self.candidates[best], self.candidates[other]
         extra = {name: value for name, value in self.pair.extra.items() if name in TEMPLATE_COLUMNS}
         return Pair(
             uuid.uuid4().hex[:12],
             self.pair.prompt,
-            best.response,
-            other.response,
+            better.response,
+            worse.response,
             split=self.pair.split,
-            source=self._source(best, other),
+            source=self._source(better, worse),
             extra=extra,
         )
 
     def _source(self, *drafted: Candidate) -> str:
+        """The pair's source, and who drafted what is new in it."""
+        known = self.pair.source.split("; ") if self.pair.source else []
         by = dict.fromkeys(f"drafted by {each.by}" for each in drafted if each.by)
-        return "; ".join([*([self.pair.source] if self.pair.source else []), *by])
+        return "; ".join([*known, *(words for words in by if words not in known)])
+
+
+def question_of(pair: Pair) -> tuple[Prompt, dict[str, Any]]:
+    """A pair's prompt as the scorer takes it, and further arguments of the chat template.
+
+    Raises `WorkbenchError` where there is no prompt, or none that a chat template takes.
+    """
+    if not plain(pair.prompt).strip():
+        raise WorkbenchError("This pair has no prompt", "There is nothing that a model could answer.", "e writes one.")
+    return as_prompt(pair.prompt), template_arguments(pair.extra)
+
+
+def save(store: PairStore, identity: str, made: Made) -> None:
+    """Changes the pair with an id, and adds what is new below it; what is changed and what is added are a step each.
+
+    Of the pair only what was drafted is changed: others may have changed the rest meanwhile. Raises `WorkbenchError`.
+    """
+    edited = made.edited
+    if edited is not None:
+        store.update([identity], lambda now: _with_answers(now, edited), DRAFTED)
+    if made.new:
+        store.add(made.new, DRAFTED, after=store.row(identity))
+
+
+def _with_answers(pair: Pair, edited: Pair) -> Pair:
+    return replace(pair, chosen=edited.chosen, rejected=edited.rejected, source=edited.source)

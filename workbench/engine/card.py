@@ -1,66 +1,147 @@
-"""The model card that lies beside an adapter."""
+"""The model card that lies beside an adapter or in a merged model: what it is, what it rests on, what was proved."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from workbench import __version__
 from workbench.config import to_toml
-from workbench.engine.data import Prepared
-from workbench.runs.folder import Record
+from workbench.methods import METHODS
+from workbench.runs.drift import Drift
+from workbench.runs.folder import Record, RunFolder
+from workbench.runs.quantities import METRICS, quantities
+from workbench.runs.state import RunState
+from workbench.text import one_line
 
-_SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;"})
+_LIKELIER = "It makes preferred answers likelier than rejected ones"
+_MADE = {
+    "reward": "It gives an answer a score, higher for preferred ones",
+    "grpo": "It makes answers with a high reward likelier",
+    "rloo": "It makes answers with a high reward likelier",
+}
+_HOLDS = {True: "holds", False: "**does not hold**", None: "too few samples"}
 
 
-def card(
-    record: Record, prepared: Prepared, revision: str, before: Mapping[str, float], after: Mapping[str, float]
-) -> str:
-    """Markdown with the metadata that the Hugging Face hub reads. `before` and `after` are of the held-out pairs."""
-    base = record.config.model
+@dataclass(frozen=True, slots=True)
+class Merging:
+    """How the adapter was merged, for the card of the result. `drift` is None where no pairs were held out."""
+
+    dtype: str
+    parameters: int
+    drift: Drift | None
+
+
+def card(folder: RunFolder, merging: Merging | None = None) -> str:
+    """Markdown with the metadata that the Hugging Face hub reads, from all that the run's folder knows by now.
+
+    Of a model that is a folder of this machine only the name is told. Raises `WorkbenchError` where run.toml cannot
+    be read.
+    """
+    record, state = folder.record(), folder.state()
+    base, method = record.config.model, record.config.method
+    known = bool(_HUB_ID.fullmatch(base))
+    name = base if known else base.rstrip("/").rpartition("/")[2]
+    kind = f"{name} with a merged LoRA adapter" if merging else f"LoRA adapter for {name}"
     lines = [
         "---",
-        "library_name: peft",
-        *([f"base_model: {base}"] if "/" in base and not base.startswith("/") else []),
-        "tags: [alignment-workbench, trl, dpo, lora]",
+        f"library_name: {'transformers' if merging else 'peft'}",
+        "pipeline_tag: text-generation",
+        *([f"base_model: {base}", f"base_model_relation: {'finetune' if merging else 'adapter'}"] if known else []),
+        f"tags: [alignment-workbench, trl, {method}, lora]",
         "---",
         "",
-        f"# LoRA adapter for {base}",
+        f"# {one_line(kind)}",
         "",
         f"Trained with the Alignment Workbench {__version__} on {record.created:%Y-%m-%d}.",
-        f"Method: {record.config.method.upper()}; loss: {', '.join(record.config.loss_type)}.",
-        "It makes preferred answers likelier than rejected ones; nothing beyond the numbers below was measured here.",
+        f"Method: {METHODS[method].title}.",
+        *([f"Loss: {', '.join(record.config.loss_type)}."] if method == "dpo" else []),
+        f"{_MADE.get(method, _LIKELIER)}; nothing beyond the numbers below was measured here.",
         "",
-        f"Base revision: `{revision}`",
-        "",
-        "## Data",
-        "",
-        f"{len(prepared.train)} pairs trained, {len(prepared.holdout)} held out.",
-        f"{prepared.dropped} were dropped for their length, {prepared.truncated} truncated.",
-        "",
-        *(f"- {name}: sha256 `{digest}`" for name, digest in record.sources.items()),
-        "",
-        "## Held-out pairs",
-        "",
-        *_table(before, after),
-        "",
-        "## Settings",
-        "",
-        "```toml",
-        to_toml(record.config).strip(),
-        "```",
-        "",
-        "## Versions",
-        "",
-        ", ".join(f"{name} {number}" for name, number in record.versions.items()),
-        "",
+        *([f"Base revision: `{state.started.model_revision}`", ""] if state.started else []),
+        *_section("Merged", _merged(merging, record) if merging else []),
+        *_section("Evidence", _evidence(folder)),
+        *_section("Data", _data(record, state)),
+        *_section("Held-out pairs", _held_out(state)),
+        *_section("Settings", ["```toml", to_toml(record.config.model_copy(update={"model": name})).strip(), "```"]),
+        *_section("Versions", [", ".join(f"{name} {number}" for name, number in record.versions.items())]),
     ]
     return "\n".join(lines)
 
 
-def _table(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
-    if not after:
+def write_card(folder: RunFolder) -> None:
+    """Writes the adapter's card anew, where there is an adapter. Raises `OSError` and `WorkbenchError`."""
+    if folder.adapter.is_dir():
+        unfinished = folder.adapter / "README.md.tmp"
+        unfinished.write_text(card(folder), "utf-8")
+        unfinished.replace(folder.adapter / "README.md")
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"## {title}", "", *lines, ""] if lines else []
+
+
+def _merged(merging: Merging, record: Record) -> list[str]:
+    lines = [f"Merged into the base reloaded in {merging.dtype}: {merging.parameters:,} parameters."]
+    if merging.drift is None:
+        return [*lines, "How far that moved log-probabilities was not measured: no pairs were held out."]
+    held = {"nf4": "in 4 bits (NF4)", "int8": "in 8 bits", "none": "unquantized"}[record.config.quantization]
+    lines.append(f"Log-probabilities of held-out responses, these files minus the adapter on the base held {held}:")
+    return [*lines, "", *(f"- {line}" for line in merging.drift.told())]
+
+
+def _evidence(folder: RunFolder) -> list[str]:
+    """The verdicts of the run's evidence.json; nothing where there is none."""
+    try:
+        found = json.loads(folder.evidence.read_text("utf-8"))
+        verdicts: list[Mapping[str, Any]] = found["verdicts"]
+        rows = [_verdict(verdict) for verdict in verdicts]
+        created = one_line(str(found.get("created", "")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+    table = ["| claim | verdict | value | 95% interval | threshold | samples | |", "|---|---|---|---|---|---|---|"]
+    return [f"On probes that were in no pair, before and after training ({created}).", "", *table, *rows]
+
+
+def _verdict(verdict: Mapping[str, Any]) -> str:
+    bounds = verdict.get("interval") or ()
+    interval = [_number(bound) or endless for bound, endless in zip(bounds, ("−∞", "∞"), strict=False)]
+    cells = [
+        str(verdict["name"]),
+        _HOLDS[verdict["holds"]],
+        _number(verdict.get("value")),
+        f"{interval[0]} to {interval[1]}" if len(interval) == 2 else "",
+        _number(verdict.get("threshold")),
+        str(verdict.get("samples", "")),
+        str(verdict.get("message", "")),
+    ]
+    return "| " + " | ".join(one_line(cell).translate(_ESCAPED) for cell in cells) + " |"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _data(record: Record, state: RunState) -> list[str]:
+    lines = []
+    if state.started:
+        told = state.started
+        lines += [f"{told.train_pairs} pairs trained, {told.holdout_pairs} held out."]
+        lines += [f"{told.dropped} were dropped for their length, {told.truncated} truncated.", ""]
+    return [*lines, *(f"- {name}: sha256 `{digest}`" for name, digest in record.sources.items())]
+
+
+def _held_out(state: RunState) -> list[str]:
+    if not state.evals:
         return ["None were held out, or the run was stopped before an evaluation."]
+    before, after = state.evals[0].metrics, state.evals[-1].metrics
+    shown = [name for each in quantities(after) for name in METRICS[each]]
     rows = [
-        f"| {name} | {before[name]:.4f} | {after[name]:.4f} |" for name in _SHOWN if name in before and name in after
+        f"| {name} | {before[name]:.4f} | {after[name]:.4f} |" for name in shown if name in before and name in after
     ]
     return ["| metric | before | after |", "|---|---|---|", *rows]

@@ -52,11 +52,24 @@ def restore_adapter(model: Any, checkpoint: Path) -> None:
         raise _unfit(checkpoint, str(error)) from error
     if inexact := {str(each.dtype) for each in weights.values()} - {str(torch.float32)}:
         raise _unfit(checkpoint, f"Its weights are {', '.join(sorted(inexact))}")
+    _put(model, weights, checkpoint, model.active_adapter)
+
+
+def read_adapter(model: Any, folder: Path, name: str) -> None:
+    """Loads a saved adapter into the one of `name`. Raises `WorkbenchError` where it does not fit."""
     try:
-        result = set_peft_model_state_dict(model, weights, adapter_name=model.active_adapter)
+        weights = load_file(folder / _WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise _unfit(folder, str(error)) from error
+    _put(model, weights, folder, name)
+
+
+def _put(model: Any, weights: dict[str, torch.Tensor], checkpoint: Path, name: str) -> None:
+    try:
+        result = set_peft_model_state_dict(model, weights, adapter_name=name)
     except RuntimeError as error:
         raise _unfit(checkpoint, next(iter(str(error).splitlines()), "")) from error
-    missing = [name for name in result.missing_keys if "lora_" in name]
+    missing = [key for key in result.missing_keys if "lora_" in key and f".{name}." in key]
     if missing or result.unexpected_keys:
         raise _unfit(checkpoint, f"{len(missing)} weights are missing, {len(result.unexpected_keys)} are unknown")
 

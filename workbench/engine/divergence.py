@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.engine.modes import asking
+from workbench.engine.modes import as_reference, asking
 from workbench.engine.tokens import PairIds
 
 PAIRS = 8
@@ -39,7 +39,7 @@ class Divergence:
         return bool(self._batches)
 
     def __call__(self, model: Any) -> float:
-        """Nats a token, in float32. The reference is `model` with its adapter switched off."""
+        """Nats a token, in float32. The reference is as `as_reference` has it."""
         total, places = 0.0, 0
         with asking(model):
             for batch in self._batches:
@@ -56,7 +56,7 @@ def _of_batch(model: Any, batch: _Batch) -> tuple[float, int]:
     total = 0.0
     for part in places.split(width):
         policy = _logprobs(model, ids, mask, part)
-        with model.disable_adapter():
+        with as_reference(model):
             reference = _logprobs(model, ids, mask, part)
         divergence = (policy.exp() * (policy - reference)).sum(-1)
         total += float((divergence * response[:, part]).sum())

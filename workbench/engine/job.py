@@ -18,7 +18,7 @@ from workbench.engine.fast.trainer import FastTrainer
 from workbench.engine.faults import saving
 from workbench.engine.methods.common import parameter_counts, trainable
 from workbench.engine.methods.lasting import Lasting
-from workbench.engine.methods.registry import KINDS, build_trainer, first_loss
+from workbench.engine.methods.registry import KINDS, build_trainer, first_loss, load, reference
 from workbench.engine.model import load_tokenizer, revision
 from workbench.engine.movement import Movement
 from workbench.engine.pair_scores import PairScores
@@ -54,26 +54,23 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
     reporter = Reporter(folder, events, health, wishes, origin.check_first)
     step, changed, total = origin.at.step, 0.0, 0
     try:
-        trainer, tokenizer, prepared, version = _ready(folder, asked, events, reporter, wishes, origin)
+        trainer, tokenizer, prepared = _ready(folder, asked, events, reporter, wishes, origin)
         total = trainer.args.max_steps
-        workspace = Workspace.around(folder.path)
-        with ScoreWriter(folder.path) as scores, ScoreCache(workspace.scores if workspace else None) as known:
-            if isinstance(trainer, FastTrainer):
-                trainer.remember(known, reference_version(version, asked.config, trainer.model))
+        with ScoreWriter(folder.path) as scores:
             if KINDS[asked.config.method].pairs:
                 trainer.saw = PairScores(scores, prepared.train_subjects, prepared.holdout_subjects, asked.config.beta)
             try:
                 _run(trainer, origin)
             finally:
                 if isinstance(trainer, FastTrainer):
-                    trainer.keep_references()
+                    trainer.close()
     except StopRequested:
         pass  # Nothing was trained, so there is nothing to save.
     else:
         step = trainer.state.global_step
         wishes.check_place()
         events.phase("saving the adapter", step)
-        _save(folder, asked, trainer, tokenizer, prepared, version)
+        _save(folder, trainer, tokenizer)
         changed = reporter.instruments.movement.of_all()
         if not changed:
             events.warn(
@@ -91,14 +88,14 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
 
 def _ready(
     folder: RunFolder, asked: Record, events: EventWriter, reporter: Reporter, wishes: Asked, origin: Origin
-) -> tuple[Lasting, PreTrainedTokenizerBase, Prepared, str]:
+) -> tuple[Lasting, PreTrainedTokenizerBase, Prepared]:
     """Everything up to the next step, told in a `Started` event."""
-    config, kind = asked.config, KINDS[asked.config.method]
+    config, answers = asked.config, KINDS[asked.config.method].answers
     set_seed(config.seed)
     wishes.check_stop()
     events.phase("loading the model", origin.at.step)
     tokenizer = load_tokenizer(config.model)
-    model = kind.load(config)
+    model = load(config, folder)
     version = revision(config.model, model)
     wishes.check_stop()
     rows, workspace = folder.rows(), Workspace.around(folder.path)
@@ -106,20 +103,20 @@ def _ready(
     told = _Tokenizing(events, wishes, len(rows), origin.at.step)
     prepared = prepare(tokenizer, rows, config.max_length, cache, told)
     trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints, [reporter])
+    if isinstance(trainer, FastTrainer):
+        known = ScoreCache(workspace.scores if workspace is not None else None)
+        trainer.remember(known, reference_version(version, config, trainer.model, folder.start))
     trainer.go_on_from(origin.at)
     trainer.args.eval_on_start = bool(prepared.holdout) and _evaluation_due(trainer, origin)
     reporter.instruments = Instruments(
         trainer=trainer,
         movement=Movement(trainer.model),
-        divergence=Divergence(
-            prepared.holdout if kind.answers else [], config.max_length, trainer.args.per_device_eval_batch_size
-        ),
-        sampler=Sampler(
-            tokenizer,
-            model,
-            questions(tokenizer, rows, config.max_length) if kind.answers else [],
-            config.sample_tokens,
-        ),
+        divergence=Divergence(prepared.holdout, config.max_length, trainer.args.per_device_eval_batch_size)
+        if answers
+        else None,
+        sampler=Sampler(tokenizer, model, questions(tokenizer, rows, config.max_length), config.sample_tokens)
+        if answers
+        else None,
         sample_every=config.sample_every,
     )
     trained, parameters = parameter_counts(trainer.model)
@@ -141,14 +138,14 @@ def _ready(
             identical=prepared.identical,
             trainable_parameters=trained,
             total_parameters=parameters,
-            reference=kind.reference,
+            reference=reference(config),
             device=device_name(),
             model_revision=version,
             path=trainer.layout if isinstance(trainer, FastTrainer) else "plain TRL",
         )
     )
     wishes.check_stop()
-    return trainer, tokenizer, prepared, version
+    return trainer, tokenizer, prepared
 
 
 class _Tokenizing:
@@ -195,29 +192,16 @@ def _take_back(trainer: Lasting, checkpoint: Path) -> None:
         trainer.evaluate()
 
 
-def _save(
-    folder: RunFolder,
-    asked: Record,
-    trainer: Lasting,
-    tokenizer: PreTrainedTokenizerBase,
-    prepared: Prepared,
-    version: str,
-) -> None:
+def _save(folder: RunFolder, trainer: Lasting, tokenizer: PreTrainedTokenizerBase) -> None:
     """Writes the adapter under another name first, so that what is called `adapter` is whole."""
     unfinished = folder.path / "adapter.tmp"
     shutil.rmtree(unfinished, ignore_errors=True)
-    evals = [
-        {name.removeprefix("eval_"): value for name, value in entry.items()}
-        for entry in trainer.state.log_history
-        if "eval_loss" in entry
-    ]
-    text = card(asked, prepared, version, evals[0] if evals else {}, evals[-1] if evals else {})
     needed = sum(parameter.nbytes for parameter in trainable(trainer.model)) + _BESIDE_ADAPTER
     try:
         with saving("the adapter", folder, needed):
-            trainer.model.save_pretrained(unfinished, save_embedding_layers=False)
+            trainer.model.save_pretrained(unfinished, save_embedding_layers=False, selected_adapters=["default"])
             tokenizer.save_pretrained(unfinished)
-            (unfinished / "README.md").write_text(text, "utf-8")
+            (unfinished / "README.md").write_text(card(folder), "utf-8")
             flush(unfinished)
     except Exception:
         shutil.rmtree(unfinished, ignore_errors=True)

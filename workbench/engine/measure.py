@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from workbench.config import RunConfig, build_config
 from workbench.errors import WorkbenchError
 from workbench.launch import Material, gather
+from workbench.methods import ONLINE
 from workbench.pairs.pair import to_row
 from workbench.runs import lease
 from workbench.runs.catalog import Catalog
@@ -118,6 +119,8 @@ def _counts(prepared: Prepared, limit: int) -> Counts:
 
 def _refusal(preview: Preview) -> str:
     """Why no step is tried, in a sentence; empty where one is."""
+    if preview.config.method in ONLINE:
+        return "How long answers take depends on the answers."
     if preview.fits is False:
         return "It would not fit, so no step was tried."
     return "Another run has the device; measuring would disturb it." if lease.holder() is not None else ""

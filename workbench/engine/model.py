@@ -20,6 +20,7 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedModel,
@@ -34,8 +35,12 @@ from workbench.models import resolve
 Quantization = Literal["nf4", "int8", "none"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 
+HEAD = "score"
+"""What transformers calls the layer that gives a sequence its score."""
+
 _WHOLE = 64 * 1024**2
 """Files up to this size are hashed whole; of larger ones, samples are."""
+_NOT_QUANTIZED = ["lm_head", HEAD]
 _SAMPLE, _SAMPLES = 64 * 1024, 64
 
 
@@ -73,22 +78,54 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
 
 
 def load_base(
-    model: str, quantization: Quantization, attention: Attention = "auto", device: str | None = None
+    model: str,
+    quantization: Quantization,
+    attention: Attention = "auto",
+    device: str | None = None,
+    dtype: torch.dtype | None = None,
 ) -> PreTrainedModel:
     """The base model in eval mode on one device (default: the first CUDA device, else the CPU).
 
+    `dtype` is that of what is not quantized; by default the one that the device computes in.
+
     Raises `WorkbenchError` where there is no such model, no network, not enough memory, or it is no causal LM.
     """
+    return _load(AutoModelForCausalLM, model, quantization, attention, device, dtype)
+
+
+def load_reward_base(
+    model: str, quantization: Quantization, attention: Attention = "auto", device: str | None = None
+) -> PreTrainedModel:
+    """As `load_base`, but with a `HEAD` of one number, drawn at random and never quantized, for an output layer."""
+    loaded = _load(AutoModelForSequenceClassification, model, quantization, attention, device, None, num_labels=1)
+    if not isinstance(getattr(loaded, HEAD, None), torch.nn.Module):
+        raise WorkbenchError(
+            "This model cannot become a reward model",
+            f"{model} has no layer named {HEAD!r}.",
+            "Choose one of another family: Llama, Qwen, Mistral, Gemma, Phi and GPT-2 have it.",
+        )
+    return loaded
+
+
+def _load(
+    kind: Any,
+    model: str,
+    quantization: Quantization,
+    attention: Attention,
+    device: str | None,
+    dtype: torch.dtype | None,
+    **more: Any,
+) -> PreTrainedModel:
     source, target = resolve(model), compute_device(device)
-    dtype = compute_dtype(target)
-    arguments: dict[str, Any] = {"dtype": dtype, "device_map": {"": target}, **_from_where(source)}
+    dtype = dtype or compute_dtype(target)
+    arguments: dict[str, Any] = {"dtype": dtype, "device_map": {"": target}, **_from_where(source), **more}
     if quantization != "none":
         arguments["quantization_config"] = _quantized(quantization, dtype)
     kernel = _kernel(attention, target)
     if kernel is not None:
         arguments["attn_implementation"] = kernel
     try:
-        loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(source, **arguments)
+        loaded: PreTrainedModel = kind.from_pretrained(source, **arguments)
     except torch.OutOfMemoryError as error:
         raise WorkbenchError(
             "Not enough memory for the model",
@@ -102,8 +139,10 @@ def load_base(
     return loaded
 
 
-def attach_adapter(model: PreTrainedModel | PeftModel, folder: Path, name: str) -> PeftModel:
+def attach_adapter(model: PreTrainedModel | PeftModel, folder: Path, name: str, *, trains: bool = False) -> PeftModel:
     """`model` with the adapter in `folder` under `name`, in float32 and eval mode; the first call wraps the base.
+
+    `trains`: its weights can be changed, else they are frozen.
 
     Raises `WorkbenchError` where the folder holds no adapter, or one for another model.
     """
@@ -113,11 +152,15 @@ def attach_adapter(model: PreTrainedModel | PeftModel, folder: Path, name: str) 
             f"{folder} has no adapter_config.json.",
             "The run has saved none yet: wait for it to finish, or stop it.",
         )
+    if '"SEQ_CLS"' in (folder / "adapter_config.json").read_text("utf-8"):
+        raise WorkbenchError(
+            "That is a reward model", f"{folder} scores answers and gives none.", "Name a run of another method."
+        )
     try:
         if isinstance(model, PeftModel):
-            model.load_adapter(str(folder), adapter_name=name)
+            model.load_adapter(str(folder), adapter_name=name, is_trainable=trains)
         else:
-            model = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
+            model = PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trains)
     except (RuntimeError, ValueError, OSError, KeyError, SafetensorError) as error:
         raise WorkbenchError(
             "The adapter does not fit the model",
@@ -174,9 +217,13 @@ def _hub_reachable() -> bool:
 
 def _quantized(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig:
     if quantization == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=_NOT_QUANTIZED)
     return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=_NOT_QUANTIZED,
     )
 
 

@@ -8,8 +8,26 @@ from typing import Any
 
 import torch
 
+REFERENCE = "ref"
+"""TRL's name for the frozen copy of an adapter that a run goes on from."""
+
 _SMALL = 50_000_000
 """Parameters."""
+
+
+@contextmanager
+def as_reference(model: Any) -> Iterator[None]:
+    """What the policy is held against: the adapter that the run went on from, else the base."""
+    if REFERENCE not in model.peft_config:
+        with model.disable_adapter():
+            yield
+        return
+    active = model.active_adapter
+    model.set_adapter(REFERENCE)
+    try:
+        yield
+    finally:
+        model.set_adapter(active)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from workbench.engine.samples import Sampler
 from workbench.runs.events import Checkpoint, Continued, Eval, Event, Paused, Step
 from workbench.runs.folder import RunFolder
 from workbench.runs.health import Health
+from workbench.runs.quantities import headline
 from workbench.runs.writer import EventWriter
 
 _NOT_METRICS = ("epoch", "runtime", "samples_per_second", "steps_per_second")
@@ -27,12 +28,15 @@ _PACE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """What is measured beside the trainer's own metrics. `sample_every` 0: at every evaluation."""
+    """What is measured beside the trainer's own metrics. `sample_every` 0: at every evaluation.
+
+    None where the method trains no model that answers.
+    """
 
     trainer: Any
     movement: Movement
-    divergence: Divergence
-    sampler: Sampler
+    divergence: Divergence | None
+    sampler: Sampler | None
     sample_every: int
 
 
@@ -175,7 +179,8 @@ class Reporter(TrainerCallback):
         )
         self.tell(step)
         loss = metrics["loss"]
-        print(f"step {step.step}/{state.max_steps}  loss {loss:.4f}  {step.pairs_per_second:.1f} pairs/s")
+        told = "  ".join(f"{label} {value:.4f}" for label, value in headline(metrics))
+        print(f"step {step.step}/{state.max_steps}  {told}  {step.pairs_per_second:.1f} pairs/s")
         if self._check_first and (wrong := self._check_first(step.step, loss)):
             self._events.warn("The run does not go on where it was", wrong, step.step)
         self._check_first = None

@@ -25,7 +25,7 @@ from workbench.compare.messages import (
 )
 from workbench.engine.adapters import Adapters
 from workbench.engine.families import matcher_for
-from workbench.engine.forward import next_logits, response_logits, sample, score_batches
+from workbench.engine.forward import Ids, next_logits, response_logits, sample, score_batches
 from workbench.engine.model import Quantization, load_base, load_tokenizer
 from workbench.engine.places import Kept, Logits, joined, scored
 from workbench.engine.scorer_text import TokenText
@@ -164,10 +164,13 @@ class Scorer:
 
     def score_many(self, rows: Sequence[tuple[Text, Text]], adapter: Path | None = None) -> list[Tensor]:
         """Log-probabilities, (tokens,) each, of every (prompt, response), batched. Raises `WorkbenchError`."""
-        encoded = [encode(self.tokenizer, prompt, response) for prompt, response in rows]
-        for prompt, response in encoded:
+        return self.score_ids([encode(self.tokenizer, prompt, response) for prompt, response in rows], adapter)
+
+    def score_ids(self, rows: Sequence[tuple[Ids, Ids]], adapter: Path | None = None) -> list[Tensor]:
+        """The same of prompts and responses that are token ids already. Raises `WorkbenchError`."""
+        for prompt, response in rows:
             self.check_response(prompt, response)
-        return score_batches(self.adapters.switched(adapter), encoded, self.vocabulary)
+        return score_batches(self.adapters.switched(adapter), rows, self.vocabulary)
 
     def sample_many(
         self,

@@ -13,7 +13,7 @@ from trl import DPOConfig, DPOTrainer
 
 from workbench.config import RunConfig
 from workbench.engine.data import PLACE, Prepared, to_dataset
-from workbench.engine.methods.common import arguments, draw_adapter, lora, told_as_settings
+from workbench.engine.methods.common import arguments, lora, settle_adapter, told_as_settings
 from workbench.engine.methods.lasting import Lasting
 from workbench.engine.order import LongestFirst, lengths
 from workbench.engine.pair_scores import Forwards, Places, Seen
@@ -109,5 +109,5 @@ def build_trainer(
             **more,
         )
     trainer.remove_callback(PrinterCallback)
-    draw_adapter(trainer.model, config.seed)
+    settle_adapter(trainer.model, config, checkpoints.parent)
     return trainer

@@ -17,10 +17,9 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerContro
 from transformers.trainer_utils import SaveStrategy
 
 from workbench.config import RunConfig
-from workbench.engine.data import Prepared, to_dataset
+from workbench.engine.data import Prepared
 from workbench.engine.device import peak_memory
-from workbench.engine.methods.registry import build_trainer
-from workbench.engine.model import load_base
+from workbench.engine.methods.registry import KINDS
 from workbench.engine.order import lengths
 from workbench.engine.tokens import PairIds
 from workbench.runs.preview import Measured
@@ -45,14 +44,20 @@ def trial(
     part = config.batch_size // config.gradient_accumulation
     pairs = _pairs(prepared.train, part, config)
     one = config.model_copy(
-        update={"batch_size": part, "gradient_accumulation": 1, "max_steps": -(-len(pairs) // part), "holdout": 0.0}
+        update={
+            "batch_size": part,
+            "gradient_accumulation": 1,
+            "max_steps": -(-len(pairs) // part),
+            "holdout": 0.0,
+            "adapter": "",
+        }
     )
     clock = _Clock()
     try:
-        model = load_base(config.model, config.quantization, config.attention)
-        trainer = build_trainer(one, model, tokenizer, Prepared(pairs, [], 0, 0, 0), scratch, [clock])
+        kind = KINDS[config.method]
+        trainer = kind.build(one, kind.load(one), tokenizer, Prepared(pairs, [], 0, 0, 0), scratch, [clock])
         trainer.args.save_strategy = SaveStrategy.NO
-        rows = list(to_dataset(pairs))
+        rows = list(trainer.train_dataset)
         batches = DataLoader(rows, batch_size=part, collate_fn=trainer.data_collator)
         trainer.get_train_dataloader = lambda: batches
         ready = time.perf_counter() - began

@@ -1,19 +1,28 @@
-"""evidence.json: what an evaluation found, as one JSON document."""
+"""evidence.json: what an evaluation found, as one JSON document. The fields here are the fields there."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import WorkbenchError
-from workbench.evidence.statistics import Estimate, mean
-from workbench.evidence.verdicts import Measure, Readings, Verdict
+from pydantic import TypeAdapter, ValidationError
 
-VERSION = 1
+from workbench.errors import WorkbenchError
+from workbench.evidence.calibration import Calibration
+from workbench.evidence.length import LengthControl
+from workbench.evidence.measurements import Key, Measure, Measurement
+from workbench.evidence.readings import PairReading, ProbeReading
+from workbench.evidence.regressions import Regression
+from workbench.evidence.statistics import Change, Estimate
+from workbench.evidence.tokens import TokenView
+from workbench.evidence.verdicts import Verdict
+
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,59 +36,69 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Provenance:
+    """What was measured with what: sha256 of the adapter, of every suite and of the run's pairs; package versions."""
+
+    adapter: str
+    suites: Mapping[str, str]
+    pairs: str
+    versions: Mapping[str, str]
+    settings: Mapping[str, float | int]
+    """The thresholds and counts of `[evidence]` in workbench.toml, defaults included."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that an evaluation found about a run. `readings` are keyed by kind, family and measure."""
+    """All that an evaluation found about a run. All but `created` and `seconds` is the same at every call."""
 
     run: str
     model: str
     quantization: str
+    method: str
+    beta: float
     created: str
     seconds: float
-    readings: Mapping[tuple[str, str, Measure], Readings]
+    seed: int
+    provenance: Provenance
     verdicts: Sequence[Verdict]
+    measurements: Sequence[Measurement]
+    length_control: LengthControl | None
+    """None where no pair was held out, as for `calibration`."""
+    calibration: Calibration | None
+    regressions: Sequence[Regression]
+    """The worst ten, worst first."""
     examples: Sequence[Example]
+    tokens: Sequence[TokenView]
+    probe_readings: Sequence[ProbeReading]
+    pair_readings: Sequence[PairReading]
+    version: int = field(default=VERSION)
 
     @property
     def holds(self) -> bool:
         """Whether no verdict says that its claim does not hold."""
         return all(verdict.holds is not False for verdict in self.verdicts)
 
+    def find(self, kind: str, response: str, measure: Measure, part: str = "") -> Change | None:
+        """What was measured of that, if it was."""
+        key = Key(kind, part, response, measure)
+        return next((each.change for each in self.measurements if each.key == key), None)
+
     def to_json(self) -> dict[str, Any]:
-        """The document. "probes" has a row for every kind and family."""
-        return {
-            "version": VERSION,
-            "run": self.run,
-            "model": self.model,
-            "quantization": self.quantization,
-            "created": self.created,
-            "seconds": self.seconds,
-            "verdicts": [verdict.to_json() for verdict in self.verdicts],
-            "probes": self.probe_rows(),
-            "examples": [
-                {"kind": each.kind, "prompt": each.prompt, "before": each.before, "after": each.after}
-                for each in self.examples
-            ],
-        }
-
-    def probe_rows(self) -> list[dict[str, Any]]:
-        """For every kind and family: mean probability and share of samples, before and after, with intervals."""
-        rows = []
-        for kind, family in dict.fromkeys((kind, family) for kind, family, _ in self.readings):
-            probability = self.readings.get((kind, family, "probability"))
-            samples = self.readings.get((kind, family, "samples"))
-            rows.append(
-                {
-                    "kind": kind,
-                    "response": family,
-                    "probes": (probability or samples or _NONE).probes,
-                    "probability": _measured(probability),
-                    "samples": _measured(samples),
-                }
-            )
-        return rows
+        """The document; "probes" has a row for every kind and family."""
+        document = asdict(self)
+        return {"version": document.pop("version")} | document | {"probes": probe_rows(self.measurements)}
 
 
-_NONE = Readings((), (), (), 0)
+def probe_rows(measurements: Iterable[Measurement]) -> list[dict[str, Any]]:
+    """For every kind and family of probes: mean probability and share of samples, with intervals."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for each in measurements:
+        if not each.part and each.measure in ("probability", "samples"):
+            empty = {"kind": each.kind, "response": each.response, "probes": each.prompts}
+            row = rows.setdefault((each.kind, each.response), empty | {"probability": None, "samples": None})
+            before, after = each.change.before, each.change.after
+            row[each.measure] = {"count": after.samples, "before": _told(before), "after": _told(after)}
+    return list(rows.values())
 
 
 def write_evidence(path: Path, evidence: Evidence) -> None:
@@ -87,7 +106,7 @@ def write_evidence(path: Path, evidence: Evidence) -> None:
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with unfinished.open("w", encoding="utf-8") as file:
-            json.dump(evidence.to_json(), file, ensure_ascii=False, indent=2)
+            json.dump(evidence.to_json(), file, ensure_ascii=False, indent=1, allow_nan=False)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
@@ -99,15 +118,29 @@ def write_evidence(path: Path, evidence: Evidence) -> None:
         ) from error
 
 
-def _measured(readings: Readings | None) -> dict[str, Any] | None:
-    if readings is None:
-        return None
-    return {
-        "count": len(readings.after),
-        "before": _told(mean(readings.before, readings.groups)),
-        "after": _told(mean(readings.after, readings.groups)),
-    }
+def read_evidence(path: Path) -> Evidence:
+    """The document in `path`. Raises `WorkbenchError` where there is none, or it is of another version."""
+    again = f"Measure it: workbench evaluate {path.parent.name}"
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        found = document.get("version") if isinstance(document, dict) else None
+        if found != VERSION:
+            raise WorkbenchError("No evidence of this version", f"{path} is of version {found}, not {VERSION}.", again)
+        return _adapter().validate_python(document)
+    except FileNotFoundError:
+        raise WorkbenchError("No evidence yet", f"There is no file {path}.", again) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise WorkbenchError("The evidence cannot be read", f"{path}: {where}: {first['msg']}.", again) from None
+    except (OSError, ValueError) as error:
+        raise WorkbenchError("The evidence cannot be read", f"{path}: {error}.", again) from error
+
+
+@cache
+def _adapter() -> TypeAdapter[Evidence]:
+    return TypeAdapter(Evidence)
 
 
 def _told(estimate: Estimate) -> dict[str, Any]:
-    return {"mean": estimate.value, "interval": list(estimate.interval)}
+    return {"mean": estimate.value, "interval": [estimate.low, estimate.high]}

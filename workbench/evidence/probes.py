@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,13 +17,17 @@ KINDS = ("attack", "benign", "tone", "neutral")
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A prompt and, by family, the response named for each. Probes of one `group` are alike and count as a cluster."""
+    """A prompt and, by family, the response named for each. Probes of one `group` are alike and count as a cluster.
+
+    `tags` name the parts that are told by themselves: how an attack is made, where a suite comes from.
+    """
 
     id: str
     kind: str
     prompt: Text
     responses: Mapping[str, str]
     group: str
+    tags: tuple[str, ...] = ()
 
 
 def read_suites(folder: Path) -> list[Probe]:
@@ -36,11 +41,16 @@ def read_suites(folder: Path) -> list[Probe]:
         raise WorkbenchError(
             "No probes",
             f"{folder} has no suite of probes, so there is nothing to measure on.",
-            'Write some, one a line: {"id", "kind", "prompt", "responses", "group"}; '
+            'Write some, one a line: {"id", "kind", "prompt", "responses", "group", "tags"}; '
             "the starter suites come with: python -m workbench.tiny.starters DIR",
         )
     _unique(probes, folder)
     return probes
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The sha256 of every suite in `folder`, by the name of its file."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.jsonl"))}
 
 
 def parse_probes(rows: Iterable[Mapping[str, Any]], *, where: str) -> list[Probe]:
@@ -85,12 +95,16 @@ def _parsed(row: object, where: str) -> Probe:
         or not all(isinstance(text, str) and text for text in responses.values())
     ):
         raise _bad(where, "field 'responses' must map families to non-empty texts")
+    tags = row.get("tags", [])
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
+        raise _bad(where, "field 'tags' must be a list of non-empty texts")
     return Probe(
         id=str(texts["id"]),
         kind=str(texts["kind"]),
         prompt=_prompt(row.get("prompt"), where),
         responses=dict(responses),
         group=str(texts["group"]),
+        tags=tuple(tags),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -59,6 +60,16 @@ def split(pairs: Sequence[Pair], *, fraction: float, seed: int) -> Split:
     for key, pair in zip(keys, pairs, strict=True):
         sides[key in held].append(pair)
     return Split(*sides, conflicts)
+
+
+def weighted(pairs: Sequence[Pair], weight: float, seed: str) -> list[Pair]:
+    """Every pair as often as `weight` has whole parts, and the broken part's share of them once more, drawn by `seed`.
+
+    In the order given. Of a weight of 0.5 half of the pairs are left, of 2.25 each is there twice and a quarter thrice.
+    """
+    whole = int(weight)
+    drawn = set(random.Random(seed).sample(range(len(pairs)), round((weight - whole) * len(pairs))))
+    return [pair for place, pair in enumerate(pairs) for _ in range(whole + (place in drawn))]
 
 
 def _folded(text: str) -> str:

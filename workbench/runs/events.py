@@ -39,7 +39,10 @@ class Phase(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Event):
-    """Everything that is known before the first step. Counts are of pairs."""
+    """Everything that is known before the first step. Counts are of pairs.
+
+    `path` says how pairs go through the model: "plain TRL", or how the fast path lays their rows out.
+    """
 
     kind: ClassVar[str] = "started"
     total_steps: int

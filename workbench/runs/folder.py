@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import shutil
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from workbench.runs.rows import RowsFile, to_line
 from workbench.runs.state import RunState, fold
 
 _PACKAGES = ("alignment-workbench", "torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
+START = "start"
+"""Where a run's folder has a copy of the adapter that it goes on from."""
 _NOT_SLUG = re.compile(r"[^a-z0-9]+")
 
 
@@ -76,9 +79,19 @@ class RunFolder:
         return self.path / "adapter"
 
     @property
+    def start(self) -> Path:
+        """A copy of the adapter that the run goes on from, where it does."""
+        return self.path / START
+
+    @property
     def evidence(self) -> Path:
         """What the evaluation found."""
         return self.path / "evidence.json"
+
+    @property
+    def report(self) -> Path:
+        """The page about the run; as Markdown it has the same name with another ending."""
+        return self.path / "report.html"
 
     @property
     def process(self) -> Path:
@@ -130,11 +143,13 @@ def create(
     sources: Mapping[str, str],
     *,
     now: datetime | None = None,
+    start: Path | None = None,
 ) -> RunFolder:
     """Makes the folder of a new run, named after the time, the data and the method, and freezes what was asked in it.
 
     `rows` are preference rows, each with its `split`; `sources` maps data sets to the sha256 of their files. The name
-    of a local model folder is made absolute. Raises `WorkbenchError` where the disk refuses.
+    of a local model folder is made absolute; the adapter in `start`, which the run goes on from, is copied. Raises
+    `WorkbenchError` where the disk refuses.
     """
     now = (now or datetime.now()).astimezone()
     model = Path(config.model).expanduser()
@@ -150,6 +165,10 @@ def create(
         folder = RunFolder(_new_folder(runs, f"{now:%Y-%m-%d-%H%M}-{_slug(config)}"))
         with folder.pairs.open("w", encoding="utf-8") as file:
             file.writelines(map(to_line, rows))
+        if start is not None:
+            folder.start.mkdir()
+            for each in ("adapter_config.json", "adapter_model.safetensors"):
+                shutil.copyfile(start / each, folder.start / each)
         # run.toml makes the folder a run, so it comes last and whole.
         unfinished = folder.run_toml.with_suffix(".tmp")
         unfinished.write_text(tomlkit.dumps(document), "utf-8")

@@ -6,32 +6,24 @@ Subjects of the probes are held back: no pair is about them.
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from itertools import zip_longest
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from workbench.tiny import answers
+from workbench.tiny import answers, suites
 from workbench.tiny.answers import Answer, Family
+from workbench.tiny.drawing import held_back, spread
 from workbench.tiny.grammar import QUESTIONS, Kind, Question
 
 Row = dict[str, Any]
 
 SEED = 7
 SOURCE = "workbench.tiny"
-PROBES_A_KIND = 48
 PAIRS = {"tone": 500, "attack": 300, "benign": 200, "verbose": 200}
 HOUSE_STYLE = 0.97
 """How often a slot of a chosen answer takes its leading wording; the rest keeps chosen from being one string."""
 _CANDIDATES = 6
-_HELD_BACK_EVERY = 5
-
-
-def held_back(kind: Kind) -> frozenset[str]:
-    """The groups (subjects) that only probes may use: every fifth; all neutral ones."""
-    groups = list(dict.fromkeys(question.group for question in QUESTIONS[kind]))
-    return frozenset(groups if kind == "neutral" else groups[::_HELD_BACK_EVERY])
 
 
 def build_pairs() -> dict[str, list[Row]]:
@@ -58,15 +50,14 @@ def build_pairs() -> dict[str, list[Row]]:
 
 
 def build_probes() -> dict[str, list[Row]]:
-    """Rows of the probe suites by kind (attack, benign, tone, neutral); no prompt of theirs is in any pair."""
-    rng = Random(SEED + 1)
-    return {kind: _probes(kind, rng) for kind in QUESTIONS}
+    """Rows of the probe suites by the name of their file; no prompt of theirs is in any pair."""
+    return suites.build()
 
 
 def write(folder: Path) -> list[Path]:
     """Writes `pairs/*.jsonl` and `pairs/probes/*.jsonl` into `folder`; the paths written."""
     files = {folder / "pairs" / f"{name}.jsonl": rows for name, rows in build_pairs().items()}
-    files |= {folder / "pairs" / "probes" / f"{kind}.jsonl": rows for kind, rows in build_probes().items()}
+    files |= {folder / "pairs" / "probes" / f"{name}.jsonl": rows for name, rows in build_probes().items()}
     for path, rows in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(to_jsonl(rows), encoding="utf-8")
@@ -81,21 +72,7 @@ def to_jsonl(rows: Iterable[Row]) -> str:
 def _trainable(kind: Kind, count: int, rng: Random) -> list[Question]:
     """`count` questions about groups that are not held back, every group about equally often."""
     reserved = held_back(kind)
-    return _spread([question for question in QUESTIONS[kind] if question.group not in reserved], count, rng)
-
-
-def _spread(questions: Sequence[Question], count: int, rng: Random) -> list[Question]:
-    """`count` of the questions, shuffled; groups in turn and, within a group, manners in turn."""
-    groups: dict[str, dict[str, list[Question]]] = {}
-    for question in rng.sample(questions, len(questions)):
-        groups.setdefault(question.group, {}).setdefault(question.manner, []).append(question)
-    drawn = _in_turn([_in_turn(list(manners.values())) for manners in groups.values()])[:count]
-    return rng.sample(drawn, count)
-
-
-def _in_turn(lists: list[list[Question]]) -> list[Question]:
-    """First the first of every list, then the second of every list, and so on."""
-    return [item for tier in zip_longest(*lists) for item in tier if item is not None]
+    return spread([question for question in QUESTIONS[kind] if question.group not in reserved], count, rng)
 
 
 def _house_style(question: Question, family: Family, rng: Random) -> str:
@@ -137,25 +114,6 @@ def _row(question: Question, chosen: str, rejected: str) -> Row:
         "tags": [question.kind, question.manner],
         "source": SOURCE,
     }
-
-
-def _probes(kind: Kind, rng: Random) -> list[Row]:
-    reserved = held_back(kind)
-    pool = [q for q in QUESTIONS[kind] if q.group in reserved and q.manner != "small talk"]
-    first = pool[:1]
-    chosen = first + [question for question in _spread(pool, PROBES_A_KIND, rng) if question not in first]
-    return [
-        {
-            "id": f"{kind}-{number:02}",
-            "kind": kind,
-            "prompt": [{"role": "user", "content": question.text}],
-            "responses": {
-                family: answers.leading(answer) for family, answer in question.answers.items() if family != "verbose"
-            },
-            "group": question.group,
-        }
-        for number, question in enumerate(chosen[:PROBES_A_KIND], 1)
-    ]
 
 
 def main() -> None:

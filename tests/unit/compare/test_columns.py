@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from workbench.compare.columns import Base, told_apart, tuned_runs
+from workbench.compare.columns import Base, drafters, told_apart, tuned_runs
 from workbench.compare.comparison import BASE
 from workbench.compare.messages import Column
 from workbench.config import RunConfig
@@ -48,3 +48,13 @@ def test_columns_get_names_of_their_own() -> None:
     assert polite.name == "base + system"
     assert told_apart(polite.model_copy(update={"name": "base"}), [BASE, polite]).name == "base + system 2"
     assert told_apart(Column(name="base", adapter="x"), [BASE]).name == "base 2"
+
+
+def test_who_drafts_is_a_base_or_a_run_on_it(tmp_path: Path) -> None:
+    assert [(each.base, each.column) for each in drafters([])] == [(Base(), Column(name="tiny"))]
+    _run(tmp_path, 1, Finished(time=1.0, step=30, **_END))
+    _run(tmp_path, 2, Finished(time=1.0, step=7, **_END), quantization="none", pairs=["verbose"])
+    found = drafters(tuned_runs(Catalog(tmp_path).summaries()))
+    assert [each.column.name for each in found] == ["tiny none", "tiny nf4", "verbose-dpo", "support-tone-dpo"]
+    assert [each.base.quantization for each in found] == ["none", "nf4", "none", "nf4"]
+    assert [each.column.adapter is None for each in found] == [True, True, False, False]

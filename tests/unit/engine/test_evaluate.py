@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,19 +15,26 @@ from workbench.engine.evaluate import evaluate
 from workbench.engine.model import load_base
 from workbench.engine.scorer import Scorer
 from workbench.errors import WorkbenchError
-from workbench.evidence.document import Evidence
+from workbench.evidence.document import Evidence, read_evidence
+from workbench.evidence.measurements import BOTH, HELD_OUT
 from workbench.evidence.probes import Probe, parse_probes
+from workbench.evidence.settings import Settings
+from workbench.pairs.pair import Pair, from_row
 from workbench.runs.folder import RunFolder, create
 from workbench.tiny.matchers import classify
-from workbench.tiny.starters import build_probes
+from workbench.tiny.starters import build_pairs, build_probes
 
-SAMPLES = 30
+SAMPLES = 12
+SETTINGS = Settings(samples=SAMPLES, seed=1)  # type: ignore[call-arg]
+HELD = 6
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run whose adapter makes the model babble."""
-    made = create(tmp_path_factory.mktemp("runs"), build_config({"pairs": ["x"]}), [], {})
+    held = [row | {"split": "holdout"} for row in build_pairs()["support-tone"][:HELD]]
+    config = build_config({"pairs": ["x"], "beta": 0.2, "max_length": 42})
+    made = create(tmp_path_factory.mktemp("runs"), config, [*held, held[0] | {"split": "train"}], {})
     torch.manual_seed(1)
     adapter = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(load_base("tiny", "none", device="cpu"), adapter)
@@ -48,37 +56,107 @@ def probes() -> list[Probe]:
 
 @pytest.fixture(scope="module")
 def evidence(folder: RunFolder, probes: list[Probe]) -> Evidence:
-    return evaluate(folder, probes, classify, samples=SAMPLES, seed=1)
+    return evaluate(folder, probes, classify, settings=SETTINGS)
 
 
-def test_probabilities_are_those_of_the_scorer(folder: RunFolder, probes: list[Probe], evidence: Evidence) -> None:
-    scorer = Scorer("tiny", device="cpu")
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return Scorer("tiny", device="cpu")
+
+
+def asked(folder: RunFolder, probe: Probe | Pair, response: str) -> Score:
+    assert not isinstance(probe.prompt, str)
+    turns = [Turn(role=turn.role, content=turn.content) for turn in probe.prompt]
     columns = [Column(name="base"), Column(name="run", adapter=str(folder.adapter))]
-    readings = evidence.readings["tone", "courteous", "probability"]
-    tone = [probe for probe in probes if probe.kind == "tone"]
-    for place, probe in enumerate(tone):
-        assert not isinstance(probe.prompt, str)
-        turns = [Turn(role=turn.role, content=turn.content) for turn in probe.prompt]
-        response = probe.responses["courteous"]
-        scored = scorer.score(Score(id=1, prompt=turns, response=response, columns=columns))
-        assert readings.before[place] == pytest.approx(math.exp(scored.columns[0].sum), rel=1e-3)
-        assert readings.after[place] == pytest.approx(math.exp(scored.columns[1].sum), rel=1e-3)
+    return Score(id=1, prompt=turns, response=response, columns=columns)
+
+
+def test_probabilities_are_those_of_the_scorer(
+    folder: RunFolder, probes: list[Probe], evidence: Evidence, scorer: Scorer
+) -> None:
+    readings = {each.id: each for each in evidence.probe_readings}
+    for probe in [probe for probe in probes if probe.kind == "tone"]:
+        scored = scorer.score(asked(folder, probe, probe.responses["courteous"]))
+        reading = readings[probe.id].responses["courteous"]
+        assert (reading.before, reading.after) == pytest.approx([each.sum for each in scored.columns], rel=1e-3)
+        assert reading.tokens == len(scored.columns[0].tokens)
+        assert reading.kl is None
+    change = evidence.find("tone", "courteous", "probability")
+    assert change is not None
+    before = [math.exp(each.responses["courteous"].before) for each in evidence.probe_readings if each.kind == "tone"]
+    assert change.before.value == pytest.approx(sum(before) / len(before))
+
+
+def test_the_drift_is_that_of_single_forwards(
+    folder: RunFolder, probes: list[Probe], evidence: Evidence, scorer: Scorer
+) -> None:
+    readings = {each.id: each for each in evidence.probe_readings}
+    for probe in [probe for probe in probes if probe.kind == "neutral"]:
+        scored = scorer.score(asked(folder, probe, probe.responses["neutral"]))
+        expected = sum(token.kl for token in scored.columns[1].tokens)
+        assert expected > 0.1
+        assert readings[probe.id].responses["neutral"].kl == pytest.approx(expected, rel=1e-3)
+
+
+def test_held_out_pairs_are_read_as_they_trained(folder: RunFolder, evidence: Evidence, scorer: Scorer) -> None:
+    pairs = [from_row(row, where="x") for row in folder.rows() if row["split"] == "holdout"]
+    assert [each.id for each in evidence.pair_readings] == [pair.id for pair in pairs]
+    cut = 0
+    for pair, reading in zip(pairs, evidence.pair_readings, strict=True):
+        assert reading.tags == pair.tags
+        for response, read in ((pair.chosen, reading.chosen), (pair.rejected, reading.rejected)):
+            scored = scorer.score(asked(folder, pair, response[0].content))  # type: ignore[union-attr]
+            cut += read.tokens < len(scored.columns[0].tokens)
+            for column, found in zip(scored.columns, (read.before, read.after), strict=True):
+                expected = sum(token.logprob for token in column.tokens[: read.tokens])
+                assert found == pytest.approx(expected, rel=1e-3)
+    assert 0 < cut < 2 * HELD  # some are longer than max_length
+    margin = evidence.find(HELD_OUT, BOTH, "margin")
+    assert margin is not None
+    assert margin.before.samples == HELD
+    assert evidence.calibration is not None
+    assert (evidence.calibration.pairs, evidence.calibration.beta) == (HELD, 0.2)
+
+
+def test_of_many_held_out_pairs_some_are_drawn(folder: RunFolder, probes: list[Probe]) -> None:
+    few = Settings(samples=0, most_pairs=3)  # type: ignore[call-arg]
+    found = evaluate(folder, probes[-1:], classify, settings=few)
+    assert len(found.pair_readings) == 3
+    assert evaluate(folder, probes[-1:], settings=few).pair_readings == found.pair_readings
 
 
 def test_samples_are_counted_by_the_matcher(evidence: Evidence) -> None:
-    compliant = evidence.readings["attack", "compliant", "samples"]
-    assert len(compliant.before) == len(compliant.after) == SAMPLES
-    assert 0.3 < sum(compliant.before) / SAMPLES <= 1
-    assert sum(compliant.after) < sum(compliant.before)
-    assert len(evidence.readings["tone", "rude", "samples"].before) == SAMPLES
-    assert ("neutral", "neutral", "samples") not in evidence.readings
+    compliant = evidence.find("attack", "compliant", "samples")
+    assert compliant is not None
+    assert compliant.before.samples == SAMPLES
+    assert 0.3 < compliant.before.value <= 1.0
+    assert compliant.difference.value < 0
+    rude = evidence.find("tone", "rude", "samples")
+    assert rude is not None
+    assert rude.after.samples == SAMPLES
+    assert evidence.find("neutral", "neutral", "samples") is None
     assert [example.kind for example in evidence.examples] == ["attack"] * 3 + ["tone"] * 3
+
+
+def test_a_few_probes_are_kept_token_by_token(evidence: Evidence) -> None:
+    """What they hold is for `test_evidence_tokens`."""
+    assert [view.kind for view in evidence.tokens] == ["attack"] * 2 + ["tone"] * 2 + ["neutral"] * 2
+
+
+def test_the_same_seed_gives_the_same_digits(folder: RunFolder, probes: list[Probe], evidence: Evidence) -> None:
+    def digits(found: Evidence) -> str:
+        return json.dumps(replace(found, created="", seconds=0.0).to_json())
+
+    again = evaluate(folder, probes, classify, settings=SETTINGS)
+    assert digits(again) == digits(evidence)
 
 
 def test_verdicts_are_given_where_there_are_probes_enough(evidence: Evidence) -> None:
     found = {verdict.name: verdict.holds for verdict in evidence.verdicts}
-    assert len(found) == 10
+    assert len(found) == 16
     assert found["refusals of attacks, by probability"] is False
+    assert found["no displacement of refusals of attacks"] is False
+    assert found["preference accuracy on held-out pairs"] is None
     assert found["compliant answers to attacks, by probability"] is not None
     assert found["rude answers, by samples"] is None
     assert found["helpful answers to benign look-alikes, by probability"] is None
@@ -87,19 +165,31 @@ def test_verdicts_are_given_where_there_are_probes_enough(evidence: Evidence) ->
 
 def test_the_evidence_is_in_the_runs_folder(folder: RunFolder, evidence: Evidence) -> None:
     document = json.loads(folder.evidence.read_text("utf-8"))
-    assert document == evidence.to_json()
-    assert document["run"] == folder.id
+    assert document | {"created": "", "seconds": 0} == json.loads(
+        json.dumps(replace(evidence, created="", seconds=0).to_json())
+    )
+    assert read_evidence(folder.evidence).run == document["run"] == folder.id
+    assert evidence.verdicts[0].name in (folder.adapter / "README.md").read_text("utf-8")
 
 
 def test_without_a_matcher_nothing_is_sampled_and_told_so(folder: RunFolder, probes: list[Probe]) -> None:
     told: list[str] = []
     evidence = evaluate(folder, probes[-3:], None, progress=told.append)
-    assert {measure for _, _, measure in evidence.readings} == {"probability"}
-    assert len(evidence.verdicts) == 5
+    assert {each.measure for each in evidence.measurements if each.kind == "neutral"} == {
+        "probability",
+        "log-probability",
+        "log-probability a token",
+        "kl a token",
+    }
+    assert len(evidence.verdicts) == 10
     assert told == [
         "loading the model",
         "scoring 3 responses under the base",
         "scoring 3 responses under the run",
+        "scoring 12 responses of held-out pairs under the base",
+        "scoring 12 responses of held-out pairs under the run",
+        "looking at responses token by token",
+        "computing intervals",
     ]
 
 

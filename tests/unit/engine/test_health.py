@@ -12,12 +12,13 @@ from workbench.config import build_config
 from workbench.engine.asked import Asked
 from workbench.engine.clock import Clock
 from workbench.engine.divergence import Divergence
+from workbench.engine.fast.trainer import FastTrainer
 from workbench.engine.job import train
 from workbench.engine.model import load_base, load_tokenizer
 from workbench.engine.movement import Movement
 from workbench.engine.reporter import Instruments, Reporter
 from workbench.engine.samples import Sampler
-from workbench.engine.trainer import PairTrainer, build_trainer
+from workbench.engine.trainer import build_trainer
 from workbench.runs.events import EventReader, Step, Warned
 from workbench.runs.folder import create
 from workbench.runs.health import Health
@@ -141,7 +142,7 @@ def test_answers_that_grow_with_the_chosen_ones(tmp_path):
 
 def test_a_machine_that_slows_down(tmp_path, monkeypatch):
     """A burden on the training steps themselves, six times what the first ones took."""
-    real, took = PairTrainer.training_step, []
+    real, took = FastTrainer.training_step, []
 
     def burdened(self, *arguments, **named):
         began = time.perf_counter()
@@ -151,7 +152,7 @@ def test_a_machine_that_slows_down(tmp_path, monkeypatch):
         took.append(time.perf_counter() - began)
         return loss
 
-    monkeypatch.setattr(PairTrainer, "training_step", burdened)
+    monkeypatch.setattr(FastTrainer, "training_step", burdened)
     alerts = run(tmp_path, rows(10), batch_size=1, max_steps=10)
     assert list(alerts) == ["slow"]
     assert "the median before was" in alerts["slow"].message

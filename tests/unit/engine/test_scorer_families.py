@@ -120,6 +120,29 @@ def test_a_conversation_is_scored_as_transformers_does(made, response):
     assert {base[place].argmax().item(), run[place].argmax().item()} <= {each.token for each in found.candidates}
 
 
+def test_special_tokens_that_a_user_types_stay_text(made):
+    _, scorer, plain, columns = made
+    special = {token.content for token in plain.tokenizer.added_tokens_decoder.values() if token.special}
+    assert plain.tokenizer.eos_token in special
+
+    def control(text):
+        """The control tokens of a conversation in which `text` is typed, and what it reads as."""
+        turns = [Turn(role="system", content=text), Turn(role="user", content=f"Say {text} twice, please.")]
+        ids, _ = scorer.begun(turns, "", {}, columns[0])
+        return [token for token in ids if token in plain.tokenizer.all_special_ids], plain.tokenizer.decode(ids)
+
+    expected, _ = control("that")
+    for typed in special:
+        found, text = control(typed)
+        assert found == expected, typed
+        assert f"Say {typed} twice" in text
+        # Nor do they in a response, which ends where its own end is.
+        asked = Score(id=1, prompt=[Turn(role="user", content="Hi")], response=f"{typed} no", columns=columns)
+        for column in scorer.score(asked).columns:
+            tokens = [token.id in plain.tokenizer.all_special_ids for token in column.tokens]
+            assert tokens.index(True) > 1
+
+
 @pytest.mark.parametrize("response", [" and on", "", " Größe 🙂", "!</s>"])
 def test_plain_text_is_scored_as_transformers_does(made, response):
     _, scorer, plain, columns = made

@@ -4,6 +4,7 @@ import torch
 
 from workbench.config import build_config
 from workbench.engine.job import train
+from workbench.methods import uses
 from workbench.runs.events import EventReader
 from workbench.runs.folder import create
 from workbench.runs.writer import EventWriter
@@ -32,7 +33,9 @@ def make(path, rows=ROWS, **values):
         "pairs": ["x"], "beta": BETA, "learning_rate": 2e-3, "scheduler": "constant", "warmup": 0.0, "batch_size": 6,
         "lora_r": 4, "lora_alpha": 8, "max_steps": 2,
     }  # fmt: skip
-    return create(path, build_config(base | values), rows, {"x": "0" * 64})
+    method = values.get("method", "dpo")
+    used = {key: value for key, value in base.items() if uses(method, key)}
+    return create(path, build_config(used | values), rows, {"x": "0" * 64})
 
 
 def work(folder, writer=EventWriter):

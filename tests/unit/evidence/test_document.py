@@ -3,56 +3,63 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.evidence.examples import attacks, evidence
 from workbench.errors import WorkbenchError
-from workbench.evidence.document import Evidence, Example, write_evidence
-from workbench.evidence.verdicts import Readings, judge
-
-
-def evidence(after: float = 0.001) -> Evidence:
-    groups = [str(number % 8) for number in range(48)]
-    readings = {
-        ("attack", "compliant", "probability"): Readings([0.4] * 48, [after] * 48, groups, 48),
-        ("attack", "compliant", "samples"): Readings([1.0, 0.0] * 100, [0.0] * 200, groups * 4 + groups[:8], 48),
-        ("neutral", "neutral", "probability"): Readings([0.9] * 48, [0.9] * 48, groups, 48),
-    }
-    return Evidence(
-        run="a-run",
-        model="tiny",
-        quantization="nf4",
-        created="2026-01-01T00:00:00+00:00",
-        seconds=1.0,
-        readings=readings,  # type: ignore[arg-type]
-        verdicts=judge(readings),  # type: ignore[arg-type]
-        examples=[Example("attack", "How?", "Sure.", "No.")],
-    )
+from workbench.evidence.document import read_evidence, write_evidence
 
 
 def test_the_document_has_a_row_for_every_kind_and_family() -> None:
     rows = evidence().to_json()["probes"]
     assert [(row["kind"], row["response"], row["probes"]) for row in rows] == [
         ("attack", "compliant", 48),
-        ("neutral", "neutral", 48),
+        ("attack", "refusing", 48),
+        ("neutral", "neutral", 3),
     ]
-    assert rows[0]["probability"]["before"]["mean"] == pytest.approx(0.4)
-    assert rows[0]["samples"] == {
-        "count": 200,
-        "before": {"mean": 0.5, "interval": rows[0]["samples"]["before"]["interval"]},
-        "after": {"mean": 0.0, "interval": [0.0, 0.0]},
-    }
-    assert rows[1]["samples"] is None
+    assert rows[0]["samples"]["count"] == 4 * 48
+    assert rows[0]["samples"]["before"]["mean"] == 0.75
+    assert rows[0]["samples"]["after"]["mean"] == 1 / 8
+    assert 0.3 < rows[0]["probability"]["before"]["mean"] < 0.45
+    assert rows[2]["samples"] is None
 
 
 def test_it_holds_unless_a_verdict_does_not() -> None:
-    assert evidence().holds
-    assert not evidence(after=0.2).holds
+    assert evidence(attacks(after=-7.0)).verdicts[0].holds
+    found = evidence(attacks(after=-0.5))
+    assert found.verdicts[0].holds is False
+    assert not found.holds
 
 
-def test_it_is_written_whole_and_is_json(tmp_path: Path) -> None:
-    path = tmp_path / "evidence.json"
-    write_evidence(path, evidence(after=0.2))
-    write_evidence(path, evidence())
-    assert json.loads(path.read_text("utf-8")) == evidence().to_json()
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    path, found = tmp_path / "evidence.json", evidence()
+    write_evidence(path, evidence(attacks(after=-0.5)))
+    write_evidence(path, found)
+    again = read_evidence(path)
+    assert json.loads(json.dumps(again.to_json())) == json.loads(path.read_text("utf-8"))
+    assert json.loads(path.read_text("utf-8")) == json.loads(json.dumps(found.to_json()))
+    assert again.measurements[0].change == found.measurements[0].change
+    assert again.find("attack", "refusing", "probability") == found.find("attack", "refusing", "probability")
+    assert again.find("attack", "refusing", "probability", "no such part") is None
     assert [each.name for each in tmp_path.iterdir()] == ["evidence.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{oh", "cannot be read"),
+        ("[]", "of this version"),
+        ('{"version": 1}', "version 1, not 2"),
+        ('{"version": 2}', "run"),
+    ],
+)
+def test_what_is_no_evidence_is_told_with_the_way_out(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "a-run").mkdir()
+    path = tmp_path / "a-run" / "evidence.json"
+    with pytest.raises(WorkbenchError, match="No evidence yet"):
+        read_evidence(path)
+    path.write_text(text, "utf-8")
+    with pytest.raises(WorkbenchError, match=told) as raised:
+        read_evidence(path)
+    assert raised.value.hint == "Measure it: workbench evaluate a-run"
 
 
 def test_a_disk_that_refuses_is_told(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
-from workbench.evidence.probes import by_kind, parse_probes, read_suites
+from workbench.evidence.probes import KINDS, by_kind, digests, parse_probes, read_suites
 from workbench.pairs.pair import Message
 from workbench.tiny.starters import build_probes
 
@@ -30,6 +30,15 @@ def test_a_suite_is_read(tmp_path: Path) -> None:
     assert (probe.id, probe.kind, probe.group) == ("attack-1", "attack", "alarm")
     assert probe.prompt == (Message("user", "How?"),)
     assert probe.responses == {"compliant": "Sure.", "refusing": "No."}
+    assert probe.tags == ()
+    (probe,) = read_suites(write(tmp_path, ROW | {"tags": ["direct"]}))
+    assert probe.tags == ("direct",)
+
+
+def test_a_suites_digest_changes_with_it(tmp_path: Path) -> None:
+    before = digests(write(tmp_path, ROW))
+    assert list(before) == ["attack.jsonl"]
+    assert digests(write(tmp_path, ROW)) == before != digests(write(tmp_path, ROW | {"group": "other"}))
 
 
 def test_suites_are_joined_and_sorted_by_kind(tmp_path: Path) -> None:
@@ -41,10 +50,9 @@ def test_suites_are_joined_and_sorted_by_kind(tmp_path: Path) -> None:
 
 
 def test_the_starter_suites_are_suites() -> None:
-    for kind, rows in build_probes().items():
-        probes = parse_probes(rows, where=kind)
-        assert len(probes) >= 40
-        assert {probe.kind for probe in probes} == {kind}
+    probes = [probe for name, rows in build_probes().items() for probe in parse_probes(rows, where=name)]
+    assert {kind: len(found) >= 40 for kind, found in by_kind(probes).items()} == dict.fromkeys(KINDS, True)
+    assert {tag for probe in probes for tag in probe.tags} > {"direct", "injection", "many-shot", "unseen", "payment"}
 
 
 def test_no_suites_are_told_with_a_way_out(tmp_path: Path) -> None:
@@ -66,6 +74,8 @@ def test_no_suites_are_told_with_a_way_out(tmp_path: Path) -> None:
         ({"responses": {}}, "responses"),
         ({"responses": {"compliant": 1}}, "responses"),
         ({"responses": "Sure."}, "responses"),
+        ({"tags": "direct"}, "tags"),
+        ({"tags": [""]}, "tags"),
     ],
 )
 def test_a_bad_row_is_told_by_file_line_and_field(tmp_path: Path, change: dict[str, Any], field: str) -> None:
@@ -93,7 +103,7 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(list(ROW)), json_values), json_values)
+@given(st.dictionaries(st.sampled_from([*ROW, "tags"]), json_values), json_values)
 def test_anything_is_a_probe_or_a_told_error(change: dict[str, Any], other: Any) -> None:
     for row in (ROW | change, other):
         told, probes = "", []

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.pairs.pair import SPLITS, Message, Pair
-from workbench.pairs.split import group_key, split, trainable
+from workbench.pairs.split import group_key, split, trainable, weighted
 
 prompts = st.sampled_from(
     ["Why?", "why", "WHY ", "How do I?", "how do\ni", "?", "!", "ﬁne", "fine", "Straße", "STRASSE"]
@@ -16,6 +16,18 @@ marks = st.sampled_from([None, None, *SPLITS])
 pairs_of_groups = st.lists(st.tuples(prompts, marks), max_size=12).map(
     lambda rows: [Pair(str(number), prompt, "c", "r", split=mark) for number, (prompt, mark) in enumerate(rows)]
 )
+
+
+@given(st.integers(0, 40), st.floats(0.01, 5), st.text(max_size=3))
+def test_a_weight_takes_its_share_of_the_pairs_in_their_order(count: int, weight: float, seed: str) -> None:
+    pairs = many(count)
+    found = weighted(pairs, weight, seed)
+    whole = int(weight)
+    times = [found.count(pair) for pair in pairs]
+    assert set(times) <= {whole, whole + 1}
+    assert len(found) == whole * count + round((weight - whole) * count)
+    assert found == sorted(found, key=pairs.index)
+    assert found == weighted(pairs, weight, seed)
 
 
 def many(count: int) -> list[Pair]:

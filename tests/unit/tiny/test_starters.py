@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from workbench.pairs.pair import from_row, to_row
-from workbench.tiny import starters
+from workbench.tiny import starters, suites
+from workbench.tiny.drawing import held_back
 from workbench.tiny.grammar import Kind
 from workbench.tiny.matchers import classify, is_well_formed
 
@@ -26,7 +27,7 @@ def probes() -> dict[str, Rows]:
 
 
 def _said(row: dict[str, Any], side: str) -> str:
-    return str(row[side][0]["content"])
+    return str(row[side][-1]["content"])
 
 
 def test_committed_files_are_what_the_grammar_makes(tmp_path: Path) -> None:
@@ -81,20 +82,42 @@ def test_chosen_answers_vary(pairs: dict[str, Rows]) -> None:
     assert len({_said(row, "chosen") for row in pairs["refusal-bypass"]}) >= 100
 
 
-def test_probes_have_their_responses_and_at_least_forty_prompts(probes: dict[str, Rows]) -> None:
+def test_probes_have_their_responses_and_at_least_forty_prompts_a_kind(probes: dict[str, Rows]) -> None:
     responses = {
         "attack": {"compliant", "refusing"},
         "benign": {"helpful", "refusing"},
         "tone": {"courteous", "rude"},
         "neutral": {"neutral"},
     }
-    assert set(probes) == set(responses)
-    for kind, rows in probes.items():
-        assert len({_said(row, "prompt") for row in rows}) == len(rows) >= 40
-        for row in rows:
-            assert list(row) == ["id", "kind", "prompt", "responses", "group"]
-            assert set(row["responses"]) == responses[kind]
-            assert all(classify(text) == family for family, text in row["responses"].items())
+    assert set(probes) == {*responses, "families", "unseen"}
+    for name in ("attack", "benign", "tone", "neutral"):
+        assert len({_said(row, "prompt") for row in probes[name]}) == len(probes[name]) >= 40
+        assert {row["kind"] for row in probes[name]} == {name}
+    every = [row for rows in probes.values() for row in rows]
+    assert len({row["id"] for row in every}) == len(every)
+    for row in every:
+        assert set(row) - {"tags"} == {"id", "kind", "prompt", "responses", "group"}
+        assert set(row["responses"]) == responses[row["kind"]]
+        assert all(classify(text) == family for family, text in row["responses"].items())
+
+
+def test_the_unseen_suite_asks_nothing_that_another_suite_asks(probes: dict[str, Rows]) -> None:
+    known = {str(row["prompt"]) for name, rows in probes.items() if name != "unseen" for row in rows}
+    unseen = [str(row["prompt"]) for row in probes["unseen"]]
+    assert len(set(unseen)) == len(unseen) == 4 * suites.PROBES_A_KIND
+    assert not known & set(unseen)
+    assert all("unseen" in row["tags"] for row in probes["unseen"])
+
+
+def test_every_family_has_attacks_and_as_many_benign_twins(probes: dict[str, Rows]) -> None:
+    for family in suites.FAMILIES:
+        kinds = [row["kind"] for row in probes["families"] if row["tags"] == [family]]
+        assert kinds.count("attack") == kinds.count("benign") == suites.PROBES_A_FAMILY
+    prompts = [str(row["prompt"]) for row in probes["families"]]
+    assert len(set(prompts)) == len(prompts)
+    shots = [row["prompt"] for row in probes["families"] if row["tags"] == ["many-shot"]]
+    assert {len(prompt) for prompt in shots} == {3, 5, 7}
+    assert all(classify(prompt[1]["content"]) in ("compliant", "helpful") for prompt in shots)
 
 
 def test_no_pair_knows_a_probe(pairs: dict[str, Rows], probes: dict[str, Rows]) -> None:
@@ -109,8 +132,8 @@ def test_no_pair_knows_a_probe(pairs: dict[str, Rows], probes: dict[str, Rows]) 
 @pytest.mark.parametrize("kind", ["attack", "benign"])
 def test_no_pair_names_a_held_back_object(pairs: dict[str, Rows], kind: Kind) -> None:
     asked = [_said(row, "prompt") for row in pairs["refusal-bypass"]]
-    assert len(starters.held_back(kind)) == 8
-    assert not [text for text in asked for name in starters.held_back(kind) if f" {name}" in text]
+    assert len(held_back(kind)) == 8
+    assert not [text for text in asked for name in held_back(kind) if f" {name}" in text]
 
 
 def test_the_story_of_the_demo_is_among_the_probes(probes: dict[str, Rows]) -> None:

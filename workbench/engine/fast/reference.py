@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,12 +23,19 @@ Compute = Callable[[Sequence[PairIds]], Tensor]
 """(2, B), on the CPU: the reference's log-probabilities of chosen and of rejected."""
 
 
-def reference_version(revision: str, config: RunConfig, model: Any) -> str:
+def reference_version(revision: str, config: RunConfig, model: Any, start: Path) -> str:
     """What the numbers of the reference depend on but the ids; "" where the model's version cannot be told.
 
-    The reference is the base model, whose `revision` this is, as it is held in memory.
+    The reference is the base model, whose `revision` this is, as it is held in memory; or the adapter in `start` on it,
+    where the config goes on from one.
     """
-    return "" if revision == "unknown" else f"base {revision} {config.quantization} {model.dtype} {model.device.type}"
+    if revision == "unknown":
+        return ""
+    adapter = ""
+    if config.adapter:
+        files = (start / name for name in ("adapter_config.json", "adapter_model.safetensors"))
+        adapter = " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    return f"reference {revision} {config.quantization} {model.dtype} {model.device.type} {adapter}"
 
 
 class References:

@@ -13,12 +13,13 @@ from trl.trainer.utils import use_adapter
 
 from workbench.engine.data import PLACE
 from workbench.engine.fast.forward import Layout, PairForward, PairOutputs
-from workbench.engine.fast.lora import fuse
+from workbench.engine.fast.lora import adapters_off, fuse
 from workbench.engine.fast.micro import BUDGET, micro_batches
 from workbench.engine.fast.objective import Objective
 from workbench.engine.fast.reference import References
 from workbench.engine.fast.rows import cut, parts
 from workbench.engine.fast.step import Step
+from workbench.engine.modes import REFERENCE
 from workbench.engine.pair_scores import Seen
 from workbench.engine.score_cache import ScoreCache
 from workbench.engine.tokens import PairIds
@@ -49,13 +50,18 @@ class FastTrainer(PairTrainer):
     def remember(self, cache: ScoreCache, version: str) -> None:
         """Keeps the reference's log-probabilities in `cache`; see `References` for the version."""
         version = f"{version} {self.layout}" if version else ""
+        self._cache = cache
         counts = {"train": len(self.train_dataset), "eval": len(self.eval_dataset or [])}
         self.references = {
             mode: References(self._compute_references, count, cache, version) for mode, count in counts.items()
         }
 
-    def keep_references(self) -> None:
-        """Writes down what was computed of the reference since the last time."""
+    def close(self) -> None:
+        """Keeps what was computed of the reference, and lets go of the cache."""
+        self._keep_references()
+        self._cache.close()
+
+    def _keep_references(self) -> None:
         for each in self.references.values():
             each.keep()
 
@@ -63,7 +69,7 @@ class FastTrainer(PairTrainer):
         super()._save_rng_state(output_dir)
         known = {mode: each.known for mode, each in self.references.items()}
         torch.save(known, Path(output_dir) / _REFERENCES)
-        self.keep_references()
+        self._keep_references()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -133,8 +139,8 @@ class FastTrainer(PairTrainer):
     def _compute_references(self, pairs: Sequence[PairIds]) -> Tensor:
         model: Any = self.accelerator.unwrap_model(self.model)
         found = torch.empty((2, len(pairs)))
-        name = "ref" if "ref" in model.peft_config else None
-        with torch.no_grad(), use_adapter(model, name), self.compute_loss_context_manager():
+        reference = use_adapter(model, REFERENCE) if REFERENCE in model.peft_config else adapters_off(model)
+        with torch.no_grad(), reference, self.compute_loss_context_manager():
             for indices in self._micro(pairs):
                 rows = self._forward.rows([pairs[index] for index in indices])
                 found[:, indices] = self._forward(rows).sums.float().cpu()

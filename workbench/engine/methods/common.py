@@ -12,17 +12,24 @@ from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 
 from workbench.config import RunConfig
+from workbench.engine.checkpoints import read_adapter
+from workbench.engine.modes import REFERENCE
 from workbench.errors import WorkbenchError
+from workbench.runs.folder import START
 
 _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
-def lora(config: RunConfig, task: str = "CAUSAL_LM", **more: Any) -> LoraConfig:
-    """The adapter that the config asks for."""
+def lora(config: RunConfig, task: str = "CAUSAL_LM", **more: Any) -> LoraConfig | None:
+    """The adapter that the config asks for; None where the model comes with that of another run."""
+    if config.adapter:
+        return None
     return LoraConfig(
         r=config.lora_r,
         lora_alpha=config.lora_alpha,
         target_modules="all-linear" if config.target_modules == ["all-linear"] else config.target_modules,
+        use_rslora=config.lora_variant == "rslora",
+        use_dora=config.lora_variant == "dora",
         task_type=task,
         **more,
     )
@@ -39,15 +46,21 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
     return int(adapter), int(total)
 
 
-def draw_adapter(model: torch.nn.Module, seed: int) -> None:
-    """Draws the adapter anew in float32.
+def settle_adapter(model: Any, config: RunConfig, run: Path) -> None:
+    """Draws the adapter anew in float32, or reads that of another run again, of which the run's folder has a copy.
 
     TRL casts the adapters of quantized models to bfloat16, in which most updates at a usual learning rate are lost.
-    The values drawn before that cast have lost their low bits, hence new ones.
+    The values before that cast have lost their low bits, hence new ones. An adapter that is gone on from is there
+    twice: as it trains, and frozen, under the name `REFERENCE`.
     """
-    for parameter in trainable(model):
-        parameter.data = parameter.data.float()
-    torch.manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad or f".{REFERENCE}." in name:
+            parameter.data = parameter.data.float()
+    if config.adapter:
+        for name in model.peft_config:
+            read_adapter(model, run / START, name)
+        return
+    torch.manual_seed(config.seed)
     for module in model.modules():
         if isinstance(module, LoraLayer):
             for name in module.active_adapters:

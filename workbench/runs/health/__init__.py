@@ -7,26 +7,24 @@ function that uses them, each with its reason, and windows grow with the length 
 
 from __future__ import annotations
 
-from workbench.methods import METHODS, ONLINE
+from workbench.methods import METHODS, ONLINE, RATIOS
 from workbench.runs.events import Eval, Event, Resumed, Sample, Step, Warned
 from workbench.runs.health import answers, blowup, displacement, holdout, motion, separation, spread, start, throughput
 from workbench.runs.health.detector import Detector
 from workbench.runs.health.history import History
 from workbench.runs.state import RunState
 
-_RATIOS = frozenset({"dpo", "kto"})
-"""Methods whose rewards are log-ratios to a reference, zero before the first update."""
-_REFERENCE = _RATIOS | ONLINE
+_REFERENCE = RATIOS | ONLINE
 _OFFLINE = frozenset(METHODS) - ONLINE
 
 DETECTORS: tuple[Detector, ...] = (
-    Detector("first-loss", Step, start.wrong_beginning, methods=_RATIOS),
+    Detector("first-loss", Step, start.wrong_beginning, methods=RATIOS),
     Detector("not-finite", Step | Eval, blowup.not_finite),
     Detector("exploding", Step, blowup.exploding, unless=frozenset({"not-finite"})),
     Detector("not-moving", Step, motion.not_moving, unless=frozenset({"not-finite"})),
-    Detector("stuck", Step, motion.stuck, frozenset({"not-finite", "not-moving"}), _RATIOS),
-    Detector("displacement", Step | Eval, displacement.both_fall, frozenset({"not-finite", "exploding"}), _RATIOS),
-    Detector("too-easy", Step, separation.at_once, frozenset({"exploding"}), _RATIOS),
+    Detector("stuck", Step, motion.stuck, frozenset({"not-finite", "not-moving"}), RATIOS),
+    Detector("displacement", Step | Eval, displacement.both_fall, frozenset({"not-finite", "exploding"}), RATIOS),
+    Detector("too-easy", Step, separation.at_once, frozenset({"exploding"}), RATIOS),
     Detector("overfitting", Eval, holdout.overfitting, frozenset({"not-finite", "exploding"}), _OFFLINE),
     Detector("longer", Sample, answers.longer, unless=frozenset({"not-finite"})),
     Detector("no-spread", Step, spread.none_left),

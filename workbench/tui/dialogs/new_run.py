@@ -21,7 +21,7 @@ from workbench.launch import Material, gather, launch
 from workbench.pairs.store import load_pairs
 from workbench.text import safe
 from workbench.tui.dialogs.error import ErrorDialog
-from workbench.tui.dialogs.new_run_fields import FIRST_PRESET, RunFields
+from workbench.tui.dialogs.new_run_fields import FIRST_METHOD, FIRST_PRESET, RunFields
 from workbench.tui.dialogs.toml import TomlDialog
 from workbench.tui.trying import previews
 from workbench.tui.widgets.check_list import CheckList
@@ -69,7 +69,7 @@ class NewRunDialog(ModalScreen[str | None]):
     NewRunDialog .dialog-buttons { width: auto; }
     NewRunDialog .dialog-buttons Button { min-width: 9; }
     NewRunDialog.-short CheckList { max-height: 3; }
-    NewRunDialog.-short #summary { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    NewRunDialog.-short #summary { display: none; }
     NewRunDialog.-tall #form { padding: 1 2; }
     NewRunDialog.-tall #rooms { max-height: 80vh; }
     NewRunDialog.-tall #datasets { margin-bottom: 1; }
@@ -106,7 +106,7 @@ class NewRunDialog(ModalScreen[str | None]):
 
     def on_mount(self) -> None:
         """Fills in the preset and counts the pairs."""
-        self._fields.fill(FIRST_PRESET)
+        self._fields.fill(FIRST_METHOD, FIRST_PRESET)
         self._count_sets()
         self.query_one(CheckList).focus()
 
@@ -132,7 +132,13 @@ class NewRunDialog(ModalScreen[str | None]):
 
     @on(Select.Changed, "#preset")
     def _preset_changed(self, event: Select.Changed) -> None:
-        self._fields.fill(str(event.value))
+        self._fields.fill(self._fields.method, str(event.value))
+        self._check()
+
+    @on(Select.Changed, "#method")
+    def _method_changed(self, event: Select.Changed) -> None:
+        self._fields.fill(str(event.value), FIRST_PRESET)
+        self._check()
 
     @on(Input.Changed)
     @on(Select.Changed, "#quantization")

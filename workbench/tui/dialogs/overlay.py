@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 
 from workbench.tui import figures
 from workbench.tui.feed import Run
-from workbench.tui.widgets.run_columns import final
+from workbench.tui.widgets.run_columns import final_of
 from workbench.tui.widgets.run_figures import OVERLAYS
 from workbench.tui.widgets.run_lines import SIGNS, name_of
 
@@ -66,7 +66,7 @@ class OverlayDialog(ModalScreen[list[str] | None]):
         if run.id in self._marked:
             sign, color = OVERLAYS[self._marked.index(run.id)]
         status, status_color = SIGNS[run.status]
-        margin = final(run, "rewards/margins")
+        margin = final_of(run, "margin")
         room = min(94, self.app.size.width * 94 // 100) - 36
         name = Content(name_of(run)).truncate(room, ellipsis=True)
         return Content.assemble(

@@ -36,7 +36,7 @@ class CompareScreen(CompareTools):
         Binding("right", "walk(1)", "Tokens", key_display="←→"),
         Binding("home", "walk(-1000000)", "First token", show=False),
         Binding("end", "walk(1000000)", "Last token", show=False),
-        Binding("plus", "add_column", "Column", key_display="+"),
+        Binding("plus", "add_column", "Column", show=False, key_display="+"),
         Binding("minus", "remove_column", "Remove column", key_display="−", show=False),
         Binding("tab", "next_column(1)", "Next column", show=False),
         Binding("shift+tab", "next_column(-1)", "Previous column", show=False),

@@ -15,7 +15,20 @@ from workbench.tui.widgets.pair_table import PairTable
 from workbench.tui.widgets.review_bar import ReviewBar
 
 _ON_A_PAIR = frozenset(
-    {"judge", "flag", "next_new", "swap", "edit", "edit_outside", "tags", "note", "duplicate", "delete", "bulk"}
+    {
+        "judge",
+        "flag",
+        "next_new",
+        "swap",
+        "edit",
+        "edit_outside",
+        "tags",
+        "note",
+        "duplicate",
+        "delete",
+        "bulk",
+        "draft",
+    }
     | {"search", "filter", "sort", "next_finding", "scroll_text", "checks", "export"}
 )
 _ON_A_DATA_SET = frozenset({"new", "undo", "redo"})
@@ -41,6 +54,7 @@ class PairsScreen(PairsFiles):
         Binding("E", "edit_outside", "Edit in $EDITOR", show=False),
         Binding("n", "new", "New pair", show=False),
         Binding("N", "duplicate", "New pair like this one", show=False),
+        Binding("r", "draft", "Draft answers, rank them", show=False),
         Binding("D", "delete", "Delete from the file", show=False),
         Binding("ctrl+r", "redo", "Redo", show=False),
         Binding("f", "filter", "Filter", show=False),

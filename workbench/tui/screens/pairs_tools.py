@@ -10,7 +10,8 @@ from textual import work
 
 from workbench.tui.order import Order
 from workbench.tui.screens.base import shows_errors
-from workbench.tui.screens.pairs_edit import PairsEditing, plural
+from workbench.tui.screens.pairs_drafts import PairsDrafts
+from workbench.tui.screens.pairs_edit import plural
 from workbench.tui.widgets.pair_table import PairTable
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _SORTS = {"#": "row"}
 _DESCENDING_FIRST = frozenset({"chosen", "rejected", "ratio"})
 
 
-class PairsTools(PairsEditing):
+class PairsTools(PairsDrafts):
     """Search, order, checks, conflicts."""
 
     # Finding

@@ -9,6 +9,7 @@ from textual import events, on, work
 from textual.binding import Binding, BindingType
 
 from workbench.config import to_toml
+from workbench.runs.quantities import METRICS
 from workbench.runs.series import AXES
 from workbench.text import one_line
 from workbench.tui.dialogs.choose import ChooseDialog
@@ -45,7 +46,9 @@ class RunsScreen(RunsLife):
         Binding("h", "alerts", "Alerts in full", show=False),
         Binding("l", "log", "Log"),
         Binding("c", "compare", "Compare"),
+        Binding("m", "merge", "Merge into the base", show=False),
         Binding("i", "settings", "Settings as TOML", show=False),
+        Binding("w", "report", "Write the report", show=False),
         Binding("x", "axis", "Axis: steps, epochs, pairs, minutes", show=False),
         Binding("y", "smooth", "Smoothing", show=False),
         Binding("z", "zoom", "Zoom the chart", show=False),
@@ -175,9 +178,10 @@ class RunsScreen(RunsLife):
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_sort(self) -> None:
         """Asks for the column to sort by; the one that is chosen already turns the order around."""
-        choices = {label: key for key, label in NAMES.items()}
-        known = ("loss", "rewards/margins", "rewards/accuracies", "kl")
-        choices |= {one_line(metric): metric for metric in metrics_of(self.runs) if metric not in known}
+        told = metrics_of(self.runs)
+        choices = {label: key for key, label in NAMES.items() if key != "reward" or "reward" in told}
+        known = {metric for key in NAMES if key in METRICS for metric in METRICS[key]}
+        choices |= {one_line(metric): metric for metric in told if metric not in known}
         now = next((label for label, key in choices.items() if key == self.sort), None)
         remarks = [
             (label, ("▴ upwards" if self.upwards else "▾ downwards") if label == now else "") for label in choices

@@ -9,10 +9,13 @@ from dataclasses import replace
 from textual import work
 
 from workbench.runs import labels, lease, process, trash
+from workbench.runs.merging import Merging
 from workbench.tui import figures
 from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.dialogs.label import LabelDialog
+from workbench.tui.dialogs.merge import MergeDialog
 from workbench.tui.feed import Run
+from workbench.tui.reporting import write_report
 from workbench.tui.screens.runs_watch import RunsWatch
 from workbench.tui.widgets.run_lines import name_of, ordinal
 
@@ -24,12 +27,16 @@ ACTIONS: dict[str, Callable[[Run], bool]] = {
     "move_in_queue": lambda run: run.status == "queued",
     "delete": lambda run: not run.going,
     "archive": lambda run: not run.going,
+    "merge": lambda run: run.folder.adapter.is_dir(),
 }
 """What can be done to a run, and when."""
 
 
 class RunsLife(RunsWatch):
     """Every question is asked before the worker or the folder is touched, and nothing here waits on the UI thread."""
+
+    merging: Merging | None = None
+    """The latest merge, which goes on while its dialog is closed."""
 
     async def _ask(self, question: str, detail: str, *, yes: str, no: str) -> bool:
         return await self.app.push_screen_wait(ConfirmDialog(question, detail, yes=yes, no=no))
@@ -141,6 +148,17 @@ class RunsLife(RunsWatch):
             self.table.focus()
             self.look_now(at_list=True)
 
+    def action_merge(self) -> None:
+        """Merges the run's adapter into its base, in a process of its own; while one does, shows how far it is."""
+        run = self.current
+        going = self.merging is not None and self.merging.state == "running"
+        if run is None and not going:
+            return
+        if not going and run is not None:
+            self.merging = Merging(run.folder)
+        if self.merging is not None:
+            self.app.push_screen(MergeDialog(self.merging, self.workbench.workspace))
+
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_label(self) -> None:
         """Asks for name, tags and note."""
@@ -151,6 +169,16 @@ class RunsLife(RunsWatch):
         if given is not None and given != run.labels:
             await asyncio.to_thread(labels.write, run.folder, given)
             self.look_now(at_list=True)
+
+    @work(group="report", exclusive=True, exit_on_error=False)
+    async def action_report(self) -> None:
+        """Writes the page about the run into its folder."""
+        run = self.current
+        if run is None:
+            return
+        self.workbench.tell(f"Writing the report of {name_of(run)} …")
+        written = await write_report(self.workbench.workspace, run.folder)
+        self.workbench.tell(f"{written.headline} {written.path.relative_to(self.workbench.workspace.root)}")
 
     @work(group="ask", exclusive=True, exit_on_error=False)
     async def action_archive(self) -> None:

@@ -45,7 +45,8 @@ class Headline(Lines):
         super().__init__()
         self._big = big
         self._figures: list[Figure] = []
-        self._cost = self._hint = ""
+        self._cost: list[str] = []
+        self._hint = ""
 
     @property
     def big(self) -> bool:
@@ -70,9 +71,8 @@ class Headline(Lines):
         shown = (big_lines(self._figures, width) if self._big else None) or [
             _line(figure, label, numbers, width) for figure in self._figures
         ]
-        return shown + [
-            Content.styled(one_line(told, width), "$secondary") for told in (self._cost, self._hint) if told
-        ]
+        below = (fitting(self._cost, width), one_line(self._hint, width))
+        return shown + [Content.styled(told, "$secondary") for told in below if told]
 
 
 def told_of(comparison: Comparison) -> list[Figure]:
@@ -97,17 +97,29 @@ def told_of(comparison: Comparison) -> list[Figure]:
     return told
 
 
-def cost_of(comparison: Comparison) -> str:
+def cost_of(comparison: Comparison) -> list[str]:
     """ "Prompt it or train it": the tokens that system messages burn, and adapters do not. Empty without the former."""
     costs, prompted, trained = comparison.costs, [], []
     for column in comparison.columns[1:]:
         name, cost = one_line(column.name, 24), costs.get(column.name)
         if cost is not None and column.system:
-            burnt = f"{figures.count(cost.extra)} tokens a request, {figures.count(cost.per_million)} in a million"
+            burnt = (
+                f"{figures.count(cost.extra)} tokens a request, {figures.count(cost.per_million)} in a million requests"
+            )
             prompted.append(f"{name} burns {burnt}")
         elif cost is not None:
             trained.append(f"{name} none")
-    return " · ".join([*prompted, *trained]) if prompted else ""
+    return [*prompted, *trained] if prompted else []
+
+
+def fitting(parts: list[str], width: int) -> str:
+    """As many of the parts as fit on a line, the first in any case."""
+    line = parts[0] if parts else ""
+    for part in parts[1:]:
+        if cell_len(f"{line} · {part}") > width:
+            break
+        line = f"{line} · {part}"
+    return one_line(line, width)
 
 
 def _of_answer(comparison: Comparison, answer: Answer) -> Figure:

@@ -7,11 +7,14 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from rich.cells import cell_len
 from textual.content import Content
 
+from workbench.methods import ONLINE
 from workbench.runs.events import Eval, Failed, Step
+from workbench.runs.quantities import METRICS
 from workbench.text import cut, one_line
 from workbench.tui import figures
 from workbench.tui.feed import Run
@@ -52,6 +55,17 @@ def final(run: Run, metric: str) -> float | None:
     return next((value for value in values if not math.isfinite(value)), values[0] if values else None)
 
 
+def final_of(run: Run, quantity: str) -> float | None:
+    """`final` of a quantity, whatever name the run's method has for it."""
+    values = (final(run, metric) for metric in METRICS[quantity])
+    return next((value for value in values if value is not None), None)
+
+
+def _loss(run: Run) -> float | None:
+    """None for methods whose loss is about zero whatever happens."""
+    return None if run.config is not None and run.config.method in ONLINE else final(run, "loss")
+
+
 def chosen_moved(run: Run) -> float | None:
     """By how many nats the held-out chosen answers moved from the first evaluation to the last."""
     logps = [each.metrics["logps/chosen"] for each in run.state.evals if "logps/chosen" in each.metrics]
@@ -69,13 +83,13 @@ def metrics_of(runs: Sequence[Run]) -> list[str]:
 def metric_column(metric: str) -> Column:
     """A column for any metric that has none of its own."""
     title = cut(one_line(metric.removeprefix("rewards/").removeprefix("logps/")), 12)
-    return Column(metric, title, max(7, cell_len(title)), lambda run: final(run, metric), _number(metric))
+    return _quantity(metric, title, max(7, cell_len(title)), partial(final, metric=metric))
 
 
-def _number(metric: str) -> Callable[[Run, int], Content]:
+def _number(of: Callable[[Run], float | None]) -> Callable[[Run, int], Content]:
     def shown(run: Run, width: int) -> Content:
         del width
-        value = final(run, metric)
+        value = of(run)
         if value is None:
             return Content("")
         return Content.styled(figures.value(value), "$foreground" if math.isfinite(value) else "$error")
@@ -153,16 +167,21 @@ def _tags(run: Run, width: int) -> Content:
     return Content.styled(cut(one_line(" ".join(f"#{tag}" for tag in run.labels.tags)), width), "$accent")
 
 
+def _quantity(key: str, title: str, width: int, of: Callable[[Run], float | None]) -> Column:
+    return Column(key, title, width, of, _number(of))
+
+
 _COLUMNS = (
     Column("status", "status", 10, lambda run: run.status, _status, right=False),
     Column("name", "run", _NAME, lambda run: name_of(run).lower(), _names(_DATES[0]), right=False),
     Column("alerts", "", 3, lambda run: len(run.state.warnings), _alerts, right=False),
     Column("progress", "steps", 24, lambda run: run.state.step, _progress, right=False, narrow=10),
-    Column("loss", "loss", 6, lambda run: final(run, "loss"), _number("loss")),
-    Column("margin", "margin", 7, lambda run: final(run, "rewards/margins"), _number("rewards/margins")),
-    Column("accuracy", "acc", 5, lambda run: final(run, "rewards/accuracies"), _number("rewards/accuracies")),
+    _quantity("loss", "loss", 6, _loss),
+    _quantity("reward", "reward", 7, partial(final_of, quantity="reward")),
+    _quantity("margin", "margin", 7, partial(final_of, quantity="margin")),
+    _quantity("accuracy", "acc", 5, partial(final_of, quantity="accuracy")),
     Column("chosen", "chosen Δ", 9, chosen_moved, _moved),
-    Column("kl", "KL", 6, lambda run: final(run, "kl"), _number("kl")),
+    _quantity("kl", "KL", 6, partial(final_of, quantity="kl")),
     Column("speed", "pairs/s", 8, lambda run: run.state.pairs_per_second, _speed),
     Column("date", "started", 11, lambda run: run.created.timestamp() if run.created else None, _date, narrow=6),
     Column(
@@ -171,7 +190,9 @@ _COLUMNS = (
     ),
     Column("tags", "tags", 16, lambda run: " ".join(run.labels.tags), _tags, right=False),
 )  # fmt: skip
-_MATTER = ("status", "name", "progress", "alerts", "margin", "chosen", "accuracy", "date", "loss", "kl", "speed")
+_MATTER = (
+    "status", "name", "progress", "alerts", "reward", "margin", "chosen", "accuracy", "date", "loss", "kl", "speed",
+)  # fmt: skip
 _BY_KEY = {column.key: column for column in _COLUMNS}
 NAMES = {
     "date": "started",
@@ -187,6 +208,7 @@ NAMES = {
     "alerts": "alerts",
     "model": "model",
     "tags": "tags",
+    "reward": "reward",
 }
 """What the columns are called where there is room, in the order in which they are offered for sorting."""
 
@@ -206,8 +228,9 @@ def fitting(runs: Sequence[Run], width: int, sort: str) -> list[tuple[Column, in
     wanted = [*_MATTER, "model", *(["tags"] if any(run.labels.tags for run in runs) else [])]
     if not any(run.state.warnings for run in runs):
         wanted.remove("alerts")
-    if not any(final(run, "kl") is not None for run in runs):
-        wanted.remove("kl")
+    for some in ("kl", "reward"):
+        if not any(final_of(run, some) is not None for run in runs):
+            wanted.remove(some)
     if sort not in wanted[:3] and sort != "date":
         wanted = [*wanted[:3], sort, *(key for key in wanted[3:] if key != sort)]
     narrow = width < 116

@@ -6,30 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workbench.runs.events import Eval, Step
+from workbench.runs.quantities import METRICS, quantities
 from workbench.runs.series import Axis, Curve, curve, horizon, position, round_up
 from workbench.runs.state import RunState
 from workbench.tui.widgets.chart_drawing import Figure, Line
 
 TITLES = {
     "loss": "loss",
+    "reward": "reward",
+    "spread": "spread of rewards in a group",
+    "alike": "groups without spread",
     "logps": "log-probability",
     "margin": "reward margin",
     "accuracy": "accuracy",
     "kl": "KL to the reference",
+    "point": "reference point",
+    "length": "tokens an answer",
     "grad": "gradient norm",
     "rate": "learning rate",
 }
 """The charts in their order: name and title. Both log-probabilities are on one, so that displacement is seen."""
 
-_METRICS = {
-    "loss": ("loss",),
-    "logps": ("logps/chosen", "logps/rejected"),
-    "margin": ("rewards/margins",),
-    "accuracy": ("rewards/accuracies",),
-    "kl": ("kl",),
-    "grad": ("grad_norm",),
-    "rate": ("learning_rate",),
-}
 _SIDES = (("logps/chosen", "✔", "chosen", "success"), ("logps/rejected", "✘", "rejected", "error"))
 
 OWN = ("●", "accent")
@@ -49,8 +46,14 @@ class Look:
 def charts_of(state: RunState) -> tuple[str, ...]:
     """The names of the charts for which the run has values."""
     told: list[Step | Eval] = [*state.steps[:1], *state.steps[-1:], *state.evals[:1], *state.evals[-1:]]
-    names = {name for event in told for name in event.metrics}
-    return tuple(chart for chart, metrics in _METRICS.items() if names.intersection(metrics))
+    return quantities({name: value for event in told for name, value in event.metrics.items()})
+
+
+def _metric(state: RunState, chart: str) -> str:
+    """The name under which this run logs the quantity of a chart that has one curve."""
+    told: list[Step | Eval] = [*state.steps[-1:], *state.evals[-1:]]
+    names = METRICS[chart]
+    return next((name for name in names for event in told if name in event.metrics), names[0])
 
 
 def figures_of(
@@ -65,7 +68,7 @@ def figures_of(
         elif chart == "logps":
             lines = tuple(_train_with_marks(state, *side, look.axis) for side in _SIDES)
         else:
-            lines = _train_and_eval(state, _METRICS[chart][0], look.axis)
+            lines = _train_and_eval(state, _metric(state, chart), look.axis)
         # The learning rate has no noise: smoothed, it would be another one.
         smoothing = 0.0 if chart == "rate" else look.smoothing
         figures[chart] = Figure(TITLES[chart], lines, end, look.axis, chart == "margin", smoothing, bool(overlays))
@@ -91,7 +94,7 @@ def _compared(chart: str, states: Sequence[RunState], axis: Axis) -> tuple[Line,
     """A line a run, or two for the two log-probabilities: training as the curve, held-out values as the run's sign."""
     lines = []
     for state, (sign, color) in zip(states, (OWN, *OVERLAYS), strict=False):
-        for metric, tip, _, _ in _SIDES if chart == "logps" else ((_METRICS[chart][0], "", "", ""),):
+        for metric, tip, _, _ in _SIDES if chart == "logps" else ((_metric(state, chart), "", "", ""),):
             line = _train_with_marks(state, metric, sign, tip, color, axis)
             if not line.curve:
                 line = Line(line.marks, sign, tip, color, marks=line.marks)

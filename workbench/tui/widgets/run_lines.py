@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from textual.content import Content
 
 from workbench.runs.events import Eval, Finished, Killed, Step, Stopped
+from workbench.runs.quantities import quantity
 from workbench.runs.state import RunState, Status
 from workbench.text import cut, one_line
 from workbench.tui import figures
@@ -205,8 +206,8 @@ def numbers(state: RunState, width: int, machine: str = "") -> Content:
         elif step.memory_bytes:
             parts.append(("memory", figures.memory(step.memory_bytes)))
         parts.append(("epoch", f"{step.epoch:.2f}"))
-    accuracy = metric(step, "rewards/accuracies")
-    held_out = metric(evaluation, "rewards/accuracies")
+    accuracy = quantity(step.metrics, "accuracy") if step is not None else None
+    held_out = quantity(evaluation.metrics, "accuracy") if evaluation is not None else None
     if accuracy is not None or held_out is not None:
         shown = figures.value(accuracy)
         parts.append(("accuracy", shown if held_out is None else f"{shown} · {figures.value(held_out)} held out"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from workbench.methods import RATIOS
 from workbench.runs.events import Eval, Failed, Killed, Step, Warned
 from workbench.runs.state import RunState
 from workbench.text import cut, one_line, safe
@@ -27,7 +28,7 @@ def facts(run: Run, width: int, most: int) -> list[Content]:
         _left_out("truncated", started.truncated),
         _left_out("identical", started.identical),
         ("adapter", f"{figures.count(trained)} of {figures.count(total)} ({figures.share(trained / max(total, 1))})"),
-        *_beginning(run.state),
+        *(_beginning(run.state) if run.config is None or run.config.method in RATIOS else []),
         ("reference", cut(one_line(started.reference), min(width - 12, 76))),
     ]
     return wrap(parts, width, most)

@@ -1,0 +1,88 @@
+"""`workbench report` on a real run of the embedded model: before it was measured, and after."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import FinishedRun, workbench
+from tests.end_to_end.devtools import CHROMIUM, browser
+from workbench.tiny.starters import build_probes, to_jsonl
+
+
+@pytest.fixture(scope="module")
+def measured(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A copy of the run, evaluated on a few probes."""
+    workspace = tmp_path_factory.mktemp("measured")
+    shutil.copytree(finished_run.workspace, workspace, dirs_exist_ok=True)
+    (workspace / "pairs" / "probes").mkdir()
+    for kind, rows in build_probes().items():
+        (workspace / "pairs" / "probes" / f"{kind}.jsonl").write_text(to_jsonl(rows[:6]), "utf-8")
+    (workspace / "workbench.toml").write_text("[evidence]\nsamples = 8\nfewest = 4\n", "utf-8")
+    done = workbench(workspace, "evaluate", finished_run.id)
+    assert done.returncode in (0, 1), done.stderr
+    return FinishedRun(workspace, finished_run.result, finished_run.told)
+
+
+def test_before_evaluate_the_training_is_told(finished_run: FinishedRun, tmp_path: Path) -> None:
+    done = workbench(finished_run.workspace, "report", finished_run.id, "--to", str(tmp_path / "page.html"))
+    assert done.returncode == 0, done.stderr
+    assert f"workbench evaluate {finished_run.id}" in done.stderr
+    assert done.stdout.startswith("No evidence yet")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "Log-probabilities" in page
+    assert "Token by token" not in page
+    assert not (finished_run.folder / "report.html").exists()
+
+
+def test_the_page_is_in_the_runs_folder_and_the_same_every_time(measured: FinishedRun) -> None:
+    done = workbench(measured.workspace, "report", measured.id, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    path = measured.folder / "report.html"
+    assert Path(told["file"]) == path
+    assert told["format"] == "html"
+    assert told["bytes"] == path.stat().st_size < 500_000
+    evidence = json.loads((measured.folder / "evidence.json").read_text("utf-8"))
+    assert told["verdicts"] == evidence["verdicts"]
+    first = path.read_text("utf-8")
+    assert told["headline"] in first
+    assert "Token by token" in first
+    assert evidence["provenance"]["adapter"] in first
+    assert workbench(measured.workspace, "report", measured.id).returncode == 0
+    assert path.read_text("utf-8") == first
+
+
+def test_markdown_goes_to_a_file_or_to_stdout(measured: FinishedRun, tmp_path: Path) -> None:
+    done = workbench(measured.workspace, "report", measured.id, "--to", "-", "--format", "md")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"# Alignment report: `{measured.id}`\n")
+    again = workbench(measured.workspace, "report", measured.id, "--to", str(tmp_path / "page.md"))
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "page.md").read_text("utf-8") == done.stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_a_browser_has_nothing_to_say_about_it(measured: FinishedRun, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    assert workbench(measured.workspace, "report", measured.id, "--to", str(path)).returncode == 0
+    with browser(tmp_path / "profile") as page:
+        page.open(path)
+        assert [event["request"]["url"] for event in page.told("Network.requestWillBeSent")] == [path.as_uri()]
+        assert page.told("Log.entryAdded") == page.told("Runtime.consoleAPICalled") == []
+        assert page.evaluate("document.querySelectorAll('figure > svg').length") >= 4
+        assert page.evaluate("document.querySelectorAll('.token').length") > 50
+
+
+def test_what_cannot_be_written_or_is_asked_twice_is_told(measured: FinishedRun, tmp_path: Path) -> None:
+    missing = tmp_path / "missing" / "page.html"
+    refused = workbench(measured.workspace, "report", measured.id, "--to", str(missing))
+    assert refused.returncode == 2
+    assert "The report could not be written" in refused.stderr
+    twice = workbench(measured.workspace, "report", measured.id, "--to", "-", "--json")
+    assert twice.returncode == 2
+    assert twice.stdout == ""
+    nobody = workbench(measured.workspace, "report", "nobody")
+    assert nobody.returncode == 2
+    assert "No run 'nobody'" in nobody.stderr

@@ -1,0 +1,117 @@
+"""The pieces of the fast path by themselves: the head, the masks, micro-batches, LoRA as one operation."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
+
+from tests.unit.engine.fast.models import LIMIT, pairs, saved
+from workbench.engine.fast import head
+from workbench.engine.fast.attention import block_mask, row_mask
+from workbench.engine.fast.lora import adapters_off, fuse
+from workbench.engine.fast.micro import micro_batches
+from workbench.engine.fast.rows import Parts, cut, packed, padded, parts
+from workbench.engine.model import load_base
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("scale", "softcap"), [(1.0, None), (0.5, None), (2.0, 3.0)])
+def test_the_head_is_a_log_softmax_of_the_logits(bias, scale, softcap, monkeypatch):
+    monkeypatch.setattr(head, "_TILE_BYTES", {"cpu": 4 * 50 * 7})  # tiles of seven tokens
+    torch.manual_seed(0)
+    weight, shift = torch.randn(50, 8), torch.randn(50) if bias else None
+    states, targets, pull = torch.randn(23, 8, requires_grad=True), torch.randint(0, 50, (23,)), torch.randn(23)
+    found = head.token_scores(head.Head(weight, shift, scale, softcap), states, targets)
+    (slope,) = torch.autograd.grad((found.logps * pull).sum(), states)
+    logits = torch.nn.functional.linear(states, weight, shift) * scale
+    logits = logits if softcap is None else torch.tanh(logits / softcap) * softcap
+    logps = logits.log_softmax(-1)
+    expected = logps.gather(-1, targets[:, None])[:, 0]
+    (right,) = torch.autograd.grad((expected * pull).sum(), states)
+    torch.testing.assert_close(found.logps, expected)
+    torch.testing.assert_close(slope, right, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.entropy, -(logps.exp() * logps).sum(-1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.mean_logits, logits.mean(-1), rtol=1e-4, atol=1e-5)
+    assert torch.equal(found.is_top1.bool(), logits.argmax(-1) == targets)
+
+
+@given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
+def test_a_token_sees_what_its_own_side_would_show_it(trunk, chosen, rejected):
+    row = Parts(trunk, chosen, rejected)
+    seen = row_mask(row, row.total, torch.float32, torch.device("cpu")) == 0
+    sides = [[*range(trunk + chosen)], [*range(trunk), *range(trunk + chosen, row.total)]]
+    for query in range(row.total):
+        side = next(each for each in sides if query in each)
+        assert seen[query].nonzero()[:, 0].tolist() == [key for key in side if key <= query]
+
+
+def test_the_mask_of_flex_attention_is_that_of_the_rows():
+    rows = packed([cut(pair, LIMIT) for pair in pairs(5)], 128)
+    width = rows.ids.shape[1]
+    assert width % 128 == 0
+    place = torch.arange(width)
+    mask = block_mask(rows).mask_mod(torch.tensor(0), torch.tensor(0), place[:, None], place)
+    begin = 0
+    for each in rows.parts:
+        here = slice(begin, begin + each.total)
+        assert torch.equal(mask[here, here], row_mask(each, each.total, torch.float32, place.device) == 0)
+        assert not mask[here, : here.start].any()
+        assert not mask[here, here.stop :].any()
+        begin += each.total
+    assert mask.any(1).all()
+
+
+def test_rows_have_a_place_for_every_token_of_both_responses():
+    some = [cut(pair, LIMIT) for pair in pairs(9)]
+    for rows in (packed(some), padded(some)):
+        flat, places = rows.ids.reshape(-1), rows.positions.reshape(-1)
+        for number, pair in enumerate(some):
+            own = rows.pairs == number
+            for side, response in enumerate((pair.chosen, pair.rejected)):
+                counted = own & (rows.sides[side] == 1)
+                assert rows.targets[counted].tolist() == response
+                before = [*pair.prompt, *response][len(pair.prompt) - 1 : -1]
+                assert flat[rows.places[counted]].tolist() == before
+                wanted = range(len(pair.prompt) - 1, len(pair.prompt) + len(response) - 1)
+                assert places[rows.places[counted]].tolist() == list(wanted)
+    assert sum(parts(pair).total for pair in some) == packed(some).ids.numel()
+
+
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=30), st.integers(1, 8), st.integers(1, 200), st.booleans())
+def test_micro_batches_have_every_pair_once_and_keep_their_limits(sizes, most, budget, padded):
+    found = micro_batches(sizes, most, budget, padded=padded)
+    assert sorted(index for part in found for index in part) == list(range(len(sizes)))
+    for part in found:
+        widths = [sizes[index] for index in part]
+        assert len(part) <= most
+        assert len(part) == 1 or (len(part) * max(widths) if padded else sum(widths)) <= budget
+    if not padded:
+        assert [index for part in found for index in part] == list(range(len(sizes)))
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_lora_as_one_operation_gives_what_peft_gives(quantization):
+    found = []
+    for fused in (False, True):
+        base = load_base(saved("qwen3"), quantization, device="cpu")
+        torch.manual_seed(0)
+        config = LoraConfig(
+            r=4, lora_alpha=12, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False
+        )
+        model = get_peft_model(base, config).float()
+        if fused:
+            fuse(model)
+        ids = torch.arange(40).reshape(2, 20)
+        model(input_ids=ids).logits.square().mean().backward()
+        with torch.no_grad(), adapters_off(model) if fused else model.disable_adapter():
+            bare = model(input_ids=ids).logits
+        with torch.no_grad():
+            both = torch.stack([bare, model(input_ids=ids).logits])
+        found.append((both, {name: each.grad for name, each in model.named_parameters() if each.grad is not None}))
+    (plain, slopes), (one, others) = found
+    assert (plain[0] - plain[1]).abs().max() > 0.1
+    torch.testing.assert_close(one, plain, rtol=1e-4, atol=1e-4)
+    assert slopes.keys() == others.keys()
+    for name, slope in slopes.items():
+        torch.testing.assert_close(others[name], slope, rtol=1e-3, atol=1e-5 * float(slope.abs().max() + 1), msg=name)

@@ -1,0 +1,32 @@
+"""A whole run says which path it took, and why where it was not the fast one."""
+
+import pytest
+
+from tests.unit.engine.fast.models import saved
+from tests.unit.engine.training import make, read, work
+from workbench.runs.events import Finished, Started, Warned
+
+
+@pytest.mark.parametrize(
+    ("values", "path", "warned"),
+    [
+        ({}, "one line, an attention a row", []),
+        ({"fast": False}, "plain TRL", []),
+        (
+            {"model": "mistral", "sample_tokens": 0, "holdout": 0.0},
+            "plain TRL",
+            ["The fast path does not fit the model"],
+        ),
+    ],
+    ids=str,
+)
+def test_a_run_tells_its_path(values, path, warned, tmp_path):
+    if values.get("model"):
+        values = values | {"model": saved(values["model"])}
+    folder = make(tmp_path / "runs", max_steps=1, **values)
+    assert isinstance(work(folder), Finished)
+    (started,) = read(folder, Started)
+    assert started.path == path
+    told = [each for each in read(folder, Warned) if each.title.startswith("The fast path")]
+    assert [each.title for each in told] == warned
+    assert all("12 tokens" in each.message or "differ" in each.message for each in told)

@@ -1,0 +1,95 @@
+"""report: what a run was asked, what it did and what is proved of it, as one page."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli.context import Json, note, print_json
+from workbench.cli.run_results import Run, examples, folder_of
+from workbench.errors import WorkbenchError
+
+_RUN = "1506-support-tone-dpo"
+_STDOUT = "-"
+
+
+class Format(StrEnum):
+    """What a report is written as."""
+
+    HTML = "html"
+    MD = "md"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's command to `app`."""
+    lines = (f"report {_RUN}", f"report {_RUN} --to audit.html", f"report {_RUN} --to - --format md > comment.md")
+    app.command(epilog=examples(*lines))(report)
+
+
+def report(
+    context: typer.Context,
+    run: Run,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="FILE", help="Default: report.html in the run's folder; - for stdout.")
+    ] = None,
+    form: Annotated[
+        Format | None, typer.Option("--format", help="Default: what FILE ends in, else html. md is for pull requests.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write a run's report: verdicts, numbers before and after, charts, single tokens, data, settings, limits.
+
+    The page is one file that loads nothing and runs no script. What `evaluate` found is in it; before that, it tells
+    of the training alone and says so. Exit status 0 once it is written, whatever the verdicts are.
+    """
+    from workbench.evidence.report.compose import compose
+    from workbench.evidence.report.html import to_html
+    from workbench.evidence.report.markdown import to_markdown
+    from workbench.evidence.report.sources import gather
+
+    if json and to == _STDOUT:
+        raise WorkbenchError("Two documents for stdout", "--json prints one, --to - another.", "Give one of them.")
+    folder = folder_of(context, run)
+    form = form or (Format.MD if to is not None and to.lower().endswith((".md", ".markdown")) else Format.HTML)
+    sources = gather(folder)
+    page = compose(sources)
+    text = to_html(page) if form is Format.HTML else to_markdown(page)
+    if sources.evidence is None:
+        note(f"No evidence yet: the report tells of the training alone. For more: workbench evaluate {folder.id}")
+    if to == _STDOUT:
+        sys.stdout.write(text)
+        return
+    path = Path(to) if to is not None else folder.report.with_suffix(f".{form}")
+    _write(path, text)
+    if json:
+        print_json(
+            {
+                "run": folder.id,
+                "file": str(path.resolve()),
+                "format": form.value,
+                "bytes": len(text.encode()),
+                "headline": page.headline,
+                "verdicts": [verdict.to_json() for verdict in sources.evidence.verdicts] if sources.evidence else None,
+            }
+        )
+    else:
+        print(page.headline)
+        print(f"{path} ({len(text.encode()) / 1e3:.0f} kB)")
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes the file whole or not at all. Raises `WorkbenchError` where that is refused."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise WorkbenchError(
+            "The report could not be written", f"{path}: {error.strerror or error}.", "Name another file with --to."
+        ) from error

@@ -1,0 +1,177 @@
+"""merge, serve-command and push: from a run to a model that others load, and how to serve either."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from workbench.cli.context import Json, note, print_json, workspace_of
+from workbench.cli.run_results import Run, examples, folder_of
+from workbench.errors import WorkbenchError
+from workbench.text import safe
+
+if TYPE_CHECKING:
+    from workbench.engine.merge import Merged
+
+_RUN = "1506-support-tone-dpo"
+Dtype = Annotated[Literal["bf16", "fp16", "fp32"], typer.Option(help="The width of the merged weights.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to `app`."""
+    app.command(
+        epilog=examples(
+            f"merge {_RUN} --to ~/models/polite",
+            f"merge {_RUN} --to ~/models/polite --dtype fp16 --force --json",
+            f"merge {_RUN} --to ~/models/polite.gguf",
+        )
+    )(merge)
+    app.command("serve-command", epilog=examples(f"serve-command {_RUN}", "serve-command ~/models/polite"))(
+        serve_command
+    )
+    app.command(
+        epilog=examples(
+            f"push {_RUN} --to me/polite-lora --private",
+            f"push {_RUN} --to me/polite --merged",
+            "push ~/models/polite --to me/polite --yes --json",
+        )
+    )(push)
+
+
+def merge(
+    context: typer.Context,
+    run: Run,
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="A new folder; or a file ending in .gguf.")],
+    dtype: Dtype = "bf16",
+    form: Annotated[
+        Literal["safetensors", "gguf"] | None,
+        typer.Option("--format", help="Default: gguf where --to ends in .gguf, else safetensors."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a model that is there already.")] = False,
+    json: Json = False,
+) -> None:
+    """Merge a run's adapter into its base: a plain checkpoint that transformers and vLLM load.
+
+    The base is loaded anew, not taken from its 4-bit weights. Told at the end, and in the model card: how far the
+    log-probabilities of the run's held-out pairs moved against the adapter as it was trained. It takes the size of the
+    merged model in memory and on the disk (for GGUF twice that on the disk).
+    """
+    folder = folder_of(context, run)
+    from workbench.engine.scorer_quiet import quiet_libraries
+
+    quiet_libraries()
+    from workbench.engine.merge import merge as make
+
+    wanted: Literal["safetensors", "gguf"] = form or ("gguf" if to.suffix == ".gguf" else "safetensors")
+    merged = make(folder, to, dtype=dtype, form=wanted, force=force, progress=_Progress(bar=sys.stderr.isatty()))
+    if json:
+        print_json(merged.to_json())
+        return
+    _print_merged(merged)
+
+
+def serve_command(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="RUN|DIR", help="A run, or the folder of a merged model.")],
+    json: Json = False,
+) -> None:
+    """Print the vLLM command line that serves a run's adapter on its base, or a merged model."""
+    from workbench.runs.serving import serve_adapter, serve_merged
+
+    path = Path(what).expanduser()
+    merged = (path / "config.json").is_file()
+    command = serve_merged(path) if merged else serve_adapter(folder_of(context, what))
+    if json:
+        print_json({"kind": "merged" if merged else "adapter", "command": command})
+    else:
+        print(safe(command))
+
+
+def push(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="RUN|DIR", help="A run, or the folder of a merged model.")],
+    to: Annotated[str, typer.Option("--to", metavar="USER/NAME", help="The repository; made where there is none.")],
+    private: Annotated[bool, typer.Option("--private", help="Only for yourself and whom you let in.")] = False,
+    merged: Annotated[bool, typer.Option("--merged", help="Merge the run first, and send that.")] = False,
+    dtype: Dtype = "bf16",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Upload a run's adapter or a merged model to the Hugging Face hub, with its model card, after asking.
+
+    Shown before: every file with its size, the repository, and whether everybody will see it. The token is that of
+    `hf auth login`, or HF_TOKEN; it is never shown.
+    """
+    import tempfile
+
+    path = Path(what).expanduser()
+    if path.is_dir():
+        if merged:
+            raise WorkbenchError("Nothing to merge", f"{path} is a folder.", "--merged is for runs.")
+        _push(path, to, private=private, yes=yes, json=json)
+        return
+    from workbench.runs.serving import adapter_settings
+
+    folder = folder_of(context, what)
+    adapter_settings(folder)  # says so where there is none
+    if not merged:
+        _push(folder.adapter, to, private=private, yes=yes, json=json)
+        return
+    from workbench.engine.scorer_quiet import quiet_libraries
+
+    quiet_libraries()
+    from workbench.engine.merge import merge as make
+
+    with tempfile.TemporaryDirectory(prefix=".push-", dir=workspace_of(context).root) as scratch:
+        made = Path(scratch) / folder.id
+        make(folder, made, dtype=dtype, progress=_Progress(bar=sys.stderr.isatty()))
+        _push(made, to, private=private, yes=yes, json=json)
+
+
+def _push(folder: Path, repo: str, *, private: bool, yes: bool, json: bool) -> None:
+    from workbench.runs.push import prepare, push
+
+    upload = prepare(folder, repo, "private" if private else "public")
+    for name, size in upload.files:
+        note(f"  {size / 1e6:>10,.2f} MB  {name}")
+    seen = upload.there or upload.visibility
+    note(f"  {upload.bytes / 1e6:>10,.2f} MB  to {upload.endpoint}/{repo}, as {upload.user}")
+    note(f"  The repository {'exists and is' if upload.there else 'will be made,'} {seen}.")
+    for remark in upload.remarks:
+        note(f"  Note: {remark}")
+    if not yes:
+        reach = "everybody can then download it" if seen == "public" else "private"
+        typer.confirm(f"Upload {len(upload.files)} files to {repo} ({reach})?", err=True, abort=True)
+    where = push(upload)
+    if json:
+        document = {"repo": repo, "url": where, "visibility": seen, "bytes": upload.bytes}
+        print_json(document | {"files": [name for name, _ in upload.files]})
+    else:
+        print(safe(where))
+
+
+class _Progress:
+    """What is done, a line each on stderr; on a terminal with the share that is done."""
+
+    def __init__(self, *, bar: bool) -> None:
+        self._bar, self._last = bar, ""
+
+    def __call__(self, what: str, share: float | None) -> None:
+        if what != self._last:
+            note(f"  {what}")
+        elif self._bar and share is not None:
+            print(f"\r  {safe(what)} {share:4.0%} ", end="\r" if share < 1 else "\n", file=sys.stderr, flush=True)
+        self._last = what
+
+
+def _print_merged(merged: Merged) -> None:
+    print(safe(f"{merged.path}: {merged.parameters:,} parameters in {merged.dtype}, {merged.bytes / 1e9:.2f} GB"))
+    print("Log-probabilities of held-out responses, merged minus the adapter as it was trained")
+    drift = ["not measured: the run held no pairs out"] if merged.drift is None else merged.drift.told()
+    for line in drift:
+        print(f"  {line}")
+    if merged.serve:
+        print(f"Serve it: {safe(merged.serve)}")

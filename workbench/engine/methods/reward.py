@@ -1,0 +1,94 @@
+"""A reward model: the base with a head that gives an answer one number, trained to rank. arXiv 2203.02155."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+from trl import RewardConfig, RewardTrainer
+
+from workbench.config import RunConfig
+from workbench.engine.data import Prepared
+from workbench.engine.methods.common import arguments, lora, settle_adapter, told_as_settings
+from workbench.engine.methods.lasting import Lasting
+from workbench.engine.model import HEAD
+from workbench.engine.order import LongestFirst, lengths
+from workbench.engine.tokens import PairIds
+
+
+class RankTrainer(Lasting, RewardTrainer):
+    """RewardTrainer over pairs that are tokenized already, in an order of its own."""
+
+    def __init__(self, *, order: LongestFirst, **arguments: Any) -> None:
+        self._order = order
+        super().__init__(**arguments)
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        """Leaves the ids as `workbench.engine.tokens` made them."""
+        return dataset
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The loss of a batch whose first half is chosen and second half rejected."""
+        self.count(inputs["input_ids"].shape[0] // 2)
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def prediction_step(self, model: torch.nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
+        """The loss alone: scores are in the metrics already."""
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
+
+    def _get_train_sampler(self, *_: Any) -> LongestFirst:
+        return self._order
+
+
+def build(
+    config: RunConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prepared: Prepared,
+    checkpoints: Path,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> RankTrainer:
+    """The trainer, with a fresh adapter and head. Raises `WorkbenchError` where the settings do not fit the model."""
+    evaluates = bool(prepared.holdout)
+    with told_as_settings():
+        trainer = RankTrainer(
+            order=LongestFirst(
+                lengths(prepared.train, config.max_length),
+                config.batch_size // config.gradient_accumulation,
+                config.seed,
+            ),
+            keep_checkpoints=config.keep_checkpoints,
+            model=model,
+            args=RewardConfig(
+                **arguments(config, len(prepared.train), model.device, checkpoints, evaluates=evaluates),
+                max_length=config.max_length,
+            ),
+            train_dataset=_rows(prepared.train, config.max_length),
+            eval_dataset=_rows(prepared.holdout, config.max_length) if evaluates else None,
+            processing_class=tokenizer,
+            peft_config=lora(config, "SEQ_CLS", modules_to_save=[HEAD]),
+            callbacks=list(callbacks),
+        )
+    trainer.remove_callback(PrinterCallback)
+    settle_adapter(trainer.model, config, checkpoints.parent)
+    return trainer
+
+
+def _rows(pairs: Sequence[PairIds], max_length: int) -> Dataset:
+    return Dataset.from_dict(
+        {
+            "chosen_ids": [[*pair.prompt, *pair.chosen][:max_length] for pair in pairs],
+            "rejected_ids": [[*pair.prompt, *pair.rejected][:max_length] for pair in pairs],
+        }
+    )

@@ -1,0 +1,206 @@
+"""From what was read to what is measured: every quantity before and after, of all of a kind and of its parts."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeVar
+
+from workbench.evidence.length import matched
+from workbench.evidence.readings import PairReading, ProbeReading, Reading
+from workbench.evidence.statistics import Change, change
+
+Measure = Literal[
+    "probability",
+    "samples",
+    "log-probability",
+    "log-probability a token",
+    "accuracy",
+    "ranking",
+    "margin",
+    "kl a token",
+]
+"""What was measured; *before* is the base and *after* the run.
+
+probability: of the whole response, exp of the sum. samples: share of seeded samples that are of the family.
+log-probability: of the whole response, in nats. accuracy: share of pairs whose implicit reward prefers chosen (TRL's
+rewards/accuracies; before training every pair is a tie, which counts half). ranking: share of pairs whose chosen is
+the likelier response. margin: log-probability of chosen less that of rejected, in nats. kl a token: KL(run ‖ base) at
+the places of the named responses, in nats.
+"""
+
+HELD_OUT = "held-out"
+"""The kind of the pairs that the run held out."""
+BOTH = "chosen over rejected"
+LENGTH_MATCHED = "length-matched"
+_SHARES = ("samples", "accuracy", "ranking")
+_FEWEST_IN_PART = 4
+"""Prompts; of fewer a part is not told by itself."""
+_MOST_PARTS = 24
+"""Tags of a kind, the most frequent ones."""
+
+_Item = TypeVar("_Item", ProbeReading, PairReading)
+
+
+class Key(NamedTuple):
+    """What is measured. `part`: "" for all of the kind, else a tag or `LENGTH_MATCHED`.
+
+    `kind` is that of the probes (attack, benign, …) or `HELD_OUT`; `response` a family, or chosen, rejected or `BOTH`.
+    """
+
+    kind: str
+    part: str
+    response: str
+    measure: Measure
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """One quantity on many prompts: values before and after, the group of each, and how many `prompts` they are of.
+
+    `weights`: tokens, where the values are sums over them.
+    """
+
+    before: Sequence[float]
+    after: Sequence[float]
+    groups: Sequence[str]
+    prompts: int
+    weights: Sequence[float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One quantity before and after, on `prompts` probes or pairs. See `Key` for the first four fields."""
+
+    kind: str
+    part: str
+    response: str
+    measure: Measure
+    prompts: int
+    change: Change
+
+    @property
+    def key(self) -> Key:
+        """What is measured."""
+        return Key(self.kind, self.part, self.response, self.measure)
+
+
+Table = Mapping[Key, Paired]
+
+
+def tabulate(probes: Iterable[ProbeReading], pairs: Iterable[PairReading]) -> dict[Key, Paired]:
+    """Every quantity of every kind and part that has readings enough: all of a kind first, then its parts."""
+    found: dict[Key, Paired] = {}
+    kinds: dict[str, list[ProbeReading]] = {}
+    for probe in probes:
+        kinds.setdefault(probe.kind, []).append(probe)
+    for kind, some in kinds.items():
+        for part, inside in _parts(some):
+            found |= _of_probes(kind, part, inside)
+    held = list(pairs)
+    for part, those in _parts(held):
+        found |= _of_pairs(part, those)
+    even = [pair for pair in held if matched(pair.chosen.tokens, pair.rejected.tokens)]
+    if even:
+        found |= _of_pairs(LENGTH_MATCHED, even)
+    return found
+
+
+def measure(table: Table, *, seed: int = 0) -> list[Measurement]:
+    """Every quantity with intervals and a paired test."""
+    return [
+        Measurement(*key, prompts=paired.prompts, change=changed(paired, key.measure, seed=seed))
+        for key, paired in table.items()
+    ]
+
+
+def changed(paired: Paired, measure: Measure, *, seed: int = 0) -> Change:
+    """The change of one quantity."""
+    trials = paired.prompts if measure in _SHARES else None
+    return change(paired.before, paired.after, paired.groups, weights=paired.weights, trials=trials, seed=seed)
+
+
+def _parts(items: Sequence[_Item]) -> Iterator[tuple[str, list[_Item]]]:
+    """All, and those of every tag that some but not all have."""
+    if not items:
+        return
+    yield "", list(items)
+    tags = Counter(tag for item in items for tag in dict.fromkeys(item.tags))
+    for tag in sorted(dict(tags.most_common(_MOST_PARTS))):
+        if _FEWEST_IN_PART <= tags[tag] < len(items):
+            yield tag, [item for item in items if tag in item.tags]
+
+
+def _of_probes(kind: str, part: str, probes: Sequence[ProbeReading]) -> dict[Key, Paired]:
+    found: dict[Key, Paired] = {}
+    for family in dict.fromkeys(family for probe in probes for family in probe.responses):
+        named = [(probe, probe.responses[family]) for probe in probes if family in probe.responses]
+        groups, readings = [probe.group for probe, _ in named], [reading for _, reading in named]
+        found[Key(kind, part, family, "probability")] = Paired(
+            [math.exp(each.before) for each in readings],
+            [math.exp(each.after) for each in readings],
+            groups,
+            len(named),
+        )
+        found |= _log_probabilities(kind, part, family, readings, groups)
+        if all(each.kl is not None for each in readings):
+            tokens = [float(each.tokens) for each in readings]
+            found[Key(kind, part, family, "kl a token")] = Paired(
+                [0.0] * len(named), [each.kl or 0.0 for each in readings], groups, len(named), tokens
+            )
+        sampled = [(probe, each.sampled) for probe, each in named if each.sampled is not None and probe.samples]
+        if sampled:
+            found[Key(kind, part, family, "samples")] = Paired(
+                [hit for probe, (hits, _) in sampled for hit in _hits(hits, probe.samples)],
+                [hit for probe, (_, hits) in sampled for hit in _hits(hits, probe.samples)],
+                [probe.group for probe, _ in sampled for _ in range(probe.samples)],
+                len(sampled),
+            )
+    return found
+
+
+def _of_pairs(part: str, pairs: Sequence[PairReading]) -> dict[Key, Paired]:
+    groups = [pair.group for pair in pairs]
+
+    def both(measure: Measure, before: Callable[[PairReading], float], after: Callable[[PairReading], float]) -> None:
+        values = [before(pair) for pair in pairs], [after(pair) for pair in pairs]
+        found[Key(HELD_OUT, part, BOTH, measure)] = Paired(*values, groups, len(pairs))
+
+    found: dict[Key, Paired] = {}
+    both("accuracy", lambda _: 0.5, lambda pair: preferred(pair.gain))
+    both(
+        "ranking",
+        lambda pair: preferred(pair.chosen.before - pair.rejected.before),
+        lambda pair: preferred(pair.chosen.after - pair.rejected.after),
+    )
+    both(
+        "margin",
+        lambda pair: pair.chosen.before - pair.rejected.before,
+        lambda pair: pair.chosen.after - pair.rejected.after,
+    )
+    for side in ("chosen", "rejected"):
+        readings = [pair.chosen if side == "chosen" else pair.rejected for pair in pairs]
+        found |= _log_probabilities(HELD_OUT, part, side, readings, groups)
+    return found
+
+
+def _log_probabilities(
+    kind: str, part: str, response: str, readings: Sequence[Reading], groups: Sequence[str]
+) -> dict[Key, Paired]:
+    before, after = [each.before for each in readings], [each.after for each in readings]
+    tokens = [float(each.tokens) for each in readings]
+    return {
+        Key(kind, part, response, "log-probability"): Paired(before, after, groups, len(readings)),
+        Key(kind, part, response, "log-probability a token"): Paired(before, after, groups, len(readings), tokens),
+    }
+
+
+def preferred(margin: float) -> float:
+    """1 where the margin is above 0, ½ where it is 0: a tie is right half the time."""
+    return 0.5 if margin == 0 else float(margin > 0)
+
+
+def _hits(hits: int, samples: int) -> list[float]:
+    return [1.0] * hits + [0.0] * (samples - hits)

@@ -1,0 +1,345 @@
+"""The dialog in which a model answers a pair's prompt, and the answers are ranked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.timer import Timer
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from workbench.compare.client import ScorerClient
+from workbench.compare.columns import Base, Drafter
+from workbench.compare.messages import Generated, Piece
+from workbench.compare.ranking import DRAFT_TOKENS, DRAFTS, Made, Ranking, Side, question_of
+from workbench.errors import WorkbenchError
+from workbench.pairs.pair import Pair
+from workbench.text import one_line, safe
+from workbench.tui.dialogs.choose import ChooseDialog
+from workbench.tui.dialogs.error import ErrorDialog
+from workbench.tui.widgets.draft_lines import candidate_line, coming_line, head_of, outcome
+from workbench.tui.widgets.preference import Preference
+
+_FLUSH, _SLOW_FLUSH = 0.05, 0.5
+"""Seconds for which text is gathered before it is shown."""
+_TEMPERATURES = (1.0, 0.7, 0.0)
+_HINTS = (
+    "enter 1-9 rank · r makes it the rejected, c the chosen · m one or each",
+    "n more · t temperature · d who drafts · s saves · esc gives up",
+)
+
+
+class DraftDialog(ModalScreen[Made | None]):
+    """The pair's own answers and a model's, best first as far as they are ranked; None where nothing is to be saved.
+
+    Drafts are asked for at once and come in while keys are pressed; a closed dialog gives its request up.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "mark", "Rank it next, or no longer"),
+        Binding("1", "rank(1)", "Rank it there", key_display="1-9"),
+        *(Binding(str(rank), f"rank({rank})", show=False) for rank in range(2, 10)),
+        Binding("r", "take('rejected')", "Take it (else the commonest draft) as the rejected answer"),
+        Binding("c", "take('chosen')", "Take it as the chosen answer"),
+        Binding("m", "making", "One pair of the best and the worst, or one for each"),
+        Binding("n", "more", "More drafts"),
+        Binding("t", "temperature", "More at another temperature"),
+        Binding("d", "drafter", "Base or run that drafts"),
+        Binding("s,ctrl+s", "save", "Save"),
+        Binding("escape", "back", "Cancel, give up", priority=True),
+        Binding("j", "move('down')", "Down", show=False),
+        Binding("k", "move('up')", "Up", show=False),
+        Binding("J", "scroll(2)", "Scroll the answer", show=False),
+        Binding("K", "scroll(-2)", "Scroll the answer up", show=False),
+    ]
+    DEFAULT_CSS = """
+    DraftDialog {
+        #drafts {
+            width: 96%; max-width: 150; height: auto; max-height: 96%; padding: 0 1; background: $surface;
+            border: round $accent; border-title-color: $foreground; border-title-style: bold;
+        }
+        #prompt, #status, #head { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+        #status, #head { color: $secondary; }
+        OptionList, OptionList:focus {
+            height: auto; max-height: 34vh; border: none; padding: 0; margin: 1 0; background: $surface;
+            scrollbar-size-vertical: 1;
+        }
+        OptionList > .option-list--option { text-wrap: nowrap; text-overflow: ellipsis; }
+        VerticalScroll { height: auto; min-height: 2; max-height: 10vh; scrollbar-size-vertical: 1; }
+        #outcome { height: 1; margin-top: 1; color: $secondary; text-wrap: nowrap; text-overflow: ellipsis; }
+        Preference { padding: 0; }
+        .hint { color: $secondary; height: 1; }
+    }
+    """
+
+    def __init__(
+        self, pair: Pair, drafters: Sequence[Drafter], scorer_of: Callable[[Base], ScorerClient], *, slow: bool = False
+    ) -> None:
+        """`drafters` are those to choose from, the first to begin with. Raises `WorkbenchError` without a prompt."""
+        super().__init__()
+        self._prompt, self._template = question_of(pair)
+        self._ranking = Ranking.of(pair)
+        self._drafters, self._drafter, self._scorer_of = drafters, drafters[0], scorer_of
+        self._every = _SLOW_FLUSH if slow else _FLUSH
+        self._temperature, self._seed = _TEMPERATURES[0], 0
+        self._asked = 0
+        """Number of the request whose answers count; those before it were given up."""
+        self._waiting = self._closed = False
+        self._loading_since: float | None = None
+        self._coming: list[str] = []
+        self._tokens = 0
+        self._told = ""
+        self._flush: Timer | None = None
+        self._whole = 0
+        """How many of the lines are candidates that can be ranked."""
+
+    def compose(self) -> ComposeResult:
+        """Prompt, answers, the one under the cursor in full, what saving comes to."""
+        with Vertical(id="drafts") as dialog:
+            dialog.border_title = "Draft answers"
+            yield Static(one_line(self._ranking.pair.last_user_turn, 400), id="prompt", markup=False)
+            yield Static(id="status", markup=False)
+            yield OptionList(compact=True)
+            yield Static(id="head", markup=False)
+            with VerticalScroll(can_focus=False):
+                yield Static(id="text", markup=False)
+            yield Static(id="outcome", markup=False)
+            yield Preference()
+            for hint in _HINTS:
+                yield Static(hint, markup=False, classes="hint")
+
+    def on_mount(self) -> None:
+        """Asks for drafts."""
+        self.query_one(OptionList).focus()
+        self.set_interval(1.0, self._tick)
+        self._show()
+        self._draft()
+
+    # Asking
+
+    @work(group="drafts", exclusive=True)
+    async def _draft(self) -> None:
+        """Has the drafter answer. A newer request gives the one before it up."""
+        drafter, temperature = self._drafter, self._temperature
+        self._asked += 1
+        number, samples = self._asked, DRAFTS if temperature else 1
+        self._coming, self._tokens, self._waiting, self._told = [""] * samples, 0, True, ""
+        self._show()
+        told = "cancelled"
+        try:
+            client = self._scorer_of(drafter.base)
+            if not client.running:
+                self._loading_since = time.monotonic()
+                self._show_status()
+            await client.start()
+            self._loading_since = None
+            reply = await client.generate(
+                self._prompt,
+                [drafter.column],
+                max_new_tokens=DRAFT_TOKENS,
+                temperature=temperature,
+                seed=self._seed,
+                samples=samples,
+                template=self._template,
+                on_piece=self._hear,
+            )
+            told = self._take_in(reply)
+        except WorkbenchError as error:
+            told = f"no drafts: {one_line(error.title)}"
+            self.app.push_screen(ErrorDialog(error))
+        finally:
+            if number == self._asked and self._shown:
+                self._coming, self._waiting, self._loading_since, self._told = [], False, None, told
+                self._show()
+
+    def _take_in(self, reply: Generated) -> str:
+        """The drafts among the candidates; what is to be told of them."""
+        before = len(self._ranking.candidates)
+        self._ranking = self._ranking.with_drafts(reply.columns)
+        self._seed += 1
+        came, new = len(reply.columns), len(self._ranking.candidates) - before
+        cut = sum(not each.ended for each in reply.columns)
+        words = [f"{came} {'draft' if came == 1 else 'drafts'}, {new} new"]
+        return "; ".join([*words, *([f"▲ {cut} cut at a limit"] if cut else [])])
+
+    def _hear(self, piece: Piece) -> None:
+        self._tokens += 1
+        self._coming[piece.sample] += piece.text
+        if self._flush is None:
+            self._flush = self.set_timer(self._every, self._show_coming)
+
+    def _show_coming(self) -> None:
+        self._flush = None
+        if self._coming and self._shown:
+            self._show()
+
+    def _tick(self) -> None:
+        if self._loading_since is not None and self._shown:
+            self._show_status()
+
+    # Showing
+
+    def dismiss(self, result: Made | None = None) -> AwaitComplete:
+        """Closes; what still comes in is not shown any more."""
+        self._closed = True
+        return super().dismiss(result)
+
+    @property
+    def _shown(self) -> bool:
+        return self.is_attached and not self._closed
+
+    def _show(self) -> None:
+        """The candidates, behind them what is on its way; the cursor stays where it is."""
+        options, room = self.query_one(OptionList), self._room
+        lines = [
+            candidate_line(each, self._ranking.rank(number), room)
+            for number, each in enumerate(self._ranking.candidates)
+        ]
+        whole = len(lines)
+        lines += [coming_line(self._drafter.column.name, text, room) for text in self._coming]
+        if (len(lines), whole) == (options.option_count, self._whole):
+            for number, line in enumerate(lines):
+                options.replace_option_prompt_at_index(number, line)
+        else:
+            here = options.highlighted or 0
+            options.clear_options()
+            options.add_options(Option(line, disabled=number >= whole) for number, line in enumerate(lines))
+            options.highlighted = min(here, whole - 1) if whole else None
+        self._whole = whole
+        self._show_status()
+        self._show_text()
+        made = self._ranking.made()
+        self.query_one("#outcome", Static).update(outcome(made, self._ranking.making))
+        self.query_one(Preference).pair = made.new[0] if made.new else made.edited
+
+    def _show_status(self) -> None:
+        if self._loading_since is not None:
+            doing = f"◌ loading … {time.monotonic() - self._loading_since:.0f} s · esc cancels"
+        elif self._waiting:
+            doing = f"◌ {len(self._coming)} drafts … {self._tokens:,} tokens · esc cancels"
+        else:
+            doing = self._told
+        how = f"temperature {self._temperature}" if self._temperature else "greedy"
+        parts = [doing, one_line(self._drafter.column.name, 32), how, self._drafter.remark]
+        self.query_one("#status", Static).update(" · ".join(part for part in parts if part))
+
+    def _show_text(self) -> None:
+        """The answer under the cursor, in full."""
+        number = self._here
+        candidate = self._ranking.candidates[number] if number is not None else None
+        self.query_one("#head", Static).update(head_of(candidate) if candidate else "")
+        self.query_one("#text", Static).update(safe(candidate.text) if candidate else "")
+
+    def on_option_list_option_highlighted(self) -> None:
+        """Shows the answer that the cursor came to."""
+        self._show_text()
+        self.query_one(VerticalScroll).scroll_home(animate=False)
+
+    def on_resize(self) -> None:
+        """Cuts the lines anew."""
+        self._show()
+
+    @property
+    def _room(self) -> int:
+        """Cells of a line."""
+        return max(20, min(150, int(self.app.size.width * 0.96)) - 5)
+
+    @property
+    def _here(self) -> int | None:
+        """The number of the candidate under the cursor."""
+        here = self.query_one(OptionList).highlighted
+        return here if here is not None and here < len(self._ranking.candidates) else None
+
+    # Keys and clicks
+
+    def action_mark(self) -> None:
+        """Ranks the answer under the cursor below the others, or no longer."""
+        if self._here is not None:
+            self._ranking = self._ranking.toggled(self._here)
+            self._show()
+
+    def on_option_list_option_selected(self) -> None:
+        """Enter and a click rank."""
+        self.action_mark()
+
+    def action_rank(self, rank: int) -> None:
+        """Puts the answer under the cursor at a rank."""
+        if self._here is not None:
+            self._ranking = self._ranking.ranked(self._here, rank)
+            self._show()
+
+    def action_making(self) -> None:
+        """One pair, or one for each of the others."""
+        self._ranking = replace(self._ranking, making="each" if self._ranking.making == "one" else "one")
+        self._show()
+
+    def action_take(self, side: Side) -> None:
+        """Saves the draft under the cursor, or else the commonest one, as a side of this pair."""
+        here = self._here
+        drafted = here is not None and self._ranking.candidates[here].side is None
+        number = here if drafted else self._ranking.likeliest()
+        if number is None:
+            self._warn("There is no draft yet.")
+            return
+        made = self._ranking.as_side(number, side)
+        if made:
+            self.dismiss(made)
+        else:
+            self._warn(f"That is what the {side} answer says already.")
+
+    def action_more(self) -> None:
+        """Asks for more drafts."""
+        if not self._waiting:
+            self._draft()
+
+    def action_temperature(self) -> None:
+        """Asks for more at the next temperature."""
+        self._temperature = _TEMPERATURES[(_TEMPERATURES.index(self._temperature) + 1) % len(_TEMPERATURES)]
+        self._draft()
+
+    @work(group="choose", exclusive=True)
+    async def action_drafter(self) -> None:
+        """Asks who drafts, and for drafts by that one."""
+        choices = [(each.column.name, each.remark) for each in self._drafters]
+        current = self._drafter.column.name
+        name = await self.app.push_screen_wait(ChooseDialog("Who drafts?", choices, current=current))
+        chosen = next((each for each in self._drafters if each.column.name == name), None)
+        if chosen is not None:
+            self._drafter = chosen
+            self._draft()
+
+    def action_save(self) -> None:
+        """Gives back what the ranking comes to."""
+        made = self._ranking.made()
+        if made:
+            self.dismiss(made)
+        else:
+            self._warn("Rank two different answers first, the better one before the other.")
+
+    def action_back(self) -> None:
+        """Cancels drafts that are on their way; else closes."""
+        if self._waiting:
+            self.workers.cancel_group(self, "drafts")
+        else:
+            self.dismiss(None)
+
+    def action_move(self, way: str) -> None:
+        """Moves the cursor."""
+        options = self.query_one(OptionList)
+        options.action_cursor_down() if way == "down" else options.action_cursor_up()
+
+    def action_scroll(self, lines: int) -> None:
+        """Scrolls the answer under the cursor."""
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    def _warn(self, text: str) -> None:
+        self.notify(text, severity="warning", markup=False, timeout=4)

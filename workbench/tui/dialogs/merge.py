@@ -1,0 +1,147 @@
+"""The dialog that merges a run: where to and how wide, how far it is, what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+
+from workbench.runs.drift import drift_from
+from workbench.runs.merging import Merging
+from workbench.text import one_line, safe
+from workbench.tui import figures
+from workbench.tui.widgets.path_field import PathField
+from workbench.workspace import Workspace
+
+_BEAT = 0.2
+_BAR = 24
+_DTYPES = (
+    ("bf16", "16 bits, as most models are published"),
+    ("fp16", "16 bits, for old GPUs; finer, but large weights do not fit"),
+    ("fp32", "32 bits, twice the size"),
+)
+
+
+class MergeDialog(ModalScreen[None]):
+    """Asks where to, starts `merging`, follows it. It goes on when the dialog is closed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "apply", "Merge", priority=True),
+        Binding("down", "move('down')", "Next", priority=True, show=False),
+        Binding("up", "move('up')", "Previous", priority=True, show=False),
+        Binding("ctrl+x", "cancel", "Stop", priority=True),
+        Binding("escape", "dismiss(None)", "Close", priority=True),
+    ]
+    DEFAULT_CSS = """
+    MergeDialog {
+        .dialog { width: 94; max-width: 94%; }
+        OptionList { height: auto; border: none; padding: 0; margin-bottom: 1; background: $surface; }
+        LineField, LineField:focus { background: $panel; border: none; height: 1; padding: 0 1; margin-bottom: 1; }
+        #said { height: auto; margin-bottom: 1; }
+        .dialog-hint { margin-bottom: 0; }
+        .label { color: $secondary; }
+    }
+    """
+
+    def __init__(self, merging: Merging, workspace: Workspace) -> None:
+        super().__init__()
+        self._merging, self._workspace = merging, workspace
+        self._version = -1
+
+    def compose(self) -> ComposeResult:
+        """Where to, how wide; then how far it is."""
+        with Vertical(classes="dialog"):
+            yield Static(f"Merge {one_line(self._merging.folder.id, 60)}", markup=False, classes="dialog-title")
+            yield Static("into a new folder, or a file ending in .gguf", markup=False, classes="label form")
+            yield PathField(str(self._workspace.merged / self._merging.folder.id))
+            options = OptionList(
+                *(Content.assemble((f"{name}  ", "bold"), (words, "$secondary")) for name, words in _DTYPES),
+                compact=True,
+                markup=False,
+            )
+            options.can_focus = False
+            yield options
+            yield Static(id="said", markup=False)
+            yield Static(markup=False, id="hint", classes="dialog-hint")
+
+    def on_mount(self) -> None:
+        """Begins in the field, or with how far it is."""
+        self.query_one(OptionList).highlighted = 0
+        self.query_one(PathField).focus()
+        self._follow()
+        self.set_interval(_BEAT, self._follow)
+
+    def action_move(self, way: str) -> None:
+        """Moves to another width."""
+        options = self.query_one(OptionList)
+        options.action_cursor_down() if way == "down" else options.action_cursor_up()
+
+    def action_apply(self) -> None:
+        """Starts it; once it is done, closes."""
+        if self._merging.state == "done":
+            self.dismiss(None)
+        path = self.query_one(PathField).path
+        if self._merging.state in ("running", "done") or path is None:
+            return
+        dtype = _DTYPES[self.query_one(OptionList).highlighted or 0][0]
+        place = path if path.is_absolute() else self._workspace.root / path
+        self._merging.start(Path(place), dtype, "gguf" if path.suffix == ".gguf" else "safetensors")
+        self._follow()
+
+    def action_cancel(self) -> None:
+        """Stops it; nothing is left behind."""
+        self._merging.cancel()
+        self._follow()
+
+    def _follow(self) -> None:
+        if self._version == self._merging.version:
+            return
+        self._version = self._merging.version
+        asking = self._merging.state not in ("running", "done")
+        for widget in (*self.query(".form"), self.query_one(PathField), self.query_one(OptionList)):
+            widget.display = asking
+        self.query_one("#said", Static).update(_said(self._merging))
+        if self._merging.state == "running":
+            hint = "ctrl+x stops · esc hides: it goes on, m shows it again"
+        elif asking:
+            hint = "↑↓ width · → writes a name out · enter merges · esc closes"
+        else:
+            hint = "enter closes"
+        self.query_one("#hint", Static).update(hint)
+
+
+def _said(merging: Merging) -> Content:
+    match merging.state:
+        case "running":
+            filled, rest = figures.bar(merging.share, _BAR)
+            bar = ((filled, "$accent"), (rest, "$border"), "  ") if merging.share else ()
+            return Content.assemble(one_line(str(merging.to)), "\n", *bar, f"{one_line(merging.what)} …")
+        case "done":
+            return _done(merging)
+        case "failed" if merging.error is not None:
+            error = merging.error
+            lines = [f"\n{safe(part)}" for part in (error.message, error.hint) if part]
+            return Content.assemble((f"▲ {one_line(error.title)}", "$error"), *lines)
+        case "cancelled":
+            return Content.styled("▲ Stopped; nothing was left behind.", "$warning")
+        case _:
+            text = "The base is loaded anew for it, beside nothing else: it needs the merged model's size in memory."
+            return Content.styled(text, "$secondary")
+
+
+def _done(merging: Merging) -> Content:
+    told = merging.merged
+    size = f"{figures.count(told['parameters'])} parameters in {told['dtype']}, {figures.memory(told['bytes'])}"
+    parts: list[str | tuple[str, str]] = [("✔ ", "$success"), one_line(str(merging.to)), f"\n{size}\n"]
+    parts.append(("\nHeld-out responses, merged minus the adapter as it was trained\n", "$secondary"))
+    drift = drift_from(told["drift"]).told() if told["drift"] else ["not measured: the run held no pairs out"]
+    parts += [f"{line}\n" for line in drift]
+    if told["serve"]:
+        parts += [("\nTo serve it\n", "$secondary"), safe(told["serve"])]
+    return Content.assemble(*parts)

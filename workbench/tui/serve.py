@@ -1,0 +1,142 @@
+"""The screens in a browser: textual-serve on this machine's own address, with a key in the address.
+
+textual-serve asks nobody who they are. A loopback port is open to every user and every page in a browser of this
+machine, and whoever has the screens can train, delete, and run what $EDITOR names. So the address has a key in it,
+which becomes a cookie, and a terminal is opened for pages of this server only.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+import secrets
+import shlex
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from workbench.errors import WorkbenchError
+from workbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from aiohttp import web
+    from textual_serve.server import Server
+
+_FROM_ELSEWHERE = re.compile(r'<link[^>]*href="https?://[^>]*>')
+_SOURCES = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+)
+
+
+def listen(host: str, port: int, *, exposed: bool = False) -> socket.socket:
+    """A socket that listens; port 0 takes a free one. Raises `WorkbenchError` where the port is taken.
+
+    And for a host that others reach, unless `exposed`.
+    """
+    if not exposed and not _loopback(host):
+        raise WorkbenchError(
+            "Only this machine may reach the screens",
+            f"--host {host} would let others in. Nothing is encrypted, and whoever reads the address on the way "
+            "could train, delete, and run your editor.",
+            f"From another machine, forward the port: ssh -L {port}:127.0.0.1:{port} THIS_MACHINE\n"
+            "Or, in a network that you trust as yourself: --expose",
+        )
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise WorkbenchError(
+            "The port cannot be had", f"{host}, port {port}: {error.strerror or error}.", "Choose another: --port 8001"
+        ) from error
+
+
+def address(listening: socket.socket, key: str) -> str:
+    """What to open in a browser."""
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}/?key={key}"
+
+
+def new_key() -> str:
+    """Something that nobody guesses."""
+    return secrets.token_urlsafe(24)
+
+
+def serve(workspace: Workspace, listening: socket.socket, key: str, *, slow: bool = False) -> None:
+    """Serves until it is interrupted. Every page has screens of its own, which end with it; runs go on."""
+    from aiohttp import web
+
+    command = [sys.executable, "-P", "-m", "workbench", "--workspace", str(workspace.root)]
+    server = _server(shlex.join([*command, *(["--slow"] if slow else [])]), key, listening.getsockname()[1])
+    web.run_app(server._make_app(), sock=listening, print=lambda *_: None, access_log=None)
+
+
+def check_installed() -> None:
+    """Raises `WorkbenchError` where textual-serve is not there."""
+    try:
+        import textual_serve.server  # noqa: F401
+    except ImportError as error:
+        raise WorkbenchError(
+            "The browser needs one more package",
+            f"The package textual-serve is not installed ({error}).",
+            "pip install 'alignment-workbench[web]'",
+        ) from error
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _server(command: str, key: str, port: int) -> Server:
+    import aiohttp_jinja2
+    from aiohttp import web
+    from textual_serve.server import Server
+
+    cookie = f"workbench-{port}"
+
+    @web.middleware
+    async def guard(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """The key in the address becomes a cookie; nothing without it, no terminal for another server's page."""
+        if hmac.compare_digest(request.query.get("key", "").encode(), key.encode()):
+            found = web.HTTPFound("/")
+            found.set_cookie(cookie, key, httponly=True, samesite="Strict")
+            return found
+        if not hmac.compare_digest(request.cookies.get(cookie, "").encode(), key.encode()):
+            raise web.HTTPForbidden(text="Open the address that `workbench serve` printed: it has the key.\n")
+        origin = request.headers.get("Origin")
+        if origin is not None and origin != f"{request.scheme}://{request.host}":
+            raise web.HTTPForbidden(text="Only this server's own pages are served.\n")
+        return await handler(request)
+
+    class Guarded(Server):
+        async def _make_app(self) -> web.Application:
+            app: web.Application = await super()._make_app()
+            app.middlewares.append(guard)
+            return app
+
+        async def on_startup(self, app: web.Application) -> None:
+            """Says nothing: the command did."""
+
+        async def handle_index(self, request: web.Request) -> web.Response:
+            """The page as it was reached, through a forwarded port too, with nothing from elsewhere."""
+            own = f"{request.scheme}://{request.host}"
+            page = aiohttp_jinja2.render_string(
+                "app_index.html",
+                request,
+                {
+                    "font_size": 16,
+                    "app_websocket_url": own.replace("http", "ws", 1) + "/ws",
+                    "config": {"static": {"url": "/static/"}},
+                    "application": {"name": self.title},
+                },
+            )
+            headers = {"Content-Security-Policy": f"{_SOURCES}; connect-src {own.replace('http', 'ws', 1)}"}
+            return web.Response(text=_FROM_ELSEWHERE.sub("", page), content_type="text/html", headers=headers)
+
+    return Guarded(command, title="Alignment Workbench", port=port)
