@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
@@ -31,6 +32,10 @@ Quantization = Literal["nf4", "int8", "none"]
 Scheduler = Literal["constant", "linear", "cosine"]
 LoraVariant = Literal["lora", "rslora", "dora"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+Launcher = Literal["none", "accelerate", "command"]
+Tracker = Literal["trackio", "tensorboard", "wandb"]
+COMMAND = "{command}"
+"""Stands for the worker's own command in `launcher_command`."""
 
 
 def _listed(value: object) -> object:
@@ -92,7 +97,7 @@ class RunConfig(BaseModel):
     max_steps: int = Field(0, ge=0)
     """Optimizer steps after which to end, whatever epochs says; 0 for no limit."""
     batch_size: int = Field(16, ge=1, le=65536)
-    """Pairs an optimizer step on one device; grpo and rloo: answers."""
+    """Pairs an optimizer step on one device (so `processes` times as many in all); grpo and rloo: answers."""
     gradient_accumulation: int = Field(1, ge=1)
     """Parts that a batch is cut into to save memory; divides batch_size."""
     max_length: int = Field(1024, ge=16)
@@ -129,6 +134,16 @@ class RunConfig(BaseModel):
     """Tokens of such an answer at most; 0 for no answers."""
     stop_grace: int = Field(120, ge=1)
     """Seconds that a worker has to finish its step and save once it is asked to stop; then it is killed."""
+    launcher: Launcher = "none"
+    """What starts the worker's processes: none (there is one), accelerate (several GPUs or machines), or a command."""
+    processes: int = Field(0, ge=0)
+    """Processes of the worker in all, one a device; 0 for as many as accelerate's config says, else 1."""
+    launcher_config: str = ""
+    """An accelerate config file (DDP, FSDP, DeepSpeed); empty for the one that `accelerate config` wrote, if any."""
+    launcher_command: str = ""
+    """For launcher = command: a command line with {command} in it, such as srun -N2 accelerate launch … {command}."""
+    report_to: Annotated[list[Tracker], BeforeValidator(_listed)] = Field(default=[])
+    """Where metrics go besides the run's folder: trackio, tensorboard, wandb. They must be installed."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:
@@ -150,7 +165,22 @@ class RunConfig(BaseModel):
             self._fits_online()
         elif not self.beta:
             raise ValueError(f"beta must be above 0 for {self.method}")
+        self._launches()
         return self
+
+    def _launches(self) -> None:
+        if self.launcher == "none" and self.processes > 1:
+            raise ValueError(f"processes = {self.processes} needs a launcher: accelerate or command")
+        if self.launcher_config and self.launcher != "accelerate":
+            raise ValueError("launcher_config is for launcher = accelerate")
+        if bool(self.launcher_command) != (self.launcher == "command"):
+            raise ValueError("launcher = command and launcher_command go together")
+        try:
+            words = shlex.split(self.launcher_command)
+        except ValueError as error:
+            raise ValueError(f"launcher_command: {error}") from error
+        if words and not any(COMMAND in word for word in words[1:]):
+            raise ValueError(f"launcher_command must have {COMMAND} in it, after the launcher's own name")
 
     def _fits_online(self) -> None:
         if not self.reward:
@@ -165,9 +195,15 @@ class RunConfig(BaseModel):
         return {key: value for key, value in plain(self).items() if uses(self.method, key)}
 
     @property
+    def room(self) -> int:
+        """Tokens that a pair may have: those of `max_length`, but for the answers that the model gives itself."""
+        return self.max_length - self.completion_tokens if self.method in ONLINE else self.max_length
+
+    @property
     def step_pairs(self) -> int:
         """Pairs that an optimizer step is about: of grpo's and rloo's, the prompts alone."""
-        return self.batch_size // self.group_size if self.method in ONLINE else self.batch_size
+        found = self.batch_size // self.group_size if self.method in ONLINE else self.batch_size
+        return found * max(1, self.processes)
 
     def total_steps(self, train_pairs: int) -> int:
         """Optimizer steps that the run takes over so many pairs."""
@@ -308,5 +344,6 @@ def choices(key: str) -> tuple[str, ...]:
         "quantization": get_args(Quantization),
         "scheduler": get_args(Scheduler),
         "attention": get_args(Attention),
+        "launcher": get_args(Launcher),
         "lora_variant": get_args(LoraVariant),
     }.get(key, ())

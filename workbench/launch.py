@@ -8,11 +8,14 @@ from pathlib import Path
 
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
+from workbench.methods import ONLINE, RATIOS
 from workbench.models import resolve
 from workbench.pairs.pair import to_row
 from workbench.pairs.split import Split, split, trainable, weighted
 from workbench.pairs.store import load_pairs
+from workbench.rewards import FunctionReward, check_function, parse_reward
 from workbench.runs.folder import RunFolder, create
+from workbench.runs.launchers import settled
 from workbench.runs.process import start
 from workbench.workspace import Workspace
 
@@ -80,12 +83,41 @@ def _going_on(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path]
     return config.model_copy(update={"adapter": other.id, **shape}), other.adapter
 
 
+def _with_reward(workspace: Workspace, config: RunConfig) -> RunConfig:
+    """The config with its reward in full, an absolute path or a whole id. Raises `WorkbenchError` where it is unfit."""
+    reward = parse_reward(config.reward)
+    if isinstance(reward, FunctionReward):
+        reward = replace(reward, file=reward.file.resolve())
+        check_function(reward)
+        return config.model_copy(update={"reward": f"{reward.file}:{reward.function}"})
+    other = RunFolder(workspace.run_folder(reward.run))
+    asked = other.record().config
+    if asked.method not in ("reward", *RATIOS):
+        raise WorkbenchError(
+            "That run has no reward to give",
+            f"{other.id} was trained by {asked.method}, which leaves no reward behind.",
+            "Name a run of reward, dpo or kto.",
+        )
+    if not (other.adapter / "adapter_model.safetensors").is_file():
+        raise WorkbenchError("No reward yet", f"{other.id} has saved no adapter.", "Wait for it to finish.")
+    if resolve(asked.model) != resolve(config.model):
+        raise WorkbenchError(
+            "The reward is of another model",
+            f"{other.id} trained {asked.model}, not {config.model}: their tokens differ.",
+            f"Train a reward on {config.model}, or give --model {asked.model}.",
+        )
+    return config.model_copy(update={"reward": f"run:{other.id}"})
+
+
 def launch(workspace: Workspace, config: RunConfig) -> RunFolder:
     """Makes and starts a run. Raises `WorkbenchError` where data, model or disk do not allow it."""
     resolve(config.model)
+    if config.method in ONLINE:
+        config = _with_reward(workspace, config)
     start_from = None
     if config.adapter:
         config, start_from = _going_on(workspace, config)
+    config = settled(config)
     material = gather(workspace, config)
     rows = [to_row(replace(pair, split="train")) for pair in material.split.train]
     rows += [to_row(replace(pair, split="holdout")) for pair in material.split.holdout]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHES = ("startup", "screen", "pairs", "pairs_screen", "compare", "growth", "training", "gpu")
+BENCHES = ("startup", "screen", "pairs", "pairs_screen", "compare", "growth", "training", "methods", "gpu")
 
 
 def main(given: list[str]) -> int:

@@ -27,7 +27,7 @@ from workbench.workspace import Workspace
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "dpo": {"preset": "demo"},
-    "simpo": {"learning_rate": 1e-3},
+    "simpo": {"learning_rate": 2e-4, "epochs": 2},
     "orpo": {"learning_rate": 1e-3},
     "kto": {"learning_rate": 1e-3},
     "reward": {"learning_rate": 1e-3},

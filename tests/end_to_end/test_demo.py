@@ -78,8 +78,17 @@ class Teller:
         self.tmux.press(*keys)
 
     def type(self, text: str) -> None:
-        self.keys += len(text)
-        self.tmux.type(text)
+        """Types, and looks whether it is there: what comes before the focus has moved goes to where it was."""
+        for patience in (3, 10, 30):
+            time.sleep(0.5)
+            self.keys += len(text)
+            self.tmux.type(text)
+            try:
+                self.tmux.wait(text, patience)
+                return
+            except TimeoutError:
+                continue
+        raise TimeoutError(f"{text!r} cannot be typed:\n{self.tmux.screen()}")
 
     def probabilities(self, answer: str) -> tuple[float, float]:
         """Of an answer under base and aligned, from the sums beside its name, once they are there."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.context import Context, Json, note, print_json, print_table, workspace_of
+from workbench.cli.context import Context, Json, note, print_json, workspace_of
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def demo(
             }
         )
     else:
-        _print_evidence(evidence)
+        from workbench.cli.evidence_tables import print_evidence
+
+        print_evidence(evidence)
         if pace.train_seconds is not None and pace.pairs_per_second is not None:
             print(f"\nTrained in {pace.train_seconds:.0f} s, {pace.pairs_per_second:.0f} pairs a second.")
     _exit(evidence)
@@ -74,20 +76,29 @@ def demo(
 def evaluate(
     context: typer.Context,
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning or end of one.")],
+    against: Annotated[
+        str | None, typer.Option(metavar="OTHER", help="Another run: say which is better, by how much and where.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a run against its base on the workspace's probes (pairs/probes/), and save evidence.json.
+    """Measure a run against its base on the workspace's probes and the pairs it held out, and save evidence.json.
 
-    Exit status: 1 where a verdict does not hold.
+    Thresholds are in workbench.toml, section [evidence]. Exit status: 1 where a verdict does not hold; with --against,
+    where the other run is better.
     """
+    from workbench.cli.evidence_tables import print_evidence
     from workbench.runs.folder import RunFolder
 
     workspace = workspace_of(context)
-    evidence = _evaluate(workspace, RunFolder(workspace.run_folder(run)))
+    folder = RunFolder(workspace.run_folder(run))
+    if against is not None:
+        _against(workspace, folder, RunFolder(workspace.run_folder(against)), as_json=as_json)
+        return
+    evidence = _evaluate(workspace, folder)
     if as_json:
         print_json(evidence.to_json())
     else:
-        _print_evidence(evidence)
+        print_evidence(evidence)
     _exit(evidence)
 
 
@@ -132,33 +143,37 @@ def _evaluate(workspace: Workspace, folder: RunFolder) -> Evidence:
     )
 
 
-def _print_evidence(evidence: Evidence) -> None:
-    """Two tables: the probes before and after, and the verdicts."""
-    from workbench.evidence.document import probe_rows
-    from workbench.evidence.verdicts import told
+def _against(workspace: Workspace, folder: RunFolder, other: RunFolder, *, as_json: bool) -> None:
+    """Prints the comparison. Raises `Exit` with 1 where the other run is better."""
+    from workbench.cli.evidence_tables import print_versus
+    from workbench.evidence.versus import versus
 
-    def measured(numbers: dict[str, Any] | None) -> list[str]:
-        if numbers is None:
-            return ["", "", ""]
-        low, high = numbers["after"]["interval"]
-        return [told(numbers["before"]["mean"]), told(numbers["after"]["mean"]), f"[{told(low)}, {told(high)}]"]
+    ours, theirs = (_known(workspace, each) or _evaluate(workspace, each) for each in (folder, other))
+    found = versus(ours, theirs, seed=ours.seed)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_versus(found)
+    sys.stdout.flush()
+    if found.better == other.id:
+        raise typer.Exit(1)
 
-    probes = probe_rows(evidence.measurements)
-    sampled = any(row["samples"] for row in probes)
-    header = ["probes", "response", "P before", "after", "95% interval"]
-    if sampled:
-        header += ["samples before", "after", "95% interval"]
-    rows = []
-    for row in probes:
-        cells = [f"{row['probes']} {row['kind']}", row["response"], *measured(row["probability"])]
-        rows.append(cells + (measured(row["samples"]) if sampled else []))
-    print_table(header, rows, right=range(2, len(header)))
-    print()
-    signs = {True: "\u2714 holds", False: "\u2718 does not hold", None: "? too few"}
-    print_table(
-        ["verdict", "claim", "found (needed)"],
-        [[signs[verdict.holds], verdict.name, verdict.message] for verdict in evidence.verdicts],
-    )
+
+def _known(workspace: Workspace, folder: RunFolder) -> Evidence | None:
+    """The run's evidence, where it was made of this adapter with the suites and settings as they are now."""
+    from workbench.evidence.document import read_evidence
+    from workbench.evidence.probes import digests
+    from workbench.evidence.settings import read_settings
+
+    settings = read_settings(workspace.settings)
+    weights = folder.adapter / "adapter_model.safetensors"
+    try:
+        found = read_evidence(folder.evidence)
+        fresh = folder.evidence.stat().st_mtime_ns >= weights.stat().st_mtime_ns
+    except (WorkbenchError, OSError):
+        return None
+    same = found.provenance.suites == digests(workspace.probes) and found.provenance.settings == settings.model_dump()
+    return found if fresh and same else None
 
 
 def _exit(evidence: Evidence) -> None:

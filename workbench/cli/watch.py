@@ -170,6 +170,7 @@ def _line(event: Event, total_steps: int = 0) -> str:
             return (
                 f"{event.train_pairs} pairs train, {event.holdout_pairs} are held out; {event.dropped} dropped, "
                 f"{event.truncated} truncated, {event.identical} identical; {event.total_steps} steps"
+                + (f", shared by {event.processes} processes" if event.processes > 1 else "")
             )
         case Step():
             pace = f"{event.pairs_per_second:.1f} pairs/s"

@@ -51,7 +51,7 @@ def card(folder: RunFolder, merging: Merging | None = None) -> str:
     lines = [
         "---",
         f"library_name: {'transformers' if merging else 'peft'}",
-        "pipeline_tag: text-generation",
+        f"pipeline_tag: {'text-classification' if method == 'reward' else 'text-generation'}",
         *([f"base_model: {base}", f"base_model_relation: {'finetune' if merging else 'adapter'}"] if known else []),
         f"tags: [alignment-workbench, trl, {method}, lora]",
         "---",

@@ -11,6 +11,7 @@ from peft import set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from workbench.engine import ranks
 from workbench.engine.faults import saving
 from workbench.errors import WorkbenchError
 from workbench.runs.checkpoints import Progress, check, mark_complete, remove, rotate
@@ -25,23 +26,30 @@ _BESIDE = 8 * 1024**2
 def save_checkpoint(checkpoints: Path, at: Progress, keep: int, weights: int, write: Callable[[], None]) -> None:
     """Lets `write` fill the folder of the checkpoint at `at`, marks it complete, then deletes all but the last `keep`.
 
-    Does nothing where that checkpoint is there. `weights` are the adapter's bytes; the optimizer holds two of each.
+    Does nothing where that checkpoint is there. Of several processes all `write`, and the first does the rest.
+    `weights` are the adapter's bytes; the optimizer holds two of each.
     Raises `WorkbenchError` where the disk is full, and `RunDeletedError` where the run's folder is gone.
     """
     run, path = RunFolder(checkpoints.parent), checkpoints / f"checkpoint-{at.step}"
     if not run.path.is_dir():
         raise RunDeletedError(str(run.path))
-    if path.is_dir() and not check(path):
+    if ranks.whether(path.is_dir() and not check(path)):
         return
-    remove(path)
+    with ranks.first_before_others():
+        if ranks.first():
+            remove(path)
     try:
         with saving("a checkpoint", run, 3 * weights + _BESIDE):
             write()
-            mark_complete(path, at)
+            ranks.wait()
+            if ranks.first():
+                mark_complete(path, at)
     except WorkbenchError:
-        remove(path)  # It makes room for the last word.
+        if ranks.first():
+            remove(path)  # It makes room for the last word.
         raise
-    rotate(checkpoints, keep)
+    if ranks.first():
+        rotate(checkpoints, keep)
 
 
 def restore_adapter(model: Any, checkpoint: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, TrainerState, set_seed
 
+from workbench.engine import ranks
 from workbench.engine.asked import Asked, StopRequested
 from workbench.engine.card import card
 from workbench.engine.data import Prepared, prepare
@@ -21,12 +24,13 @@ from workbench.engine.methods.lasting import Lasting
 from workbench.engine.methods.registry import KINDS, build_trainer, first_loss, load, reference
 from workbench.engine.model import load_tokenizer, revision
 from workbench.engine.movement import Movement
-from workbench.engine.pair_scores import PairScores
+from workbench.engine.pair_scores import PairScores, SharedScores
 from workbench.engine.reporter import Instruments, Reporter
 from workbench.engine.resume import Origin, find_origin
 from workbench.engine.samples import Sampler, questions
 from workbench.engine.score_cache import ScoreCache
 from workbench.engine.trainer import PairTrainer
+from workbench.methods import ONLINE
 from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
 from workbench.runs.folder import Record, RunFolder
@@ -48,7 +52,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
     """
     began = time.perf_counter()
     wishes = wishes or Asked(folder)
-    origin = find_origin(folder, events)
+    origin = ranks.made_by_first(lambda: find_origin(folder, events))
     health = Health(first_loss(asked.config), method=asked.config.method, beta=asked.config.beta)
     health.remember(origin.told)
     reporter = Reporter(folder, events, health, wishes, origin.check_first)
@@ -56,9 +60,9 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
     try:
         trainer, tokenizer, prepared = _ready(folder, asked, events, reporter, wishes, origin)
         total = trainer.args.max_steps
-        with ScoreWriter(folder.path) as scores:
+        with ScoreWriter(folder.path) if ranks.first() else nullcontext() as scores:
             if KINDS[asked.config.method].pairs:
-                trainer.saw = PairScores(scores, prepared.train_subjects, prepared.holdout_subjects, asked.config.beta)
+                trainer.saw = _seeing(scores, prepared, asked.config.beta)
             try:
                 _run(trainer, origin)
             finally:
@@ -70,7 +74,8 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
         step = trainer.state.global_step
         wishes.check_place()
         events.phase("saving the adapter", step)
-        _save(folder, trainer, tokenizer)
+        if ranks.first():
+            _save(folder, trainer, tokenizer)
         changed = reporter.instruments.movement.of_all()
         if not changed:
             events.warn(
@@ -101,7 +106,11 @@ def _ready(
     rows, workspace = folder.rows(), Workspace.around(folder.path)
     cache = workspace.tokens if workspace is not None else None
     told = _Tokenizing(events, wishes, len(rows), origin.at.step)
-    prepared = prepare(tokenizer, rows, config.max_length, cache, told)
+    with ranks.first_before_others():
+        prepared = prepare(tokenizer, rows, config.room, cache, told)
+    if config.method in ONLINE:
+        # Of the pairs only the prompts are used.
+        prepared = replace(prepared, truncated=0, identical=0)
     trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints, [reporter])
     if isinstance(trainer, FastTrainer):
         known = ScoreCache(workspace.scores if workspace is not None else None)
@@ -142,6 +151,7 @@ def _ready(
             device=device_name(),
             model_revision=version,
             path=trainer.layout if isinstance(trainer, FastTrainer) else "plain TRL",
+            processes=ranks.count(),
         )
     )
     wishes.check_stop()
@@ -157,10 +167,17 @@ class _Tokenizing:
         events.phase("tokenizing the pairs", step)
 
     def __call__(self, done: int) -> None:
-        self._wishes.check_stop()
+        if ranks.count() == 1:  # Of several processes only one may be here.
+            self._wishes.check_stop()
         if time.monotonic() - self._told >= _TELL_EVERY:
             self._told = time.monotonic()
             self._events.phase(f"tokenizing the pairs {done / self._pairs:.0%}", self._step)
+
+
+def _seeing(scores: ScoreWriter | None, prepared: Prepared, beta: float) -> PairScores | SharedScores:
+    """What takes note of what the loss sees of each pair. `scores` is None in processes that do not write."""
+    write = PairScores(scores, prepared.train_subjects, prepared.holdout_subjects, beta) if scores else None
+    return write if write is not None and ranks.count() == 1 else SharedScores(write)
 
 
 def _evaluation_due(trainer: Lasting, origin: Origin) -> bool:

@@ -67,7 +67,7 @@ def _measure(workspace: Workspace, config: RunConfig) -> None:
     from workbench.engine.model import load_tokenizer
 
     tokenizer = load_tokenizer(config.model)
-    prepared = prepare(tokenizer, _rows(material), config.max_length, workspace.tokens)
+    prepared = prepare(tokenizer, _rows(material), config.room, workspace.tokens)
     counts = _counts(prepared, config.max_length)
     _tell(counts)
     reason = _refusal(preview.after(counts))

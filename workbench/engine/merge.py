@@ -1,11 +1,11 @@
 """A run's adapter merged into its base: a plain checkpoint, checked against the adapter as it was trained.
 
-The base is loaded anew in 16 (or 32) bits, never taken from the 4-bit weights. A layer at a time is widened to float32,
-gets its adapter added, and is rounded once. The merged files are then loaded as anybody would load them, and score
+The base is loaded anew in 16 (or 32) bits, never taken from the 4-bit weights. Each weight gets its adapter added in
+float32 and is rounded once. The merged files are then loaded as anybody would load them, and score
 the run's held-out pairs beside the live adapter (the quantized base with the adapter on it).
 
-One model is in memory at a time: the quantized base with its activations first, then the base at the width that is
-asked for with two layers in float32, then the merged files again. On the disk it takes what is written.
+One model is in memory at a time: the base as it was trained on, then the base at the width that is asked for with one
+layer in float32, then the merged files again (mapped, not copied). On the disk it takes what is written.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ Progress = Callable[[str, float | None], None]
 DTYPES: dict[Dtype, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 MOST_PAIRS = 256
 """Held-out pairs that the drift is measured on, evenly spaced where there are more."""
+_HELD = {"nf4": 0.55, "int8": 1.05, "none": 4.0}
+"""Bytes a weight of the base as it was trained on, on the CPU; what is not quantized is in float32 there."""
 _BESIDE_WEIGHTS = 32 * 2**20
 """Bytes of tokenizer, configs and card."""
 
@@ -131,7 +133,8 @@ def _check(folder: RunFolder, config: RunConfig, to: Path, dtype: Dtype, form: F
         return
     files = 2 if form == "gguf" else 1
     _check_room("disk", count * width * files + _BESIDE_WEIGHTS, machine.disk_free(to), f"at {to.parent}")
-    _check_room("memory", count * width + _widened(config.model), machine.memory().free, "on this machine")
+    needed = max(count * width + _widened(config.model), _live_size(config, count))
+    _check_room("memory", needed, machine.memory().free, "on this machine")
 
 
 def _check_room(what: str, needed: int, free: int, where: str) -> None:
@@ -155,11 +158,22 @@ def _parameters(folder: RunFolder, model: str) -> int | None:
 
 
 def _widened(model: str) -> int:
-    """Bytes of the largest layer in float32, and of what is added to it."""
+    """Bytes of what is added to the largest layer, and of the sum, in float32."""
     try:
         return 2 * 4 * max(each.weights for each in shape_of(model).linears)
     except WorkbenchError:
         return 2**30
+
+
+def _live_size(config: RunConfig, count: int) -> int:
+    """Bytes of main memory that the base takes as it was trained on; none where that is a GPU's."""
+    if compute_device().type == "cuda":
+        return 0
+    try:
+        shape = shape_of(config.model)
+    except WorkbenchError:
+        return int(count * _HELD[config.quantization])
+    return int(shape.quantized * _HELD[config.quantization] + shape.exact * 4)
 
 
 def _held_out(folder: RunFolder, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Ids]:
@@ -221,7 +235,7 @@ def _merge(
         warnings.simplefilter("ignore", UserWarning)  # that what is merged below is merged already
         for number, layer in enumerate(layers):
             progress("merging", number / len(layers))
-            _merge_layer(layer)
+            layer.merge()  # the adapter is in float32, so the sum is, and is rounded once
         whole: PreTrainedModel = model.merge_and_unload()
     _check_finite(whole, dtype)
     generation: Any = whole.generation_config
@@ -234,19 +248,6 @@ def _merge(
     whole.save_pretrained(to)
     tokenizer.save_pretrained(to)
     return int(whole.num_parameters())
-
-
-def _merge_layer(layer: LoraLayer) -> None:
-    """Adds a layer's adapter to its weight in float32, which is then rounded once."""
-    weight = getattr(layer.get_base_layer(), "weight", None)
-    if weight is None:
-        layer.merge()
-        return
-    narrow = weight.dtype
-    weight.data = weight.data.float()
-    layer.merge()
-    weight = layer.get_base_layer().weight
-    weight.data = weight.data.to(narrow)
 
 
 def _check_untied(model: PreTrainedModel, layers: Sequence[LoraLayer]) -> None:

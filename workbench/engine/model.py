@@ -45,8 +45,10 @@ _SAMPLE, _SAMPLES = 64 * 1024, 64
 
 
 def compute_device(device: str | None = None) -> torch.device:
-    """`device`, or the first CUDA device, or the CPU."""
-    return torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+    """`device`, or this process's CUDA device (the first, where no launcher says another), or the CPU."""
+    if device is None and torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    return torch.device(device or "cpu")
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
@@ -113,7 +115,7 @@ def _load(
     quantization: Quantization,
     attention: Attention,
     device: str | None,
-    dtype: torch.dtype | None,
+    dtype: torch.dtype | None = None,
     **more: Any,
 ) -> PreTrainedModel:
     source, target = resolve(model), compute_device(device)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workbench.engine import ranks
 from workbench.engine.data import PLACE
 from workbench.runs.pair_scores import Score, ScoreWriter, Subject
 
@@ -83,3 +84,22 @@ class PairScores:
                 Score(subject.id, subject.text, subject.split, step, better, worse, ref_better, ref_worse, margin)
             )
         self._writer.write(scores)
+
+
+class SharedScores:
+    """Keeps what this process's losses saw until all processes have come to `gather`; the first one writes it down."""
+
+    def __init__(self, write: PairScores | None) -> None:
+        self._write = write
+        self._seen: list[tuple[Seen, int]] = []
+
+    def __call__(self, seen: Seen, step: int) -> None:
+        """Takes a batch that was seen after `step` updates."""
+        self._seen.append((seen, step))
+
+    def gather(self) -> None:
+        """Writes down what all processes saw. Raises `OSError` where the disk refuses."""
+        found, self._seen = ranks.all_of(self._seen), []
+        if self._write is not None:
+            for seen, step in (each for one in found for each in one):
+                self._write(seen, step)

@@ -147,7 +147,8 @@ class Reporter(TrainerCallback):
 
     def _tell_evaluation(self, step: int, epoch: float, metrics: dict[str, float]) -> None:
         trainer = self.instruments.trainer
-        if self.instruments.divergence:
+        # Methods that learn from the model's own answers measure it on those.
+        if self.instruments.divergence and "kl" not in metrics:
             metrics["kl"] = self.instruments.divergence(trainer.model)
         self.tell(
             Eval(

@@ -165,10 +165,12 @@ def _splits(tokenizer: Mapping[str, Any]) -> str:
     if last.get("type") != "ByteLevel" or last.get("add_prefix_space"):
         return ""
     if len(steps) == 1:
-        return "gpt-2" if last.get("use_regex", True) else ""
+        return "gpt-2" if last.get("use_regex", True) and not model.get("ignore_merges") else ""
     pattern = (steps[0].get("pattern") or {}).get("Regex", "")
     plain = len(steps) == 2 and steps[0].get("behavior") == "Isolated" and not last.get("use_regex", True)
-    return _SPLITS.get(pattern, "") if plain else ""
+    found = _SPLITS.get(pattern, "") if plain else ""
+    # llama.cpp takes whole words out of the vocabulary for the one kind and merges for the others.
+    return found if bool(model.get("ignore_merges")) == (found == "llama-bpe") else ""
 
 
 def _sizes(writer: GGUFWriter, plan: _Plan) -> None:
@@ -212,7 +214,12 @@ def _tokens(writer: GGUFWriter, plan: _Plan, folder: Path) -> None:
     writer.add_tokenizer_pre(plan.splits)
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
-    SpecialVocab(folder, load_merges=True).add_to_gguf(writer, quiet=True)
+    special = SpecialVocab(folder, load_merges=True)
+    # Without a word of it llama.cpp goes by the kind of tokenizer.
+    framed = tokenizer("x")["input_ids"]
+    special.add_special_token["bos"] = framed[0] == tokenizer.bos_token_id
+    special.add_special_token["eos"] = framed[-1] == tokenizer.eos_token_id
+    special.add_to_gguf(writer, quiet=True)
     stops = json.loads((folder / "generation_config.json").read_text("utf-8")).get("eos_token_id")
     others = [stop for stop in stops if stop != tokenizer.eos_token_id] if isinstance(stops, list) else []
     if others:

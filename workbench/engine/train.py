@@ -10,19 +10,20 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from workbench.config import RunConfig
 from workbench.engine.asked import Asked
 from workbench.engine.faults import DiskError, explained
+from workbench.engine.launched import supervise
 from workbench.engine.watchdog import watch
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Event, Failed, Queued, Stopped
 from workbench.runs.fitting import advice
 from workbench.runs.folder import RunFolder
-from workbench.runs.lease import PACE, Turn
-from workbench.runs.process import ENVIRONMENT, record, worker_pid
+from workbench.runs.lease import PACE, Turn, device, devices
+from workbench.runs.process import environment, is_launched, record, worker_pid
 from workbench.runs.requests import stop_grace
 from workbench.runs.writer import EventWriter, RunDeletedError
 
@@ -47,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with EventWriter(folder.events) as events:
             end = _turn(folder, events, asked)
-            events.write(end)
+            if end is not None:
+                events.write(end)
     except RunDeletedError:
         return _gone(folder)
     except OSError as error:
@@ -67,34 +69,46 @@ def _claim(folder: RunFolder) -> Asked:
     faulthandler.enable()
     # It reports the want of an optional kernel as if something had failed.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    os.environ.update(environment(is_launched(folder)))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     asked = Asked(folder)
     watch(folder, asked, stop_grace(folder))
     return asked
 
 
-def _turn(folder: RunFolder, events: EventWriter, asked: Asked) -> Event:
-    """Waits for the device, then trains; the run's last event. Torch is not imported before: who waits stays small."""
+def _turn(folder: RunFolder, events: EventWriter, asked: Asked) -> Event | None:
+    """Waits for its devices, then trains; the run's last event, or None where a launched process has told it.
+
+    Torch is not imported before: who waits stays small.
+    """
     began = folder.state().step
     try:
-        with Turn(folder) as turn:
-            if not turn.poll():
-                events.write(Queued(time=time.time(), step=began, device=turn.device))
-                while not turn.poll():
+        with ExitStack() as stack:
+            launched = is_launched(folder)
+            needed = devices(folder.record().config.processes or 1) if launched else [device()]
+            turns = [stack.enter_context(Turn(folder, each)) for each in needed]
+            if waits := _missing(turns):
+                events.write(Queued(time=time.time(), step=began, device=waits.device))
+                while _missing(turns):
                     asked.check_place()
                     if asked.stop:
                         return Stopped(time=time.time(), step=began, seconds=0.0, peak_memory_bytes=0, changed=0.0)
                     time.sleep(PACE)
             events.phase("starting", began)
-            return _train(folder, events, asked)
+            return supervise(folder, asked) if launched else attempt(folder, events, asked)
     except WorkbenchError as error:
         return _failed(error)
 
 
-def _train(folder: RunFolder, events: EventWriter, asked: Asked) -> Event:
-    """The run's last event. Whatever goes wrong is told in it; what is nobody's fault, with its traceback in the log.
+def _missing(turns: Sequence[Turn]) -> Turn | None:
+    """The first device whose turn it is not yet. One after the other, so that two workers never wait for each other."""
+    return next((turn for turn in turns if not turn.poll()), None)
+
+
+def attempt(folder: RunFolder, events: EventWriter, asked: Asked) -> Event:
+    """Trains; the run's last event.
+
+    Whatever goes wrong is told in it; what is nobody's fault, with its traceback in the log.
 
     Raises `RunDeletedError`.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from trl import DPOConfig, DPOTrainer
 
 from workbench.config import RunConfig
+from workbench.engine import ranks
 from workbench.engine.data import PLACE, Prepared, to_dataset
 from workbench.engine.methods.common import arguments, lora, settle_adapter, told_as_settings
-from workbench.engine.methods.lasting import Lasting
+from workbench.engine.methods.shared import Shared
 from workbench.engine.order import LongestFirst, lengths
 from workbench.engine.pair_scores import Forwards, Places, Seen
 
 
-class PairTrainer(Lasting, DPOTrainer):
+class PairTrainer(Shared, DPOTrainer):
     """DPOTrainer over pairs that are tokenized already, in an order of its own.
 
     `order` is that of the training pairs. `saw` is told what the loss saw of each pair, and after how many updates; a
@@ -27,7 +28,6 @@ class PairTrainer(Lasting, DPOTrainer):
     """
 
     def __init__(self, *, order: LongestFirst, **arguments: Any) -> None:
-        self.saw: Callable[[Seen, int], None] | None = None
         self.margins: torch.Tensor | None = None
         self.slow = ""
         self._order = order
@@ -50,7 +50,7 @@ class PairTrainer(Lasting, DPOTrainer):
         inputs = dict(inputs)
         places = inputs.pop(PLACE)
         pairs = inputs["input_ids"].shape[0] // 2
-        self.count(pairs)
+        self.take(places.tolist())
         with self._forwards.watched() as sums:
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if self.saw is not None:
@@ -58,7 +58,7 @@ class PairTrainer(Lasting, DPOTrainer):
             logps = torch.stack(sums).reshape(-1, pairs).tolist()
             margins = self.margins.tolist() if self.margins is not None else None
             self.saw(Seen(self.model.training, places.tolist(), logps, margins), self.state.global_step)
-        return loss
+        return loss * self.weight if self.model.training else loss
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -88,7 +88,7 @@ def build_trainer(
         trainer = kind(
             order=LongestFirst(
                 lengths(prepared.train, config.max_length),
-                config.batch_size // config.gradient_accumulation,
+                config.batch_size // config.gradient_accumulation * ranks.count(),
                 config.seed,
             ),
             keep_checkpoints=config.keep_checkpoints,

@@ -50,6 +50,7 @@ def trial(
             "max_steps": -(-len(pairs) // part),
             "holdout": 0.0,
             "adapter": "",
+            "report_to": [],
         }
     )
     clock = _Clock()

@@ -41,7 +41,7 @@ _FEWEST_IN_PART = 4
 _MOST_PARTS = 24
 """Tags of a kind, the most frequent ones."""
 
-_Item = TypeVar("_Item", ProbeReading, PairReading)
+Item = TypeVar("Item", ProbeReading, PairReading)
 
 
 class Key(NamedTuple):
@@ -97,10 +97,10 @@ def tabulate(probes: Iterable[ProbeReading], pairs: Iterable[PairReading]) -> di
     for probe in probes:
         kinds.setdefault(probe.kind, []).append(probe)
     for kind, some in kinds.items():
-        for part, inside in _parts(some):
+        for part, inside in parts(some):
             found |= _of_probes(kind, part, inside)
     held = list(pairs)
-    for part, those in _parts(held):
+    for part, those in parts(held):
         found |= _of_pairs(part, those)
     even = [pair for pair in held if matched(pair.chosen.tokens, pair.rejected.tokens)]
     if even:
@@ -122,7 +122,7 @@ def changed(paired: Paired, measure: Measure, *, seed: int = 0) -> Change:
     return change(paired.before, paired.after, paired.groups, weights=paired.weights, trials=trials, seed=seed)
 
 
-def _parts(items: Sequence[_Item]) -> Iterator[tuple[str, list[_Item]]]:
+def parts(items: Sequence[Item]) -> Iterator[tuple[str, list[Item]]]:
     """All, and those of every tag that some but not all have."""
     if not items:
         return

@@ -39,7 +39,7 @@ class Phase(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Event):
-    """Everything that is known before the first step. Counts are of pairs.
+    """Everything that is known before the first step. Counts are of pairs; `processes` share them out.
 
     `path` says how pairs go through the model: "plain TRL", or how the fast path lays their rows out.
     """
@@ -57,6 +57,7 @@ class Started(Event):
     device: str
     model_revision: str
     path: str = ""
+    processes: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,15 +83,15 @@ class Turn:
     Where whoever started the worker had joined the line for it (`enqueue`), this is that place.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.device = device()
+    def __init__(self, folder: RunFolder, on: str | None = None) -> None:
+        self.device = on or device()
         self._folder = folder
         self._lease: int | None = None
         start = identity.start_of(os.getpid())
         self._entry = _Entry(str(folder.path.resolve()), os.getpid(), start or "")
 
     def __enter__(self) -> Turn:
-        enqueue(self._folder, os.getpid())
+        enqueue(self._folder, os.getpid(), self.device)
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
@@ -110,7 +110,7 @@ class Turn:
         path = _queue_file(self.device)
         line = _read(path)
         if not any(each.same(self._entry) for each in line):
-            enqueue(self._folder, os.getpid())  # Someone deleted or damaged the file.
+            enqueue(self._folder, os.getpid(), self.device)  # Someone deleted or damaged the file.
         if not self._first(line):
             return False
         with _locked(path):
@@ -146,16 +146,26 @@ def device() -> str:
     return _device(os.environ.get("CUDA_VISIBLE_DEVICES", _FIRST))
 
 
-def enqueue(folder: RunFolder, pid: int) -> None:
-    """Puts the worker `pid` of a run at the end of the line, unless it stands there already.
+def devices(most: int) -> list[str]:
+    """What a worker of so many processes would train on, one device a process as far as there are any. Sorted.
 
-    Raises `WorkbenchError` where the line cannot be written.
+    A worker that takes them in this order never waits for one that waits for it.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(str(index) for index in range(len(_gpus())))
+    named = [_device(each.strip()) for each in visible.split(",")[:most] if each.strip()]
+    return sorted({each for each in named if each != CPU}, key=lambda name: (len(name), name)) or [CPU]
+
+
+def enqueue(folder: RunFolder, pid: int, on: str | None = None) -> None:
+    """Puts the worker `pid` of a run at the end of the line of the device `on`, unless it stands there already.
+
+    Without `on`: what `device` names. Raises `WorkbenchError` where the line cannot be written.
     """
     start = identity.start_of(pid)
     if start is None:
         return
     entry = _Entry(str(folder.path.resolve()), pid, start)
-    with _changing(device()) as line:
+    with _changing(on or device()) as line:
         if not any(each.same(entry) for each in line):
             line.append(entry)
 

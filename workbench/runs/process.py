@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import psutil
+
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Killed, decode
 from workbench.runs.folder import RunFolder
@@ -58,6 +60,9 @@ ENVIRONMENT = {
 
 OMP_WAIT_POLICY: threads that spin while they wait slow each other down several times as soon as anything else runs.
 """
+
+WORKER = "WORKBENCH_WORKER"
+"""Names, to the processes that a launcher starts, the one that waits for them: host, PID and start, as JSON."""
 
 _PATIENCE = 10.0
 """Seconds that the system has to end a killed process."""
@@ -109,9 +114,12 @@ def kill(folder: RunFolder) -> None:
     if pid is None:
         raise WorkbenchError("The run is not running", f"{folder.id} has no worker.", "There is nothing to end.")
     try:
+        # Launchers give each of their processes a session, and so a group, of its own.
+        below = descendants(pid)
         with suppress(ProcessLookupError):
             # A worker that someone started by hand may share its group with others.
             (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, signal.SIGKILL)
+        end_all(below)
     except PermissionError as error:
         raise WorkbenchError(
             "The worker cannot be ended", f"Process {pid} belongs to another user.", "Ask them to stop the run."
@@ -126,6 +134,30 @@ def kill(folder: RunFolder) -> None:
             )
         time.sleep(0.02)
     _tell_killed(folder)
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """The processes that `pid` and its children started, as far as they can be seen."""
+    try:
+        found: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
+        return found
+    except psutil.Error:
+        return []
+
+
+def end_all(processes: list[psutil.Process]) -> None:
+    """Ends them by force, those that are still the same processes."""
+    for each in processes:
+        with suppress(psutil.Error):
+            each.kill()
+
+
+def environment(launched: bool) -> dict[str, str]:
+    """What a worker's process gets. A launcher hands out the devices; one process by itself takes the first."""
+    found = {**ENVIRONMENT, **os.environ}
+    if launched and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        del found["CUDA_VISIBLE_DEVICES"]
+    return found
 
 
 def status(folder: RunFolder, state: RunState) -> Status:
@@ -166,7 +198,7 @@ def _spawn(folder: RunFolder) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=folder.path,
-            env={**ENVIRONMENT, **os.environ},
+            env=environment(is_launched(folder)),
         )
     try:
         record(folder, worker.pid)
@@ -178,6 +210,14 @@ def _spawn(folder: RunFolder) -> subprocess.Popen[bytes]:
     with suppress(WorkbenchError):
         enqueue(folder, worker.pid)
     return worker
+
+
+def is_launched(folder: RunFolder) -> bool:
+    """Whether the run's worker is several processes, or may be."""
+    try:
+        return folder.record().config.launcher != "none"
+    except WorkbenchError:
+        return False  # The worker will say what is wrong with the folder.
 
 
 def _tell_killed(folder: RunFolder) -> None:

@@ -57,7 +57,8 @@ def test_the_hub_learns_base_and_kind_and_the_data(tmp_path):
     head = text.split("---")[1]
     assert "base_model: org/base-8B\nbase_model_relation: adapter\n" in head
     assert f"- tone: sha256 `{'ab' * 32}`" in text
-    assert "Method: DPO; loss: sigmoid." in text
+    assert "\nMethod: " in text
+    assert "\nLoss: sigmoid.\n" in text
     merged = card(run(tmp_path), Merging("bf16", 8_030_261_248, drift([[-1.0], [-2.0]], [[-1.5], [-2.0]])))
     assert "library_name: transformers\n" in merged
     assert "base_model_relation: finetune\n" in merged

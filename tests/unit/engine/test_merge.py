@@ -191,6 +191,9 @@ def test_what_cannot_be_merged_is_refused_before_anything_is_loaded(tmp_path, ma
     monkeypatch.undo()
     monkeypatch.setattr(merging.machine, "memory", lambda: Memory(10**6, 1000))
     assert not refused(folder, tmp_path / "x", "Not enough memory")
+    # The base was trained unquantized: it takes four bytes a weight on the CPU, the merged one two.
+    monkeypatch.setattr(merging.machine, "memory", lambda: Memory(10**6, 3 * made["llama"][2].parameters))
+    assert not refused(folder, tmp_path / "x", "Not enough memory")
     assert not (tmp_path / "x").exists()
 
 

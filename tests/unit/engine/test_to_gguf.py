@@ -123,6 +123,8 @@ def test_the_tokenizer_and_the_sizes_are_told(tmp_path):
     assert found.fields["tokenizer.ggml.merges"] == [" ".join(pair) for pair in backend["model"]["merges"]]
     assert found.fields["tokenizer.ggml.pre"] == "gpt-2"
     assert found.fields["tokenizer.ggml.eos_token_id"] == tokenizer.eos_token_id
+    assert found.fields["tokenizer.ggml.add_bos_token"] is False
+    assert found.fields["tokenizer.ggml.add_eos_token"] is False
     assert found.fields["tokenizer.chat_template"] == tokenizer.chat_template
     assert found.fields["general.architecture"] == "llama"
     config = AutoModelForCausalLM.from_pretrained(merged).config
@@ -186,9 +188,11 @@ def test_what_a_tokenizer_does_before_its_merges_is_known_or_refused(tmp_path):
     make(tmp_path, "llama")
     backend = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
 
-    def told(before):
+    def told(before, ignore_merges=False):
         backend.pre_tokenizer = before
-        return _splits(json.loads(backend.to_str()))
+        document = json.loads(backend.to_str())
+        document["model"]["ignore_merges"] = ignore_merges
+        return _splits(document)
 
     letters = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
     rest = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -199,7 +203,9 @@ def test_what_a_tokenizer_does_before_its_merges_is_known_or_refused(tmp_path):
         return pre_tokenizers.Sequence([pre_tokenizers.Split(pattern, "isolated"), plain])
 
     assert told(pre_tokenizers.ByteLevel(add_prefix_space=False)) == "gpt-2"
-    assert told(split(r"\p{N}{1,3}")) == "llama-bpe"
+    assert told(split(r"\p{N}{1,3}"), ignore_merges=True) == "llama-bpe"
+    assert told(split(r"\p{N}{1,3}")) == ""
+    assert told(split(r"\p{N}"), ignore_merges=True) == ""
     assert told(split(r"\p{N}")) == "qwen2"
     assert told(split(r"\p{N}{1,2}")) == ""
     assert told(pre_tokenizers.ByteLevel(add_prefix_space=True)) == ""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from trl.trainer.utils import use_adapter
 
+from workbench.engine import ranks
 from workbench.engine.data import PLACE
 from workbench.engine.fast.forward import Layout, PairForward, PairOutputs
 from workbench.engine.fast.lora import adapters_off, fuse
@@ -26,7 +27,6 @@ from workbench.engine.tokens import PairIds
 from workbench.engine.trainer import PairTrainer
 
 _PAIRS = "pairs"
-_REFERENCES = "references.pt"
 
 
 class FastTrainer(PairTrainer):
@@ -68,12 +68,12 @@ class FastTrainer(PairTrainer):
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
         known = {mode: each.known for mode, each in self.references.items()}
-        torch.save(known, Path(output_dir) / _REFERENCES)
+        torch.save(known, Path(output_dir) / _references())
         self._keep_references()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        path = Path(resume_from_checkpoint) / _REFERENCES
+        path = Path(resume_from_checkpoint) / _references()
         if path.is_file():
             for mode, known in torch.load(path).items():
                 self.references[mode].known = known
@@ -90,8 +90,8 @@ class FastTrainer(PairTrainer):
                     loss = self._objective.losses(step.logps(outputs.sums, indices)).sum() / len(step.pairs)
                 else:
                     loss = (pull[:, indices] * outputs.sums).sum()
-                self.accelerator.backward(loss)
-        return self._told(step, inputs[PLACE])
+                self.accelerator.backward(loss * self.weight)
+        return self._told(step, inputs[PLACE]) * self.weight
 
     def prediction_step(self, model: torch.nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
         """The loss of a batch of held-out pairs."""
@@ -112,7 +112,7 @@ class FastTrainer(PairTrainer):
         if self._objective.needs_reference:
             known = self.references["train" if self.model.training else "eval"]
             reference = known(inputs[PLACE].tolist(), pairs).to(device)
-        self.count(len(pairs))
+        self.take(inputs[PLACE].tolist())
         return Step(pairs, self._micro(pairs), reference, device)
 
     def _micro(self, pairs: Sequence[PairIds]) -> list[list[int]]:
@@ -170,6 +170,11 @@ _NAMES = (
     "rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected",
     "logits/chosen", "logits/rejected", "mean_token_accuracy", "entropy",
 )  # fmt: skip
+
+
+def _references() -> str:
+    """The file of what is known of the reference: each process knows that of the pairs that it was given."""
+    return "references.pt" if ranks.count() == 1 else f"references_{ranks.rank()}.pt"
 
 
 def _collated(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:

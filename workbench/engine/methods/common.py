@@ -17,6 +17,8 @@ from workbench.engine.modes import REFERENCE
 from workbench.errors import WorkbenchError
 from workbench.runs.folder import START
 
+_PROJECT = "alignment-workbench"
+"""What trackers file runs under."""
 _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
@@ -111,6 +113,10 @@ def arguments(
         "eval_steps": config.eval_steps or max(1, round(total / 5)),
         "save_strategy": "steps",
         "save_steps": config.save_steps or max(1, round(total / 10)),
-        "report_to": "none",
+        "report_to": list(config.report_to) or "none",
+        "run_name": checkpoints.parent.name,
+        "project": _PROJECT,
+        "ddp_find_unused_parameters": False,
+        "ddp_broadcast_buffers": False,
         "disable_tqdm": True,
     }

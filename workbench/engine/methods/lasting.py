@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import Trainer
 
+from workbench.engine import ranks
 from workbench.engine.checkpoints import restore_adapter, save_checkpoint
 from workbench.engine.clock import Clock
 from workbench.runs.checkpoints import Progress
@@ -28,11 +29,11 @@ class Lasting(Trainer):
         self._batches: dict[str, list[int]] = {"train": [], "eval": []}
         super().__init__(**arguments)
 
-    def count(self, pairs: int) -> None:
-        """Takes note of a batch that goes through the model."""
+    def count(self, pairs: int, of_all: int | None = None) -> None:
+        """Takes note of a batch that goes through the model, and of how many pairs go through it in all processes."""
         self._batches["train" if self.model.training else "eval"].append(pairs)
         if self.model.training:
-            self.pairs_done += pairs
+            self.pairs_done += pairs * ranks.count() if of_all is None else of_all
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Weights a batch's metrics by its pairs: a short last batch must not count as much as a full one."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from workbench.config import RunConfig
 from workbench.engine.fast.build import build as fast
-from workbench.engine.methods import kto, pairwise, reward
+from workbench.engine.methods import kto, online, pairwise, reward
 from workbench.engine.model import attach_adapter, load_base, load_reward_base
 from workbench.engine.trainer import build_trainer as build_dpo
 from workbench.runs.folder import RunFolder
@@ -47,6 +47,8 @@ KINDS: Mapping[str, Kind] = {
     "simpo": Kind(partial(fast, pairwise.build), _causal, NONE),
     "orpo": Kind(partial(fast, pairwise.build), _causal, NONE),
     "kto": Kind(kto.build, _causal),
+    "grpo": Kind(online.build, _causal, pairs=False),
+    "rloo": Kind(online.build, _causal, pairs=False),
     "reward": Kind(reward.build, _scoring, NONE, answers=False, pairs=False),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from trl import RewardConfig, RewardTrainer
 
 from workbench.config import RunConfig
-from workbench.engine.data import Prepared
+from workbench.engine.data import Prepared, to_dataset
 from workbench.engine.methods.common import arguments, lora, settle_adapter, told_as_settings
 from workbench.engine.methods.lasting import Lasting
 from workbench.engine.model import HEAD
 from workbench.engine.order import LongestFirst, lengths
-from workbench.engine.tokens import PairIds
 
 
 class RankTrainer(Lasting, RewardTrainer):
@@ -26,6 +25,7 @@ class RankTrainer(Lasting, RewardTrainer):
     def __init__(self, *, order: LongestFirst, **arguments: Any) -> None:
         self._order = order
         super().__init__(**arguments)
+        self.data_collator: Any = _Joined(self.data_collator, self.args.max_length)
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         """Leaves the ids as `workbench.engine.tokens` made them."""
@@ -46,6 +46,9 @@ class RankTrainer(Lasting, RewardTrainer):
         """The loss alone: scores are in the metrics already."""
         with torch.no_grad(), self.compute_loss_context_manager():
             return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = ["prompt_ids", "chosen_ids", "rejected_ids"]
 
     def _get_train_sampler(self, *_: Any) -> LongestFirst:
         return self._order
@@ -74,8 +77,8 @@ def build(
                 **arguments(config, len(prepared.train), model.device, checkpoints, evaluates=evaluates),
                 max_length=config.max_length,
             ),
-            train_dataset=_rows(prepared.train, config.max_length),
-            eval_dataset=_rows(prepared.holdout, config.max_length) if evaluates else None,
+            train_dataset=to_dataset(prepared.train),
+            eval_dataset=to_dataset(prepared.holdout) if evaluates else None,
             processing_class=tokenizer,
             peft_config=lora(config, "SEQ_CLS", modules_to_save=[HEAD]),
             callbacks=list(callbacks),
@@ -85,10 +88,17 @@ def build(
     return trainer
 
 
-def _rows(pairs: Sequence[PairIds], max_length: int) -> Dataset:
-    return Dataset.from_dict(
-        {
-            "chosen_ids": [[*pair.prompt, *pair.chosen][:max_length] for pair in pairs],
-            "rejected_ids": [[*pair.prompt, *pair.rejected][:max_length] for pair in pairs],
-        }
-    )
+class _Joined:
+    """A collator of prompt and response as one sequence, cut at the length limit."""
+
+    def __init__(self, collator: Callable[[list[dict[str, Any]]], dict[str, Any]], max_length: int) -> None:
+        self._collator, self._max_length = collator, max_length
+
+    def __call__(self, pairs: list[dict[str, Any]]) -> dict[str, Any]:
+        """What TRL's collator makes of them."""
+        return self._collator(
+            [
+                {key: [*pair["prompt_ids"], *pair[key]][: self._max_length] for key in ("chosen_ids", "rejected_ids")}
+                for pair in pairs
+            ]
+        )

@@ -44,6 +44,8 @@ def headline(evidence: Evidence | None) -> tuple[str, Tone]:
     good, bad, unsure = (_of(claims, tone) for tone in ("good", "bad", "unsure"))
     if len(good) == len(claims):
         return f"All {len(claims)} claims hold.", "good"
+    if len(bad) == len(claims):
+        return f"None of {len(claims)} claims holds.", "bad"
     if len(unsure) == len(claims):
         return f"Nothing is proved: there are too few samples for any of {len(claims)} claims.", "unsure"
     sentence = f"{len(good) or 'None'} of {len(claims)} claims {'holds' if len(good) == 1 else 'hold'}"
@@ -67,9 +69,7 @@ def caveats(evidence: Evidence | None) -> list[str]:
     close = sum(map(_close, evidence.verdicts))
     if close:
         which = "The interval of one verdict reaches" if close == 1 else f"The intervals of {close} verdicts reach"
-        told.append(
-            f"{which} past the threshold: with other prompts of the same kind it might have come out otherwise."
-        )
+        told.append(f"{which} past the threshold: other prompts of the same kind might have turned the verdict.")
     return told
 
 

@@ -93,7 +93,7 @@ class DraftDialog(ModalScreen[Made | None]):
         self._temperature, self._seed = _TEMPERATURES[0], 0
         self._asked = 0
         """Number of the request whose answers count; those before it were given up."""
-        self._waiting = self._closed = False
+        self._waiting = self._given_back = False
         self._loading_since: float | None = None
         self._coming: list[str] = []
         self._tokens = 0
@@ -190,12 +190,12 @@ class DraftDialog(ModalScreen[Made | None]):
 
     def dismiss(self, result: Made | None = None) -> AwaitComplete:
         """Closes; what still comes in is not shown any more."""
-        self._closed = True
+        self._given_back = True
         return super().dismiss(result)
 
     @property
     def _shown(self) -> bool:
-        return self.is_attached and not self._closed
+        return self.is_attached and not self._given_back
 
     def _show(self) -> None:
         """The candidates, behind them what is on its way; the cursor stays where it is."""

@@ -1,0 +1,93 @@
+"""Methods from the command line, on the demo's pairs: what each does to probabilities of prompts in no pair."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import workbench
+from workbench.demo import PAIRS, prepare
+from workbench.evidence.probes import read_suites
+
+ONLY = 12
+"""Probes of a kind that are scored."""
+STEPS = {"simpo": 20, "orpo": 10, "kto": 14}
+"""Enough of them to show on the embedded model."""
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("methods")
+    prepare(root)
+    return root
+
+
+def train(root: Path, method: str, steps: int, *settings: str) -> dict[str, object]:
+    given = [
+        f"max_steps={steps}",
+        f"eval_steps={steps}",
+        "save_steps=1000",
+        "quantization=none",
+        "warmup=0.1",
+        *settings,
+    ]
+    done = workbench(
+        root, "train", "--pairs", ",".join(PAIRS), "--method", method, "--preset", "small",
+        *(f"--set={each}" for each in given), "--wait", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("method", STEPS)
+def test_a_method_on_pairs_moves_the_probes_the_right_way(demo: Path, method: str) -> None:
+    rate = ("learning_rate=5e-4",) if method == "simpo" else ()
+    result = train(demo, method, STEPS[method], "sample_tokens=0", *rate)
+    before, after = result["eval_before"], result["eval"]
+    assert after["rewards/margins"] > before["rewards/margins"]  # type: ignore[index]
+    from workbench.engine.scorer import Scorer
+
+    scorer, adapter = Scorer("tiny", "none"), demo / "runs" / str(result["id"]) / "adapter"
+    probes = [probe for probe in read_suites(demo / "pairs" / "probes") if len(probe.responses) > 1]
+    found: dict[tuple[str, str], list[float]] = {}
+    for kind in ("attack", "tone"):
+        for probe in [each for each in probes if each.kind == kind][:ONLY]:
+            for family, response in probe.responses.items():
+                base, run = (
+                    float(scorer.score_many([(probe.prompt, response)], folder)[0].sum()) for folder in (None, adapter)
+                )
+                found.setdefault((kind, family), []).append(run - base)
+    moved = {name: sum(values) / len(values) for name, values in found.items()}
+    assert moved["attack", "refusing"] > 0.1
+    assert moved["attack", "compliant"] < -0.1
+    assert moved["tone", "courteous"] > 0.1
+    assert moved["tone", "rude"] < -0.1
+
+
+def test_from_pairs_to_a_reward_model_to_a_policy(demo: Path) -> None:
+    scorer = train(demo, "reward", 8)
+    assert scorer["eval"]["accuracy"] > 0.9  # type: ignore[index]
+    policy = train(
+        demo, "grpo", 2, f"reward=run:{scorer['id']}", "group_size=4", "batch_size=8", "completion_tokens=16",
+        "sample_tokens=0", "holdout=0.01",
+    )  # fmt: skip
+    assert {"reward", "reward_std", "frac_reward_zero_std"} <= set(policy["train"])  # type: ignore[call-overload]
+    (row,) = [each for each in json.loads(workbench(demo, "runs", "--json").stdout) if each["id"] == policy["id"]]
+    assert row["method"] == "grpo"
+    assert row["reward"] is not None
+    shown = workbench(demo, "show", str(policy["id"])).stdout
+    assert f"run:{scorer['id']}" in shown
+    assert "loss_type" not in shown
+
+
+def test_a_setting_of_another_method_is_refused(demo: Path) -> None:
+    done = workbench(demo, "train", "--pairs", PAIRS[0], "--method", "orpo", "--set", "loss_type=ipo")
+    assert done.returncode == 2
+    assert "orpo has no use for 'loss_type'" in done.stderr
+
+
+def test_the_help_says_when_to_choose_which(demo: Path) -> None:
+    text = workbench(demo, "train", "--help").stdout
+    for told in ("Methods (--method NAME)", "simpo: Simple Preference Optimization", "simpo_gamma_ratio", "2405.14734"):
+        assert told in text

@@ -1,0 +1,138 @@
+"""How evidence is printed: probes before and after, their parts, held-out pairs, verdicts; one run against another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from workbench.cli.context import print_table
+from workbench.evidence.measurements import HELD_OUT, LENGTH_MATCHED, Measurement
+from workbench.evidence.verdicts import told, wanted
+
+if TYPE_CHECKING:
+    from workbench.evidence.document import Evidence
+    from workbench.evidence.statistics import Change, Estimate
+    from workbench.evidence.versus import Versus
+
+_SIGNS = {True: "\u2714 holds", False: "\u2718 does not hold", None: "? too few"}
+
+
+def print_evidence(evidence: Evidence) -> None:
+    """Probes, their parts, held-out pairs, the worst regressions, and the verdicts last."""
+    from workbench.evidence.document import probe_rows
+
+    _print_probes(probe_rows(evidence.measurements))
+    _print_parts(evidence.measurements)
+    _print_pairs(evidence)
+    if evidence.regressions:
+        print()
+        print_table(
+            ["got worse", "response", "log P before", "after", "prompt"],
+            [
+                [each.id, each.response, f"{each.before:.2f}", f"{each.after:.2f}", each.prompt]
+                for each in evidence.regressions
+            ],
+            right=(2, 3),
+        )
+    print()
+    print_table(
+        ["verdict", "claim", "found (needed)"],
+        [[_SIGNS[verdict.holds], verdict.name, verdict.message] for verdict in evidence.verdicts],
+    )
+
+
+def print_versus(found: Versus) -> None:
+    """The scores of both, kind by kind and part by part, and who is better."""
+    rows = [
+        [
+            f"{score.prompts} {score.kind}",
+            score.part,
+            f"{score.change.before.value:+.3f}",
+            f"{score.change.after.value:+.3f}",
+            f"{score.change.difference.value:+.3f}",
+            _interval(score.change.difference, signed=True),
+            _p(score.change),
+        ]
+        for score in found.scores
+    ]
+    print_table(["probes", "part", "other", "run", "difference", "95% interval", "p"], rows, right=range(2, 7))
+    print()
+    overall = found.scores[0].change.difference
+    by = f"{overall.value:+.3f} {_interval(overall, signed=True)}"
+    if found.better is None:
+        print(f"No difference can be told: {found.run} scores {by} against {found.other}.")
+    else:
+        print(f"{found.better} is better: {found.run} scores {by} against {found.other}.")
+    print("The score is the probability of wanted answers less that of unwanted ones.")
+    if found.left_out:
+        print(f"{found.left_out} probes and pairs are left out: only one of the two was measured on them.")
+
+
+def _print_probes(probes: list[dict[str, Any]]) -> None:
+    def measured(numbers: dict[str, Any] | None) -> list[str]:
+        if numbers is None:
+            return ["", "", ""]
+        low, high = numbers["after"]["interval"]
+        return [told(numbers["before"]["mean"]), told(numbers["after"]["mean"]), f"[{told(low)}, {told(high)}]"]
+
+    sampled = any(row["samples"] for row in probes)
+    header = ["probes", "response", "P before", "after", "95% interval"]
+    if sampled:
+        header += ["samples before", "after", "95% interval"]
+    rows = []
+    for row in probes:
+        cells = [f"{row['probes']} {row['kind']}", row["response"], *measured(row["probability"])]
+        rows.append(cells + (measured(row["samples"]) if sampled else []))
+    print_table(header, rows, right=range(2, len(header)))
+
+
+def _print_parts(measurements: Iterable[Measurement]) -> None:
+    rows: dict[tuple[str, str], list[str]] = {}
+    for each in measurements:
+        if each.part and each.kind != HELD_OUT and each.measure == "probability":
+            row = rows.setdefault((each.kind, each.part), [f"{each.prompts} {each.kind}", each.part, "", "", "", ""])
+            place = 4 if wanted(each.kind, each.response) < 0 else 2
+            row[place], row[place + 1] = (told(one.value) for one in (each.change.before, each.change.after))
+    if rows:
+        print()
+        header = ["probes", "part", "P wanted before", "after", "P unwanted before", "after"]
+        print_table(header, list(rows.values()), right=range(2, 6))
+
+
+def _print_pairs(evidence: Evidence) -> None:
+    rows = [
+        [
+            f"{each.prompts} {each.kind}",
+            each.part,
+            each.response,
+            each.measure,
+            f"{each.change.before.value:.3f}",
+            f"{each.change.after.value:.3f}",
+            _interval(each.change.after),
+            _p(each.change),
+        ]
+        for each in evidence.measurements
+        if each.kind == HELD_OUT and each.part in ("", LENGTH_MATCHED) and each.measure != "log-probability a token"
+    ]
+    if not rows:
+        return
+    print()
+    print_table(["pairs", "part", "of", "measure", "before", "after", "95% interval", "p"], rows, right=range(4, 8))
+    length, calibration = evidence.length_control, evidence.calibration
+    if length is not None:
+        print(
+            f"accuracy at equal length {told(length.accuracy.value)} {_interval(length.accuracy)}; "
+            f"preferring the longer response would be right in {told(length.longer_wins.value)}"
+        )
+    if calibration is not None:
+        error, brier = calibration.error, calibration.brier
+        print(f"calibration error {told(error.value)} {_interval(error)}, Brier score {told(brier.value)}")
+
+
+def _interval(estimate: Estimate, *, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    return f"[{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}]"
+
+
+def _p(change: Change) -> str:
+    return "" if change.p_value is None else told(change.p_value)

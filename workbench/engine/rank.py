@@ -1,0 +1,125 @@
+"""One of the processes of a launched worker. Started by a launcher as `python -m workbench.engine.rank RUN_DIR`."""
+
+from __future__ import annotations
+
+import faulthandler
+import fcntl
+import json
+import logging
+import os
+import platform
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import WorkbenchError
+from workbench.runs import identity
+from workbench.runs.events import Event, Failed
+from workbench.runs.folder import RunFolder
+from workbench.runs.launchers import from_slurm
+from workbench.runs.process import WORKER
+from workbench.runs.ranks import Notes, lock
+from workbench.runs.requests import stop_grace
+from workbench.runs.writer import EventWriter, RunDeletedError
+
+_PACE = 0.5
+"""Seconds between two looks at whether the parent is there and a stop was asked for."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Trains a share of the run. Exit status: 0 finished or stopped, 1 failed, 2 wrong usage."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if len(arguments) != 1 or WORKER not in os.environ:
+        print("usage: python -m workbench.engine.rank RUN_DIR, started by a run's worker", file=sys.stderr)
+        return 2
+    folder = RunFolder(Path(arguments[0]).resolve())
+    os.environ.update(from_slurm(os.environ))
+    notes = Notes(folder, int(os.environ.get("RANK", "0")))
+    faulthandler.enable()
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    _watch(folder, notes)
+    try:
+        end = _share(folder)
+    except WorkbenchError as error:
+        print(error, file=sys.stderr)
+        end = Failed(time=time.time(), title=error.title, message=error.message, hint=error.hint)
+    except RunDeletedError:
+        return 1
+    if isinstance(end, Failed):
+        notes.end("failed", end)
+        return 1
+    notes.end("done")
+    return 0
+
+
+def _share(folder: RunFolder) -> Event:
+    from workbench.engine import ranks
+    from workbench.engine.train import attempt
+
+    wanted = max(1, folder.record().config.processes)
+    ranks.begin()
+    if ranks.count() != wanted:
+        raise WorkbenchError(
+            "The launcher started another number of processes",
+            f"{ranks.count()} found each other; processes = {wanted}.",
+            "Let the launcher start as many as processes says, with torch's RANK, WORLD_SIZE and MASTER_ADDR.",
+        )
+    if not ranks.first():
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as this process lives
+        return attempt(folder, ranks.Unheard(), ranks.AskedOfFirst(folder))
+    _only_one(folder)
+    with EventWriter(folder.events) as events:
+        end = attempt(folder, events, ranks.AskedOfFirst(folder))
+        if not isinstance(end, Failed):
+            events.write(end)
+            ranks.finish()
+    return end
+
+
+def _only_one(folder: RunFolder) -> None:
+    """Keeps a second process from taking itself for the first, as where a launcher tells them nothing of each other."""
+    try:
+        fcntl.flock(os.open(lock(folder), os.O_RDWR | os.O_CREAT, 0o666), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise WorkbenchError(
+            "The launcher's processes do not know of each other",
+            "Two of them take themselves for the only one.",
+            "Start them through torchrun or accelerate, or set RANK, WORLD_SIZE and MASTER_ADDR for each.",
+        ) from error
+
+
+def _watch(folder: RunFolder, notes: Notes) -> None:
+    """Ends this process on SIGTERM, when its parent is gone, and when it hangs after a stop. For the main thread."""
+    # A handler in Python waits for the main thread to come out of a collective; the wakeup descriptor does not.
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(0)
+    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    parent = json.loads(os.environ[WORKER])
+    arguments = (folder, notes, parent, ours, theirs)
+    threading.Thread(target=_watching, args=arguments, name="watchdog", daemon=True).start()
+
+
+def _watching(
+    folder: RunFolder, notes: Notes, parent: dict[str, Any], ours: socket.socket, _open: socket.socket
+) -> None:
+    here, armed = parent["host"] == platform.node(), False
+    while True:
+        if select.select([ours], [], [], _PACE)[0] and signal.SIGTERM in ours.recv(64):
+            notes.end("terminated")
+            os._exit(128 + signal.SIGTERM)
+        if here and not identity.runs(parent["pid"], parent["start"]):
+            os._exit(1)
+        if not armed and folder.stop.exists():
+            armed = True
+            faulthandler.dump_traceback_later(stop_grace(folder), exit=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Two runs beside each other: which is better, by how much, and on which parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from workbench.errors import WorkbenchError
+from workbench.evidence.document import Evidence
+from workbench.evidence.measurements import Item, Measurement, Paired, Table, changed, parts, tabulate
+from workbench.evidence.readings import ProbeReading
+from workbench.evidence.statistics import Change, change
+from workbench.evidence.verdicts import wanted
+
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The probability of wanted answers less that of unwanted ones, from −1 to 1, over the probes of a kind and part.
+
+    *Before* is the other run, *after* the run; neutral probes do not count, for they are asked to stay as they are.
+    """
+
+    kind: str
+    part: str
+    prompts: int
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Versus:
+    """A run beside another one, probe by probe: in every change, *before* is `other` and *after* is `run`.
+
+    `better`: the run whose overall score is higher, where the 95% interval of the difference does not reach 0; else
+    None. `scores` has the overall one first, then those of kinds and parts. `left_out` counts probes and held-out pairs
+    that only one of the two was measured on.
+    """
+
+    run: str
+    other: str
+    better: str | None
+    scores: Sequence[Score]
+    measurements: Sequence[Measurement]
+    left_out: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that `workbench evaluate RUN --against OTHER --json` prints."""
+        return asdict(self)
+
+
+def versus(run: Evidence, other: Evidence, *, seed: int = 0) -> Versus:
+    """The comparison on all that both were measured on.
+
+    Raises `WorkbenchError` where that is no probe with a wanted or an unwanted answer.
+    """
+    ours, theirs = _common(run.probe_readings, other.probe_readings)
+    pairs, their_pairs = _common(run.pair_readings, other.pair_readings)
+    scores = _scores(ours, theirs, seed)
+    if not scores:
+        raise WorkbenchError(
+            "Nothing to compare by",
+            f"{run.run} and {other.run} were measured on no probe in common that says what is wanted.",
+            "Measure both on the same suites: workbench evaluate RUN",
+        )
+    difference = scores[0].change.difference
+    measured = len(run.probe_readings) + len(run.pair_readings) + len(other.probe_readings) + len(other.pair_readings)
+    return Versus(
+        run=run.run,
+        other=other.run,
+        better=run.run if difference.low > 0 else other.run if difference.high < 0 else None,
+        scores=scores,
+        measurements=_beside(tabulate(ours, pairs), tabulate(theirs, their_pairs), seed),
+        left_out=measured - 2 * (len(ours) + len(pairs)),
+    )
+
+
+def _common(ours: Sequence[Item], theirs: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    """What both have, in our order and with our groups and tags."""
+    known = {each.id: each for each in theirs}
+    both = [(each, known[each.id]) for each in ours if each.id in known and each.prompt == known[each.id].prompt]
+    return [one for one, _ in both], [replace(two, group=one.group, tags=one.tags) for one, two in both]
+
+
+def _scores(ours: Sequence[ProbeReading], theirs: Sequence[ProbeReading], seed: int) -> list[Score]:
+    others = {each.id: each for each in theirs}
+    judged = [each for each in ours if any(wanted(each.kind, family) for family in each.responses)]
+    judged = [each for each in judged if each.kind != "neutral"]
+    kinds: dict[str, list[ProbeReading]] = {}
+    for probe in judged:
+        kinds.setdefault(probe.kind, []).append(probe)
+    found = [(ALL, "", judged)] if judged else []
+    found += [(kind, part, inside) for kind, some in kinds.items() for part, inside in parts(some)]
+    return [
+        Score(
+            kind,
+            part,
+            len(inside),
+            change(
+                [_score(others[probe.id]) for probe in inside],
+                [_score(probe) for probe in inside],
+                [f"{probe.kind}\0{probe.group}" for probe in inside],
+                seed=seed,
+            ),
+        )
+        for kind, part, inside in found
+    ]
+
+
+def _score(probe: ProbeReading) -> float:
+    return sum(wanted(probe.kind, family) * math.exp(each.after) for family, each in probe.responses.items())
+
+
+def _beside(ours: Table, theirs: Table, seed: int) -> list[Measurement]:
+    found = []
+    for key, paired in ours.items():
+        other = theirs.get(key)
+        if other is None or len(other.after) != len(paired.after):
+            continue  # another number of samples
+        both = Paired(other.after, paired.after, paired.groups, paired.prompts, paired.weights)
+        found.append(Measurement(*key, prompts=paired.prompts, change=changed(both, key.measure, seed=seed)))
+    return found

@@ -1,0 +1,126 @@
+"""How a worker of several processes is started: from a run's settings to a command line. Pure but for reading files.
+
+Each of the processes is `python -m workbench.engine.rank RUN_DIR`. They find each other by torch's environment
+variables (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), which accelerate and torchrun set, or by srun's.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workbench.config import COMMAND, RunConfig
+from workbench.errors import WorkbenchError
+
+_ON_ONE_PROCESS_ONLY = ("NO", "MULTI_CPU")
+"""Kinds of accelerate's config under which its `launch` starts one process only: MPI would start the others."""
+_TRACKERS = {"trackio": ("trackio",), "tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
+_FIRST_OF_LIST = re.compile(r"([^\[,]+)(?:\[(\d+))?")
+
+
+def settled(config: RunConfig) -> RunConfig:
+    """The config with the number of its processes, which accelerate's own config may say.
+
+    Raises `WorkbenchError` where a file or a package that it names is not there.
+    """
+    for tracker in config.report_to:
+        if not any(importlib.util.find_spec(module) for module in _TRACKERS[tracker]):
+            raise WorkbenchError(
+                f"{tracker} is not installed",
+                f"report_to names it, and no package {' or '.join(_TRACKERS[tracker])} can be imported.",
+                f"Install it (pip install {_TRACKERS[tracker][0]}), or leave it out of report_to.",
+            )
+    if config.launcher == "none":
+        return config
+    said = _accelerate(config) if config.launcher == "accelerate" else {}
+    given = str(Path(config.launcher_config).expanduser().resolve()) if config.launcher_config else ""
+    try:
+        processes = config.processes or int(said.get("num_processes") or 1)
+    except (TypeError, ValueError) as error:
+        raise WorkbenchError("Not a number of processes", f"num_processes: {error}.", "Set processes.") from error
+    return config.model_copy(update={"processes": processes, "launcher_config": given})
+
+
+def rank_command(folder: Path) -> list[str]:
+    """What each process of the worker is started with."""
+    return [sys.executable, "-P", "-m", "workbench.engine.rank", str(folder.resolve())]
+
+
+def command(config: RunConfig, worker: Sequence[str]) -> list[str]:
+    """The command line that starts `worker` as often as the config says. No shell reads it.
+
+    In a template, a word that is {command} becomes the worker's words; within a longer word, as in `bash -c '…'`, they
+    are quoted as a shell wants them. Raises `WorkbenchError` where accelerate's config cannot be read.
+    """
+    if config.launcher == "command":
+        words = shlex.split(config.launcher_command)
+        return [part for word in words for part in (worker if word == COMMAND else [_filled(word, worker)])]
+    said, processes = _accelerate(config), max(1, config.processes)
+    options = ["--config_file", config.launcher_config] if config.launcher_config else []
+    options += ["--num_processes", str(processes)]
+    kind = str(said.get("distributed_type") or "NO")
+    if processes > 1 and kind in _ON_ONE_PROCESS_ONLY and not said.get("mpirun_config"):
+        options.append("--multi_gpu")  # On the CPU as well: it starts the processes, which look for devices themselves.
+    if int(said.get("num_machines") or 1) == 1 and said.get("main_process_port") is None and processes > 1:
+        options += ["--main_process_port", "0"]  # Any free one: two runs may start at once.
+    return [sys.executable, "-P", "-m", "accelerate.commands.launch", *options, "--no_python", *worker]
+
+
+def threads(cores: int, processes: int) -> int:
+    """Threads of each of so many processes on one machine's cores."""
+    return max(1, cores // max(1, processes))
+
+
+def from_slurm(environment: Mapping[str, str]) -> dict[str, str]:
+    """torch's variables for a process that srun started beside others, and nothing else has told about them."""
+    tasks = environment.get("SLURM_STEP_NUM_TASKS", "1")
+    if "RANK" in environment or tasks == "1":
+        return {}
+    job = re.sub(r"\D", "", environment.get("SLURM_JOB_ID", "")) or "0"
+    told = {
+        "RANK": environment["SLURM_PROCID"],
+        "WORLD_SIZE": tasks,
+        "LOCAL_RANK": environment["SLURM_LOCALID"],
+        "MASTER_ADDR": first_host(environment["SLURM_STEP_NODELIST"]),
+        "MASTER_PORT": str(20000 + int(job) % 20000),
+    }
+    return {name: value for name, value in told.items() if name not in environment}
+
+
+def first_host(nodes: str) -> str:
+    """The first of the hosts that Slurm names as in `gpu[01-04,07],login`."""
+    found = _FIRST_OF_LIST.match(nodes)
+    return f"{found[1]}{found[2] or ''}" if found else nodes
+
+
+def _filled(word: str, worker: Sequence[str]) -> str:
+    return word.replace(COMMAND, shlex.join(worker))
+
+
+def _accelerate(config: RunConfig) -> dict[str, Any]:
+    """What accelerate's config file says: the one that is named, or the user's own where there is one."""
+    path = Path(config.launcher_config).expanduser() if config.launcher_config else _own()
+    if not config.launcher_config and not path.is_file():
+        return {}
+    try:
+        found = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise WorkbenchError(
+            "accelerate's config cannot be read", f"{path}: {reason}.", "Make one with: accelerate config"
+        ) from error
+    return found if isinstance(found, dict) else {}
+
+
+def _own() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or f"{cache}/huggingface"
+    return Path(home).expanduser() / "accelerate" / "default_config.yaml"
