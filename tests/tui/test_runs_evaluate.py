@@ -41,7 +41,7 @@ async def test_what_stops_it_is_told(root: Path) -> None:
     async with runs_screen(root) as pilot:
         await shows(pilot, "finished")
         await pilot.press("e")
-        await shows(pilot, "No probes", "nothing to measure on")
+        await shows(pilot, "No probes", "workbench.tiny.starters")
 
 
 async def test_it_can_be_given_up(root: Path) -> None:

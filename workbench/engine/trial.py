@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import SaveStrategy
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from workbench.config import RunConfig
 from workbench.engine.data import Prepared
@@ -56,15 +56,17 @@ def trial(
     clock = _Clock()
     try:
         kind = KINDS[config.method]
-        trainer = kind.build(one, kind.load(one), tokenizer, Prepared(pairs, [], 0, 0, 0), scratch, [clock])
-        trainer.args.save_strategy = SaveStrategy.NO
+        held_out = pairs[-part:] if prepared.holdout else []
+        trainer = kind.build(one, kind.load(one), tokenizer, Prepared(pairs, held_out, 0, 0, 0), scratch, [clock])
+        trainer.args.save_strategy, trainer.args.eval_strategy = SaveStrategy.NO, IntervalStrategy.NO
+        trainer.args.eval_on_start = False
         rows = list(trainer.train_dataset)
         batches = DataLoader(rows, batch_size=part, collate_fn=trainer.data_collator)
         trainer.get_train_dataloader = lambda: batches
         ready = time.perf_counter() - began
         _forget_peak()
         trainer.train()
-        evaluation = _evaluation(trainer, trainer.data_collator(rows[-part:])) if prepared.holdout else 0.0
+        evaluation = _evaluation(trainer, trainer.data_collator(list(trainer.eval_dataset))) if held_out else 0.0
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(str(error).splitlines()[0]) from error
     except (MemoryError, RuntimeError) as error:
