@@ -76,12 +76,12 @@ def table(found: dict[str, Any]) -> str:
     summed = summary(found)
     for name, case in found["cases"].items():
         tokens = case["tokens"]
-        lines += [f"## {name}: {case['about']}", ""]
-        lines += [f"{tokens['pairs']} pairs, batch {case['batch']}, max_length {case['max_length']}, "]
-        lines[-1] += (
-            f"{tokens['threads']} threads. {tokens['unique']:.0f} unique tokens a pair; with padding, in random "
+        about = (
+            f"{tokens['pairs']} pairs, batch {case['batch']}, max_length {case['max_length']}, {tokens['threads']} "
+            f"threads. {tokens['unique']:.0f} unique tokens a pair; with padding, in random order, stock TRL computes "
+            f"{tokens['padded']:.0f}: {tokens['ratio']:.2f} times as many."
         )
-        lines[-1] += f"order, stock TRL computes {tokens['padded']:.0f}: {tokens['ratio']:.2f} times as many."
+        lines += [f"## {name}: {case['about']}", "", about]
         lines += ["", _row(_HEAD), _row(["---"] * len(_HEAD))]
         lines += [_row(_cells(side, values)) for side, values in summed[name].items()]
         lines += ["", *_aims(name, summed[name])]
