@@ -42,6 +42,7 @@ _STOCK = Path(__file__).with_name("stock_trl.py")
 PAIRS = 500
 _BEFORE = ("starting", "loading the model", "tokenizing the pairs")
 _NEVER = 10**6
+_TRL_COLUMNS = ("prompt", "chosen", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,6 @@ def measure(case: Case, sides: Sequence[str], folder: Path) -> list[dict[str, An
                 found.append({"side": side, "load": load, **took})
                 print(f"{case.name}: {SIDES[side]}: {pace(took):.2f} pairs/s", file=sys.stderr)
     return found
-
-
-_TRL_COLUMNS = ("prompt", "chosen", "rejected")
 
 
 def _stock(case: Case, rows: Path, folder: Path, side: str) -> dict[str, Any]:
@@ -121,7 +119,7 @@ class _Watched:
     """What the worker's processor time was when training began, and when its last step was told."""
 
     def __init__(self, run: RunFolder) -> None:
-        self._events, self._left = EventReader(run.events), 1
+        self._events = EventReader(run.events)
         self.began = self.ended = 0.0
 
     def __call__(self, process: psutil.Process) -> None:
