@@ -7,10 +7,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import psutil
+
 from workbench.runs.process import ENVIRONMENT
+
+_PACE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +26,22 @@ class Done:
     output: str
 
 
-def run(arguments: Sequence[str], environment: Mapping[str, str] = {}) -> Done:
-    """Runs Python with `arguments`, in the environment that workers get. Raises `SystemExit` with its last words."""
+def run(
+    arguments: Sequence[str], environment: Mapping[str, str] = {}, watch: Callable[[psutil.Process], None] | None = None
+) -> Done:
+    """Runs Python with `arguments`, in the environment that workers get; `watch` may look at it, 50 times a second.
+
+    Raises `SystemExit` with its last words.
+    """
     around = {**ENVIRONMENT, **os.environ, "HF_HUB_OFFLINE": "1", **environment}
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         began = time.perf_counter()
         process = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=errors, env=around)
-        _, status, used = os.wait4(process.pid, 0)
+        ended, status, used = os.wait4(process.pid, os.WNOHANG if watch else 0)
+        while watch and not ended:
+            watch(psutil.Process(process.pid))
+            time.sleep(_PACE)
+            ended, status, used = os.wait4(process.pid, os.WNOHANG)
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.bench import machine, random_model
 from tests.bench.child import run
 from tests.bench.training_table import AIMS, SIDES, pace, summary, table
@@ -31,8 +33,8 @@ from workbench.models import resolve
 from workbench.pairs.importers import import_rows
 from workbench.pairs.pair import to_row
 from workbench.pairs.readers import read_rows
-from workbench.runs.events import EventReader, Finished, Phase
-from workbench.runs.folder import create
+from workbench.runs.events import EventReader, Finished, Phase, Step
+from workbench.runs.folder import RunFolder, create
 from workbench.runs.rows import to_line
 
 HH = Path("../shared/data/hh-rlhf/harmless-base-1500.jsonl.gz")
@@ -40,6 +42,7 @@ _STOCK = Path(__file__).with_name("stock_trl.py")
 PAIRS = 500
 _BEFORE = ("starting", "loading the model", "tokenizing the pairs")
 _NEVER = 10**6
+_TRL_COLUMNS = ("prompt", "chosen", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,6 @@ def measure(case: Case, sides: Sequence[str], folder: Path) -> list[dict[str, An
     return found
 
 
-_TRL_COLUMNS = ("prompt", "chosen", "rejected")
-
-
 def _stock(case: Case, rows: Path, folder: Path, side: str) -> dict[str, Any]:
     config = case.config
     arguments: dict[str, Any] = {
@@ -95,7 +95,8 @@ def _ours(case: Case, folder: Path, side: str) -> dict[str, Any]:
     beta = case.config.beta * (2 if side == "warm" else 1)  # The cache holds whatever the loss.
     config = case.config.model_copy(update={"holdout": 0.0, "save_steps": _NEVER, "beta": beta})
     made = create(folder / "runs", config, case.rows, {})
-    done = run(["-m", "workbench.engine.train", str(made.path)], {"WORKBENCH_STATE": str(folder / "state")})
+    watched = _Watched(made)
+    done = run(["-m", "workbench.engine.train", str(made.path)], {"WORKBENCH_STATE": str(folder / "state")}, watched)
     state, events = made.state(), list(EventReader(made.events).read())
     if not isinstance(state.end, Finished):
         raise SystemExit(f"the run did not finish: {state.end}")
@@ -108,9 +109,27 @@ def _ours(case: Case, folder: Path, side: str) -> dict[str, Any]:
         "pairs": state.steps[-1].pairs,
         "loss": state.steps[-1].metrics["loss"],
         "path": state.started.path,
+        "processor_seconds": watched.ended - watched.began,
         "whole_seconds": done.seconds,
         "peak_bytes": done.peak_bytes,
     }
+
+
+class _Watched:
+    """What the worker's processor time was when training began, and when its last step was told."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._events = EventReader(run.events)
+        self.began = self.ended = 0.0
+
+    def __call__(self, process: psutil.Process) -> None:
+        """Looks at what the worker has told since."""
+        for event in self._events.read():
+            spent = process.cpu_times()
+            if isinstance(event, Phase) and event.name == "training":
+                self.began = spent.user + spent.system
+            elif isinstance(event, Step):
+                self.ended = spent.user + spent.system
 
 
 def cases(names: Sequence[str], pairs: int | None, folder: Path) -> list[Case]:

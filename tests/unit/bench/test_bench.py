@@ -47,13 +47,14 @@ def test_the_demo_is_measured_in_a_process_of_its_own(tmp_path):
     assert 1 < case["tokens"]["ratio"] < 4
     assert took["peak_bytes"] > 10**8
     assert took["whole_seconds"] > took["seconds"] > 0
+    assert took["processor_seconds"] > 0
     assert "| workbench |" in (tmp_path / "training.md").read_text()
 
 
 def test_medians_and_ratios_count_the_pre_pass():
     def took(side, seconds, reference=0.0):
         return {"side": side, "pairs": 100, "seconds": seconds, "reference_seconds": reference, "whole_seconds": 99.0,
-                "peak_bytes": 10**9}  # fmt: skip
+                "processor_seconds": 2 * seconds, "load": 0.0,                "peak_bytes": 10**9}  # fmt: skip
 
     measurements = [
         *(took("stock", seconds) for seconds in (25.0, 20.0, 90.0)),
@@ -68,6 +69,8 @@ def test_medians_and_ratios_count_the_pre_pass():
     assert [sides[side]["pairs_per_second"] for side in ("stock", "precomputed", "cold", "warm")] == [4, 5, 40, 50]
     assert [sides[side]["times_stock"] for side in ("precomputed", "cold", "warm")] == [1.25, 10, 12.5]
     assert sides["precomputed"]["steps_only"] == 10
+    assert sides["cold"]["processor_ms"] == 50
+    assert sides["cold"]["processor_times_stock"] == 10
     assert "10.00, reached. Aim ≥ 1.25 × that when warm: 1.25, reached." in table(found)
 
 
