@@ -7,6 +7,7 @@ four bits, started as the command line does it; the recipes are below. GRPO and 
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -17,9 +18,9 @@ from typing import Any
 from workbench.cli.watch import watch
 from workbench.config import build_config
 from workbench.demo import PAIRS, pace, prepare
-from workbench.engine.evaluate import evaluate
+from workbench.engine.scorer import Scorer
 from workbench.engine.scorer_quiet import quiet_libraries
-from workbench.evidence.probes import read_suites
+from workbench.evidence.probes import Probe, read_suites
 from workbench.launch import launch
 from workbench.methods import METHODS, ONLINE
 from workbench.runs.events import Finished
@@ -53,12 +54,23 @@ def measure(workspace: Workspace, method: str, recipe: Mapping[str, Any]) -> dic
         "eval": [state.evals[0].metrics, state.evals[-1].metrics] if state.evals else [],
     }
     if method != "reward":
-        readings = evaluate(folder, read_suites(workspace.probes)).readings
-        row["probes"] = {
-            f"{kind} {family}": [statistics.fmean(found.before), statistics.fmean(found.after)]
-            for (kind, family, _), found in readings.items()
-        }
+        row["probes"] = probabilities(folder.adapter, read_suites(workspace.probes))
     return row
+
+
+def probabilities(adapter: Path, probes: Sequence[Probe]) -> dict[str, list[float]]:
+    """By kind of probes and family of response: the mean probability of the response, before and after."""
+    scorer = Scorer("tiny", "nf4")
+    named = [
+        (f"{probe.kind} {family}", probe.prompt, text) for probe in probes for family, text in probe.responses.items()
+    ]
+    found: dict[str, list[list[float]]] = {}
+    with scorer.fitting_threads():
+        for place, folder in enumerate((None, adapter)):
+            scored = scorer.score_many([(prompt, text) for _, prompt, text in named], folder)
+            for (name, _, _), logps in zip(named, scored, strict=True):
+                found.setdefault(name, [[], []])[place].append(math.exp(logps.double().sum().item()))
+    return {name: [statistics.fmean(side) for side in sides] for name, sides in found.items()}
 
 
 def main(arguments: Sequence[str] = ()) -> None:
