@@ -30,7 +30,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "dpo": {"preset": "demo"},
     "simpo": {"learning_rate": 2e-4, "epochs": 2},
     "orpo": {"learning_rate": 1e-3},
-    "kto": {"learning_rate": 1e-3},
+    "kto": {"learning_rate": 3e-4},
     "reward": {"learning_rate": 1e-3},
     "grpo": {"learning_rate": 1e-3, "max_steps": 20, "completion_tokens": 32},
     "rloo": {"learning_rate": 1e-3, "max_steps": 20, "completion_tokens": 32},
