@@ -84,7 +84,8 @@ def _seconds_since_asked(folder: RunFolder) -> float | None:
 
 
 def _need_worker(folder: RunFolder, hint: str) -> None:
-    if not alive(folder):
+    # A finished run has no more steps to stop after: the worker that is still there is on its way out.
+    if not alive(folder) or folder.state().status == "finished":
         raise WorkbenchError("The run is not running", f"{folder.id} has no worker.", hint)
 
 

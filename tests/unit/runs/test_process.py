@@ -156,6 +156,16 @@ def test_only_a_running_run_can_be_asked_for_anything(folder, sleeper):
         request_pause(folder)
 
 
+def test_a_finished_run_is_asked_for_nothing_while_its_worker_ends(folder, sleeper):
+    record(folder, sleeper.pid)
+    tell(folder, Finished(time=1, step=1, seconds=1, peak_memory_bytes=1, changed=1))
+    assert alive(folder)
+    for request in (request_stop, request_pause):
+        with pytest.raises(WorkbenchError, match="not running"):
+            request(folder)
+    assert not folder.stop.exists()
+
+
 def test_the_grace_is_counted_from_the_first_request_by_a_clock_that_nobody_sets(folder, sleeper):
     record(folder, sleeper.pid)
     assert seconds_to_kill(folder) is None
