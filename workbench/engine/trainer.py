@@ -7,37 +7,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
 from workbench.config import RunConfig
-from workbench.engine import ranks
-from workbench.engine.data import PLACE, Prepared, to_dataset
+from workbench.engine.data import PLACE, Prepared
 from workbench.engine.methods.common import arguments, lora, settle_adapter, told_as_settings
+from workbench.engine.methods.ordered import Ordered, over_pairs
 from workbench.engine.methods.shared import Shared
-from workbench.engine.order import LongestFirst, lengths
 from workbench.engine.pair_scores import Forwards, Places, Seen
 
 
-class PairTrainer(Shared, DPOTrainer):
+class PairTrainer(Shared, Ordered, DPOTrainer):
     """DPOTrainer over pairs that are tokenized already, in an order of its own.
 
-    `order` is that of the training pairs. `saw` is told what the loss saw of each pair, and after how many updates; a
+    `saw` is told what the loss saw of each pair, and after how many updates; a
     loss whose rewards are not DPO's leaves the batch's `margins` for it.
     """
 
-    def __init__(self, *, order: LongestFirst, **arguments: Any) -> None:
+    def __init__(self, **arguments: Any) -> None:
         self.margins: torch.Tensor | None = None
         self.slow = ""
-        self._order = order
         super().__init__(**arguments)
         self.data_collator: Any = Places(self.data_collator)
         self._forwards = Forwards(self.model)
-
-    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
-        """Leaves the ids as `workbench.engine.tokens` made them."""
-        return dataset
 
     def compute_loss(
         self,
@@ -65,9 +58,6 @@ class PairTrainer(Shared, DPOTrainer):
         if PLACE not in self._signature_columns:
             self._signature_columns.append(PLACE)
 
-    def _get_train_sampler(self, *_: Any) -> LongestFirst:
-        return self._order
-
 
 def build_trainer(
     config: RunConfig,
@@ -83,29 +73,18 @@ def build_trainer(
 
     `more` are arguments of a trainer of another `kind`.
     """
-    evaluates = bool(prepared.holdout)
     with told_as_settings():
         trainer = kind(
-            order=LongestFirst(
-                lengths(prepared.train, config.max_length),
-                config.batch_size // config.gradient_accumulation * ranks.count(),
-                config.seed,
-            ),
-            keep_checkpoints=config.keep_checkpoints,
-            model=model,
+            **over_pairs(config, model, tokenizer, prepared, callbacks),
             args=DPOConfig(
-                **arguments(config, len(prepared.train), model.device, checkpoints, evaluates=evaluates),
+                **arguments(config, len(prepared.train), model.device, checkpoints, evaluates=bool(prepared.holdout)),
                 loss_type=list(config.loss_type),
                 loss_weights=list(config.loss_weights) or None,
                 beta=config.beta,
                 label_smoothing=config.label_smoothing,
                 max_length=config.max_length,
             ),
-            train_dataset=to_dataset(prepared.train),
-            eval_dataset=to_dataset(prepared.holdout) if evaluates else None,
-            processing_class=tokenizer,
             peft_config=lora(config),
-            callbacks=list(callbacks),
             **more,
         )
     trainer.remove_callback(PrinterCallback)

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import KTOConfig, KTOTrainer
 
 from workbench.config import RunConfig
-from workbench.engine.data import PLACE, Prepared, to_dataset
+from workbench.engine.data import PLACE, Prepared
 from workbench.engine.methods.common import arguments, lora, settle_adapter, told_as_settings
-from workbench.engine.methods.lasting import Lasting
-from workbench.engine.order import LongestFirst, lengths
+from workbench.engine.methods.ordered import Ordered, over_pairs
 from workbench.engine.pair_scores import Forwards, Places, Seen
 
 _COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", PLACE)
@@ -44,22 +42,17 @@ class Unpaired:
         return self._collator(examples)
 
 
-class UnpairedTrainer(Lasting, KTOTrainer):
+class UnpairedTrainer(Ordered, KTOTrainer):
     """KTOTrainer over pairs, with what each pair's responses got beside TRL's metrics.
 
     TRL's `kl`, the reference point, is named `kto/reference_point`: it is a sum over a response, in nats, of answers to
     other prompts, and no distance of the policy from its reference.
     """
 
-    def __init__(self, *, order: LongestFirst, **arguments: Any) -> None:
-        self._order = order
+    def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.data_collator: Any = Places(Unpaired(self.data_collator))
         self._forwards = Forwards(self.model)
-
-    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
-        """Leaves the ids as `workbench.engine.tokens` made them."""
-        return dataset
 
     def compute_loss(
         self,
@@ -91,9 +84,6 @@ class UnpairedTrainer(Lasting, KTOTrainer):
     def _set_signature_columns_if_needed(self) -> None:
         self._signature_columns = list(_COLUMNS)
 
-    def _get_train_sampler(self, *_: Any) -> LongestFirst:
-        return self._order
-
 
 def build(
     config: RunConfig,
@@ -104,28 +94,17 @@ def build(
     callbacks: Sequence[TrainerCallback] = (),
 ) -> UnpairedTrainer:
     """The trainer, with a fresh adapter on `model`. Raises `WorkbenchError` where the settings do not fit the model."""
-    evaluates = bool(prepared.holdout)
     with told_as_settings():
         trainer = UnpairedTrainer(
-            order=LongestFirst(
-                lengths(prepared.train, config.max_length),
-                config.batch_size // config.gradient_accumulation,
-                config.seed,
-            ),
-            keep_checkpoints=config.keep_checkpoints,
-            model=model,
+            **over_pairs(config, model, tokenizer, prepared, callbacks),
             args=KTOConfig(
-                **arguments(config, len(prepared.train), model.device, checkpoints, evaluates=evaluates),
+                **arguments(config, len(prepared.train), model.device, checkpoints, evaluates=bool(prepared.holdout)),
                 beta=config.beta,
                 desirable_weight=config.desirable_weight,
                 undesirable_weight=config.undesirable_weight,
                 max_length=config.max_length,
             ),
-            train_dataset=to_dataset(prepared.train),
-            eval_dataset=to_dataset(prepared.holdout) if evaluates else None,
-            processing_class=tokenizer,
             peft_config=lora(config),
-            callbacks=list(callbacks),
         )
     trainer.remove_callback(PrinterCallback)
     settle_adapter(trainer.model, config, checkpoints.parent)

@@ -7,29 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import RewardConfig, RewardTrainer
 
 from workbench.config import RunConfig
-from workbench.engine.data import Prepared, to_dataset
+from workbench.engine.data import Prepared
 from workbench.engine.methods.common import arguments, lora, settle_adapter, told_as_settings
-from workbench.engine.methods.lasting import Lasting
+from workbench.engine.methods.ordered import Ordered, over_pairs
 from workbench.engine.model import HEAD
-from workbench.engine.order import LongestFirst, lengths
 
 
-class RankTrainer(Lasting, RewardTrainer):
+class RankTrainer(Ordered, RewardTrainer):
     """RewardTrainer over pairs that are tokenized already, in an order of its own."""
 
-    def __init__(self, *, order: LongestFirst, **arguments: Any) -> None:
-        self._order = order
+    def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.data_collator: Any = _Joined(self.data_collator, self.args.max_length)
-
-    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
-        """Leaves the ids as `workbench.engine.tokens` made them."""
-        return dataset
 
     def compute_loss(
         self,
@@ -50,9 +43,6 @@ class RankTrainer(Lasting, RewardTrainer):
     def _set_signature_columns_if_needed(self) -> None:
         self._signature_columns = ["prompt_ids", "chosen_ids", "rejected_ids"]
 
-    def _get_train_sampler(self, *_: Any) -> LongestFirst:
-        return self._order
-
 
 def build(
     config: RunConfig,
@@ -63,25 +53,14 @@ def build(
     callbacks: Sequence[TrainerCallback] = (),
 ) -> RankTrainer:
     """The trainer, with a fresh adapter and head. Raises `WorkbenchError` where the settings do not fit the model."""
-    evaluates = bool(prepared.holdout)
     with told_as_settings():
         trainer = RankTrainer(
-            order=LongestFirst(
-                lengths(prepared.train, config.max_length),
-                config.batch_size // config.gradient_accumulation,
-                config.seed,
-            ),
-            keep_checkpoints=config.keep_checkpoints,
-            model=model,
+            **over_pairs(config, model, tokenizer, prepared, callbacks),
             args=RewardConfig(
-                **arguments(config, len(prepared.train), model.device, checkpoints, evaluates=evaluates),
+                **arguments(config, len(prepared.train), model.device, checkpoints, evaluates=bool(prepared.holdout)),
                 max_length=config.max_length,
             ),
-            train_dataset=to_dataset(prepared.train),
-            eval_dataset=to_dataset(prepared.holdout) if evaluates else None,
-            processing_class=tokenizer,
             peft_config=lora(config, "SEQ_CLS", modules_to_save=[HEAD]),
-            callbacks=list(callbacks),
         )
     trainer.remove_callback(PrinterCallback)
     settle_adapter(trainer.model, config, checkpoints.parent)
