@@ -22,7 +22,7 @@ class ReadDialog(ModalScreen[None]):
     ]
     DEFAULT_CSS = """
     ReadDialog .dialog { width: 94; }
-    ReadDialog .dialog-scroll { max-height: 70vh; scrollbar-size-vertical: 1; }
+    ReadDialog .dialog-scroll { scrollbar-size-vertical: 1; }
     ReadDialog .dialog-hint { margin-bottom: 0; }
     """
 
