@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from workbench.engine.fast.attention import KERNEL, block_mask, padded_mask, row_masks
-from workbench.engine.fast.head import Head, TokenScores, token_scores
+from workbench.engine.fast.decoder import Decoder
+from workbench.engine.fast.head import Head, TokenScores, token_logps, token_scores
 from workbench.engine.fast.rows import PairRows, packed, padded
 from workbench.engine.modes import asking
 from workbench.engine.tokens import PairIds
@@ -60,6 +61,7 @@ class PairForward:
         _teach(self._base)
         if layout is not Layout.LINES:
             self._base.set_attn_implementation(KERNEL)
+        self.decoder = Decoder(self._base) if layout is Layout.LINE and Decoder.suits(self._base) else None
 
     def rows(self, pairs: Sequence[PairIds]) -> PairRows:
         """The rows of `pairs`, which are cut already, on the model's device."""
@@ -71,9 +73,15 @@ class PairForward:
 
     def __call__(self, rows: PairRows, wrapped: Any = None) -> PairOutputs:
         """The outputs of rows that `rows` made. `wrapped` is the model as a launcher wraps it."""
-        scores: TokenScores = (self.model if wrapped is None else wrapped)(pair_inputs=PairInputs(rows, self.layout))
-        sums = scores.logps.new_zeros((2, len(rows.parts))).index_add(1, rows.pairs, rows.sides * scores.logps)
-        return PairOutputs(sums, rows, scores)
+        inputs = PairInputs(rows, self.layout, self.decoder)
+        scores: TokenScores = (self.model if wrapped is None else wrapped)(pair_inputs=inputs)
+        return PairOutputs(_sums(rows, scores.logps), rows, scores)
+
+    def sums(self, rows: PairRows, wrapped: Any = None) -> Tensor:
+        """(2, B): the log-probabilities of chosen and of rejected alone, without gradient."""
+        inputs = PairInputs(rows, self.layout, self.decoder, logps_only=True)
+        with torch.no_grad():
+            return _sums(rows, (self.model if wrapped is None else wrapped)(pair_inputs=inputs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,8 @@ class PairInputs:
 
     rows: PairRows
     layout: Layout
+    decoder: Decoder | None = None
+    logps_only: bool = False
 
 
 def suited(base: Any, pairs: Sequence[PairIds]) -> Layout:
@@ -97,8 +107,7 @@ def suited(base: Any, pairs: Sequence[PairIds]) -> Layout:
         for layout in _layouts(base):
             try:
                 forward = PairForward(base, layout)
-                found = forward(forward.rows(pairs))
-                worst = _difference(found.sums, expected)
+                worst = _difference(forward.sums(forward.rows(pairs)), expected)
                 if worst <= _TOLERANCE.get(base.dtype, _LOOSE):
                     return layout
                 problem = f"log-probabilities differ by {worst:.1%} from those of plain rows"
@@ -160,7 +169,14 @@ def _teach(base: Any) -> None:
         base.forward.__func__.takes_pairs = True
 
 
-def _read(base: Any, inputs: PairInputs) -> TokenScores:
+def _read(base: Any, inputs: PairInputs) -> TokenScores | Tensor:
+    rows = inputs.rows
+    states = _states(base, inputs) if inputs.decoder is None else inputs.decoder(rows)
+    return (token_logps if inputs.logps_only else token_scores)(_head(base), states, rows.targets)
+
+
+def _states(base: Any, inputs: PairInputs) -> Tensor:
+    """(N, H): the states that predict the response tokens."""
     rows, masks = inputs.rows, dict[str, Any]()
     if inputs.layout is Layout.FLEX:
         masks["attention_mask"] = block_mask(rows)
@@ -170,9 +186,13 @@ def _read(base: Any, inputs: PairInputs) -> TokenScores:
         masks["pair_masks"] = row_masks(rows, base.dtype)
         # A mask that is made already keeps the model from making one of its own, of all tokens by all tokens.
         masks["attention_mask"] = rows.ids.new_zeros((1, 1, 1, 1))
-    states = base.base_model(input_ids=rows.ids, position_ids=rows.positions, use_cache=False, **masks)
-    width = states.last_hidden_state.shape[-1]
-    return token_scores(_head(base), states.last_hidden_state.reshape(-1, width)[rows.places], rows.targets)
+    found = base.base_model(input_ids=rows.ids, position_ids=rows.positions, use_cache=False, **masks)
+    states: Tensor = found.last_hidden_state
+    return states.reshape(-1, states.shape[-1])[rows.places]
+
+
+def _sums(rows: PairRows, logps: Tensor) -> Tensor:
+    return logps.new_zeros((2, len(rows.parts))).index_add(1, rows.pairs, rows.sides * logps)
 
 
 def _head(base: Any) -> Head:

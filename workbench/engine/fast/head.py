@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_TILE_BYTES = {"cpu": 16 * 1024**2, "cuda": 512 * 1024**2}
+_TILE_BYTES = {"cpu": 4 * 1024**2, "cuda": 512 * 1024**2}
 """Of a tile's logits in float32: on the CPU it should fit into the cache, on CUDA keep the device busy."""
 
 
@@ -61,6 +61,17 @@ def token_scores(head: Head, states: Tensor, targets: Tensor) -> TokenScores:
     return TokenScores(logps, entropy, mean_logits, is_top1)
 
 
+@torch.no_grad()
+def token_logps(head: Head, states: Tensor, targets: Tensor) -> Tensor:
+    """(N,): the log-probabilities of `targets` alone, in float32, without gradient."""
+    found = states.new_empty((len(targets),), dtype=torch.float32)
+    with torch.autocast(states.device.type, enabled=False):
+        for tile in head.tiles(len(targets)):
+            logps = head.logits(states[tile]).log_softmax(-1)
+            found[tile] = logps.gather(1, targets[tile, None])[:, 0]
+    return found
+
+
 class _TokenScores(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, targets: Tensor, head: Head) -> tuple[Tensor, ...]:
@@ -85,25 +96,23 @@ class _TokenScores(torch.autograd.Function):
 def _tile(head: Head, states: Tensor, targets: Tensor, found: Tensor, slopes: Tensor | None) -> None:
     """Fills `found` (4, n) and, where they are wanted, `slopes` (n, H)."""
     logits = head.logits(states)
-    lines = torch.arange(len(targets), device=targets.device)
-    aimed = logits[lines, targets]
+    aimed = logits.gather(1, targets[:, None])[:, 0]
     top = logits.amax(-1)
-    found[2] = logits.mean(-1)
-    found[3] = aimed >= top
-    bend = head.slope(logits)
-    weights = (logits - top[:, None]).exp_()
-    total = weights.sum(-1)
-    probabilities = weights.div_(total[:, None])
-    normalizer = top + total.log()
+    probabilities = logits.softmax(-1)
+    # The likeliest token's probability is at least 1/V, so its logarithm is exact enough.
+    normalizer = top - probabilities.amax(-1).log()
     found[0] = aimed - normalizer
     found[1] = normalizer - torch.linalg.vecdot(probabilities, logits)
+    found[2] = logits.mean(-1)
+    found[3] = aimed >= top
     if slopes is None:
         return
     # d logp / d state = (the target's line of the weight − its mean under the probabilities), slope and scale aside.
-    pull = probabilities.neg_()
-    pull[lines, targets] += 1.0
+    weight, bend = head.weight, head.slope(logits)
+    lines = weight[targets]
     if bend is not None:
-        pull *= bend
-    slopes.copy_(pull.to(head.weight.dtype) @ head.weight)
+        probabilities *= bend
+        lines = lines * bend.gather(1, targets[:, None]).to(weight.dtype)
+    torch.sub(lines, probabilities.to(weight.dtype) @ weight, out=slopes)
     if head.scale != 1.0:
         slopes *= head.scale

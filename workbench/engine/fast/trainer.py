@@ -41,7 +41,8 @@ class FastTrainer(PairTrainer):
         self._objective, self._most = objective, most
         self._forward = PairForward(self.model, layout)
         if self.model.device.type == "cpu":
-            fuse(self.model)
+            decoder = self._forward.decoder
+            fuse(self.model, decoder.projections if decoder is not None else ())
         self.layout = layout
         self.data_collator = _collated
         self._max_length = int(self.args.max_length)
@@ -129,21 +130,20 @@ class FastTrainer(PairTrainer):
     def _pull(self, model: torch.nn.Module, step: Step) -> Tensor:
         """What `Objective.pull` says of the whole step, which takes a forward of it all."""
         sums = torch.empty_like(step.sums)
-        with torch.no_grad(), self.compute_loss_context_manager():
+        with self.compute_loss_context_manager():
             for indices in step.micro:
-                sums[:, indices] = self._forward(
-                    self._forward.rows([step.pairs[index] for index in indices]), model
-                ).sums
+                rows = self._forward.rows([step.pairs[index] for index in indices])
+                sums[:, indices] = self._forward.sums(rows, model)
         return self._objective.pull(step.logps(sums))
 
     def _compute_references(self, pairs: Sequence[PairIds]) -> Tensor:
         model: Any = self.accelerator.unwrap_model(self.model)
         found = torch.empty((2, len(pairs)))
         reference = use_adapter(model, REFERENCE) if REFERENCE in model.peft_config else adapters_off(model)
-        with torch.no_grad(), reference, self.compute_loss_context_manager():
+        with reference, self.compute_loss_context_manager():
             for indices in self._micro(pairs):
                 rows = self._forward.rows([pairs[index] for index in indices])
-                found[:, indices] = self._forward(rows).sums.float().cpu()
+                found[:, indices] = self._forward.sums(rows).float().cpu()
         return found
 
     def _told(self, step: Step, places: Tensor) -> Tensor:

@@ -4,8 +4,18 @@ import pytest
 import torch
 
 from tests.unit.engine.fast.models import LIMIT, losses, pairs, saved, stir, trainer, wide
-from workbench.engine.fast.forward import Layout, PairForward, UnsuitableError, _plain, suited
-from workbench.engine.fast.rows import cut
+from workbench.engine.fast.attention import KERNEL
+from workbench.engine.fast.decoder import Decoder
+from workbench.engine.fast.forward import (
+    Layout,
+    PairForward,
+    PairInputs,
+    UnsuitableError,
+    _plain,
+    _states,
+    suited,
+)
+from workbench.engine.fast.rows import cut, packed
 from workbench.engine.fast.trainer import FastTrainer
 from workbench.engine.model import load_base
 from workbench.engine.trainer import PairTrainer
@@ -125,6 +135,31 @@ def test_metrics_have_the_names_and_values_of_trl(tmp_path):
     expected, found = ({n: v for n, v in each.items() if not n.endswith(("time", "second"))} for each in logged)
     assert len(expected) == 24
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_decoders_of_llamas_kind_are_run_layer_by_layer(family, monkeypatch):
+    """The states are those of transformers' own layers; the others go through these."""
+    monkeypatch.setattr("workbench.engine.fast.row_attention._BLOCK", 8)
+    base = load_base(wide(family), "none", device="cpu")
+    assert Decoder.suits(base) == (family in ("llama", "qwen3", "mistral"))
+    if Decoder.suits(base):
+        rows = packed([cut(pair, LIMIT) for pair in pairs(7)])
+        base.set_attn_implementation(KERNEL)
+        with torch.no_grad():
+            expected = _states(base, PairInputs(rows, Layout.LINE))
+            torch.testing.assert_close(Decoder(base)(rows), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("targets", [["q_proj", "v_proj"], ["down_proj"], ["o_proj", "gate_proj"]], ids=str)
+def test_some_layers_alone_may_have_adapters(targets, tmp_path):
+    plain, fast = both(saved("qwen3"), tmp_path, pairs(6), batch_size=6, target_modules=targets)
+    expected, slope, _ = seen(plain, batch(plain, 6))
+    found, fast_slope, _ = seen(fast, batch(fast, 6))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert slope.keys() == fast_slope.keys()
+    for name, value in slope.items():
+        torch.testing.assert_close(fast_slope[name], value, rtol=1e-3, atol=1e-5, msg=name)
 
 
 def test_no_pair_sees_another():
