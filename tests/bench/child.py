@@ -27,13 +27,18 @@ class Done:
 
 
 def run(
-    arguments: Sequence[str], environment: Mapping[str, str] = {}, watch: Callable[[psutil.Process], None] | None = None
+    arguments: Sequence[str],
+    environment: Mapping[str, str] = {},
+    watch: Callable[[psutil.Process], None] | None = None,
+    *,
+    worker: bool = True,
 ) -> Done:
-    """Runs Python with `arguments`, in the environment that workers get; `watch` may look at it, 50 times a second.
+    """Runs Python with `arguments`, in the environment that workers get; or, where it is no `worker`, in the one that
+    there is. `watch` may look at it, 50 times a second.
 
     Raises `SystemExit` with its last words.
     """
-    around = {**ENVIRONMENT, **os.environ, "HF_HUB_OFFLINE": "1", **environment}
+    around = {**(ENVIRONMENT if worker else {}), **os.environ, "HF_HUB_OFFLINE": "1", **environment}
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         began = time.perf_counter()
         process = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=errors, env=around)

@@ -85,7 +85,7 @@ def _stock(case: Case, rows: Path, folder: Path, side: str) -> dict[str, Any]:
     }
     asked = {"rows": str(rows), "model": resolve(config.model), "config": arguments}
     with tempfile.TemporaryDirectory(dir=folder) as cache:  # Or it would find the pre-pass of the round before.
-        done = run([str(_STOCK), json.dumps(asked)], {"HF_DATASETS_CACHE": cache})
+        done = run([str(_STOCK), json.dumps(asked)], {"HF_DATASETS_CACHE": cache}, worker=False)
     told = json.loads(done.output.splitlines()[-1])
     return {**told, "whole_seconds": done.seconds, "peak_bytes": done.peak_bytes}
 

@@ -25,3 +25,18 @@ def micro_batches(sizes: Sequence[int], most: int, budget: int, *, padded: bool 
         found[-1].append(index)
         tokens = wider
     return found
+
+
+def even_batches(sizes: Sequence[int], lanes: int, most: int, budget: int) -> list[list[int]]:
+    """The same for `lanes` that work side by side, which together hold `most` rows and `budget` tokens at most: parts
+    of about the same work, as many of them as a multiple of the lanes where there are rows enough."""
+    at_once = max(1, most // lanes)
+    rounds = max(-(-len(sizes) // (lanes * at_once)), -(-sum(sizes) // budget))
+    parts: list[list[int]] = [[] for _ in range(min(rounds * lanes, len(sizes)))]
+    work = [0] * len(parts)
+    for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
+        free = [number for number, part in enumerate(parts) if len(part) < at_once]
+        lightest = min(free, key=work.__getitem__)
+        parts[lightest].append(index)
+        work[lightest] += sizes[index]
+    return parts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from workbench.engine import ranks
 from workbench.engine.data import PLACE
 from workbench.engine.fast.forward import Layout, PairForward, PairOutputs
 from workbench.engine.fast.lora import adapters_off, fuse
-from workbench.engine.fast.micro import BUDGET, micro_batches
+from workbench.engine.fast.lanes import Lanes
+from workbench.engine.fast.micro import BUDGET, even_batches, micro_batches
 from workbench.engine.fast.objective import Objective
 from workbench.engine.fast.reference import References
 from workbench.engine.fast.rows import cut, parts
 from workbench.engine.fast.step import Step
+from workbench.engine.methods.common import trainable
 from workbench.engine.modes import REFERENCE
 from workbench.engine.pair_scores import Seen
 from workbench.engine.score_cache import ScoreCache
@@ -43,6 +45,9 @@ class FastTrainer(PairTrainer):
         if self.model.device.type == "cpu":
             decoder = self._forward.decoder
             fuse(self.model, decoder.projections if decoder is not None else ())
+        # Gradients that processes share go through the wrapped model's own backward.
+        alone = self._forward.decoder is not None and ranks.count() == 1
+        self._lanes = Lanes(most) if alone and torch.get_num_threads() > 1 and most > 1 else None
         self.layout = layout
         self.data_collator = _collated
         self._max_length = int(self.args.max_length)
@@ -84,22 +89,40 @@ class FastTrainer(PairTrainer):
         model.train()
         step = self._step(inputs)
         pull = self._pull(model, step) if self._objective.across and len(step.micro) > 1 else None
-        for indices in step.micro:
-            with nullcontext() if indices is step.micro[-1] else self.accelerator.no_sync(model):
-                outputs = self._run(model, step, indices)
-                if pull is None:
-                    loss = self._objective.losses(step.logps(outputs.sums, indices)).sum() / len(step.pairs)
-                else:
-                    loss = (pull[:, indices] * outputs.sums).sum()
-                self.accelerator.backward(loss * self.weight)
+
+        def loss_of(indices: Sequence[int], outputs: PairOutputs) -> Tensor:
+            if pull is not None:
+                return (pull[:, indices] * outputs.sums).sum()
+            return self._objective.losses(step.logps(outputs.sums, indices)).sum() / len(step.pairs)
+
+        if self._lanes is not None:
+            self._side_by_side(self._lanes, step, loss_of)
+        else:
+            for indices in step.micro:
+                with nullcontext() if indices is step.micro[-1] else self.accelerator.no_sync(model):
+                    outputs = self._run(model, step, indices)
+                    step.note(indices, outputs)
+                    self.accelerator.backward(loss_of(indices, outputs) * self.weight)
         return self._told(step, inputs[PLACE]) * self.weight
+
+    def _side_by_side(self, lanes: Lanes, step: Step, loss_of: Callable[[Sequence[int], PairOutputs], Tensor]) -> None:
+        parameters = list(trainable(self.model))
+
+        def work(indices: Sequence[int]) -> tuple[PairOutputs, Sequence[Tensor]]:
+            outputs = self._run(self.model, step, indices)
+            return outputs, torch.autograd.grad(loss_of(indices, outputs), parameters)
+
+        for indices, (outputs, gradients) in zip(step.micro, lanes.map(work, step.micro), strict=True):
+            step.note(indices, outputs)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
     def prediction_step(self, model: torch.nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
         """The loss of a batch of held-out pairs."""
         step = self._step(inputs)
         with torch.no_grad():
             for indices in step.micro:
-                self._run(model, step, indices)
+                step.note(indices, self._run(model, step, indices))
         return self._told(step, inputs[PLACE]), None, None
 
     def floating_point_ops(self, inputs: Any) -> int:  # noqa: ARG002 - its signature is transformers'
@@ -119,13 +142,13 @@ class FastTrainer(PairTrainer):
     def _micro(self, pairs: Sequence[PairIds]) -> list[list[int]]:
         sizes = [parts(pair).total for pair in pairs]
         budget = BUDGET[self.model.device.type]
+        if self._lanes is not None:
+            return even_batches(sizes, self._lanes.count, self._most, budget)
         return micro_batches(sizes, self._most, budget, padded=self.layout is Layout.LINES)
 
     def _run(self, model: torch.nn.Module, step: Step, indices: Sequence[int]) -> PairOutputs:
         with self.compute_loss_context_manager():
-            outputs = self._forward(self._forward.rows([step.pairs[index] for index in indices]), model)
-        step.note(indices, outputs)
-        return outputs
+            return self._forward(self._forward.rows([step.pairs[index] for index in indices]), model)
 
     def _pull(self, model: torch.nn.Module, step: Step) -> Tensor:
         """What `Objective.pull` says of the whole step, which takes a forward of it all."""
@@ -140,10 +163,16 @@ class FastTrainer(PairTrainer):
         model: Any = self.accelerator.unwrap_model(self.model)
         found = torch.empty((2, len(pairs)))
         reference = use_adapter(model, REFERENCE) if REFERENCE in model.peft_config else adapters_off(model)
-        with reference, self.compute_loss_context_manager():
-            for indices in self._micro(pairs):
-                rows = self._forward.rows([pairs[index] for index in indices])
-                found[:, indices] = self._forward.sums(rows).float().cpu()
+
+        def work(indices: Sequence[int]) -> Tensor:
+            with self.compute_loss_context_manager():
+                return self._forward.sums(self._forward.rows([pairs[index] for index in indices]))
+
+        micro = self._micro(pairs)
+        with reference:
+            sums = map(work, micro) if self._lanes is None else self._lanes.map(work, micro)
+            for indices, each in zip(micro, sums, strict=True):
+                found[:, indices] = each.float().cpu()
         return found
 
     def _told(self, step: Step, places: Tensor) -> Tensor:

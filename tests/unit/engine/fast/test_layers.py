@@ -41,7 +41,7 @@ def test_heads_are_turned_as_llama_turns_them_and_back():
     heads, angles = drawn(5, 3, 8), drawn(5, 8)
     cosines, sines = angles.cos(), angles.sin()
     lines = heads.transpose(0, 1)[None]
-    expected, _ = apply_rotary_pos_emb(lines, lines, cosines, sines)
+    expected, _ = apply_rotary_pos_emb(lines, lines, cosines[None], sines[None])
     torch.testing.assert_close(rotated(heads, cosines, sines), expected[0].transpose(0, 1))
     other = drawn(5, 3, 8)
     ahead = (rotated(heads, cosines, sines) * other).sum()

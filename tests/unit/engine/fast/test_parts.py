@@ -1,5 +1,7 @@
 """The pieces of the fast path by themselves: the head, the masks, micro-batches, LoRA as one operation."""
 
+import time
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,8 +11,9 @@ from peft import LoraConfig, get_peft_model
 from tests.unit.engine.fast.models import LIMIT, pairs, saved
 from workbench.engine.fast import head
 from workbench.engine.fast.attention import block_mask, row_mask
+from workbench.engine.fast.lanes import Lanes
 from workbench.engine.fast.lora import adapters_off, fuse
-from workbench.engine.fast.micro import micro_batches
+from workbench.engine.fast.micro import even_batches, micro_batches
 from workbench.engine.fast.rows import Parts, cut, packed, padded, parts
 from workbench.engine.model import load_base
 
@@ -88,6 +91,33 @@ def test_micro_batches_have_every_pair_once_and_keep_their_limits(sizes, most, b
         assert len(part) == 1 or (len(part) * max(widths) if padded else sum(widths)) <= budget
     if not padded:
         assert [index for part in found for index in part] == list(range(len(sizes)))
+
+
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=30), st.integers(1, 4), st.integers(0, 8), st.integers(1, 500))
+def test_even_batches_have_every_pair_once_and_are_even(sizes, lanes, more, budget):
+    most = lanes + more
+    found = even_batches(sizes, lanes, most, budget)
+    assert sorted(index for part in found for index in part) == list(range(len(sizes)))
+    assert len(found) == len(sizes) or len(found) % lanes == 0
+    assert all(1 <= len(part) <= most // lanes for part in found)
+    if most >= len(sizes) * lanes and budget >= sum(sizes):
+        work = sorted(sum(sizes[index] for index in part) for part in found)
+        assert work[-1] - work[0] <= max(sizes)
+
+
+def test_lanes_keep_the_order_tell_errors_and_leave_the_threads_as_they_were():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        lanes = Lanes(8)
+        assert (lanes.count, Lanes(1).count) == (2, 1)
+        seen = lanes.map(lambda number: (time.sleep(0.01 * (5 - number)), number, torch.get_num_threads())[1:], range(5))
+        assert seen == [(number, 1) for number in range(5)]
+        with pytest.raises(ZeroDivisionError):
+            lanes.map(lambda number: 1 / number, [1, 0])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
