@@ -30,6 +30,8 @@ from workbench.runs.writer import EventWriter, RunDeletedError
 
 _PACE = 0.5
 """Seconds between two looks at whether the parent is there and a stop was asked for."""
+_TOLD = 2.0
+"""Seconds after SIGTERM in which the worker, where it got that too, makes a stop of it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,7 +99,11 @@ def _only_one(folder: RunFolder) -> None:
 
 
 def _watch(folder: RunFolder, notes: Notes) -> None:
-    """Ends this process on SIGTERM, when its parent is gone, and when it hangs after a stop. For the main thread."""
+    """Ends this process when its parent is gone, when it hangs after a stop, and on SIGTERM. For the main thread.
+
+    A launcher passes SIGTERM on where it got one itself, and sends it when another process has failed. Of the first the
+    worker knows too, and asks for a stop: then this process finishes its step and saves.
+    """
     # A handler in Python waits for the main thread to come out of a collective; the wakeup descriptor does not.
     ours, theirs = socket.socketpair()
     theirs.settimeout(0)
@@ -113,7 +119,7 @@ def _watching(
 ) -> None:
     here, armed = parent["host"] == platform.node(), False
     while True:
-        if select.select([ours], [], [], _PACE)[0] and signal.SIGTERM in ours.recv(64):
+        if select.select([ours], [], [], _PACE)[0] and signal.SIGTERM in ours.recv(64) and not _stops(folder):
             notes.end("terminated")
             os._exit(128 + signal.SIGTERM)
         if here and not identity.runs(parent["pid"], parent["start"]):
@@ -121,6 +127,15 @@ def _watching(
         if not armed and folder.stop.exists():
             armed = True
             faulthandler.dump_traceback_later(stop_grace(folder), exit=True)
+
+
+def _stops(folder: RunFolder) -> bool:
+    deadline = time.monotonic() + _TOLD
+    while not folder.stop.exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_PACE / 10)
+    return True
 
 
 if __name__ == "__main__":
