@@ -1,7 +1,7 @@
 """The methods of preference optimization: when to choose which, the settings that are its own, its authors' advice.
 
-Authors give learning rates for training all weights. An adapter of alpha / rank scaling, as this one is, wants about ten
-times as much, in supervised and in reinforcement learning (Schulman et al., LoRA Without Regret, 2025,
+Authors give learning rates for training all weights. An adapter scaled by alpha / rank, as this one is, wants about ten
+times as much, in supervised and in reinforcement learning (Schulman et al., LoRA Without Regret, 2025, at
 thinkingmachines.ai/blog/lora; TRL's guide of that name trains GRPO at 1e-5 so). That factor is applied here, and said.
 """
 
@@ -33,14 +33,14 @@ METHODS: Mapping[str, Method] = {
         "Direct Preference Optimization",
         "First choice: pairs, and a model that already answers well.",
         "beta 0.1: arXiv 2305.18290, appendix B.",
-        "learning rate 5e-5, as at much lower ones few weights of an adapter move; the paper has RMSprop at 1e-6 for all "
-        "weights.",
+        "learning rate 5e-5, as at much lower ones few weights of an adapter move; the paper has RMSprop at 1e-6 for "
+        "all weights.",
     ),
     "simpo": Method(
         "Simple Preference Optimization",
         "No reference: faster, length counts less; may drift far.",
-        "beta 2, gamma / beta 0.5, learning rate 6e-7 for all weights, cosine, warm-up 0.1: Llama-3-Base in the authors' "
-        "repository (princeton-nlp/SimPO; arXiv 2405.14734), which advises 0.5 to begin with.",
+        "beta 2, gamma / beta 0.5, learning rate 6e-7 for all weights, cosine, warm-up 0.1: Llama-3-Base in the "
+        "authors' repository (princeton-nlp/SimPO; arXiv 2405.14734), which advises 0.5 to begin with.",
         "ten times that learning rate.",
         {"beta": 2.0, "simpo_gamma_ratio": 0.5, "learning_rate": 6e-6, "warmup": 0.1},
     ),
@@ -49,15 +49,15 @@ METHODS: Mapping[str, Method] = {
         "A base model not yet tuned to answer: all in one stage.",
         "beta (lambda) 0.1, learning rate 5e-6 for all weights: Mistral-ORPO-beta in the authors' repository "
         "(xfactlab/orpo; arXiv 2403.07691).",
-        "ten times that learning rate; warm-up 0.1 and cosine, where the authors warm up for 200 steps and fall with the "
-        "inverse square root.",
+        "ten times that learning rate; warm-up 0.1 and cosine, where the authors warm up for 200 steps and fall with "
+        "the inverse square root.",
         {"beta": 0.1, "learning_rate": 5e-5, "warmup": 0.1},
     ),
     "kto": Method(
         "Kahneman-Tversky Optimization",
         "Noisy labels: every answer is judged good or bad by itself.",
-        "beta 0.1, both weights 1, learning rate 5e-6 for all weights, 32 answers a step: arXiv 2402.01306, table 1 and "
-        "ContextualAI/HALOs; weights times numbers, good to bad, from 1 to 3/2 (pairs: 1): eq. 9.",
+        "beta 0.1 by default, both weights 1, learning rate 5e-6 for all weights, 32 answers a step: arXiv 2402.01306, "
+        "table 1, and ContextualAI/HALOs; weights times numbers, good to bad, from 1 to 3/2 (pairs: 1): eq. 9.",
         "ten times that learning rate, warm-up 0.1. TRL's guide to KTO is more careful: 1e-6 at most for beta 0.1.",
         {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0, "learning_rate": 5e-5, "warmup": 0.1},
     ),
@@ -71,8 +71,8 @@ METHODS: Mapping[str, Method] = {
     "grpo": Method(
         "Group Relative Policy Optimization",
         "A reward model or program: learns from its own answers.",
-        "beta 0.04, learning rate 1e-6 for all weights, one update for each batch of answers: arXiv 2402.03300, section "
-        "4.2, with groups of 64 and 1024 answers a step; groups of 8 and the loss (DAPO's): TRL's defaults.",
+        "beta 0.04, learning rate 1e-6 for all weights, one update for each batch of answers: arXiv 2402.03300, "
+        "section 4.2, with groups of 64 and 1024 answers a step; groups of 8 and the loss (DAPO's): TRL's defaults.",
         "ten times that learning rate; 32 answers a step, for one GPU.",
         {"beta": 0.04, "group_size": 8, "batch_size": 32, "learning_rate": 1e-5},
     ),

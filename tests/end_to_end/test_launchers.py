@@ -133,8 +133,8 @@ def vowels(prompts, completions, **_):
 def test_two_processes_answer_prompts_of_their_own_and_share_what_they_learn(tmp_path, method):
     (tmp_path / "reward.py").write_text(REWARD)
     folder = make(
-        tmp_path / "runs", ROWS[:11], method=method, reward=f"{tmp_path / 'reward.py'}:vowels", max_steps=3, save_steps=2,
-        group_size=4, batch_size=4, completion_tokens=12, max_length=256, sample_tokens=0,
+        tmp_path / "runs", ROWS[:11], method=method, reward=f"{tmp_path / 'reward.py'}:vowels", max_steps=3,
+        save_steps=2, group_size=4, batch_size=4, completion_tokens=12, max_length=256, sample_tokens=0,
         launcher="accelerate", processes=2,
     )  # fmt: skip
     start(folder)

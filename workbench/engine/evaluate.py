@@ -36,8 +36,8 @@ def evaluate(
     """Measures the run's adapter against its base, and writes the evidence into the run's folder.
 
     Without a `matcher` nothing is sampled: only probabilities are measured. `suites` has the sha256 of the probes'
-    files. `progress` is told what is done next. Raises `WorkbenchError` where the run has no adapter or gives no answers,
-    or the model cannot be loaded. The device's lease is the caller's to hold.
+    files. `progress` is told what is done next. The device's lease is the caller's to hold. Raises `WorkbenchError`
+    where the run has no adapter or gives no answers, or the model cannot be loaded.
     """
     began = time.monotonic()
     settings = settings or Settings()  # type: ignore[call-arg]
