@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def check_sharing(environment: Mapping[str, str]) -> None:
+    """Raises `WorkbenchError` where weights would be shared out in a way that could not be saved again."""
+    from workbench.engine.ranks import shared_out
+
+    by = shared_out()
+    if by == "FSDP" and environment.get("FSDP_VERSION", "1") != "2":
+        raise WorkbenchError(
+            "FSDP's first version does not fit",
+            "It wraps layers away, so that adapters cannot be told apart, answered with, or saved by name.",
+            "Set fsdp_version: 2 under fsdp_config in accelerate's config, or distributed_type: MULTI_GPU.",
+        )
+    if by == "DeepSpeed" and environment.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3":
+        raise WorkbenchError(
+            "DeepSpeed's third stage does not fit",
+            "It shares out the adapter's weights as well, which checkpoints need whole.",
+            "Set zero_stage: 2 in accelerate's config, or use FSDP with fsdp_version: 2.",
+        )
+
+
 def _share(folder: RunFolder) -> Event:
     from workbench.engine import ranks
     from workbench.engine.train import attempt
@@ -72,6 +91,7 @@ def _share(folder: RunFolder) -> Event:
             f"{ranks.count()} found each other; processes = {wanted}.",
             "Let the launcher start as many as processes says, with torch's RANK, WORLD_SIZE and MASTER_ADDR.",
         )
+    check_sharing(os.environ)
     if not ranks.first():
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as this process lives
         end = attempt(folder, ranks.Unheard(), ranks.AskedOfFirst(folder))
