@@ -139,7 +139,7 @@ class RunConfig(BaseModel):
     processes: int = Field(0, ge=0)
     """Processes of the worker in all, one a device; 0 for as many as accelerate's config says, else 1."""
     launcher_config: str = ""
-    """An accelerate config file (DDP, FSDP, DeepSpeed); empty for the one that `accelerate config` wrote, if any."""
+    """An accelerate config file (DDP, FSDP 2, DeepSpeed to 2); empty for the one that `accelerate config` wrote."""
     launcher_command: str = ""
     """For launcher = command: a command line with {command} in it, such as srun -N2 accelerate launch … {command}."""
     report_to: Annotated[list[Tracker], BeforeValidator(_listed)] = Field(default=[])

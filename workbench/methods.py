@@ -1,7 +1,8 @@
 """The methods of preference optimization: when to choose which, the settings that are its own, its authors' advice.
 
-Where authors give a learning rate for training all weights, the adapter's is ten times that, as it needs about so much
-(Schulman et al., LoRA Without Regret, 2025).
+Authors give learning rates for training all weights. An adapter scaled by alpha / rank, as this one is, wants about ten
+times as much, in supervised and in reinforcement learning (Schulman et al., LoRA Without Regret, 2025, at
+thinkingmachines.ai/blog/lora; TRL's guide of that name trains GRPO at 1e-5 so). That factor is applied here, and said.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ MethodName = Literal["dpo", "simpo", "orpo", "kto", "reward", "grpo", "rloo"]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`when` is a line for who has to choose, 60 characters at most. `values` are its settings where they differ
-    from the defaults, `rests_on` says where those numbers are from.
+    """`when` is a line for who has to choose, 60 characters at most. `values` are the settings that it begins
+    with, where they differ from the defaults or its authors name them; `rests_on` says which of the numbers are theirs,
+    and where those are to be found, `ours` which are not.
     """
 
     title: str
     when: str
     rests_on: str
+    ours: str
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -29,43 +32,56 @@ METHODS: Mapping[str, Method] = {
     "dpo": Method(
         "Direct Preference Optimization",
         "First choice: pairs, and a model that already answers well.",
-        "beta 0.1: arXiv 2305.18290; learning rate 5e-5: usual for 4-bit adapters, at lower ones few weights move.",
+        "beta 0.1: arXiv 2305.18290, appendix B.",
+        "learning rate 5e-5, as at much lower ones few weights of an adapter move; the paper has RMSprop at 1e-6 for "
+        "all weights.",
     ),
     "simpo": Method(
         "Simple Preference Optimization",
         "No reference: faster, length counts less; may drift far.",
-        "beta 2, gamma / beta 0.5, learning rate 6e-7 for all weights: Llama 3 in arXiv 2405.14734.",
+        "beta 2, gamma / beta 0.5, learning rate 6e-7 for all weights, cosine, warm-up 0.1: Llama-3-Base in the "
+        "authors' repository (princeton-nlp/SimPO; arXiv 2405.14734), which advises 0.5 to begin with.",
+        "ten times that learning rate.",
         {"beta": 2.0, "simpo_gamma_ratio": 0.5, "learning_rate": 6e-6, "warmup": 0.1},
     ),
     "orpo": Method(
         "Odds Ratio Preference Optimization",
         "A base model not yet tuned to answer: all in one stage.",
-        "beta (lambda) 0.1, learning rate 8e-6 for all weights: arXiv 2403.07691.",
-        {"beta": 0.1, "learning_rate": 8e-5, "warmup": 0.1},
+        "beta (lambda) 0.1, learning rate 5e-6 for all weights: Mistral-ORPO-beta in the authors' repository "
+        "(xfactlab/orpo; arXiv 2403.07691).",
+        "ten times that learning rate; warm-up 0.1 and cosine, where the authors warm up for 200 steps and fall with "
+        "the inverse square root.",
+        {"beta": 0.1, "learning_rate": 5e-5, "warmup": 0.1},
     ),
     "kto": Method(
         "Kahneman-Tversky Optimization",
         "Noisy labels: every answer is judged good or bad by itself.",
-        "beta 0.1, weights within n_bad / n_good times 1 to 4/3 (pairs: 1): arXiv 2402.01306, eq. 8; learning rate up "
-        "to 5e-6 for all weights: TRL's guide to KTO.",
-        {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0, "warmup": 0.1},
+        "beta 0.1 by default, both weights 1, learning rate 5e-6 for all weights, 32 answers a step: arXiv 2402.01306, "
+        "table 1, and ContextualAI/HALOs; weights times numbers, good to bad, from 1 to 3/2 (pairs: 1): eq. 9.",
+        "ten times that learning rate, warm-up 0.1. TRL's guide to KTO is more careful: 1e-6 at most for beta 0.1.",
+        {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0, "learning_rate": 5e-5, "warmup": 0.1},
     ),
     "reward": Method(
         "Reward model",
         "To score answers, not give them: for grpo and rloo.",
-        "one epoch, as more overfits: arXiv 2203.02155; learning rate 1e-4: TRL's default for adapters.",
-        {"learning_rate": 1e-4},
+        "one epoch, as more overfits, learning rate 9e-6 for all weights, cosine: arXiv 2203.02155, appendix C.",
+        "learning rate 1e-4: ten times that, and TRL's default; TRL's guide names 1e-3 for adapters.",
+        {"epochs": 1.0, "learning_rate": 1e-4},
     ),
     "grpo": Method(
         "Group Relative Policy Optimization",
         "A reward model or program: learns from its own answers.",
-        "beta 0.04, learning rate 1e-6 for all weights: arXiv 2402.03300; groups of 8: TRL's default.",
+        "beta 0.04, learning rate 1e-6 for all weights, one update for each batch of answers: arXiv 2402.03300, "
+        "section 4.2, with groups of 64 and 1024 answers a step; groups of 8 and the loss (DAPO's): TRL's defaults.",
+        "ten times that learning rate; 32 answers a step, for one GPU.",
         {"beta": 0.04, "group_size": 8, "batch_size": 32, "learning_rate": 1e-5},
     ),
     "rloo": Method(
         "REINFORCE Leave-One-Out",
         "As grpo, for small groups; not scaled by their spread.",
-        "groups of 4: arXiv 2402.14740; beta 0.05, learning rate 1e-6 for all weights: TRL's defaults.",
+        "groups of 4 (or 2), learning rate 1e-6 for all weights: arXiv 2402.14740, with beta 0.03 and 0.1; beta 0.05: "
+        "TRL's default.",
+        "ten times that learning rate; 32 answers a step, for one GPU, where the paper has 256 and more.",
         {"beta": 0.05, "group_size": 4, "batch_size": 32, "learning_rate": 1e-5},
     ),
 }

@@ -27,7 +27,8 @@ def test_a_dry_run_measures_and_starts_nothing(make_workspace):
     assert found["steps"] == -(-counts["train"] // 8)
     measured = found["measured"]
     assert 0 < measured["typical_seconds"] < 60
-    assert found["step_seconds"] == pytest.approx(2 * measured["typical_seconds"])
+    assert 0 < measured["reference_seconds"] < 60
+    assert found["step_seconds"] == pytest.approx(2 * (measured["typical_seconds"] + measured["reference_seconds"]))
     assert found["seconds"] > found["steps"] * found["step_seconds"]
     memory = found["memory"]
     assert memory["needed"] > 10**8

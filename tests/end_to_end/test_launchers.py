@@ -11,7 +11,7 @@ import pytest
 from tests.end_to_end.conftest import workbench
 from tests.unit.engine.training import make, row, work
 from workbench.runs import ranks
-from workbench.runs.events import Failed, Stopped
+from workbench.runs.events import Failed, Finished, Stopped
 from workbench.runs.folder import RunFolder
 from workbench.runs.pair_scores import read_margins
 from workbench.runs.process import alive, kill, request_stop, resume, start, status, worker_pid
@@ -83,6 +83,17 @@ def test_two_processes_stop_go_on_and_die_together(tmp_path, monkeypatch):
         assert isinstance(end, Stopped)
         assert [path.name for path in folder.checkpoints.iterdir()] == [f"checkpoint-{end.step}"]
 
+        # What a shell or a batch system ends, it ends with all its children: the launcher passes it on.
+        resume(folder)
+        wait_until(lambda: folder.state().step >= end.step + 2 or not alive(folder))
+        assert alive(folder), folder.log.read_text()
+        os.killpg(worker_pid(folder), signal.SIGTERM)
+        wait_until(lambda: not alive(folder))
+        last, end = end, folder.state().end
+        assert isinstance(end, Stopped), folder.log.read_text()
+        assert end.step >= last.step + 2
+        assert (folder.checkpoints / f"checkpoint-{end.step}" / "complete.json").is_file()
+
         resume(folder)
         wait_until(lambda: folder.state().step >= end.step + 2 or not alive(folder))
         assert alive(folder), folder.log.read_text()
@@ -105,6 +116,53 @@ def test_two_processes_stop_go_on_and_die_together(tmp_path, monkeypatch):
         assert (found.step, found.pairs) == (expected.step, expected.pairs)
         for name in ("loss", "rewards/margins", "logps/chosen"):
             assert found.metrics[name] == pytest.approx(expected.metrics[name], **SAME), (found.step, name)
+
+
+REWARD = """
+import json, os
+
+def vowels(prompts, completions, **_):
+    found = [float(sum(letter in "aeiou" for letter in answer[0]["content"])) for answer in completions]
+    with open(os.path.join(os.path.dirname(__file__), os.environ["RANK"] + ".jsonl"), "a") as file:
+        file.write(json.dumps([[prompt[-1]["content"] for prompt in prompts], found]) + chr(10))
+    return found
+"""
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_two_processes_answer_prompts_of_their_own_and_share_what_they_learn(tmp_path, method):
+    (tmp_path / "reward.py").write_text(REWARD)
+    folder = make(
+        tmp_path / "runs", ROWS[:11], method=method, reward=f"{tmp_path / 'reward.py'}:vowels", max_steps=3,
+        save_steps=2, group_size=4, batch_size=4, completion_tokens=12, max_length=256, sample_tokens=0,
+        launcher="accelerate", processes=2,
+    )  # fmt: skip
+    start(folder)
+    wait_until(lambda: not alive(folder))
+    state = folder.state()
+    assert isinstance(state.end, Finished), folder.log.read_text()
+    assert [step.pairs for step in state.steps] == [8, 16, 24]
+    first, second = ([json.loads(line) for line in (tmp_path / f"{rank}.jsonl").open()] for rank in (0, 1))
+    for step, (ours, our_rewards), (theirs, their_rewards) in zip(state.steps, first, second, strict=True):
+        assert len(set(ours)) == len(set(theirs)) == 1, "a group answers one prompt"
+        assert ours[0] != theirs[0]
+        assert step.metrics["reward"] == pytest.approx(sum(our_rewards + their_rewards) / 8, abs=1e-5)
+    assert (folder.adapter / "adapter_model.safetensors").is_file()
+    if method == "grpo":
+        goes_on_as_it_was(folder, state)
+
+
+def goes_on_as_it_was(folder, before):
+    """With the last checkpoint lost, both go on from the one before, and draw the answers that they drew."""
+    (folder.checkpoints / "checkpoint-3" / "complete.json").unlink()
+    events = [line for line in folder.events.read_text().splitlines() if json.loads(line)["kind"] != "finished"]
+    folder.events.write_text("\n".join(events) + "\n")
+    start(folder)
+    wait_until(lambda: not alive(folder))
+    again = folder.state()
+    assert isinstance(again.end, Finished), folder.log.read_text()
+    for name in ("reward", "grad_norm", "kl"):
+        assert again.steps[-1].metrics[name] == pytest.approx(before.steps[-1].metrics[name], **SAME), name
 
 
 def _environment(pid):

@@ -1,7 +1,8 @@
 """Trains a random model through the worker's own trainer and prints the growth of this process's peak memory.
 
 Run as `python -m tests.faults.measured_peak JSON` with {"shape": {…}, "config": {…}, "length": tokens, "checkpointing":
-true}; the last is for a CPU, where workers do without gradient checkpointing, to try what they do on CUDA. Meant to be
+true}; the last is for a CPU, where workers do without gradient checkpointing, to try what they do on CUDA. With
+"reward": "reward" or "dpo", answers are worth what a model of the same shape says that was trained so. Meant to be
 started with MALLOC_MMAP_THRESHOLD_ set, so that the C library gives freed blocks back and the peak is what was in use.
 """
 
@@ -12,20 +13,25 @@ import gc
 import json
 import random
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from workbench.config import RunConfig, build_config
 from workbench.engine import trainer as trainer_module
 from workbench.engine.data import Prepared
-from workbench.engine.model import load_base, load_tokenizer
+from workbench.engine.methods.registry import KINDS
+from workbench.engine.model import load_tokenizer
 from workbench.engine.tokens import PairIds
-from workbench.engine.trainer import PairTrainer, build_trainer
+from workbench.methods import ONLINE
+from workbench.runs.folder import RunFolder, create
+from workbench.runs.pair_scores import Subject
 
 STEPS = 2
 
@@ -38,31 +44,60 @@ def main(asked: dict[str, Any]) -> None:
         trainer_module.DPOConfig = lambda **values: configured(**{**values, "gradient_checkpointing": True})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # The first run brings in what every later one shares: libraries, threads, buffers.
-        _trainer("tiny", build_config({**asked["config"], "max_length": 64}), 64, folder).train()
+        small = {**asked["config"], "max_length": 64, "model": "tiny"}
+        if "completion_tokens" in small:
+            small["completion_tokens"] = 16
         _random_model(asked["shape"], folder / "model")
+        load_tokenizer("tiny").save_pretrained(folder / "model")
+        _reward(asked.get("reward"), folder, small)
+        # The first run brings in what every later one shares: libraries, threads, buffers.
+        _trainer(build_config(small), 64, folder / "first").train()
         _collect()
         before = _memory("VmRSS")
-        trainer = _trainer(str(folder / "model"), build_config(asked["config"]), asked["length"], folder)
+        config = build_config({**asked["config"], "model": str(folder / "model")})
+        _reward(asked.get("reward"), folder, config.model_dump())
+        trainer = _trainer(config, asked["length"], folder / "second")
         _collect()
         Path("/proc/self/clear_refs").write_text("5")
         if cuda:
             torch.cuda.reset_peak_memory_stats()
         trainer.train()
     allocated = torch.cuda.max_memory_allocated() if cuda else 0
-    print(json.dumps({"growth": _memory("VmHWM") - before, "allocated": allocated}))
+    layout = str(getattr(trainer, "layout", "plain"))
+    print(json.dumps({"growth": _memory("VmHWM") - before, "allocated": allocated, "layout": layout}))
 
 
-def _trainer(model: str, config: RunConfig, length: int, folder: Path) -> PairTrainer:
-    config = config.model_copy(update={"max_steps": STEPS, "holdout": 0.0, "save_steps": 10**6})
+def _trainer(config: RunConfig, length: int, runs: Path) -> Any:
+    config = config.model_copy(update={"max_steps": STEPS, "save_steps": 10**6})
     draw = random.Random(0)
+    answer = config.completion_tokens if config.method in ONLINE else length - length // 3
     pairs = []
     for _ in range(config.batch_size * STEPS):
-        prompt = length // 3
-        sides = [[draw.randrange(5, 1000) for _ in range(size)] for size in (prompt, length - prompt, length - prompt)]
+        sides = [[draw.randrange(5, 1000) for _ in range(size)] for size in (length - answer, answer, answer)]
         pairs.append(PairIds(*sides))
-    base = load_base(model, config.quantization)
-    return build_trainer(config, base, load_tokenizer("tiny"), Prepared(pairs, [], 0, 0, 0), folder / "checkpoints")
+    rows = [{"id": str(place), "prompt": "a", "chosen": "b", "rejected": "c"} for place in range(len(pairs))]
+    folder = create(runs, config, rows, {})
+    prepared = Prepared(pairs, [], 0, 0, 0, [Subject(row["id"], "", "train") for row in rows])
+    kind = KINDS[config.method]
+    return kind.build(config, kind.load(config), load_tokenizer(config.model), prepared, folder.checkpoints)
+
+
+def _reward(kind: str | None, folder: Path, values: dict[str, Any]) -> None:
+    """A run named `reward` beside the others, of the model that `values` name; its adapter is as it begins."""
+    if kind is None:
+        return
+    for runs in (folder / "first", folder / "second"):
+        config = build_config({key: values[key] for key in ("pairs", "model", "quantization")} | {"method": kind})
+        made = create(runs, config, [], {})
+        place = runs / "reward"
+        shutil.rmtree(place, ignore_errors=True)
+        made.path.rename(place)
+        base = KINDS[kind].load(config)
+        more = {"modules_to_save": ["score"]} if kind == "reward" else {}
+        task = "SEQ_CLS" if kind == "reward" else "CAUSAL_LM"
+        adapter = LoraConfig(r=4, target_modules="all-linear", task_type=task, **more)
+        get_peft_model(base, adapter).save_pretrained(RunFolder(place).adapter)
+    _collect()
 
 
 def _random_model(shape: dict[str, int], folder: Path) -> None:

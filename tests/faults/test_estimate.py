@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from workbench.config import build_config
-from workbench.runs.estimate import Lengths, estimate
+from workbench.runs.estimate import Judge, Lengths, estimate
 from workbench.runs.process import ENVIRONMENT
 from workbench.runs.shape import Shape
 
@@ -24,43 +24,70 @@ LONG_FEED = Shape(512, 6, 8, 4, 64, 4096, 1024, tied=False)
 WIDE = Shape(1024, 4, 16, 8, 64, 4096, 8192, tied=False)
 
 
-def peak(shape, values, length, *, checkpointing=False):
+def peak(shape, values, length, layout, **more):
     """Bytes by which a process grew over two steps; blocks of 1 MiB go back to the system as soon as they are free."""
     sizes = ("hidden", "layers", "heads", "kv_heads", "intermediate", "vocabulary")
     asked = {"shape": {name: getattr(shape, name) for name in sizes}, "config": values, "length": length}
-    asked["checkpointing"] = checkpointing
+    asked |= more
     environment = {**ENVIRONMENT, **os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**20), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "tests.faults.measured_peak", json.dumps(asked)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])["growth"]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["layout"].startswith(layout)
+    return told["growth"]
 
 
-@pytest.mark.parametrize(
-    ("shape", "values", "length"),
-    [
-        (SMALL_HEAD, {"quantization": "nf4", "batch_size": 4}, 256),
-        (SMALL_HEAD, {"quantization": "nf4", "batch_size": 8}, 384),
-        (SMALL_HEAD, {"quantization": "none", "batch_size": 8}, 128),
-        (SMALL_HEAD, {"quantization": "int8", "batch_size": 4}, 256),
-        (LARGE_HEAD, {"quantization": "nf4", "batch_size": 2}, 512),
-        (LARGE_HEAD, {"quantization": "none", "batch_size": 8, "gradient_accumulation": 4}, 384),
-        (DEEP, {"quantization": "nf4", "batch_size": 4, "lora_r": 64}, 256),
-        (WIDE, {"quantization": "none", "batch_size": 2, "target_modules": ["q_proj", "v_proj"]}, 512),
-    ],
-    ids=lambda each: "-".join(map(str, each.values())) if isinstance(each, dict) else None,
-)
-def test_the_estimate_is_within_15_percent_of_the_measured_peak(shape, values, length, record_property):
-    config = build_config({"pairs": ["x"], "max_length": length, **values})
-    estimated = estimate(shape, config, Lengths.at_most(length), "cpu").training
-    measured = peak(shape, {"pairs": ["x"], "max_length": length, **values}, length)
-    record_property("estimated", estimated)
-    record_property("measured", measured)
-    print(f"{values} {length}: estimated {estimated / 1e6:.0f} MB, measured {measured / 1e6:.0f} MB")
+def lengths(length, answer=None):
+    """Those of the pairs that are measured: a third of them is the prompt, unless an answer's tokens are given."""
+    answer = answer or length - length // 3
+    return Lengths(length, 2 * answer, length + answer)
+
+
+def close(estimated, measured, what):
+    print(f"{what}: estimated {estimated / 1e6:.0f} MB, measured {measured / 1e6:.0f} MB")
     assert measured > 200e6, "too small a case to tell anything"
     assert abs(estimated / measured - 1) < 0.15
 
 
+PAIRS = [
+    (SMALL_HEAD, {"quantization": "nf4", "batch_size": 4}, 256),
+    (SMALL_HEAD, {"quantization": "none", "batch_size": 8}, 128),
+    (SMALL_HEAD, {"quantization": "int8", "batch_size": 4}, 256),
+    (LARGE_HEAD, {"quantization": "nf4", "batch_size": 2}, 512),
+    (LARGE_HEAD, {"quantization": "none", "batch_size": 8, "gradient_accumulation": 4}, 384),
+    (DEEP, {"quantization": "nf4", "batch_size": 4, "lora_r": 64}, 256),
+    (WIDE, {"quantization": "none", "batch_size": 2, "target_modules": ["q_proj", "v_proj"]}, 512),
+]
+"""Shape, settings and length of both paths."""
+LONG_STEP = (SMALL_HEAD, {"quantization": "nf4", "batch_size": 24}, 245)
+"""Of more tokens than go through the model at once on the fast path."""
+OTHERS = [
+    (SMALL_HEAD, {"method": "simpo", "quantization": "nf4", "batch_size": 6, "attention": "eager"}, 256),
+    (SMALL_HEAD, {"method": "kto", "quantization": "nf4", "batch_size": 4}, 256),
+    (LARGE_HEAD, {"method": "reward", "quantization": "none", "batch_size": 4}, 256),
+]
+
+
+@pytest.mark.parametrize(
+    ("shape", "values", "length", "path"),
+    [*((*each, "fast") for each in [*PAIRS, LONG_STEP]), *((*each, "plain") for each in PAIRS)],
+    ids=lambda each: "-".join(map(str, each.values())) if isinstance(each, dict) else None,
+)
+def test_the_estimate_is_within_15_percent_of_the_measured_peak(shape, values, length, path):
+    values = {"pairs": ["x"], "max_length": length, "fast": path == "fast", **values}
+    measured = peak(shape, values, length, "one line" if path == "fast" else "plain")
+    close(estimate(shape, build_config(values), lengths(length), "cpu").training, measured, f"{path} {values}")
+
+
+@pytest.mark.parametrize(("shape", "values", "length"), OTHERS, ids=["eager", "kto", "reward"])
+def test_so_it_is_for_other_methods_and_kernels(shape, values, length):
+    values = {"pairs": ["x"], "max_length": length, **values}
+    measured = peak(shape, values, length, "a line a pair" if values["method"] == "simpo" else "plain")
+    close(estimate(shape, build_config(values), lengths(length), "cpu").training, measured, values)
+
+
+@pytest.mark.parametrize("path", ["fast", "plain"])
 @pytest.mark.parametrize(
     ("shape", "values", "length"),
     [
@@ -68,9 +95,19 @@ def test_the_estimate_is_within_15_percent_of_the_measured_peak(shape, values, l
         (DEEP, {"quantization": "none", "batch_size": 8}, 384),
     ],
 )
-def test_so_it_is_with_gradient_checkpointing(shape, values, length):
-    values = {"pairs": ["x"], "max_length": length, **values}
-    found = estimate(shape, build_config(values), Lengths.at_most(length), "cpu", checkpointing=True)
-    measured = peak(shape, values, length, checkpointing=True)
-    print(f"{values}: estimated {found.training / 1e6:.0f} MB, measured {measured / 1e6:.0f} MB")
-    assert abs(found.training / measured - 1) < 0.15
+def test_so_it_is_with_gradient_checkpointing(shape, values, length, path):
+    values = {"pairs": ["x"], "max_length": length, "fast": path == "fast", **values}
+    found = estimate(shape, build_config(values), lengths(length), "cpu", checkpointing=True)
+    measured = peak(shape, values, length, "one line" if path == "fast" else "plain", checkpointing=True)
+    close(found.training, measured, f"{path} {values}")
+
+
+@pytest.mark.parametrize(("method", "reward"), [("grpo", "reward"), ("rloo", "dpo")])
+def test_so_it_is_with_the_model_that_judges_answers(method, reward):
+    shape, length, answer = WIDE, 96, 32
+    values = {"pairs": ["x"], "method": method, "reward": "run:reward", "quantization": "none"}
+    values |= {"max_length": 128, "completion_tokens": answer, "batch_size": 8, "group_size": 4}
+    judge = Judge(shape, build_config({"pairs": ["x"], "method": reward, "quantization": "none", "lora_r": 4}))
+    found = estimate(shape, build_config(values), lengths(length, answer), "cpu", judge=judge)
+    assert {"reward's model", "judging", "answering"} <= {part.name for part in found.parts}
+    close(found.training, peak(shape, values, length, "plain", reward=reward), f"{method}, worth by {reward}")

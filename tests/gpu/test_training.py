@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from workbench.config import build_config
+from workbench.engine.checkpoints import adapter_state
 from workbench.engine.data import prepare
 from workbench.engine.job import train
-from workbench.engine.methods.common import trainable
 from workbench.engine.model import load_base, load_tokenizer
 from workbench.engine.trainer import build_trainer
 from workbench.runs.events import Eval, EventReader, Finished, Started, Step
@@ -58,5 +58,5 @@ def test_the_base_is_bfloat16_and_the_adapter_float32(tmp_path):
     trainer = build_trainer(config, model, tokenizer, prepare(tokenizer, ROWS, 1024), tmp_path)
     assert trainer.args.bf16
     assert trainer.args.gradient_checkpointing
-    assert {parameter.dtype for parameter in trainable(trainer.model)} == {torch.float32}
+    assert {each.dtype for each in adapter_state(trainer.model).values()} == {torch.float32}
     assert {parameter.device.type for parameter in trainer.model.parameters()} == {"cuda"}

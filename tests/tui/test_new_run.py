@@ -22,7 +22,7 @@ from workbench.tui.dialogs.new_run import NewRunDialog
 from workbench.tui.dialogs.new_run_fields import _FIELDS
 from workbench.workspace import Workspace
 
-COUNTS = Counts(18, 2, 0, 7, 0, 43.2, 51, 57, 70)
+COUNTS = Counts(18, 2, 0, 7, 0, 43.2, 51, 57, 70, 90)
 MEASURED = Measured(1.0, 0.5, 0.3, 9.0, 900 * 2**20)
 
 

@@ -28,7 +28,8 @@ def test_a_method_brings_its_own_values_and_tells_its_own_settings(name: str) ->
     small = build_config({"pairs": ["a"], "method": name, **NEEDED.get(name, {})}, preset="small")
     assert (small.learning_rate, small.epochs) == (1e-3, 2.0)
     assert 0 < len(METHODS[name].when) <= 60
-    assert METHODS[name].rests_on
+    assert METHODS[name].rests_on.endswith(".")
+    assert METHODS[name].ours.endswith(".")
 
 
 def test_a_preset_chooses_its_method_and_none_other() -> None:

@@ -83,6 +83,7 @@ def evaluate(
 ) -> None:
     """Measure a run against its base on the workspace's probes and the pairs it held out, and save evidence.json.
 
+    It waits while another run has the device; Ctrl-C gives up. A reward model gives no answers to measure.
     Thresholds are in workbench.toml, section [evidence]. Exit status: 1 where a verdict does not hold; with --against,
     where the other run is better.
     """
@@ -119,28 +120,33 @@ def _wait_for(folder: RunFolder) -> None:
 
 
 def _evaluate(workspace: Workspace, folder: RunFolder) -> Evidence:
-    """Measures the run on the workspace's probes. Samples are counted for the embedded model, which has matchers."""
+    """Measures the run on the workspace's probes, once the device is free.
+
+    Samples are counted for the embedded model, which has matchers.
+    """
+    from workbench.evidence.measurable import check
     from workbench.evidence.probes import digests, read_suites
     from workbench.evidence.settings import read_settings
+    from workbench.runs.lease import turn
 
+    def told(text: str) -> None:
+        note(f"  {text}")
+
+    check(folder)
     probes, settings = read_suites(workspace.probes), read_settings(workspace.settings)
     config = folder.record().config
     note(f"Evaluating {folder.id} on {len(probes)} probes")
-    from workbench.engine.scorer_quiet import quiet_libraries
+    with turn(folder, told):
+        # Torch comes after the waiting: who waits stays small.
+        from workbench.engine.scorer_quiet import quiet_libraries
 
-    quiet_libraries()
-    from workbench.engine.evaluate import evaluate as measure
-    from workbench.tiny.matchers import classify
+        quiet_libraries()
+        from workbench.engine.evaluate import evaluate as measure
+        from workbench.tiny.matchers import classify
 
-    matcher = classify if config.model == "tiny" else None
-    return measure(
-        folder,
-        probes,
-        matcher,
-        settings=settings,
-        suites=digests(workspace.probes),
-        progress=lambda text: note(f"  {text}"),
-    )
+        matcher = classify if config.model == "tiny" else None
+        suites = digests(workspace.probes)
+        return measure(folder, probes, matcher, settings=settings, suites=suites, progress=told)
 
 
 def _against(workspace: Workspace, folder: RunFolder, other: RunFolder, *, as_json: bool) -> None:

@@ -47,6 +47,7 @@ def report(
     The page is one file that loads nothing and runs no script. What `evaluate` found is in it; before that, it tells
     of the training alone and says so. Exit status 0 once it is written, whatever the verdicts are.
     """
+    from workbench.evidence.measurable import answers
     from workbench.evidence.report.compose import compose
     from workbench.evidence.report.html import to_html
     from workbench.evidence.report.markdown import to_markdown
@@ -59,7 +60,7 @@ def report(
     sources = gather(folder)
     page = compose(sources)
     text = to_html(page) if form is Format.HTML else to_markdown(page)
-    if sources.evidence is None:
+    if sources.evidence is None and answers(folder):
         note(f"No evidence yet: the report tells of the training alone. For more: workbench evaluate {folder.id}")
     if to == _STDOUT:
         sys.stdout.write(text)

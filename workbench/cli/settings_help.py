@@ -30,7 +30,8 @@ def _settings_help() -> str:
     ]
     lines += ["", "\b", "Methods (--method NAME):"]
     for name, method in METHODS.items():
-        lines += [f"  {name}: {method.title}", f"      {method.when}", f"      Its numbers: {method.rests_on}"]
+        lines += [f"  {name}: {method.title}", f"      {method.when}"]
+        lines += [f"      Its authors' numbers: {method.rests_on}", f"      Ours: {method.ours}"]
     lines += ["", "\b", "Settings (--set KEY=VALUE):"]
     for name, field in RunConfig.model_fields.items():
         if name == "pairs":

@@ -19,6 +19,8 @@ from workbench.runs.folder import RunFolder
 from workbench.runs.writer import RunDeletedError
 
 _WEIGHTS = "adapter_model.safetensors"
+_WRAPPED = "_checkpoint_wrapped_module."
+"""What FSDP's own activation checkpointing puts into names."""
 _BESIDE = 8 * 1024**2
 """Bytes of everything in a checkpoint but adapter and optimizer."""
 
@@ -50,6 +52,15 @@ def save_checkpoint(checkpoints: Path, at: Progress, keep: int, weights: int, wr
         raise
     if ranks.first():
         rotate(checkpoints, keep)
+
+
+def adapter_state(model: Any) -> dict[str, torch.Tensor]:
+    """All that trains, by its name in `model`, on the CPU. Where it is shared out over processes, all have to ask."""
+    return {
+        name.replace(_WRAPPED, ""): ranks.whole(parameter).cpu()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
 
 
 def restore_adapter(model: Any, checkpoint: Path) -> None:

@@ -11,10 +11,10 @@ from workbench.engine.card import write_card
 from workbench.engine.evidence_tokens import token_views
 from workbench.engine.probing import Beside, Matcher, read_pairs, read_probes, sample
 from workbench.engine.scorer import Scorer
-from workbench.errors import WorkbenchError
 from workbench.evidence.calibration import calibrate
 from workbench.evidence.document import Evidence, Provenance, write_evidence
 from workbench.evidence.length import LengthControl, control
+from workbench.evidence.measurable import check
 from workbench.evidence.measurements import measure, preferred, tabulate
 from workbench.evidence.probes import Probe
 from workbench.evidence.readings import PairReading
@@ -36,19 +36,14 @@ def evaluate(
     """Measures the run's adapter against its base, and writes the evidence into the run's folder.
 
     Without a `matcher` nothing is sampled: only probabilities are measured. `suites` has the sha256 of the probes'
-    files. `progress` is told what is done next. Raises `WorkbenchError` where the run has no adapter or the model
-    cannot be loaded.
+    files. `progress` is told what is done next. The device's lease is the caller's to hold. Raises `WorkbenchError`
+    where the run has no adapter or gives no answers, or the model cannot be loaded.
     """
     began = time.monotonic()
     settings = settings or Settings()  # type: ignore[call-arg]
     record, seed = folder.record(), settings.seed
     config = record.config
-    if not (folder.adapter / "adapter_config.json").is_file():
-        raise WorkbenchError(
-            "Nothing to evaluate yet",
-            f"{folder.id} has saved no adapter.",
-            f"Wait for it to finish, or stop it, which saves one: workbench stop {folder.id}",
-        )
+    check(folder)
     progress("loading the model")
     scorer = Scorer(config.model, config.quantization)
     beside = Beside(scorer, folder.adapter, progress)

@@ -7,19 +7,22 @@ import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerState, set_seed
 
 from workbench.engine import ranks
 from workbench.engine.asked import Asked, StopRequested
 from workbench.engine.card import card
+from workbench.engine.checkpoints import adapter_state
 from workbench.engine.data import Prepared, prepare
 from workbench.engine.device import device_name, peak_memory
 from workbench.engine.divergence import Divergence
 from workbench.engine.fast.reference import reference_version
 from workbench.engine.fast.trainer import FastTrainer
 from workbench.engine.faults import saving
-from workbench.engine.methods.common import parameter_counts, trainable
+from workbench.engine.methods.common import parameter_counts
 from workbench.engine.methods.lasting import Lasting
 from workbench.engine.methods.registry import KINDS, build_trainer, first_loss, load, reference
 from workbench.engine.model import load_tokenizer, revision
@@ -74,8 +77,9 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Asked |
         step = trainer.state.global_step
         wishes.check_place()
         events.phase("saving the adapter", step)
+        state = adapter_state(trainer.model)
         if ranks.first():
-            _save(folder, trainer, tokenizer)
+            _save(folder, trainer.model, state, tokenizer)
         changed = reporter.instruments.movement.of_all()
         if not changed:
             events.warn(
@@ -209,14 +213,16 @@ def _take_back(trainer: Lasting, checkpoint: Path) -> None:
         trainer.evaluate()
 
 
-def _save(folder: RunFolder, trainer: Lasting, tokenizer: PreTrainedTokenizerBase) -> None:
+def _save(folder: RunFolder, model: Any, state: dict[str, Tensor], tokenizer: PreTrainedTokenizerBase) -> None:
     """Writes the adapter under another name first, so that what is called `adapter` is whole."""
     unfinished = folder.path / "adapter.tmp"
     shutil.rmtree(unfinished, ignore_errors=True)
-    needed = sum(parameter.nbytes for parameter in trainable(trainer.model)) + _BESIDE_ADAPTER
+    needed = sum(each.nbytes for each in state.values()) + _BESIDE_ADAPTER
     try:
         with saving("the adapter", folder, needed):
-            trainer.model.save_pretrained(unfinished, save_embedding_layers=False, selected_adapters=["default"])
+            model.save_pretrained(
+                unfinished, state_dict=state, save_embedding_layers=False, selected_adapters=["default"]
+            )
             tokenizer.save_pretrained(unfinished)
             (unfinished / "README.md").write_text(card(folder), "utf-8")
             flush(unfinished)

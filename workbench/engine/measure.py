@@ -70,7 +70,7 @@ def _measure(workspace: Workspace, config: RunConfig) -> None:
 
     tokenizer = load_tokenizer(config.model)
     prepared = prepare(tokenizer, _rows(material), config.room, workspace.tokens)
-    counts = _counts(prepared, config.max_length)
+    counts = _counts(prepared, config)
     _tell(counts)
     reason = _refusal(preview.after(counts))
     if reason:
@@ -99,12 +99,14 @@ def _rows(material: Material) -> list[dict[str, object]]:
     return rows + [to_row(replace(pair, split="holdout")) for pair in material.split.holdout]
 
 
-def _counts(prepared: Prepared, limit: int) -> Counts:
+def _counts(prepared: Prepared, config: RunConfig) -> Counts:
     import numpy as np
 
     from workbench.engine.data import sizes
 
-    found = sizes(prepared.train)
+    found, limit = sizes(prepared.train), config.max_length
+    if config.method in ONLINE:  # What the pairs say does not matter, but what the model may say.
+        found = np.concatenate([found[:, :1], np.full((len(found), 2), config.completion_tokens)], axis=1)
     sides = np.minimum(found[:, :1] + found[:, 1:], limit)
     return Counts(
         train=len(prepared.train),
@@ -116,6 +118,7 @@ def _counts(prepared: Prepared, limit: int) -> Counts:
         p95=int(np.sort(sides, axis=None)[int(0.95 * (sides.size - 1))]),
         longest=int(sides.max()),
         responses=int((sides.sum(1) - 2 * found[:, 0]).max()),
+        row=int((sides.sum(1) - found[:, 0]).max()),
     )
 
 

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from workbench.runs.writer import EventWriter, RunDeletedError
 
 _PACE = 0.5
 """Seconds between two looks at whether the parent is there and a stop was asked for."""
+_TOLD = 2.0
+"""Seconds after SIGTERM in which the worker, where it got that too, makes a stop of it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +60,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def check_sharing(environment: Mapping[str, str]) -> None:
+    """Raises `WorkbenchError` where weights would be shared out in a way that could not be saved again."""
+    from workbench.engine.ranks import shared_out
+
+    by = shared_out()
+    if by == "FSDP" and environment.get("FSDP_VERSION", "1") != "2":
+        raise WorkbenchError(
+            "FSDP's first version does not fit",
+            "It wraps layers away, so that adapters cannot be told apart, answered with, or saved by name.",
+            "Set fsdp_version: 2 under fsdp_config in accelerate's config, or distributed_type: MULTI_GPU.",
+        )
+    if by == "DeepSpeed" and environment.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3":
+        raise WorkbenchError(
+            "DeepSpeed's third stage does not fit",
+            "It shares out the adapter's weights as well, which checkpoints need whole.",
+            "Set zero_stage: 2 in accelerate's config, or use FSDP with fsdp_version: 2.",
+        )
+
+
 def _share(folder: RunFolder) -> Event:
     from workbench.engine import ranks
     from workbench.engine.train import attempt
@@ -70,6 +91,7 @@ def _share(folder: RunFolder) -> Event:
             f"{ranks.count()} found each other; processes = {wanted}.",
             "Let the launcher start as many as processes says, with torch's RANK, WORLD_SIZE and MASTER_ADDR.",
         )
+    check_sharing(os.environ)
     if not ranks.first():
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as this process lives
         end = attempt(folder, ranks.Unheard(), ranks.AskedOfFirst(folder))
@@ -97,7 +119,11 @@ def _only_one(folder: RunFolder) -> None:
 
 
 def _watch(folder: RunFolder, notes: Notes) -> None:
-    """Ends this process on SIGTERM, when its parent is gone, and when it hangs after a stop. For the main thread."""
+    """Ends this process when its parent is gone, when it hangs after a stop, and on SIGTERM. For the main thread.
+
+    A launcher passes SIGTERM on where it got one itself, and sends it when another process has failed. Of the first the
+    worker knows too, and asks for a stop: then this process finishes its step and saves.
+    """
     # A handler in Python waits for the main thread to come out of a collective; the wakeup descriptor does not.
     ours, theirs = socket.socketpair()
     theirs.settimeout(0)
@@ -113,7 +139,7 @@ def _watching(
 ) -> None:
     here, armed = parent["host"] == platform.node(), False
     while True:
-        if select.select([ours], [], [], _PACE)[0] and signal.SIGTERM in ours.recv(64):
+        if select.select([ours], [], [], _PACE)[0] and signal.SIGTERM in ours.recv(64) and not _stops(folder):
             notes.end("terminated")
             os._exit(128 + signal.SIGTERM)
         if here and not identity.runs(parent["pid"], parent["start"]):
@@ -121,6 +147,15 @@ def _watching(
         if not armed and folder.stop.exists():
             armed = True
             faulthandler.dump_traceback_later(stop_grace(folder), exit=True)
+
+
+def _stops(folder: RunFolder) -> bool:
+    deadline = time.monotonic() + _TOLD
+    while not folder.stop.exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_PACE / 10)
+    return True
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ the CPU (gloo), so that it disturbs no device. Every call is to be made by all p
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,6 +15,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
+from torch.distributed.tensor import DTensor
 
 from workbench.engine.asked import Asked
 from workbench.runs.events import Event
@@ -96,6 +98,21 @@ def first_before_others() -> Iterator[None]:
     yield
     if first():
         wait()
+
+
+def shared_out() -> str:
+    """What shares the weights out over the processes, by the name that its users know; empty where each has them all.
+
+    What launches the processes says so in the environment, before a model is loaded.
+    """
+    known = {"FSDP": "ACCELERATE_USE_FSDP", "DeepSpeed": "ACCELERATE_USE_DEEPSPEED"}
+    return next((name for name, key in known.items() if os.environ.get(key, "").lower() in ("true", "1")), "")
+
+
+def whole(parameter: torch.Tensor) -> torch.Tensor:
+    """A parameter's numbers, without gradient; of one that is shared out, put together, which takes all processes."""
+    found = parameter.detach()
+    return found.full_tensor() if isinstance(found, DTensor) else found
 
 
 class AskedOfFirst(Asked):

@@ -132,7 +132,12 @@ def attempt(folder: RunFolder, events: EventWriter, asked: Asked) -> Event:
         with suppress(OSError):
             traceback.print_exc()
         if config is not None and _out_of_memory(error):
-            return Failed(time=time.time(), title="Out of memory", message=_last_line(error), hint=advice(config))
+            return Failed(
+                time=time.time(),
+                title="Out of memory",
+                message=_last_line(error),
+                hint=advice(config, folder.path.parent),
+            )
         message = f"{type(error).__name__}: {_last_line(error)}"
         return Failed(
             time=time.time(),

@@ -19,6 +19,8 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from workbench.config import RunConfig
 from workbench.engine.data import Prepared
 from workbench.engine.device import peak_memory
+from workbench.engine.fast.rows import cut
+from workbench.engine.fast.trainer import FastTrainer
 from workbench.engine.methods.registry import KINDS
 from workbench.engine.order import lengths
 from workbench.engine.tokens import PairIds
@@ -64,6 +66,7 @@ def trial(
         batches = DataLoader(rows, batch_size=part, collate_fn=trainer.data_collator)
         trainer.get_train_dataloader = lambda: batches
         ready = time.perf_counter() - began
+        reference = _reference(trainer, pairs, held_out, part)
         _forget_peak()
         trainer.train()
         evaluation = _evaluation(trainer, trainer.data_collator(list(trainer.eval_dataset))) if held_out else 0.0
@@ -80,6 +83,7 @@ def trial(
         eval_seconds=evaluation,
         ready_seconds=ready,
         peak_bytes=_peak(),
+        reference_seconds=reference,
     )
 
 
@@ -110,7 +114,26 @@ def _pairs(train: Sequence[PairIds], part: int, config: RunConfig) -> list[PairI
     by_length = np.argsort(-np.array(lengths(train, config.max_length)), kind="stable")
     drawn = random.Random(config.seed).sample(train, min(len(train), part * TYPICAL))
     whole = len(drawn) - len(drawn) % part or len(drawn)
-    return [train[place] for place in by_length[:part].tolist()] + drawn[:whole]
+    chosen = [train[place] for place in by_length[:part].tolist()] + drawn[:whole]
+    return [cut(pair, config.max_length) for pair in chosen]
+
+
+def _reference(trainer: Any, pairs: Sequence[PairIds], held_out: Sequence[PairIds], part: int) -> float:
+    """Seconds that a typical micro-batch takes to learn what the reference gives it; 0 where that is not kept.
+
+    All of the trial's pairs are known then, as they are to a run after its first epoch.
+    """
+    if not isinstance(trainer, FastTrainer) or not trainer.keeps_reference:
+        return 0.0
+    learn = trainer.references["train"]
+    learn(range(part), pairs[:part])  # What comes first compiles kernels.
+    _wait()
+    began = time.perf_counter()
+    learn(range(part, len(pairs)), pairs[part:])
+    _wait()
+    seconds = time.perf_counter() - began
+    trainer.references["eval"](range(len(held_out)), held_out)
+    return seconds / max(1, -(-(len(pairs) - part) // part))
 
 
 def _evaluation(trainer: Any, batch: dict[str, Any]) -> float:

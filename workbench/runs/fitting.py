@@ -8,8 +8,11 @@ from typing import Any
 
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
+from workbench.methods import ONLINE
+from workbench.rewards import RunReward, parse_reward
 from workbench.runs import machine
-from workbench.runs.estimate import Device, Lengths, estimate
+from workbench.runs.estimate import Device, Judge, Lengths, estimate
+from workbench.runs.folder import RunFolder
 from workbench.runs.shape import Shape, shape_of
 
 _SHORTEST = 128
@@ -18,7 +21,9 @@ _LESS = 0.85
 """After memory ran out the estimate was wrong by at least the difference: what fits must need this much less."""
 
 
-def smaller(shape: Shape, config: RunConfig, lengths: Lengths, device: Device, free: int) -> dict[str, Any]:
+def smaller(
+    shape: Shape, config: RunConfig, lengths: Lengths, device: Device, free: int, judge: Judge | None = None
+) -> dict[str, Any]:
     """Settings to change so that the run needs no more than `free` bytes; empty where none would do.
 
     In the order in which they cost: a batch cut into more parts gives the same updates, 4-bit weights nearly the same,
@@ -26,15 +31,16 @@ def smaller(shape: Shape, config: RunConfig, lengths: Lengths, device: Device, f
     """
     for changes in _candidates(config, lengths):
         changed = config.model_copy(update=changes)
-        cut = changed.max_length
-        shorter = Lengths(min(lengths.longest, cut), min(lengths.responses, 2 * cut))
-        if estimate(shape, changed, shorter, device).total <= free:
+        if estimate(shape, changed, lengths.cut(changed.max_length), device, judge=judge).total <= free:
             return changes
     return {}
 
 
-def advice(config: RunConfig, lengths: Lengths | None = None) -> str:
-    """What to do after a run of `config` ran out of memory on this machine, in a sentence."""
+def advice(config: RunConfig, runs: Path | None = None) -> str:
+    """What to do after a run of `config` ran out of memory on this machine, in a sentence.
+
+    `runs` is the folder in which a run that gives its reward is.
+    """
     changes: dict[str, Any] = {}
     try:
         shape, now = shape_of(config.model), machine.look(Path.cwd())
@@ -42,12 +48,25 @@ def advice(config: RunConfig, lengths: Lengths | None = None) -> str:
         changes = next(_candidates(config, Lengths.at_most(config.max_length)), {})
     else:
         device: Device = "cuda" if now.gpu else "cpu"
-        lengths = lengths or Lengths.at_most(config.max_length)
-        needed = estimate(shape, config, lengths, device).total
-        changes = smaller(shape, config, lengths, device, int(min(now.free, needed * _LESS)))
+        lengths = Lengths.at_most(config.max_length)
+        judge = judge_of(config, runs) if runs is not None else None
+        needed = estimate(shape, config, lengths, device, judge=judge).total
+        changes = smaller(shape, config, lengths, device, int(min(now.free, needed * _LESS)), judge)
     if not changes:
         return "Use a smaller model, or end what else holds memory."
     return f"These settings would fit: {as_settings(changes)}"
+
+
+def judge_of(config: RunConfig, runs: Path) -> Judge | None:
+    """The model of the run, one of those in `runs`, that gives the reward; None where there is none, or none known."""
+    try:
+        named = parse_reward(config.reward) if config.method in ONLINE else None
+        if not isinstance(named, RunReward):
+            return None
+        asked = RunFolder(runs / named.run).record().config
+        return Judge(shape_of(asked.model), asked)
+    except WorkbenchError:
+        return None
 
 
 def as_settings(changes: dict[str, Any]) -> str:

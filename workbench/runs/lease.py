@@ -19,7 +19,8 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,6 +37,8 @@ STATE = "WORKBENCH_STATE"
 """The environment variable that names the folder where lines and leases are kept."""
 PACE = 0.5
 """Seconds between two polls."""
+_PATIENCE = 1.0
+"""Seconds of waiting that are not worth a word."""
 CPU = "CPU"
 _FIRST = "0"
 """The GPU that workers are given where the user says nothing; as in `process.ENVIRONMENT`."""
@@ -139,6 +142,25 @@ class Turn:
         self._lease = lease
         _held.add(lease)
         return True
+
+
+@contextmanager
+def turn(folder: RunFolder, told: Callable[[str], None]) -> Iterator[None]:
+    """Waits for the device as a worker does, and has it in the block. `told` is told for whom it waits.
+
+    For a process that works on the run in `folder` but is not its worker. Raises `WorkbenchError` where the line cannot
+    be written; an exception while it waits, as by Ctrl-C, leaves the line.
+    """
+    with Turn(folder) as mine:
+        began, said = time.monotonic(), None
+        while not mine.poll():
+            having = holder(mine.device)
+            # Who has it may be on its way out, which needs no words.
+            if time.monotonic() - began > _PATIENCE and having not in (None, said):
+                told(f"waiting for {mine.device}, which {having.name if having else 'another run'} has")
+                said = having
+            time.sleep(PACE / 5)
+        yield
 
 
 def device() -> str:

@@ -15,8 +15,8 @@ from typing import Any
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.runs import machine as machines
-from workbench.runs.estimate import Device, Estimate, Lengths, disk, estimate
-from workbench.runs.fitting import smaller
+from workbench.runs.estimate import Device, Estimate, Judge, Lengths, disk, estimate
+from workbench.runs.fitting import judge_of, smaller
 from workbench.runs.machine import Machine
 from workbench.runs.shape import Shape, shape_of
 
@@ -34,7 +34,8 @@ class Rows:
 class Counts:
     """What the length limit does to these pairs, as in `Started`; token lengths are of prompt with response, once cut.
 
-    `longest` and `responses` are those of the longest training pairs: see `Lengths`.
+    `longest`, `responses` and `row` are those of the longest training pairs: see `Lengths`. Of grpo and rloo, tokens
+    are of a prompt with an answer of the most tokens.
     """
 
     train: int
@@ -46,6 +47,7 @@ class Counts:
     p95: int
     longest: int
     responses: int
+    row: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,9 @@ class Doing:
 class Measured:
     """Seconds of real micro-batches on the real device, and the most memory they took.
 
-    `peak_bytes` is what the allocator gave on CUDA, and the whole process elsewhere.
+    `reference_seconds` is what a typical one takes more where nothing is known yet of what the reference gives its
+    pairs: so in the first epoch of the fast path. It is no part of the others. `peak_bytes` is what the allocator gave
+    on CUDA, and the whole process elsewhere.
     """
 
     longest_seconds: float
@@ -67,6 +71,7 @@ class Measured:
     eval_seconds: float
     ready_seconds: float
     peak_bytes: int
+    reference_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +115,13 @@ def decode(line: str) -> Told | None:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A run before its start. `unknown` says why there is no `shape`."""
+    """A run before its start. `unknown` says why there is no `shape`; `judge` is the model that gives the reward."""
 
     config: RunConfig
     machine: Machine
     shape: Shape | None
     unknown: str = ""
+    judge: Judge | None = None
     rows: Rows | None = None
     counts: Counts | None = None
     doing: str = ""
@@ -149,7 +155,7 @@ class Preview:
         """The longest pair; before it is counted, what it is at most."""
         if self.counts is None:
             return Lengths.at_most(self.config.max_length)
-        return Lengths(self.counts.longest, self.counts.responses)
+        return Lengths(self.counts.longest, self.counts.responses, self.counts.row)
 
     @property
     def steps(self) -> int | None:
@@ -160,7 +166,9 @@ class Preview:
     @property
     def estimate(self) -> Estimate | None:
         """The memory by part; None where the model's shape is not known."""
-        return estimate(self.shape, self.config, self.lengths, self.device) if self.shape else None
+        if self.shape is None:
+            return None
+        return estimate(self.shape, self.config, self.lengths, self.device, judge=self.judge)
 
     @property
     def needed(self) -> int | None:
@@ -196,7 +204,7 @@ class Preview:
         needed = self.needed
         if self.shape is None or needed is None or needed <= self.machine.free:
             return {}
-        return smaller(self.shape, self.config, self.lengths, self.device, self.machine.free)
+        return smaller(self.shape, self.config, self.lengths, self.device, self.machine.free, self.judge)
 
     @property
     def disk(self) -> tuple[int, int]:
@@ -223,8 +231,8 @@ class Preview:
     @property
     def step_seconds(self) -> float | None:
         """Seconds of a typical optimizer step."""
-        if self.measured is not None:
-            return self.measured.typical_seconds * self.config.gradient_accumulation
+        if self.measured is not None and self.steps:
+            return self._training_seconds(self.measured, self.steps) / self.steps
         if self.unmeasured is not None and self.unmeasured.pairs_per_second:
             return self.config.step_rows / self.unmeasured.pairs_per_second
         return None
@@ -234,14 +242,20 @@ class Preview:
         held = self.counts.holdout if self.counts else 0
         every = self.config.eval_steps or max(1, round(steps / 5))
         evaluations = 1 + math.ceil(steps / every)
-        training = steps * self.config.gradient_accumulation * measured.typical_seconds
-        return measured.ready_seconds + training + evaluations * math.ceil(held / part) * measured.eval_seconds
+        batches = math.ceil(held / part)
+        evaluating = batches * (evaluations * measured.eval_seconds + measured.reference_seconds)
+        return measured.ready_seconds + self._training_seconds(measured, steps) + evaluating
+
+    def _training_seconds(self, measured: Measured, steps: int) -> float:
+        epoch = math.ceil(self.counts.train / self.config.step_pairs) if self.counts else steps
+        once = min(steps, epoch) * measured.reference_seconds
+        return self.config.gradient_accumulation * (steps * measured.typical_seconds + once)
 
 
 def begin(workspace_runs: Path, config: RunConfig) -> Preview:
     """What is known at once. Reads config.json and looks at the machine: some ten milliseconds, no network."""
     now = machines.look(workspace_runs)
     try:
-        return Preview(config, now, shape_of(config.model))
+        return Preview(config, now, shape_of(config.model), judge=judge_of(config, workspace_runs))
     except WorkbenchError as error:
         return Preview(config, now, None, unknown=f"{error.title}: {error.message}")

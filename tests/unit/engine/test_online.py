@@ -69,8 +69,9 @@ def test_enough_steps_raise_the_reward(tmp_path, function) -> None:
     assert after > before + 0.5
 
 
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, function) -> None:
-    values = SMALL | {"method": "grpo", "reward": f"{function}:vowels", "quantization": "none", "holdout": 0}
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, function, method) -> None:
+    values = SMALL | {"method": method, "reward": f"{function}:vowels", "quantization": "none", "holdout": 0}
     values |= {"max_steps": 4, "save_steps": 2, "sample_tokens": 0, "batch_size": 4}
     folder = make(tmp_path, **values)
     work(folder)
@@ -79,9 +80,11 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, function) ->
     events = [line for line in folder.events.read_text().splitlines() if json.loads(line)["kind"] != "finished"]
     folder.events.write_text("\n".join(events) + "\n")
     work(folder)
-    rewards = [step.metrics["reward"] for step in read(folder, Step)]
-    assert len(rewards) == 6
-    assert rewards[4:] == pytest.approx(rewards[2:4], abs=1e-5)
+    steps = read(folder, Step)
+    assert [step.step for step in steps] == [1, 2, 3, 4, 3, 4]
+    for name in ("reward", "reward_std", "grad_norm", "kl"):
+        values = [step.metrics[name] for step in steps]
+        assert values[4:] == pytest.approx(values[2:4], abs=1e-5), name
 
 
 def test_a_runs_reward_is_its_score_or_its_implicit_reward(tmp_path) -> None:

@@ -1,9 +1,15 @@
 """The shares of several processes are, batch by batch, the pairs that one process would see, weighed as it would."""
 
+import os
+from contextlib import nullcontext
+
 import pytest
 
+from workbench.engine import ranks
 from workbench.engine.order import LongestFirst
+from workbench.engine.rank import check_sharing
 from workbench.engine.shares import Shares
+from workbench.errors import WorkbenchError
 
 LENGTHS = [5, 9, 3, 9, 7, 1, 2, 8, 9, 4, 6]
 
@@ -33,3 +39,23 @@ def test_shares_make_up_the_batches_of_one_process(ranks, part, epoch):
 def test_whole_batches_weigh_the_same():
     shares = Shares(range(7), 2, 2, 1)
     assert [(own, shares.share(own).weight) for own in shares] == [([2, 3], 1.0), ([6], pytest.approx(2 / 3))]
+
+
+@pytest.mark.parametrize(
+    ("environment", "by", "refused"),
+    [
+        ({}, "", ""),
+        ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, "FSDP", ""),
+        ({"ACCELERATE_USE_FSDP": "true"}, "FSDP", "FSDP's first version"),
+        ({"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}, "DeepSpeed", ""),
+        ({"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}, "DeepSpeed", "third stage"),
+    ],
+)
+def test_weights_are_shared_out_as_they_can_be_saved_again(environment, by, refused, monkeypatch):
+    for name in ("ACCELERATE_USE_FSDP", "FSDP_VERSION", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_DEEPSPEED_ZERO_STAGE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert ranks.shared_out() == by
+    with pytest.raises(WorkbenchError, match=refused) if refused else nullcontext():
+        check_sharing(os.environ)

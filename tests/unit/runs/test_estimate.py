@@ -3,7 +3,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from workbench.config import build_config
-from workbench.runs.estimate import Lengths, adapter_weights, disk, estimate
+from workbench.runs.estimate import Judge, Lengths, adapter_weights, disk, estimate
 from workbench.runs.fitting import advice, as_settings, smaller
 from workbench.runs.shape import Shape
 
@@ -122,6 +122,33 @@ def test_what_is_said_to_fit_fits(shape, device, kind, batch, length, free):
     if changes:
         changed = build_config({**asked.model_dump(), **changes})
         assert estimate(shape, changed, Lengths.at_most(changed.max_length), device).total <= free
+
+
+def test_the_fast_path_reads_prompts_once_and_no_more_at_a_time_than_its_budget():
+    pair = Lengths(longest=512, responses=600, row=856)
+    fast, plain = (config(batch_size=4, max_length=1024, fast=each, quantization="none") for each in (True, False))
+    found = [part(estimate(LLAMA_8B, each, pair, "cpu"), "activations") for each in (fast, plain)]
+    assert found[0] < found[1]
+    more = [estimate(LLAMA_8B, config(batch_size=n, quantization="none"), pair, "cpu").training for n in (8, 64)]
+    assert more[1] < more[0] * 1.25
+    kto = config(method="kto", batch_size=4, quantization="none")
+    assert part(estimate(LLAMA_8B, kto, pair, "cpu"), "activations") == found[1]
+
+
+def test_the_model_that_judges_answers_is_in_memory_too():
+    values = {"method": "grpo", "reward": "run:x", "max_length": 1024}
+    policy, most = config(**values), Lengths.at_most(1024)
+    alone = estimate(LLAMA_8B, policy, most, "cuda")
+    scorer = Judge(LLAMA_8B, config(method="reward"))
+    beside = estimate(LLAMA_8B, policy, most, "cuda", judge=scorer)
+    # In 4 bits, with its embeddings, without an output layer, with its adapter.
+    expected = 3.60e9 + 1.05e9 + 4 * 41_943_040
+    assert part(beside, "reward's model") == pytest.approx(expected, rel=0.01)
+    assert beside.training - alone.training >= expected * 0.99
+    implicit = estimate(LLAMA_8B, policy, most, "cuda", judge=Judge(LLAMA_8B, config()))
+    assert part(implicit, "reward's model") > part(beside, "reward's model") + 10**9
+    assert part(implicit, "judging") > part(beside, "judging")
+    assert not [each for each in alone.parts if each.name in ("reward's model", "judging")]
 
 
 def test_the_least_costly_change_comes_first():

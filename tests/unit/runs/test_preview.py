@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from workbench.config import build_config
@@ -21,7 +23,7 @@ GIB = 2**30
 SHAPE = Shape(4096, 32, 32, 8, 128, 14336, 128256, tied=False)
 GPU = Gpu(0, "NVIDIA H100", 80 * GIB, 60 * GIB, 0.5, (Holder(7, "vllm", 20 * GIB, ours=False),))
 MACHINE = Machine(Memory(128 * GIB, 100 * GIB), (GPU,), GPU, 100 * GIB)
-COUNTS = Counts(412, 50, 3, 7, 1, 200.4, 480, 512, 600)
+COUNTS = Counts(412, 50, 3, 7, 1, 200.4, 480, 512, 600, 900)
 MEASURED = Measured(2.0, 0.5, 0.25, 30.0, 20 * GIB)
 
 
@@ -56,6 +58,14 @@ def test_it_grows_by_what_is_told():
     assert done.doing == ""
     # 26 steps of 4 parts; evaluations at the start, after every fifth of the run and at the end, of 13 parts each.
     assert done.seconds == 30 + 26 * 4 * 0.5 + 7 * 13 * 0.25
+    assert done.step_seconds == 4 * 0.5
+    # What the reference gives is learned once: in the first epoch, and in the first evaluation.
+    twice = (
+        preview(gradient_accumulation=4, epochs=2.0, fast=True)
+        .after(COUNTS)
+        .after(replace(MEASURED, reference_seconds=0.2))
+    )
+    assert twice.seconds == pytest.approx(30 + 4 * (52 * 0.5 + 26 * 0.2) + 13 * (7 * 0.25 + 0.2))
     assert words.time_line(done) == "26 steps of 16 · about 2 min, 2.00 s a step (measured)"
     assert done.needed == pytest.approx(20 * GIB * 1.06 + 600 * 2**20, rel=0.001)
     assert done.fits
@@ -69,7 +79,7 @@ def test_an_earlier_run_tells_the_pace():
 
 
 def test_what_does_not_fit_comes_with_what_would():
-    large = preview(batch_size=64, quantization="none").after(Rows(1000, 10, 0))
+    large = preview(batch_size=64, quantization="none", fast=False).after(Rows(1000, 10, 0))
     assert large.fits is False
     assert large.changes
     lines = words.fit_lines(large)

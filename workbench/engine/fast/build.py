@@ -8,6 +8,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from workbench.config import RunConfig
+from workbench.engine import ranks
 from workbench.engine.data import Prepared
 from workbench.engine.fast.forward import UnsuitableError, suited
 from workbench.engine.fast.objective import Objective
@@ -37,16 +38,22 @@ def build(
     arguments = (model, tokenizer, prepared, checkpoints, callbacks)
     if not config.fast:
         return plain(config, *arguments)
+    if by := ranks.shared_out():
+        # Every forward gathers weights from all processes, so all have to make as many: here that goes by lengths.
+        return _slow(plain(config, *arguments), f"{by} shares the model out over the processes")
     try:
         layout = suited(model, _longest(prepared, config.max_length))
     except UnsuitableError as error:
-        trainer = plain(config, *arguments)
-        trainer.slow = str(error)
-        return trainer
+        return _slow(plain(config, *arguments), str(error))
     # One batch of the trainer's is a whole step: how it is cut is decided where all its pairs are known.
     whole = config.model_copy(update={"gradient_accumulation": 1})
     most = config.batch_size // config.gradient_accumulation
     return build_trainer(whole, *arguments, kind=FastTrainer, layout=layout, objective=Objective.of(config), most=most)
+
+
+def _slow(trainer: PairTrainer, why: str) -> PairTrainer:
+    trainer.slow = why
+    return trainer
 
 
 def _longest(prepared: Prepared, max_length: int) -> list[PairIds]:

@@ -62,6 +62,11 @@ class FastTrainer(PairTrainer):
             mode: References(self._compute_references, count, cache, version) for mode, count in counts.items()
         }
 
+    @property
+    def keeps_reference(self) -> bool:
+        """Whether there is a reference, whose log-probabilities of each pair are computed once."""
+        return self._objective.needs_reference
+
     def close(self) -> None:
         """Keeps what was computed of the reference, and lets go of the cache."""
         self._keep_references()

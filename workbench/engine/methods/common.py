@@ -38,11 +38,6 @@ def lora(config: RunConfig, task: str = "CAUSAL_LM", **more: Any) -> LoraConfig 
     )
 
 
-def trainable(model: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
-    """The parameters that train, in a fixed order."""
-    return (parameter for parameter in model.parameters() if parameter.requires_grad)
-
-
 def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
     """Trainable and all parameters, 4-bit weights counted one by one."""
     adapter, total = model.get_nb_trainable_parameters()

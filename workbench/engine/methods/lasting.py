@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from transformers import Trainer
 
 from workbench.engine import ranks
-from workbench.engine.checkpoints import restore_adapter, save_checkpoint
+from workbench.engine.checkpoints import adapter_state, restore_adapter, save_checkpoint
 from workbench.engine.clock import Clock
 from workbench.engine.pair_scores import Seen, SharedScores
 from workbench.runs.checkpoints import Progress
@@ -70,8 +71,23 @@ class Lasting(Trainer):
         write = partial(super()._save_checkpoint, model, trial)
         save_checkpoint(Path(self.args.output_dir), at, self._keep, weights, write)
 
+    def train(self, resume_from_checkpoint: str | None = None, **named: Any) -> Any:
+        """As transformers' Trainer; weights that will be shared out over processes are read while they are whole."""
+        if resume_from_checkpoint is not None and self.is_fsdp_enabled:
+            restore_adapter(self.model, Path(resume_from_checkpoint))
+        return super().train(resume_from_checkpoint, **named)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Writes the adapter; where it is shared out, put together from all processes, whatever else is saved of it."""
+        if not self.is_fsdp_enabled:
+            super().save_model(output_dir, _internal_call)
+            return
+        self._save(output_dir, state_dict=adapter_state(self.model))
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        restore_adapter(model or self.model, Path(resume_from_checkpoint))
+        model = model or self.model
+        if not any(isinstance(each, DTensor) for each in model.parameters()):
+            restore_adapter(model, Path(resume_from_checkpoint))
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Checkpoints get none; the adapter's card is written by `workbench.engine.card`."""

@@ -19,6 +19,9 @@ from workbench.errors import WorkbenchError
 from workbench.rewards import FunctionReward, parse_reward
 from workbench.runs.folder import RunFolder
 
+_LOGITS = 2**26
+"""Logits that are computed at once at most: 256 MiB in float32, twice that while they become log-probabilities."""
+
 Reward = Callable[..., list[float]]
 """As TRL calls it: `prompts`, `completions`, `completion_ids` and columns of the rows by name, to a number each."""
 
@@ -33,7 +36,21 @@ def load_reward(config: RunConfig, runs: Path, pad: int) -> Reward:
         return _function(named)
     folder = RunFolder(runs / named.run)
     asked = folder.record().config
-    return _of_scores(folder, asked, pad) if asked.method == "reward" else _implicit(folder, asked, pad)
+    reward = _of_scores(folder, asked, pad) if asked.method == "reward" else _implicit(folder, asked, pad)
+    return _by_parts(reward, config.batch_size // config.gradient_accumulation)
+
+
+def _by_parts(reward: Reward, most: int) -> Reward:
+    """As many answers at once as go through the policy, not all of a step."""
+
+    def by_parts(completion_ids: Sequence[list[int]], prompt_ids: Sequence[list[int]], **_: Any) -> list[float]:
+        found: list[float] = []
+        for begin in range(0, len(completion_ids), most):
+            part = slice(begin, begin + most)
+            found += reward(completion_ids=completion_ids[part], prompt_ids=prompt_ids[part])
+        return found
+
+    return by_parts
 
 
 def _function(named: FunctionReward) -> Reward:
@@ -106,11 +123,16 @@ def _implicit(folder: RunFolder, asked: RunConfig, pad: int) -> Reward:
 
 
 def _sums(model: Any, ids: torch.Tensor, mask: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-    """(B,) log-probabilities of the answers, summed over their tokens, in float32."""
-    keep = int(answers.any(0).nonzero()[0])
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, keep - 1 : -1]
-    logps = logits.float().log_softmax(-1).gather(-1, ids[:, keep:, None])[..., 0]
-    return (logps * answers[:, keep:]).sum(1)
+    """(B,) log-probabilities of the answers, summed over their tokens, in float32. Logits are bounded in number."""
+    begin = int(answers.any(0).nonzero()[0])
+    count = ids.shape[1] - begin + 1
+    most = max(1, _LOGITS // (count * int(model.config.get_text_config().vocab_size)))
+    found = []
+    for part in (slice(row, row + most) for row in range(0, len(ids), most)):
+        outputs = model(input_ids=ids[part], attention_mask=mask[part], use_cache=False, logits_to_keep=count)
+        logps = outputs.logits[:, :-1].float().log_softmax(-1).gather(-1, ids[part, begin:, None])[..., 0]
+        found.append((logps * answers[part, begin:]).sum(1))
+    return torch.cat(found)
 
 
 def _batch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from workbench.evidence.report import measures
@@ -17,7 +17,7 @@ from workbench.evidence.report.training import answers, training
 
 def compose(sources: Sources) -> Report:
     """The report. The same sources give the same report."""
-    sentence, tone = headline(sources.evidence)
+    sentence, tone = headline(sources.evidence, _scores(sources))
     return Report(
         title=sources.labels.name or sources.run,
         headline=sentence,
@@ -37,12 +37,22 @@ def _sections(sources: Sources) -> list[Section]:
         found.append(measures.regressions(evidence))
         found.append(token_by_token(evidence.tokens) if evidence.tokens else None)
     else:
-        found.append(
-            Section("claims", "Claims", f"None was tested. Measure the run: workbench evaluate {sources.run}", [])
-        )
+        found.append(Section("claims", "Claims", _untested(sources), []))
     found.append(_answers(measures.said(evidence) if evidence and evidence.examples else answers(sources)))
     found += [training(sources), data(sources), settings(sources), limits(sources)]
     return [each for each in found if each is not None]
+
+
+def _scores(sources: Sources) -> Mapping[str, float] | None:
+    if sources.record.config.method != "reward":
+        return None
+    return sources.state.evals[-1].metrics if sources.state.evals else {}
+
+
+def _untested(sources: Sources) -> str:
+    if _scores(sources) is not None:
+        return "None is tested of a reward model: it scores answers and gives none. How well it ranks is told below."
+    return f"None was tested. Measure the run: workbench evaluate {sources.run}"
 
 
 def _answers(exchanges: Sequence[Exchange]) -> Section | None:

@@ -34,8 +34,12 @@ def by_claim(verdicts: Iterable[Verdict]) -> dict[str, Tone]:
     return {claim: min(found, key=_ORDER.index) for claim, found in tones.items()}
 
 
-def headline(evidence: Evidence | None) -> tuple[str, Tone]:
-    """The sentence on top, and its tone."""
+def headline(evidence: Evidence | None, scores: Mapping[str, float] | None = None) -> tuple[str, Tone]:
+    """The sentence on top, and its tone. `scores` are the last held-out metrics of a reward model; None for others."""
+    if scores is not None and "accuracy" in scores:
+        return f"A reward model: it ranks {scores['accuracy']:.0%} of held-out pairs as they were judged.", "unsure"
+    if scores is not None:
+        return "A reward model, tried on no pair that it has not seen.", "unsure"
     if evidence is None:
         return "No evidence yet: this run was not measured on prompts it has not seen.", "unsure"
     claims = by_claim(evidence.verdicts)
