@@ -62,7 +62,8 @@ ENVIRONMENT = {
 """What the model libraries go by in a process of their own; what the user has set goes first.
 
 MALLOC_…: memory of a step that is given back to the system is got again in the next one, page by page, which takes a
-tenth of a small model's time. OMP_WAIT_POLICY: threads that spin while they wait slow each other down several times as soon as anything else runs.
+tenth of a small model's time. OMP_WAIT_POLICY: threads that spin while they wait slow each other down several times as
+soon as anything else runs.
 """
 
 WORKER = "WORKBENCH_WORKER"

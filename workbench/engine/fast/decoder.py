@@ -51,12 +51,14 @@ class Decoder:
         Raises `NotImplementedError` where a layer does not attend to all of a row.
         """
         x = self._inner.embed_tokens(rows.ids)[0]
-        turns = tuple(each[0] for each in self._inner.rotary_emb(x[None], rows.positions))
+        cosines, sines = self._inner.rotary_emb(x[None], rows.positions)
+        turns = cosines[0], sines[0]
         masks = row_masks(rows, x.dtype)
         longest = max(mask.shape[-1] for mask in masks)
         firsts, kept, places = _predicting(rows)
         every = _Asked(kept, turns, turns, [row(mask) for mask in masks])
-        last = _Asked(kept, tuple(each[kept] for each in turns), turns, [row(*each) for each in zip(masks, firsts, strict=True)])
+        asking = [row(*each) for each in zip(masks, firsts, strict=True)]
+        last = _Asked(kept, (turns[0][kept], turns[1][kept]), turns, asking)
         for layer in self._layers:
             x = layer(x, last if layer is self._layers[-1] else every, longest)
         norm = self._inner.norm
@@ -118,7 +120,8 @@ def _norm(module: Any, x: Tensor) -> Tensor:
 
 def _linear(layer: Any) -> list[Any]:
     attention, mlp = layer.self_attn, layer.mlp
-    return [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj]
+    heads = [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
+    return [*heads, mlp.gate_proj, mlp.up_proj, mlp.down_proj]
 
 
 def _predicting(rows: PairRows) -> tuple[list[int], Tensor, Tensor]:

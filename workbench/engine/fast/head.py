@@ -67,8 +67,8 @@ def token_logps(head: Head, states: Tensor, targets: Tensor) -> Tensor:
     found = states.new_empty((len(targets),), dtype=torch.float32)
     with torch.autocast(states.device.type, enabled=False):
         for tile in head.tiles(len(targets)):
-            logps = head.logits(states[tile]).log_softmax(-1)
-            found[tile] = logps.gather(1, targets[tile, None])[:, 0]
+            logits = head.logits(states[tile])
+            found[tile] = _aimed(logits, targets[tile]) - _normalized(logits)[2]
     return found
 
 
@@ -96,11 +96,8 @@ class _TokenScores(torch.autograd.Function):
 def _tile(head: Head, states: Tensor, targets: Tensor, found: Tensor, slopes: Tensor | None) -> None:
     """Fills `found` (4, n) and, where they are wanted, `slopes` (n, H)."""
     logits = head.logits(states)
-    aimed = logits.gather(1, targets[:, None])[:, 0]
-    top = logits.amax(-1)
-    probabilities = logits.softmax(-1)
-    # The likeliest token's probability is at least 1/V, so its logarithm is exact enough.
-    normalizer = top - probabilities.amax(-1).log()
+    aimed = _aimed(logits, targets)
+    top, probabilities, normalizer = _normalized(logits)
     found[0] = aimed - normalizer
     found[1] = normalizer - torch.linalg.vecdot(probabilities, logits)
     found[2] = logits.mean(-1)
@@ -116,3 +113,16 @@ def _tile(head: Head, states: Tensor, targets: Tensor, found: Tensor, slopes: Te
     torch.sub(lines, probabilities.to(weight.dtype) @ weight, out=slopes)
     if head.scale != 1.0:
         slopes *= head.scale
+
+
+def _aimed(logits: Tensor, targets: Tensor) -> Tensor:
+    return logits.gather(1, targets[:, None])[:, 0]
+
+
+def _normalized(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The highest logit (n,), the probabilities (n, V), and the logarithm of the sum of all exponentials (n,).
+
+    The likeliest token's probability is 1/V at least, so its logarithm is exact enough, and spares the sum.
+    """
+    top, probabilities = logits.amax(-1), logits.softmax(-1)
+    return top, probabilities, top - probabilities.amax(-1).log()

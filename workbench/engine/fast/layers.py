@@ -1,7 +1,7 @@
 """What a decoder layer does besides its linear layers, each as one operation whose backward is written out.
 
-Autograd would make a dozen small steps of each, and keep what lies between them: for a small model on the CPU, they take
-longer than its matrix products.
+Autograd would make a dozen small steps of each, and keep what lies between them: for a small model on the CPU, they
+take longer than its matrix products.
 """
 
 from __future__ import annotations

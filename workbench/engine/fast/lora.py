@@ -1,5 +1,5 @@
-"""Linear layers of one input, with their LoRA adapters, as one operation on the CPU: what PEFT does in ten small steps a
-layer costs a small model half its time.
+"""Linear layers of one input, with their LoRA adapters, as one operation on the CPU: what PEFT does in ten small steps
+a layer costs a small model half its time.
 
 The numbers are PEFT's, y = x Wᵀ + b + s · (x Aᵀ) Bᵀ, but the adapter is added to the weights for the moment, W + s B A:
 that is small work where the tokens of a step are many more than the ranks, and spares the outputs and the gradient of

@@ -1,7 +1,8 @@
 """Attention of rows that lie in one line, on the CPU: heads turned by their positions, and each row by itself, as one
 operation.
 
-A row's queries go in blocks, each over the keys before its end only: much of what the mask would hide is never computed.
+A row's queries go in blocks, each over the keys before its end only: much of what the mask would hide is never
+computed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from workbench.engine.fast.layers import rotated
 
 _BLOCK = 192
 """Queries that go at once: fewer save products, and cost calls."""
+_DROPPED, _CAUSAL = 0.0, False
+"""The share of attention that is dropped, and whether the kernel is to mask by itself."""
 _forth = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _back = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
@@ -54,8 +57,8 @@ def row(mask: Tensor, first: int = 0) -> Row:
 def row_attention(
     query: Tensor, key: Tensor, value: Tensor, asking: Turns, all_of: Turns, rows: Sequence[Row], scale: float
 ) -> Tensor:
-    """(Q, heads, D): `query` is (Q, heads, D), of the tokens that ask; `key` and `value` are (T, some, D), of all, where
-    `some` divides `heads`. The turns are those of the tokens that ask, and of all of them.
+    """(Q, heads, D): `query` is (Q, heads, D), of the tokens that ask; `key` and `value` are (T, some, D), of all of
+    them, where `some` divides `heads`. The turns are those of the tokens that ask, and of all of them.
 
     Dao et al., *FlashAttention* (2022).
     """
@@ -93,26 +96,28 @@ class _RowAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, result, *turns = ctx.saved_tensors[:8]
-        asked = zip(*(_of_blocks(ctx.rows, each) for each in (gradients[0], query, result)), ctx.saved_tensors[8:], strict=True)
+        query, key, value, result, asked_cosines, asked_sines, cosines, sines = ctx.saved_tensors[:8]
+        blocks = (_of_blocks(ctx.rows, each) for each in (gradients[0], query, result))
+        asked = zip(*blocks, ctx.saved_tensors[8:], strict=True)
         to_query, to_key, to_value = [], [], []
         for each, k, v in zip(ctx.rows, _of_rows(ctx.rows, key), _of_rows(ctx.rows, value), strict=True):
-            to_k, to_v = None, None
+            to_k, to_v = k[:, :, :0], v[:, :, :0]
             for block in each.blocks:
                 g, q, o, total = next(asked)
                 seen = k[:, :, : block.keys], v[:, :, : block.keys]
-                of_q, of_k, of_v = _back(g, q, *seen, o, total, 0.0, False, attn_mask=block.mask, scale=ctx.scale)
+                of_q, of_k, of_v = _back(
+                    g, q, *seen, o, total, _DROPPED, _CAUSAL, attn_mask=block.mask, scale=ctx.scale
+                )
                 to_query.append(of_q.transpose(1, 2))
-                if to_k is not None:
-                    # The blocks before see fewer keys.
-                    of_k[:, :, : to_k.shape[2]] += to_k
-                    of_v[:, :, : to_v.shape[2]] += to_v
+                # The blocks before see fewer keys.
+                of_k[:, :, : to_k.shape[2]] += to_k
+                of_v[:, :, : to_v.shape[2]] += to_v
                 to_k, to_v = of_k, of_v
-            to_key.append((torch.zeros_like(k) if to_k is None else to_k).transpose(1, 2))
-            to_value.append((torch.zeros_like(v) if to_v is None else to_v).transpose(1, 2))
+            to_key.append((to_k if each.blocks else torch.zeros_like(k)).transpose(1, 2))
+            to_value.append((to_v if each.blocks else torch.zeros_like(v)).transpose(1, 2))
         keys, values = (_narrow(torch.cat(parts, 1)[0], ctx.groups) for parts in (to_key, to_value))
-        queries = rotated(torch.cat(to_query, 1)[0], *turns[:2], sign=-1.0)
-        return queries, rotated(keys, *turns[2:], sign=-1.0), values, None, None, None, None
+        queries = rotated(torch.cat(to_query, 1)[0], asked_cosines, asked_sines, sign=-1.0)
+        return queries, rotated(keys, cosines, sines, sign=-1.0), values, None, None, None, None
 
 
 def _of_rows(rows: Sequence[Row], heads: Tensor) -> Sequence[Tensor]:

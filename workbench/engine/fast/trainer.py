@@ -14,14 +14,13 @@ from trl.trainer.utils import use_adapter
 from workbench.engine import ranks
 from workbench.engine.data import PLACE
 from workbench.engine.fast.forward import Layout, PairForward, PairOutputs
-from workbench.engine.fast.lora import adapters_off, fuse
 from workbench.engine.fast.lanes import Lanes
+from workbench.engine.fast.lora import adapters_off, fuse
 from workbench.engine.fast.micro import BUDGET, even_batches, micro_batches
 from workbench.engine.fast.objective import Objective
 from workbench.engine.fast.reference import References
 from workbench.engine.fast.rows import cut, parts
 from workbench.engine.fast.step import Step
-from workbench.engine.methods.common import trainable
 from workbench.engine.modes import REFERENCE
 from workbench.engine.pair_scores import Seen
 from workbench.engine.score_cache import ScoreCache
@@ -111,7 +110,7 @@ class FastTrainer(PairTrainer):
         return self._told(step, inputs[PLACE]) * self.weight
 
     def _side_by_side(self, lanes: Lanes, step: Step, loss_of: Callable[[Sequence[int], PairOutputs], Tensor]) -> None:
-        parameters = list(trainable(self.model))
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
         def work(indices: Sequence[int]) -> tuple[PairOutputs, Sequence[Tensor]]:
             outputs = self._run(self.model, step, indices)

@@ -93,7 +93,10 @@ def test_micro_batches_have_every_pair_once_and_keep_their_limits(sizes, most, b
         assert [index for part in found for index in part] == list(range(len(sizes)))
 
 
-@given(st.lists(st.integers(1, 100), min_size=1, max_size=30), st.integers(1, 4), st.integers(0, 8), st.integers(1, 500))
+_SIZES = st.lists(st.integers(1, 100), min_size=1, max_size=30)
+
+
+@given(_SIZES, st.integers(1, 4), st.integers(0, 8), st.integers(1, 500))
 def test_even_batches_have_every_pair_once_and_are_even(sizes, lanes, more, budget):
     most = lanes + more
     found = even_batches(sizes, lanes, most, budget)
@@ -111,7 +114,12 @@ def test_lanes_keep_the_order_tell_errors_and_leave_the_threads_as_they_were():
     try:
         lanes = Lanes(8)
         assert (lanes.count, Lanes(1).count) == (2, 1)
-        seen = lanes.map(lambda number: (time.sleep(0.01 * (5 - number)), number, torch.get_num_threads())[1:], range(5))
+
+        def late(number):
+            time.sleep(0.01 * (5 - number))
+            return number, torch.get_num_threads()
+
+        seen = lanes.map(late, range(5))
         assert seen == [(number, 1) for number in range(5)]
         with pytest.raises(ZeroDivisionError):
             lanes.map(lambda number: 1 / number, [1, 0])
