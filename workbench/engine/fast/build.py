@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from workbench.config import RunConfig
 from workbench.engine import ranks
 from workbench.engine.data import Prepared
-from workbench.engine.fast.forward import UnsuitableError, suited
+from workbench.engine.fast.forward import Layout, UnsuitableError, suited
 from workbench.engine.fast.objective import Objective
 from workbench.engine.fast.rows import cut
 from workbench.engine.fast.trainer import FastTrainer
@@ -41,14 +41,22 @@ def build(
     if by := ranks.shared_out():
         # Every forward gathers weights from all processes, so all have to make as many: here that goes by lengths.
         return _slow(plain(config, *arguments), f"{by} shares the model out over the processes")
-    try:
-        layout = suited(model, _longest(prepared, config.max_length))
-    except UnsuitableError as error:
-        return _slow(plain(config, *arguments), str(error))
+    # Processes that came to different answers would wait for each other for ever.
+    layout, why = ranks.made_by_first(lambda: _layout(model, _longest(prepared, config.max_length)))
+    if layout is None:
+        return _slow(plain(config, *arguments), why)
     # One batch of the trainer's is a whole step: how it is cut is decided where all its pairs are known.
     whole = config.model_copy(update={"gradient_accumulation": 1})
     most = config.batch_size // config.gradient_accumulation
     return build_trainer(whole, *arguments, kind=FastTrainer, layout=layout, objective=Objective.of(config), most=most)
+
+
+def _layout(model: PreTrainedModel, pairs: Sequence[PairIds]) -> tuple[Layout | None, str]:
+    """The layout that suits, or None and why there is none."""
+    try:
+        return suited(model, pairs), ""
+    except UnsuitableError as error:
+        return None, str(error)
 
 
 def _slow(trainer: PairTrainer, why: str) -> PairTrainer:

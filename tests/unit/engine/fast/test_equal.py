@@ -124,6 +124,30 @@ def test_a_step_is_the_mean_over_its_pairs_whatever_its_micro_batches(values, tm
         torch.testing.assert_close(fast_slope[name], value, rtol=1e-3, atol=2e-4 * scale, msg=name)
 
 
+@pytest.fixture
+def _two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_two_threads")
+@pytest.mark.parametrize("values", [{}, {"loss_type": ["aot"]}, {"batch_size": 4, "gradient_accumulation": 2}], ids=str)
+def test_pairs_side_by_side_on_two_cores_give_the_numbers_of_trl(values, tmp_path):
+    settings = {"quantization": "none", "epochs": 2.0, "learning_rate": 5e-3, **values}
+    plain, *fast = (
+        trainer(saved("qwen3"), pairs(16), tmp_path / str(number), fast=number > 0, **settings) for number in range(3)
+    )
+    assert all(each._lanes is not None for each in fast)
+    expected, found, again = map(losses, (plain, *fast))
+    assert len(expected) == 8
+    if values.get("loss_type") != ["aot"]:  # TRL's own is over a micro-batch.
+        assert found == pytest.approx(expected, abs=1e-4)
+    assert again == found  # to the last bit
+    assert torch.get_num_threads() == 2
+
+
 def test_metrics_have_the_names_and_values_of_trl(tmp_path):
     plain, fast = both(saved("llama"), tmp_path, pairs(8), holdout=pairs(5, seed=2), batch_size=8)
     logged = []
