@@ -32,7 +32,7 @@ _BUDGET: dict[Device, int] = {"cpu": 4096, "cuda": 16384}
 _TILE: dict[Device, int] = {"cpu": 4 * 2**20, "cuda": 512 * 2**20}
 """Bytes of a tile of logits, as in `engine.fast.head`."""
 _TILES: dict[Device, float] = {"cpu": 8.0, "cuda": 2.5}
-"""Such tiles at a time: logits, probabilities, and on CUDA those in half precision; on the CPU in each of four lanes."""
+"""Such tiles at a time: logits, probabilities, on CUDA those in half precision; on the CPU in each of four lanes."""
 _MULTIPLE, _CAUSAL = 1024, 512
 """Tokens that a line, and a mask that is kept, are a multiple of."""
 

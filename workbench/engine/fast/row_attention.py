@@ -80,7 +80,7 @@ class _RowAttention(torch.autograd.Function):
     ) -> Tensor:
         groups = query.shape[1] // key.shape[1]
         query, key, value = rotated(query, *asking), _wide(rotated(key, *all_of), groups), _wide(value, groups)
-        found, sums = [], []
+        found, sums = [query[None, :0]], []  # Maybe nothing asks.
         queries = iter(_of_blocks(rows, query))
         for each, k, v in zip(rows, _of_rows(rows, key), _of_rows(rows, value), strict=True):
             for block in each.blocks:
@@ -99,7 +99,7 @@ class _RowAttention(torch.autograd.Function):
         query, key, value, result, asked_cosines, asked_sines, cosines, sines = ctx.saved_tensors[:8]
         blocks = (_of_blocks(ctx.rows, each) for each in (gradients[0], query, result))
         asked = zip(*blocks, ctx.saved_tensors[8:], strict=True)
-        to_query, to_key, to_value = [], [], []
+        to_query, to_key, to_value = [query[None, :0]], [], []
         for each, k, v in zip(ctx.rows, _of_rows(ctx.rows, key), _of_rows(ctx.rows, value), strict=True):
             to_k, to_v = k[:, :, :0], v[:, :, :0]
             for block in each.blocks:

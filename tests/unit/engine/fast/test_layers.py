@@ -55,9 +55,9 @@ def turned(heads, cosines, sines):
 
 @pytest.mark.parametrize("heads", [(2, 2), (4, 2), (3, 1)])
 @pytest.mark.parametrize("block", [2, 3, 192])
-@pytest.mark.parametrize("firsts", [(0, 0, 0), (3, 6, 2)])
+@pytest.mark.parametrize("firsts", [(0, 0, 0), (3, 6, 2), (9, 6, 8)])
 def test_attention_is_that_of_each_row_by_itself(heads, block, firsts, monkeypatch):
-    """Some tokens of the first row ask, none of the second one, most of the third."""
+    """All tokens ask; or some of the first row, none of the second and most of the third; or none at all."""
     monkeypatch.setattr("workbench.engine.fast.row_attention._BLOCK", block)
     many, some = heads
     parts = (Parts(4, 3, 2), Parts(2, 2, 2), Parts(3, 4, 1))
