@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual import events
-from textual.keys import _character_to_key
-from textual.pilot import Pilot
 from textual.screen import ModalScreen
 
-from tests.tui.dialogs import NOTHING, DialogApp
+from tests.tui.dialogs import NOTHING, DialogApp, at_once
 from workbench.pairs.pair import Message, Pair
 from workbench.runs.folder import RunFolder
 from workbench.runs.labels import Labels
@@ -25,18 +22,6 @@ from workbench.tui.dialogs.merge import MergeDialog
 from workbench.workspace import Workspace
 
 PAIR = Pair("p1", "Why?", "Because it is so.", "No.")
-
-
-async def at_once(pilot: Pilot[None], *keys: str) -> None:
-    """All keys in one go, as a paste, a slow link or a fast hand sends them."""
-    driver = pilot.app._driver
-    assert driver is not None
-    for key in keys:
-        named = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
-        event = events.Key(named, key if len(key) == 1 else None)
-        event.set_sender(pilot.app)
-        driver.send_message(event)
-    await pilot.pause(0.1)
 
 
 async def answer_to(dialog: ModalScreen[Any], first: tuple[str, ...], *keys: str) -> Any:
