@@ -12,11 +12,10 @@ import psutil
 import pytest
 from textual.pilot import Pilot
 from textual.screen import Screen
-from textual.widgets import Input, Select
 
 from tests.tui.dialogs import at_once
 from tests.tui.runs_data import make_pairs, make_run, whole_run
-from tests.tui.runs_screen import runs_screen, shown, shows, until
+from tests.tui.runs_screen import put, runs_screen, shown, shows, until
 from workbench.config import RunConfig, build_config, from_toml
 from workbench.methods import METHODS, uses
 from workbench.runs.folder import RunFolder, create
@@ -40,14 +39,6 @@ MEASURED = Measured(1.0, 0.5, 0.3, 9.0, 900 * 2**20)
 def fields_of(form: Screen[Any]) -> set[str]:
     """The settings in the two columns, shown or a key away."""
     return {key for grid in form.query(SettingGrid) for key in grid.values}
-
-
-def put(pilot: Pilot[None], **values: str) -> None:
-    """Types or chooses values in the form."""
-    for name, value in values.items():
-        field = pilot.app.screen.query_one(f"#{name}")
-        assert isinstance(field, Input | Select)
-        field.value = value
 
 
 def trained(root: Path, name: str, method: str, *, age: int, model: str = "tiny") -> RunFolder:
