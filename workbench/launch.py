@@ -8,7 +8,7 @@ from pathlib import Path
 
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
-from workbench.methods import ONLINE, RATIOS
+from workbench.methods import ONLINE, REWARDING
 from workbench.models import resolve
 from workbench.pairs.pair import to_row
 from workbench.pairs.split import Split, split, trainable, weighted
@@ -92,7 +92,7 @@ def _with_reward(workspace: Workspace, config: RunConfig) -> RunConfig:
         return config.model_copy(update={"reward": f"{reward.file}:{reward.function}"})
     other = RunFolder(workspace.run_folder(reward.run))
     asked = other.record().config
-    if asked.method not in ("reward", *RATIOS):
+    if asked.method not in REWARDING:
         raise WorkbenchError(
             "That run has no reward to give",
             f"{other.id} was trained by {asked.method}, which leaves no reward behind.",
@@ -109,15 +109,23 @@ def _with_reward(workspace: Workspace, config: RunConfig) -> RunConfig:
     return config.model_copy(update={"reward": f"run:{other.id}"})
 
 
-def launch(workspace: Workspace, config: RunConfig) -> RunFolder:
-    """Makes and starts a run. Raises `WorkbenchError` where data, model or disk do not allow it."""
+def prepare(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path | None]:
+    """The config with all that it names in full, and the folder of the adapter that it goes on from, if any.
+
+    Raises `WorkbenchError` where the model, reward, adapter, launcher or tracker that it names is not there or unfit.
+    """
     resolve(config.model)
     if config.method in ONLINE:
         config = _with_reward(workspace, config)
     start_from = None
     if config.adapter:
         config, start_from = _going_on(workspace, config)
-    config = settled(config)
+    return settled(config), start_from
+
+
+def launch(workspace: Workspace, config: RunConfig) -> RunFolder:
+    """Makes and starts a run. Raises `WorkbenchError` where data, model or disk do not allow it."""
+    config, start_from = prepare(workspace, config)
     material = gather(workspace, config)
     rows = [to_row(replace(pair, split="train")) for pair in material.split.train]
     rows += [to_row(replace(pair, split="holdout")) for pair in material.split.holdout]

@@ -92,6 +92,12 @@ ONLINE: frozenset[str] = frozenset({"grpo", "rloo"})
 RATIOS: frozenset[str] = frozenset({"dpo", "kto"})
 """Methods whose rewards are log-ratios to a reference, zero before the first update."""
 
+REFERENCED: frozenset[str] = RATIOS | ONLINE
+"""Methods that hold the policy to a reference: what the adapter was before the first update."""
+
+REWARDING: frozenset[str] = RATIOS | {"reward"}
+"""Methods whose runs can be the reward of others: by the scores of a reward model, or by log-ratios to a reference."""
+
 _NOT_REWARD = frozenset(METHODS) - {"reward"}
 _ONLY: Mapping[str, frozenset[str]] = {
     "adapter": _NOT_REWARD,

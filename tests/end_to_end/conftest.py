@@ -34,10 +34,12 @@ def write_pairs(path: Path, count: int = 40) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def workbench(workspace: Path, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+def workbench(
+    workspace: Path, *arguments: str, timeout: float = 240, columns: str = "120"
+) -> subprocess.CompletedProcess[str]:
     """The command line as its users start it."""
     command = [sys.executable, "-m", "workbench", "--workspace", str(workspace), *arguments]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": columns}
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
 
 

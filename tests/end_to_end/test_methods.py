@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import workbench
+from workbench.config import RunConfig
 from workbench.demo import PAIRS, prepare
 from workbench.evidence.probes import read_suites
+from workbench.methods import METHODS, uses
 from workbench.runs import lease
 from workbench.runs.folder import RunFolder
 from workbench.tiny.starters import build_probes, to_jsonl
@@ -148,7 +150,27 @@ def test_a_setting_of_another_method_is_refused(demo: Path) -> None:
     assert "orpo has no use for 'loss_type'" in done.stderr
 
 
-def test_the_help_says_when_to_choose_which(demo: Path) -> None:
-    text = workbench(demo, "train", "--help").stdout
-    for told in ("Methods (--method NAME)", "simpo: Simple Preference Optimization", "simpo_gamma_ratio", "2405.14734"):
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_the_help_says_when_to_choose_which(demo: Path, columns: str) -> None:
+    text = workbench(demo, "train", "--help", columns=columns).stdout
+    assert max(map(len, text.splitlines())) <= 80
+    for name, method in METHODS.items():
+        assert f"{name:<8}{method.when}" in text
+    parts = dict(part.split(":\n", 1) for part in text.split("Settings (--set KEY=VALUE) of ")[1:])
+    assert "learning_rate = 5e-05" in parts["every method"]
+    assert "loss_type = sigmoid" in parts["dpo"]
+    assert "group_size = 8" in parts["grpo and rloo"]
+    assert "beta = 0.1" in parts["every method but reward"]
+    assert all(f"\n    {key} =" in text for key in RunConfig.model_fields if key != "pairs")
+
+
+@pytest.mark.parametrize("words", [("--method", "simpo", "--help"), ("--help", "--method=simpo")])
+def test_the_help_of_one_method_has_its_own_numbers(demo: Path, words: tuple[str, ...]) -> None:
+    text = workbench(demo, "train", *words, columns="80").stdout
+    assert max(map(len, text.splitlines())) <= 80
+    for told in ("simpo: Simple Preference Optimization", METHODS["simpo"].when, "2405.14734", "  beta = 2.0"):
         assert told in text
+    for key in RunConfig.model_fields:
+        assert (f"\n    {key} =" in text) == (uses("simpo", key) and key not in ("pairs", "method"))
+    assert "small:" in text
+    assert "gentle:" not in text

@@ -1,4 +1,4 @@
-"""A real run, started from the form, that outlives the screens and is seen to its end by others."""
+"""Real runs of every method, started from the form, that outlive the screens and are seen to their ends by others."""
 
 from __future__ import annotations
 
@@ -6,39 +6,89 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 from tests.tui.runs_data import make_pairs
-from tests.tui.runs_screen import runs_screen, shown, shows, until
-from workbench.runs.catalog import Catalog
+from tests.tui.runs_screen import drawn, put, runs_screen, shown, shows, until
+from workbench.methods import METHODS, RATIOS
+from workbench.runs.catalog import Catalog, Summary
 from workbench.tui.screens.runs import RunsScreen
+
+TINY = {"max_steps": "2", "batch_size": "4", "max_length": "64", "eval_steps": "2", "sample_tokens": "0"}
+PAIRWISE = {"loss", "logps", "margin", "accuracy", "kl", "grad", "rate"}
+ONLINE = {"reward", "spread", "alike", "kl", "length", "grad", "rate"}
+CHARTS = {
+    "dpo": PAIRWISE,
+    "simpo": PAIRWISE,
+    "orpo": PAIRWISE,
+    "kto": PAIRWISE | {"point"},
+    "reward": {"loss", "margin", "accuracy", "grad", "rate"},
+    "grpo": ONLINE,
+    "rloo": ONLINE,
+}
+"""The quantities that each method has, and no others."""
+FUNCTION = "def vowels(prompts, completions, **_):\n    return [float(str(each).count('e')) for each in completions]\n"
+
+
+async def start(pilot: Pilot[None], method: str, **values: str) -> None:
+    """Starts a run from the form, as a user does who knows what they want."""
+    await pilot.press("n")
+    await shows(pilot, "[✔] tone", "held out")
+    put(pilot, method=method)
+    await shows(pilot, METHODS[method].when)
+    given = TINY | values
+    if method == "reward":
+        given = {name: value for name, value in given.items() if name != "sample_tokens"}
+    put(pilot, **given)
+    await shows(pilot, "2 steps of 4")
+    await pilot.press("ctrl+s")
+    await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
+    await shows(pilot, f"tone-{method}")
+
+
+def runs(root: Path) -> dict[str, Summary]:
+    """The runs by their methods, none of which went wrong."""
+    found = {each.config.method: each for each in Catalog(root / "runs").summaries() if each.config is not None}
+    for each in found.values():
+        assert each.status not in ("failed", "lost", "stopped"), each.folder.log.read_text()[-2000:]
+    return found
 
 
 @pytest.mark.timeout(280)
-async def test_a_run_from_the_form_goes_on_without_the_screens_and_is_seen_again(
+async def test_every_method_trains_from_the_form_without_the_screens_and_shows_what_is_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     make_pairs(tmp_path, "tone", 24)
+    judge = tmp_path / "judge.py"
+    judge.write_text(FUNCTION)
     async with runs_screen(tmp_path) as pilot:
         await shows(pilot, "No runs yet")
-        await pilot.press("n")
-        await shows(pilot, "[✔] tone", "held out")
-        for name, value in (("max_steps", "3"), ("batch_size", "4"), ("max_length", "64")):
-            pilot.app.screen.query_one(f"#{name}", Input).value = value
-        await shows(pilot, "3 steps of 4")
-        await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
-        await shows(pilot, "tone-dpo", "1 running")
-    [run] = Catalog(tmp_path / "runs").summaries()
-    async with runs_screen(tmp_path, watch=run.id) as pilot:
-        await until(pilot, lambda: "3 of 3 steps" in shown_or_failed(pilot), 240)
-        await shows(pilot, "✔ finished", "first loss 0.693 ✔", "1 done", "chosen")
+        for method in ("reward", "dpo", "simpo", "orpo", "kto"):
+            await start(pilot, method)
+        await shows(pilot, "1 running")
+    async with runs_screen(tmp_path, (160, 60), watch=runs(tmp_path)["dpo"].id) as pilot:
+        await until(pilot, lambda: runs(tmp_path)["reward"].status == "finished", 120)
+        sampled = {"group_size": "2", "completion_tokens": "8"}
+        await start(pilot, "grpo", **sampled)
+        await start(pilot, "rloo", reward="", function=f"{judge}:vowels", **sampled)
+        assert set(runs(tmp_path)) == set(METHODS)
+        await until(pilot, lambda: all(each.status == "finished" for each in runs(tmp_path).values()), 240)
+        await shows(pilot, "7 done")
+        assert runs(tmp_path)["grpo"].config.reward == f"run:{runs(tmp_path)['reward'].id}"
+        for method, run in runs(tmp_path).items():
+            await looks_right(pilot, method, run.id)
 
 
-def shown_or_failed(pilot: Pilot[None]) -> str:
-    """The screen; a run that went wrong ends the wait."""
+async def looks_right(pilot: Pilot[None], method: str, run: str) -> None:
+    """The charts of a run are those of its method."""
+    screen = pilot.app.screen
+    assert isinstance(screen, RunsScreen)
+    screen.table.go_to(run)
+    await shows(pilot, run, "2 of 2 steps")
+    await until(pilot, lambda: {each.name for each in screen.view.charts.shown} == CHARTS[method])
+    await drawn(pilot)
     text = shown(pilot)
-    assert "✘ failed" not in text, text
-    assert "? lost" not in text, text
-    return text
+    assert ("reward margin" in text) == ("margin" in CHARTS[method])
+    assert ("spread of rewards in a group" in text) == ("spread" in CHARTS[method])
+    assert ("first loss" in text) == (method in RATIOS)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from textual import events
 from textual.app import App
+from textual.keys import _character_to_key
+from textual.pilot import Pilot
 from textual.screen import ModalScreen
 
 import workbench.tui.app
@@ -31,3 +34,15 @@ class DialogApp(App[None]):
 
     def _keep(self, answer: Any) -> None:
         self.answer = answer
+
+
+async def at_once(pilot: Pilot[None], *keys: str) -> None:
+    """All keys in one go, as a paste, a slow link or a fast hand sends them."""
+    driver = pilot.app._driver
+    assert driver is not None
+    for key in keys:
+        named = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
+        event = events.Key(named, key if len(key) == 1 else None)
+        event.set_sender(pilot.app)
+        driver.send_message(event)
+    await pilot.pause(0.1)

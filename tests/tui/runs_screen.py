@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from textual.pilot import Pilot
+from textual.widgets import Input, Select
 
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.runs import RunsScreen
@@ -40,6 +41,14 @@ def shown(pilot: Pilot[None]) -> str:
 async def shows(pilot: Pilot[None], *texts: str) -> str:
     await until(pilot, lambda: all(text in shown(pilot) for text in texts))
     return shown(pilot)
+
+
+def put(pilot: Pilot[None], **values: str) -> None:
+    """Types or chooses values in the form."""
+    for name, value in values.items():
+        field = pilot.app.screen.query_one(f"#{name}")
+        assert isinstance(field, Input | Select)
+        field.value = value
 
 
 def told(pilot: Pilot[None]) -> list[str]:

@@ -6,12 +6,16 @@ import asyncio
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from textual.pilot import Pilot
+from textual.screen import Screen
 
-from tests.tui.runs_data import make_pairs
-from tests.tui.runs_screen import runs_screen, shown, shows, until
+from tests.tui.dialogs import at_once
+from tests.tui.runs_data import make_pairs, make_run, whole_run
+from tests.tui.runs_screen import put, runs_screen, shown, shows, until
 from workbench.config import RunConfig, build_config, from_toml
 from workbench.methods import METHODS, uses
 from workbench.runs.folder import RunFolder, create
@@ -19,11 +23,38 @@ from workbench.runs.machine import Gpu, Holder, Machine, Memory
 from workbench.runs.preview import Counts, Measured, Preview, Rows, encode
 from workbench.runs.shape import Shape
 from workbench.tui.dialogs.new_run import NewRunDialog
-from workbench.tui.dialogs.new_run_fields import _FIELDS
+from workbench.tui.widgets.run_choice import RunChoice
+from workbench.tui.widgets.setting_grid import SettingGrid
 from workbench.workspace import Workspace
 
+ELSEWHERE = {
+    *("pairs", "pairs_weights", "model", "method", "adapter", "reward"),
+    *("processes", "launcher_config", "launcher_command"),
+}
+"""Settings with a place of their own in the form, and those that only a launcher needs."""
 COUNTS = Counts(18, 2, 0, 7, 0, 43.2, 51, 57, 70, 90)
 MEASURED = Measured(1.0, 0.5, 0.3, 9.0, 900 * 2**20)
+
+
+def fields_of(form: Screen[Any]) -> set[str]:
+    """The settings in the two columns, shown or a key away."""
+    return {key for grid in form.query(SettingGrid) for key in grid.values}
+
+
+def trained(root: Path, name: str, method: str, *, age: int, model: str = "tiny") -> RunFolder:
+    """A run that has left an adapter."""
+    folder = make_run(root, name, whole_run(), age=age, model=model, method=method)
+    folder.adapter.mkdir(parents=True)
+    (folder.adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+async def settings(pilot: Pilot[None]) -> RunConfig:
+    """What the form would start."""
+    await pilot.press("ctrl+t")
+    await shows(pilot, "Copy all")
+    await pilot.press("c", "escape")
+    return from_toml(pilot.app.clipboard, where="clipboard")
 
 
 async def test_the_form_says_what_is_wrong_and_what_it_will_do(root: Path) -> None:
@@ -64,13 +95,12 @@ async def test_a_method_shows_its_own_settings_and_when_to_choose_it(root: Path)
         for name, method in METHODS.items():
             form.query_one("#method").value = name  # type: ignore[attr-defined]
             await shows(pilot, method.when)
-            shown_fields = {each.id for each in form.query("RunFields Grid Input") if each.display}
-            fields = {key for key in _FIELDS if uses(name, key)}
-            assert shown_fields == fields
+            used = {key for key in RunConfig.model_fields if uses(name, key)}
+            assert fields_of(form) == used - ELSEWHERE
             assert ("gamma / beta" in shown(pilot)) == (name == "simpo")
             assert ("loss weights" in shown(pilot)) == (name == "dpo")
         form.query_one("#method").value = "grpo"  # type: ignore[attr-defined]
-        await shows(pilot, "✘", "reward is not given")
+        await shows(pilot, "· Which reward?", "FILE.py:FUNCTION")
         form.query_one("#method").value = "simpo"  # type: ignore[attr-defined]
         await shows(pilot, "gamma / beta")
         form.query_one("#preset").value = "simpo"  # type: ignore[attr-defined]
@@ -78,6 +108,132 @@ async def test_a_method_shows_its_own_settings_and_when_to_choose_it(root: Path)
         await pilot.press("ctrl+t")
         await shows(pilot, 'method = "simpo"', "simpo_gamma_ratio = 0.5")
         assert "loss_type" not in shown(pilot)
+
+
+async def test_several_data_sets_have_weights(root: Path) -> None:
+    make_pairs(root, "tone", 60)
+    make_pairs(root, "bypass", 60)
+    async with runs_screen(root, (80, 24)) as pilot:
+        await pilot.press("n")
+        await shows(pilot, "Mark one or more")
+        await pilot.press("space")
+        text = await shows(pilot, "pairs train")
+        assert "their weights" not in text
+        await pilot.press("down", "space")
+        await shows(pilot, "their weights", "1 each")
+        await shows(pilot, "110 pairs train")
+        put(pilot, pairs_weights="2")
+        await shows(pilot, "✘", "2 data sets")
+        put(pilot, pairs_weights="2, 0.5")
+        await shows(pilot, "bypass ×2", "tone ×0.5", "pairs train")
+        # 55 of each train: those of the first twice, and half of the second.
+        await until(pilot, lambda: "138 pairs train" in shown(pilot))
+        assert (await settings(pilot)).pairs_weights == [2.0, 0.5]
+
+
+async def test_a_run_goes_on_from_an_adapter_of_its_model(root: Path) -> None:
+    make_pairs(root, "tone", 60)
+    first = trained(root, "tone", "dpo", age=3)
+    trained(root, "scorer", "reward", age=2)
+    trained(root, "other", "dpo", age=1, model="org/name")
+    make_run(root, "unsaved", whole_run(), model="tiny")
+    async with runs_screen(root, (80, 24)) as pilot:
+        await shows(pilot, "4 done")
+        await pilot.press("n")
+        await shows(pilot, "begin with", "a new adapter", "adapter rank")
+        choice = pilot.app.screen.query_one("#adapter", RunChoice)
+        assert choice._legal_values == {"", first.id}
+        put(pilot, adapter=first.id)
+        text = await shows(pilot, "The reference is then that adapter, frozen", first.id, "pairs train")
+        assert "adapter rank" not in text
+        hidden = {"lora_r", "lora_alpha", "lora_variant", "target_modules"}
+        assert not hidden & fields_of(pilot.app.screen)
+        assert (await settings(pilot)).adapter == first.id
+        put(pilot, method="orpo")
+        await shows(pilot, "There is no reference")
+        put(pilot, method="reward")
+        await until(pilot, lambda: "begin with" not in shown(pilot))
+        put(pilot, method="dpo", model="org/name")
+        await shows(pilot, "begin with", "a new adapter", "adapter rank")
+        assert (await settings(pilot)).adapter == ""
+
+
+async def test_a_reward_is_a_run_or_a_function(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    (root / "judge.py").write_text("def short(prompts, completions, **_):\n    return [0.0] * len(prompts)\n")
+    make_pairs(root, "tone", 60)
+    implicit = trained(root, "tone", "dpo", age=1)
+    scorer = trained(root, "tone", "reward", age=2)
+    trained(root, "tone", "simpo", age=3)
+    async with runs_screen(root, (80, 24)) as pilot:
+        await shows(pilot, "3 done")
+        await pilot.press("n")
+        await shows(pilot, "pairs train")
+        put(pilot, method="grpo")
+        text = await shows(pilot, scorer.id, "prompts", "steps of 32 answers")
+        assert "FILE.py:FUNCTION" not in text
+        choice = pilot.app.screen.query_one("#reward", RunChoice)
+        assert [value for _, value in choice._options] == [scorer.id, implicit.id, ""]
+        assert (await settings(pilot)).reward == f"run:{scorer.id}"
+        put(pilot, reward="")
+        await shows(pilot, "a function in a Python file", "FILE.py:FUNCTION", "· Which reward?")
+        put(pilot, function="judge.py:long")
+        await shows(pilot, "✘ No function 'long'", "It has short")
+        put(pilot, function="judge.py:short")
+        await shows(pilot, "✔", "steps of 32 answers")
+        assert (await settings(pilot)).reward == "judge.py:short"
+
+
+async def test_other_settings_are_a_key_away(root: Path) -> None:
+    make_pairs(root, "tone", 60)
+    async with runs_screen(root, (80, 24)) as pilot:
+        await pilot.press("n")
+        text = await shows(pilot, "pairs train", "ctrl+o  more settings")
+        assert "variant" not in text
+        await pilot.press("ctrl+o")
+        text = await shows(pilot, "New run · more settings", "variant", "report to", "launcher", "layers")
+        assert "learning rate" not in text
+        assert "its config" not in text
+        put(pilot, launcher="command")
+        await shows(pilot, "✘", "launcher_command go together", "srun -N2")
+        put(pilot, launcher_command="env {command}", lora_variant="rslora", target_modules="q_proj, v_proj")
+        await shows(pilot, "✔", "pairs train")
+        put(pilot, launcher="accelerate", launcher_config="/nowhere.yaml")
+        await shows(pilot, "✘", "nowhere.yaml")
+        put(pilot, launcher_config="", processes="2")
+        await shows(pilot, "✔", "steps of 32")
+        put(pilot, launcher="none", report_to="wandb, nothing")
+        await shows(pilot, "✘", "report_to")
+        put(pilot, report_to="")
+        await shows(pilot, "✔", "steps of 16")
+        await pilot.press("ctrl+o")
+        await shows(pilot, "learning rate", "more settings, 2 of them changed")
+        config = await settings(pilot)
+        assert (config.lora_variant, config.target_modules) == ("rslora", ["q_proj", "v_proj"])
+        assert config.launcher == "none"
+
+
+async def test_it_starts_with_what_was_typed_last(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_pairs(root, "tone", 60)
+    started: list[RunConfig] = []
+
+    def launch(workspace: Workspace, config: RunConfig) -> RunFolder:
+        started.append(config)
+        return create(workspace.runs, config, [], {})
+
+    monkeypatch.setattr("workbench.tui.dialogs.new_run.launch", launch)
+    async with runs_screen(root, (80, 24)) as pilot:
+        # Of the second, the pairs must be counted anew first.
+        for field, keys, value in (("max_steps", "7", 7), ("seed", "9", 9)):
+            await pilot.press("n")
+            await shows(pilot, "pairs train")
+            await pilot.press("ctrl+o" if field == "seed" else "shift+tab")
+            await shows(pilot, "variant" if field == "seed" else "New run")
+            pilot.app.screen.query_one(f"#{field}").focus()
+            await pilot.pause(0.1)
+            await at_once(pilot, *keys, "ctrl+s")
+            await until(pilot, lambda: not isinstance(pilot.app.screen, NewRunDialog))
+            assert getattr(started[-1], field) == value
 
 
 async def test_the_form_without_data_sets_says_how_to_get_one(root: Path) -> None:
@@ -92,11 +248,9 @@ async def test_a_model_that_is_not_there_is_refused_and_the_form_stays(root: Pat
         await pilot.press("n")
         await shows(pilot, "[✔] tone", "pairs train")
         pilot.app.screen.query_one("#model").value = "/nowhere/at-all"  # type: ignore[attr-defined]
-        await shows(pilot, "pairs train")
+        await shows(pilot, "✘ No such model")
         await pilot.press("ctrl+s")
-        await shows(pilot, "No such model")
-        await pilot.press("escape")
-        await shows(pilot, "New run", "Start")
+        await shows(pilot, "✘ No such model", "New run", "Start")
         assert not list((root / "runs").iterdir())
 
 

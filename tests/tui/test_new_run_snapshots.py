@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.runs_data import make_pairs
-from tests.tui.runs_screen import shows
+from tests.tui.runs_data import make_pairs, make_run, whole_run
+from tests.tui.runs_screen import put, shows
 from workbench.config import RunConfig
 from workbench.runs.machine import Gpu, Holder, Machine, Memory
 from workbench.runs.preview import Counts, Measured, Preview
@@ -60,7 +60,37 @@ def test_a_run_that_does_not_fit(snap_compare: Any, app: WorkbenchApp, size: tup
         await shows(pilot, "No runs yet")
         await pilot.press("n", "space")
         await shows(pilot, "steps of 16", "500 pairs, 12 dropped")
-        pilot.app.screen.query_one("#batch_size").value = "64"  # type: ignore[attr-defined]
+        put(pilot, batch_size="64")
         await shows(pilot, "steps of 64", "would fit with")
+
+    assert snap_compare(app, terminal_size=size, run_before=run)
+
+
+@SIZES
+def test_a_run_on_a_reward(snap_compare: Any, app: WorkbenchApp, size: tuple[int, int], tmp_path: Path) -> None:
+    for age, method in enumerate(("reward", "dpo")):
+        folder = make_run(tmp_path, "support-tone", whole_run(), age=age, model="tiny", method=method)
+        folder.adapter.mkdir(parents=True)
+        (folder.adapter / "adapter_model.safetensors").write_bytes(b"weights")
+
+    async def run(pilot: Pilot[None]) -> None:
+        await shows(pilot, "2 done")
+        await pilot.press("n", "space")
+        await shows(pilot, "begin with", "steps of 16", "500 pairs, 12 dropped")
+        put(pilot, method="grpo")
+        await shows(pilot, "steps of 32 answers", "would fit with")
+
+    assert snap_compare(app, terminal_size=size, run_before=run)
+
+
+@SIZES
+def test_all_settings(snap_compare: Any, app: WorkbenchApp, size: tuple[int, int]) -> None:
+    async def run(pilot: Pilot[None]) -> None:
+        await shows(pilot, "No runs yet")
+        await pilot.press("n", "space", "ctrl+o")
+        put(pilot, launcher="accelerate", processes="4")
+        await shows(pilot, "steps of 64", "s a step, measured")
+        pilot.app.screen.set_focus(None)
+        await pilot.pause(0.2)
 
     assert snap_compare(app, terminal_size=size, run_before=run)

@@ -17,6 +17,7 @@ from workbench.pairs.pair import Message, Pair, plain
 from workbench.pairs.store import load_pairs, write_pairs
 from workbench.tiny import WEIGHTS
 from workbench.tui.dialogs.choose import ChooseDialog
+from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.dialogs.draft import DraftDialog
 from workbench.tui.dialogs.error import ErrorDialog
 from workbench.workspace import Workspace
@@ -151,6 +152,13 @@ async def test_what_is_given_up_changes_nothing_and_asks_no_more(
         await until(screen.pilot, drafted(screen))
         assert [each.count for each in dialog._ranking.candidates[2:]] == [1]
         assert "greedy" in status(screen)
+
+        # What was ranked is not thrown away unasked.
+        await screen.pilot.press("down", "1", "escape")
+        await until(screen.pilot, lambda: isinstance(screen.pilot.app.screen, ConfirmDialog))
+        await screen.pilot.press("n")
+        await until(screen.pilot, lambda: screen.pilot.app.screen is dialog)
+        assert dialog._ranking.order == (1, 0)
 
         # A closed dialog gives its request up in the scorer, which lives on.
         await screen.pilot.press("t")

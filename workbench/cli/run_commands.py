@@ -51,7 +51,9 @@ def train(
     model: Annotated[
         str | None, typer.Option(metavar="M", help="A folder, a Hugging Face id, or tiny, the default.")
     ] = None,
-    method: Annotated[str | None, typer.Option(help="The method; see the settings below.")] = None,
+    method: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The method; see below. With --help: all about that one.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(metavar="P", help="Named settings; see below.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be given many times.")

@@ -73,11 +73,18 @@ _OFFERS = (
 )
 
 
+class _Offers(OptionList):
+    """The list, whose enter is the dialog's; a click only chooses."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "screen.apply", show=False)]
+
+
 class BulkDialog(ModalScreen[BulkChange | None]):
     """What to do to the `shown` of `total` pairs that `query` finds; None where it is given up."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "apply", "Do it", priority=True),
+        # Without priority: it would overtake the keys before it, and do what was not chosen.
+        Binding("enter", "apply", "Do it"),
         Binding("escape", "back", "Give up", priority=True),
         Binding("j", "move('down')", "Down", show=False),
         Binding("k", "move('up')", "Up", show=False),
@@ -109,7 +116,7 @@ class BulkDialog(ModalScreen[BulkChange | None]):
         with Vertical(id="box") as box:
             box.border_title = f"Everything the filter shows: {self._shown:,} of {self._total:,} pairs"
             yield Static(which, markup=False, id="which")
-            yield OptionList(*(Content(offer.label) for offer in _OFFERS), compact=True, id="offers")
+            yield _Offers(*(Content(offer.label) for offer in _OFFERS), compact=True, id="offers")
             yield Vertical(id="asked")
             yield Static(id="outcome", markup=False)
             yield Static(markup=False, classes="dialog-hint")
@@ -126,6 +133,10 @@ class BulkDialog(ModalScreen[BulkChange | None]):
     def on_input_changed(self) -> None:
         """Says what it comes to."""
         self._show_outcome()
+
+    async def on_input_submitted(self) -> None:
+        """Enter in the line that asks."""
+        await self.action_apply()
 
     async def action_apply(self) -> None:
         """Does it; asks for the tag or note first."""

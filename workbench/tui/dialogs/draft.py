@@ -25,6 +25,7 @@ from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair
 from workbench.text import one_line, safe
 from workbench.tui.dialogs.choose import ChooseDialog
+from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.dialogs.error import ErrorDialog
 from workbench.tui.widgets.draft_lines import candidate_line, coming_line, head_of, outcome
 from workbench.tui.widgets.preference import Preference
@@ -55,7 +56,7 @@ class DraftDialog(ModalScreen[Made | None]):
         Binding("t", "temperature", "More at another temperature"),
         Binding("d", "drafter", "Base or run that drafts"),
         Binding("s,ctrl+s", "save", "Save"),
-        Binding("escape", "back", "Cancel, give up", priority=True),
+        Binding("escape", "back", "Cancel, give up"),
         Binding("j", "move('down')", "Down", show=False),
         Binding("k", "move('up')", "Up", show=False),
         Binding("J", "scroll(2)", "Scroll the answer", show=False),
@@ -87,7 +88,7 @@ class DraftDialog(ModalScreen[Made | None]):
         """`drafters` are those to choose from, the first to begin with. Raises `WorkbenchError` without a prompt."""
         super().__init__()
         self._prompt, self._template = question_of(pair)
-        self._ranking = Ranking.of(pair)
+        self._ranking = self._begun = Ranking.of(pair)
         self._drafters, self._drafter, self._scorer_of = drafters, drafters[0], scorer_of
         self._every = _SLOW_FLUSH if slow else _FLUSH
         self._temperature, self._seed = _TEMPERATURES[0], 0
@@ -325,12 +326,17 @@ class DraftDialog(ModalScreen[Made | None]):
         else:
             self._warn("Rank two different answers first, the better one before the other.")
 
-    def action_back(self) -> None:
-        """Cancels drafts that are on their way; else closes."""
+    @work(group="back", exclusive=True)
+    async def action_back(self) -> None:
+        """Cancels drafts that are on their way; else closes, after a question where something was ranked."""
         if self._waiting:
             self.workers.cancel_group(self, "drafts")
-        else:
-            self.dismiss(None)
+            return
+        if self._ranking.order != self._begun.order:
+            question = ConfirmDialog("Throw the ranking away?", yes="Throw away", no="Keep ranking")
+            if not await self.app.push_screen_wait(question):
+                return
+        self.dismiss(None)
 
     def action_move(self, way: str) -> None:
         """Moves the cursor."""

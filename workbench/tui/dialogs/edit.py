@@ -30,11 +30,11 @@ class EditDialog(ModalScreen[Pair | None]):
 
     HORIZONTAL_BREAKPOINTS = [(0, "-stacked"), (120, "-beside")]  # noqa: RUF012 (Textual declares it so)
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "save", "Save", priority=True),
+        Binding("ctrl+s", "save", "Save"),
         Binding("ctrl+n", "add_turn", "Add a turn below", priority=True),
         Binding("ctrl+d", "remove_turn", "Take the turn out", priority=True),
         Binding("ctrl+r", "next_role", "Change the turn's role", priority=True),
-        Binding("escape", "give_up", "Give up", priority=True),
+        Binding("escape", "give_up", "Give up"),
     ]
     DEFAULT_CSS = """
     EditDialog {

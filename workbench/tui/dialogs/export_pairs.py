@@ -38,7 +38,7 @@ class ExportDialog(ModalScreen[ExportTo | None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "apply", "Export", priority=True),
+        Binding("enter", "apply", "Export"),
         Binding("down", "move('down')", "Next", priority=True, show=False),
         Binding("up", "move('up')", "Previous", priority=True, show=False),
         Binding("escape", "dismiss(None)", "Give up", priority=True),
@@ -100,6 +100,10 @@ class ExportDialog(ModalScreen[ExportTo | None]):
         """Moves to another choice."""
         options = self.query_one(OptionList)
         options.action_cursor_down() if way == "down" else options.action_cursor_up()
+
+    def on_input_submitted(self) -> None:
+        """Enter in the line, once the keys before it are in it."""
+        self.action_apply()
 
     def action_apply(self) -> None:
         """Answers, where that can be done."""

@@ -50,7 +50,7 @@ class ImportDialog(ModalScreen[ToImport | None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "apply", "Import", priority=True),
+        Binding("ctrl+s", "apply", "Import"),
         Binding("escape", "back", "Give up", priority=True),
     ]
     DEFAULT_CSS = """

@@ -20,7 +20,7 @@ class LabelDialog(ModalScreen[Labels | None]):
     """Name, tags and note to edit; None where it is given up. They may be untrusted."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,ctrl+s", "apply", "Save", priority=True),
+        Binding("enter,ctrl+s", "apply", "Save"),
         Binding("escape", "dismiss(None)", "Give up", priority=True),
     ]
     DEFAULT_CSS = """
@@ -46,6 +46,10 @@ class LabelDialog(ModalScreen[Labels | None]):
             yield Static("note", classes="label")
             yield LineField(self._labels.note, id="note")
             yield Static("tab next · enter saves · esc gives up", classes="dialog-hint")
+
+    def on_input_submitted(self) -> None:
+        """Enter in a line, once the keys before it are in it."""
+        self.action_apply()
 
     def action_apply(self) -> None:
         """Gives the labels back."""

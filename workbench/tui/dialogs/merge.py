@@ -32,7 +32,7 @@ class MergeDialog(ModalScreen[None]):
     """Asks where to, starts `merging`, follows it. It goes on when the dialog is closed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "apply", "Merge", priority=True),
+        Binding("enter", "apply", "Merge"),
         Binding("down", "move('down')", "Next", priority=True, show=False),
         Binding("up", "move('up')", "Previous", priority=True, show=False),
         Binding("ctrl+x", "cancel", "Stop", priority=True),
@@ -81,6 +81,10 @@ class MergeDialog(ModalScreen[None]):
         """Moves to another width."""
         options = self.query_one(OptionList)
         options.action_cursor_down() if way == "down" else options.action_cursor_up()
+
+    def on_input_submitted(self) -> None:
+        """Enter in the line, once the keys before it are in it."""
+        self.action_apply()
 
     def action_apply(self) -> None:
         """Starts it; once it is done, closes."""

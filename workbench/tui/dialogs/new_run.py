@@ -7,38 +7,49 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Button, Input, Select, Static
 
 from workbench.config import RunConfig, build_config, to_toml
 from workbench.errors import WorkbenchError
-from workbench.launch import Material, gather, launch
+from workbench.launch import Material, gather, launch, prepare
+from workbench.methods import ONLINE
 from workbench.pairs.store import load_pairs
-from workbench.text import safe
+from workbench.runs.catalog import Catalog, Summary
+from workbench.runs.successors import rewards, starts
+from workbench.text import one_line, safe
 from workbench.tui.dialogs.error import ErrorDialog
-from workbench.tui.dialogs.new_run_fields import FIRST_METHOD, FIRST_PRESET, RunFields
+from workbench.tui.dialogs.new_run_fields import FIRST_METHOD, FIRST_PRESET, NO_REWARD, RunFields
 from workbench.tui.dialogs.toml import TomlDialog
 from workbench.tui.trying import previews
 from workbench.tui.widgets.check_list import CheckList
 from workbench.tui.widgets.run_preview import RunPreview
+from workbench.tui.widgets.setting_grid import SettingGrid
 from workbench.workspace import Workspace
 
 _NOTHING_MARKED = WorkbenchError("Which data sets?", "Mark one or more with space.")
+_ASKING = (_NOTHING_MARKED, NO_REWARD)
+"""What is only missing yet, and not wrong."""
 _NO_SETS = WorkbenchError("There is no data set yet", "Bring one in: workbench import FILE --name NAME")
+_NAMING = {
+    *("model", "method", "adapter", "reward", "report_to"),
+    *("launcher", "launcher_config", "launcher_command", "processes"),
+}
 _PAUSE = 0.25
 """Seconds without a change after which the pairs are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """What was counted, and for which data sets, share and seed: other settings do not change it."""
+    """What was counted, and for which data sets, weights, share and seed: other settings do not change it."""
 
-    key: tuple[tuple[str, ...], float, int]
+    key: tuple[object, ...]
     material: Material
 
 
@@ -51,30 +62,39 @@ class NewRunDialog(ModalScreen[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back"),
         Binding("ctrl+s", "start", "Start"),
+        Binding("ctrl+o", "more", "More settings"),
         Binding("ctrl+t", "toml", "Settings as TOML"),
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (136, "-wide")]  # noqa: RUF012 - no class variable in the base
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012
     DEFAULT_CSS = """
     NewRunDialog #form {
-        width: 80; max-width: 100%; height: auto; max-height: 100%; padding: 0 2;
+        width: 80; max-width: 100%; height: auto; max-height: 100%; padding: 0 1 0 2;
         background: $surface; border: round $accent; border-title-style: bold; border-title-color: $foreground;
         border-subtitle-color: $secondary;
     }
-    NewRunDialog #rooms { layout: vertical; height: auto; max-height: 20; scrollbar-size-vertical: 1; }
-    NewRunDialog RunPreview { margin-top: 1; }
+    NewRunDialog #rooms {
+        layout: vertical; height: auto; scrollbar-size-vertical: 1; scrollbar-gutter: stable;
+    }
+    NewRunDialog #end { padding-right: 1; }
+    NewRunDialog #more { display: none; }
+    NewRunDialog.-more #more { display: block; }
+    NewRunDialog #help { height: 1; text-wrap: nowrap; }
     NewRunDialog .label { color: $secondary; }
     NewRunDialog .row { height: auto; }
     NewRunDialog #verdict { width: 1fr; height: auto; min-height: 1; max-height: 4; }
     NewRunDialog .dialog-buttons { width: auto; }
     NewRunDialog .dialog-buttons Button { min-width: 9; }
+    NewRunDialog.-short #form { height: 100%; max-height: 26; }
+    NewRunDialog.-short #rooms { height: 1fr; }
     NewRunDialog.-short CheckList { max-height: 3; }
-    NewRunDialog.-short #summary { display: none; }
-    NewRunDialog.-tall #form { padding: 1 2; }
+    NewRunDialog.-short #summary, NewRunDialog.-short.-more #first { display: none; }
+    NewRunDialog.-tall #form { padding: 1 1 1 2; }
     NewRunDialog.-tall #rooms { max-height: 80vh; }
-    NewRunDialog.-tall #datasets { margin-bottom: 1; }
+    NewRunDialog.-tall #help { height: 2; text-wrap: wrap; margin: 1 0; }
+    NewRunDialog.-tall #row-method { margin-top: 1; }
     NewRunDialog.-tall #summary { margin: 0 0 1 15; }
-    NewRunDialog.-tall RunFields Grid, NewRunDialog.-tall #end { margin-top: 1; }
+    NewRunDialog.-tall SettingGrid { margin-top: 1; }
     NewRunDialog.-wide #form { width: 148; }
     NewRunDialog.-wide #rooms { layout: horizontal; }
     NewRunDialog.-wide RunFields { width: 76; }
@@ -87,14 +107,18 @@ class NewRunDialog(ModalScreen[str | None]):
         self._workspace, self._sets = workspace, workspace.datasets()
         self._config: RunConfig | None = None
         self._counted: _Counted | None = None
+        self._prepared: RunConfig | None = None
+        """What was found to be there, with all that it names."""
         self._tried: RunConfig | None = None
-        self._starting = False
+        self._runs: list[Summary] = []
+        self._starting = self._wanted = False
+        self._left: Widget | None = None
+        """What had the focus before the other settings were shown."""
 
     def compose(self) -> ComposeResult:
         """The fields, what they will take, the verdict on them, and two buttons."""
         with Vertical(id="form") as form:
             form.border_title = "New run"
-            form.border_subtitle = "ctrl+t  settings as TOML"
             with VerticalScroll(id="rooms", can_focus=False):
                 yield RunFields(self._sets)
                 yield RunPreview()
@@ -105,9 +129,11 @@ class NewRunDialog(ModalScreen[str | None]):
                     yield Button("Start", id="start", variant="primary", compact=True, disabled=True)
 
     def on_mount(self) -> None:
-        """Fills in the preset and counts the pairs."""
+        """Fills in the preset, counts the pairs and looks for runs to build on."""
         self._fields.fill(FIRST_METHOD, FIRST_PRESET)
+        self._tell_keys()
         self._count_sets()
+        self._find_runs()
         self.query_one(CheckList).focus()
 
     @property
@@ -122,13 +148,29 @@ class NewRunDialog(ModalScreen[str | None]):
             try:
                 pairs, problems = await asyncio.to_thread(load_pairs, self._workspace.pairs_file(name))
             except WorkbenchError as error:
-                sets.note(name, f"▲ {error.title}", "$warning")
+                sets.note(name, f"▲ {one_line(error.title)}", "$warning")
                 continue
             dropped = sum(pair.status == "dropped" for pair in pairs)
-            told = f"{len(pairs) - dropped:>7,} pairs"
+            told = f"{len(pairs) - dropped:>6,} pairs"
             told += f", {dropped:,} dropped" if dropped else ""
             told += f", ▲ {len(problems):,} unusable" if problems else ""
             sets.note(name, told)
+
+    @work(group="runs", exit_on_error=False)
+    async def _find_runs(self) -> None:
+        self._runs = await asyncio.to_thread(Catalog(self._workspace.runs).summaries)
+        self._offer_runs()
+
+    @on(Input.Changed, "#model")
+    def _offer_runs(self) -> None:
+        if self._runs:
+            self._offer(self._fields.model)
+
+    @work(group="offer", exclusive=True, exit_on_error=False)
+    async def _offer(self, model: str) -> None:
+        """Offers the runs of the model, to go on from and as rewards."""
+        self._fields.offer(*await asyncio.to_thread(lambda: (starts(self._runs, model), rewards(self._runs, model))))
+        self._check()
 
     @on(Select.Changed, "#preset")
     def _preset_changed(self, event: Select.Changed) -> None:
@@ -141,25 +183,34 @@ class NewRunDialog(ModalScreen[str | None]):
         self._check()
 
     @on(Input.Changed)
-    @on(Select.Changed, "#quantization")
+    @on(Select.Changed)
     @on(CheckList.Changed)
-    def _changed(self) -> None:
+    def _changed(self, event: Input.Changed | Select.Changed | CheckList.Changed) -> None:
+        if isinstance(event, Select.Changed) and event.select.id in ("method", "preset"):
+            return
+        self._fields.tidy()
         self._check()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Says what the field is about."""
+        self._fields.tell_about(event.widget.id)
 
     def _check(self) -> None:
         """Says what is wrong with the form, or has the pairs counted and the run tried."""
-        values = self._fields.values
+        before = self._config
+        self._tell_keys()
         try:
-            if not values["pairs"]:
+            if not self.query_one(CheckList).marked:
                 raise _NO_SETS if not self._sets else _NOTHING_MARKED
-            self._config = build_config(values, preset=self._fields.preset)
+            self._config = build_config(self._fields.values, preset=self._fields.preset)
         except WorkbenchError as error:
-            self._config = None
+            self._config, self._wanted = None, False
             self._fields.mark_wrong(error)
             self._refuse(error)
             return
+        self._wanted = self._wanted and self._config == before
         self._fields.mark_wrong(None)
-        if self._counted is not None and self._counted.key == _key(self._config):
+        if self._counted is not None and self._counted.key == _key(self._config) and self._is_prepared(self._config):
             self._accept(self._config, self._counted.material)
         else:
             self.query_one("#start", Button).disabled = True
@@ -168,20 +219,27 @@ class NewRunDialog(ModalScreen[str | None]):
             self._tried = self._config
             self._try(self._config)
 
+    def _is_prepared(self, config: RunConfig) -> bool:
+        return self._prepared is not None and _names(self._prepared) == _names(config)
+
     @work(group="count", exclusive=True, exit_on_error=False)
     async def _count(self, config: RunConfig) -> None:
-        """Counts the pairs that would train, once nothing changed for a moment."""
+        """Looks for what is named and counts the pairs that would train, once nothing changed for a moment."""
         await asyncio.sleep(_PAUSE)
         try:
-            material = await asyncio.to_thread(gather, self._workspace, config)
+            if not self._is_prepared(config):
+                await asyncio.to_thread(prepare, self._workspace, config)
+                self._prepared = config
+            if self._counted is None or self._counted.key != _key(config):
+                self._counted = _Counted(_key(config), await asyncio.to_thread(gather, self._workspace, config))
         except WorkbenchError as error:
             if config == self._config:
-                self._config = None
+                self._config, self._wanted = None, False
+                self._fields.mark_wrong(error)
                 self._refuse(error)
             return
-        self._counted = _Counted(_key(config), material)
-        if self._config is not None and _key(self._config) == self._counted.key:
-            self._accept(self._config, material)
+        if self._config is not None and self._is_prepared(self._config) and _key(self._config) == self._counted.key:
+            self._accept(self._config, self._counted.material)
 
     @work(group="try", exclusive=True, exit_on_error=False)
     async def _try(self, config: RunConfig) -> None:
@@ -202,13 +260,14 @@ class NewRunDialog(ModalScreen[str | None]):
     def _accept(self, config: RunConfig, material: Material) -> None:
         train, held = len(material.split.train), len(material.split.holdout)
         steps = config.total_steps(train)
+        online = config.method in ONLINE
         parts: list[tuple[str, str]] = [
             (f"{train:,}", "bold"),
-            (" pairs train, ", "$secondary"),
+            (" prompts, " if online else " pairs train, ", "$secondary"),
             (f"{held:,}", "bold"),
             (" held out · ", "$secondary"),
             (f"{steps:,}", "bold"),
-            (f" steps of {config.batch_size:,}", "$secondary"),
+            (f" steps of {config.step_rows:,}{' answers' if online else ''}", "$secondary"),
         ]
         if material.unusable:
             parts.append((f"\n▲ {material.unusable:,} unusable lines are left out", "$warning"))
@@ -216,13 +275,37 @@ class NewRunDialog(ModalScreen[str | None]):
             parts.append(("\n▲ nothing is held out to measure the run on", "$warning"))
         self.query_one("#verdict", Static).update(Content.assemble(("✔ ", "$success"), *parts))
         self.query_one("#start", Button).disabled = self._starting
+        if self._wanted and not self._starting:
+            self._begin(config)
 
     def _refuse(self, error: WorkbenchError) -> None:
-        sign = ("· ", "$accent") if error is _NOTHING_MARKED else ("✘ ", "$error")
+        sign = ("· ", "$accent") if error in _ASKING else ("✘ ", "$error")
         text = Content.assemble(sign, (safe(error.title), "bold"), "\n", safe(error.message))
         self.query_one("#verdict", Static).update(text)
         self.query_one("#start", Button).disabled = True
         self._stop_trying()
+
+    def action_more(self) -> None:
+        """Shows all other settings, or hides them again; the small screen has place for either."""
+        self.toggle_class("-more")
+        self._tell_keys()
+        if self.has_class("-more"):
+            self._left = self.focused
+            self.call_after_refresh(self.query_one("#more", SettingGrid).focus_first)
+        elif self._left is not None and self._left.display:
+            self.call_after_refresh(self._left.focus)
+
+    def _tell_keys(self) -> None:
+        changed, short = self._fields.changed_more, self.has_class("-short")
+        if self.has_class("-more"):
+            more = "first settings" if short else "fewer settings"
+        else:
+            more = f"more settings, {changed} of them changed" if changed else "more settings"
+        keys = ("ctrl+o", "screen.more", more), ("ctrl+t", "screen.toml", "as TOML")
+        told = " · ".join(f"[@click={action}]{key}  {what}[/]" for key, action, what in keys)
+        form = self.query_one("#form")
+        form.border_title = "New run · more settings" if self.has_class("-more") and short else "New run"
+        form.border_subtitle = told
 
     def action_toml(self) -> None:
         """Shows the settings as TOML, to copy."""
@@ -238,12 +321,21 @@ class NewRunDialog(ModalScreen[str | None]):
 
     @on(Button.Pressed, "#start")
     @on(Input.Submitted)
-    async def action_start(self) -> None:
-        """Starts the run, if the form is right."""
-        if self._config is not None and not self.query_one("#start", Button).disabled:
-            self._starting = True
-            self.query_one("#start", Button).disabled = True
-            self._start(self._config)
+    def action_start(self) -> None:
+        """Starts the run, if the form is right; once its pairs are counted, where they are being counted."""
+        if self._starting:
+            return
+        # What the field has read may not have been told to the form yet.
+        self._check()
+        if self._config is not None:
+            self._wanted = True
+            if not self.query_one("#start", Button).disabled:
+                self._begin(self._config)
+
+    def _begin(self, config: RunConfig) -> None:
+        self._starting, self._wanted = True, False
+        self.query_one("#start", Button).disabled = True
+        self._start(config)
 
     @work(group="start", exclusive=True, exit_on_error=False)
     async def _start(self, config: RunConfig) -> None:
@@ -259,5 +351,11 @@ class NewRunDialog(ModalScreen[str | None]):
             self.dismiss(folder.id)
 
 
-def _key(config: RunConfig) -> tuple[tuple[str, ...], float, int]:
-    return tuple(config.pairs), config.holdout, config.seed
+def _key(config: RunConfig) -> tuple[object, ...]:
+    """What the counts of pairs depend on."""
+    return tuple(config.pairs), tuple(config.pairs_weights), config.holdout, config.seed
+
+
+def _names(config: RunConfig) -> dict[str, object]:
+    """The settings that name something, which may not be there."""
+    return config.model_dump(include=_NAMING)

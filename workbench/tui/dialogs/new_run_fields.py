@@ -6,104 +6,217 @@ from collections.abc import Sequence
 from typing import Any
 
 from textual.app import ComposeResult
-from textual.containers import Grid, Horizontal, Vertical
+from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Select, Static
 
-from workbench.config import PRESETS, choices, defaults, presets_of
+from workbench.config import PRESETS, RunConfig, defaults, presets_of
 from workbench.errors import WorkbenchError
-from workbench.methods import METHODS, uses
+from workbench.methods import METHODS, ONLINE, REFERENCED, uses
+from workbench.runs.catalog import Summary
 from workbench.tui.widgets.check_list import CheckList
+from workbench.tui.widgets.fields import LineField
+from workbench.tui.widgets.path_field import PathField
+from workbench.tui.widgets.run_choice import RunChoice
+from workbench.tui.widgets.setting_grid import SettingGrid, as_typed, choice
 
-_FIELDS = {
-    "reward": "reward",
-    "learning_rate": "learning rate",
-    "beta": "beta",
+_ESSENTIALS = (
+    ("learning_rate", "beta"),
+    ("simpo_gamma_ratio",),
+    ("desirable_weight", "undesirable_weight"),
+    ("epochs", "max_steps"),
+    ("batch_size", "gradient_accumulation"),
+    ("group_size", "completion_tokens"),
+    ("max_length", "lora_r"),
+    ("loss_type", "loss_weights"),
+    ("holdout", "quantization"),
+)
+_MORE = (
+    ("lora_alpha", "lora_variant"),
+    ("target_modules", "attention"),
+    ("scheduler", "warmup"),
+    ("weight_decay", "max_grad_norm"),
+    ("seed", "label_smoothing", "temperature"),
+    ("eval_steps", "save_steps"),
+    ("logging_steps", "keep_checkpoints"),
+    ("sample_every", "sample_tokens"),
+    ("stop_grace", "fast"),
+    ("report_to", "launcher"),
+    ("processes", "launcher_config"),
+    ("launcher_command",),
+)
+"""The settings in rows; each is used by some methods or by all."""
+_LABELS = {
     "simpo_gamma_ratio": "gamma / beta",
     "desirable_weight": "good weight",
     "undesirable_weight": "bad weight",
-    "epochs": "epochs",
-    "max_steps": "max steps",
-    "batch_size": "batch size",
     "gradient_accumulation": "accumulation",
-    "group_size": "group size",
     "completion_tokens": "answer tokens",
-    "temperature": "temperature",
-    "max_length": "max length",
     "lora_r": "adapter rank",
     "loss_type": "loss",
-    "loss_weights": "loss weights",
     "holdout": "held out",
+    "lora_alpha": "adapter alpha",
+    "lora_variant": "variant",
+    "target_modules": "layers",
+    "max_grad_norm": "clip norm",
+    "label_smoothing": "smoothing",
+    "eval_steps": "eval every",
+    "save_steps": "save every",
+    "logging_steps": "log every",
+    "keep_checkpoints": "checkpoints",
+    "sample_every": "sample every",
+    "stop_grace": "stop within",
+    "fast": "fast path",
+    "launcher_config": "its config",
+    "launcher_command": "command",
 }
-"""Settings that are typed in, with their labels, in the order of the form."""
-_HINTS = {"max_steps": "0: no limit", "loss_weights": "1 each", "reward": "run:ID or FILE.py:FUNCTION"}
+"""Labels of settings whose name, with spaces, is not one already."""
+_HINTS = {
+    "max_steps": "0: no limit",
+    "loss_weights": "1 each",
+    "report_to": "none",
+    "launcher_config": "accelerate's own",
+    "launcher_command": "srun -N2 … {command}",
+}
+_PLACE = ("report_to", "launcher", "processes", "launcher_config", "launcher_command")
+"""Settings of the machine: a preset leaves them as they are."""
+_OF_ADAPTER = ("lora_r", "lora_alpha", "lora_variant", "target_modules")
+"""Settings that a run which goes on from an adapter takes from that."""
 FIRST_METHOD, FIRST_PRESET = "dpo", "small"
+NO_REWARD = WorkbenchError("Which reward?", "Name a function as FILE.py:FUNCTION, or train a reward model first.")
 
 
 class RunFields(Vertical):
     """Data sets, method, preset, model and the method's settings. What changes posts the widgets' own messages."""
 
     DEFAULT_CSS = """
-    RunFields { height: auto; }
+    RunFields, RunFields #first { height: auto; }
     RunFields .row { height: auto; }
     RunFields .label { width: 15; color: $secondary; }
     RunFields CheckList, RunFields Select, RunFields Input { width: 1fr; }
     RunFields Input { background: $panel; padding: 0 1; }
     RunFields Input:focus { background-tint: $foreground 5%; }
-    RunFields Input.-wrong { color: $error; text-style: underline; }
+    RunFields .-wrong { color: $error; text-style: underline; }
     RunFields SelectCurrent { background: $panel; padding: 0 1; }
-    RunFields #when, RunFields #summary { margin: 0 0 0 15; color: $secondary; height: auto; }
-    RunFields Grid {
-        grid-size: 4; grid-columns: 15 1fr 15 1fr; grid-rows: 1; grid-gutter: 0; height: auto;
-    }
-    RunFields .-second { padding-left: 2; }
+    RunFields SelectCurrent #label { text-wrap: nowrap; text-overflow: ellipsis; }
+    RunFields #when, RunFields #summary, RunFields #begins { margin: 0 0 0 15; color: $secondary; height: auto; }
+    RunFields .row > .-second { padding-left: 2; width: 16; }
+    RunFields #help { color: $secondary; text-overflow: ellipsis; }
     """
 
     def __init__(self, sets: Sequence[str]) -> None:
         super().__init__(id="fields")
-        self._sets, self._presets = sets, presets_of(FIRST_METHOD)
+        self._sets, self._presets, self._filled = sets, presets_of(FIRST_METHOD), False
+        self._defaults: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         """A row each, and the settings in two columns."""
-        with Horizontal(classes="row", id="datasets"):
-            yield Static("data sets", classes="label")
-            yield CheckList(self._sets, self._sets if len(self._sets) == 1 else [], id="pairs")
-        with Horizontal(classes="row"):
-            yield Static("method", classes="label")
-            yield _choice("method", list(METHODS), FIRST_METHOD)
-            yield Static("preset", classes="label -second")
-            yield _choice("preset", presets_of(FIRST_METHOD), FIRST_PRESET)
-        yield Static("", markup=False, id="when")
-        yield Static("", markup=False, id="summary")
-        with Horizontal(classes="row"):
-            yield Static("model", classes="label")
-            yield Input("tiny", placeholder="a folder, a Hugging Face id, or tiny", compact=True, id="model")
-        with Grid():
-            for key, label in _FIELDS.items():
-                yield Static(label, classes="label", id=f"label-{key}")
-                yield Input(placeholder=_HINTS.get(key, ""), compact=True, id=key, select_on_focus=True)
-            yield Static("quantization", classes="label", id="label-quantization")
-            yield _choice("quantization", list(choices("quantization")), "nf4")
+        with Vertical(id="first"):
+            with Horizontal(classes="row", id="datasets"):
+                yield Static("data sets", classes="label")
+                yield CheckList(self._sets, self._sets if len(self._sets) == 1 else [], id="pairs")
+            with Horizontal(classes="row", id="row-weights"):
+                yield Static("their weights", classes="label")
+                hint = "1 each; 0.5 takes half of a set, 2 each pair twice"
+                yield LineField(placeholder=hint, id="pairs_weights")
+            with Horizontal(classes="row", id="row-method"):
+                yield Static("method", classes="label")
+                yield choice("method", ((name, name) for name in METHODS), FIRST_METHOD)
+                yield Static("preset", classes="label -second")
+                yield choice("preset", ((name, name) for name in self._presets), FIRST_PRESET)
+            yield Static("", markup=False, id="when")
+            yield Static("", markup=False, id="summary")
+            with Horizontal(classes="row"):
+                yield Static("model", classes="label")
+                model = LineField("tiny", placeholder="a folder, a Hugging Face id, or tiny", id="model")
+                model.select_on_focus = True
+                yield model
+            with Horizontal(classes="row", id="row-adapter"):
+                yield Static("begin with", classes="label")
+                yield RunChoice("a new adapter", id="adapter")
+            yield Static("", markup=False, id="begins")
+            with Horizontal(classes="row", id="row-reward"):
+                yield Static("reward", classes="label")
+                yield RunChoice("a function in a Python file …", other_last=True, id="reward")
+            with Horizontal(classes="row", id="row-function"):
+                yield Static("", classes="label")
+                yield PathField(placeholder="FILE.py:FUNCTION, called with prompts and completions", id="function")
+            yield SettingGrid(_ESSENTIALS, _labels(_ESSENTIALS), _HINTS, id="essentials")
+        yield SettingGrid(_MORE, _labels(_MORE), _HINTS, id="more")
+        yield Static("", markup=False, id="help")
 
     def fill(self, method: str, preset: str) -> None:
         """Puts the preset's values into the fields, and leaves only those that the method uses."""
         values = defaults(method, preset)
-        with self.prevent(Select.Changed):
+        self._defaults = {key: as_typed(value) for key, value in values.items()}
+        with self.prevent(Select.Changed, Input.Changed):
             if presets_of(method) != self._presets:
                 self._presets = presets_of(method)
                 self.query_one("#preset", Select).set_options([(each, each) for each in self._presets])
             self.query_one("#preset", Select).value = preset
-            self.query_one("#quantization", Select).value = values["quantization"]
-        for key in _FIELDS:
-            value = values.get(key, "")
-            text = ", ".join(str(each) for each in value) if isinstance(value, list) else _plain(value)
-            self.query_one(f"#{key}", Input).value = text
-        shown = [key for key in (*_FIELDS, "quantization") if key in values]
-        for key in (*_FIELDS, "quantization"):
-            label = self.query_one(f"#label-{key}")
-            label.display = self.query_one(f"#{key}").display = key in values
-            label.set_class(key in shown and shown.index(key) % 2 == 1, "-second")
+            kept = _PLACE if self._filled else ()
+            for grid in self.query(SettingGrid):
+                grid.fill({key: value for key, value in values.items() if key not in kept})
+        self._filled = True
         self.query_one("#when", Static).update(METHODS[method].when)
         self.query_one("#summary", Static).update(PRESETS[preset].summary)
+        self.tidy()
+
+    def offer(self, starts: Sequence[Summary], rewards: Sequence[Summary]) -> None:
+        """Runs to go on from, and runs to be the reward: the newest reward model is, where nothing else was said."""
+        adapter, reward = self.query_one("#adapter", RunChoice), self.query_one("#reward", RunChoice)
+        with self.prevent(Select.Changed):
+            adapter.offer(starts)
+            reward.offer(rewards)
+            models = [each.id for each in rewards if each.config is not None and each.config.method == "reward"]
+            if models and not reward.run and not self.query_one("#function", PathField).content:
+                reward.value = models[0]
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Leaves only the fields that have a say with what the others say."""
+        method = self.method
+        adapter, reward = self.query_one("#adapter", RunChoice), self.query_one("#reward", RunChoice)
+        begins = uses(method, "adapter")
+        goes_on = begins and bool(adapter.run)
+        for name, there in (
+            ("row-weights", len(self.query_one(CheckList).marked) > 1),
+            ("row-adapter", begins and adapter.offers),
+            ("begins", goes_on),
+            ("row-reward", method in ONLINE),
+            ("row-function", method in ONLINE and not reward.run),
+        ):
+            self.query_one(f"#{name}").display = there
+        reference = "The reference is then that adapter, frozen" if method in REFERENCED else "There is no reference"
+        self.query_one("#begins", Static).update(f"{reference}; its rank stays.")
+        launcher = self.query_one("#launcher", Select).value
+        unused = {
+            *(_OF_ADAPTER if goes_on else ()),
+            *(() if launcher != "none" else ("processes",)),
+            *(() if launcher == "accelerate" else ("launcher_config",)),
+            *(() if launcher == "command" else ("launcher_command",)),
+        }
+        for grid in self.query(SettingGrid):
+            grid.show({key for key in grid.keys if uses(method, key)} - unused)
+        self._show_weights()
+
+    def _show_weights(self) -> None:
+        """Writes beside the data sets which weight is whose."""
+        sets = self.query_one(CheckList)
+        weights = [each.strip() for each in self._weights.split(",")] if self._weights else []
+        sets.mark_with(dict(zip(sets.marked, weights, strict=False)))
+
+    def tell_about(self, field: str | None) -> None:
+        """Says what a field is about."""
+        if field == "method":
+            about = f"{METHODS[self.method].title}. {METHODS[self.method].rests_on}"
+        elif field == "pairs":
+            about = "Data sets to train on: space marks."
+        elif field == "preset":
+            about = PRESETS[self.preset].summary
+        else:
+            known = RunConfig.model_fields.get("reward" if field == "function" else field or "")
+            about = known.description or "" if known else ""
+        self.query_one("#help", Static).update(about)
 
     @property
     def method(self) -> str:
@@ -116,27 +229,46 @@ class RunFields(Vertical):
         return str(self.query_one("#preset", Select).value)
 
     @property
+    def model(self) -> str:
+        """What was typed as the model."""
+        return self.query_one("#model", LineField).content.strip()
+
+    @property
     def values(self) -> dict[str, Any]:
-        """The fields as settings."""
-        typed = {key: self.query_one(f"#{key}", Input).value.strip() for key in _FIELDS if uses(self.method, key)}
-        return {
-            "pairs": self.query_one(CheckList).marked,
-            "method": self.method,
-            "model": self.query_one("#model", Input).value.strip(),
-            "quantization": self.query_one("#quantization", Select).value,
-            **typed,
-        }
+        """The fields as settings. Raises `WorkbenchError` where the reward is still missing."""
+        values: dict[str, Any] = {"pairs": self.query_one(CheckList).marked, "method": self.method, "model": self.model}
+        if self._weights:
+            values["pairs_weights"] = self._weights
+        if uses(self.method, "adapter"):
+            values["adapter"] = self.query_one("#adapter", RunChoice).run
+        if self.method in ONLINE:
+            run = self.query_one("#reward", RunChoice).run
+            values["reward"] = f"run:{run}" if run else self.query_one("#function", PathField).content.strip()
+            if not values["reward"]:
+                raise NO_REWARD
+        for grid in self.query(SettingGrid):
+            values |= grid.values
+        return values
+
+    @property
+    def changed_more(self) -> int:
+        """How many of the settings that are behind the others are not as the preset has them."""
+        values = self.query_one("#more", SettingGrid).values
+        return sum(value != self._defaults.get(key) for key, value in values.items())
+
+    @property
+    def _weights(self) -> str:
+        several = len(self.query_one(CheckList).marked) > 1
+        return self.query_one("#pairs_weights", LineField).content.strip() if several else ""
 
     def mark_wrong(self, error: WorkbenchError | None) -> None:
         """Underlines the fields that the error names, and no others."""
         wrong = {line.partition(" ")[0].rstrip(":") for line in error.message.splitlines()} if error else set()
-        for key in _FIELDS:
-            self.query_one(f"#{key}", Input).set_class(key in wrong, "-wrong")
+        for grid in self.query(SettingGrid):
+            grid.mark_wrong(wrong)
+        self.query_one("#pairs_weights").set_class("pairs_weights" in wrong, "-wrong")
+        self.query_one("#function").set_class("reward" in wrong, "-wrong")
 
 
-def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
-
-
-def _choice(name: str, options: list[str], value: str) -> Select[str]:
-    return Select([(each, each) for each in options], value=value, allow_blank=False, compact=True, id=name)
+def _labels(rows: Sequence[Sequence[str]]) -> dict[str, str]:
+    return {key: _LABELS.get(key, key.replace("_", " ")) for row in rows for key in row}

@@ -112,12 +112,20 @@ def _memory(preview: Preview, *, short: bool) -> Content:
         changes = ", ".join(f"{key} = {value}" for key, value in preview.changes.items())
         told.append((f"\nwould fit with {changes}" if changes else "\nno setting here would make it fit", "$warning"))
     else:
-        told.append((f"\n{words.parts_line(preview, 3 if short else 9)}", "$secondary"))
+        told.append((f"\n{_parts(preview, short=short)}", "$secondary"))
     gpu = preview.machine.gpu
     if gpu is not None and gpu.holders:
         held = one_line(" · ".join(words.holders(gpu)))
         told.append((f"\n{cut(held, _NARROW) if short else held}", "$secondary"))
     return Content.assemble(*told)
+
+
+def _parts(preview: Preview, *, short: bool) -> str:
+    """The parts of the memory; `short`: as many of the largest as there is place for in a line."""
+    if not short:
+        return words.parts_line(preview)
+    lines = [words.parts_line(preview, most) for most in (3, 2, 1)]
+    return next((line for line in lines if len(line) <= _NARROW), lines[-1])
 
 
 def _disk(preview: Preview) -> Content:
