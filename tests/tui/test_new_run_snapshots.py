@@ -78,7 +78,7 @@ def test_a_run_on_a_reward(snap_compare: Any, app: WorkbenchApp, size: tuple[int
         await pilot.press("n", "space")
         await shows(pilot, "begin with", "steps of 16", "500 pairs, 12 dropped")
         put(pilot, method="grpo")
-        await shows(pilot, "steps of 32 answers", "would fit with")
+        await shows(pilot, "steps of 32 answers", "GiB measured of")
 
     assert snap_compare(app, terminal_size=size, run_before=run)
 
