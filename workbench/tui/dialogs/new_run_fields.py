@@ -15,6 +15,7 @@ from workbench.methods import METHODS, ONLINE, REFERENCED, uses
 from workbench.runs.catalog import Summary
 from workbench.tui.widgets.check_list import CheckList
 from workbench.tui.widgets.fields import LineField
+from workbench.tui.widgets.method_choice import MethodChoice
 from workbench.tui.widgets.path_field import PathField
 from workbench.tui.widgets.run_choice import RunChoice
 from workbench.tui.widgets.setting_grid import SettingGrid, as_typed, choice
@@ -120,7 +121,7 @@ class RunFields(Vertical):
                 yield LineField(placeholder=hint, id="pairs_weights")
             with Horizontal(classes="row", id="row-method"):
                 yield Static("method", classes="label")
-                yield choice("method", ((name, name) for name in METHODS), FIRST_METHOD)
+                yield MethodChoice(FIRST_METHOD, id="method")
                 yield Static("preset", classes="label -second")
                 yield choice("preset", ((name, name) for name in self._presets), FIRST_PRESET)
             yield Static("", markup=False, id="when")
@@ -208,7 +209,7 @@ class RunFields(Vertical):
     def tell_about(self, field: str | None) -> None:
         """Says what a field is about."""
         if field == "method":
-            about = f"{METHODS[self.method].title}. {METHODS[self.method].rests_on}"
+            about = f"{METHODS[self.method].title}: {METHODS[self.method].rests_on}"
         elif field == "pairs":
             about = "Data sets to train on: space marks."
         elif field == "preset":
