@@ -12,7 +12,7 @@ from workbench.runs.quantities import quantity
 from workbench.text import one_line
 from workbench.tui import figures
 
-_ID = 36
+_ID = 42
 OTHER = ""
 """The value of what is no run."""
 
