@@ -202,15 +202,12 @@ def test_evaluate_refuses_what_it_cannot_measure(tmp_path: Path) -> None:
     (run / "run.toml").write_text(
         'created = "2026-01-01T12:00:00+00:00"\n[run]\npairs = ["x"]\n[sources]\n[versions]\n', "utf-8"
     )
-    without_probes = workbench("--workspace", str(tmp_path), "evaluate", "x-dpo")
-    assert without_probes.returncode == 2
-    assert "No probes" in without_probes.stderr
-    (tmp_path / "pairs" / "probes").mkdir(parents=True)
-    (tmp_path / "pairs/probes/x.jsonl").write_text(
-        json.dumps({"id": "1", "kind": "tone", "prompt": "Hi", "responses": {"rude": "Go."}, "group": "g"}) + "\n",
-        "utf-8",
-    )
     without_adapter = workbench("--workspace", str(tmp_path), "evaluate", "x-dpo", "--json")
     assert without_adapter.returncode == 2
     assert "saved no adapter" in without_adapter.stderr
     assert without_adapter.stdout == ""
+    (run / "adapter").mkdir()
+    (run / "adapter" / "adapter_config.json").write_text("{}", "utf-8")
+    without_probes = workbench("--workspace", str(tmp_path), "evaluate", "x-dpo")
+    assert without_probes.returncode == 2
+    assert "No probes" in without_probes.stderr

@@ -79,6 +79,9 @@ def test_a_run_on_a_reward(snap_compare: Any, app: WorkbenchApp, size: tuple[int
         await shows(pilot, "begin with", "steps of 16", "500 pairs, 12 dropped")
         put(pilot, method="grpo")
         await shows(pilot, "steps of 32 answers", "GiB measured of")
+        # The charts behind the form may not have been drawn when it opened.
+        pilot.app.screen.styles.background = "black"
+        await pilot.pause()
 
     assert snap_compare(app, terminal_size=size, run_before=run)
 
