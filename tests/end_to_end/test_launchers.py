@@ -30,17 +30,18 @@ def wait_until(condition, seconds=400.0):
         time.sleep(0.05)
 
 
-def test_two_processes_train_as_one_does(finished_run):
+def test_two_processes_train_as_one_does(finished_run, make_workspace):
     """Under `accelerate launch`, each with half of the batch, in 4 bits, by the real command line."""
+    workspace = make_workspace()
     done = workbench(
-        finished_run.workspace, "train", "--pairs", "support", "--wait", "--json",
+        workspace, "train", "--pairs", "support", "--wait", "--json",
         *(f"--set={each}" for each in ("max_steps=4", "batch_size=4", "learning_rate=1e-3", "save_steps=2")),
         "--set=launcher=accelerate", "--set=processes=2", "--set=report_to=tensorboard",
         timeout=800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "4 steps, shared by 2 processes" in done.stderr
-    folder = RunFolder(finished_run.workspace / "runs" / json.loads(done.stdout)["id"])
+    folder = RunFolder(workspace / "runs" / json.loads(done.stdout)["id"])
     one, two = RunFolder(finished_run.folder).state(), folder.state()
     assert two.started.processes == 2
     assert [each.pairs for each in two.steps] == [each.pairs for each in one.steps] == [8, 16, 24, 32]
