@@ -213,15 +213,21 @@ async def test_other_settings_are_a_key_away(root: Path) -> None:
         assert config.launcher == "none"
 
 
-async def test_it_starts_with_what_was_typed_last(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_pairs(root, "tone", 60)
-    started: list[RunConfig] = []
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
+    """The configs of the runs that the form starts, which get a folder and no worker."""
+    found: list[RunConfig] = []
 
     def launch(workspace: Workspace, config: RunConfig) -> RunFolder:
-        started.append(config)
+        found.append(config)
         return create(workspace.runs, config, [], {})
 
     monkeypatch.setattr("workbench.tui.dialogs.new_run.launch", launch)
+    return found
+
+
+async def test_it_starts_with_what_was_typed_last(root: Path, started: list[RunConfig]) -> None:
+    make_pairs(root, "tone", 60)
     async with runs_screen(root, (80, 24)) as pilot:
         # Of the second, the pairs must be counted anew first.
         for field, keys, value in (("max_steps", "7", 7), ("seed", "9", 9)):
@@ -314,17 +320,8 @@ async def test_the_measuring_ends_with_the_screens(root: Path, measuring: Path) 
     assert gone(measuring)
 
 
-async def test_starting_does_not_wait_for_the_measuring(
-    root: Path, measuring: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_starting_does_not_wait_for_the_measuring(root: Path, measuring: Path, started: list[RunConfig]) -> None:
     make_pairs(root, "tone", 20)
-    started: list[RunConfig] = []
-
-    def launch(workspace: Workspace, config: RunConfig) -> RunFolder:
-        started.append(config)
-        return create(workspace.runs, config, [], {})
-
-    monkeypatch.setattr("workbench.tui.dialogs.new_run.launch", launch)
     async with runs_screen(root, (80, 24)) as pilot:
         await pilot.press("n")
         await shows(pilot, "tokens on average", "pairs train")

@@ -80,6 +80,12 @@ def block_mask(rows: PairRows) -> BlockMask:
     return create_block_mask(visible, None, None, width, width, device=str(device), _compile=device.type == "cuda")
 
 
+def check_window(window: int | None, masks: Sequence[Tensor]) -> None:
+    """Raises `NotImplementedError` where a layer attends to fewer tokens than the longest row of `masks` has."""
+    if window is not None and window < max(mask.shape[-1] for mask in masks):
+        raise NotImplementedError(f"a layer attends to {window} tokens only, which is less than a row")
+
+
 def pair_attention(
     module: torch.nn.Module,
     query: Tensor,
@@ -99,9 +105,7 @@ def pair_attention(
         return flex_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
     if pair_masks is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
-    window = others.get("sliding_window")
-    if window is not None and window < max(mask.shape[-1] for mask in pair_masks):
-        raise NotImplementedError(f"a layer attends to {window} tokens only, which is less than a row")
+    check_window(others.get("sliding_window"), pair_masks)
     if others.get("softcap") is not None or others.get("s_aux") is not None or others.get("position_bias") is not None:
         raise NotImplementedError("a layer changes its attention scores")
     groups = query.shape[1] // key.shape[1]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.engine.fast.attention import row_masks
+from workbench.engine.fast.attention import check_window, row_masks
 from workbench.engine.fast.layers import rms_norm, swiglu
 from workbench.engine.fast.lora import Projections, fits
 from workbench.engine.fast.row_attention import Row, Turns, row, row_attention
@@ -54,13 +54,14 @@ class Decoder:
         cosines, sines = self._inner.rotary_emb(x[None], rows.positions)
         turns = cosines[0], sines[0]
         masks = row_masks(rows, x.dtype)
-        longest = max(mask.shape[-1] for mask in masks)
+        for layer in self._inner.layers:
+            check_window(getattr(layer.self_attn, "sliding_window", None), masks)
         firsts, kept, places = _predicting(rows)
         every = _Asked(kept, turns, turns, [row(mask) for mask in masks])
         asking = [row(*each) for each in zip(masks, firsts, strict=True)]
         last = _Asked(kept, (turns[0][kept], turns[1][kept]), turns, asking)
         for layer in self._layers:
-            x = layer(x, last if layer is self._layers[-1] else every, longest)
+            x = layer(x, last if layer is self._layers[-1] else every)
         norm = self._inner.norm
         return rms_norm(x, norm.weight, norm.variance_epsilon)[places]
 
@@ -92,11 +93,8 @@ class _Layer:
         every = [self._query, self._seen, self._out, self._gates, self._down]
         return [each for each in every if each is not None]
 
-    def __call__(self, x: Tensor, asked: _Asked, longest: int) -> Tensor:
+    def __call__(self, x: Tensor, asked: _Asked) -> Tensor:
         """The states (Q, H) of the tokens that ask, of states (T, H)."""
-        window = getattr(self._attention, "sliding_window", None)
-        if window is not None and window < longest:
-            raise NotImplementedError(f"a layer attends to {window} tokens only, which is less than a row")
         state = _norm(self._before, x)
         *query, key, value = self._seen(state).split(self._seen.widths, 1)
         if self._query is not None:
