@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import psutil
 import pytest
 from textual.pilot import Pilot
 
@@ -91,11 +92,17 @@ async def test_shares_are_counted_over_samples_and_can_be_given_up(app: Workbenc
         # An adapter that changes nothing says the same, as columns share their random numbers.
         assert [each.text for each in base] == [each.text for each in run]
         assert len({each.text for each in base}) > 1
+        counted = screen.comparison.samples
+        (scorer,) = [each for each in psutil.Process().children() if "workbench.engine.score" in each.cmdline()]
+        scorer.suspend()  # a small model samples faster than a key is handled
         await pilot.press("n")
         await until(pilot, lambda: screen._sampling > 0)
         await pilot.press("escape")
         await until(pilot, lambda: screen._sampling == 0)
-        assert len(screen.comparison.samples) == 2 * SAMPLES
+        assert screen.comparison.samples is counted
+        scorer.resume()
+        await pilot.press("g")
+        await until(pilot, lambda: [said.done for said in screen.comparison.said] == [True, True])
 
 
 async def test_probes_are_presented_one_after_the_other_and_saved(app: WorkbenchApp, tmp_path: Path) -> None:
