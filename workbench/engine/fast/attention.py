@@ -34,7 +34,7 @@ def row_mask(parts: Parts, width: int, dtype: torch.dtype, device: torch.device)
     `width` may be more than the row. Padding comes last, so nothing else sees it; it sees something itself, as a
     softmax over nothing is no number.
     """
-    mask = _causal(width, dtype, device)[:width, :width].clone()
+    mask = causal(width, dtype, device).clone()
     begin = parts.trunk + parts.chosen
     mask[begin:, parts.trunk : begin] = torch.finfo(dtype).min
     return mask
@@ -51,8 +51,10 @@ def row_masks(rows: PairRows, dtype: torch.dtype) -> list[Tensor]:
     return [row_mask(each, each.total, dtype, rows.ids.device)[None, None] for each in rows.parts]
 
 
-def _causal(width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return _triangle(-(-width // _STEP) * _STEP, dtype, device)
+def causal(width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(width, width) to add to the scores of plain text: 0 where the token of a line may attend to that of a column,
+    else very low. To be read only."""
+    return _triangle(-(-width // _STEP) * _STEP, dtype, device)[:width, :width]
 
 
 @lru_cache(maxsize=4)
@@ -80,9 +82,9 @@ def block_mask(rows: PairRows) -> BlockMask:
     return create_block_mask(visible, None, None, width, width, device=str(device), _compile=device.type == "cuda")
 
 
-def check_window(window: int | None, masks: Sequence[Tensor]) -> None:
-    """Raises `NotImplementedError` where a layer attends to fewer tokens than the longest row of `masks` has."""
-    if window is not None and window < max(mask.shape[-1] for mask in masks):
+def check_window(window: int | None, longest: int) -> None:
+    """Raises `NotImplementedError` where a layer attends to fewer tokens than the longest row has."""
+    if window is not None and window < longest:
         raise NotImplementedError(f"a layer attends to {window} tokens only, which is less than a row")
 
 
@@ -105,11 +107,11 @@ def pair_attention(
         return flex_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
     if pair_masks is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
-    check_window(others.get("sliding_window"), pair_masks)
+    sizes = [mask.shape[-1] for mask in pair_masks]
+    check_window(others.get("sliding_window"), max(sizes))
     if others.get("softcap") is not None or others.get("s_aux") is not None or others.get("position_bias") is not None:
         raise NotImplementedError("a layer changes its attention scores")
     groups = query.shape[1] // key.shape[1]
-    sizes = [mask.shape[-1] for mask in pair_masks]
     lines = (each.split(sizes, dim=2) for each in (query, repeat_kv(key, groups), repeat_kv(value, groups)))
     found = [
         scaled_dot_product_attention(one, two, three, attn_mask=mask, scale=scaling)

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.engine.fast.attention import check_window, row_masks
-from workbench.engine.fast.layers import rms_norm, swiglu
+from workbench.engine.fast.attention import check_window
+from workbench.engine.fast.layers import Turns, rms_norm, swiglu, turns
 from workbench.engine.fast.lora import Projections, fits
-from workbench.engine.fast.row_attention import Row, Turns, row, row_attention
+from workbench.engine.fast.row_attention import Row, row, row_attention
 from workbench.engine.fast.rows import PairRows
 
 _KINDS = {"LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer"}
@@ -52,14 +52,14 @@ class Decoder:
         """
         x = self._inner.embed_tokens(rows.ids)[0]
         cosines, sines = self._inner.rotary_emb(x[None], rows.positions)
-        turns = cosines[0], sines[0]
-        masks = row_masks(rows, x.dtype)
+        of_all = turns(cosines[0], sines[0], self._inner.config.num_attention_heads)
+        longest = max(each.total for each in rows.parts)
         for layer in self._inner.layers:
-            check_window(getattr(layer.self_attn, "sliding_window", None), masks)
+            check_window(getattr(layer.self_attn, "sliding_window", None), longest)
         firsts, kept, places = _predicting(rows)
-        every = _Asked(kept, turns, turns, [row(mask) for mask in masks])
-        asking = [row(*each) for each in zip(masks, firsts, strict=True)]
-        last = _Asked(kept, (turns[0][kept], turns[1][kept]), turns, asking)
+        every = _Asked(kept, of_all, of_all, [row(each, x.dtype) for each in rows.parts])
+        asking = [row(each, x.dtype, first) for each, first in zip(rows.parts, firsts, strict=True)]
+        last = _Asked(kept, (of_all[0][kept], of_all[1][kept]), of_all, asking)
         for layer in self._layers:
             x = layer(x, last if layer is self._layers[-1] else every)
         norm = self._inner.norm

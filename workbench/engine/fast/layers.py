@@ -12,6 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
+Turns = tuple[Tensor, Tensor]
+"""Cosines of the angles of T positions, and their sines, the first half of them negative: (T, heads, D) each. Angles
+are the same for all heads and both halves, but written out, so that a product with them runs through in one go."""
+
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     """x (..., H), divided by the root of the mean of its squares, times `weight` (H,), which gets no gradient.
@@ -28,20 +32,24 @@ def swiglu(both: Tensor) -> Tensor:
     return found
 
 
-def rotated(x: Tensor, cosines: Tensor, sines: Tensor, sign: float = 1.0) -> Tensor:
-    """Heads x (T, heads, D), turned by the angles of their positions: `cosines` and `sines` are (T, D).
+def turns(cosines: Tensor, sines: Tensor, heads: int) -> Turns:
+    """What `rotated` takes, of `cosines` and `sines` (T, D) of the angles of T positions, for so many heads at most."""
+    first, second = sines.chunk(2, 1)
+    both = cosines, torch.cat([-first, second], 1)
+    cosine, sine = (each[:, None].expand(-1, heads, -1).contiguous() for each in both)
+    return cosine, sine
+
+
+def rotated(x: Tensor, by: Turns, sign: float = 1.0) -> Tensor:
+    """Heads x (T, heads, D), turned by the angles of their positions.
 
     The first half of a head is paired with its second, as Llama does it. With a `sign` of -1.0 it is the transpose:
     what a gradient behind the turn is before it. Su et al., *RoFormer* (2021).
     """
-    half = x.shape[-1] // 2
-    first, second = x[..., :half], x[..., half:]
-    (cosine, other_cosine), (sine, other_sine) = (each[:, None].split(half, -1) for each in (cosines, sines))
-    if sign < 0:
-        sine, other_sine = other_sine, sine
-    found = x.new_empty(x.shape)
-    torch.mul(first, cosine, out=found[..., :half]).addcmul_(second, sine, value=-sign)
-    torch.mul(second, other_cosine, out=found[..., half:]).addcmul_(first, other_sine, value=sign)
+    cosines, sines = (each[:, : x.shape[1]] for each in by)
+    found = x * cosines
+    for one, other, sine in zip(found.chunk(2, -1), reversed(x.chunk(2, -1)), sines.chunk(2, -1), strict=True):
+        one.addcmul_(other, sine, value=sign)
     return found
 
 
@@ -75,6 +83,10 @@ class _Swiglu(torch.autograd.Function):
         gate, up = both.chunk(2, -1)
         found = torch.empty_like(both)
         to_gate, to_up = found.chunk(2, -1)
-        torch.mul(gradients[0], silu(gate), out=to_up)
-        torch.ops.aten.silu_backward.grad_input(gradients[0] * up, gate, grad_input=to_gate)
+        sigmoid = torch.sigmoid(gate)
+        passed = gate * sigmoid
+        torch.mul(gradients[0], passed, out=to_up)
+        # silu's slope is σ + silu · (1 − σ); its own kernel takes several times as long.
+        slope = passed.addcmul_(passed, sigmoid, value=-1.0).add_(sigmoid)
+        torch.mul(gradients[0], up, out=to_gate).mul_(slope)
         return found

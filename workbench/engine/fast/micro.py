@@ -8,6 +8,10 @@ BUDGET = {"cpu": 4096, "cuda": 16384}
 """Tokens of rows that go through the model at once: more gain nothing on the device, and take memory."""
 
 
+_LONG = 1500
+"""Tokens of a row whose attention takes a small model as long as all else; it grows with their square."""
+
+
 def micro_batches(sizes: Sequence[int], most: int, budget: int, *, padded: bool = False) -> list[list[int]]:
     """Indices of `sizes`, the tokens of each row, in parts of `most` rows and `budget` tokens at most.
 
@@ -33,10 +37,10 @@ def even_batches(sizes: Sequence[int], lanes: int, most: int, budget: int) -> li
     at_once = max(1, most // lanes)
     rounds = max(-(-len(sizes) // (lanes * at_once)), -(-sum(sizes) // budget))
     parts: list[list[int]] = [[] for _ in range(min(rounds * lanes, len(sizes)))]
-    work = [0] * len(parts)
+    work = [0.0] * len(parts)
     for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
         free = [number for number, part in enumerate(parts) if len(part) < at_once]
         lightest = min(free, key=work.__getitem__)
         parts[lightest].append(index)
-        work[lightest] += sizes[index]
+        work[lightest] += sizes[index] * (1 + sizes[index] / _LONG)
     return parts

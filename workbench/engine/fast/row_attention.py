@@ -1,8 +1,8 @@
 """Attention of rows that lie in one line, on the CPU: heads turned by their positions, and each row by itself, as one
 operation.
 
-A row's queries go in blocks, each over the keys before its end only: much of what the mask would hide is never
-computed.
+Each branch of a row sees the trunk and itself as plain text does. Its queries go in blocks, each over the keys before
+its end only. So much of what a mask over the whole row would hide is never computed.
 """
 
 from __future__ import annotations
@@ -15,23 +15,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.engine.fast.layers import rotated
+from workbench.engine.fast.attention import causal, row_mask
+from workbench.engine.fast.layers import Turns, rotated
+from workbench.engine.fast.rows import Parts
 
 _BLOCK = 192
 """Queries that go at once: fewer save products, and cost calls."""
+_APART = 1024
+"""Products of a query and a key, per head, that are saved where branches are computed apart: fewer cost more calls
+than they are worth."""
 _DROPPED, _CAUSAL = 0.0, False
 """The share of attention that is dropped, and whether the kernel is to mask by itself."""
 _forth = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _back = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
-Turns = tuple[Tensor, Tensor]
-"""Cosines and sines, each (T, D), of the angles of T positions."""
-
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """So many queries of a row, so many of its keys, from the first on, and what is added to the scores of the ones at
-    the others, (1, 1, queries, keys)."""
+    """So many queries of a branch, so many of its keys, from the first on, and what is added to the scores of the ones
+    at the others, (1, 1, queries, keys)."""
 
     queries: int
     keys: int
@@ -39,19 +41,44 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A row of so many tokens, and the blocks of those that ask: its last ones."""
+class Branch:
+    """Tokens of a row that follow on its first `trunk` ones, and the blocks of those that ask: its last ones."""
 
-    tokens: int
+    trunk: int
+    own: slice
     blocks: tuple[Block, ...]
 
+    def seen(self, heads: Tensor) -> Tensor:
+        """What its tokens see of heads (1, heads, L, D) of the row."""
+        own = heads[:, :, self.own]
+        return torch.cat([heads[:, :, : self.trunk], own], 2) if self.trunk else own
 
-def row(mask: Tensor, first: int = 0) -> Row:
-    """The row of a `mask` (1, 1, L, L) whose tokens from `first` on ask."""
-    length = mask.shape[-1]
-    count = max(1, round((length - first) / _BLOCK)) if length > first else 0
-    ends = [first + (length - first) * number // max(1, count) for number in range(count + 1)]
-    return Row(length, tuple(Block(end - begin, end, mask[:, :, begin:end, :end]) for begin, end in pairwise(ends)))
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of so many tokens: trunk and chosen are a branch, and rejected is one; or all of a short row is."""
+
+    tokens: int
+    branches: tuple[Branch, ...]
+
+
+def row(parts: Parts, dtype: torch.dtype, first: int = 0) -> Row:
+    """The row of these parts whose tokens from `first` on ask."""
+    total, begin, device = parts.total, parts.trunk + parts.chosen, torch.device("cpu")
+    if parts.chosen * parts.rejected < _APART:
+        return Row(total, (_branch(0, slice(0, total), first, row_mask(parts, total, dtype, device)),))
+    mask = causal(max(begin, total - parts.chosen), dtype, device)
+    places = (0, slice(0, begin)), (parts.trunk, slice(begin, total))
+    return Row(total, tuple(_branch(trunk, own, first, mask) for trunk, own in places))
+
+
+def _branch(trunk: int, own: slice, first: int, mask: Tensor) -> Branch:
+    keys = trunk + own.stop - own.start
+    before = trunk + max(0, first - own.start)  # What comes before the first that asks.
+    count = max(1, round((keys - before) / _BLOCK)) if keys > before else 0
+    ends = [before + (keys - before) * number // max(1, count) for number in range(count + 1)]
+    blocks = (Block(end - at, end, mask[None, None, at:end, :end]) for at, end in pairwise(ends))
+    return Branch(trunk, own, tuple(blocks))
 
 
 def row_attention(
@@ -79,45 +106,52 @@ class _RowAttention(torch.autograd.Function):
         scale: float,
     ) -> Tensor:
         groups = query.shape[1] // key.shape[1]
-        query, key, value = rotated(query, *asking), _wide(rotated(key, *all_of), groups), _wide(value, groups)
+        query, key, value = rotated(query, asking), _wide(rotated(key, all_of), groups), _wide(value, groups)
         found, sums = [query[None, :0]], []  # Maybe nothing asks.
         queries = iter(_of_blocks(rows, query))
         for each, k, v in zip(rows, _of_rows(rows, key), _of_rows(rows, value), strict=True):
-            for block in each.blocks:
-                seen, total = _forth(
-                    next(queries), k[:, :, : block.keys], v[:, :, : block.keys], attn_mask=block.mask, scale=scale
-                )
-                found.append(seen.transpose(1, 2))
-                sums.append(total)
+            for branch in each.branches:
+                keys, values = branch.seen(k), branch.seen(v)
+                for block in branch.blocks:
+                    seen = keys[:, :, : block.keys], values[:, :, : block.keys]
+                    heads, total = _forth(next(queries), *seen, attn_mask=block.mask, scale=scale)
+                    found.append(heads.transpose(1, 2))
+                    sums.append(total)
         result = torch.cat(found, 1)[0]
-        ctx.save_for_backward(query, key, value, result, *asking, *all_of, *sums)
-        ctx.rows, ctx.scale, ctx.groups = rows, scale, groups
+        ctx.save_for_backward(query, key, value, result, *sums)
+        ctx.rows, ctx.scale, ctx.groups, ctx.turns = rows, scale, groups, (asking, all_of)
         return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, result, asked_cosines, asked_sines, cosines, sines = ctx.saved_tensors[:8]
+        query, key, value, result, *sums = ctx.saved_tensors
         blocks = (_of_blocks(ctx.rows, each) for each in (gradients[0], query, result))
-        asked = zip(*blocks, ctx.saved_tensors[8:], strict=True)
+        asked = zip(*blocks, sums, strict=True)
         to_query, to_key, to_value = [query[None, :0]], [], []
         for each, k, v in zip(ctx.rows, _of_rows(ctx.rows, key), _of_rows(ctx.rows, value), strict=True):
-            to_k, to_v = k[:, :, :0], v[:, :, :0]
-            for block in each.blocks:
-                g, q, o, total = next(asked)
-                seen = k[:, :, : block.keys], v[:, :, : block.keys]
-                of_q, of_k, of_v = _back(
-                    g, q, *seen, o, total, _DROPPED, _CAUSAL, attn_mask=block.mask, scale=ctx.scale
-                )
-                to_query.append(of_q.transpose(1, 2))
-                # The blocks before see fewer keys.
-                of_k[:, :, : to_k.shape[2]] += to_k
-                of_v[:, :, : to_v.shape[2]] += to_v
-                to_k, to_v = of_k, of_v
-            to_key.append((to_k if each.blocks else torch.zeros_like(k)).transpose(1, 2))
-            to_value.append((to_v if each.blocks else torch.zeros_like(v)).transpose(1, 2))
+            of_keys, of_values = [], []
+            for branch in each.branches:
+                keys, values = branch.seen(k), branch.seen(v)
+                to_k, to_v = keys[:, :, :0], values[:, :, :0]
+                for block in branch.blocks:
+                    g, q, o, total = next(asked)
+                    seen = keys[:, :, : block.keys], values[:, :, : block.keys]
+                    of_q, of_k, of_v = _back(
+                        g, q, *seen, o, total, _DROPPED, _CAUSAL, attn_mask=block.mask, scale=ctx.scale
+                    )
+                    to_query.append(of_q.transpose(1, 2))
+                    # The blocks before see fewer keys.
+                    of_k[:, :, : to_k.shape[2]] += to_k
+                    of_v[:, :, : to_v.shape[2]] += to_v
+                    to_k, to_v = of_k, of_v
+                of_keys.append(to_k if branch.blocks else torch.zeros_like(keys))
+                of_values.append(to_v if branch.blocks else torch.zeros_like(values))
+            to_key += _in_order(each, of_keys)
+            to_value += _in_order(each, of_values)
         keys, values = (_narrow(torch.cat(parts, 1)[0], ctx.groups) for parts in (to_key, to_value))
-        queries = rotated(torch.cat(to_query, 1)[0], asked_cosines, asked_sines, sign=-1.0)
-        return queries, rotated(keys, cosines, sines, sign=-1.0), values, None, None, None, None
+        asking, all_of = ctx.turns
+        queries = rotated(torch.cat(to_query, 1)[0], asking, sign=-1.0)
+        return queries, rotated(keys, all_of, sign=-1.0), values, None, None, None, None
 
 
 def _of_rows(rows: Sequence[Row], heads: Tensor) -> Sequence[Tensor]:
@@ -126,7 +160,19 @@ def _of_rows(rows: Sequence[Row], heads: Tensor) -> Sequence[Tensor]:
 
 
 def _of_blocks(rows: Sequence[Row], heads: Tensor) -> Sequence[Tensor]:
-    return heads.transpose(0, 1)[None].split([block.queries for each in rows for block in each.blocks], 2)
+    return heads.transpose(0, 1)[None].split(
+        [block.queries for each in rows for branch in each.branches for block in branch.blocks], 2
+    )
+
+
+def _in_order(row: Row, gradients: Sequence[Tensor]) -> list[Tensor]:
+    """Gradients of what each branch of a row sees, as those of its tokens, one part after the other."""
+    first, *others = gradients
+    branches = row.branches[1:]
+    for branch, other in zip(branches, others, strict=True):
+        first[:, :, : branch.trunk] += other[:, :, : branch.trunk]
+    own = [other[:, :, branch.trunk :] for branch, other in zip(branches, others, strict=True)]
+    return [each.transpose(1, 2) for each in (first, *own)]
 
 
 def _wide(heads: Tensor, groups: int) -> Tensor:

@@ -41,6 +41,7 @@ class FastTrainer(PairTrainer):
         super().__init__(**arguments)
         self._objective, self._most = objective, most
         self._forward = PairForward(self.model, layout)
+        self._parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         if self.model.device.type == "cpu":
             decoder = self._forward.decoder
             fuse(self.model, decoder.projections if decoder is not None else ())
@@ -90,7 +91,8 @@ class FastTrainer(PairTrainer):
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
         """Forward and backward of all pairs of an optimizer step; its loss, without gradient."""
-        model.train()
+        if not model.training:  # It walks through all modules.
+            model.train()
         step = self._step(inputs)
         pull = self._pull(model, step) if self._objective.across and len(step.micro) > 1 else None
 
@@ -110,15 +112,13 @@ class FastTrainer(PairTrainer):
         return self._told(step, inputs[PLACE]) * self.weight
 
     def _side_by_side(self, lanes: Lanes, step: Step, loss_of: Callable[[Sequence[int], PairOutputs], Tensor]) -> None:
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-
         def work(indices: Sequence[int]) -> tuple[PairOutputs, Sequence[Tensor]]:
             outputs = self._run(self.model, step, indices)
-            return outputs, torch.autograd.grad(loss_of(indices, outputs), parameters)
+            return outputs, torch.autograd.grad(loss_of(indices, outputs), self._parameters)
 
         for indices, (outputs, gradients) in zip(step.micro, lanes.map(work, step.micro), strict=True):
             step.note(indices, outputs)
-            for parameter, gradient in zip(parameters, gradients, strict=True):
+            for parameter, gradient in zip(self._parameters, gradients, strict=True):
                 parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
     def prediction_step(self, model: torch.nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
@@ -164,7 +164,7 @@ class FastTrainer(PairTrainer):
         return self._objective.pull(step.logps(sums))
 
     def _compute_references(self, pairs: Sequence[PairIds]) -> Tensor:
-        model: Any = self.accelerator.unwrap_model(self.model)
+        model: Any = self._forward.model
         found = torch.empty((2, len(pairs)))
         reference = use_adapter(model, REFERENCE) if REFERENCE in model.peft_config else adapters_off(model)
 

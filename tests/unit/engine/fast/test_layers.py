@@ -8,7 +8,7 @@ from torch.autograd import gradcheck
 from transformers.models.llama.modeling_llama import LlamaRMSNorm, apply_rotary_pos_emb
 
 from workbench.engine.fast.attention import row_mask
-from workbench.engine.fast.layers import rms_norm, rotated, swiglu
+from workbench.engine.fast.layers import rms_norm, rotated, swiglu, turns
 from workbench.engine.fast.row_attention import row, row_attention
 from workbench.engine.fast.rows import Parts
 
@@ -38,47 +38,51 @@ def test_the_gated_unit_is_silu_times_the_other_half():
 
 
 def test_heads_are_turned_as_llama_turns_them_and_back():
-    heads, angles = drawn(5, 3, 8), drawn(5, 8)
+    heads, angles = drawn(5, 3, 8), drawn(5, 4).repeat(1, 2)
     cosines, sines = angles.cos(), angles.sin()
     lines = heads.transpose(0, 1)[None]
     expected, _ = apply_rotary_pos_emb(lines, lines, cosines[None], sines[None])
-    torch.testing.assert_close(rotated(heads, cosines, sines), expected[0].transpose(0, 1))
+    by = turns(cosines, sines, 4)
+    torch.testing.assert_close(rotated(heads, by), expected[0].transpose(0, 1))
     other = drawn(5, 3, 8)
-    ahead = (rotated(heads, cosines, sines) * other).sum()
-    torch.testing.assert_close((heads * rotated(other, cosines, sines, sign=-1.0)).sum(), ahead)
+    ahead = (rotated(heads, by) * other).sum()
+    torch.testing.assert_close((heads * rotated(other, by, sign=-1.0)).sum(), ahead)
 
 
-def turned(heads, cosines, sines):
+def turned(heads, angles):
     first, second = heads.chunk(2, -1)
-    return heads * cosines[:, None] + torch.cat([-second, first], -1) * sines[:, None]
+    return heads * angles.cos()[:, None] + torch.cat([-second, first], -1) * angles.sin()[:, None]
 
 
 @pytest.mark.parametrize("heads", [(2, 2), (4, 2), (3, 1)])
 @pytest.mark.parametrize("block", [2, 3, 192])
-@pytest.mark.parametrize("firsts", [(0, 0, 0), (3, 6, 2), (9, 6, 8)])
-def test_attention_is_that_of_each_row_by_itself(heads, block, firsts, monkeypatch):
-    """All tokens ask; or some of the first row, none of the second and most of the third; or none at all."""
+@pytest.mark.parametrize("apart", [0, 5, 1024])
+@pytest.mark.parametrize("firsts", [(0, 0, 0), (3, 6, 2), (8, 4, 7), (9, 6, 8)])
+def test_attention_is_that_of_each_row_by_itself(heads, block, apart, firsts, monkeypatch):
+    """All tokens ask; or some of the first row, none of the second and most of the third; or some of rejected alone; or
+    none at all. Branches are computed apart, or not, or some."""
     monkeypatch.setattr("workbench.engine.fast.row_attention._BLOCK", block)
+    monkeypatch.setattr("workbench.engine.fast.row_attention._APART", apart)
     many, some = heads
     parts = (Parts(4, 3, 2), Parts(2, 2, 2), Parts(3, 4, 1))
     masks = [row_mask(each, each.total, torch.float64, torch.device("cpu"))[None, None] for each in parts]
     tokens = [each.total for each in parts]
     asks = [place >= first for first, count in zip(firsts, tokens, strict=True) for place in range(count)]
     asking = torch.tensor(asks).nonzero()[:, 0]
-    angles = drawn(sum(tokens), 8)
-    turns = angles.cos(), angles.sin()
+    angles = drawn(sum(tokens), 4).repeat(1, 2)
+    by = turns(angles.cos(), angles.sin(), many)
     query = drawn(len(asking), many, 8, gradient=True)
     key, value = drawn(23, some, 8, gradient=True), drawn(23, some, 8, gradient=True)
-    rows = [row(*each) for each in zip(masks, firsts, strict=True)]
+    rows = [row(each, torch.float64, first) for each, first in zip(parts, firsts, strict=True)]
 
     def ours(q, k, v):
-        return row_attention(q, k, v, tuple(each[asking] for each in turns), turns, rows, 0.3)
+        return row_attention(q, k, v, (by[0][asking], by[1][asking]), by, rows, 0.3)
 
     def plain(q, k, v):
         mask = torch.full((23, 23), -torch.inf, dtype=torch.float64)
         for end, each in zip(accumulate(tokens), masks, strict=True):
             mask[end - each.shape[-1] : end, end - each.shape[-1] : end] = each[0, 0]
-        q, k = turned(q, *(each[asking] for each in turns)), turned(k, *turns)
+        q, k = turned(q, angles[asking]), turned(k, angles)
         k, v = (each.repeat_interleave(many // some, 1) for each in (k, v))
         scores = torch.einsum("qhd,khd->hqk", q, k) * 0.3 + mask[asking]
         return torch.einsum("hqk,khd->qhd", scores.softmax(-1), v)
