@@ -35,7 +35,7 @@ def fuse(model: torch.nn.Module, groups: Sequence[Projections] = ()) -> None:
     Layers with dropout, DoRA or another variant, or a base of another kind, stay as they are. `groups` are those that
     are used besides, of the same layers: then these keep the weights.
     """
-    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer) and fits(module)]
+    layers = [layer for layer in adapted(model) if fits(layer)]
     made = [Projections([layer]) for layer in layers]
     kept = groups or made
     if sum(each.nbytes for each in kept) <= _KEPT:
@@ -61,19 +61,22 @@ def fits(module: torch.nn.Module) -> bool:
     return type(base) is torch.nn.Linear and base.weight.dtype == torch.float32
 
 
+def adapted(model: torch.nn.Module) -> list[BaseTunerLayer]:
+    """The layers of `model` that have adapters."""
+    return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+
+
 @contextmanager
-def adapters_off(model: torch.nn.Module) -> Iterator[None]:
+def adapters_off(layers: Sequence[BaseTunerLayer]) -> Iterator[None]:
     """As PeftModel's `disable_adapter`, for a forward without gradients: that one walks through all modules ten times,
     which takes longer than the forward of a small model."""
-    layers = [
-        module for module in model.modules() if isinstance(module, BaseTunerLayer) and not module.disable_adapters
-    ]
-    for layer in layers:
+    on = [layer for layer in layers if not layer.disable_adapters]
+    for layer in on:
         layer._disable_adapters = True
     try:
         yield
     finally:
-        for layer in layers:
+        for layer in on:
             layer._disable_adapters = False
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from workbench.engine.fast.rows import Parts
+
 BUDGET = {"cpu": 4096, "cuda": 16384}
 """Tokens of rows that go through the model at once: more gain nothing on the device, and take memory."""
 
 
-_LONG = 1500
-"""Tokens of a row whose attention takes a small model as long as all else; it grows with their square."""
+_LONG = 2000
+"""Tokens of a row whose attention takes a small model as long as all else."""
 
 
 def micro_batches(sizes: Sequence[int], most: int, budget: int, *, padded: bool = False) -> list[list[int]]:
@@ -31,16 +33,22 @@ def micro_batches(sizes: Sequence[int], most: int, budget: int, *, padded: bool 
     return found
 
 
-def even_batches(sizes: Sequence[int], lanes: int, most: int, budget: int) -> list[list[int]]:
+def even_batches(rows: Sequence[Parts], lanes: int, most: int, budget: int) -> list[list[int]]:
     """The same for `lanes` that work side by side, which together hold `most` rows and `budget` tokens at most: parts
     of about the same work, as many of them as a multiple of the lanes where there are rows enough."""
     at_once = max(1, most // lanes)
-    rounds = max(-(-len(sizes) // (lanes * at_once)), -(-sum(sizes) // budget))
-    parts: list[list[int]] = [[] for _ in range(min(rounds * lanes, len(sizes)))]
-    work = [0.0] * len(parts)
-    for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
-        free = [number for number, part in enumerate(parts) if len(part) < at_once]
-        lightest = min(free, key=work.__getitem__)
+    rounds = max(-(-len(rows) // (lanes * at_once)), -(-sum(row.total for row in rows) // budget))
+    limit = at_once if rounds > 1 else len(rows)
+    parts: list[list[int]] = [[] for _ in range(min(rounds * lanes, len(rows)))]
+    load, work = [0.0] * len(parts), [_work(row) for row in rows]
+    for index in sorted(range(len(rows)), key=lambda index: -work[index]):
+        free = [number for number, part in enumerate(parts) if len(part) < limit]
+        lightest = min(free, key=load.__getitem__)
         parts[lightest].append(index)
-        work[lightest] += sizes[index] * (1 + sizes[index] / _LONG)
+        load[lightest] += work[index]
     return parts
+
+
+def _work(row: Parts) -> float:
+    """What a row takes, in that of a token alone: attention grows with the square, and responses have logits."""
+    return row.total * (1 + row.total / _LONG) + (row.chosen + row.rejected) / 2

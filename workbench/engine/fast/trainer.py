@@ -15,7 +15,7 @@ from workbench.engine import ranks
 from workbench.engine.data import PLACE
 from workbench.engine.fast.forward import Layout, PairForward, PairOutputs
 from workbench.engine.fast.lanes import Lanes
-from workbench.engine.fast.lora import adapters_off, fuse
+from workbench.engine.fast.lora import adapted, adapters_off, fuse
 from workbench.engine.fast.micro import BUDGET, even_batches, micro_batches
 from workbench.engine.fast.objective import Objective
 from workbench.engine.fast.reference import References
@@ -41,7 +41,9 @@ class FastTrainer(PairTrainer):
         super().__init__(**arguments)
         self._objective, self._most = objective, most
         self._forward = PairForward(self.model, layout)
+        # Walking through all modules takes longer than some operations of a small model.
         self._parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self._adapted = adapted(self.model)
         if self.model.device.type == "cpu":
             decoder = self._forward.decoder
             fuse(self.model, decoder.projections if decoder is not None else ())
@@ -144,11 +146,10 @@ class FastTrainer(PairTrainer):
         return Step(pairs, self._micro(pairs), reference, device)
 
     def _micro(self, pairs: Sequence[PairIds]) -> list[list[int]]:
-        sizes = [parts(pair).total for pair in pairs]
-        budget = BUDGET[self.model.device.type]
+        rows, budget = [parts(pair) for pair in pairs], BUDGET[self.model.device.type]
         if self._lanes is not None:
-            return even_batches(sizes, self._lanes.count, self._most, budget)
-        return micro_batches(sizes, self._most, budget, padded=self.layout is Layout.LINES)
+            return even_batches(rows, self._lanes.count, self._most, budget)
+        return micro_batches([row.total for row in rows], self._most, budget, padded=self.layout is Layout.LINES)
 
     def _run(self, model: torch.nn.Module, step: Step, indices: Sequence[int]) -> PairOutputs:
         with self.compute_loss_context_manager():
@@ -166,7 +167,7 @@ class FastTrainer(PairTrainer):
     def _compute_references(self, pairs: Sequence[PairIds]) -> Tensor:
         model: Any = self._forward.model
         found = torch.empty((2, len(pairs)))
-        reference = use_adapter(model, REFERENCE) if REFERENCE in model.peft_config else adapters_off(model)
+        reference = use_adapter(model, REFERENCE) if REFERENCE in model.peft_config else adapters_off(self._adapted)
 
         def work(indices: Sequence[int]) -> Tensor:
             with self.compute_loss_context_manager():
