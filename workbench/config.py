@@ -283,6 +283,13 @@ def presets_of(method: str) -> list[str]:
     return [name for name, preset in PRESETS.items() if method in preset.methods]
 
 
+def fitting_preset(method: str, model: str) -> str:
+    """The preset to begin with: one for small models for the embedded model, for others what most people take."""
+    if model == "tiny":
+        return "small"
+    return "standard" if method == "dpo" else method
+
+
 def from_toml(text: str, *, where: str) -> RunConfig:
     """The config in a TOML text; `where` names the file in the `WorkbenchError` that bad text raises."""
     try:

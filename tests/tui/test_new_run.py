@@ -23,6 +23,7 @@ from workbench.runs.machine import Gpu, Holder, Machine, Memory
 from workbench.runs.preview import Counts, Measured, Preview, Rows, encode
 from workbench.runs.shape import Shape
 from workbench.tui.dialogs.new_run import NewRunDialog
+from workbench.tui.dialogs.new_run_fields import RunFields
 from workbench.tui.widgets.run_choice import RunChoice
 from workbench.tui.widgets.setting_grid import SettingGrid
 from workbench.workspace import Workspace
@@ -108,6 +109,31 @@ async def test_a_method_shows_its_own_settings_and_when_to_choose_it(root: Path)
         await pilot.press("ctrl+t")
         await shows(pilot, 'method = "simpo"', "simpo_gamma_ratio = 0.5")
         assert "loss_type" not in shown(pilot)
+
+
+async def test_the_preset_follows_the_model_until_something_is_chosen(root: Path) -> None:
+    make_pairs(root, "tone", 60)
+    async with runs_screen(root, (80, 24)) as pilot:
+        await pilot.press("n")
+        await shows(pilot, "pairs train", "0.001")
+        fields = pilot.app.screen.query_one(RunFields)
+        put(pilot, model="org/large")
+        await until(pilot, lambda: (fields.preset, fields.values["learning_rate"]) == ("standard", "5e-05"))
+        fields.query_one("#method").value = "simpo"  # type: ignore[attr-defined]
+        await until(pilot, lambda: (fields.preset, fields.values["learning_rate"]) == ("simpo", "6e-06"))
+        put(pilot, model="tiny")
+        await until(pilot, lambda: (fields.preset, fields.values["learning_rate"]) == ("small", "0.001"))
+        # One's own values are not written over,
+        put(pilot, learning_rate="0.002")
+        put(pilot, model="org/large")
+        await pilot.pause()
+        assert (fields.preset, fields.values["learning_rate"]) == ("small", "0.002")
+        # and neither is a preset that was chosen.
+        fields.query_one("#preset").value = "simpo"  # type: ignore[attr-defined]
+        await until(pilot, lambda: fields.values["learning_rate"] == "6e-06")
+        put(pilot, model="tiny")
+        await pilot.pause()
+        assert fields.preset == "simpo"
 
 
 async def test_several_data_sets_have_weights(root: Path) -> None:

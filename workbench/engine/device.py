@@ -12,7 +12,8 @@ def device_name() -> str:
     """The GPU's name, or the CPU with its threads."""
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name(0))
-    return f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def peak_memory() -> int:

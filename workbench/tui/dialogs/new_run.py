@@ -25,7 +25,7 @@ from workbench.runs.catalog import Catalog, Summary
 from workbench.runs.successors import rewards, starts
 from workbench.text import one_line, safe
 from workbench.tui.dialogs.error import ErrorDialog
-from workbench.tui.dialogs.new_run_fields import FIRST_METHOD, FIRST_PRESET, NO_REWARD, RunFields
+from workbench.tui.dialogs.new_run_fields import NO_REWARD, RunFields
 from workbench.tui.dialogs.toml import TomlDialog
 from workbench.tui.trying import previews
 from workbench.tui.widgets.check_list import CheckList
@@ -130,7 +130,7 @@ class NewRunDialog(ModalScreen[str | None]):
 
     def on_mount(self) -> None:
         """Fills in the preset, counts the pairs and looks for runs to build on."""
-        self._fields.fill(FIRST_METHOD, FIRST_PRESET)
+        self._fields.begin()
         self._tell_keys()
         self._count_sets()
         self._find_runs()
@@ -162,6 +162,10 @@ class NewRunDialog(ModalScreen[str | None]):
         self._offer_runs()
 
     @on(Input.Changed, "#model")
+    def _model_changed(self) -> None:
+        self._fields.follow_model()
+        self._offer_runs()
+
     def _offer_runs(self) -> None:
         if self._runs:
             self._offer(self._fields.model)
@@ -173,13 +177,13 @@ class NewRunDialog(ModalScreen[str | None]):
         self._check()
 
     @on(Select.Changed, "#preset")
-    def _preset_changed(self, event: Select.Changed) -> None:
-        self._fields.fill(self._fields.method, str(event.value))
+    def _preset_changed(self) -> None:
+        self._fields.take_preset()
         self._check()
 
     @on(Select.Changed, "#method")
-    def _method_changed(self, event: Select.Changed) -> None:
-        self._fields.fill(str(event.value), FIRST_PRESET)
+    def _method_changed(self) -> None:
+        self._fields.begin()
         self._check()
 
     @on(Input.Changed)

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Select, Static
 
-from workbench.config import PRESETS, RunConfig, defaults, presets_of
+from workbench.config import PRESETS, RunConfig, defaults, fitting_preset, presets_of
 from workbench.errors import WorkbenchError
 from workbench.methods import METHODS, ONLINE, REFERENCED, uses
 from workbench.runs.catalog import Summary
@@ -82,7 +82,7 @@ _PLACE = ("report_to", "launcher", "processes", "launcher_config", "launcher_com
 """Settings of the machine: a preset leaves them as they are."""
 _OF_ADAPTER = ("lora_r", "lora_alpha", "lora_variant", "target_modules")
 """Settings that a run which goes on from an adapter takes from that."""
-FIRST_METHOD, FIRST_PRESET = "dpo", "small"
+_FIRST_METHOD, _FIRST_MODEL = "dpo", "tiny"
 NO_REWARD = WorkbenchError("Which reward?", "Name a function as FILE.py:FUNCTION, or train a reward model first.")
 
 
@@ -106,8 +106,9 @@ class RunFields(Vertical):
 
     def __init__(self, sets: Sequence[str]) -> None:
         super().__init__(id="fields")
-        self._sets, self._presets, self._filled = sets, presets_of(FIRST_METHOD), False
+        self._sets, self._presets = sets, presets_of(_FIRST_METHOD)
         self._defaults: dict[str, str] = {}
+        self._preset, self._preset_chosen = "", False
 
     def compose(self) -> ComposeResult:
         """A row each, and the settings in two columns."""
@@ -121,14 +122,15 @@ class RunFields(Vertical):
                 yield LineField(placeholder=hint, id="pairs_weights")
             with Horizontal(classes="row", id="row-method"):
                 yield Static("method", classes="label")
-                yield MethodChoice(FIRST_METHOD, id="method")
+                yield MethodChoice(_FIRST_METHOD, id="method")
                 yield Static("preset", classes="label -second")
-                yield choice("preset", ((name, name) for name in self._presets), FIRST_PRESET)
+                preset = fitting_preset(_FIRST_METHOD, _FIRST_MODEL)
+                yield choice("preset", ((name, name) for name in self._presets), preset)
             yield Static("", markup=False, id="when")
             yield Static("", markup=False, id="summary")
             with Horizontal(classes="row"):
                 yield Static("model", classes="label")
-                model = LineField("tiny", placeholder="a folder, a Hugging Face id, or tiny", id="model")
+                model = LineField(_FIRST_MODEL, placeholder="a folder, a Hugging Face id, or tiny", id="model")
                 model.select_on_focus = True
                 yield model
             with Horizontal(classes="row", id="row-adapter"):
@@ -145,8 +147,24 @@ class RunFields(Vertical):
         yield SettingGrid(_MORE, _labels(_MORE), _HINTS, id="more")
         yield Static("", markup=False, id="help")
 
-    def fill(self, method: str, preset: str) -> None:
-        """Puts the preset's values into the fields, and leaves only those that the method uses."""
+    def begin(self) -> None:
+        """Puts the values that fit method and model into the fields, and leaves only those that the method uses."""
+        self._preset_chosen = False
+        self._fill(self.method, fitting_preset(self.method, self.model))
+
+    def take_preset(self) -> None:
+        """Puts the values of the preset that was chosen into the fields."""
+        if self.preset != self._preset:  # The list tells what it begins with as well.
+            self._preset_chosen = True
+            self._fill(self.method, self.preset)
+
+    def follow_model(self) -> None:
+        """Takes the preset that fits the model, unless one was chosen, or a setting is one's own by now."""
+        own = {key for grid in self.query(SettingGrid) for key in self._changed(grid)}.difference(_PLACE)
+        if not own and not self._preset_chosen and self.preset != fitting_preset(self.method, self.model):
+            self.begin()
+
+    def _fill(self, method: str, preset: str) -> None:
         values = defaults(method, preset)
         self._defaults = {key: as_typed(value) for key, value in values.items()}
         with self.prevent(Select.Changed, Input.Changed):
@@ -154,10 +172,10 @@ class RunFields(Vertical):
                 self._presets = presets_of(method)
                 self.query_one("#preset", Select).set_options([(each, each) for each in self._presets])
             self.query_one("#preset", Select).value = preset
-            kept = _PLACE if self._filled else ()
+            kept = _PLACE if self._preset else ()
             for grid in self.query(SettingGrid):
                 grid.fill({key: value for key, value in values.items() if key not in kept})
-        self._filled = True
+        self._preset = preset
         self.query_one("#when", Static).update(METHODS[method].when)
         self.query_one("#summary", Static).update(PRESETS[preset].summary)
         self.tidy()
@@ -254,8 +272,10 @@ class RunFields(Vertical):
     @property
     def changed_more(self) -> int:
         """How many of the settings that are behind the others are not as the preset has them."""
-        values = self.query_one("#more", SettingGrid).values
-        return sum(value != self._defaults.get(key) for key, value in values.items())
+        return len(self._changed(self.query_one("#more", SettingGrid)))
+
+    def _changed(self, grid: SettingGrid) -> list[str]:
+        return [key for key, value in grid.values.items() if value != self._defaults.get(key)]
 
     @property
     def _weights(self) -> str:
