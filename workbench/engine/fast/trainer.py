@@ -93,7 +93,7 @@ class FastTrainer(PairTrainer):
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
         """Forward and backward of all pairs of an optimizer step; its loss, without gradient."""
-        if not model.training:  # It walks through all modules.
+        if not self.model.training:  # It walks through all modules.
             model.train()
         step = self._step(inputs)
         pull = self._pull(model, step) if self._objective.across and len(step.micro) > 1 else None
