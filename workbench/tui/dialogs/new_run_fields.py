@@ -150,13 +150,13 @@ class RunFields(Vertical):
     def begin(self) -> None:
         """Puts the values that fit method and model into the fields, and leaves only those that the method uses."""
         self._preset_chosen = False
-        self._fill(self.method, fitting_preset(self.method, self.model))
+        self._fill(fitting_preset(self.method, self.model))
 
     def take_preset(self) -> None:
         """Puts the values of the preset that was chosen into the fields."""
         if self.preset != self._preset:  # The list tells what it begins with as well.
             self._preset_chosen = True
-            self._fill(self.method, self.preset)
+            self._fill(self.preset)
 
     def follow_model(self) -> None:
         """Takes the preset that fits the model, unless one was chosen, or a setting is one's own by now."""
@@ -164,7 +164,8 @@ class RunFields(Vertical):
         if not own and not self._preset_chosen and self.preset != fitting_preset(self.method, self.model):
             self.begin()
 
-    def _fill(self, method: str, preset: str) -> None:
+    def _fill(self, preset: str) -> None:
+        method = self.method
         values = defaults(method, preset)
         self._defaults = {key: as_typed(value) for key, value in values.items()}
         with self.prevent(Select.Changed, Input.Changed):

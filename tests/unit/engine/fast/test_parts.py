@@ -105,9 +105,17 @@ def test_even_batches_have_every_pair_once_and_are_even(sizes, lanes, more, budg
     assert all(found)
     # As many parts as there are lanes are in memory at once.
     assert sum(sorted(map(len, found))[-lanes:]) <= most
-    if most >= len(sizes) and budget >= sum(sizes):
-        work = sorted(sum(sizes[index] * (1 + sizes[index] / 2000) for index in part) for part in found)
-        assert work[-1] - work[0] <= 2 * max(sizes)
+    if most // lanes * lanes >= len(sizes) and budget >= sum(sizes):
+        work = [size * (1 + size / 2000) for size in sizes]
+        loads = sorted(sum(work[index] for index in part) for part in found)
+        assert loads[-1] - loads[0] <= max(work) + 1e-9
+
+
+def test_lanes_have_the_same_work_not_the_same_tokens():
+    responses_apart = [Parts(100, 0, 0), Parts(0, 50, 50), Parts(100, 0, 0), Parts(0, 50, 50)]
+    assert [sorted(part) for part in even_batches(responses_apart, 2, 4, 4096)] == [[0, 1], [2, 3]]
+    long_apart = [Parts(400, 0, 0), *[Parts(100, 0, 0)] * 5]
+    assert [sorted(part) for part in even_batches(long_apart, 2, 6, 4096)] == [[0], [1, 2, 3, 4, 5]]
 
 
 def test_lanes_keep_the_order_tell_errors_and_leave_the_threads_as_they_were():
