@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -68,6 +69,20 @@ def settled(pilot: Pilot[None]) -> Callable[[], bool]:
 def scorers() -> list[psutil.Process]:
     children = psutil.Process().children(recursive=True)
     return [child for child in children if "workbench.engine.score" in " ".join(child.cmdline())]
+
+
+@contextmanager
+def silent_scorers() -> Iterator[None]:
+    """Holds their answers back: a small model answers faster than a key is handled."""
+    held = scorers()
+    assert held
+    for scorer in held:
+        scorer.suspend()
+    try:
+        yield
+    finally:
+        for scorer in held:
+            scorer.resume()
 
 
 async def write(pilot: Pilot[None], text: str) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import psutil
 import pytest
 from textual.pilot import Pilot
 
 from tests.tui.compare_data import make_run
-from tests.tui.test_compare import screen_of, settled, until, write
+from tests.tui.test_compare import screen_of, settled, silent_scorers, until, write
 from workbench.pairs.pair import plain
 from workbench.pairs.store import load_pairs
 from workbench.tiny import WEIGHTS
@@ -93,14 +92,12 @@ async def test_shares_are_counted_over_samples_and_can_be_given_up(app: Workbenc
         assert [each.text for each in base] == [each.text for each in run]
         assert len({each.text for each in base}) > 1
         counted = screen.comparison.samples
-        (scorer,) = [each for each in psutil.Process().children() if "workbench.engine.score" in each.cmdline()]
-        scorer.suspend()  # a small model samples faster than a key is handled
-        await pilot.press("n")
-        await until(pilot, lambda: screen._sampling > 0)
-        await pilot.press("escape")
-        await until(pilot, lambda: screen._sampling == 0)
+        with silent_scorers():
+            await pilot.press("n")
+            await until(pilot, lambda: screen._sampling > 0)
+            await pilot.press("escape")
+            await until(pilot, lambda: screen._sampling == 0)
         assert screen.comparison.samples is counted
-        scorer.resume()
         await pilot.press("g")
         await until(pilot, lambda: [said.done for said in screen.comparison.said] == [True, True])
 

@@ -11,7 +11,7 @@ from textual.widgets import OptionList, Static
 
 from tests.tui.compare_data import make_run
 from tests.tui.pairs_screen import Screen, opened
-from tests.tui.test_compare import scorers, until
+from tests.tui.test_compare import scorers, silent_scorers, until
 from workbench.compare.ranking import DRAFTS
 from workbench.pairs.pair import Message, Pair, plain
 from workbench.pairs.store import load_pairs, write_pairs
@@ -161,13 +161,13 @@ async def test_what_is_given_up_changes_nothing_and_asks_no_more(
         assert dialog._ranking.order == (1, 0)
 
         # A closed dialog gives its request up in the scorer, which lives on.
-        await screen.pilot.press("t")
-        await until(screen.pilot, lambda: dialog._waiting and dialog._tokens > 0)
         current = dialog._scorer_of(dialog._drafter.base)._current
         assert current is not None
-        assert len(current._open) == 1
-        dialog.dismiss(None)
-        await until(screen.pilot, lambda: not current._open)
+        with silent_scorers():
+            await screen.pilot.press("t")
+            await until(screen.pilot, lambda: dialog._waiting and len(current._open) == 1)
+            dialog.dismiss(None)
+            await until(screen.pilot, lambda: not current._open)
         await screen.settle()
         assert current.running
         assert len(scorers()) == 1
