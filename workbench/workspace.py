@@ -52,7 +52,7 @@ class Workspace:
 
     @property
     def views(self) -> Path:
-        """Pictures and numbers saved from the Compare screen."""
+        """Pictures of screens, and numbers of the Compare screen."""
         return self.root / "views"
 
     @property

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from textual.binding import Binding
+from textual.command import CommandPalette
 from textual.widgets import Static
 
 from tests.tui.pairs_data import make_workspace
+from tests.tui.runs_screen import until
 from workbench.errors import WorkbenchError
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.dialogs.error import ErrorDialog
@@ -81,6 +83,27 @@ async def test_a_command_of_the_palette_does_what_its_key_does(tmp_path: Path) -
         command.callback()
         await pilot.pause(0.1)
         assert "✘ dropped" in _shown(app)
+
+
+async def test_the_palette_saves_a_picture_in_the_workspace(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, 3)
+    app = WorkbenchApp(workspace)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: isinstance(app.screen, CommandPalette))
+        await pilot.press(*"screenshot")
+        await until(pilot, lambda: "Save a picture of this screen under views/" in _shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "Saved views/pairs-" in _shown(app))
+        (picture,) = workspace.views.iterdir()
+        assert "Accept" in picture.read_text("utf-8")
+        assert not isinstance(app.screen, CommandPalette)
+
+        picture.unlink()
+        workspace.views.rmdir()
+        workspace.views.write_text("no folder")
+        app.save_picture()
+        await until(pilot, lambda: "The view could not be saved" in _shown(app))
 
 
 async def test_the_question_mark_opens_the_sheet(tmp_path: Path) -> None:

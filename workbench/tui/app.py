@@ -18,10 +18,13 @@ from workbench.tui.dialogs.keys import KeysDialog
 from workbench.tui.own_keys import own_keys
 from workbench.tui.scorers import Scorers
 from workbench.tui.theme import DARK, LIGHT
+from workbench.tui.views import save_view
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.tui.screens.pairs import PairsScreen
+
+_PICTURE = "Screenshot"
 
 
 def _pairs_screen() -> Screen[Any]:
@@ -98,7 +101,20 @@ class WorkbenchApp(App[None]):
                     active.tooltip or f"Key: {self.get_key_display(binding)}",
                     lambda action=binding.action, node=node: self.call_later(self.run_action, action, node),
                 )
-        yield from super().get_system_commands(screen)
+        # Textual's own saves to the user's downloads, which the far end of an SSH connection does not have.
+        yield from (each for each in super().get_system_commands(screen) if each.title != _PICTURE)
+        about = f"Save a picture of this screen under {self.workspace.views.name}/"
+        # Once the palette is gone.
+        yield SystemCommand(_PICTURE, about, lambda: self.set_timer(0.1, self.save_picture))
+
+    def save_picture(self) -> None:
+        """Saves a picture of the screen in the workspace."""
+        try:
+            path = save_view(self.workspace.views, self.current_mode, {".svg": self.export_screenshot()})
+        except WorkbenchError as error:
+            self.show_error(error)
+        else:
+            self.tell(f"Saved {path.parent.name}/{path.name}.svg")
 
     async def action_mode(self, mode: str) -> None:
         """Switches to the screen `mode`: pairs, runs or compare."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +11,10 @@ from textual import on, work
 
 from workbench.compare.document import document
 from workbench.compare.draft import candidates, first_choice, new_pair
-from workbench.errors import WorkbenchError
 from workbench.tui.screens.base import shows_errors
 from workbench.tui.screens.compare_asking import AskingScreen
 from workbench.tui.screens.pairs_edit import FROM_COMPARE
+from workbench.tui.views import save_view
 from workbench.tui.widgets.bars import Bars
 from workbench.tui.widgets.begin_line import BeginLine
 
@@ -181,23 +180,11 @@ class CompareTools(AskingScreen):
     @shows_errors
     async def action_save_view(self) -> None:
         """Saves the screen as a picture and its numbers as JSON."""
-        folder = self.workbench.workspace.views
-        stem = f"compare-{time.strftime('%Y-%m-%d-%H%M%S')}"
         picture = self.app.export_screenshot(title=f"{self._base.model}, {self._base.quantization}")
         numbers = document(self.comparison, self._base.model, self._base.quantization)
-        await asyncio.to_thread(_write, folder, stem, picture, json.dumps(numbers, ensure_ascii=False, indent=1))
-        self.workbench.tell(f"Saved {folder.name}/{stem}.svg and .json")
-
-
-def _write(folder: Path, stem: str, picture: str, numbers: str) -> None:
-    try:
-        folder.mkdir(exist_ok=True)
-        (folder / f"{stem}.svg").write_text(picture, "utf-8")
-        (folder / f"{stem}.json").write_text(numbers + "\n", "utf-8")
-    except OSError as error:
-        raise WorkbenchError(
-            "The view could not be saved", f"{folder}: {error}.", "Free space, or mend the folder's rights."
-        ) from error
+        files = {".svg": picture, ".json": json.dumps(numbers, ensure_ascii=False, indent=1) + "\n"}
+        path = await asyncio.to_thread(save_view, self.workbench.workspace.views, "compare", files)
+        self.workbench.tell(f"Saved {path.parent.name}/{path.name}.svg and .json")
 
 
 def kind_of(path: Path) -> bool | None:
