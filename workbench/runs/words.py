@@ -50,18 +50,17 @@ def time_line(preview: Preview) -> str:
     return told
 
 
-def parts_line(preview: Preview, most: int = 9) -> str:
-    """The parts of the memory in one line, the largest `most` of those that count."""
+def memory_parts(preview: Preview) -> list[str]:
+    """The parts of the memory that count, the largest first."""
     found = preview.estimate
     if found is None:
-        return ""
+        return []
     held = {part.name: part.bytes for part in found.parts if part.counts}
     parts = {"weights": 0, "adapter": held.pop("gradients"), "libraries": found.total - found.training}
     for name, amount in held.items():
         short = name.partition(" ")[0]
         parts[short] = parts.get(short, 0) + amount
-    largest = sorted(parts, key=lambda name: -parts[name])[:most]
-    return " · ".join(f"{name} {size(parts[name])}" for name in largest)
+    return [f"{name} {size(parts[name])}" for name in sorted(parts, key=lambda name: -parts[name])]
 
 
 def memory_rows(preview: Preview) -> list[list[str]]:

@@ -42,7 +42,8 @@ class RunPreview(Grid):
         self._put("length", _length(preview, waits))
         self._put("limit", _limit(preview))
         self._put("time", _time(preview, waits))
-        self._put("memory", _memory(preview, short=self.screen.has_class("-short")))
+        width = self.query_one("#preview-memory").content_size.width or _NARROW
+        self._put("memory", _memory(preview, width, short=self.screen.has_class("-short")))
         self._put("disk", _disk(preview))
 
     def _put(self, name: str, text: Content) -> None:
@@ -93,7 +94,7 @@ def _time(preview: Preview, waits: str) -> Content:
     return Content.styled(waits, "$secondary")
 
 
-def _memory(preview: Preview, *, short: bool) -> Content:
+def _memory(preview: Preview, width: int, *, short: bool) -> Content:
     """What is needed of what is free, its parts, and who holds the GPU. `short`: a line each, the largest of them."""
     needed = preview.needed
     if needed is None:
@@ -112,7 +113,7 @@ def _memory(preview: Preview, *, short: bool) -> Content:
         changes = ", ".join(f"{key} = {value}" for key, value in preview.changes.items())
         told.append((f"\nwould fit with {changes}" if changes else "\nno setting here would make it fit", "$warning"))
     else:
-        told.append((f"\n{_parts(preview, short=short)}", "$secondary"))
+        told.append((f"\n{_parts(preview, width, short=short)}", "$secondary"))
     gpu = preview.machine.gpu
     if gpu is not None and gpu.holders:
         held = one_line(" · ".join(words.holders(gpu)))
@@ -120,12 +121,16 @@ def _memory(preview: Preview, *, short: bool) -> Content:
     return Content.assemble(*told)
 
 
-def _parts(preview: Preview, *, short: bool) -> str:
-    """The parts of the memory; `short`: as many of the largest as there is place for in a line."""
-    if not short:
-        return words.parts_line(preview)
-    lines = [words.parts_line(preview, most) for most in (3, 2, 1)]
-    return next((line for line in lines if len(line) <= _NARROW), lines[-1])
+def _parts(preview: Preview, width: int, *, short: bool) -> str:
+    """The parts of the memory in lines of `width` cells; `short`: as many of the largest as one line has place for."""
+    lines = [""]
+    for part in words.memory_parts(preview):
+        longer = f"{lines[-1]} · {part}" if lines[-1] else part
+        if len(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return lines[0] if short else "\n".join(lines)
 
 
 def _disk(preview: Preview) -> Content:
