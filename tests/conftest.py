@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 
 from hypothesis import settings
@@ -16,6 +17,10 @@ atexit.register(shutil.rmtree, os.environ[STATE], ignore_errors=True)
 
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
+
+# A shell starts what is to run in the background with Ctrl+C ignored, and all that a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What a case does is tested, not how long it takes.
 settings.register_profile("no deadline", deadline=None)

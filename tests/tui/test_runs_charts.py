@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -15,8 +16,10 @@ from tests.tui.runs_screen import drawn, runs_screen, shown, shows, until
 from workbench.runs.events import Step
 from workbench.runs.folder import RunFolder
 from workbench.runs.labels import Labels, write
+from workbench.runs.series import Curve
 from workbench.tui.feed import Feed
 from workbench.tui.screens.runs import RunsScreen
+from workbench.tui.widgets.chart_drawing import COLORS, Figure, Line, draw, palette_of
 
 DPO = ("loss", "logps", "margin", "accuracy", "kl", "grad", "rate")
 OTHERS = {
@@ -209,3 +212,17 @@ async def test_a_live_run_is_not_drawn_more_often_than_it_pays(
         assert chart.canvas is before
         await pilot.press("y")
         await until(pilot, lambda: chart.canvas is not before)
+
+
+def test_an_axis_names_no_value_that_cannot_be() -> None:
+    palette = palette_of(dict.fromkeys((*COLORS, "background", "border"), "#888888"))
+    flat = Line(Curve((0.0, 1.0), (1.0, 1.0)), "─", "train", "accent")
+
+    def told(possible: tuple[float, float]) -> str:
+        figure = Figure("accuracy", (flat,), end=1, possible=possible)
+        return "\n".join(line.plain for line in draw(figure, 40, 12, palette))
+
+    assert "1.010" in told((-math.inf, math.inf))
+    assert "1.010" not in told((0.0, 1.0))
+    assert "1.000" in told((0.0, 1.0))
+    assert "0.990" in told((0.0, 1.0))

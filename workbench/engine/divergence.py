@@ -1,4 +1,4 @@
-"""How far the policy has gone from the reference: KL(policy ‖ reference), exact over the vocabulary."""
+"""How far the policy has gone from where it began: KL(policy ‖ start), exact over the vocabulary."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Divergence:
         return bool(self._batches)
 
     def __call__(self, model: Any) -> float:
-        """Nats a token, in float32. The reference is as `as_reference` has it."""
+        """Nats a token, in float32. Where it began is what `as_reference` has, for methods without a reference too."""
         total, places = 0.0, 0
         with asking(model):
             for batch in self._batches:

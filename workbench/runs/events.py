@@ -94,8 +94,8 @@ class Step(Event):
 class Eval(Event):
     """Means over the held-out pairs, under the names of `Step` (no `eval_` before them).
 
-    With them `kl`: KL(policy ‖ reference) in nats a token, exact over the vocabulary, at the response positions of the
-    first held-out pairs.
+    With them `kl`: KL(policy ‖ start) in nats a token, exact over the vocabulary, at the response positions of the
+    first held-out pairs. Start is the model that the run began with, and so the reference where there is one.
     """
 
     kind: ClassVar[str] = "eval"

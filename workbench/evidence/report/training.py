@@ -26,7 +26,7 @@ _CHARTS: dict[str, tuple[str, str]] = {
         "Log-probabilities",
         "Of whole responses, in nats. Chosen is to stay up, rejected to fall; faint lines are training pairs.",
     ),
-    "kl": ("Divergence from the base", "KL(run ‖ base) in nats a token."),
+    "kl": ("Divergence from the start", "KL(run ‖ the model that it began with) in nats a token."),
 }
 """Title and caption of every quantity that is drawn, in the order of the page; see `runs.quantities`."""
 _MEASURES = {
@@ -37,7 +37,7 @@ _MEASURES = {
     "rewards/rejected": "reward of rejected",
     "logps/chosen": "log-probability of chosen",
     "logps/rejected": "log-probability of rejected",
-    "kl": "KL(run ‖ base), nats a token",
+    "kl": "KL to the start, nats a token",
     "reward": "reward",
     "reward_std": "spread of the reward",
     "margin": "margin of scores",

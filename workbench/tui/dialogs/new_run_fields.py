@@ -207,7 +207,7 @@ class RunFields(Vertical):
         ):
             self.query_one(f"#{name}").display = there
         reference = "The reference is then that adapter, frozen" if method in REFERENCED else "There is no reference"
-        self.query_one("#begins", Static).update(f"{reference}; its rank stays.")
+        self.query_one("#begins", Static).update(f"{reference}. The adapter keeps its rank.")
         launcher = self.query_one("#launcher", Select).value
         unused = {
             *(_OF_ADAPTER if goes_on else ()),

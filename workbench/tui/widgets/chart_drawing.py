@@ -54,7 +54,8 @@ class Line:
 class Figure:
     """What a chart shows: curves over `unit` from 0 to `end`. `zero` draws a line at 0; `smoothing` as in `smooth`.
 
-    Where curves meet, the last one is seen, or with `first_on_top` the first one.
+    Where curves meet, the last one is seen, or with `first_on_top` the first one. The axis names no value that is not
+    `possible`, from the least to the most.
     """
 
     title: str
@@ -64,6 +65,7 @@ class Figure:
     zero: bool = False
     smoothing: float = 0.0
     first_on_top: bool = False
+    possible: tuple[float, float] = (-math.inf, math.inf)
 
 
 def palette_of(variables: Mapping[str, str]) -> dict[str, tuple[int, int, int]]:
@@ -84,7 +86,8 @@ def draw(figure: Figure, width: int, height: int, palette: Palette) -> list[Cont
         blank[height // 2] = Content.styled("nothing to draw yet".center(width), "$secondary")
         return blank
     low, high = limits(each for line in figure.lines for each in (line.curve, line.marks))
-    y_ticks = ticks(low, high, max(3, min(6, height // 2 - 1)))
+    least, most = figure.possible
+    y_ticks = [each for each in ticks(low, high, max(3, min(6, height // 2 - 1))) if least <= each <= most]
     labels = tick_labels(y_ticks)
     gutter = max((len(label) for label in labels), default=0) + 1
     from textual_plotext import Plot

@@ -203,7 +203,7 @@ NAMES = {
     "margin": "reward margin",
     "accuracy": "accuracy",
     "chosen": "chosen moved, in nats",
-    "kl": "KL to the reference",
+    "kl": "KL to the start",
     "speed": "pairs/s",
     "alerts": "alerts",
     "model": "model",

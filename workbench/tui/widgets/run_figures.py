@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,13 +20,19 @@ TITLES = {
     "logps": "log-probability",
     "margin": "reward margin",
     "accuracy": "accuracy",
-    "kl": "KL to the reference",
+    "kl": "KL to the start",
     "point": "reference point",
     "length": "tokens an answer",
     "grad": "gradient norm",
     "rate": "learning rate",
 }
 """The charts in their order: name and title. Both log-probabilities are on one, so that displacement is seen."""
+
+_POSSIBLE = {
+    **dict.fromkeys(("accuracy", "alike"), (0.0, 1.0)),
+    **dict.fromkeys(("spread", "kl", "length", "grad", "rate"), (0.0, math.inf)),
+}
+"""The least and the greatest value of quantities that have some."""
 
 _SIDES = (("logps/chosen", "✔", "chosen", "success"), ("logps/rejected", "✘", "rejected", "error"))
 
@@ -71,7 +78,16 @@ def figures_of(
             lines = _train_and_eval(state, _metric(state, chart), look.axis)
         # The learning rate has no noise: smoothed, it would be another one.
         smoothing = 0.0 if chart == "rate" else look.smoothing
-        figures[chart] = Figure(TITLES[chart], lines, end, look.axis, chart == "margin", smoothing, bool(overlays))
+        figures[chart] = Figure(
+            TITLES[chart],
+            lines,
+            end,
+            look.axis,
+            zero=chart == "margin",
+            smoothing=smoothing,
+            first_on_top=bool(overlays),
+            possible=_POSSIBLE.get(chart, (-math.inf, math.inf)),
+        )
     return figures
 
 

@@ -135,4 +135,4 @@ def test_a_method_has_charts_of_its_own_quantities() -> None:
     ]
     section = training(replace(sources, state=replace(sources.state, steps=tuple(steps), evals=())))
     (charts,) = (block for block in section.blocks if isinstance(block, Charts))
-    assert [chart.title for chart in charts.charts] == ["Reward", "Divergence from the base"]
+    assert [chart.title for chart in charts.charts] == ["Reward", "Divergence from the start"]
