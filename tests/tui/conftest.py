@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from workbench.config import RunConfig
 from workbench.runs import process
-from workbench.runs.folder import RunFolder
+from workbench.runs.folder import RunFolder, create
+from workbench.workspace import Workspace
 
 
 @pytest.fixture
@@ -35,6 +37,19 @@ def worker() -> Iterator[Callable[[RunFolder], int]]:
     for each in processes:
         each.kill()
         each.wait()
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
+    """The configs of the runs that the form starts, which get a folder and no worker."""
+    found: list[RunConfig] = []
+
+    def launch(workspace: Workspace, config: RunConfig) -> RunFolder:
+        found.append(config)
+        return create(workspace.runs, config, [], {})
+
+    monkeypatch.setattr("workbench.tui.dialogs.new_run.launch", launch)
+    return found
 
 
 @pytest.fixture(autouse=True)

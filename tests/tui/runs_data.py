@@ -56,6 +56,14 @@ def beginning(total: int = 100) -> list[Event]:
     return [Phase(time=TIME, name="loading the model"), started, Phase(time=TIME + 10, name="training")]
 
 
+def trained(root: Path, name: str, method: str, *, age: int, model: str = "tiny", **settings: Any) -> RunFolder:
+    """A run that has left an adapter."""
+    folder = make_run(root, name, whole_run(), age=age, model=model, method=method, **settings)
+    folder.adapter.mkdir(parents=True)
+    (folder.adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    return folder
+
+
 def metrics(part: float, rng: random.Random, noise: float = 1.0) -> dict[str, float]:
     """What a healthy run logs when this part of it is done."""
     return {

@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from textual.pilot import Pilot
 from textual.screen import Screen
 
 from tests.tui.dialogs import at_once
-from tests.tui.runs_data import make_pairs, make_run, whole_run
+from tests.tui.runs_data import make_pairs, make_run, trained, whole_run
 from tests.tui.runs_screen import put, runs_screen, shown, shows, until
 from workbench.config import RunConfig, build_config, from_toml
 from workbench.methods import METHODS, uses
-from workbench.runs.folder import RunFolder, create
-from workbench.runs.machine import Gpu, Holder, Machine, Memory
-from workbench.runs.preview import Counts, Measured, Preview, Rows, encode
-from workbench.runs.shape import Shape
 from workbench.tui.dialogs.new_run import NewRunDialog
 from workbench.tui.dialogs.new_run_fields import RunFields
 from workbench.tui.widgets.run_choice import RunChoice
 from workbench.tui.widgets.setting_grid import SettingGrid
-from workbench.workspace import Workspace
 
 ELSEWHERE = {
     *("pairs", "pairs_weights", "model", "method", "adapter", "reward"),
     *("processes", "launcher_config", "launcher_command"),
 }
 """Settings with a place of their own in the form, and those that only a launcher needs."""
-COUNTS = Counts(18, 2, 0, 7, 0, 43.2, 51, 57, 70, 90)
-MEASURED = Measured(1.0, 0.5, 0.3, 9.0, 900 * 2**20)
 
 
 def fields_of(form: Screen[Any]) -> set[str]:
     """The settings in the two columns, shown or a key away."""
     return {key for grid in form.query(SettingGrid) for key in grid.values}
-
-
-def trained(root: Path, name: str, method: str, *, age: int, model: str = "tiny") -> RunFolder:
-    """A run that has left an adapter."""
-    folder = make_run(root, name, whole_run(), age=age, model=model, method=method)
-    folder.adapter.mkdir(parents=True)
-    (folder.adapter / "adapter_model.safetensors").write_bytes(b"weights")
-    return folder
 
 
 async def settings(pilot: Pilot[None]) -> RunConfig:
@@ -239,19 +220,6 @@ async def test_other_settings_are_a_key_away(root: Path) -> None:
         assert config.launcher == "none"
 
 
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
-    """The configs of the runs that the form starts, which get a folder and no worker."""
-    found: list[RunConfig] = []
-
-    def launch(workspace: Workspace, config: RunConfig) -> RunFolder:
-        found.append(config)
-        return create(workspace.runs, config, [], {})
-
-    monkeypatch.setattr("workbench.tui.dialogs.new_run.launch", launch)
-    return found
-
-
 async def test_it_starts_with_what_was_typed_last(root: Path, started: list[RunConfig]) -> None:
     make_pairs(root, "tone", 60)
     async with runs_screen(root, (80, 24)) as pilot:
@@ -286,79 +254,7 @@ async def test_a_model_that_is_not_there_is_refused_and_the_form_stays(root: Pat
         assert not list((root / "runs").iterdir())
 
 
-@pytest.fixture
-def measuring(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A measuring process that says at once what the real one says after seconds, then stays. Holds its PIDs."""
-    pids = tmp_path / "pids"
-    lines = [encode(Rows(18, 2, 0)), encode(COUNTS), encode(MEASURED)]
-    script = (
-        f"import os, sys, time; sys.stdin.read(); open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n');"
-        f"sys.stdout.write({''.join(lines)!r}); sys.stdout.flush(); time.sleep(600)"
-    )
-    monkeypatch.setattr("workbench.runs.measuring.command", lambda: [sys.executable, "-c", script])
-    monkeypatch.setattr("workbench.tui.trying.PAUSE", 0.1)
-    return pids
-
-
-def pids(path: Path) -> list[int]:
-    return [int(line) for line in path.read_text().split()] if path.exists() else []
-
-
-def gone(path: Path) -> bool:
-    return not any(psutil.pid_exists(pid) for pid in pids(path))
-
-
-async def test_the_form_shows_what_the_run_will_take(root: Path, measuring: Path) -> None:
-    make_pairs(root, "tone", 20)
-    async with runs_screen(root, (80, 24)) as pilot:
-        await pilot.press("n")
-        text = await shows(pilot, "43 tokens on average", "0.5 s a step, measured", "▲ 7 truncated", "free on", "disk")
-        assert "New run" in text
-        assert "Start" in text
-        assert len(pids(measuring)) == 1
-        batch = pilot.app.screen.query_one("#batch_size")
-        batch.focus()
-        await pilot.press("8")
-        await until(pilot, lambda: len(pids(measuring)) == 2)
-        await until(pilot, lambda: not psutil.pid_exists(pids(measuring)[0]))
-        # What cannot train is not tried.
-        await pilot.press("x")
-        await shows(pilot, "✘")
-        await until(pilot, lambda: gone(measuring))
-        assert "tokens on average" not in shown(pilot)
-        await pilot.press("backspace")
-        await shows(pilot, "tokens on average")
-        await pilot.press("escape")
-        await shows(pilot, "No runs yet")
-        await until(pilot, lambda: gone(measuring))
-        assert len(pids(measuring)) == 3
-
-
-async def test_the_measuring_ends_with_the_screens(root: Path, measuring: Path) -> None:
-    make_pairs(root, "tone", 20)
-    async with runs_screen(root, (160, 45)) as pilot:
-        await pilot.press("n")
-        await shows(pilot, "tokens on average")
-    assert pids(measuring)
-    deadline = time.monotonic() + 20  # It would stay for ten minutes.
-    while not gone(measuring) and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)
-    assert gone(measuring)
-
-
-async def test_starting_does_not_wait_for_the_measuring(root: Path, measuring: Path, started: list[RunConfig]) -> None:
-    make_pairs(root, "tone", 20)
-    async with runs_screen(root, (80, 24)) as pilot:
-        await pilot.press("n")
-        await shows(pilot, "tokens on average", "pairs train")
-        await pilot.press("ctrl+s")
-        await until(pilot, lambda: not isinstance(pilot.app.screen, NewRunDialog))
-        assert len(started) == 1
-        await until(pilot, lambda: gone(measuring))
-
-
-async def test_settings_are_shown_as_toml_and_copied(root: Path, measuring: Path) -> None:
-    assert not measuring.exists()
+async def test_settings_are_shown_as_toml_and_copied(root: Path) -> None:
     make_pairs(root, "tone", 20)
     async with runs_screen(root, (80, 24)) as pilot:
         await pilot.press("n")
@@ -370,22 +266,3 @@ async def test_settings_are_shown_as_toml_and_copied(root: Path, measuring: Path
         assert from_toml(pilot.app.clipboard, where="clipboard") == build_config({"pairs": ["tone"]}, preset="small")
         await pilot.press("escape")
         await shows(pilot, "pairs train")
-
-
-async def test_names_that_are_hostile_are_shown_as_they_are(
-    root: Path, measuring: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    del measuring
-    holder = Holder(7, "[red]x[/] \x1b]52;c;aGk=\x07", 3 * 2**30, ours=False)
-    gpu = Gpu(0, "\x1b[31mH100", 80 * 2**30, 2**30, 0.5, (holder,))
-
-    def begin(_: Path, config: RunConfig) -> Preview:
-        shape = Shape(4096, 32, 32, 8, 128, 14336, 128256, tied=False)
-        return Preview(config, Machine(Memory(2**36, 2**35), (gpu,), gpu, 2**20), shape)
-
-    monkeypatch.setattr("workbench.tui.trying.begin", begin)
-    make_pairs(root, "tone", 20)
-    async with runs_screen(root, (160, 45)) as pilot:
-        await pilot.press("n")
-        text = await shows(pilot, "[red]x[/]", "no setting here would make it fit", "✘")
-        assert not {"\x1b", "\x07"} & set(text)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.runs_data import make_pairs, make_run, whole_run
+from tests.tui.runs_data import make_pairs, trained
 from tests.tui.runs_screen import put, shows
 from workbench.config import RunConfig
 from workbench.runs.machine import Gpu, Holder, Machine, Memory
@@ -69,9 +69,7 @@ def test_a_run_that_does_not_fit(snap_compare: Any, app: WorkbenchApp, size: tup
 @SIZES
 def test_a_run_on_a_reward(snap_compare: Any, app: WorkbenchApp, size: tuple[int, int], tmp_path: Path) -> None:
     for age, method in enumerate(("reward", "dpo")):
-        folder = make_run(tmp_path, "support-tone", whole_run(), age=age, model="tiny", method=method)
-        folder.adapter.mkdir(parents=True)
-        (folder.adapter / "adapter_model.safetensors").write_bytes(b"weights")
+        trained(tmp_path, "support-tone", method, age=age)
 
     async def run(pilot: Pilot[None]) -> None:
         await shows(pilot, "2 done")

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 from workbench.config import RunConfig
+from workbench.launch import prepare
 from workbench.runs import measuring
 from workbench.runs.preview import Doing, Preview, Unmeasured, begin, decode
 from workbench.workspace import Workspace
@@ -18,8 +19,10 @@ PAUSE = 1.2
 async def previews(workspace: Workspace, config: RunConfig) -> AsyncGenerator[Preview, None]:
     """The preview as it grows: arithmetic at once, then counts, then measured steps.
 
-    The process ends with the iteration, however that ends: close it, or cancel the task that is in it.
+    The process ends with the iteration, however that ends: close it, or cancel the task that is in it. Raises
+    `WorkbenchError` where something that the config names is not there.
     """
+    config, _ = await asyncio.to_thread(prepare, workspace, config)
     preview = await asyncio.to_thread(begin, workspace.runs, config)
     yield preview
     await asyncio.sleep(PAUSE)

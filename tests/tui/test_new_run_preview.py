@@ -1,0 +1,126 @@
+"""What the form that starts a run tells of what the run will take."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import aclosing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.tui.runs_data import make_pairs, trained
+from tests.tui.runs_screen import runs_screen, shown, shows, until
+from workbench.config import RunConfig, build_config
+from workbench.errors import WorkbenchError
+from workbench.runs.machine import Gpu, Holder, Machine, Memory
+from workbench.runs.preview import Counts, Measured, Preview, Rows, encode
+from workbench.runs.shape import Shape
+from workbench.tui.dialogs.new_run import NewRunDialog
+from workbench.tui.trying import previews
+from workbench.workspace import Workspace
+
+COUNTS = Counts(18, 2, 0, 7, 0, 43.2, 51, 57, 70, 90)
+MEASURED = Measured(1.0, 0.5, 0.3, 9.0, 900 * 2**20)
+
+
+@pytest.fixture
+def measuring(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A measuring process that says at once what the real one says after seconds, then stays. Holds its PIDs."""
+    pids = tmp_path / "pids"
+    lines = [encode(Rows(18, 2, 0)), encode(COUNTS), encode(MEASURED)]
+    script = (
+        f"import os, sys, time; sys.stdin.read(); open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n');"
+        f"sys.stdout.write({''.join(lines)!r}); sys.stdout.flush(); time.sleep(600)"
+    )
+    monkeypatch.setattr("workbench.runs.measuring.command", lambda: [sys.executable, "-c", script])
+    monkeypatch.setattr("workbench.tui.trying.PAUSE", 0.1)
+    return pids
+
+
+def pids(path: Path) -> list[int]:
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+def gone(path: Path) -> bool:
+    return not any(psutil.pid_exists(pid) for pid in pids(path))
+
+
+async def test_the_form_shows_what_the_run_will_take(root: Path, measuring: Path) -> None:
+    make_pairs(root, "tone", 20)
+    async with runs_screen(root, (80, 24)) as pilot:
+        await pilot.press("n")
+        text = await shows(pilot, "43 tokens on average", "0.5 s a step, measured", "▲ 7 truncated", "free on", "disk")
+        assert "New run" in text
+        assert "Start" in text
+        assert len(pids(measuring)) == 1
+        batch = pilot.app.screen.query_one("#batch_size")
+        batch.focus()
+        await pilot.press("8")
+        await until(pilot, lambda: len(pids(measuring)) == 2)
+        await until(pilot, lambda: not psutil.pid_exists(pids(measuring)[0]))
+        # What cannot train is not tried.
+        await pilot.press("x")
+        await shows(pilot, "✘")
+        await until(pilot, lambda: gone(measuring))
+        assert "tokens on average" not in shown(pilot)
+        await pilot.press("backspace")
+        await shows(pilot, "tokens on average")
+        await pilot.press("escape")
+        await shows(pilot, "No runs yet")
+        await until(pilot, lambda: gone(measuring))
+        assert len(pids(measuring)) == 3
+
+
+async def test_the_measuring_ends_with_the_screens(root: Path, measuring: Path) -> None:
+    make_pairs(root, "tone", 20)
+    async with runs_screen(root, (160, 45)) as pilot:
+        await pilot.press("n")
+        await shows(pilot, "tokens on average")
+    assert pids(measuring)
+    deadline = time.monotonic() + 20  # It would stay for ten minutes.
+    while not gone(measuring) and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    assert gone(measuring)
+
+
+async def test_starting_does_not_wait_for_the_measuring(root: Path, measuring: Path, started: list[RunConfig]) -> None:
+    make_pairs(root, "tone", 20)
+    async with runs_screen(root, (80, 24)) as pilot:
+        await pilot.press("n")
+        await shows(pilot, "tokens on average", "pairs train")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, NewRunDialog))
+        assert len(started) == 1
+        await until(pilot, lambda: gone(measuring))
+
+
+async def test_names_that_are_hostile_are_shown_as_they_are(
+    root: Path, measuring: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del measuring
+    holder = Holder(7, "[red]x[/] \x1b]52;c;aGk=\x07", 3 * 2**30, ours=False)
+    gpu = Gpu(0, "\x1b[31mH100", 80 * 2**30, 2**30, 0.5, (holder,))
+
+    def begin(_: Path, config: RunConfig) -> Preview:
+        shape = Shape(4096, 32, 32, 8, 128, 14336, 128256, tied=False)
+        return Preview(config, Machine(Memory(2**36, 2**35), (gpu,), gpu, 2**20), shape)
+
+    monkeypatch.setattr("workbench.tui.trying.begin", begin)
+    make_pairs(root, "tone", 20)
+    async with runs_screen(root, (160, 45)) as pilot:
+        await pilot.press("n")
+        text = await shows(pilot, "[red]x[/]", "no setting here would make it fit", "✘")
+        assert not {"\x1b", "\x07"} & set(text)
+
+
+async def test_what_a_run_takes_is_told_of_the_adapter_that_it_goes_on_from(root: Path) -> None:
+    first = trained(root, "tone", "dpo", age=1, lora_r=64)
+    config = build_config({"pairs": ["tone"], "model": "tiny", "adapter": first.id})
+    async with aclosing(previews(Workspace(root), config)) as learned:
+        preview = await anext(learned)
+    assert preview.config.lora_r == 64
+    with pytest.raises(WorkbenchError, match="No run 'gone'"):
+        await anext(previews(Workspace(root), config.model_copy(update={"adapter": "gone"})))
