@@ -32,7 +32,8 @@ def measure(rows: Path, cache: Path) -> dict[str, float]:
     from workbench.config import build_config
     from workbench.engine.data import prepare
     from workbench.engine.methods.registry import build_trainer
-    from workbench.engine.model import load_base, load_tokenizer
+    from workbench.engine.model import load_base
+    from workbench.engine.tokenizer import load_tokenizer
     from workbench.runs.rows import RowsFile
 
     config = build_config({"pairs": ["x"], "batch_size": _BATCH, "max_length": _MAX_LENGTH, "holdout": 0.0})

@@ -19,7 +19,7 @@ def count(rows: Path, model: str, max_length: int, batch: int) -> dict[str, floa
     import torch
 
     from workbench.engine.data import prepare, sizes
-    from workbench.engine.model import load_tokenizer
+    from workbench.engine.tokenizer import load_tokenizer
     from workbench.runs.rows import RowsFile
 
     prepared = prepare(load_tokenizer(model), RowsFile(rows), max_length)

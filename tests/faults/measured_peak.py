@@ -27,7 +27,7 @@ from workbench.config import RunConfig, build_config
 from workbench.engine import trainer as trainer_module
 from workbench.engine.data import Prepared
 from workbench.engine.methods.registry import KINDS
-from workbench.engine.model import load_tokenizer
+from workbench.engine.tokenizer import load_tokenizer
 from workbench.engine.tokens import PairIds
 from workbench.methods import ONLINE
 from workbench.runs.folder import RunFolder, create

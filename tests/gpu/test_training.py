@@ -10,7 +10,8 @@ from workbench.config import build_config
 from workbench.engine.checkpoints import adapter_state
 from workbench.engine.data import prepare
 from workbench.engine.job import train
-from workbench.engine.model import load_base, load_tokenizer
+from workbench.engine.model import load_base
+from workbench.engine.tokenizer import load_tokenizer
 from workbench.engine.trainer import build_trainer
 from workbench.runs.events import Eval, EventReader, Finished, Started, Step
 from workbench.runs.folder import create

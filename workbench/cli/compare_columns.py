@@ -85,9 +85,10 @@ def _shared_base(configs: dict[str, RunConfig], model: str | None) -> Base:
 def scorer_of(base: Base) -> Scorer:
     """The scorer of `base`, loaded with a word on stderr: it takes seconds, for large models minutes."""
     note(f"Loading {base.model} ({base.quantization}) …")
-    from workbench.engine.scorer_quiet import quiet_libraries
+    from workbench.engine.libraries import quick_imports, quiet_libraries
 
     quiet_libraries()
-    from workbench.engine.scorer import Scorer
+    with quick_imports():
+        from workbench.engine.scorer import Scorer
 
     return Scorer(base.model, base.quantization)

@@ -138,10 +138,11 @@ def _evaluate(workspace: Workspace, folder: RunFolder) -> Evidence:
     note(f"Evaluating {folder.id} on {len(probes)} probes")
     with turn(folder, told):
         # Torch comes after the waiting: who waits stays small.
-        from workbench.engine.scorer_quiet import quiet_libraries
+        from workbench.engine.libraries import quick_imports, quiet_libraries
 
         quiet_libraries()
-        from workbench.engine.evaluate import evaluate as measure
+        with quick_imports():
+            from workbench.engine.evaluate import evaluate as measure
         from workbench.tiny.matchers import classify
 
         matcher = classify if config.model == "tiny" else None

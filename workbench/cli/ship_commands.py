@@ -60,10 +60,11 @@ def merge(
     merged model in memory and on the disk (for GGUF twice that on the disk).
     """
     folder = folder_of(context, run)
-    from workbench.engine.scorer_quiet import quiet_libraries
+    from workbench.engine.libraries import quick_imports, quiet_libraries
 
     quiet_libraries()
-    from workbench.engine.merge import merge as make
+    with quick_imports():
+        from workbench.engine.merge import merge as make
 
     wanted: Literal["safetensors", "gguf"] = form or ("gguf" if to.suffix == ".gguf" else "safetensors")
     merged = make(folder, to, dtype=dtype, form=wanted, force=force, progress=_Progress(bar=sys.stderr.isatty()))
@@ -120,10 +121,11 @@ def push(
     if not merged:
         _push(folder.adapter, to, private=private, yes=yes, json=json)
         return
-    from workbench.engine.scorer_quiet import quiet_libraries
+    from workbench.engine.libraries import quick_imports, quiet_libraries
 
     quiet_libraries()
-    from workbench.engine.merge import merge as make
+    with quick_imports():
+        from workbench.engine.merge import merge as make
 
     with tempfile.TemporaryDirectory(prefix=".push-", dir=workspace_of(context).root) as scratch:
         made = Path(scratch) / folder.id

@@ -25,13 +25,14 @@ from workbench.engine.faults import saving
 from workbench.engine.methods.common import parameter_counts
 from workbench.engine.methods.lasting import Lasting
 from workbench.engine.methods.registry import KINDS, build_trainer, first_loss, load, reference
-from workbench.engine.model import load_tokenizer, revision
+from workbench.engine.model import revision
 from workbench.engine.movement import Movement
 from workbench.engine.pair_scores import PairScores, SharedScores
 from workbench.engine.reporter import Instruments, Reporter
 from workbench.engine.resume import Origin, find_origin
 from workbench.engine.samples import Sampler, questions
 from workbench.engine.score_cache import ScoreCache
+from workbench.engine.tokenizer import load_tokenizer
 from workbench.engine.trainer import PairTrainer
 from workbench.methods import ONLINE
 from workbench.runs.checkpoints import flush

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.config import RunConfig, build_config
+from workbench.engine.libraries import quick_imports
 from workbench.errors import WorkbenchError
 from workbench.launch import Material, gather
 from workbench.methods import ONLINE
@@ -66,7 +67,7 @@ def _measure(workspace: Workspace, config: RunConfig) -> None:
     began = time.perf_counter()
     # These imports take seconds, and the rows are told by then.
     from workbench.engine.data import prepare
-    from workbench.engine.model import load_tokenizer
+    from workbench.engine.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(config.model)
     prepared = prepare(tokenizer, _rows(material), config.room, workspace.tokens)
@@ -83,9 +84,10 @@ def _measure(workspace: Workspace, config: RunConfig) -> None:
                     reason = "Another run has the device; measuring would disturb it."
                     _tell(_unmeasured(workspace, config, reason))
                     return
-                from workbench.engine.trial import OutOfMemoryError, trial
-
                 _tell(Doing("measuring a step"))
+                with quick_imports():
+                    from workbench.engine.trial import OutOfMemoryError, trial
+
                 try:
                     _tell(trial(config, tokenizer, prepared, Path(scratch), began))
                 except OutOfMemoryError as error:

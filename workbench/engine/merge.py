@@ -25,8 +25,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from workbench.config import RunConfig
 from workbench.engine.card import Merging, card
 from workbench.engine.forward import score_batches
-from workbench.engine.model import attach_adapter, compute_device, load_base, load_tokenizer, revision
+from workbench.engine.model import attach_adapter, compute_device, load_base, revision
 from workbench.engine.placing import check_place, written
+from workbench.engine.tokenizer import load_tokenizer
 from workbench.engine.tokens import pair_ids, stop_token_ids
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import from_row

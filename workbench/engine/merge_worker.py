@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from workbench.engine.scorer_quiet import quiet_libraries
+from workbench.engine.libraries import quick_imports, quiet_libraries
 from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder
 
@@ -24,7 +24,8 @@ def main() -> int:
     asked = json.load(sys.stdin)
     quiet_libraries()
     try:
-        from workbench.engine.merge import merge
+        with quick_imports():
+            from workbench.engine.merge import merge
 
         merged = merge(
             RunFolder(Path(asked["run"])),

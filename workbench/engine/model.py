@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
-import socket
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import torch
 from bitsandbytes.nn import Linear4bit
-from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 from transformers.utils import is_flash_attn_2_available
 
-from workbench.engine.tokens import FALLBACK_TEMPLATE
+from workbench.engine.sources import first_line, not_loaded, where_from
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 
@@ -54,29 +45,6 @@ def compute_device(device: str | None = None) -> torch.device:
 def compute_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 on CUDA; float32 on the CPU, which is slow at anything less."""
     return torch.bfloat16 if device.type == "cuda" else torch.float32
-
-
-def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of `model`, with a chat template and a pad token in any case.
-
-    Raises `WorkbenchError` where there is no such model, or no network to get it.
-    """
-    source = resolve(model)
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source, **_from_where(source))
-    except (OSError, ValueError, KeyError) as error:
-        raise _not_loaded(model, error) from error
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = FALLBACK_TEMPLATE
-    if tokenizer.eos_token is None:
-        raise WorkbenchError(
-            "The model cannot stop",
-            f"The tokenizer of {model} names no end-of-sequence token.",
-            "Set eos_token in its tokenizer_config.json.",
-        )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
 
 
 def load_base(
@@ -120,7 +88,7 @@ def _load(
 ) -> PreTrainedModel:
     source, target = resolve(model), compute_device(device)
     dtype = dtype or compute_dtype(target)
-    arguments: dict[str, Any] = {"dtype": dtype, "device_map": {"": target}, **_from_where(source), **more}
+    arguments: dict[str, Any] = {"dtype": dtype, "device_map": {"": target}, **where_from(source), **more}
     if quantization != "none":
         arguments["quantization_config"] = _quantized(quantization, dtype)
     kernel = _kernel(attention, target)
@@ -135,7 +103,7 @@ def _load(
             "Use quantization=nf4, a smaller model, or end what else uses the device.",
         ) from error
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _not_loaded(model, error) from error
+        raise not_loaded(model, error) from error
     _keep_exact(loaded)
     loaded.eval()
     return loaded
@@ -166,7 +134,7 @@ def attach_adapter(model: PreTrainedModel | PeftModel, folder: Path, name: str, 
     except (RuntimeError, ValueError, OSError, KeyError, SafetensorError) as error:
         raise WorkbenchError(
             "The adapter does not fit the model",
-            f"{folder}: {_first_line(error)}",
+            f"{folder}: {first_line(error)}",
             "Give the model that the run was trained on: its run.toml names it.",
         ) from error
     model.eval()
@@ -193,28 +161,6 @@ def revision(model: str, loaded: PreTrainedModel | None = None) -> str:
                 file.seek(max(0, size - _SAMPLE) * place // (_SAMPLES - 1))
                 digest.update(file.read(_SAMPLE))
     return "sha256:" + digest.hexdigest()
-
-
-def _from_where(source: str) -> dict[str, Any]:
-    """Keeps transformers from minutes of retries with no network; raises where that leaves nothing to load."""
-    if Path(source).is_dir() or _hub_reachable():
-        return {}
-    if not isinstance(try_to_load_from_cache(source, "config.json"), str):
-        raise _unreachable(source)
-    return {"local_files_only": True}
-
-
-@cache
-def _hub_reachable() -> bool:
-    if HF_HUB_OFFLINE:
-        return False
-    if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
-        return True
-    try:
-        with socket.create_connection((urlsplit(ENDPOINT).hostname or "", 443), timeout=5):
-            return True
-    except OSError:
-        return False
 
 
 def _quantized(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig:
@@ -245,44 +191,3 @@ def _kernel(attention: Attention, device: torch.device) -> str | None:
     if attention != "auto":
         return attention
     return "flash_attention_2" if device.type == "cuda" and is_flash_attn_2_available() else None
-
-
-def _not_loaded(model: str, error: Exception) -> WorkbenchError:
-    logging.getLogger(__name__).debug("loading %s", model, exc_info=error)
-    causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 10:
-        causes.append(cause)  # type: ignore[arg-type]
-    text = " ".join(str(each) for each in causes)
-    if any(isinstance(each, GatedRepoError) for each in causes):
-        return WorkbenchError(
-            "The model needs your consent first",
-            f"{model} is gated on Hugging Face.",
-            "Accept its terms on its page, then log in on this machine: hf auth login",
-        )
-    if any(isinstance(each, RepositoryNotFoundError) for each in causes) or "is not a valid model identifier" in text:
-        return WorkbenchError(
-            "No such model",
-            f"{model} is neither a folder here nor a model on Hugging Face.",
-            "Check the name; for a private model log in first: hf auth login",
-        )
-    if "connect" in text.lower() or "offline" in text.lower() or "couldn't find them in the cached files" in text:
-        return _unreachable(model)
-    if "Unrecognized configuration class" in text:
-        return WorkbenchError(
-            "Not a causal language model",
-            f"{model} is of a kind that does not generate text.",
-            "Choose a model that AutoModelForCausalLM can load.",
-        )
-    return WorkbenchError("The model could not be loaded", f"{model}: {_first_line(error)}", "See the log for more.")
-
-
-def _unreachable(model: str) -> WorkbenchError:
-    return WorkbenchError(
-        "The model is not on this machine, and Hugging Face cannot be reached",
-        f"{model} is neither a folder here nor in the download cache.",
-        "Copy the model here and give its folder, or use tiny.",
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

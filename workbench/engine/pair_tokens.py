@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from workbench.engine.model import load_tokenizer
+from workbench.engine.tokenizer import load_tokenizer
 from workbench.engine.tokens import PairIds, encode, pair_ids, stop_token_ids
 from workbench.errors import WorkbenchError
 from workbench.models import resolve

@@ -16,7 +16,7 @@ import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TextIO
 
-from workbench.engine.scorer_quiet import quiet_libraries
+from workbench.engine.libraries import quick_imports, quiet_libraries
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -41,8 +41,10 @@ def main() -> None:
     started = time.monotonic()
     quiet_libraries()
     from workbench.compare.messages import Ready
-    from workbench.engine.scorer import Scorer
-    from workbench.engine.server import Server, refused
+
+    with quick_imports():
+        from workbench.engine.scorer import Scorer
+        from workbench.engine.server import Server, refused
     from workbench.errors import WorkbenchError
 
     def send(reply: BaseModel) -> None:

@@ -26,9 +26,10 @@ from workbench.compare.messages import (
 from workbench.engine.adapters import Adapters
 from workbench.engine.families import matcher_for
 from workbench.engine.forward import Ids, next_logits, response_logits, sample, score_batches
-from workbench.engine.model import Quantization, load_base, load_tokenizer
+from workbench.engine.model import Quantization, load_base
 from workbench.engine.places import Kept, Logits, joined, scored
 from workbench.engine.scorer_text import TokenText
+from workbench.engine.tokenizer import load_tokenizer
 from workbench.engine.tokens import continued, encode, prompt_ids, stop_token_ids
 from workbench.engine.voices import speak
 from workbench.errors import WorkbenchError

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 
+from workbench.engine.libraries import quiet_libraries
+
 _NF4_ERROR = (0.05, 0.12)
 """Root mean square of the rounding, over that of normally distributed weights, is 0.09 for NF4 in blocks of 64."""
 
 
 def main() -> None:
     """torch and its device; 4-bit weights to and fro; a gradient through a 4-bit layer."""
-    from workbench.engine.scorer_quiet import quiet_libraries
-
     quiet_libraries()
     import torch
 

@@ -16,14 +16,17 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import transformers
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from workbench.engine.rendering import has_control, rendered, rendered_all
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, Pair, Text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 FALLBACK_TEMPLATE = (
     "{{ bos_token or '' }}"

@@ -17,6 +17,7 @@ from workbench.config import RunConfig
 from workbench.engine.asked import Asked
 from workbench.engine.faults import DiskError, explained
 from workbench.engine.launched import supervise
+from workbench.engine.libraries import quick_imports
 from workbench.engine.watchdog import watch
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Event, Failed, Queued, Stopped
@@ -115,7 +116,8 @@ def attempt(folder: RunFolder, events: EventWriter, asked: Asked) -> Event:
     config: RunConfig | None = None
     try:
         # The libraries take seconds to import, and may fail to.
-        from workbench.engine.job import train
+        with quick_imports():
+            from workbench.engine.job import train
 
         record = folder.record()
         config = record.config

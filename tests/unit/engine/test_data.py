@@ -11,7 +11,7 @@ from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from workbench.engine.data import prepare, to_dataset
-from workbench.engine.model import load_tokenizer
+from workbench.engine.tokenizer import load_tokenizer
 from workbench.engine.tokens import FALLBACK_TEMPLATE, encode, pair_ids, prompt_ids, response_ids
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, from_row

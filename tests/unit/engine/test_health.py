@@ -14,10 +14,11 @@ from workbench.engine.clock import Clock
 from workbench.engine.divergence import Divergence
 from workbench.engine.fast.trainer import FastTrainer
 from workbench.engine.job import train
-from workbench.engine.model import load_base, load_tokenizer
+from workbench.engine.model import load_base
 from workbench.engine.movement import Movement
 from workbench.engine.reporter import Instruments, Reporter
 from workbench.engine.samples import Sampler
+from workbench.engine.tokenizer import load_tokenizer
 from workbench.engine.trainer import build_trainer
 from workbench.runs.events import EventReader, Step, Warned
 from workbench.runs.folder import create

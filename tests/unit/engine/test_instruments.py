@@ -10,9 +10,10 @@ from tests.unit.engine.training import ROWS, row
 from workbench.engine.clock import Clock
 from workbench.engine.data import prepare
 from workbench.engine.divergence import Divergence
-from workbench.engine.model import load_base, load_tokenizer
+from workbench.engine.model import load_base
 from workbench.engine.movement import Movement
 from workbench.engine.samples import Sampler, questions
+from workbench.engine.tokenizer import load_tokenizer
 
 MAX_LENGTH = 24
 """Cuts some of the responses."""

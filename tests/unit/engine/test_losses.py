@@ -19,7 +19,7 @@ from workbench.engine.losses import (
     pair_rewards,
     weighted_losses,
 )
-from workbench.engine.model import load_tokenizer
+from workbench.engine.tokenizer import load_tokenizer
 from workbench.engine.tokens import pair_ids
 from workbench.pairs.pair import from_row
 

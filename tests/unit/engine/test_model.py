@@ -8,7 +8,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import BertConfig, BertModel
 
 from workbench.engine import model as loading
-from workbench.engine.model import attach_adapter, load_base, load_tokenizer, revision
+from workbench.engine import sources
+from workbench.engine.model import attach_adapter, load_base, revision
+from workbench.engine.tokenizer import load_tokenizer
 from workbench.engine.tokens import FALLBACK_TEMPLATE, stop_token_id, stop_token_ids
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
@@ -165,6 +167,6 @@ def test_a_model_that_generates_nothing_is_told(tmp_path):
 
 
 def test_without_network_an_unknown_model_is_told_at_once(monkeypatch):
-    monkeypatch.setattr(loading, "_hub_reachable", lambda: False)
+    monkeypatch.setattr(sources, "_hub_reachable", lambda: False)
     with pytest.raises(WorkbenchError, match="cannot be reached"):
         load_tokenizer("org/never-downloaded")

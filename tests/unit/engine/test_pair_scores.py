@@ -4,7 +4,8 @@ import pytest
 from peft import PeftModel
 
 from tests.unit.engine.training import BETA, make, plain_logps, read, row, work
-from workbench.engine.model import load_base, load_tokenizer
+from workbench.engine.model import load_base
+from workbench.engine.tokenizer import load_tokenizer
 from workbench.runs.events import Checkpoint, Eval, Step
 from workbench.runs.pair_scores import read_margins
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from workbench.engine.data import prepare
-from workbench.engine.model import load_tokenizer
 from workbench.engine.pair_tokens import Ruler
+from workbench.engine.tokenizer import load_tokenizer
 from workbench.engine.tokens import FALLBACK_TEMPLATE
 from workbench.errors import WorkbenchError
 from workbench.pairs.checks.model import count_tokens

@@ -12,9 +12,9 @@ from tests.unit.engine.random_models import FAMILIES, make
 from workbench.compare.messages import Column, Generate, NextToken, Place, Score, ScorePairs, Turn
 from workbench.compare.pieces import text_of
 from workbench.engine.forward import sample
-from workbench.engine.model import load_tokenizer
 from workbench.engine.pair_table import score_pairs
 from workbench.engine.scorer import Scorer
+from workbench.engine.tokenizer import load_tokenizer
 from workbench.errors import WorkbenchError
 
 TOLERANCE = 1e-4

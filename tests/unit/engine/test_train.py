@@ -10,7 +10,8 @@ from peft import PeftModel
 from tests.unit.engine.training import BETA, ROWS, make, plain_logps, read, row, work
 from workbench.engine import train as worker
 from workbench.engine.data import prepare
-from workbench.engine.model import load_base, load_tokenizer
+from workbench.engine.model import load_base
+from workbench.engine.tokenizer import load_tokenizer
 from workbench.engine.trainer import build_trainer
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Checkpoint, Eval, Failed, Finished, Phase, Started, Step, Stopped, Warned

@@ -12,7 +12,8 @@ from tests.unit.engine import random_models
 from workbench.config import build_config
 from workbench.engine.data import Prepared
 from workbench.engine.methods.registry import build_trainer
-from workbench.engine.model import load_base, load_tokenizer
+from workbench.engine.model import load_base
+from workbench.engine.tokenizer import load_tokenizer
 from workbench.engine.tokens import PairIds
 
 LIMIT = 64

@@ -1,0 +1,37 @@
+"""How the model libraries are imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SCRIPT = """
+import gc, sys
+from workbench.engine.libraries import quick_imports
+try:
+    with quick_imports():
+        assert not gc.isenabled()
+        from workbench.engine.scorer import Scorer
+        raise KeyError
+except KeyError:
+    pass
+import torch
+assert gc.isenabled()
+assert gc.get_freeze_count() > 100_000
+assert "torch._inductor.compile_fx" not in sys.modules
+assert torch.compile.__module__ == "torch"
+assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)) == 2
+gc.disable()
+with quick_imports():
+    pass
+assert not gc.isenabled()
+from workbench.engine.libraries import _as_written
+assert _as_written(abs) is abs
+assert _as_written(dynamic=False)(abs) is abs
+print("done")
+"""
+
+
+def test_imports_look_for_no_garbage_and_load_no_compiler() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
+    assert done.stdout == "done\n", done.stderr
