@@ -62,12 +62,18 @@ class Screen:
 
     async def settle(self) -> None:
         """Waits until all is saved and all workers are done, but for the one that waits for an open dialog."""
+        quiet = 0
         for _ in range(400):
             await self.pilot.pause()
             waits = {"dialog", "default"} if isinstance(self.pilot.app.screen, ModalScreen) else {"default"}
-            if not any(not each.is_finished and each.group not in waits for each in self.pilot.app.workers):
+            if any(not each.is_finished and each.group not in waits for each in self.pilot.app.workers):
+                quiet = 0
+                await asyncio.sleep(0.01)
+            elif quiet:
                 return
-            await asyncio.sleep(0.01)
+            else:
+                # A dialog that was just answered is gone only after another round of messages.
+                quiet = 1
         raise TimeoutError("the screen did not come to rest")
 
     def on_disk(self, name: str = "support") -> list[Pair]:
