@@ -26,17 +26,30 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def quick_imports() -> Iterator[None]:
-    """For the imports within it, where they are the first of these libraries.
+def no_garbage() -> Iterator[None]:
+    """For imports within it, which make a million objects and no garbage.
 
-    A million objects are made, none of which is ever garbage: looking for some takes a fifth of the time, and once
-    more as long when the process ends. So they are not looked at, then or later. And bitsandbytes compiles what it has
-    for devices without kernels of their own, which CPUs and CUDA devices have: that loads the whole of torch's
-    compiler, and is left as it is written.
+    Looking for some takes a fifth of the time, and once more as long when the process ends. So what is made is not
+    looked at, then or later.
     """
     enabled = gc.isenabled()
     gc.disable()
     try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """The same for imports that need bitsandbytes, where nothing has imported it yet.
+
+    It compiles what it has for devices without kernels of their own, which CPUs and CUDA devices have. That loads the
+    whole of torch's compiler, so it is left as it is written.
+    """
+    with no_garbage():
         if "bitsandbytes" not in sys.modules:
             import torch
 
@@ -47,10 +60,6 @@ def quick_imports() -> Iterator[None]:
             finally:
                 torch.compile = compile_
         yield
-    finally:
-        gc.freeze()
-        if enabled:
-            gc.enable()
 
 
 def _as_written(function: Callable[..., Any] | None = None, **_: Any) -> Any:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.config import RunConfig, build_config
-from workbench.engine.libraries import quick_imports
+from workbench.engine.libraries import no_garbage, quick_imports
 from workbench.errors import WorkbenchError
 from workbench.launch import Material, gather
 from workbench.methods import ONLINE
@@ -66,10 +66,11 @@ def _measure(workspace: Workspace, config: RunConfig) -> None:
     _tell(Doing("counting tokens"))
     began = time.perf_counter()
     # These imports take seconds, and the rows are told by then.
-    from workbench.engine.data import prepare
-    from workbench.engine.tokenizer import load_tokenizer
+    with no_garbage():
+        from workbench.engine.data import prepare
+        from workbench.engine.tokenizer import load_tokenizer
 
-    tokenizer = load_tokenizer(config.model)
+        tokenizer = load_tokenizer(config.model)
     prepared = prepare(tokenizer, _rows(material), config.room, workspace.tokens)
     counts = _counts(prepared, config)
     _tell(counts)

@@ -40,7 +40,7 @@ _UNPACKED = 64 * 2**20
 _LOGITS = 2**26
 """Logits that an implicit reward computes at once at most, as in `engine.methods.rewards`."""
 _WITHOUT_REFERENCE = frozenset({"simpo", "orpo", "reward"})
-_LIBRARIES: dict[Device, int] = {"cpu": 650 * 2**20, "cuda": 600 * 2**20}
+_LIBRARIES: dict[Device, int] = {"cpu": 620 * 2**20, "cuda": 600 * 2**20}
 """A worker before it has a model: Python, torch and the rest; on CUDA the context and the kernels on the device."""
 _ROOM: dict[Device, float] = {"cpu": 1.5, "cuda": 1.06}
 """What the allocator holds for each byte that is in use. On CUDA blocks are rounded up. On the CPU the C library keeps
