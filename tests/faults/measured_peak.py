@@ -26,6 +26,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from workbench.config import RunConfig, build_config
 from workbench.engine import trainer as trainer_module
 from workbench.engine.data import Prepared
+from workbench.engine.fast.decoder import Decoder
 from workbench.engine.methods.registry import KINDS
 from workbench.engine.tokenizer import load_tokenizer
 from workbench.engine.tokens import PairIds
@@ -42,6 +43,8 @@ def main(asked: dict[str, Any]) -> None:
     if asked.get("checkpointing"):
         configured = trainer_module.DPOConfig
         trainer_module.DPOConfig = lambda **values: configured(**{**values, "gradient_checkpointing": True})
+        # The layers that the fast path has for a CPU know nothing of it.
+        Decoder.suits = staticmethod(lambda _: False)  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         small = {**asked["config"], "max_length": 64, "model": "tiny"}

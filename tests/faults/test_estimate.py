@@ -25,11 +25,11 @@ WIDE = Shape(1024, 4, 16, 8, 64, 4096, 8192, tied=False)
 
 
 def peak(shape, values, length, layout, **more):
-    """Bytes by which a process grew over two steps; blocks of 1 MiB go back to the system as soon as they are free."""
+    """Bytes by which a process grew over two steps; blocks of 256 KiB go back to the system once they are free."""
     sizes = ("hidden", "layers", "heads", "kv_heads", "intermediate", "vocabulary")
     asked = {"shape": {name: getattr(shape, name) for name in sizes}, "config": values, "length": length}
     asked |= more
-    environment = {**ENVIRONMENT, **os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**20), "HF_HUB_OFFLINE": "1"}
+    environment = {**ENVIRONMENT, **os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**18), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "tests.faults.measured_peak", json.dumps(asked)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]

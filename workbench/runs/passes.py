@@ -78,11 +78,15 @@ class Pass:
     shared: bool
 
     @classmethod
-    def of(cls, shape: Shape, config: RunConfig, lengths: Lengths, device: Device) -> Pass:
+    def of(cls, shape: Shape, config: RunConfig, lengths: Lengths, device: Device, *, checkpointing: bool) -> Pass:
         """That of the config's run."""
         part = config.batch_size // config.gradient_accumulation
         if shares(config):
             tokens = min(part * lengths.row, max(lengths.row, _BUDGET[device]))
+            if device == "cpu" and not checkpointing:
+                # Its lanes share a step out evenly, in as few rounds as the budget allows.
+                whole = config.batch_size * lengths.row
+                tokens = min(tokens, max(lengths.row, -(-whole // -(-whole // _BUDGET[device]))))
             places = -(-tokens * min(lengths.responses, lengths.row) // lengths.row)
             if device == "cuda":
                 tokens = -(-tokens // _MULTIPLE) * _MULTIPLE
@@ -107,13 +111,19 @@ class Pass:
         read += shape.hidden * bool({"gate_proj", "up_proj"}.intersection(adapted))
         read += shape.intermediate * ("down_proj" in adapted)
         feed_forward = (3 if shape.gated else 1) * shape.intermediate
-        numbers = read + self._attention() + feed_forward + config.lora_r * len(adapted)
+        numbers = read + self._attention() + feed_forward
+        if not self._recomputes():
+            numbers += config.lora_r * len(adapted)
         in_float = 2 * shape.hidden + shape.heads
         scores = 0
         if config.attention == "eager":
             # Only that kernel holds the attention matrix: what the softmax gives, on CUDA cast to half as well.
             scores = self.tokens * shape.heads * self.width * (FLOAT + (2 if self.device == "cuda" else 0))
         return self.tokens * (numbers * self.number + in_float * FLOAT) + scores
+
+    def _recomputes(self) -> bool:
+        """Whether what an adapter's first matrix gives is computed again in the backward: `engine.fast.lora` does."""
+        return self.shared and self.device == "cpu"
 
     def _attention(self) -> int:
         """Numbers a token: queries, keys, values and what attention gives, as its kernel takes them."""

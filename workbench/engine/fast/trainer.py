@@ -93,7 +93,8 @@ class FastTrainer(PairTrainer):
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
         """Forward and backward of all pairs of an optimizer step; its loss, without gradient."""
-        if not self.model.training:  # It walks through all modules.
+        # Walking through all modules takes long. A layer of the base tells: that was loaded to be asked, not trained.
+        if not self._adapted[0].get_base_layer().training:
             model.train()
         step = self._step(inputs)
         pull = self._pull(model, step) if self._objective.across and len(step.micro) > 1 else None

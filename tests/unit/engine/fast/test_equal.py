@@ -147,6 +147,20 @@ def test_pairs_side_by_side_on_two_cores_give_the_numbers_of_trl(values, tmp_pat
     assert torch.get_num_threads() == 2
 
 
+def test_all_of_the_model_is_in_training_from_the_first_step_on(monkeypatch, tmp_path):
+    each, seen = trainer(saved("gpt2"), pairs(8), tmp_path, max_steps=2), []
+    run = each._run
+
+    def watched(*arguments):
+        seen.append(all(module.training for module in each.model.modules()))
+        return run(*arguments)
+
+    monkeypatch.setattr(each, "_run", watched)
+    each.train()
+    assert len(seen) >= 2
+    assert all(seen)
+
+
 def test_metrics_have_the_names_and_values_of_trl(tmp_path):
     plain, fast = both(saved("llama"), tmp_path, pairs(8), holdout=pairs(5, seed=2), batch_size=8)
     logged = []
