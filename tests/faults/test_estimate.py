@@ -60,8 +60,8 @@ PAIRS = [
     (WIDE, {"quantization": "none", "batch_size": 2, "target_modules": ["q_proj", "v_proj"]}, 512),
 ]
 """Shape, settings and length of both paths."""
-LONG_STEP = (SMALL_HEAD, {"quantization": "nf4", "batch_size": 24}, 245)
-"""Of more tokens than go through the model at once on the fast path."""
+LONG_STEP = (SMALL_HEAD, {"quantization": "nf4", "batch_size": 20}, 245)
+"""Of twice the tokens that go through the model at once on the fast path."""
 OTHERS = [
     (SMALL_HEAD, {"method": "simpo", "quantization": "nf4", "batch_size": 6, "attention": "eager"}, 256),
     (SMALL_HEAD, {"method": "kto", "quantization": "nf4", "batch_size": 4}, 256),

@@ -97,10 +97,9 @@ def estimate(
 ) -> Estimate:
     """The memory that the run needs on `device`. Gradient checkpointing: None for what the worker does there."""
     adapter = adapter_weights(shape, config) * FLOAT
-    checkpointing = device == "cuda" if checkpointing is None else checkpointing
-    micro = Pass.of(shape, config, lengths, device, checkpointing=checkpointing)
+    micro = Pass.of(shape, config, lengths, device)
     layer, backward = micro.layer(), micro.backward()
-    if checkpointing:
+    if device == "cuda" if checkpointing is None else checkpointing:
         kept, backward = shape.layers * micro.tokens * shape.hidden * micro.number, backward + layer
     else:
         kept = shape.layers * layer

@@ -5,9 +5,10 @@ answer. TRL's output layer scores 4,096 places by 32,768 tokens of the vocabular
 place, on the response tokens only, elsewhere torch holds eight such tiles and scores all tokens.
 
 *Shared* rows, those of the fast path: of a pair one, prompt, chosen, rejected, in as many micro-batches as its budget
-of tokens makes of them (`engine.fast.micro`); shorter pairs fill it up where longer ones do not. On the CPU every row
-has an attention of its own, with a mask of its size, keys and values for every head, and what it gives is put together
-once more; on CUDA FlexAttention has neither, but lines end at a multiple of 1,024 tokens. The output layer goes tile by
+of tokens makes of them (`engine.fast.micro`); shorter pairs fill it up where longer ones do not. A step of a little
+more than the budget is shared out evenly and needs less: more pairs are never to seem cheaper. On the CPU every row has
+an attention of its own, with a mask of its size, keys and values for every head, and what it gives is put together once
+more; on CUDA FlexAttention has neither, but lines end at a multiple of 1,024 tokens. The output layer goes tile by
 tile, two of them at a time, and keeps a state's width for each response token: no logits, and no second pass of a
 reference beside what is kept.
 """
@@ -78,15 +79,11 @@ class Pass:
     shared: bool
 
     @classmethod
-    def of(cls, shape: Shape, config: RunConfig, lengths: Lengths, device: Device, *, checkpointing: bool) -> Pass:
+    def of(cls, shape: Shape, config: RunConfig, lengths: Lengths, device: Device) -> Pass:
         """That of the config's run."""
         part = config.batch_size // config.gradient_accumulation
         if shares(config):
             tokens = min(part * lengths.row, max(lengths.row, _BUDGET[device]))
-            if device == "cpu" and not checkpointing:
-                # Its lanes share a step out evenly, in as few rounds as the budget allows.
-                whole = config.batch_size * lengths.row
-                tokens = min(tokens, max(lengths.row, -(-whole // -(-whole // _BUDGET[device]))))
             places = -(-tokens * min(lengths.responses, lengths.row) // lengths.row)
             if device == "cuda":
                 tokens = -(-tokens // _MULTIPLE) * _MULTIPLE
