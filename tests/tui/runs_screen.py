@@ -12,7 +12,7 @@ from textual.widgets import Input, Select
 
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.runs import RunsScreen
-from workbench.tui.widgets.chart import Chart
+from workbench.tui.widgets.line_chart import Chart
 from workbench.workspace import Workspace
 
 

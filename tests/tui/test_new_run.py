@@ -16,8 +16,7 @@ from workbench.config import RunConfig, build_config, from_toml
 from workbench.methods import METHODS, uses
 from workbench.tui.dialogs.new_run import NewRunDialog
 from workbench.tui.dialogs.new_run_fields import RunFields
-from workbench.tui.widgets.run_choice import RunChoice
-from workbench.tui.widgets.setting_grid import SettingGrid
+from workbench.tui.widgets.setting_fields import RunChoice, SettingGrid
 
 ELSEWHERE = {
     *("pairs", "pairs_weights", "model", "method", "adapter", "reward"),

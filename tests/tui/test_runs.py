@@ -15,7 +15,7 @@ from tests.tui.runs_screen import drawn, runs_screen, shown, shows, told, until
 from workbench.runs import catalog
 from workbench.runs.events import Failed, Phase, Step, Stopped, Warned, decode
 from workbench.runs.folder import RunFolder
-from workbench.tui.feed import Feed
+from workbench.runs.watching import Feed
 from workbench.tui.screens.runs import RunsScreen
 from workbench.tui.widgets.run_table import RunTable
 

@@ -17,9 +17,9 @@ from workbench.runs.events import Step
 from workbench.runs.folder import RunFolder
 from workbench.runs.labels import Labels, write
 from workbench.runs.series import Curve
-from workbench.tui.feed import Feed
+from workbench.runs.watching import Feed
 from workbench.tui.screens.runs import RunsScreen
-from workbench.tui.widgets.chart_drawing import COLORS, Figure, Line, draw, palette_of
+from workbench.tui.widgets.line_chart import COLORS, Figure, Line, draw, palette_of
 
 DPO = ("loss", "logps", "margin", "accuracy", "kl", "grad", "rate")
 OTHERS = {

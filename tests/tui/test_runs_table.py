@@ -10,9 +10,8 @@ import pytest
 from tests.tui.runs_data import beginning, displaced, finished, make_run, training, whole_run
 from tests.tui.runs_screen import runs_screen, shown, shows, until
 from workbench.runs.labels import Labels
-from workbench.tui.feed import Feed, Run
-from workbench.tui.widgets.run_columns import arrange, final, fitting, header, matches, metrics_of, row
-from workbench.tui.widgets.run_table import RunTable
+from workbench.runs.watching import Feed, Run
+from workbench.tui.widgets.run_table import RunTable, arrange, final, fitting, header, matches, metrics_of, row
 
 
 @pytest.fixture

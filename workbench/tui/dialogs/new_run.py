@@ -30,7 +30,7 @@ from workbench.tui.dialogs.toml import TomlDialog
 from workbench.tui.trying import previews
 from workbench.tui.widgets.check_list import CheckList
 from workbench.tui.widgets.run_preview import RunPreview
-from workbench.tui.widgets.setting_grid import SettingGrid
+from workbench.tui.widgets.setting_fields import SettingGrid
 from workbench.workspace import Workspace
 
 _NOTHING_MARKED = WorkbenchError("Which data sets?", "Mark one or more with space.")

@@ -15,10 +15,8 @@ from workbench.methods import METHODS, ONLINE, REFERENCED, uses
 from workbench.runs.catalog import Summary
 from workbench.tui.widgets.check_list import CheckList
 from workbench.tui.widgets.fields import LineField
-from workbench.tui.widgets.method_choice import MethodChoice
 from workbench.tui.widgets.path_field import PathField
-from workbench.tui.widgets.run_choice import RunChoice
-from workbench.tui.widgets.setting_grid import SettingGrid, as_typed, choice
+from workbench.tui.widgets.setting_fields import MethodChoice, RunChoice, SettingGrid, as_typed, choice
 
 _ESSENTIALS = (
     ("learning_rate", "beta"),

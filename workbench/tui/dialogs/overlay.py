@@ -13,11 +13,11 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from workbench.runs.watching import Run
 from workbench.tui import figures
-from workbench.tui.feed import Run
-from workbench.tui.widgets.run_columns import final_of
-from workbench.tui.widgets.run_figures import OVERLAYS
-from workbench.tui.widgets.run_lines import SIGNS, name_of
+from workbench.tui.widgets.run_charts import OVERLAYS
+from workbench.tui.widgets.run_table import final_of
+from workbench.tui.widgets.run_words import SIGNS, name_of
 
 
 class OverlayDialog(ModalScreen[list[str] | None]):

@@ -18,12 +18,9 @@ from workbench.tui.dialogs.overlay import OverlayDialog
 from workbench.tui.dialogs.read import ReadDialog
 from workbench.tui.dialogs.toml import TomlDialog
 from workbench.tui.screens.runs_life import ACTIONS, RunsLife
-from workbench.tui.widgets.run_columns import NAMES, ascending_first, column, metrics_of
-from workbench.tui.widgets.run_figures import charts_of
-from workbench.tui.widgets.run_lines import name_of
-from workbench.tui.widgets.run_notes import alerts_in_full
-from workbench.tui.widgets.run_search import RunSearch
-from workbench.tui.widgets.run_table import RunTable
+from workbench.tui.widgets.run_charts import charts_of
+from workbench.tui.widgets.run_table import NAMES, RunSearch, RunTable, ascending_first, column, metrics_of
+from workbench.tui.widgets.run_words import alerts_in_full, name_of
 
 _SMOOTHING = (0.0, 0.6, 0.9, 0.97)
 """Weights of the past, from none to much."""

@@ -10,17 +10,16 @@ from textual import work
 
 from workbench.runs import labels, lease, process, trash
 from workbench.runs.merging import Merging
+from workbench.runs.watching import Run
 from workbench.tui import figures
 from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.dialogs.label import LabelDialog
 from workbench.tui.dialogs.merge import MergeDialog
 from workbench.tui.dialogs.read import ReadDialog
 from workbench.tui.evaluating import evaluate, known
-from workbench.tui.feed import Run
 from workbench.tui.reporting import write_report
 from workbench.tui.screens.runs_watch import RunsWatch
-from workbench.tui.widgets.run_lines import name_of, ordinal
-from workbench.tui.widgets.verdict_lines import counted, verdicts_in_full
+from workbench.tui.widgets.run_words import counted, name_of, ordinal, verdicts_in_full
 
 ACTIONS: dict[str, Callable[[Run], bool]] = {
     "stop": lambda run: run.going,

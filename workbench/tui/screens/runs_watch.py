@@ -18,18 +18,14 @@ from textual.worker import Worker, WorkerState
 from workbench.errors import WorkbenchError
 from workbench.runs import machine, process
 from workbench.runs.state import RunState
+from workbench.runs.watching import Feed, Run, tail
 from workbench.tui import figures
-from workbench.tui.feed import Feed, Run
 from workbench.tui.screens.base import WorkbenchScreen
-from workbench.tui.widgets.chart import Chart
-from workbench.tui.widgets.chart_drawing import Figure, Palette, draw, palette_of
-from workbench.tui.widgets.log_view import tail
-from workbench.tui.widgets.run_columns import arrange, matches
-from workbench.tui.widgets.run_figures import Look, figures_of
-from workbench.tui.widgets.run_lines import name_of
-from workbench.tui.widgets.run_search import RunSearch
-from workbench.tui.widgets.run_table import RunTable
+from workbench.tui.widgets.line_chart import Chart, Figure, Palette, draw, palette_of
+from workbench.tui.widgets.run_charts import Look, figures_of
+from workbench.tui.widgets.run_table import RunSearch, RunTable, arrange, matches
 from workbench.tui.widgets.run_view import RunView
+from workbench.tui.widgets.run_words import name_of
 
 _BEAT, _SLOW_BEAT = 1.0, 5.0
 """Seconds between two looks at the run that is shown."""

@@ -1,14 +1,140 @@
-"""The charts of a run, as many at once as can be read; one of them is marked, and can fill the place of all."""
+"""The charts of a run: its quantities over the axis of choice, other runs laid over them, as many as can be read."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.containers import Grid
 
-from workbench.tui.widgets.chart import Chart
-from workbench.tui.widgets.run_figures import TITLES
+from workbench.runs.events import Eval, Step
+from workbench.runs.quantities import METRICS, quantities
+from workbench.runs.series import Axis, Curve, curve, horizon, position, round_up
+from workbench.runs.state import RunState
+from workbench.tui.widgets.line_chart import Chart, Figure, Line
+
+TITLES = {
+    "loss": "loss",
+    "reward": "reward",
+    "spread": "spread of rewards in a group",
+    "alike": "groups without spread",
+    "logps": "log-probability",
+    "margin": "reward margin",
+    "accuracy": "accuracy",
+    "kl": "KL to the start",
+    "point": "reference point",
+    "length": "tokens an answer",
+    "grad": "gradient norm",
+    "rate": "learning rate",
+}
+"""The charts in their order: name and title. Both log-probabilities are on one, so that displacement is seen."""
+
+_POSSIBLE = {
+    **dict.fromkeys(("accuracy", "alike"), (0.0, 1.0)),
+    **dict.fromkeys(("spread", "kl", "length", "grad", "rate"), (0.0, math.inf)),
+}
+"""The least and the greatest value of quantities that have some."""
+
+_SIDES = (("logps/chosen", "✔", "chosen", "success"), ("logps/rejected", "✘", "rejected", "error"))
+
+OWN = ("●", "accent")
+"""Sign and colour of the run that is shown, where others are laid over it."""
+OVERLAYS = (("◆", "warning"), ("○", "success"), ("□", "foreground"), ("△", "error"), ("☆", "secondary"))
+"""Signs and colours of runs that are laid over it, in their order: so many fit on a chart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How curves are drawn: over which axis, how smooth (see `series.smooth`)."""
+
+    axis: Axis = "steps"
+    smoothing: float = 0.0
+
+
+def charts_of(state: RunState) -> tuple[str, ...]:
+    """The names of the charts for which the run has values."""
+    told: list[Step | Eval] = [*state.steps[:1], *state.steps[-1:], *state.evals[:1], *state.evals[-1:]]
+    return quantities({name: value for event in told for name, value in event.metrics.items()})
+
+
+def _metric(state: RunState, chart: str) -> str:
+    """The name under which this run logs the quantity of a chart that has one curve."""
+    told: list[Step | Eval] = [*state.steps[-1:], *state.evals[-1:]]
+    names = METRICS[chart]
+    return next((name for name in names for event in told if name in event.metrics), names[0])
+
+
+def figures_of(
+    state: RunState, look: Look, overlays: Sequence[RunState] = (), only: Sequence[str] = tuple(TITLES)
+) -> dict[str, Figure]:
+    """The figures of the charts `only`. Takes milliseconds where steps are many: not for the UI thread."""
+    end = max([_end(state, look.axis), *(_reached(other, look.axis) for other in overlays)])
+    figures = {}
+    for chart in only:
+        if overlays:
+            lines = _compared(chart, [state, *overlays], look.axis)
+        elif chart == "logps":
+            lines = tuple(_train_with_marks(state, *side, look.axis) for side in _SIDES)
+        else:
+            lines = _train_and_eval(state, _metric(state, chart), look.axis)
+        # The learning rate has no noise: smoothed, it would be another one.
+        smoothing = 0.0 if chart == "rate" else look.smoothing
+        figures[chart] = Figure(
+            TITLES[chart],
+            lines,
+            end,
+            look.axis,
+            zero=chart == "margin",
+            smoothing=smoothing,
+            first_on_top=bool(overlays),
+            possible=_POSSIBLE.get(chart, (-math.inf, math.inf)),
+        )
+    return figures
+
+
+def _train_and_eval(state: RunState, metric: str, axis: Axis) -> tuple[Line, ...]:
+    held_out = curve(state.evals, metric, axis)
+    return (
+        Line(curve(state.steps, metric, axis), "─", "train", "accent"),
+        Line(held_out, "●", "eval", "warning", marks=held_out),
+    )
+
+
+def _train_with_marks(state: RunState, metric: str, sign: str, name: str, color: str, axis: Axis) -> Line:
+    """The training curve with the held-out values as signs on it; without any, a sign at its end."""
+    train, held_out = curve(state.steps, metric, axis), curve(state.evals, metric, axis)
+    tip = Curve(train.xs[-1:], train.ys[-1:], train.last, train.broken)
+    return Line(train, sign, name, color, marks=held_out or tip)
+
+
+def _compared(chart: str, states: Sequence[RunState], axis: Axis) -> tuple[Line, ...]:
+    """A line a run, or two for the two log-probabilities: training as the curve, held-out values as the run's sign."""
+    lines = []
+    for state, (sign, color) in zip(states, (OWN, *OVERLAYS), strict=False):
+        for metric, tip, _, _ in _SIDES if chart == "logps" else ((_metric(state, chart), "", "", ""),):
+            line = _train_with_marks(state, metric, sign, tip, color, axis)
+            if not line.curve:
+                line = Line(line.marks, sign, tip, color, marks=line.marks)
+            lines.append(Line(line.curve, sign, tip, color, marks=line.marks, tip=tip))
+    return tuple(lines)
+
+
+def _reached(state: RunState, axis: Axis) -> float:
+    told: list[Step | Eval] = [*state.steps[-1:], *state.evals[-1:]]
+    return max((position(each, axis) for each in told), default=0.0)
+
+
+def _end(state: RunState, axis: Axis) -> float:
+    """Where the axis ends: where the run did, or a little ahead of it while it goes on."""
+    going = state.status in ("queued", "running", "paused")
+    end = horizon(state.step, state.total_steps if going else state.step)
+    if axis == "steps":
+        return end
+    reached = _reached(state, axis)
+    return round_up(reached / max(state.step, 1) * end) if going else reached or 1.0
+
 
 _WIDTH, _HEIGHT = 37, 9
 """Columns and lines that a chart needs to be read."""

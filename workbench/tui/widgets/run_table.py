@@ -1,20 +1,331 @@
-"""The table of runs: a line each, sorted by a column, one of them highlighted."""
+"""The table of runs: its columns, its order, its filter, a line a run, one of them highlighted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
+from textual.widgets import Input
 
-from workbench.tui.feed import Run
+from workbench.methods import ONLINE
+from workbench.runs.events import Eval, Failed, Step
+from workbench.runs.quantities import METRICS
+from workbench.runs.watching import Run
+from workbench.text import cut, one_line
+from workbench.tui import figures
 from workbench.tui.widgets.quiet_lines import QuietLines
-from workbench.tui.widgets.run_columns import fitting, header, row
+from workbench.tui.widgets.run_words import SIGNS, bar, model_of, name_of, ordinal
+from workbench.tui.widgets.search_line import SearchLine
+
+Value = float | str | None
+
+_DATES = (re.compile(r"^$"), re.compile(r"^\d{4}-(?=\d\d-\d\d-\d{4}-.)"), re.compile(r"^\d{4}-\d\d-\d\d-\d{4}-(?=.)"))
+"""What is left out of the ids where they are too wide: nothing, the year, the whole date."""
+_DAY = 86400.0
+_GAP = 2
+_NAME, _LONGEST_NAME = 18, 48
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`value` is what runs are sorted by, None for a run that has none; `shown` is what is seen of it.
+
+    `width` is the cells it takes; `narrow` those on a narrow screen, where they differ.
+    """
+
+    key: str
+    title: str
+    width: int
+    value: Callable[[Run], Value]
+    shown: Callable[[Run, int], Content]
+    right: bool = True
+    narrow: int = 0
+
+
+def final(run: Run, metric: str) -> float | None:
+    """The last value of a metric: on held-out pairs where there are any, else in training.
+
+    Where training no longer has a finite value, there is nothing left to be proud of: that one counts.
+    """
+    latest: list[Eval | Step] = [*run.state.evals[-1:], *run.state.steps[-1:]]
+    values = [each.metrics[metric] for each in latest if metric in each.metrics]
+    return next((value for value in values if not math.isfinite(value)), values[0] if values else None)
+
+
+def final_of(run: Run, quantity: str) -> float | None:
+    """`final` of a quantity, whatever name the run's method has for it."""
+    values = (final(run, metric) for metric in METRICS[quantity])
+    return next((value for value in values if value is not None), None)
+
+
+def _loss(run: Run) -> float | None:
+    """None for methods whose loss is about zero whatever happens."""
+    return None if run.config is not None and run.config.method in ONLINE else final(run, "loss")
+
+
+def chosen_moved(run: Run) -> float | None:
+    """By how many nats the held-out chosen answers moved from the first evaluation to the last."""
+    logps = [each.metrics["logps/chosen"] for each in run.state.evals if "logps/chosen" in each.metrics]
+    return logps[-1] - logps[0] if len(logps) > 1 else None
+
+
+def metrics_of(runs: Sequence[Run]) -> list[str]:
+    """Every metric that some run has a last value of, in the order of the alphabet."""
+    latest: list[Eval | Step] = []
+    for run in runs:
+        latest += [*run.state.evals[-1:], *run.state.steps[-1:]]
+    return sorted({name for each in latest for name in each.metrics})
+
+
+def metric_column(metric: str) -> Column:
+    """A column for any metric that has none of its own."""
+    title = cut(one_line(metric.removeprefix("rewards/").removeprefix("logps/")), 12)
+    return _quantity(metric, title, max(7, cell_len(title)), partial(final, metric=metric))
+
+
+def _number(of: Callable[[Run], float | None]) -> Callable[[Run, int], Content]:
+    def shown(run: Run, width: int) -> Content:
+        del width
+        value = of(run)
+        if value is None:
+            return Content("")
+        return Content.styled(figures.value(value), "$foreground" if math.isfinite(value) else "$error")
+
+    return shown
+
+
+def _status(run: Run, width: int) -> Content:
+    text, color = SIGNS[run.status]
+    return Content.styled(f"{text} {'stopping' if run.stopping else run.status}"[:width], color)
+
+
+def _names(left_out: re.Pattern[str]) -> Callable[[Run, int], Content]:
+    def shown(run: Run, width: int) -> Content:
+        name = cut(_without(run, left_out), width)
+        return Content.styled(name, "$secondary" if run.labels.archived else "$foreground")
+
+    return shown
+
+
+def _without(run: Run, left_out: re.Pattern[str]) -> str:
+    return name_of(run) if run.labels.name else left_out.sub("", name_of(run))
+
+
+def _alerts(run: Run, width: int) -> Content:
+    told = len(run.state.warnings)
+    return Content.styled(f"▲ {told}"[:width], "$warning") if told else Content("")
+
+
+def _progress(run: Run, width: int) -> Content:
+    state = run.state
+    total = state.total_steps
+    if run.status == "queued":
+        return Content.styled(f"{ordinal(run.place)} in line" if run.place else "queued", "$secondary")
+    if run.status not in ("running", "paused"):
+        whole = total and state.step < total
+        text = f"{state.step:,}/{total:,}" if whole else f"{state.step:,}" if state.step else ""
+        return Content.styled(text, "$secondary")
+    if state.step == 0 or not total:
+        return Content.styled(cut(one_line(state.phase) or "starting", width), "$secondary")
+    percent = f"{state.step / total * 100:>3.0f}%"
+    left = f" {figures.rough(state.seconds_left)}" if state.seconds_left is not None else ""
+    if width < 14:
+        return Content.assemble((percent, "$foreground"), (left.replace(" min", "m"), "$secondary"))
+    return Content.assemble(
+        bar(state.step / total, width - 5 - (9 if width >= 22 else 0), SIGNS[run.status][1]),
+        (f" {percent}", "$foreground"),
+        (f"{left:<9}" if width >= 22 else "", "$secondary"),
+    )
+
+
+def _moved(run: Run, width: int) -> Content:
+    del width
+    moved = chosen_moved(run)
+    if moved is None:
+        return Content("")
+    return Content.styled(
+        f"{'▲' if moved >= 0 else '▼'} {figures.signed(moved)}", "$success" if moved >= 0 else "$error"
+    )
+
+
+def _speed(run: Run, width: int) -> Content:
+    del width
+    return Content.styled(figures.value(run.state.pairs_per_second), "$secondary") if run.state.steps else Content("")
+
+
+def _date(run: Run, width: int) -> Content:
+    if run.created is None:
+        return Content("")
+    form = "%m-%d %H:%M" if width > 6 else "%H:%M" if time.time() - run.created.timestamp() < _DAY else "%m-%d"
+    return Content.styled(f"{run.created:{form}}", "$secondary")
+
+
+def _tags(run: Run, width: int) -> Content:
+    return Content.styled(cut(one_line(" ".join(f"#{tag}" for tag in run.labels.tags)), width), "$accent")
+
+
+def _quantity(key: str, title: str, width: int, of: Callable[[Run], float | None]) -> Column:
+    return Column(key, title, width, of, _number(of))
+
+
+_COLUMNS = (
+    Column("status", "status", 10, lambda run: run.status, _status, right=False),
+    Column("name", "run", _NAME, lambda run: name_of(run).lower(), _names(_DATES[0]), right=False),
+    Column("alerts", "", 3, lambda run: len(run.state.warnings), _alerts, right=False),
+    Column("progress", "steps", 24, lambda run: run.state.step, _progress, right=False, narrow=10),
+    _quantity("loss", "loss", 6, _loss),
+    _quantity("reward", "reward", 7, partial(final_of, quantity="reward")),
+    _quantity("margin", "margin", 7, partial(final_of, quantity="margin")),
+    _quantity("accuracy", "acc", 5, partial(final_of, quantity="accuracy")),
+    Column("chosen", "chosen Δ", 9, chosen_moved, _moved),
+    _quantity("kl", "KL", 6, partial(final_of, quantity="kl")),
+    Column("speed", "pairs/s", 8, lambda run: run.state.pairs_per_second, _speed),
+    Column("date", "started", 11, lambda run: run.created.timestamp() if run.created else None, _date, narrow=6),
+    Column(
+        "model", "model", 20, model_of, lambda run, width: Content.styled(cut(model_of(run), width), "$secondary"),
+        right=False,
+    ),
+    Column("tags", "tags", 16, lambda run: " ".join(run.labels.tags), _tags, right=False),
+)  # fmt: skip
+_MATTER = (
+    "status", "name", "progress", "alerts", "reward", "margin", "chosen", "accuracy", "date", "loss", "kl", "speed",
+)  # fmt: skip
+_BY_KEY = {column.key: column for column in _COLUMNS}
+NAMES = {
+    "date": "started",
+    "name": "name",
+    "status": "status",
+    "progress": "steps",
+    "loss": "loss",
+    "margin": "reward margin",
+    "accuracy": "accuracy",
+    "chosen": "chosen moved, in nats",
+    "kl": "KL to the start",
+    "speed": "pairs/s",
+    "alerts": "alerts",
+    "model": "model",
+    "tags": "tags",
+    "reward": "reward",
+}
+"""What the columns are called where there is room, in the order in which they are offered for sorting."""
+
+
+def column(key: str) -> Column:
+    """The column with this key; any other key is a metric."""
+    return _BY_KEY.get(key) or metric_column(key)
+
+
+def ascending_first(key: str) -> bool:
+    """Whether the column is sorted upwards at first: words are, and what is better when it is small."""
+    return key in ("name", "status", "model", "tags", "loss", "kl")
+
+
+def fitting(runs: Sequence[Run], width: int, sort: str) -> list[tuple[Column, int]]:
+    """The columns that `width` cells have room for with the width of each; that of `sort` is always among them."""
+    wanted = [*_MATTER, "model", *(["tags"] if any(run.labels.tags for run in runs) else [])]
+    if not any(run.state.warnings for run in runs):
+        wanted.remove("alerts")
+    for some in ("kl", "reward"):
+        if not any(final_of(run, some) is not None for run in runs):
+            wanted.remove(some)
+    if sort not in wanted[:3] and sort != "date":
+        wanted = [*wanted[:3], sort, *(key for key in wanted[3:] if key != sort)]
+    narrow = width < 116
+    picked: dict[str, int] = {}
+    room = width
+    for key in wanted:
+        each = column(key)
+        takes = (each.narrow if narrow and each.narrow else each.width) + _GAP
+        if takes <= room:
+            picked[key], room = takes - _GAP, room - takes
+    order = [*_BY_KEY, *(key for key in picked if key not in _BY_KEY)]
+    columns = {key: column(key) for key in order if key in picked}
+    room += _GAP  # The last column needs none after it.
+    if "name" in picked:
+        # All ids lose the same, or they could not be compared.
+        for left_out in _DATES:
+            longest = max((cell_len(_without(run, left_out)) for run in runs), default=0)
+            if longest <= min(picked["name"] + room, _LONGEST_NAME):
+                break
+        columns["name"] = replace(columns["name"], shown=_names(left_out))
+        picked["name"] = max(picked["name"], min(longest, picked["name"] + room, _LONGEST_NAME))
+    return [(each, picked[key]) for key, each in columns.items()]
+
+
+def header(columns: Sequence[tuple[Column, int]], sort: str, *, upwards: bool, extra: str = "") -> Content:
+    """The titles; that of the column that the runs are sorted by has an arrow. `extra` stands beside "run"."""
+    cells = []
+    for each, width in columns:
+        title = f"{each.title} {extra}" if each.key == "name" and extra else each.title
+        room = width - 1 if each.key == sort else width
+        title = title if cell_len(title) <= room else title[:room].rstrip()
+        if each.key == sort:
+            text = Content.styled(f"{title}{'▴' if upwards else '▾'}", "$accent")
+        else:
+            text = Content.styled(title, "$secondary")
+        cells.append(_aligned(text, width, right=each.right))
+    return Content(" " * _GAP).join(cells)
+
+
+def row(run: Run, columns: Sequence[tuple[Column, int]]) -> Content:
+    """A run's cells. Where it failed before there was anything to measure, the reason stands in place of figures."""
+    reason = "" if run.state.steps or run.state.evals else _reason(run)
+    cells = []
+    for index, (each, width) in enumerate(columns):
+        if reason and each.key not in ("status", "name", "alerts"):
+            room = sum(width + _GAP for _, width in columns[index:]) - _GAP
+            cells.append(_aligned(Content.styled(one_line(reason), "$foreground"), room, right=False))
+            break
+        cells.append(_aligned(each.shown(run, width), width, right=each.right))
+    return Content(" " * _GAP).join(cells)
+
+
+def _reason(run: Run) -> str:
+    if run.status == "failed" and isinstance(run.state.end, Failed):
+        return run.state.end.title
+    return run.trouble if run.status == "lost" else ""
+
+
+def _aligned(text: Content, width: int, *, right: bool) -> Content:
+    text = text.truncate(width, ellipsis=True)
+    blank = Content(" " * (width - text.cell_length))
+    return blank + text if right else text + blank
+
+
+def arrange(runs: Sequence[Run], sort: str, *, upwards: bool) -> list[Run]:
+    """The runs in the order of a column; those that have no value there come last, whichever way it goes."""
+    by = column(sort).value
+    keyed = [(by(run), run) for run in runs]
+    there = [(value, run) for value, run in keyed if value is not None and not _is_nan(value)]
+    there.sort(key=lambda pair: pair[0], reverse=not upwards)
+    kept = {run.id for _, run in there}
+    return [*(run for _, run in there), *(run for _, run in keyed if run.id not in kept)]
+
+
+def _is_nan(value: float | str) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def matches(run: Run, query: str) -> bool:
+    """Whether every word of the query is in the run's name, tags, note, data sets, model, method or status."""
+    config = run.config
+    parts = [run.id, run.labels.name, run.labels.note, run.status, *(f"#{tag}" for tag in run.labels.tags)]
+    if config is not None:
+        parts += [config.model, config.method, *config.pairs]
+    text = " ".join(parts).lower()
+    return all(word in text for word in query.lower().split())
+
 
 _MARGIN = 1
 """Cells before the first column: the sign of the highlighted run stands there."""
@@ -158,3 +469,16 @@ class RunTable(QuietLines, can_focus=True):
     def on_mouse_scroll_up(self) -> None:
         """Highlights the run before."""
         self.move(-1)
+
+
+class RunSearch(SearchLine):
+    """Words that must be in a run's name, tags, note, data sets, model, method or status."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,down", "leave", "Back to the runs", priority=True),
+        Binding("escape", "clear", "Clear the filter", priority=True),
+    ]
+
+    def on_mount(self) -> None:
+        """Says what can be typed."""
+        self.query_one(Input).placeholder = "words of name, #tag, note, data set, model, status"

@@ -11,14 +11,172 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from workbench.tui.feed import Run
-from workbench.tui.widgets import run_lines, run_notes, run_samples
-from workbench.tui.widgets.chart import Chart
-from workbench.tui.widgets.log_view import LogView
+from workbench.runs.events import Sample
+from workbench.runs.watching import Run
+from workbench.text import cut, one_line, safe
+from workbench.tui.widgets import run_words
+from workbench.tui.widgets.line_chart import Chart
 from workbench.tui.widgets.quiet_lines import QuietLines
-from workbench.tui.widgets.run_charts import RunCharts
-from workbench.tui.widgets.run_figures import OVERLAYS, OWN, Look, charts_of
-from workbench.tui.widgets.run_samples import SamplesView
+from workbench.tui.widgets.run_charts import OVERLAYS, OWN, Look, RunCharts, charts_of
+from workbench.tui.widgets.wrap import wrap
+
+_SIDE_BY_SIDE = 84
+"""Cells from which on the two answers stand beside each other."""
+_RULE = " │ "
+
+
+def latest(samples: Sequence[Sample], width: int) -> Content:
+    """The newest pair of answers on a line; empty where there is none."""
+    if not samples or width < 60:
+        return Content("")
+    newest = samples[-1]
+    asked = one_line(newest.prompt, width // 4)
+    head = f"step {newest.step:,}  "
+    room = (width - len(head) - len(asked) - 26) // 2
+    return Content.assemble(
+        (head, "$secondary"),
+        (f"“{asked}”", "$secondary"),
+        ("  base ", "$secondary"),
+        (cut(one_line(newest.base) or "(nothing)", room), "$foreground"),
+        ("  aligned ", "$accent"),
+        (cut(one_line(newest.aligned) or "(nothing)", room), "$foreground"),
+    )
+
+
+def page(samples: Sequence[Sample], back: int, width: int) -> list[Content]:
+    """The answers of one step, `back` steps before the newest one, in lines of `width` cells."""
+    steps = sorted({each.step for each in samples})
+    if not steps:
+        return [Content.styled("No answers yet: they come with the evaluations of held-out pairs.", "$secondary")]
+    index = max(len(steps) - 1 - back, 0)
+    head = Content.assemble(
+        ("answers to held-out prompts", "bold $foreground"),
+        (f"   step {steps[index]:,}", "$foreground"),
+        (f"   {index + 1} of {len(steps)}", "$secondary"),
+        ("   [ ", "bold $accent"),
+        ("earlier  ", "$secondary"),
+        ("] ", "bold $accent"),
+        ("later", "$secondary"),
+    )
+    lines = [head]
+    for each in samples:
+        if each.step == steps[index]:
+            lines += [Content(""), *_asked(each, width), *_answers(each, width)]
+    return lines
+
+
+def _asked(sample: Sample, width: int) -> list[Content]:
+    return _wrapped(sample.prompt, width - 2, "$secondary", first="› ")
+
+
+def _answers(sample: Sample, width: int) -> list[Content]:
+    base = _titled("base", sample.base_tokens, "bold $secondary")
+    aligned = _titled("aligned", sample.aligned_tokens, "bold $accent")
+    if width < _SIDE_BY_SIDE:
+        return [
+            base,
+            *_wrapped(sample.base, width, "$foreground"),
+            aligned,
+            *_wrapped(sample.aligned, width, "$foreground"),
+        ]
+    half = (width - len(_RULE)) // 2
+    left = [base, *_wrapped(sample.base, half, "$foreground")]
+    right = [aligned, *_wrapped(sample.aligned, half, "$foreground")]
+    height = max(len(left), len(right))
+    left += [Content("")] * (height - len(left))
+    right += [Content("")] * (height - len(right))
+    return [
+        Content.assemble(one, " " * (half - one.cell_length), (_RULE, "$border"), other)
+        for one, other in zip(left, right, strict=True)
+    ]
+
+
+def _titled(name: str, tokens: int, style: str) -> Content:
+    return Content.assemble((name, style), (f"  {tokens} tokens", "$secondary"))
+
+
+def _wrapped(text: str, width: int, style: str, first: str = "") -> list[Content]:
+    shown = safe(text).strip() or "(nothing)"
+    lines = wrap([(style, shown)], max(width, 8))
+    indent = " " * len(first)
+    return [
+        Content.assemble((indent if number else first, style), *((part, each) for each, part in line))
+        for number, line in enumerate(lines)
+    ]
+
+
+class SamplesView(VerticalScroll):
+    """Shows the answers of one step at a time."""
+
+    DEFAULT_CSS = """
+    SamplesView { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(id="samples")
+        self._samples: tuple[Sample, ...] = ()
+        self._back = 0
+
+    def compose(self) -> ComposeResult:
+        """The answers."""
+        yield QuietLines()
+
+    def show(self, samples: tuple[Sample, ...]) -> None:
+        """Shows the newest of these, or those that were chosen."""
+        if self._back and len(samples) > len(self._samples):
+            # What is being read stays in sight when newer answers come.
+            self._back += len({each.step for each in samples}) - len({each.step for each in self._samples})
+        self._samples = samples
+        self._redraw()
+
+    def go(self, steps: int) -> None:
+        """To later answers, or to earlier ones where negative."""
+        most = max(len({each.step for each in self._samples}) - 1, 0)
+        self._back = min(max(self._back - steps, 0), most)
+        self._redraw()
+        self.scroll_home(animate=False)
+
+    def restart(self) -> None:
+        """Back to the newest answers."""
+        self._back = 0
+
+    def _redraw(self) -> None:
+        width = self.scrollable_content_region.width
+        if width > 8:
+            self.query_one(QuietLines).show(page(self._samples, self._back, width))
+
+    def on_resize(self) -> None:
+        """Breaks the lines anew."""
+        self._redraw()
+
+
+class LogView(VerticalScroll):
+    """Shows lines and stays at the end of them, unless the user scrolled up."""
+
+    DEFAULT_CSS = """
+    LogView { height: 1fr; padding: 0 1; background: $surface; scrollbar-size-vertical: 1; }
+    LogView Static { width: 100%; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(id="log")
+        self._lines: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        """One text."""
+        yield Static("", markup=False)
+
+    def show(self, lines: list[str]) -> None:
+        """Shows these lines, which must be safe already."""
+        if lines == self._lines and lines:
+            return
+        self._lines = lines
+        at_end = self.scroll_offset.y >= self.max_scroll_y
+        text = Content("\n".join(lines)) if lines else Content.styled("Nothing in worker.log yet.", "$secondary")
+        self.query_one(Static).update(text)
+        if at_end:
+            self.call_after_refresh(self.scroll_end, animate=False)
+
 
 Part = Literal["charts", "log", "samples"]
 """What is in the middle."""
@@ -95,14 +253,14 @@ class RunView(Vertical):
             empty.display = False
             return
         roomy = self.size.height >= _ROOMY
-        self._lines("heading", [run_lines.heading(run, width)])
-        self._lines("progress", [run_lines.progress(run, width, time.time())])
-        self._lines("alerts", run_notes.alerts(run, width, 3 if roomy else 1))
+        self._lines("heading", [run_words.heading(run, width)])
+        self._lines("progress", [run_words.progress(run, width, time.time())])
+        self._lines("alerts", run_words.alerts(run, width, 3 if roomy else 1))
         most = 4 if self.size.height >= _TALL else 1 if roomy and middle == "charts" else 0
-        self._lines("facts", run_notes.facts(run, width, most) if most else [])
+        self._lines("facts", run_words.facts(run, width, most) if most else [])
         fits = self.size.height >= _TALL and middle != "samples"
-        self._lines("answers", [run_samples.latest(run.state.samples, width)] if fits else [])
-        ending = run_notes.ending(run, self._log[-(4 if drawn else 16) :])
+        self._lines("answers", [latest(run.state.samples, width)] if fits else [])
+        ending = run_words.ending(run, self._log[-(4 if drawn else 16) :])
         box = self.query_one("#ending")
         box.display = ending is not None and middle == "charts"
         if ending is not None:
@@ -128,10 +286,10 @@ class RunView(Vertical):
             page = Content.assemble(("[ ]", "bold $accent"), (f" chart {self.charts.page}", "$secondary"))
             parts.append(page)
         right = Content("   ").join(parts)
-        left = run_lines.numbers(run.state, width - right.cell_length - 3, self._machine)
+        left = run_words.numbers(run.state, width - right.cell_length - 3, self._machine)
         gap = " " * max(width - left.cell_length - right.cell_length, 0)
         self._lines("numbers", [left + gap + right if right.plain else left])
-        names = [run_lines.name_of(run), *self._overlays] if drawn and self._overlays else []
+        names = [run_words.name_of(run), *self._overlays] if drawn and self._overlays else []
         laid = [
             Content.assemble((f"{sign} ", f"${color}"), (name, f"${color}"))
             for (sign, color), name in zip((OWN, *OVERLAYS), names, strict=False)

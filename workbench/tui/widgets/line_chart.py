@@ -1,18 +1,20 @@
-"""Line charts in braille: what a chart shows, its curves and axes as text, and its legend."""
+"""A line chart in braille: what it shows, its curves, axes and legend as text, and the widget."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
 from rich.text import Text
 from textual.color import Color
 from textual.content import Content
+from textual.message import Message
 
 from workbench.runs.series import Curve, downsample, limits, smooth, tick_labels, ticks
 from workbench.tui import figures
+from workbench.tui.widgets.quiet_lines import QuietLines
 
 Palette = Mapping[str, tuple[int, int, int]]
 """Colours by theme variable ("accent"), as red, green and blue; with "dim " before the name those of raw curves."""
@@ -171,3 +173,76 @@ def _entry(line: Line, last: float, gap: str, *, named: bool) -> Content:
         (f"{line.name} " if named and line.name else "", "$secondary"),
         (figures.value(last), "$foreground" if math.isfinite(last) else "$error"),
     )
+
+
+class Chart(QuietLines):
+    """Shows a figure. Whoever owns the chart has it drawn off the UI thread, and hands the result in with `draw`."""
+
+    DEFAULT_CSS = """
+    Chart { width: 1fr; height: 1fr; padding: 0 1 0 0; }
+    Chart:hover { background: $surface; }
+    """
+
+    @dataclass
+    class Picked(Message):
+        """The chart was clicked on."""
+
+        chart: Chart
+
+        @property
+        def control(self) -> Chart:
+            """The chart."""
+            return self.chart
+
+    @dataclass
+    class Resized(Message):
+        """What the chart shows no longer fits it."""
+
+        chart: Chart
+
+    def __init__(self, name: str, title: str) -> None:
+        super().__init__(name=name)
+        self.figure = Figure(title)
+        self.canvas: Sequence[Content] = ()
+        """The lines with the curves."""
+        self.picked = False
+        """Whether this is the one of the charts that keys go to; its title is in the accent colour."""
+
+    @property
+    def canvas_size(self) -> tuple[int, int]:
+        """Width and height of the part with the curves, below title and legend, in cells."""
+        return self.content_size.width, self.content_size.height - self._header_height
+
+    @property
+    def _header_height(self) -> int:
+        return 1 if self.content_size.width >= 60 else 2
+
+    def draw(self, figure: Figure, canvas: Sequence[Content]) -> None:
+        """Shows `figure`, whose curves are drawn on `canvas`."""
+        self.figure, self.canvas = figure, canvas
+        self._compose_lines()
+
+    def pick(self, *, picked: bool) -> None:
+        """Marks the chart as the one of several that keys go to, or takes the mark away."""
+        if picked != self.picked:
+            self.picked = picked
+            self.set_class(picked, "-picked")
+            self._compose_lines()
+
+    def _compose_lines(self) -> None:
+        width = self.content_size.width
+        title = Content.styled(self.figure.title, "bold $accent" if self.picked else "bold $foreground")
+        if self._header_height == 1:
+            header = [Content("   ").join([title, legend(self.figure, width - title.cell_length - 3)])]
+        else:
+            header = [title, legend(self.figure, width)]
+        self.show([*header, *self.canvas])
+
+    def on_resize(self) -> None:
+        """Asks for new curves."""
+        self._compose_lines()
+        self.post_message(self.Resized(self))
+
+    def on_click(self) -> None:
+        """Tells that it was clicked on."""
+        self.post_message(self.Picked(self))

@@ -1,4 +1,4 @@
-"""Settings of a run in two columns, a line to type in or a list to choose from for each."""
+"""The fields of the form that starts a run: settings in two columns, methods and runs to choose from."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from textual.app import ComposeResult
 from textual.containers import Grid
 from textual.content import Content
 from textual.widgets import Input, Select, Static
+from textual.widgets._select import SelectCurrent
 
 from workbench.config import RunConfig, choices
+from workbench.methods import METHODS
+from workbench.runs.catalog import Summary
+from workbench.runs.quantities import quantity
+from workbench.text import one_line
+from workbench.tui import figures
 from workbench.tui.widgets.fields import LineField
 from workbench.tui.widgets.path_field import PathField
 
@@ -121,3 +127,68 @@ def as_typed(value: object) -> str:
 
 def _options(key: str) -> tuple[str, ...]:
     return _SWITCH if RunConfig.model_fields[key].annotation is bool else choices(key)
+
+
+_NAME = 8
+
+
+class MethodChoice(Select[str]):
+    """The methods by their names; open, with a line each. The list is wider than the field."""
+
+    DEFAULT_CSS = """
+    MethodChoice > SelectOverlay { width: 70; constrain: inside inside; }
+    """
+
+    def __init__(self, method: str, *, id: str) -> None:  # noqa: A002
+        lines = [
+            (Content.assemble(f"{name:<{_NAME}}", (each.when, "$secondary")), name) for name, each in METHODS.items()
+        ]
+        super().__init__(lines, value=method, allow_blank=False, compact=True, id=id)
+
+    def on_select_changed(self) -> None:
+        """Of the chosen one the name is enough: its line stands below."""
+        self.query_one(SelectCurrent).update(Content(str(self.value)))
+
+
+_ID = 42
+OTHER = ""
+"""The value of what is no run."""
+
+
+class RunChoice(Select[str]):
+    """Runs by their ids, what they are beside them, and one thing that is no run. Ids may be untrusted."""
+
+    def __init__(self, other: str, *, other_last: bool = False, id: str) -> None:  # noqa: A002
+        """`other` is what is no run, offered before the runs or `other_last` behind them."""
+        self._other, self._last = (Content(other), OTHER), other_last
+        self._ids: list[str] = []
+        super().__init__([self._other], value=OTHER, allow_blank=False, compact=True, id=id)
+
+    def offer(self, runs: Sequence[Summary]) -> None:
+        """These are the runs to choose from. The one that was chosen stays so, if it is among them."""
+        chosen, ids = self.run, [each.id for each in runs]
+        if ids == self._ids:
+            return
+        self._ids = ids
+        options = [(_run_line(run), run.id) for run in runs]
+        self.set_options([*options, self._other] if self._last else [self._other, *options])
+        self.value = chosen if chosen in ids else OTHER
+
+    @property
+    def offers(self) -> bool:
+        """Whether there is a run to choose."""
+        return bool(self._ids)
+
+    @property
+    def run(self) -> str:
+        """The id of the run; empty where none is chosen."""
+        return str(self.value)
+
+
+def _run_line(run: Summary) -> Content:
+    """A run in a line: its id, how often it was right on held-out pairs, and how far it went if not to the end."""
+    accuracy = quantity(run.state.evals[-1].metrics, "accuracy") if run.state.evals else None
+    parts = [f"{figures.share(accuracy)} right"] if accuracy is not None else []
+    if run.status != "finished":
+        parts.append(f"{run.status} at {run.state.step:,}")
+    return Content.assemble(one_line(run.id, _ID), "  ", (" · ".join(parts), "$secondary"))

@@ -1,17 +1,23 @@
-"""What a run looks like in words, line by line: pure functions from its state to `Content`."""
+"""A run in words, line by line: pure functions from what is known of it to `Content`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from workbench.runs.events import Eval, Finished, Killed, Step, Stopped
+from workbench.methods import RATIOS
+from workbench.runs.events import Eval, Failed, Finished, Killed, Step, Stopped, Warned
 from workbench.runs.quantities import quantity
 from workbench.runs.state import RunState, Status
-from workbench.text import cut, one_line
+from workbench.runs.watching import Run
+from workbench.text import cut, one_line, safe
 from workbench.tui import figures
-from workbench.tui.feed import Run
+
+if TYPE_CHECKING:
+    from workbench.evidence.document import Evidence
+
 
 TRAINING = "training"
 """The phase in which steps are made."""
@@ -221,3 +227,155 @@ def numbers(state: RunState, width: int, machine: str = "") -> Content:
 def metric(event: Step | Eval | None, name: str) -> float | None:
     """The value that an event has under a name, None where either is missing."""
     return event.metrics.get(name) if event is not None else None
+
+
+_SAME = 1e-2
+"""Rewards up to this size before the first update are rounding."""
+
+
+def facts(run: Run, width: int, most: int) -> list[Content]:
+    """What was known before the first step: pairs used and left out, reference and its check, parameters."""
+    started = run.state.started
+    if started is None:
+        return []
+    trained, total = started.trainable_parameters, started.total_parameters
+    parts: list[tuple[str, str | Content]] = [
+        ("pairs", f"{started.train_pairs:,} train · {started.holdout_pairs:,} held out"),
+        _left_out("dropped", started.dropped),
+        _left_out("truncated", started.truncated),
+        _left_out("identical", started.identical),
+        ("adapter", f"{figures.count(trained)} of {figures.count(total)} ({figures.share(trained / max(total, 1))})"),
+        *(_beginning(run.state) if run.config is None or run.config.method in RATIOS else []),
+        ("reference", cut(one_line(started.reference), min(width - 12, 76))),
+    ]
+    return wrap(parts, width, most)
+
+
+def _left_out(label: str, pairs: int) -> tuple[str, str | Content]:
+    return label, Content.styled(f"▲ {pairs:,}", "$warning") if pairs else "0"
+
+
+def _beginning(state: RunState) -> list[tuple[str, str | Content]]:
+    """Before the first update model and reference are one: the margin is 0, and the sigmoid loss ln 2."""
+    first: Eval | Step | None = next((each for each in state.evals if each.step == 0), None)
+    first = first or next((each for each in state.steps[:1] if each.step == 1), None)
+    margin, loss = metric(first, "rewards/margins"), metric(first, "loss")
+    if margin is None or loss is None:
+        return []
+    if abs(margin) <= _SAME:
+        return [("first loss", Content.assemble((figures.value(loss), "$foreground"), (" ✔", "$success")))]
+    told = f"{figures.value(loss)} ✘ margin {figures.value(margin)}, not 0"
+    return [("first loss", Content.styled(told, "$error"))]
+
+
+def alerts(run: Run, width: int, most: int) -> list[Content]:
+    """The newest alerts, a line each, the newest first; then what else is wrong with the run's files."""
+    told = run.state.warnings
+    lines = [
+        Content.assemble(
+            ("▲ ", "bold $warning"),
+            (one_line(each.title), "bold $warning"),
+            (f"  step {each.step:,}" if each.step else "", "$warning"),
+            ("  ", ""),
+            (one_line(each.message), "$secondary"),
+        )
+        for each in reversed(told[-most:])
+    ]
+    if lines:
+        key = Content.assemble(
+            "  ", ("h", "bold $accent"), (f" all {len(told)}" if len(told) > 1 else " more", "$secondary")
+        )
+        lines[0] = lines[0].truncate(width - key.cell_length, ellipsis=True) + key
+    if run.damaged:
+        count = "A line" if run.damaged == 1 else f"{run.damaged:,} lines"
+        verb = "is" if run.damaged == 1 else "are"
+        lines.append(
+            Content.styled(
+                f"▲ {count} of events.jsonl cannot be read and {verb} left out: a point or so is missing.", "$warning"
+            )
+        )
+    return [line.truncate(width, ellipsis=True) for line in lines]
+
+
+def alerts_in_full(told: tuple[Warned, ...]) -> Content:
+    """Every alert with its step, reason and remedy, the newest first, to be wrapped."""
+    parts = []
+    for each in reversed(told):
+        lines = [
+            Content.assemble(
+                (f"▲ {one_line(each.title)}", "bold $warning"),
+                (f"   step {each.step:,}" if each.step else "", "$secondary"),
+            ),
+            Content.styled(safe(each.message).rstrip(), "$foreground"),
+        ]
+        if each.remedy:
+            lines.append(Content.assemble(("→ ", "$accent"), (safe(each.remedy).rstrip(), "$foreground")))
+        parts.append(Content("\n").join(lines))
+    return Content("\n\n").join(parts)
+
+
+def ending(run: Run, last_lines: list[str]) -> Content | None:
+    """Why the run failed or was lost, what to do, and its last words; None for a run that did not end so."""
+    end = run.state.end
+    if run.status == "failed" and isinstance(end, Failed):
+        title, message, hint = end.title, end.message, end.hint
+    elif run.status == "lost":
+        title, message, hint = "The worker is gone", run.trouble, ""
+    elif isinstance(end, Killed) and run.status == "stopped":
+        title, message, hint = "The worker was killed", end.message, ""
+    else:
+        return None
+    text, color = SIGNS[run.status]
+    lines = [Content.styled(f"{text} {one_line(title)}", f"bold {color}")]
+    if message:
+        lines.append(Content.styled(safe(message).rstrip(), "$foreground"))
+    if hint:
+        lines.append(Content.styled(safe(hint).rstrip(), "$secondary"))
+    lines.extend(
+        Content.styled(f"{one_line(name)} is torn and skipped: {one_line(why)}", "$warning") for name, why in run.torn
+    )
+    if last_lines:
+        lines.append(Content.styled("\nlast lines of worker.log", "$secondary"))
+        lines.extend(Content.styled(f"  {line}", "$secondary") for line in last_lines)
+    return Content("\n").join(lines)
+
+
+_SIGNS = {
+    True: ("✔", "holds", "$success"),
+    False: ("✘", "does not hold", "bold $error"),
+    None: ("?", "too few", "$warning"),
+}
+
+
+def counted(evidence: Evidence) -> str:
+    """How many claims hold, do not, or have too few samples."""
+    holds = [verdict.holds for verdict in evidence.verdicts]
+    told = [(holds.count(True), "hold"), (holds.count(False), "do not hold"), (holds.count(None), "too few samples")]
+    return ", ".join(f"{count} {word}" for count, word in told if count)
+
+
+def verdicts_in_full(evidence: Evidence) -> Content:
+    """Every verdict with what was found, those that do not hold first; then what got worse by most."""
+    order = {False: 0, None: 1, True: 2}
+    lines = []
+    for verdict in sorted(evidence.verdicts, key=lambda each: order[each.holds]):
+        sign, word, style = _SIGNS[verdict.holds]
+        lines.append(
+            Content.assemble(
+                (f"{sign} ", style),
+                (one_line(verdict.name), "$foreground"),
+                (f"\n  {word}", style),
+                (f"  {one_line(verdict.message)}", "$secondary"),
+            )
+        )
+    if evidence.regressions:
+        lines.append(Content.styled("\nWhat got worse by most, log-probability before and after", "bold $foreground"))
+        lines += [
+            Content.assemble(
+                (f"{each.before:8.2f} → {each.after:.2f}  ", "$foreground"),
+                (f"{one_line(each.response)} · {one_line(each.prompt, 200)}", "$secondary"),
+            )
+            for each in evidence.regressions
+        ]
+    lines.append(Content.styled(f"\nMeasured {evidence.created} in {evidence.seconds:.0f} s.", "$secondary"))
+    return Content("\n").join(lines)

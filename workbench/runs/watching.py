@@ -15,6 +15,9 @@ from workbench.runs.events import EventReader
 from workbench.runs.folder import RunFolder
 from workbench.runs.labels import Labels
 from workbench.runs.state import RunState, Status, fold
+from workbench.text import safe
+
+_TAIL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +169,25 @@ def _checkpoints(folder: RunFolder) -> tuple[int | None, tuple[tuple[str, str], 
     whole = checkpoints.complete(folder)
     torn = tuple((path.name, reason) for path, reason in checkpoints.torn(folder))
     return (int(whole[-1].name.rpartition("-")[2]) if whole else None), torn
+
+
+def tail(path: Path, most: int) -> list[str]:
+    """The last `most` lines of the file, safe to show; none where it does not exist.
+
+    A progress bar rewrites its line with carriage returns: only what stood there last is kept.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            size = file.tell()
+            file.seek(max(size - _TAIL_BYTES, 0))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    lines = text.replace("\r\n", "\n").split("\n")
+    if size > _TAIL_BYTES:
+        lines = lines[1:]
+    shown = [safe(line.rstrip("\r").rpartition("\r")[2]).rstrip() for line in lines]
+    while shown and not shown[-1]:
+        shown.pop()
+    return shown[-most:]
