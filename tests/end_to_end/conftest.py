@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
 import json
 import os
 import subprocess
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from workbench.cli.main import main
 from workbench.runs.catalog import Catalog
 from workbench.runs.process import alive, kill
 
@@ -34,7 +37,25 @@ def write_pairs(path: Path, count: int = 40) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def workbench(
+def workbench(workspace: Path, *arguments: str, columns: str = "120") -> subprocess.CompletedProcess[str]:
+    """The command line, in this process, so that nothing is imported anew: exit status and what it printed."""
+    command = ["workbench", "--workspace", str(workspace), *arguments]
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch, Path(os.devnull).open() as nothing:
+        for name, value in {"argv": command, "stdin": nothing, "stdout": out, "stderr": err}.items():
+            patch.setattr(sys, name, value)
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("COLUMNS", columns)
+        try:
+            main()
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    texts = (stream.buffer.getvalue().decode("utf-8") for stream in (out, err))
+    return subprocess.CompletedProcess(command, status, *texts)
+
+
+def workbench_process(
     workspace: Path, *arguments: str, timeout: float = 240, columns: str = "120"
 ) -> subprocess.CompletedProcess[str]:
     """The command line as its users start it."""
@@ -62,15 +83,22 @@ class FinishedRun:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """A run of four steps on the embedded model. Leave it as it is."""
-    workspace = tmp_path_factory.mktemp("finished")
-    write_pairs(workspace / "pairs" / "support.jsonl")
-    settings = ["max_steps=4", "batch_size=8", "learning_rate=1e-3", "save_steps=2"]
-    done = workbench(
-        workspace, "train", "--pairs", "support", *(f"--set={each}" for each in settings), "--wait", "--json"
-    )
-    assert done.returncode == 0, done.stderr
-    return FinishedRun(workspace, json.loads(done.stdout), done.stderr)
+    """A run of four steps on the embedded model, the same for all processes of a test run. Leave it as it is."""
+    base = tmp_path_factory.getbasetemp()
+    workspace = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    workspace.mkdir(exist_ok=True)
+    told = workspace / "told.txt"
+    with (workspace / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # The first process trains it, the others wait.
+        if not told.exists():
+            write_pairs(workspace / "pairs" / "support.jsonl")
+            settings = ["max_steps=4", "batch_size=8", "learning_rate=1e-3", "save_steps=2"]
+            given = (f"--set={setting}" for setting in settings)
+            done = workbench_process(workspace, "train", "--pairs", "support", *given, "--wait", "--json")
+            assert done.returncode == 0, done.stderr
+            (workspace / "result.json").write_text(done.stdout)
+            told.write_text(done.stderr)
+    return FinishedRun(workspace, json.loads((workspace / "result.json").read_text()), told.read_text())
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ class Page:
         self.events.clear()
         self("Page.navigate", url=path.as_uri())
         self._until("Page.loadEventFired")
-        self._listen(0.3)
+        self._listen(0.15)
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page, asked for from outside: no policy of the page binds it."""
@@ -102,7 +102,8 @@ class Page:
         while not self.told(method):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no {method}")
-            self._listen(1.0)
+            if (event := self._next(1.0)) is not None:
+                self.events.append(event)
 
     def _listen(self, seconds: float) -> None:
         """Takes in events until none has come for so long."""
