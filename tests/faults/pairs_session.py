@@ -132,7 +132,7 @@ def main(path: Path, number: int, acknowledged: Path) -> None:
     from workbench.pairs.store import PairStore
 
     store = PairStore(path, quiet=0.01)
-    assert not store.read_only, store.read_only
+    assert not store.file.read_only, store.file.read_only
 
     class Session:
         def ids(self) -> list[str]:

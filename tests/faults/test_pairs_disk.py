@@ -37,7 +37,7 @@ def test_a_full_disk_loses_no_acknowledged_edit(disk: Path, leave: int) -> None:
     write_pairs(path, starting_pairs(400))
     store = PairStore(path, quiet=0.01)
     store.set_note([0], "before")
-    store.save()
+    store.file.save()
     ballast = fill(disk, leave)
     acknowledged: dict[int, str] = {0: "before"}
     refused = 0
@@ -50,11 +50,11 @@ def test_a_full_disk_loses_no_acknowledged_edit(disk: Path, leave: int) -> None:
         if refused > 3:
             break
     assert refused
-    if store.unsaved:
+    if store.file.unsaved:
         # The journal has them, the file has no room.
         with pytest.raises(WorkbenchError, match="could not be saved"):
-            store.save()
-    store._let_go()
+            store.file.save()
+    store.file._let_go()
     ballast.unlink()
     found, problems = load_pairs(path)
     assert not problems

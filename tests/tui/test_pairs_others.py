@@ -82,6 +82,6 @@ async def test_a_second_workbench_reads_and_says_who_edits(tmp_path: Path) -> No
             await screen.press("escape")
             assert screen.table.cursor == 1
             first.set_status([0], "accepted")
-            first.save()
+            first.file.save()
             await _taken_in(screen)
             assert "✔ accepted" in screen.row(0)

@@ -9,10 +9,10 @@ from tests.tui.pairs_data import make_pair, make_workspace
 from tests.tui.pairs_screen import opened
 from workbench.config import build_config
 from workbench.pairs.pair import to_row
+from workbench.pairs.query import Order
 from workbench.runs.folder import create
 from workbench.runs.pair_scores import Score, ScoreWriter, fingerprint
 from workbench.tui.dialogs.sort import SortDialog
-from workbench.tui.order import Order
 
 
 async def test_by_length_ratio_and_round_again(tmp_path: Path) -> None:

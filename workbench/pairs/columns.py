@@ -20,9 +20,8 @@ import pyarrow.json as pj
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.arrow import TURNS, Ints, as_column, ints, strings, words_in
-from workbench.pairs.files import Stamp, kind_of, pair_in
-from workbench.pairs.lines import Problem, UnusableError
-from workbench.pairs.pair import ROLES, SPLITS, STATUSES, Pair, Text
+from workbench.pairs.lines import Problem, Stamp, UnusableError, kind_of, pair_in
+from workbench.pairs.pair import LABEL_DEFAULTS, LABELS, ROLES, SPLITS, STATUSES, TEXTS, Pair, Text
 
 _BOM = b"\xef\xbb\xbf"
 _PIECE = 4 << 20
@@ -32,9 +31,7 @@ _MOST_BRACKETS = 900
 _UNIT = "\x1f"
 THREADS = 2
 
-_TEXT = ("prompt", "chosen", "rejected")
-_LABELS = [("status", pa.string()), ("split", pa.string()), ("tags", pa.list_(pa.string()))]
-_LABELS += [("note", pa.string()), ("source", pa.string())]
+_LABEL_TYPES = [(name, pa.list_(pa.string()) if name == "tags" else pa.string()) for name in LABELS]
 
 SIDES = ("", *SPLITS)
 """Splits by number; 0 is none."""
@@ -244,7 +241,7 @@ def _fast(piece: memoryview, view: Ints, starts: Ints, ends: Ints, conversationa
     if not _one_object_a_line(piece, view, starts, ends):
         return None
     text = TURNS if conversational else pa.string()
-    schema = pa.schema([("id", pa.string()), *((name, text) for name in _TEXT), *_LABELS])
+    schema = pa.schema([("id", pa.string()), *((name, text) for name in TEXTS), *_LABEL_TYPES])
     try:
         table = pj.read_json(
             pa.BufferReader(pa.py_buffer(piece)),
@@ -265,7 +262,7 @@ def _fast(piece: memoryview, view: Ints, starts: Ints, ends: Ints, conversationa
     ids = found["id"].to_pylist()
     if "" in ids:
         return None
-    texts = {name: found[name] for name in _TEXT}
+    texts = {name: found[name] for name in TEXTS}
     rows = np.ones(len(starts), bool)
     return Block(starts, rows, ids, texts, labels, _words_of(texts), [])
 
@@ -289,7 +286,7 @@ def _whole(found: dict[str, Any], text: Any, conversational: bool) -> bool:
     """Whether every row has an id and three texts, with known roles alone."""
     if found["id"].null_count:
         return False
-    for name in _TEXT:
+    for name in TEXTS:
         column = found[name]
         if column.null_count or column.type != text:
             return False
@@ -308,7 +305,7 @@ def _labels(found: dict[str, Any]) -> dict[str, tuple[list[Any], Ints]] | None:
     labels = {}
     for name in ("status", "split", "note", "source"):
         values, codes = _coded(found[name])
-        values = [value or _DEFAULTS[name] for value in values]
+        values = [value or LABEL_DEFAULTS[name] for value in values]
         known = {"status": STATUSES, "split": SIDES}.get(name)
         if known and not set(values) <= set(known):
             return None
@@ -352,16 +349,13 @@ def _slow(piece: memoryview, starts: Ints, ends: Ints, conversational: bool) -> 
         found.append(pair)
     empty: Text = () if conversational else ""
     texts = {
-        name: as_column([getattr(pair, name) if pair else empty for pair in found], conversational) for name in _TEXT
+        name: as_column([getattr(pair, name) if pair else empty for pair in found], conversational) for name in TEXTS
     }
     labels = {}
-    for name in ("status", "split", "tags", "note", "source"):
+    for name in LABELS:
         values = Vocabulary()
-        codes = [values.number((pair and getattr(pair, name)) or _DEFAULTS[name]) for pair in found]
+        codes = [values.number((pair and getattr(pair, name)) or LABEL_DEFAULTS[name]) for pair in found]
         labels[name] = values.values, np.array(codes, np.int32)
     rows = np.array([pair is not None for pair in found], bool)
     ids = [pair.id if pair else "" for pair in found]
     return Block(starts, rows, ids, texts, labels, _words_of(texts), problems)
-
-
-_DEFAULTS: dict[str, Any] = {"status": "new", "split": "", "tags": (), "note": "", "source": ""}

@@ -8,10 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from workbench.pairs.pair import Message, Text
+from workbench.pairs.pair import TEXTS, Message, Text
 
-LABELS = ("status", "split", "tags", "note", "source")
-TEXTS = ("prompt", "chosen", "rejected")
 SWAP = "swap"
 """As a change's field: chosen and rejected are exchanged. Its values tell the chosen text by a number (`mark`)."""
 

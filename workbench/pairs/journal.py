@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from workbench.errors import WorkbenchError
-from workbench.pairs.files import Stamp
 from workbench.pairs.history import Step
+from workbench.pairs.lines import Stamp
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS steps(seq INTEGER PRIMARY KEY, state TEXT, description TEXT, pairs INTEGER, at REAL,

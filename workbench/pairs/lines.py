@@ -1,4 +1,4 @@
-"""Lines of JSON as bytes: reading one, telling what is wrong with it, and writing a file of them atomically."""
+"""A file of pairs as bytes: reading a line, telling what is wrong with it, and writing the file atomically."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from workbench.errors import WorkbenchError
+from workbench.pairs.pair import Pair, from_row, to_line
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -26,6 +29,19 @@ class Problem:
 
 class UnusableError(ValueError):
     """Why a row cannot be used, in words that end a sentence ("field 'chosen' is missing")."""
+
+
+class Stamp(NamedTuple):
+    """Tells one version of a file from the next."""
+
+    modified: int
+    size: int
+    inode: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Stamp:
+        """The version of the file that `found` is the stat of."""
+        return cls(found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def decode_object(raw: bytes) -> dict[str, Any]:
@@ -45,6 +61,32 @@ def decode_object(raw: bytes) -> dict[str, Any]:
     if _SURROGATE_ESCAPE.search(raw):
         refuse_surrogates(value)
     return value
+
+
+def pair_in(raw: bytes) -> Pair:
+    """The pair in one line. Raises `UnusableError` with the reason where it holds none."""
+    row = decode_object(raw)
+    try:
+        return from_row(row, where="line")
+    except WorkbenchError as error:
+        raise UnusableError(error.message.removeprefix("line: ").rstrip(".")) from None
+
+
+def encoded(pair: Pair) -> bytes:
+    """The pair as a line's bytes. Raises `WorkbenchError` where it holds what is no text."""
+    line = to_line(pair)
+    refuse_half_characters(line)
+    return line.encode()
+
+
+def refuse_half_characters(value: str | tuple[str, ...]) -> None:
+    """Raises `WorkbenchError` where a text has half a surrogate pair, which no UTF-8 file can hold."""
+    try:
+        "".join(value).encode()
+    except UnicodeEncodeError:
+        raise WorkbenchError(
+            "Not text", "It holds half a surrogate pair, which is no character.", "Take it out."
+        ) from None
 
 
 def refuse_surrogates(value: Any) -> None:
@@ -87,6 +129,29 @@ def write_atomically(
     finally:
         os.close(folder)
     return written
+
+
+def kind_of(pair: Pair) -> str:
+    """What a pair is made of, in words."""
+    return "conversational" if pair.conversational else "plain text"
+
+
+def kinds_differ(path: Path, pair: Pair) -> WorkbenchError:
+    """What to tell where a pair is of another kind than those of a file."""
+    return WorkbenchError(
+        "A file is of one kind",
+        f"Pair {pair.id!r} is {kind_of(pair)}; the other pairs of {path.name} are not.",
+        "Put it into a data set of its own kind.",
+    )
+
+
+def not_saved(path: Path, error: OSError) -> WorkbenchError:
+    """What to tell where a file cannot be written."""
+    return WorkbenchError(
+        f"Cannot write {path.name}",
+        f"{path}: {error.strerror or error}. The file is as it was.",
+        "Free space, or allow writing there.",
+    )
 
 
 def _kind(value: object) -> str:

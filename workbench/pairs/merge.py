@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from workbench.pairs.files import pair_in
-from workbench.pairs.history import LABELS, SWAP, TEXTS, Change, Step, Values, mark
+from workbench.pairs.history import SWAP, Change, Step, Values, mark
 from workbench.pairs.journal import Op
-from workbench.pairs.pair import Pair, to_line
+from workbench.pairs.lines import pair_in
+from workbench.pairs.pair import LABELS, TEXTS, Pair, to_line
 from workbench.pairs.rows import Rows
 
 

@@ -17,6 +17,12 @@ ROLES: tuple[str, ...] = get_args(Role)
 STATUSES: tuple[Status, ...] = get_args(Status)
 SPLITS: tuple[Split, ...] = get_args(Split)
 
+TEXTS = ("prompt", "chosen", "rejected")
+LABELS = ("status", "split", "tags", "note", "source")
+"""The fields that hold texts, and those that people note about a pair."""
+LABEL_DEFAULTS: dict[str, Any] = {"status": "new", "split": "", "tags": (), "note": "", "source": ""}
+"""What a pair has where a row leaves a label out; an absent split is the empty text here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -103,7 +109,7 @@ def from_row(row: Mapping[str, Any], *, where: str) -> Pair:
 
     `where` ("pairs/x.jsonl, line 3") begins the message of the `WorkbenchError` that bad rows raise.
     """
-    prompt, chosen, rejected = (_from_json(row, name, where) for name in ("prompt", "chosen", "rejected"))
+    prompt, chosen, rejected = (_from_json(row, name, where) for name in TEXTS)
     if not (isinstance(prompt, str) == isinstance(chosen, str) == isinstance(rejected, str)):
         raise _bad(where, "prompt", "prompt, chosen and rejected must be all text or all lists of messages")
     identity = row.get("id")
@@ -134,7 +140,7 @@ def from_row(row: Mapping[str, Any], *, where: str) -> Pair:
     )
 
 
-_KNOWN = frozenset({"id", "prompt", "chosen", "rejected", "status", "split", "tags", "note", "source"})
+_KNOWN = frozenset({"id", *TEXTS, *LABELS})
 _TURN = frozenset({"role", "content"})
 _ROLE = {role: role for role in ROLES}
 

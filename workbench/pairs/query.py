@@ -1,4 +1,4 @@
-"""The language of the search line: what it can say, where it is wrong, how it could go on. Finding is `search`'s."""
+"""What pairs to show, and in which order: the language of the search line. Finding is `search`'s."""
 
 from __future__ import annotations
 
@@ -44,6 +44,15 @@ _TERM = re.compile(
     r"|/(?P<regex>(?:\\.|[^/\\])*)/?(?=\s|$)"
     r"|(?P<word>\S+))"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """By a column (row, ratio, a text or a label), or by the margins that the run with the id `run` gave."""
+
+    by: str = "row"
+    descending: bool = False
+    run: str = ""
 
 
 class QueryError(WorkbenchError):

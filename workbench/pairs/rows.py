@@ -13,13 +13,12 @@ import numpy as np
 
 from workbench.pairs.arrow import Ints, bounds_of, contents_of, offsets_of
 from workbench.pairs.columns import Columns
-from workbench.pairs.files import pair_in
-from workbench.pairs.history import LABELS, SWAP, TEXTS, Change, Line, Step, Values, mark, to_json
-from workbench.pairs.pair import Pair, Text, plain
+from workbench.pairs.history import SWAP, Change, Line, Step, Values, mark, to_json
+from workbench.pairs.lines import pair_in
+from workbench.pairs.pair import LABEL_DEFAULTS, LABELS, TEXTS, Pair, Text, plain
 from workbench.pairs.rewrite import ABSENT, rewritten
 
 _WORD = re.compile(r"[^\x00-\x20]+")
-_DEFAULTS: dict[str, Any] = {"status": "new", "split": "", "tags": (), "note": "", "source": ""}
 _FEW = 500
 Texts = tuple[Text, Text, Text]
 
@@ -125,7 +124,7 @@ class Rows:
         for name in LABELS:
             if self.labels[name][row] != self._was[name][row]:
                 value = self.label(row, name)
-                fields[name] = ABSENT if value == _DEFAULTS[name] else to_json(name, value)
+                fields[name] = ABSENT if value == LABEL_DEFAULTS[name] else to_json(name, value)
         now = self.texts.get(row)
         if now is None:
             swap = ("chosen", "rejected") if self.swapped[row] else None
@@ -293,7 +292,7 @@ class Rows:
         self._by_id = self._by_id | dict(zip((pair.id for pair in pairs), rows, strict=True))
         was = {}
         for name in LABELS:
-            numbers = [self.vocabularies[name].number(getattr(pair, name) or _DEFAULTS[name]) for pair in pairs]
+            numbers = [self.vocabularies[name].number(getattr(pair, name) or LABEL_DEFAULTS[name]) for pair in pairs]
             was[name] = np.append(self._was[name], np.array(numbers, np.int32))
             self.labels[name] = np.append(self.labels[name], np.array(numbers, np.int32))
         self._was = was

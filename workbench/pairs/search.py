@@ -1,4 +1,4 @@
-"""Finds the rows that a query asks for, a whole column at a time."""
+"""Finds the rows that a query asks for, and puts rows in order, a whole column at a time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench.pairs.arrow import Ints, as_column, bounds_of, contents_of, strings
 from workbench.pairs.columns import THREADS
-from workbench.pairs.history import TEXTS
-from workbench.pairs.query import NONE, Query, Term
+from workbench.pairs.pair import LABELS, STATUSES, TEXTS
+from workbench.pairs.query import NONE, Order, Query, Term
 from workbench.pairs.rows import Rows
 
 Findings = Mapping[str, set[str]]
@@ -29,31 +30,47 @@ _SIGNS: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
 }
 _REMEMBERED = 8
+_SORTED_BY = 200
+"""How many characters of a prompt tell its place."""
 
 
 class Search:
-    """Finds rows of one `Rows`; remembers the latest searches through text, which other terms do not change."""
+    """Finds and sorts rows of one `Rows`; remembers the latest searches through text, and the prompts."""
 
     def __init__(self, rows: Rows) -> None:
-        self._rows = rows
+        self.rows = rows
         self._version = rows.version
+        self._prompts: Any = None
+        self._prompts_version = -1
         self._remembered: dict[tuple[str, str], Ints] = {}
         self._all_ids: Any = strings([])
 
     def find(self, query: Query, findings: Findings | None = None) -> Ints:
         """The rows that a query finds, in the order of the file."""
-        order = self._rows.order
+        order = self.rows.order
         if not query.terms:
             return order
-        mask = np.ones(len(self._rows), bool)
+        mask = np.ones(len(self.rows), bool)
         # Text last: it costs most. (What came before does not narrow it down: a pass over a column is faster whole.)
         for term in sorted(query.terms, key=lambda term: term.kind == "text"):
             found = self._mask(term, findings or {})
             mask &= ~found if term.negated else found
         return order[mask[order]]
 
+    def sorted(self, rows: Ints, order: Order, margins: Mapping[str, float] | None = None) -> Ints:
+        """Rows in another order; by a run's `margins` (by id), those that have none come last."""
+        if order.run:
+            margins = margins or {}
+            keys = np.array([margins.get(identity, np.nan) for identity in self.rows.ids(rows)])
+            return rows[np.argsort(-keys if order.descending else keys, kind="stable")]
+        keys = self._keys(order.by, rows)
+        if order.descending:
+            # Stable both ways: rows that are equal keep the order of the file.
+            return rows[::-1][np.argsort(keys[::-1], kind="stable")][::-1]
+        return rows[np.argsort(keys, kind="stable")]
+
     def _mask(self, term: Term, findings: Findings) -> Ints:
-        rows = self._rows
+        rows = self.rows
         if term.kind == "length":
             return _SIGNS[term.sign](ratio(rows), term.number)  # type: ignore[no-any-return]
         if term.kind == "finding":
@@ -70,17 +87,17 @@ class Search:
 
     def _label(self, term: Term) -> Ints:
         name = {"tag": "tags"}.get(term.fields[0], term.fields[0])
-        values = self._rows.vocabularies[name].values
+        values = self.rows.vocabularies[name].values
         if name == "tags":
             holds = [any(tag.casefold() in term.values for tag in tags or (NONE,)) for tags in values]
         elif name == "source":
             holds = [any(value in source.casefold() for value in term.values) for source in values]
         else:
             holds = [(value or NONE) in term.values for value in values]
-        return np.array(holds, bool)[self._rows.labels[name]]
+        return np.array(holds, bool)[self.rows.labels[name]]
 
     def _text(self, field: str, term: Term) -> Ints:
-        rows = self._rows
+        rows = self.rows
         pattern = "(?i)" + (term.value if term.regex else re.escape(term.value))
         if field == "note":
             values = rows.vocabularies["note"].values
@@ -99,12 +116,12 @@ class Search:
         return found
 
     def _ids(self) -> Any:
-        if len(self._all_ids) != len(self._rows):
-            self._all_ids = strings([self._rows.id(row) for row in range(len(self._rows))])
+        if len(self._all_ids) != len(self.rows):
+            self._all_ids = strings([self.rows.id(row) for row in range(len(self.rows))])
         return self._all_ids
 
     def _in_texts(self, field: str, pattern: str) -> Ints:
-        rows = self._rows
+        rows = self.rows
         mask = self._as_read(field, pattern)
         if field != "prompt" and rows.swapped.any():
             other = "rejected" if field == "chosen" else "chosen"
@@ -118,12 +135,49 @@ class Search:
         return mask
 
     def _as_read(self, field: str, pattern: str) -> Ints:
-        mask = np.zeros(len(self._rows), bool)
-        blocks = self._rows.base.blocks
+        mask = np.zeros(len(self.rows), bool)
+        blocks = self.rows.base.blocks
         found = _pool().map(lambda block: _matches(block.texts[field], pattern), blocks)
         for block, each in zip(blocks, found, strict=True):
             mask[block.first : block.first + len(each)] = each
         return mask
+
+    def _keys(self, by: str, rows: Ints) -> Ints:
+        if by in ("chosen", "rejected"):
+            return self.rows.words[by][rows]
+        if by == "ratio":
+            return ratio(self.rows)[rows]
+        if by == "prompt":
+            places = pc.sort_indices(self._all_prompts())
+            ranks = np.empty(len(self.rows), np.int64)
+            ranks[np.frombuffer(places.buffers()[1], np.uint64)[: len(ranks)]] = np.arange(len(ranks))
+            return ranks[rows]
+        if by in LABELS:
+            values = self.rows.vocabularies[by].values
+            key = STATUSES.index if by == "status" else None
+            ranks = np.empty(len(values), np.int64)
+            ranks[sorted(range(len(values)), key=lambda place: key(values[place]) if key else values[place])] = (
+                np.arange(len(values))
+            )
+            return ranks[self.rows.labels[by][rows]]
+        return self.rows.numbers[rows]
+
+    def _all_prompts(self) -> Any:
+        rows = self.rows
+        if self._prompts_version != rows.version:
+            if self._prompts is None:
+                parts = [_last_turns(block.texts["prompt"]) for block in rows.base.blocks]
+                self._prompts = pa.chunked_array([*parts], pa.string()).combine_chunks() if parts else strings([])
+            self._prompts_version = rows.version
+        prompts = self._prompts
+        if rows.texts:
+            edited = sorted(rows.texts)
+            column = as_column([rows.texts[row][0] for row in edited], bool(rows.conversational))
+            places = np.arange(len(rows), dtype=np.int32)
+            places[edited] = np.arange(len(edited), dtype=np.int32) + len(prompts)
+            joined = pa.chunked_array([prompts, _last_turns(column)], pa.string()).combine_chunks()
+            return joined.take(_numbers(places))
+        return prompts
 
 
 def ratio(rows: Rows) -> Ints:
@@ -133,6 +187,28 @@ def ratio(rows: Rows) -> Ints:
         found = chosen / rejected
     found[(chosen == 0) & (rejected == 0)] = 1.0
     return found
+
+
+def _last_turns(column: Any) -> Any:
+    """The beginning of the last user turn of each prompt, or of the whole of a plain one."""
+    contents = contents_of(column)
+    if contents is not column:
+        roles = column.flatten().field(0).dictionary_encode()
+        known = roles.dictionary.to_pylist()
+        users = np.frombuffer(roles.indices.buffers()[1], np.int32)[: len(roles)] if len(roles) else np.empty(0, int)
+        places = np.flatnonzero(users == known.index("user")) if "user" in known else np.empty(0, np.int64)
+        bounds = bounds_of(column)
+        last = np.searchsorted(places, bounds[1:], side="left") - 1
+        found = np.where(last >= 0, places[last] if len(places) else -1, -1)
+        found = np.where(found >= bounds[:-1], found, -1)
+        contents = pa.chunked_array([strings([""]), contents], pa.string()).combine_chunks()
+        contents = contents.take(_numbers((found + 1).astype(np.int32)))
+    return pc.utf8_slice_codeunits(contents, 0, _SORTED_BY)
+
+
+def _numbers(values: Ints) -> Any:
+    kept = np.ascontiguousarray(values, np.int32)
+    return pa.Array.from_buffers(pa.int32(), len(kept), [None, pa.py_buffer(kept)])
 
 
 def _named(values: tuple[str, ...], names: set[str]) -> bool:

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.arrow import Ints
 from workbench.pairs.columns import load
-from workbench.pairs.files import encoded, kinds_differ, not_saved, refuse_half_characters
-from workbench.pairs.history import LABELS, SWAP, TEXTS, Change, Line, Step, Values
+from workbench.pairs.history import SWAP, Change, Line, Step, Values
 from workbench.pairs.journal import Journal, Op, journal_path
-from workbench.pairs.lines import Problem, write_atomically
+from workbench.pairs.lines import Problem, encoded, kinds_differ, not_saved, refuse_half_characters, write_atomically
 from workbench.pairs.lock import Lock, Owner
 from workbench.pairs.merge import take_in
-from workbench.pairs.opened import OpenedFile
-from workbench.pairs.pair import STATUSES, Pair, Split, Status, to_line
-from workbench.pairs.query import Query
+from workbench.pairs.open_file import QUIET, OpenFile
+from workbench.pairs.pair import LABELS, STATUSES, TEXTS, Pair, Split, Status, to_line
+from workbench.pairs.query import Order, Query
 from workbench.pairs.rows import Pairs, Rows
-from workbench.pairs.search import Findings
+from workbench.pairs.search import Findings, Search
 
 
 def load_rows(path: Path) -> Rows:
@@ -69,15 +68,23 @@ def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
         raise not_saved(path, error) from error
 
 
-class PairStore(OpenedFile):
-    """The pairs of one file. An edit is one step of undo and is written down (see `journal`) when the call returns.
+class PairStore:
+    """Looks into an open file of pairs and edits it. An edit is one step of undo, safe when the call returns.
 
-    The file itself follows in the background, at most some seconds later, and on `close`; lines that were not edited
-    keep every byte. Pairs are told by their *row*: a number that stays until `generation` changes (another's
-    version was taken in). Methods that edit raise `ReadOnlyError` where another workbench holds the data set or its
-    folder cannot be written, `WorkbenchError` where the edit cannot be written down; nothing is then changed. All
-    methods may be called from any thread.
+    `file` keeps it: journal, saving, what others write. Lines that were not edited keep every byte. Pairs are told by
+    their *row*: a number that stays until `file.rows` is another object (another's version was taken in). Methods that
+    edit raise `ReadOnlyError` where another workbench holds the data set or its folder cannot be written,
+    `WorkbenchError` where the edit cannot be written down; nothing is then changed. All methods may be called from any
+    thread.
     """
+
+    def __init__(self, path: Path, *, quiet: float = QUIET) -> None:
+        """Opens `path`, which is saved after `quiet` seconds without an edit. Raises `WorkbenchError`."""
+        self.path = path
+        self.file = OpenFile(path, quiet=quiet)
+        self.touched: list[int] = []
+        """The rows of the latest step, done, undone or redone."""
+        self._search = Search(self._rows)
 
     @classmethod
     def create(cls, path: Path) -> PairStore:
@@ -86,6 +93,20 @@ class PairStore(OpenedFile):
             raise WorkbenchError(f"{path.stem!r} exists already", f"There is a file {path}.", "Choose another name.")
         write_pairs(path, ())
         return cls(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Saves and lets others edit: see `OpenFile.close`."""
+        self.file.close()
+
+    @property
+    def _rows(self) -> Rows:
+        return self.file.rows
 
     # Looking
 
@@ -114,7 +135,7 @@ class PairStore(OpenedFile):
 
     def snapshot(self) -> Rows:
         """The pairs as they are now, for a thread that looks at all of them while others edit."""
-        with self._mutex:
+        with self.file.mutex:
             return self._rows.frozen()
 
     def pair(self, row: int) -> Pair:
@@ -168,27 +189,30 @@ class PairStore(OpenedFile):
 
     def find(self, query: Query, findings: Findings | None = None) -> Ints:
         """The rows that a query finds, in the file's order. `findings`: by id, what the checks found."""
-        with self._mutex:
-            return self._search.find(query, findings)
+        with self.file.mutex:
+            return self._searching().find(query, findings)
 
-    def sorted(
-        self, rows: Ints, by: str, *, descending: bool = False, scores: Mapping[str, float] | None = None
-    ) -> Ints:
-        """Rows in another order: see `View.sorted`."""
-        with self._mutex:
-            return self._view.sorted(rows, by, descending=descending, scores=scores)
+    def sorted(self, rows: Ints, order: Order, margins: Mapping[str, float] | None = None) -> Ints:
+        """Rows in another order; that of a run needs its `margins`, by id."""
+        with self.file.mutex:
+            return self._searching().sorted(rows, order, margins)
+
+    def _searching(self) -> Search:
+        if self._search.rows is not self._rows:
+            self._search = Search(self._rows)
+        return self._search
 
     # Editing
 
     @property
     def undoable(self) -> str:
         """What `undo` would undo; empty for nothing."""
-        return self._journal.described("undo") if self._journal else ""
+        return self.file.described("undo")
 
     @property
     def redoable(self) -> str:
         """What `redo` would do again; empty for nothing."""
-        return self._journal.described("redo") if self._journal else ""
+        return self.file.described("redo")
 
     def set_status(self, rows: Ints | Sequence[int], status: Status) -> int:
         """Gives pairs a status; like all such methods one step, and returns how many it changed."""
@@ -212,7 +236,7 @@ class PairStore(OpenedFile):
 
     def swap(self, rows: Ints | Sequence[int]) -> int:
         """Exchanges chosen and rejected."""
-        with self._mutex:
+        with self.file.mutex:
             places = np.unique(np.asarray(rows, np.int64))
             before, after = self._rows.marks(places, "chosen"), self._rows.marks(places, "rejected")
             change = Change(SWAP, self._rows.ids(places), Values.of(before), Values.of(after))
@@ -221,7 +245,7 @@ class PairStore(OpenedFile):
 
     def update(self, ids: Iterable[str], change: Callable[[Pair], Pair], description: str = "") -> int:
         """Puts `change(pair)` in the place of each pair with one of `ids`; returns how many differ from before."""
-        with self._mutex:
+        with self.file.mutex:
             fields: dict[str, list[tuple[str, Any, Any]]] = {}
             touched = 0
             for identity in dict.fromkeys(ids):
@@ -253,7 +277,7 @@ class PairStore(OpenedFile):
         self, lines: Sequence[tuple[Pair, bytes]], description: str = "", *, after: int | None = None
     ) -> None:
         """Adds pairs as the lines that they are in another file; else like `add`."""
-        with self._mutex:
+        with self.file.mutex:
             order = self._rows.order
             anchor = after if after is not None else int(order[-1]) if len(order) else None
             previous = "" if anchor is None else self._rows.id(anchor)
@@ -272,7 +296,7 @@ class PairStore(OpenedFile):
 
     def remove(self, ids: Iterable[str], description: str = "") -> None:
         """Takes pairs out of the file. (A pair that should merely not train is *dropped*, by its status.)"""
-        with self._mutex:
+        with self.file.mutex:
             rows = np.sort(np.array([self._known(identity) for identity in dict.fromkeys(ids)], np.int64))
             order, numbers = self._rows.order, self._rows.numbers
             removed = []
@@ -291,25 +315,20 @@ class PairStore(OpenedFile):
         return self._turn("redo")
 
     def _turn(self, which: Literal["undo", "redo"]) -> str:
-        with self._mutex:
-            found = self._journal.next(which) if self._journal else None
-            if found is None:
-                return ""
-            journal = self._editable()
-            seq, step = found
-            journal.turned(seq, forward=which == "redo")
-            self.touched = self._rows.apply(step if which == "redo" else step.reversed())
-            self._saver.touch()
-            return str(step)
+        with self.file.mutex:
+            description, touched = self.file.turn(which)
+            if description:
+                self.touched = touched
+            return description
 
     def _label(self, field: str, rows: Ints | Sequence[int], value: Any, description: str) -> int:
         refuse_half_characters(value)
-        with self._mutex:
+        with self.file.mutex:
             return self._change(self._rows.change(field, _places(rows), [value], np.zeros(1, int)), description)
 
     def _retag(self, rows: Ints | Sequence[int], change: Callable[[tuple[str, ...]], Any], description: str) -> int:
         refuse_half_characters(description)
-        with self._mutex:
+        with self.file.mutex:
             places = _places(rows)
             codes, back = np.unique(self._rows.labels["tags"][places], return_inverse=True)
             values = [change(self._rows.vocabularies["tags"].values[code]) for code in codes.tolist()]
@@ -318,15 +337,12 @@ class PairStore(OpenedFile):
     def _change(self, change: Change | None, description: str) -> int:
         if change is None:
             return 0
-        self._do(Step(description, len(change.ids), (change,)), check=False)
+        self._do(Step(description, len(change.ids), (change,)))
         return len(change.ids)
 
-    def _do(self, step: Step, *, check: bool = False) -> None:
-        if not (step.changes or step.added or step.removed):
-            return
-        self._editable().done(step)
-        self.touched = self._rows.apply(step, check=check)
-        self._saver.touch()
+    def _do(self, step: Step) -> None:
+        if step.changes or step.added or step.removed:
+            self.touched = self.file.do(step)
 
     def _known(self, identity: str) -> int:
         row = self._rows.row(identity)
@@ -352,8 +368,8 @@ class PairStore(OpenedFile):
 
     def resolve(self, identity: str, which: Literal["mine", "theirs"]) -> None:
         """Decides a conflict. "mine" puts the fields that differ back as they were here, as a step like any other."""
-        with self._mutex:
-            conflict = self.conflicts[identity]
+        with self.file.mutex:
+            conflict = self.file.conflicts[identity]
             row = self._rows.row(identity)
             if which == "mine":
                 if conflict.mine is None:
@@ -364,8 +380,7 @@ class PairStore(OpenedFile):
                 else:
                     kept = {name: getattr(conflict.mine, name) for name in conflict.fields or (*LABELS, *TEXTS)}
                     self.update([identity], lambda pair: replace(pair, **kept), "keep mine")
-            self._editable().settle(identity)
-            del self.conflicts[identity]
+            self.file.settle(identity)
 
 
 def _value(pair: Pair, name: str) -> Any:

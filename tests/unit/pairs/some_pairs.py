@@ -18,4 +18,4 @@ def accept(pair: Pair) -> Pair:
 
 def left_to_itself(store: PairStore) -> None:
     """As if the process had been killed: the system takes back what it held, and nothing else happens."""
-    store._let_go()
+    store.file._let_go()

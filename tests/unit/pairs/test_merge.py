@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
-from workbench.pairs.opened import DiskChange
+from workbench.pairs.open_file import DiskChange
 from workbench.pairs.pair import STATUSES, Pair, to_line
 from workbench.pairs.store import PairStore, load_pairs, write_pairs
 from workbench.pairs.transfer import copy, duplicate, merge, move
@@ -25,7 +25,7 @@ def written_by_another(path: Path, pairs: list[Pair]) -> None:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.pairs.opened._SETTLE", 0.0)
+    monkeypatch.setattr("workbench.pairs.open_file._SETTLE", 0.0)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def store(path: Path) -> Iterator[PairStore]:
 
 
 def taken_in(store: PairStore) -> DiskChange:
-    change = store.check_disk()
+    change = store.file.check_disk()
     assert change is not None
     return change
 
@@ -53,12 +53,12 @@ def test_changes_to_other_pairs_and_other_fields_are_both_kept(path: Path, store
     pairs[2] = replace(pairs[2], chosen="theirs")
     written_by_another(path, [pairs[4], *pairs[1:3], pairs[0], *some(1, "new")])
     change = taken_in(store)
-    assert (change.conflicts, change.trouble, store.generation) == ((), None, 1)
+    assert (change.conflicts, change.trouble) == ((), None)
     expected = [pairs[4], replace(pairs[1], status="accepted"), pairs[2], replace(pairs[0], status="accepted")]
     assert list(store.pairs) == [*expected, *some(1, "new")]
-    assert store.unsaved == 0
+    assert store.file.unsaved == 0
     assert load_pairs(path)[0] == list(store.pairs)
-    assert store.check_disk() is None
+    assert store.file.check_disk() is None
     assert store.undo() == "accepted (2 pairs)"
     assert store.counts()["new"] == 5
 
@@ -82,11 +82,11 @@ def test_the_same_field_changed_twice_is_asked_about(path: Path, store: PairStor
     assert [pair.status for pair in store.pairs[:2]] == ["dropped", "new"]
     assert store.pairs[1].note == "mine"
     store.resolve("id0", "theirs")
-    store._let_go()
+    store.file._let_go()
     with PairStore(path) as again:
-        assert list(again.conflicts) == ["id1"]
+        assert list(again.file.conflicts) == ["id1"]
         again.resolve("id1", "mine")
-        assert (again.pairs[0].status, again.pairs[1].chosen, again.conflicts) == ("dropped", "mine", {})
+        assert (again.pairs[0].status, again.pairs[1].chosen, again.file.conflicts) == ("dropped", "mine", {})
         assert again.undo() == "keep mine"
     assert load_pairs(path)[0][1].chosen == "theirs"
 
@@ -96,7 +96,7 @@ def test_an_older_version_put_back_does_not_undo_what_was_saved(path: Path, stor
     store.set_status([0], "accepted")
     store.add(some(1, "new"))
     store.remove(["id4"])
-    store.save()
+    store.file.save()
     written_by_another(path, some(5))
     found = {conflict.id: conflict for conflict in taken_in(store).conflicts}
     assert found.keys() == {"id0", "new0", "id4"}
@@ -105,8 +105,8 @@ def test_an_older_version_put_back_does_not_undo_what_was_saved(path: Path, stor
         store.resolve(identity, "mine")
     assert [pair.id for pair in store.pairs] == ["id0", "id1", "id2", "id3", "new0"]
     assert store.pairs[0].status == "accepted"
-    store.save()
-    assert store.check_disk() is None
+    store.file.save()
+    assert store.file.check_disk() is None
 
 
 def test_swaps_are_merged(path: Path, store: PairStore) -> None:
@@ -133,13 +133,13 @@ def test_edits_of_pairs_that_another_removed_are_asked_about(path: Path, store: 
 def test_unsaved_edits_meet_a_file_that_changed_while_nobody_looked(path: Path) -> None:
     store = PairStore(path, quiet=1000)
     store.set_status([0, 1], "accepted")
-    store._let_go()
+    store.file._let_go()
     theirs = some(5)
     theirs[1] = replace(theirs[1], status="flagged")
     written_by_another(path, theirs)
     with PairStore(path) as again:
         assert [pair.status for pair in again.pairs[:2]] == ["accepted", "flagged"]
-        assert again.conflicts["id1"].mine.status == "accepted"
+        assert again.file.conflicts["id1"].mine.status == "accepted"
 
 
 def test_what_was_saved_but_not_marked_so_is_not_done_twice(path: Path) -> None:
@@ -149,13 +149,13 @@ def test_what_was_saved_but_not_marked_so_is_not_done_twice(path: Path) -> None:
     store.set_status([0], "new")
     store.remove(["id3"])
     store.add(some(1, "new"))
-    store._journal.mark_saved = lambda _: None
-    store.save()
+    store.file._journal.mark_saved = lambda _: None
+    store.file.save()
     expected = list(store.pairs)
-    store._let_go()
+    store.file._let_go()
     with PairStore(path) as again:
-        assert again.unsaved == 0
-        assert (list(again.pairs), again.conflicts) == (expected, {})
+        assert again.file.unsaved == 0
+        assert (list(again.pairs), again.file.conflicts) == (expected, {})
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense\n", b"\xff\xfe{\x00"])
@@ -165,14 +165,14 @@ def test_a_file_replaced_by_garbage_is_told_and_everything_kept(path: Path, stor
     for _ in range(2):
         assert "without pairs" in taken_in(store).trouble.title
     with pytest.raises(WorkbenchError, match="changed by another"):
-        store.save()
+        store.file.save()
     assert path.read_bytes() == content
     store.set_status([1], "dropped")
-    store.restore()
+    store.file.restore()
     assert [pair.status for pair in load_pairs(path)[0]] == ["accepted", "dropped", "new", "new", "new"]
     [kept] = path.parent.glob("x.jsonl.replaced-*")
     assert kept.read_bytes() == content
-    assert store.check_disk() is None
+    assert store.file.check_disk() is None
 
 
 def test_a_file_that_was_removed_is_told_and_can_be_written_anew(path: Path, store: PairStore) -> None:
@@ -180,9 +180,9 @@ def test_a_file_that_was_removed_is_told_and_can_be_written_anew(path: Path, sto
     path.unlink()
     assert "removed" in taken_in(store).trouble.title
     with pytest.raises(WorkbenchError):
-        store.save()
+        store.file.save()
     assert not path.exists()
-    store.restore()
+    store.file.restore()
     assert path.read_text() == "".join(map(to_line, store.pairs))
 
 
@@ -208,7 +208,7 @@ def test_no_change_of_either_side_is_lost(
     store = PairStore(path, quiet=1000)
     for number, (place, field, value) in enumerate(mine):
         if number == saved:
-            store.save()
+            store.file.save()
         store.update([f"id{place}"], lambda pair, field=field, value=value: replace(pair, **{field: value}))
     ours = list(store.pairs)
     base = _as_saved(path)
@@ -218,14 +218,14 @@ def test_no_change_of_either_side_is_lost(
     if other != base:
         written_by_another(path, other)
     if killed:
-        store._let_go()
+        store.file._let_go()
         store = PairStore(path, quiet=1000)
     elif other != base:
-        store.check_disk()
+        store.file.check_disk()
     for at, pair in enumerate(store.pairs):
         for field in ("status", "note", "chosen"):
             was, left, right, now = (getattr(each[at], field) for each in (base, ours, other, list(store.pairs)))
-            asked = pair.id in store.conflicts and field in store.conflicts[pair.id].fields
+            asked = pair.id in store.file.conflicts and field in store.file.conflicts[pair.id].fields
             if left in (was, right):
                 assert now == right or asked
             elif right == was:

@@ -152,7 +152,7 @@ def test_words_are_found_where_they_are(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[Pair], data: st.DataObject
 ) -> None:
     finder = search(tmp_path_factory.mktemp("words"), [p for p in pairs if p.conversational == pairs[0].conversational])
-    rows = finder._rows
+    rows = finder.rows
     kept = [rows.pair(row) for row in rows.order.tolist()]
     source = data.draw(st.sampled_from(kept))
     word = data.draw(st.sampled_from([plain(source.chosen)[:6], source.note[:4], source.id[:3]]))

@@ -15,7 +15,7 @@ from tests.unit.pairs.some_pairs import accept, left_to_itself, some
 from tests.unit.pairs.strategies import any_pairs, files_of_pairs
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import SPLITS, STATUSES, Message, Pair, to_line
-from workbench.pairs.query import parse
+from workbench.pairs.query import Order, parse
 from workbench.pairs.store import PairStore, load_pairs, write_pairs
 
 
@@ -28,10 +28,10 @@ def test_an_edit_changes_one_line_and_no_other_byte(path: Path) -> None:
         assert [(problem.line, problem.reason.split(":")[0]) for problem in store.problems] == [(2, "is not JSON")]
         store.update(["b"], accept)
         assert path.read_bytes() == odd + last
-        store.save()
+        store.file.save()
         assert path.read_bytes() == odd + last[:-1] + b', "status": "accepted"}'
         store.undo()
-        store.save()
+        store.file.save()
         assert path.read_bytes() == odd + last
         store.update(["a"], lambda pair: replace(pair, chosen="new"))
     assert path.read_bytes() == odd.replace(b'"chosen":"c"', b'"chosen":"new"') + last
@@ -40,9 +40,9 @@ def test_an_edit_changes_one_line_and_no_other_byte(path: Path) -> None:
 def test_the_file_follows_by_itself(path: Path) -> None:
     with PairStore(path, quiet=0.05) as store:
         store.update(["id1"], accept)
-        assert store.unsaved == 1
+        assert store.file.unsaved == 1
         deadline = time.monotonic() + 5
-        while store.unsaved and time.monotonic() < deadline:
+        while store.file.unsaved and time.monotonic() < deadline:
             time.sleep(0.01)
         assert json.loads(path.read_text().splitlines()[1])["status"] == "accepted"
 
@@ -57,13 +57,13 @@ def test_what_was_not_saved_is_there_again_and_can_be_undone(path: Path) -> None
     assert path.read_bytes() == content
     assert [pair.id for pair in load_pairs(path)[0]] == ["id1", "id2", "id3", "id4"]
     with PairStore(path) as again:
-        assert again.unsaved == 3
+        assert again.file.unsaved == 3
         assert again.pairs[0].status == "accepted"
         assert [pair.chosen for pair in again.pairs] == ["good", "bad", "bad", "good"]
     lines = path.read_bytes().splitlines()
     assert lines[3] == content.splitlines()[4]
     with PairStore(path) as third:
-        assert (third.unsaved, third.undoable) == (0, "remove")
+        assert (third.file.unsaved, third.undoable) == (0, "remove")
         assert [third.undo(), third.undo(), third.undo(), third.undo()] == ["remove", "swap (2 pairs)", "accept", ""]
     assert path.read_bytes() == content
     with PairStore(path) as fourth:
@@ -157,7 +157,7 @@ def test_any_script_gives_what_a_list_would(
                 assert bool(store.redo()) == (model.at + 1 < len(model.states))
                 model.at = min(len(model.states) - 1, model.at + 1)
             case "save":
-                store.save()
+                store.file.save()
                 assert [json.loads(line)["id"] for line in path.open("rb")] == [p.id for p in model.pairs]
             case "reopen":
                 reopened = True
@@ -174,7 +174,7 @@ def test_any_script_gives_what_a_list_would(
                     int(row) for row, p in zip(store.rows, model.pairs, strict=True) if p.status == "flagged"
                 ]
         assert list(store.pairs) == model.pairs
-        assert not store.conflicts
+        assert not store.file.conflicts
     while store.undo():
         pass
     assert list(store.pairs) == model.states[0]
@@ -206,7 +206,7 @@ def test_a_change_that_changes_nothing_is_no_step(store: PairStore) -> None:
     assert store.update(["id1"], lambda pair: pair) == 0
     assert store.set_status([1], "new") == 0
     assert store.remove_tag([1, 2], "x") == 0
-    assert (store.undoable, store.unsaved) == ("", 0)
+    assert (store.undoable, store.file.unsaved) == ("", 0)
 
 
 def test_a_new_step_ends_what_could_be_redone(store: PairStore) -> None:
@@ -232,9 +232,9 @@ def test_searching_sees_edits(store: PairStore) -> None:
     assert found == {"zebra": [1, 5], "rejected:zebra": [1], "chosen:bad": [1, 3], "len<0.5": [1]}
     store.undo()
     assert store.find(parse("zebra")).tolist() == [1]
-    assert store.sorted(store.rows, "ratio").tolist() == [1, 0, 2, 3, 4]
-    assert store.sorted(store.rows, "prompt", descending=True).tolist() == [4, 3, 2, 1, 0]
-    assert store.sorted(store.rows, "", scores={"id3": -1.0, "id0": 2.0}).tolist() == [3, 0, 1, 2, 4]
+    assert store.sorted(store.rows, Order("ratio")).tolist() == [1, 0, 2, 3, 4]
+    assert store.sorted(store.rows, Order("prompt", descending=True)).tolist() == [4, 3, 2, 1, 0]
+    assert store.sorted(store.rows, Order(run="r"), {"id3": -1.0, "id0": 2.0}).tolist() == [3, 0, 1, 2, 4]
 
 
 def test_a_row_knows_its_place_in_the_file(store: PairStore) -> None:
@@ -244,7 +244,7 @@ def test_a_row_knows_its_place_in_the_file(store: PairStore) -> None:
     store.add([Pair("n", "p", "c", "r")], after=2)
     assert [store.number(row) for row in range(6)] == [1, 0, 2, 4, 5, 3]
     assert store.rows.tolist() == [0, 2, 5, 3, 4]
-    assert store.sorted(store.rows, "row", descending=True).tolist() == [4, 3, 5, 2, 0]
+    assert store.sorted(store.rows, Order("row", descending=True)).tolist() == [4, 3, 5, 2, 0]
     store.undo()
     store.undo()
     assert [store.number(row) for row in range(6)] == [1, 2, 3, 4, 5, 0]
@@ -277,7 +277,7 @@ def test_a_reader_never_sees_half_a_file(path: Path) -> None:
     with PairStore(path) as store:
         for number in range(20):
             store.update([f"id{number}"], accept)
-            store.save()
+            store.file.save()
     done.set()
     reader.join()
     assert sizes == {2000}
@@ -333,7 +333,7 @@ def test_what_does_not_belong_into_the_file_is_refused(store: PairStore) -> None
         store.update(["id1"], lambda pair: replace(pair, prompt=turns, chosen=turns, rejected=turns))
     with pytest.raises(WorkbenchError, match="Not text"):
         store.set_note([0], "\ud800")
-    assert store.unsaved == 0
+    assert store.file.unsaved == 0
 
 
 def test_a_new_store_is_empty_and_refuses_to_replace_one(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.pairs.some_pairs import accept, left_to_itself, some
 from workbench.errors import WorkbenchError
 from workbench.pairs.journal import journal_path
-from workbench.pairs.opened import ReadOnlyError
+from workbench.pairs.open_file import ReadOnlyError
 from workbench.pairs.pair import Pair
 from workbench.pairs.store import PairStore, load_pairs, write_pairs
 
@@ -29,7 +29,7 @@ from workbench.pairs.store import PairStore
 if os.geteuid() == 0:
     os.setuid(65534)
 store = PairStore(Path(sys.argv[1]))
-print(len(store), store.read_only)
+print(len(store), store.file.read_only)
 try:
     store.set_status([0], "accepted")
 except Exception as error:
@@ -78,14 +78,14 @@ def test_a_file_that_cannot_be_saved_is_told_and_the_edit_kept(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(WorkbenchError, match="No space left"):
-            store.save()
-    assert store.trouble
-    assert "kept in" in store.trouble.message
+            store.file.save()
+    assert store.file.trouble
+    assert "kept in" in store.file.trouble.message
     assert path.read_bytes() == content
     assert not list(path.parent.glob("*.part"))
     assert load_pairs(path)[0][1].status == "accepted"
-    store.save()
-    assert store.trouble is None
+    store.file.save()
+    assert store.file.trouble is None
     assert b'"accepted"' in path.read_bytes()
 
 
@@ -111,7 +111,7 @@ def test_the_journal_is_not_for_git(path: Path) -> None:
 def test_the_second_reads_only_and_says_who_edits(path: Path, store: PairStore) -> None:
     store.update(["id1"], accept)
     with PairStore(path) as second:
-        assert f"process {os.getpid()}, since" in second.read_only
+        assert f"process {os.getpid()}, since" in second.file.read_only
         assert second.pairs[1].status == "accepted"
         for change in (
             lambda: second.set_status([0], "dropped"),
@@ -120,14 +120,14 @@ def test_the_second_reads_only_and_says_who_edits(path: Path, store: PairStore) 
         ):
             with pytest.raises(ReadOnlyError, match="reading only"):
                 change()
-        store.save()
-        assert second.check_disk() is not None
+        store.file.save()
+        assert second.file.check_disk() is not None
         assert second.pairs[1].status == "accepted"
     with pytest.raises(WorkbenchError, match="is being edited"):
         write_pairs(path, some(1))
     store.close()
     with PairStore(path) as third:
-        assert third.read_only == ""
+        assert third.file.read_only == ""
 
 
 def test_the_lock_of_a_dead_process_is_taken_over(path: Path) -> None:
@@ -135,7 +135,7 @@ def test_the_lock_of_a_dead_process_is_taken_over(path: Path) -> None:
     code += "store = PairStore(Path(sys.argv[1])); store.set_status([0], 'dropped'); os.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
     with PairStore(path) as store:
-        assert store.read_only == ""
+        assert store.file.read_only == ""
         assert store.pairs[0].status == "dropped"
 
 

@@ -12,8 +12,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
+from workbench.pairs.query import Order
 from workbench.text import cut, one_line
-from workbench.tui.order import Order
 
 _NAME = 26
 _COLUMNS: tuple[tuple[str, Order, tuple[str, str]], ...] = (

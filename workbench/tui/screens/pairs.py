@@ -95,7 +95,7 @@ class PairsScreen(PairsFiles):
         """Offers no key that has nothing to work on."""
         del parameters
         if action == "conflicts":
-            return self.store is not None and bool(self.store.conflicts)
+            return self.store is not None and bool(self.store.file.conflicts)
         if action in _ON_A_DATA_SET:
             return self.store is not None
         return action not in _ON_A_PAIR or not self.has_class("-empty")

@@ -18,7 +18,7 @@ from workbench.tui.widgets.pair_browser import PairBrowser
 from workbench.tui.widgets.review_bar import Pace, ReviewBar
 
 if TYPE_CHECKING:
-    from workbench.pairs.opened import DiskChange
+    from workbench.pairs.open_file import DiskChange
     from workbench.pairs.store import PairStore
 
 LOOK_AGAIN = 1.0
@@ -99,7 +99,7 @@ class PairsData(WorkbenchScreen):
         self.checks = PairChecks(path, changed=self._checks_changed)
         self.query_one(ReviewBar).pace = Pace()
         self.show(identity)
-        if store.conflicts:
+        if store.file.conflicts:
             self.workbench.tell("Another program and you changed the same pairs: C decides which version stays.")
 
     async def _let_go(self) -> None:
@@ -138,7 +138,7 @@ class PairsData(WorkbenchScreen):
 
     def show_counts(self) -> None:
         """Shows how many pairs there are and what is the matter with the file."""
-        state = (self.store is None, self.has_class("-empty"), bool(self.store and self.store.conflicts))
+        state = (self.store is None, self.has_class("-empty"), bool(self.store and self.store.file.conflicts))
         if state != self._keys_for:
             # Not at every key: the footer is built anew.
             self._keys_for = state
@@ -156,12 +156,12 @@ class PairsData(WorkbenchScreen):
         self.top_bar.status = f"▲ {problems:,} {unusable}" if problems else checking
 
     def _notice(self, store: PairStore) -> str:
-        if store.read_only:
-            return f"▲ read only: {store.read_only}"
-        if store.conflicts:
-            count = len(store.conflicts)
+        if store.file.read_only:
+            return f"▲ read only: {store.file.read_only}"
+        if store.file.conflicts:
+            count = len(store.file.conflicts)
             return f"▲ {count:,} conflict{'s' if count > 1 else ''} · C decides"
-        if store.trouble is not None:
+        if store.file.trouble is not None:
             return "▲ not saved; every edit is in the journal"
         return ""
 
@@ -174,18 +174,18 @@ class PairsData(WorkbenchScreen):
         store = self.store
         if store is None:
             return
-        if store.trouble is not None and store.trouble is not self._told_trouble:
-            self._told_trouble = store.trouble
+        if store.file.trouble is not None and store.file.trouble is not self._told_trouble:
+            self._told_trouble = store.file.trouble
             self.show_counts()
-            self.workbench.show_error(store.trouble)
-        if store.disk_changed() and not self._taking:
+            self.workbench.show_error(store.file.trouble)
+        if store.file.disk_changed() and not self._taking:
             self._take_in(store)
 
     @work(group="disk", exit_on_error=False)
     async def _take_in(self, store: PairStore) -> None:
         self._taking = True
         try:
-            change = await asyncio.to_thread(store.check_disk)
+            change = await asyncio.to_thread(store.file.check_disk)
         finally:
             self._taking = False
         if change is not None and store is self.store and self.is_attached:
@@ -213,7 +213,7 @@ class PairsData(WorkbenchScreen):
     async def _offer_to_restore(self, store: PairStore, trouble: WorkbenchError) -> None:
         question = ConfirmDialog(trouble.title, str(trouble.message), yes="Write it anew", no="Leave it")
         if await self.app.push_screen_wait(question):
-            await asyncio.to_thread(store.restore)
+            await asyncio.to_thread(store.file.restore)
             self._told_trouble = None
             self.workbench.tell(f"{store.path.name} is written anew.")
 

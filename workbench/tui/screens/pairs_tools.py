@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual import work
 
-from workbench.tui.order import Order
+from workbench.pairs.query import Order
 from workbench.tui.screens.base import shows_errors
 from workbench.tui.screens.pairs_drafts import PairsDrafts
 from workbench.tui.screens.pairs_edit import plural
@@ -131,9 +131,9 @@ class PairsTools(PairsDrafts):
         from workbench.tui.dialogs.conflict import ConflictDialog
 
         store = self.store
-        while store is not None and store is self.store and store.conflicts:
-            conflict = next(iter(store.conflicts.values()))
-            which = await self.app.push_screen_wait(ConflictDialog(conflict, len(store.conflicts) - 1))
+        while store is not None and store is self.store and store.file.conflicts:
+            conflict = next(iter(store.file.conflicts.values()))
+            which = await self.app.push_screen_wait(ConflictDialog(conflict, len(store.file.conflicts) - 1))
             if which is None:
                 break
             count = len(store)

@@ -14,8 +14,7 @@ from textual.message import Message
 from textual.worker import get_current_worker
 
 from workbench.pairs.pair import Pair, Status
-from workbench.pairs.query import Query, QueryError, parse
-from workbench.tui.order import Order
+from workbench.pairs.query import Order, Query, QueryError, parse
 from workbench.tui.widgets.pair_cells import Known, cells, columns
 from workbench.tui.widgets.pair_table import PairTable, Shown
 from workbench.tui.widgets.pair_view import PairView
@@ -232,8 +231,7 @@ class PairBrowser(Vertical):
         rows = store.find(sought.query, {identity: set(names) for identity, names in findings.items()})
         order = sought.order
         if order != Order():
-            scores = sought.margins if order.run else None
-            rows = store.sorted(rows, order.by, descending=order.descending, scores=scores)
+            rows = store.sorted(rows, order, sought.margins)
         if not worker.is_cancelled:
             self.app.call_from_thread(self._found, store, sought, rows)
 
