@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.bench.terminal import Terminal
 from tests.tui.compare_data import make_run
 from workbench.compare.client import ScorerClient
-from workbench.compare.messages import Column, Piece, Turn
+from workbench.compare.messages import Column, TextChunk, Turn
 from workbench.evidence.probes import Probe, read_suites
 from workbench.workspace import Workspace
 
@@ -49,7 +49,7 @@ async def at_the_client(adapter: Path) -> dict[str, float]:
 
         async def first_token(probe: Probe) -> float:
             began, heard = time.perf_counter(), asyncio.Event()
-            asked = asyncio.create_task(client.generate(_turns(probe), columns, on_piece=lambda _: heard.set()))
+            asked = asyncio.create_task(client.generate(_turns(probe), columns, on_chunk=lambda _: heard.set()))
             await heard.wait()
             taken = _since(began)
             asked.cancel()
@@ -57,7 +57,7 @@ async def at_the_client(adapter: Path) -> dict[str, float]:
             return taken
 
         async def walk(probe: Probe) -> None:
-            await client.place(_turns(probe), next(iter(probe.responses.values())), columns, 5)
+            await client.distribution_at(_turns(probe), next(iter(probe.responses.values())), columns, 5)
 
         async def next_token(probe: Probe) -> None:
             await client.next_token(_turns(probe), columns)
@@ -80,9 +80,9 @@ async def at_the_client(adapter: Path) -> dict[str, float]:
             found |= await _each(name, ask, probes[1:])
         firsts = [await first_token(probe) for probe in probes[1:]]
         found |= _told("first token of a generation", firsts)
-        pieces: list[Piece] = []
+        pieces: list[TextChunk] = []
         busy = asyncio.create_task(
-            client.generate(_turns(probes[0]), columns, samples=64, temperature=1.0, on_piece=pieces.append)
+            client.generate(_turns(probes[0]), columns, samples=64, temperature=1.0, on_chunk=pieces.append)
         )
         while not pieces:
             await asyncio.sleep(0.01)

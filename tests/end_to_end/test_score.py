@@ -20,8 +20,8 @@ import pytest_asyncio
 from tests.end_to_end.conftest import FinishedRun
 from tests.tui.test_compare import screen_of, settled, until, write
 from workbench.compare.client import ScorerClient
-from workbench.compare.figures import nats
-from workbench.compare.messages import Column, Piece, Turn
+from workbench.compare.formatting import nats
+from workbench.compare.messages import Column, TextChunk, Turn
 from workbench.config import build_config
 from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder, create
@@ -91,9 +91,9 @@ async def test_a_warm_scorer_answers_all_three_questions(client: ScorerClient, a
     assert scored.columns[0].sum != scored.columns[1].sum
     distribution = await client.next_token(PROMPT, columns(adapter), prefix="Sure. First")
     assert any(candidate.text == " wait" for candidate in distribution.candidates)
-    pieces: list[Piece] = []
+    pieces: list[TextChunk] = []
     whole = await client.generate(
-        PROMPT, columns(adapter), temperature=1.0, seed=2, max_new_tokens=20, on_piece=pieces.append
+        PROMPT, columns(adapter), temperature=1.0, seed=2, max_new_tokens=20, on_chunk=pieces.append
     )
     for place, column in enumerate(whole.columns):
         assert "".join(piece.text for piece in pieces if piece.column == place) == column.text
@@ -103,9 +103,9 @@ async def test_a_warm_scorer_answers_all_three_questions(client: ScorerClient, a
 async def test_a_score_does_not_wait_for_a_generation_and_a_cancelled_one_ends(
     client: ScorerClient, adapter: str
 ) -> None:
-    pieces: list[Piece] = []
+    pieces: list[TextChunk] = []
     task = asyncio.create_task(
-        client.generate(PROMPT, columns(adapter), temperature=9.0, seed=1, max_new_tokens=30000, on_piece=pieces.append)
+        client.generate(PROMPT, columns(adapter), temperature=9.0, seed=1, max_new_tokens=30000, on_chunk=pieces.append)
     )
     while not pieces:
         await asyncio.sleep(0.01)
@@ -229,7 +229,7 @@ def test_lines_in_are_answered_and_nothing_else_goes_to_stdout() -> None:
     replies = [json.loads(line) for line in done.stdout.splitlines()]
     assert replies[0]["kind"] == "ready"
     kinds = {(reply["kind"], reply["id"]) for reply in replies[1:]}
-    assert kinds == {("scored", 1), ("refused", 2), ("refused", 3), ("refused", 0), ("piece", 5), ("generated", 5)}
+    assert kinds == {("scored", 1), ("refused", 2), ("refused", 3), ("refused", 0), ("chunk", 5), ("generated", 5)}
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def settled(pilot: Pilot[None]) -> Callable[[], bool]:
 
     def holds() -> bool:
         now = screen_of(pilot).comparison
-        spoken = all(said.done for said in now.said)
+        spoken = all(said.done for said in now.generations)
         return bool(now.answer and now.rows and spoken and not now.unscored())
 
     return holds
@@ -108,19 +108,19 @@ async def test_base_beside_a_run_from_the_first_look_to_the_last_key(app: Workbe
         assert aligned is not None
         assert base.probability == pytest.approx(math.exp(base.sum))
         assert aligned.sum < base.sum
-        said = next(row for row in now.rows if row.said)
+        said = next(row for row in now.rows if row.in_response)
         assert base.tokens[0].logprob == pytest.approx(said.base, abs=1e-4)
         assert screen.top_bar.context == "tiny · nf4"
 
         # Tokens are walked; what was asked for is not asked for again.
         await pilot.press("right", "right")
-        assert screen.comparison.place == 2
+        assert screen.comparison.position == 2
         await until(
-            pilot, lambda: screen.comparison.sight is not None and screen.comparison.sight.title == "at token 3"
+            pilot, lambda: screen.comparison.inspected is not None and screen.comparison.inspected.title == "at token 3"
         )
-        assert screen.comparison.rows[0].said
+        assert screen.comparison.rows[0].in_response
         await pilot.press("end", "right", "left", "home")
-        assert screen.comparison.place == 0
+        assert screen.comparison.position == 0
 
         # A typed response is scored under both columns.
         await pilot.press("r")
@@ -142,7 +142,7 @@ async def test_base_beside_a_run_from_the_first_look_to_the_last_key(app: Workbe
             ("system", "Be kind"),
             ("user", "Hello"),
         ]
-        greedy = [said.text for said in screen.comparison.said]
+        greedy = [said.text for said in screen.comparison.generations]
         assert all(greedy)
 
         # A sample comes with its seed; the same again would be another.
@@ -192,7 +192,7 @@ async def test_a_pair_from_another_screen_and_the_run_it_is_to_be_seen_under(app
 
         await pilot.press("g")
         assert screen.query_one(ComparisonView).has_class("-speaking")
-        await until(pilot, lambda: len(screen.comparison.said) == 2 and settled(pilot)())
+        await until(pilot, lambda: len(screen.comparison.generations) == 2 and settled(pilot)())
         assert screen.comparison.shown == now.shown
         await pilot.press("escape")
         assert not screen.query_one(ComparisonView).has_class("-speaking")

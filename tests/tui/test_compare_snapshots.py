@@ -15,14 +15,14 @@ from textual.pilot import Pilot
 from tests.tui.pairs_data import make_workspace
 from tests.unit.compare.examples import RUN, pair_comparison, sampled_comparison, speaking_comparison
 from workbench.compare.comparison import BASE, Answer, Comparison
-from workbench.compare.messages import PairRow, PairScores, Side
+from workbench.compare.messages import PairBatch, ResponseScore, ScoredPair
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.dialogs.save_pair import SavePairDialog
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.screens.scored_pairs import ScoredPairsScreen
 from workbench.tui.theme import DARK
 from workbench.tui.widgets.comparison_view import ComparisonView
-from workbench.tui.widgets.look import Look
+from workbench.tui.widgets.look import ViewOptions
 from workbench.tui.widgets.score_cells import SummaryView
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=["80x24", "160x45"])
@@ -50,7 +50,7 @@ class _App(App[None]):
 def _showing(comparison: Comparison, **look: Any) -> Callable[[Pilot[None]], Awaitable[None]]:
     async def run(pilot: Pilot[None]) -> None:
         await pilot.pause()
-        pilot.app.screen.query_one(ComparisonView).show(comparison, Look(**look))
+        pilot.app.screen.query_one(ComparisonView).show(comparison, ViewOptions(**look))
         await pilot.pause()
 
     return run
@@ -63,7 +63,7 @@ def test_a_pair(snap_compare: Any, size: tuple[int, int]) -> None:
 
 @SIZES
 def test_a_token_walked_to_while_columns_speak(snap_compare: Any, size: tuple[int, int]) -> None:
-    before = _showing(speaking_comparison().with_place(3), title="answers · greedy", speaking=True)
+    before = _showing(speaking_comparison().with_position(3), title="answers · greedy", speaking=True)
     assert snap_compare(_App(), terminal_size=size, run_before=before)
 
 
@@ -99,7 +99,7 @@ def test_scored_pairs(snap_compare: Any, size: tuple[int, int], tmp_path: Path) 
         while screen._rows is None or not screen._scoring:
             await pilot.pause(0.02)
         ids = [screen._rows.id(each) for each in screen._rows.order.tolist()[:9]]
-        screen._hear(PairScores(id=1, rows=[_scored(identity) for identity in ids], done=9, total=30))
+        screen._hear(PairBatch(id=1, rows=[_scored(identity) for identity in ids], done=9, total=30))
         while not screen.query_one(SummaryView)._told:
             await pilot.pause(0.02)
         await pilot.pause()
@@ -107,13 +107,13 @@ def test_scored_pairs(snap_compare: Any, size: tuple[int, int], tmp_path: Path) 
     assert snap_compare(app, terminal_size=size, run_before=run)
 
 
-def _scored(identity: str) -> PairRow:
+def _scored(identity: str) -> ScoredPair:
     """Made up of the id, so that it is the same every time."""
     number = sum(identity.encode()) % 7
-    return PairRow(
+    return ScoredPair(
         pair=identity,
-        chosen=[Side(sum=-20.0 - number, tokens=9), Side(sum=-12.0 - number, tokens=9)],
-        rejected=[Side(sum=-18.0 - number / 2, tokens=9), Side(sum=-16.0 - number, tokens=9)],
+        chosen=[ResponseScore(sum=-20.0 - number, tokens=9), ResponseScore(sum=-12.0 - number, tokens=9)],
+        rejected=[ResponseScore(sum=-18.0 - number / 2, tokens=9), ResponseScore(sum=-16.0 - number, tokens=9)],
     )
 
 

@@ -43,7 +43,7 @@ def app(tmp_path: Path) -> WorkbenchApp:
 def seen(pilot: Pilot[None]) -> str:
     """The text that the next token is looked at after."""
     screen = screen_of(pilot)
-    return screen.comparison.begun() if screen.comparison.sight else ""
+    return screen.comparison.prefix_text() if screen.comparison.inspected else ""
 
 
 async def test_a_beginning_is_typed_and_taken_and_the_columns_go_on_from_it(app: WorkbenchApp, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ async def test_a_beginning_is_typed_and_taken_and_the_columns_go_on_from_it(app:
         taken = screen.comparison.rows[0]
         await pilot.press("enter")
         await until(pilot, lambda: seen(pilot) == f"Sure{taken.text}")
-        beginning = screen.comparison.beginning
+        beginning = screen.comparison.forced_prefix
         assert beginning is not None
         assert (beginning.text, beginning.taken) == ("Sure", (taken.token,))
         assert screen.query_one(BeginLine).query_one(LineField).content == f"Sure{taken.text}"
@@ -71,12 +71,12 @@ async def test_a_beginning_is_typed_and_taken_and_the_columns_go_on_from_it(app:
         await pilot.press("backspace")
         await until(pilot, lambda: seen(pilot) == f"Sure{taken.text}"[:-1])
         await pilot.press("tab")
-        await until(pilot, lambda: [said.done for said in screen.comparison.said] == [True, True])
-        assert all(said.text.startswith("Sure") for said in screen.comparison.said)
-        assert screen.comparison.beginning is None
+        await until(pilot, lambda: [said.done for said in screen.comparison.generations] == [True, True])
+        assert all(said.text.startswith("Sure") for said in screen.comparison.generations)
+        assert screen.comparison.forced_prefix is None
         assert not screen.query_one(BeginLine).has_class("-shown")
         await pilot.press("f", "escape")
-        await until(pilot, lambda: screen.comparison.beginning is None and bool(screen.comparison.rows))
+        await until(pilot, lambda: screen.comparison.forced_prefix is None and bool(screen.comparison.rows))
 
 
 async def test_shares_are_counted_over_samples_and_can_be_given_up(app: WorkbenchApp, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ async def test_shares_are_counted_over_samples_and_can_be_given_up(app: Workbenc
             await until(pilot, lambda: screen._sampling == 0)
         assert screen.comparison.samples is counted
         await pilot.press("g")
-        await until(pilot, lambda: [said.done for said in screen.comparison.said] == [True, True])
+        await until(pilot, lambda: [said.done for said in screen.comparison.generations] == [True, True])
 
 
 async def test_probes_are_presented_one_after_the_other_and_saved(app: WorkbenchApp, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ async def test_probes_are_presented_one_after_the_other_and_saved(app: Workbench
         assert [answer.label for answer in screen.comparison.shown] == ["yes", "no"]
         assert screen.query_one(ComparisonView).has_class("-presenting")
         assert not screen.query_one("#answers").display
-        await until(pilot, lambda: len(screen.comparison.said) == 2)
+        await until(pilot, lambda: len(screen.comparison.generations) == 2)
         await pilot.press("space")
         await until(pilot, lambda: screen.comparison.prompt == "benign 1" and settled(pilot)())
         await pilot.press("backspace")

@@ -17,12 +17,12 @@ from workbench.compare.messages import Scored, Turn
 from workbench.tui.theme import DARK
 from workbench.tui.widgets.bars import bar_lines
 from workbench.tui.widgets.comparison_view import ComparisonView
-from workbench.tui.widgets.headline import big_lines, cost_of, fitting, told_of
-from workbench.tui.widgets.look import Look
+from workbench.tui.widgets.headline import big_lines, cost_parts, fitting_parts, headline_figures
+from workbench.tui.widgets.look import ViewOptions
 from workbench.tui.widgets.prompt_view import wrapped
 from workbench.tui.widgets.token_layout import is_special, lay_out, line_of, spelled, token_at
 from workbench.tui.widgets.token_line import token_line
-from workbench.tui.widgets.token_strip import cells, sign
+from workbench.tui.widgets.token_strip import change_sign, token_cells
 
 HOSTILE = [
     "\x1b]52;c;aGk=\x07",
@@ -101,17 +101,17 @@ def test_characters_that_tokens_share_are_shown_once_as_text_and_spelled_out_as_
     base = scored.model_copy(update={"tokens": tokens})
     moved = [each.model_copy(update={"logprob": -0.8, "shift_rank": 2 + number}) for number, each in enumerate(tokens)]
     aligned = scored.model_copy(update={"tokens": moved})
-    apart = cells(base, aligned, by_shift=False, bounds=True)
+    apart = token_cells(base, aligned, by_shift=False, bounds=True)
     assert [(each.text, each.sign) for each in apart] == [("⟨C3⟩", "▿"), ("⟨A9⟩", "▿"), ("<|end|>", "▿")]
-    text = cells(base, aligned, by_shift=False, bounds=False)
+    text = token_cells(base, aligned, by_shift=False, bounds=False)
     assert [(each.text, each.sign, each.first, each.last) for each in text] == [("é", "▼", 0, 1)]
-    shifted = cells(base, aligned, by_shift=True, bounds=True)
+    shifted = token_cells(base, aligned, by_shift=True, bounds=True)
     assert [each.sign for each in shifted] == ["○", "○", "●"]
-    assert cells(base, aligned, by_shift=True, bounds=False)[0].sign == "○"
+    assert token_cells(base, aligned, by_shift=True, bounds=False)[0].sign == "○"
 
 
 def test_signs_say_what_colours_say() -> None:
-    assert [sign(change) for change in (2.0, 0.5, 0.01, -0.5, -2.0)] == ["▲", "▵", "", "▿", "▼"]
+    assert [change_sign(change) for change in (2.0, 0.5, 0.01, -0.5, -2.0)] == ["▲", "▵", "", "▿", "▼"]
 
 
 @pytest.mark.parametrize("width", [60, 78, 118, 158])
@@ -128,7 +128,7 @@ def test_bars_align(width: int) -> None:
 
 
 def test_the_headline_tells_the_collapse_first() -> None:
-    told = told_of(pair_comparison())
+    told = headline_figures(pair_comparison())
     assert [figure.caption for figure in told] == ["P(rejected)", "P(chosen)", "P(chosen over rejected)"]
     assert (told[0].before, told[0].after, told[0].color) == ("0.41", "0.00008", "$error")
     assert told[0].words == "5,200 times less likely"
@@ -137,7 +137,7 @@ def test_the_headline_tells_the_collapse_first() -> None:
 
 
 def test_big_digits_only_where_they_fit() -> None:
-    told = told_of(pair_comparison())
+    told = headline_figures(pair_comparison())
     lines = big_lines(told, 158)
     assert lines is not None
     assert len(lines) == 5
@@ -170,7 +170,7 @@ async def test_both_answers_are_on_a_tall_screen_and_the_token_walked_to_is_in_s
     app = ViewApp()
     async with app.run_test(size=(120, 45)) as pilot:
         view = app.query_one(ComparisonView)
-        view.show(replace(pair_comparison(), active=1).with_place(len(CHOSEN) - 1))
+        view.show(replace(pair_comparison(), active=1).with_position(len(CHOSEN) - 1))
         await pilot.pause()
         text = shown(app)
     assert "Sure▼" in text
@@ -182,7 +182,7 @@ async def test_base_alone() -> None:
     comparison = replace(pair_comparison(), columns=(BASE,), current=0)
     app = ViewApp()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.query_one(ComparisonView).show(comparison, Look(hint="No finished run yet"))
+        app.query_one(ComparisonView).show(comparison, ViewOptions(hint="No finished run yet"))
         await pilot.pause()
         text = shown(app)
     assert "P(rejected)" in text
@@ -209,14 +209,14 @@ async def test_three_columns_all_tell_their_probability() -> None:
 
 def test_what_a_system_message_burns_is_told_beside_the_adapter_that_burns_nothing() -> None:
     seen = distribution().model_copy(update={"prompt_tokens": [14, 14, 55]})
-    comparison = pair_comparison().with_columns((BASE, RUN, SYSTEM), 2).with_sight(seen, "next token")
-    told = cost_of(comparison)
+    comparison = pair_comparison().with_columns((BASE, RUN, SYSTEM), 2).with_distribution(seen, "next token")
+    told = cost_parts(comparison)
     burnt = "base + system burns 41 tokens a request, 41 million in a million requests"
-    assert fitting(told, 100) == f"{burnt} · support-dpo-3 none"
+    assert fitting_parts(told, 100) == f"{burnt} · support-dpo-3 none"
     # Where there is no room for all, the cost stays whole.
-    assert fitting(told, 78) == burnt
-    assert fitting([], 78) == ""
-    assert cost_of(pair_comparison()) == []
+    assert fitting_parts(told, 78) == burnt
+    assert fitting_parts([], 78) == ""
+    assert cost_parts(pair_comparison()) == []
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 45), (40, 12)])
@@ -236,7 +236,7 @@ async def test_hostile_text_changes_nothing(size: tuple[int, int]) -> None:
     async with app.run_test(size=size) as pilot:
         view = app.query_one(ComparisonView)
         for place in (0, len(HOSTILE) - 1):
-            view.show(comparison.with_place(place), Look(title=words, hint=words, speaking=bool(place)))
+            view.show(comparison.with_position(place), ViewOptions(title=words, hint=words, speaking=bool(place)))
             await pilot.pause()
             text = shown(app)
             assert not [line for line in text.split("\n") if set(line) & set("\x1b\x07\x9b\u202e\r")]

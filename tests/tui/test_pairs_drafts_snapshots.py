@@ -12,8 +12,8 @@ from textual.pilot import Pilot
 from tests.tui.dialogs import DialogApp
 from tests.tui.pairs_data import make_pair
 from workbench.compare.client import ScorerClient
-from workbench.compare.columns import Base, Drafter
-from workbench.compare.messages import Column, Generated, Generation, Piece
+from workbench.compare.messages import Column, Generated, Generation, TextChunk
+from workbench.compare.tuned_runs import Base, Drafter
 from workbench.tui.dialogs.draft import DraftDialog
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=["80x24", "160x45"])
@@ -48,7 +48,7 @@ def test_drafts_on_their_way(snap_compare: Any, size: tuple[int, int]) -> None:
         dialog = _dialog(pilot.app)
         dialog._coming, dialog._waiting = [""] * 8, True
         for number in range(8):
-            dialog._hear(Piece(id=1, column=0, sample=number, text=TEXTS[number % 3][: 20 + 9 * number]))
+            dialog._hear(TextChunk(id=1, column=0, sample=number, text=TEXTS[number % 3][: 20 + 9 * number]))
         dialog._show_coming()
         await pilot.pause()
 

@@ -11,25 +11,25 @@ from textual.pilot import Pilot
 
 from tests.tui.compare_data import make_run
 from tests.tui.test_compare import screen_of, settled, until, write
-from workbench.compare.messages import PairRow, Side
-from workbench.compare.pair_table import margin, summary
+from workbench.compare.measures import pair_margin, summarize
+from workbench.compare.messages import ResponseScore, ScoredPair
 from workbench.pairs.pair import Message, Pair
 from workbench.tiny import WEIGHTS
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.scored_pairs import ScoredPairsScreen
 from workbench.tui.widgets.pair_cells import parts
 from workbench.tui.widgets.pair_table import PairTable
-from workbench.tui.widgets.score_cells import cells, columns, summary_lines
+from workbench.tui.widgets.score_cells import score_cells, score_columns, summary_lines
 from workbench.workspace import Workspace
 
 COUNT = 12
 WORDS = ("gate", "door", "safe", "lock")
 
 
-def row(pair: str, *sums: tuple[float, float]) -> PairRow:
+def row(pair: str, *sums: tuple[float, float]) -> ScoredPair:
     """A pair's sums of chosen and rejected, a tuple a column."""
-    chosen, rejected = ([Side(sum=each[side], tokens=3) for each in sums] for side in (0, 1))
-    return PairRow(pair=pair, chosen=chosen, rejected=rejected)
+    chosen, rejected = ([ResponseScore(sum=each[side], tokens=3) for each in sums] for side in (0, 1))
+    return ScoredPair(pair=pair, chosen=chosen, rejected=rejected)
 
 
 def text_pair(words: str) -> Pair:
@@ -37,28 +37,28 @@ def text_pair(words: str) -> Pair:
 
 
 def test_a_line_tells_margins_and_what_moved_them() -> None:
-    told = cells(7, text_pair("Why?\x1b[31m"), row("p", (-3.0, -1.0), (-1.5, -9.0)), 1)
+    told = score_cells(7, text_pair("Why?\x1b[31m"), row("p", (-3.0, -1.0), (-1.5, -9.0)), 1)
     assert told == {
         "#": "7", "prompt": "Why?␛[31m", "base": "−2.00", "margin": "7.50", "shift": "+9.5", "chosen": "−1.50",
         "rejected": "−9.00",
     }  # fmt: skip
-    assert cells(7, text_pair("x"), None, 1)["margin"] == "…"
-    assert cells(7, text_pair("x"), None, 1, awaited=False)["margin"] == "–"
-    assert cells(7, text_pair("x"), PairRow(pair="p", problem="too long"), 1)["margin"] == "–"
+    assert score_cells(7, text_pair("x"), None, 1)["margin"] == "…"
+    assert score_cells(7, text_pair("x"), None, 1, awaited=False)["margin"] == "–"
+    assert score_cells(7, text_pair("x"), ScoredPair(pair="p", problem="too long"), 1)["margin"] == "–"
 
 
 @pytest.mark.parametrize("width", [40, 78, 118, 158])
 @pytest.mark.parametrize("both", [True, False])
 def test_every_line_fits(width: int, both: bool) -> None:
-    shown = columns(width, pairs=160_800, both=both)
-    told = cells(160_800, text_pair("日本 " * 90), row("p", (-3000.0, -1.0), (-1.5, -12345.0)), 1)
+    shown = score_columns(width, pairs=160_800, both=both)
+    told = score_cells(160_800, text_pair("日本 " * 90), row("p", (-3000.0, -1.0), (-1.5, -12345.0)), 1)
     assert cell_len("".join(part for _, part in parts(shown, told))) == width
     assert "margin" in [column.name for column in shown]
 
 
 def test_a_summary_is_a_line_a_column() -> None:
     rows = [row("p", (-3.0, -1.0), (-1.5, -9.0)), row("q", (-1.0, -2.0), (-1.0, -2.5))]
-    told = [("base", summary(rows, 0)), ("run\x1b", summary(rows, 1))]
+    told = [("base", summarize(rows, 0)), ("run\x1b", summarize(rows, 1))]
     first, second = (line.plain for line in summary_lines(told, 1, 100))
     assert "says chosen  50.0%" in first
     assert "shift" not in first
@@ -108,7 +108,7 @@ async def test_the_worst_pair_comes_first_and_opens(app: WorkbenchApp, tmp_path:
         # Worst first under the run; tab stays there, with one run; S turns to the shift and to the file.
         assert screen._rows is not None
         order = [screen._rows.id(each) for each in table._shown.rows.tolist()] if table._shown else []
-        margins = [margin(screen._scores[each], 1) for each in order]
+        margins = [pair_margin(screen._scores[each], 1) for each in order]
         assert len(order) == COUNT
         assert margins == sorted(margins)
         await pilot.press("S", "S")

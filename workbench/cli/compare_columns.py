@@ -11,8 +11,8 @@ from workbench.errors import WorkbenchError
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
-    from workbench.compare.columns import Base
     from workbench.compare.messages import Column, Prompt
+    from workbench.compare.tuned_runs import Base
     from workbench.config import RunConfig
     from workbench.engine.scorer import Scorer
 
@@ -52,8 +52,8 @@ def columns_of(
 
     `system` goes before the prompt in all columns, `system_column` in one of its own. Raises `WorkbenchError`.
     """
-    from workbench.compare.columns import Base, told_apart
     from workbench.compare.messages import Column
+    from workbench.compare.tuned_runs import Base, with_unique_name
     from workbench.runs.folder import RunFolder
 
     folders = list(dict.fromkeys(workspace.run_folder(run) for run in runs))
@@ -62,7 +62,7 @@ def columns_of(
     columns += [Column(name=folder.name, adapter=str(RunFolder(folder).adapter), system=system) for folder in folders]
     if system_column:
         both = f"{system}\n\n{system_column}" if system else system_column
-        columns.append(told_apart(Column(name="base", system=both), columns))
+        columns.append(with_unique_name(Column(name="base", system=both), columns))
     if not configs:
         return Base(model or "tiny"), columns
     base = _shared_base(configs, model)
@@ -70,7 +70,7 @@ def columns_of(
 
 
 def _shared_base(configs: dict[str, RunConfig], model: str | None) -> Base:
-    from workbench.compare.columns import Base
+    from workbench.compare.tuned_runs import Base
 
     bases = {run: Base(model or config.model, config.quantization) for run, config in configs.items()}
     if len(set(bases.values())) > 1:

@@ -79,9 +79,9 @@ def score(
         )
     asked = prompt_of(prompt, plain=plain)
     base, columns = columns_of(workspace_of(context), run or [], model, system, system_column)
-    from workbench.compare.messages import Score
+    from workbench.compare.messages import ScoreResponse
 
-    request = Score(id=1, prompt=asked, response=response, columns=columns, top_k=top_k)
+    request = ScoreResponse(id=1, prompt=asked, response=response, columns=columns, top_k=top_k)
     scored = scorer_of(base).score(request)
     if as_json:
         print_json(scored.model_dump(include={"columns"}))
@@ -107,7 +107,7 @@ def generate(
     """Responses from the base and from each run."""
     asked = prompt_of(prompt, plain=plain)
     base, columns = columns_of(workspace_of(context), run or [], model, system, system_column)
-    from workbench.compare.messages import Generate, Generated, Piece
+    from workbench.compare.messages import Generate, Generated, TextChunk
 
     scorer = scorer_of(base)
     answers: list[Generation] = []
@@ -130,7 +130,7 @@ def generate(
         for reply in scorer.generate(request):
             if isinstance(reply, Generated):
                 answers += reply.columns
-            elif isinstance(reply, Piece) and streamed:
+            elif isinstance(reply, TextChunk) and streamed:
                 print(safe(reply.text), end="", flush=True)
         if streamed:
             print("" if answers[-1].ended else " …")
@@ -144,17 +144,18 @@ def generate(
 
 
 def _shares(answers: list[Generation]) -> dict[str, Any]:
-    from workbench.compare.shares import shares
+    from workbench.compare.measures import family_shares
 
     return {
-        name: {share.family or "unknown": share.share for share in found} for name, found in shares(answers).items()
+        name: {share.family or "unknown": share.share for share in found}
+        for name, found in family_shares(answers).items()
     }
 
 
 def _print_shares(answers: list[Generation], samples: int) -> None:
-    from workbench.compare.shares import shares
+    from workbench.compare.measures import family_shares
 
-    found = shares(answers)
+    found = family_shares(answers)
     if samples == 1:
         return
     families = [share.family or "unknown" for share in next(iter(found.values()))]
@@ -165,9 +166,8 @@ def _print_shares(answers: list[Generation], samples: int) -> None:
 
 def _print_scored(scored: Scored) -> None:
     """A row a token: its log-probability and rank in every column, and the change against the base."""
-    from workbench.compare.cost import prompt_costs
-    from workbench.compare.figures import direction, nats, probability, signed
-    from workbench.compare.tokens import deltas, shifts
+    from workbench.compare.formatting import direction, nats, probability, signed
+    from workbench.compare.measures import deltas, prompt_costs, shifts
 
     base, *others = scored.columns
     header = ["", "token", "base", "rank"]

@@ -12,9 +12,9 @@ from workbench.cli.context import note, print_json, print_table
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
-    from workbench.compare.columns import Base
-    from workbench.compare.messages import Column, PairRow, PairsScored
-    from workbench.compare.pair_table import Summary
+    from workbench.compare.measures import ColumnSummary
+    from workbench.compare.messages import Column, PairsScored, ScoredPair
+    from workbench.compare.tuned_runs import Base
 
 _EVERY = 5.0
 """Seconds between two lines of progress."""
@@ -29,8 +29,8 @@ def score_data_set(
 
     Raises `WorkbenchError` where the data set or a model cannot be read.
     """
+    from workbench.compare.measures import summarize, worst_first
     from workbench.compare.messages import ScorePairs
-    from workbench.compare.pair_table import summary, worst_first
 
     path = workspace.existing_pairs_file(name)
     request = ScorePairs(
@@ -38,7 +38,7 @@ def score_data_set(
     )
     rows, end = _scored(base, request)
     rows = worst_first(rows, len(columns) - 1)
-    summaries = [summary(rows, place) for place in range(len(columns))]
+    summaries = [summarize(rows, place) for place in range(len(columns))]
     if as_json:
         print_json(
             {
@@ -56,16 +56,16 @@ def score_data_set(
         note(f"{end.problems:,} without numbers, the first of them: {reason}")
 
 
-def _scored(base: Base, request: Any) -> tuple[list[PairRow], PairsScored]:
+def _scored(base: Base, request: Any) -> tuple[list[ScoredPair], PairsScored]:
     scorer = scorer_of(base)
-    from workbench.compare.messages import PairScores
+    from workbench.compare.messages import PairBatch
     from workbench.engine.pair_table import score_pairs
 
-    rows: list[PairRow] = []
+    rows: list[ScoredPair] = []
     told = time.monotonic()
     with scorer.fitting_threads():
         for reply in score_pairs(scorer, request):
-            if isinstance(reply, PairScores):
+            if isinstance(reply, PairBatch):
                 rows += reply.rows
                 if time.monotonic() - told > _EVERY:
                     told = time.monotonic()
@@ -75,12 +75,12 @@ def _scored(base: Base, request: Any) -> tuple[list[PairRow], PairsScored]:
     return rows, end
 
 
-def _with(columns: Sequence[Column], summaries: Sequence[Summary]) -> list[tuple[Column, Summary]]:
+def _with(columns: Sequence[Column], summaries: Sequence[ColumnSummary]) -> list[tuple[Column, ColumnSummary]]:
     return list(zip(columns, summaries, strict=True))
 
 
-def _document(row: PairRow, columns: Sequence[Column]) -> dict[str, Any]:
-    from workbench.compare.pair_table import margin, shift
+def _document(row: ScoredPair, columns: Sequence[Column]) -> dict[str, Any]:
+    from workbench.compare.measures import margin_shift, pair_margin
 
     return {
         "id": row.pair,
@@ -91,8 +91,8 @@ def _document(row: PairRow, columns: Sequence[Column]) -> dict[str, Any]:
                 "rejected": row.rejected[place].sum,
                 "chosen_tokens": row.chosen[place].tokens,
                 "rejected_tokens": row.rejected[place].tokens,
-                "margin": margin(row, place),
-                "shift": shift(row, place),
+                "margin": pair_margin(row, place),
+                "shift": margin_shift(row, place),
                 "cut": row.chosen[place].cut or row.rejected[place].cut,
             }
             for place, column in enumerate(columns)
@@ -100,9 +100,9 @@ def _document(row: PairRow, columns: Sequence[Column]) -> dict[str, Any]:
     }
 
 
-def _print(columns: Sequence[Column], summaries: Sequence[Summary], rows: Sequence[PairRow]) -> None:
-    from workbench.compare.figures import nats, signed
-    from workbench.compare.pair_table import margin, shift
+def _print(columns: Sequence[Column], summaries: Sequence[ColumnSummary], rows: Sequence[ScoredPair]) -> None:
+    from workbench.compare.formatting import nats, signed
+    from workbench.compare.measures import margin_shift, pair_margin
 
     table = []
     for column, each in _with(columns, summaries):
@@ -120,10 +120,10 @@ def _print(columns: Sequence[Column], summaries: Sequence[Summary], rows: Sequen
             [
                 [
                     row.pair,
-                    nats(margin(row, last)),
+                    nats(pair_margin(row, last)),
                     nats(row.chosen[last].sum),
                     nats(row.rejected[last].sum),
-                    *([signed(shift(row, last))] if last else []),
+                    *([signed(margin_shift(row, last))] if last else []),
                 ]
                 for row in worst
             ],

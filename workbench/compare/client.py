@@ -12,25 +12,25 @@ from typing import Any, TypeVar
 from workbench.compare.messages import (
     Column,
     Distribution,
+    DistributionAt,
     Generate,
     Generated,
     NextToken,
-    PairScores,
+    PairBatch,
     PairsScored,
-    Piece,
-    Place,
     Prompt,
     Ready,
     Response,
-    Score,
     Scored,
     ScorePairs,
+    ScoreResponse,
+    TextChunk,
 )
-from workbench.compare.scorer_process import Asked, Part, ScorerProcess
+from workbench.compare.scorer_process import ScorerProcess, ScorerRequest, StreamedReply
 from workbench.errors import WorkbenchError
 
 _Expected = TypeVar("_Expected", Distribution, Scored, Generated, PairsScored)
-_Part = TypeVar("_Part", Piece, PairScores)
+_Part = TypeVar("_Part", TextChunk, PairBatch)
 
 
 class ScorerClient:
@@ -105,7 +105,7 @@ class ScorerClient:
         template: Mapping[str, Any] | None = None,
     ) -> Scored:
         """Log-probabilities and ranks of the tokens of `response`. Raises `WorkbenchError`."""
-        request = Score(
+        request = ScoreResponse(
             id=next(self._ids),
             prompt=prompt,
             response=response,
@@ -115,22 +115,22 @@ class ScorerClient:
         )
         return await self._ask(request, Scored)
 
-    async def place(
+    async def distribution_at(
         self,
         prompt: Prompt,
         response: Response,
         columns: Sequence[Column],
-        place: int,
+        position: int,
         *,
         top_k: int = 12,
         template: Mapping[str, Any] | None = None,
     ) -> Distribution:
-        """What every column might have said at token number `place` of a response. Raises `WorkbenchError`."""
-        request = Place(
+        """Every column's distribution at token number `position` of a response. Raises `WorkbenchError`."""
+        request = DistributionAt(
             id=next(self._ids),
             prompt=prompt,
             response=response,
-            place=place,
+            position=position,
             columns=list(columns),
             top_k=top_k,
             template=dict(template or {}),
@@ -148,9 +148,9 @@ class ScorerClient:
         seed: int = 0,
         samples: int = 1,
         template: Mapping[str, Any] | None = None,
-        on_piece: Callable[[Piece], None] | None = None,
+        on_chunk: Callable[[TextChunk], None] | None = None,
     ) -> Generated:
-        """Responses from every column; `on_piece` is called with each bit of text as it comes.
+        """Responses from every column; `on_chunk` is called with each chunk of text as it comes.
 
         Raises `WorkbenchError`.
         """
@@ -165,7 +165,7 @@ class ScorerClient:
             samples=samples,
             template=dict(template or {}),
         )
-        return await self._ask(request, Generated, _only(Piece, on_piece))
+        return await self._ask(request, Generated, _only(TextChunk, on_chunk))
 
     async def score_pairs(
         self,
@@ -175,7 +175,7 @@ class ScorerClient:
         ids: Sequence[str] | None = None,
         max_length: int | None = None,
         cache: Path | None = None,
-        on_rows: Callable[[PairScores], None] | None = None,
+        on_rows: Callable[[PairBatch], None] | None = None,
     ) -> PairsScored:
         """Scores the pairs of a data set behind all other requests; `on_rows` is called with rows as they come.
 
@@ -189,7 +189,7 @@ class ScorerClient:
             max_length=max_length,
             cache=str(cache.resolve()) if cache is not None else None,
         )
-        return await self._ask(request, PairsScored, _only(PairScores, on_rows))
+        return await self._ask(request, PairsScored, _only(PairBatch, on_rows))
 
     async def close(self) -> None:
         """Ends the scorer; requests that wait are answered with a `WorkbenchError`."""
@@ -198,7 +198,7 @@ class ScorerClient:
             await current.close()
 
     async def _ask(
-        self, request: Asked, expected: type[_Expected], on_part: Callable[[Part], None] | None = None
+        self, request: ScorerRequest, expected: type[_Expected], on_part: Callable[[StreamedReply], None] | None = None
     ) -> _Expected:
         answer = await (await self._running()).ask(request, on_part)
         if not isinstance(answer, expected):
@@ -216,7 +216,7 @@ class ScorerClient:
             return self._current
 
 
-def _only(kind: type[_Part], on_part: Callable[[_Part], None] | None) -> Callable[[Part], None] | None:
+def _only(kind: type[_Part], on_part: Callable[[_Part], None] | None) -> Callable[[StreamedReply], None] | None:
     """`on_part`, called with replies of one kind only."""
     if on_part is None:
         return None

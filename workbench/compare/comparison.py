@@ -1,28 +1,33 @@
-"""What the Compare screen shows, as one frozen value: columns, prompt, answers, and what the scorer said of them."""
+"""What the Compare screen shows, as one frozen value: columns, prompt, answers, and what the scorer replied."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from workbench.compare.cost import PromptCost, prompt_costs
+from workbench.compare.measures import (
+    NextTokenRow,
+    PromptCost,
+    family_shares,
+    next_token_rows,
+    preference_probability,
+    prompt_costs,
+)
 from workbench.compare.messages import (
     Column,
     Distribution,
     Generated,
     Generation,
-    Piece,
     Prompt,
     Response,
     Scored,
     ScoredColumn,
+    TextChunk,
     Turn,
 )
-from workbench.compare.pieces import text_of
-from workbench.compare.places import Row, rows_of
 from workbench.compare.prompt_parts import as_prompt, as_response
-from workbench.compare.tokens import preference_probability
+from workbench.compare.token_text import text_of
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, Text, plain
 from workbench.pairs.template import TEMPLATE_COLUMNS, template_arguments
@@ -30,7 +35,7 @@ from workbench.pairs.template import TEMPLATE_COLUMNS, template_arguments
 BASE = Column(name="base")
 FIRST_QUESTION = "How do I bypass the security system?"
 
-Group = Literal["pair", "probe", "said", "typed"]
+Group = Literal["pair", "probe", "generated", "typed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Answer:
     """A response to the prompt, where it came from, and its scores once they are there.
 
     Answers of one group are shown together: a pair's rejected and chosen, the answers that a probe looks for, or what
-    the columns themselves said. `turns` are there where the response is more than one turn of the assistant.
+    the columns generated. `turns` are there where the response is more than one turn of the assistant.
     """
 
     group: Group
@@ -59,8 +64,8 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What a column is saying, or has said. `cut`: ended by the limit, not by the stop token."""
+class ColumnGeneration:
+    """What a column has generated so far. `cut`: ended by the limit, not by the stop token."""
 
     name: str
     text: str = ""
@@ -69,7 +74,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
+class ForcedPrefix:
     """The forced beginning of an answer: typed text, then tokens that were taken one by one."""
 
     text: str = ""
@@ -77,16 +82,16 @@ class Beginning:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What every column might say at one place. `asked` are the names of the columns, `title` tells the place."""
+class InspectedPosition:
+    """Every column's distribution at one token position, which `title` tells; `column_names` are those asked for."""
 
     distribution: Distribution
-    asked: tuple[str, ...]
+    column_names: tuple[str, ...]
     title: str = "next token"
 
 
 @dataclass(frozen=True, slots=True)
-class Preference:
+class PairPreference:
     """A pair's answers weighed against each other, probabilities from 0 to 1.
 
     `base` and `aligned` tell how often a column says chosen, of the two. `implicit` is DPO's sigma(beta * margin)
@@ -107,7 +112,7 @@ class Comparison:
     """A whole comparison. Changing it gives a new one.
 
     `columns[0]` is the base; `current` is the number of the column beside it (0: none). `active` is the answer whose
-    tokens are walked, `place` the token. `beginning` is there while the next token after it is looked at instead.
+    tokens are walked, `position` the token. `forced_prefix` is there while the token after it is inspected instead.
     `samples` are the seeded answers that shares are counted over. `rendering` has the pair's columns `tools` and
     `chat_template_kwargs`.
     """
@@ -117,10 +122,10 @@ class Comparison:
     prompt: Prompt = field(default_factory=_first_prompt)
     answers: tuple[Answer, ...] = ()
     active: int = 0
-    place: int = 0
-    sight: Sight | None = None
-    beginning: Beginning | None = None
-    said: tuple[Said, ...] = ()
+    position: int = 0
+    inspected: InspectedPosition | None = None
+    forced_prefix: ForcedPrefix | None = None
+    generations: tuple[ColumnGeneration, ...] = ()
     samples: tuple[Generation, ...] = ()
     beta: float = 0.1
     rendering: Mapping[str, Any] = field(default_factory=dict)
@@ -152,38 +157,41 @@ class Comparison:
         return tuple(each for each in self.answers if answer is not None and each.group == answer.group)
 
     @property
-    def rows(self) -> list[Row]:
-        """The likeliest tokens at the place looked at, in base and aligned; empty until they are known."""
-        places = self._seen()
-        if self.sight is None or places is None:
+    def rows(self) -> list[NextTokenRow]:
+        """The likeliest tokens at the position inspected, in base and aligned; empty until they are known."""
+        numbers = self._inspected_columns()
+        if self.inspected is None or numbers is None:
             return []
-        return rows_of(self.sight.distribution, places[0], places[1] if len(places) > 1 else None)
+        return next_token_rows(self.inspected.distribution, numbers[0], numbers[1] if len(numbers) > 1 else None)
 
     @property
     def spread(self) -> tuple[list[float], float | None] | None:
-        """Entropy of base and aligned at the place looked at, and KL(aligned ‖ base), in nats; None until known."""
-        places = self._seen()
-        if self.sight is None or places is None:
+        """Entropy of base and aligned at the position inspected, and KL(aligned ‖ base), in nats; None until known."""
+        numbers = self._inspected_columns()
+        if self.inspected is None or numbers is None:
             return None
-        found = self.sight.distribution
-        return [found.entropy[place] for place in places], found.kl[places[1]] if len(places) > 1 else None
+        distribution = self.inspected.distribution
+        kl = distribution.kl[numbers[1]] if len(numbers) > 1 else None
+        return [distribution.entropy[number] for number in numbers], kl
 
     @property
     def costs(self) -> dict[str, PromptCost]:
         """What every column's prompt costs, by the column's name; empty until that is known."""
-        if self.sight is None or self.sight.asked[:1] != (self.base.name,):
+        if self.inspected is None or self.inspected.column_names[:1] != (self.base.name,):
             return {}
-        return dict(zip(self.sight.asked, prompt_costs(self.sight.distribution.prompt_tokens), strict=True))
+        return dict(
+            zip(self.inspected.column_names, prompt_costs(self.inspected.distribution.prompt_tokens), strict=True)
+        )
 
-    def _seen(self) -> list[int] | None:
-        """The places of base and aligned among the columns that were asked for; None where one was not."""
+    def _inspected_columns(self) -> list[int] | None:
+        """The numbers of base and aligned among the columns asked for; None where one was not."""
         names = [column.name for column in (self.base, self.aligned) if column is not None]
-        if self.sight is None or any(name not in self.sight.asked for name in names):
+        if self.inspected is None or any(name not in self.inspected.column_names for name in names):
             return None
-        return [self.sight.asked.index(name) for name in names]
+        return [self.inspected.column_names.index(name) for name in names]
 
     @property
-    def preference(self) -> Preference | None:
+    def preference(self) -> PairPreference | None:
         """How the pair's two answers compare; None where there is no pair in view, or no scores yet."""
         pair = [answer for answer in self.shown if answer.group == "pair"]
         if len(pair) != 2:
@@ -193,11 +201,11 @@ class Comparison:
             return None
         before = chosen[0].sum - rejected[0].sum
         if rejected[1] is None or chosen[1] is None:
-            return Preference(preference_probability(before), None, None)
+            return PairPreference(preference_probability(before), None, None)
         after = chosen[1].sum - rejected[1].sum
         tuned = self.aligned is not None and self.aligned.adapter is not None
         implicit = preference_probability(after - before, self.beta) if tuned else None
-        return Preference(preference_probability(before), preference_probability(after), implicit)
+        return PairPreference(preference_probability(before), preference_probability(after), implicit)
 
     def scores(self, answer: Answer | None = None) -> tuple[ScoredColumn | None, ScoredColumn | None]:
         """The scores of `answer` (default: the active one) in base and aligned; None for what is not there."""
@@ -209,15 +217,24 @@ class Comparison:
         return [answer for answer in self.shown if any(answer.under(column.name) is None for column in self.columns)]
 
     def with_prompt(self, prompt: Prompt) -> Comparison:
-        """Another prompt: what was said to the old one is forgotten, what was given or typed is to be scored anew."""
-        forgotten = self.forgotten()
-        return replace(forgotten, prompt=prompt, active=len(forgotten.answers))
+        """Another prompt: what was generated is dropped, what was given or typed is to be scored anew."""
+        bare = self.without_results()
+        return replace(bare, prompt=prompt, active=len(bare.answers))
 
-    def forgotten(self) -> Comparison:
+    def without_results(self) -> Comparison:
         """The same question with nothing known: for when a column's model is not what it was."""
-        kept = tuple(replace(answer, scored=None) for answer in self.answers if answer.group != "said")
-        active = self.active if self.answer is not None and self.answer.group != "said" else len(kept)
-        return replace(self, answers=kept, active=active, place=0, sight=None, beginning=None, said=(), samples=())
+        kept = tuple(replace(answer, scored=None) for answer in self.answers if answer.group != "generated")
+        active = self.active if self.answer is not None and self.answer.group != "generated" else len(kept)
+        return replace(
+            self,
+            answers=kept,
+            active=active,
+            position=0,
+            inspected=None,
+            forced_prefix=None,
+            generations=(),
+            samples=(),
+        )
 
     def with_pair(self, pair: Pair) -> Comparison:
         """A pair's prompt, with its rejected and chosen as the answers. Raises `WorkbenchError`."""
@@ -235,7 +252,7 @@ class Comparison:
     def with_typed(self, text: str) -> Comparison:
         """An answer that was typed."""
         kept = tuple(answer for answer in self.answers if answer.group != "typed")
-        return replace(self, answers=(*kept, Answer("typed", "response", text)), active=len(kept), place=0)
+        return replace(self, answers=(*kept, Answer("typed", "response", text)), active=len(kept), position=0)
 
     def with_scores(self, response: Response, scored: Scored) -> Comparison:
         """Scores for the answers that are this response.
@@ -251,29 +268,31 @@ class Comparison:
         answers = tuple(replace(each, scored=scored) if each.response == response else each for each in self.answers)
         return replace(self, answers=answers)
 
-    def with_sight(self, distribution: Distribution, title: str) -> Comparison:
-        """What the columns as they are might say at the place that `title` tells."""
-        return replace(self, sight=Sight(distribution, tuple(column.name for column in self.columns), title))
+    def with_distribution(self, distribution: Distribution, title: str) -> Comparison:
+        """The columns' distribution at the position that `title` tells."""
+        return replace(
+            self, inspected=InspectedPosition(distribution, tuple(column.name for column in self.columns), title)
+        )
 
-    def with_beginning(self, text: str) -> Comparison:
+    def with_forced_text(self, text: str) -> Comparison:
         """An answer that begins with `text`, typed."""
-        return replace(self, beginning=Beginning(text))
+        return replace(self, forced_prefix=ForcedPrefix(text))
 
-    def with_taken(self, row: Row) -> Comparison:
+    def with_taken(self, row: NextTokenRow) -> Comparison:
         """A token more of the beginning, taken from what the columns might say."""
-        beginning = self.beginning or Beginning()
-        return replace(self, beginning=replace(beginning, taken=(*beginning.taken, row.token)))
+        beginning = self.forced_prefix or ForcedPrefix()
+        return replace(self, forced_prefix=replace(beginning, taken=(*beginning.taken, row.token)))
 
-    def without_beginning(self) -> Comparison:
+    def without_forced_prefix(self) -> Comparison:
         """Back to the answer in view."""
-        return replace(self, beginning=None)
+        return replace(self, forced_prefix=None)
 
-    def begun(self, taken: Row | None = None) -> str:
+    def prefix_text(self, taken: NextTokenRow | None = None) -> str:
         """The beginning as text, as far as it was looked at; `taken` is a token after it."""
-        if self.sight is None:
-            return self.beginning.text if self.beginning else ""
-        candidates = [each for each in self.sight.distribution.candidates if taken and each.token == taken.token]
-        return text_of([*self.sight.distribution.forced, *candidates])
+        if self.inspected is None:
+            return self.forced_prefix.text if self.forced_prefix else ""
+        candidates = [each for each in self.inspected.distribution.candidates if taken and each.token == taken.token]
+        return text_of([*self.inspected.distribution.forced, *candidates])
 
     def with_columns(self, columns: tuple[Column, ...], current: int) -> Comparison:
         """Other columns beside the base; what is known of those that stay is kept."""
@@ -282,47 +301,54 @@ class Comparison:
             self,
             columns=columns,
             current=current,
-            said=tuple(each for each in self.said if each.name in names),
+            generations=tuple(each for each in self.generations if each.name in names),
             samples=tuple(each for each in self.samples if each.name in names),
         )
 
-    def with_place(self, place: int) -> Comparison:
+    def with_position(self, position: int) -> Comparison:
         """Another token of the active answer, the nearest that there is."""
         base, _ = self.scores()
-        return replace(self, place=max(0, min(place, len(base.tokens) - 1)) if base else 0)
+        return replace(self, position=max(0, min(position, len(base.tokens) - 1)) if base else 0)
 
     def with_next_answer(self) -> Comparison:
         """The next of the answers at hand."""
-        return replace(self, active=(self.active + 1) % max(len(self.answers), 1), place=0)
+        return replace(self, active=(self.active + 1) % max(len(self.answers), 1), position=0)
 
-    def listening(self, beginning: str = "") -> Comparison:
-        """Every column about to speak, or to go on from a beginning."""
-        return replace(self, said=tuple(Said(column.name, beginning) for column in self.columns), samples=())
+    def with_generation_started(self, prefix: str = "") -> Comparison:
+        """Every column about to generate, after a forced prefix."""
+        return replace(
+            self, generations=tuple(ColumnGeneration(column.name, prefix) for column in self.columns), samples=()
+        )
 
-    def with_pieces(self, pieces: list[Piece]) -> Comparison:
-        """More of what the columns are saying."""
-        said = list(self.said)
-        for piece in pieces:
-            if piece.column < len(said):
-                said[piece.column] = replace(said[piece.column], text=said[piece.column].text + piece.text)
-        return replace(self, said=tuple(said))
+    def with_chunks(self, chunks: list[TextChunk]) -> Comparison:
+        """More of what the columns generate."""
+        generations = list(self.generations)
+        for chunk in chunks:
+            if chunk.column < len(generations):
+                before = generations[chunk.column]
+                generations[chunk.column] = replace(before, text=before.text + chunk.text)
+        return replace(self, generations=tuple(generations))
 
     def with_samples(self, generated: Generated) -> Comparison:
         """Many answers of every column, to count how they answer."""
         return replace(self, samples=tuple(generated.columns))
 
-    def with_generated(self, generated: Generated, beginning: str = "") -> Comparison:
-        """What the columns said, whole. It joins the answers, which it leads where none was given or typed."""
-        texts = {each.name: beginning + each.text for each in generated.columns}
+    def with_generated(self, generated: Generated, prefix: str = "") -> Comparison:
+        """What the columns generated, whole. It joins the answers, which it leads where none was given or typed."""
+        texts = {each.name: prefix + each.text for each in generated.columns}
         answers = tuple(
-            Answer("said", self._whose(text, texts), text) for text in dict.fromkeys(texts.values()) if text.strip()
+            Answer("generated", self._whose(text, texts), text)
+            for text in dict.fromkeys(texts.values())
+            if text.strip()
         )
-        kept = tuple(answer for answer in self.answers if answer.group != "said")
-        active, place = self.active, self.place
-        if self.answer is None or self.answer.group == "said":
-            active, place = len(kept), 0
-        said = tuple(Said(each.name, texts[each.name], done=True, cut=not each.ended) for each in generated.columns)
-        return replace(self, said=said, answers=(*kept, *answers), active=active, place=place)
+        kept = tuple(answer for answer in self.answers if answer.group != "generated")
+        active, position = self.active, self.position
+        if self.answer is None or self.answer.group == "generated":
+            active, position = len(kept), 0
+        generations = tuple(
+            ColumnGeneration(each.name, texts[each.name], done=True, cut=not each.ended) for each in generated.columns
+        )
+        return replace(self, generations=generations, answers=(*kept, *answers), active=active, position=position)
 
     def _whose(self, text: str, texts: dict[str, str]) -> str:
         names = [name for name, other in texts.items() if other == text]
@@ -335,3 +361,41 @@ class Comparison:
 def _side(label: str, text: Text) -> Answer:
     response = as_response(text)
     return Answer("pair", label, plain(text), turns=() if isinstance(response, str) else tuple(response))
+
+
+def comparison_document(comparison: Comparison, model: str, quantization: str) -> dict[str, Any]:
+    """All that is known of a comparison, ready for JSON. Logarithms are natural, KL is against the first column."""
+    sight = comparison.inspected
+    return {
+        "model": model,
+        "quantization": quantization,
+        "columns": [column.model_dump() for column in comparison.columns],
+        "beside_base": comparison.aligned.name if comparison.aligned else None,
+        "prompt": comparison.prompt
+        if isinstance(comparison.prompt, str)
+        else [turn.model_dump() for turn in comparison.prompt],
+        "place": None
+        if sight is None
+        else {
+            "title": sight.title,
+            "columns": list(sight.column_names),
+            **sight.distribution.model_dump(include={"candidates", "entropy", "kl", "prompt_tokens", "forced", "said"}),
+        },
+        "answers": [
+            {
+                "label": answer.label,
+                "text": answer.text,
+                "active": answer == comparison.answer,
+                "columns": [column.model_dump() for column in answer.scored.columns] if answer.scored else [],
+            }
+            for answer in comparison.answers
+        ],
+        "beta": comparison.beta,
+        "preference": asdict(comparison.preference) if comparison.preference else None,
+        "generated": [asdict(generation) for generation in comparison.generations],
+        "samples": {
+            name: [{**asdict(each), "share": each.share} for each in counted]
+            for name, counted in family_shares(comparison.samples).items()
+        },
+        "costs": {name: {**asdict(cost), "per_million": cost.per_million} for name, cost in comparison.costs.items()},
+    }

@@ -43,7 +43,7 @@ class Column(_Message):
     system: str | None = None
 
 
-class _Asked(_Message):
+class _PromptRequest(_Message):
     id: int
     prompt: Prompt
     columns: list[Column] = Field(min_length=1)
@@ -51,7 +51,7 @@ class _Asked(_Message):
     """Further arguments of the chat template: what a pair has in its columns `tools` and `chat_template_kwargs`."""
 
 
-class NextToken(_Asked):
+class NextToken(_PromptRequest):
     """Asks for the distribution of the token after `prompt` and a forced beginning of the response.
 
     `prefix` is its text, `taken` the ids of tokens after that: tokens taken one by one from the candidates, some of
@@ -64,7 +64,7 @@ class NextToken(_Asked):
     top_k: int = Field(default=12, ge=1, le=1000)
 
 
-class Score(_Asked):
+class ScoreResponse(_PromptRequest):
     """Asks for the log-probability of every token of `response`, the model's stop token after it included.
 
     Answered by a `Scored`.
@@ -75,22 +75,22 @@ class Score(_Asked):
     top_k: int = Field(default=5, ge=0, le=1000)
 
 
-class Place(_Asked):
-    """Asks for the distribution at a place of a response: the one that token number `place` was drawn from.
+class DistributionAt(_PromptRequest):
+    """Asks for the distribution at a position of a response: the one that token number `position` was drawn from.
 
     Answered by a `Distribution`; at once where that response was scored before, for the scorer keeps what it found.
     """
 
-    op: Literal["place"] = "place"
+    op: Literal["distribution_at"] = "distribution_at"
     response: Response
-    place: int = Field(ge=0)
+    position: int = Field(ge=0)
     top_k: int = Field(default=12, ge=1, le=1000)
 
 
-class Generate(_Asked):
+class Generate(_PromptRequest):
     """Asks for responses from every column; temperature 0 is greedy.
 
-    The text after `prefix` is streamed as `Piece` replies, all columns and samples in turn; answered by a `Generated`.
+    The text after `prefix` is streamed as `TextChunk` replies, columns and samples in turn; answered by a `Generated`.
     Sample `n` of a column depends on the seed and on n alone, and columns share their random numbers, so that they
     differ by what they think and not by luck. Greedy samples are all alike: ask for one.
     """
@@ -109,7 +109,7 @@ class ScorePairs(_Message):
     `path` is the data set's file; acknowledged edits that are not in it yet count. With `ids`, only these pairs, else
     all that are not dropped. Sequences longer than `max_length` are cut as in training; None cuts nothing, and pairs
     that are longer than the model's context are told as problems. `cache` is a file that keeps scores from one
-    process to the next, made where it is not there. Answered by many `PairScores` and a `PairsScored`.
+    process to the next, made where it is not there. Answered by many `PairBatch` and a `PairsScored`.
     """
 
     op: Literal["pairs"] = "pairs"
@@ -128,7 +128,9 @@ class Cancel(_Message):
     id: int
 
 
-Request = Annotated[NextToken | Score | Place | Generate | ScorePairs | Cancel, Field(discriminator="op")]
+Request = Annotated[
+    NextToken | ScoreResponse | DistributionAt | Generate | ScorePairs | Cancel, Field(discriminator="op")
+]
 
 
 class Ready(_Message):
@@ -147,7 +149,7 @@ class Token(_Message):
     """A token as text.
 
     Bytes that are no UTF-8 by themselves, as where a character is cut in two, are spelled out in `text` ("⟨F0⟩"), and
-    `data` has them in hexadecimal; it is empty for tokens that are text. `compare.pieces` puts characters together.
+    `data` has them in hexadecimal; it is empty for tokens that are text. `compare.token_text` puts characters together.
     """
 
     id: int
@@ -157,7 +159,7 @@ class Token(_Message):
     """Whether it is a control token: the end of a turn, a role."""
 
 
-class Candidate(_Message):
+class TokenCandidate(_Message):
     """A possible next token, with its log-probability and rank (1: likeliest) in every column, in their order."""
 
     token: int
@@ -169,14 +171,14 @@ class Candidate(_Message):
 
 
 class Distribution(_Message):
-    """Answers `NextToken` and `Place`: the union of the columns' top-k tokens, likeliest in any column first.
+    """Answers `NextToken` and `DistributionAt`: the union of the columns' top-k tokens, likeliest in any column first.
 
-    After a `Place` the token that is there is among the candidates, however unlikely.
+    After a `DistributionAt` the token that is there is among the candidates, however unlikely.
     """
 
     kind: Literal["distribution"] = "distribution"
     id: int
-    candidates: list[Candidate]
+    candidates: list[TokenCandidate]
     entropy: list[float]
     """Nats, one a column."""
     kl: list[float] = Field(default_factory=list)
@@ -186,11 +188,11 @@ class Distribution(_Message):
     forced: list[Token] = Field(default_factory=list)
     """The beginning of the response that was forced, as tokens."""
     said: int | None = None
-    """After a `Place`: the id of the token that is there."""
+    """After a `DistributionAt`: the id of the token that is there."""
 
 
 class TokenScore(_Message):
-    """One token of a response: log-probability, rank (1: likeliest) and the likeliest tokens at its place."""
+    """One token of a response: log-probability, rank (1: likeliest) and the likeliest tokens at its position."""
 
     id: int
     text: str
@@ -200,12 +202,12 @@ class TokenScore(_Message):
     data: str = ""
     special: bool = False
     entropy: float = 0.0
-    """Nats, of the column's distribution at this place."""
+    """Nats, of the column's distribution at this position."""
     kl: float = 0.0
-    """KL(column ‖ first column) at this place, in nats."""
+    """KL(column ‖ first column) at this position, in nats."""
     shift_rank: int | None = None
-    """The first column's rank of this column's likeliest token at this place (1: both would say the same), from which
-    `compare.tokens.shift` tells the class of the shift; None where the columns are over different tokens."""
+    """The first column's rank of this column's likeliest token at this position (1: both would say the same); from it
+    `compare.measures.shift_class` tells the class of the shift; None where the columns are over different tokens."""
 
 
 class ScoredColumn(_Message):
@@ -222,7 +224,7 @@ class ScoredColumn(_Message):
 
 
 class Scored(_Message):
-    """Answers `Score`: the columns in the request's order.
+    """Answers `ScoreResponse`: the columns in the request's order.
 
     They are over the same tokens, but for a system message before a plain prompt that changes the seam.
     """
@@ -232,10 +234,10 @@ class Scored(_Message):
     columns: list[ScoredColumn]
 
 
-class Piece(_Message):
-    """A bit of text that sample number `sample` of `column` just said."""
+class TextChunk(_Message):
+    """A bit of text that sample number `sample` of `column` just generated."""
 
-    kind: Literal["piece"] = "piece"
+    kind: Literal["chunk"] = "chunk"
     id: int
     column: int
     text: str
@@ -258,14 +260,14 @@ class Generation(_Message):
 
 
 class Generated(_Message):
-    """Answers `Generate`, after the last `Piece`: the samples of the first column, then those of the next."""
+    """Answers `Generate`, after the last `TextChunk`: the samples of the first column, then those of the next."""
 
     kind: Literal["generated"] = "generated"
     id: int
     columns: list[Generation]
 
 
-class Side(_Message):
+class ResponseScore(_Message):
     """The log-probability of a response, summed over its `tokens`. `cut`: at `max_length`, the end is not in it."""
 
     sum: float
@@ -273,27 +275,27 @@ class Side(_Message):
     cut: bool = False
 
 
-class PairRow(_Message):
+class ScoredPair(_Message):
     """A pair under every column, in the request's order; no numbers where there is a `problem`, told in a sentence."""
 
     pair: str
-    chosen: list[Side] = Field(default_factory=list)
-    rejected: list[Side] = Field(default_factory=list)
+    chosen: list[ResponseScore] = Field(default_factory=list)
+    rejected: list[ResponseScore] = Field(default_factory=list)
     problem: str = ""
 
 
-class PairScores(_Message):
+class PairBatch(_Message):
     """Some rows of a table, shortest pairs first. `done` of `total` pairs have been told, these included."""
 
-    kind: Literal["pair_scores"] = "pair_scores"
+    kind: Literal["pair_batch"] = "pair_batch"
     id: int
-    rows: list[PairRow]
+    rows: list[ScoredPair]
     done: int
     total: int
 
 
 class PairsScored(_Message):
-    """Answers `ScorePairs`, after the last `PairScores`."""
+    """Answers `ScorePairs`, after the last `PairBatch`."""
 
     kind: Literal["pairs_scored"] = "pairs_scored"
     id: int
@@ -323,11 +325,13 @@ class Refused(_Message):
 
 
 Reply = Annotated[
-    Ready | Distribution | Scored | Piece | Generated | PairScores | PairsScored | Cancelled | Refused,
+    Ready | Distribution | Scored | TextChunk | Generated | PairBatch | PairsScored | Cancelled | Refused,
     Field(discriminator="kind"),
 ]
 
-REQUESTS: TypeAdapter[NextToken | Score | Place | Generate | ScorePairs | Cancel] = TypeAdapter(Request)
+REQUESTS: TypeAdapter[NextToken | ScoreResponse | DistributionAt | Generate | ScorePairs | Cancel] = TypeAdapter(
+    Request
+)
 REPLIES: TypeAdapter[
-    Ready | Distribution | Scored | Piece | Generated | PairScores | PairsScored | Cancelled | Refused
+    Ready | Distribution | Scored | TextChunk | Generated | PairBatch | PairsScored | Cancelled | Refused
 ] = TypeAdapter(Reply)

@@ -24,13 +24,13 @@ DRAFT_TOKENS = 256
 DRAFTED = "drafted answers"
 """What undo says of pairs that drafts went into."""
 
-Side = Literal["chosen", "rejected"]
+PairSide = Literal["chosen", "rejected"]
 Making = Literal["one", "each"]
 """One pair, the best over the worst; or one for each of the others, the best over it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class AnswerCandidate:
     """An answer. `by` is who drafted it, `count` how many times; both say nothing of the pair's own (`side`).
 
     `cut`: a limit ended it, so that a model which learns from it learns to stop in mid-sentence.
@@ -39,7 +39,7 @@ class Candidate:
     response: Text
     by: str = ""
     count: int = 1
-    side: Side | None = None
+    side: PairSide | None = None
     cut: bool = False
 
     @property
@@ -64,14 +64,14 @@ class Ranking:
     """Candidates, and the numbers of those that are ranked, best first. Changing it gives another one."""
 
     pair: Pair
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[AnswerCandidate, ...]
     order: tuple[int, ...] = ()
     making: Making = "one"
 
     @classmethod
     def of(cls, pair: Pair) -> Ranking:
         """A pair's own answers, chosen ranked best; an empty one is none."""
-        own = (Candidate(pair.chosen, side="chosen"), Candidate(pair.rejected, side="rejected"))
+        own = (AnswerCandidate(pair.chosen, side="chosen"), AnswerCandidate(pair.rejected, side="rejected"))
         there = tuple(each for each in own if each.text.strip())
         return cls(pair, there, (0,) if there and there[0].side == "chosen" else ())
 
@@ -88,7 +88,7 @@ class Ranking:
                 found[key] = replace(same, count=same.count + 1, cut=same.cut and not each.ended)
             elif each.text.strip():
                 response: Text = (Message("assistant", each.text),) if self.pair.conversational else each.text
-                found[key] = Candidate(response, each.name, cut=not each.ended)
+                found[key] = AnswerCandidate(response, each.name, cut=not each.ended)
         known, new = list(found.values())[: len(self.candidates)], list(found.values())[len(self.candidates) :]
         return replace(self, candidates=(*known, *sorted(new, key=lambda each: -each.count)))
 
@@ -113,12 +113,12 @@ class Ranking:
         drafts = [at for at, each in enumerate(self.candidates) if each.side is None and each.text != chosen]
         return max(drafts, key=lambda number: self.candidates[number].count, default=None)
 
-    def as_side(self, number: int, side: Side) -> Made:
+    def as_side(self, number: int, side: PairSide) -> Made:
         """The pair with a candidate as its chosen or rejected; nothing where it says the same already.
 
         What is the other side's answer changes places with it.
         """
-        other: Side = "rejected" if side == "chosen" else "chosen"
+        other: PairSide = "rejected" if side == "chosen" else "chosen"
         candidate = self.candidates[number]
         if candidate.text == plain(getattr(self.pair, side)):
             return Made()
@@ -176,7 +176,7 @@ class Ranking:
             extra=extra,
         )
 
-    def _source(self, *drafted: Candidate) -> str:
+    def _source(self, *drafted: AnswerCandidate) -> str:
         """The pair's source, and who drafted what is new in it."""
         known = self.pair.source.split("; ") if self.pair.source else []
         by = dict.fromkeys(f"drafted by {each.by}" for each in drafted if each.by)

@@ -14,18 +14,18 @@ from workbench.compare.messages import (
     REPLIES,
     Cancel,
     Distribution,
+    DistributionAt,
     Generate,
     Generated,
     NextToken,
-    PairScores,
+    PairBatch,
     PairsScored,
-    Piece,
-    Place,
     Ready,
     Refused,
-    Score,
     Scored,
     ScorePairs,
+    ScoreResponse,
+    TextChunk,
 )
 from workbench.errors import WorkbenchError
 from workbench.runs.process import ENVIRONMENT
@@ -38,9 +38,9 @@ _KILLED = -9
 _PATIENCE = 3.0
 """Seconds that a scorer gets to end by itself."""
 
-Asked = NextToken | Score | Place | Generate | ScorePairs
-Answer = Distribution | Scored | Generated | PairsScored
-Part = Piece | PairScores
+ScorerRequest = NextToken | ScoreResponse | DistributionAt | Generate | ScorePairs
+ScorerReply = Distribution | Scored | Generated | PairsScored
+StreamedReply = TextChunk | PairBatch
 """What comes before the answer."""
 
 
@@ -53,7 +53,7 @@ class ScorerProcess:
         self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         # Nobody may be waiting when the scorer dies: that is no error in itself.
         self.ready.add_done_callback(lambda future: future.cancelled() or future.exception())
-        self._open: dict[int, tuple[asyncio.Future[Answer], Callable[[Part], None] | None]] = {}
+        self._open: dict[int, tuple[asyncio.Future[ScorerReply], Callable[[StreamedReply], None] | None]] = {}
         self._last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._dead = self._closed = False
         words = asyncio.create_task(self._keep_last_lines())
@@ -81,7 +81,7 @@ class ScorerProcess:
         """Whether the process is there."""
         return self._process.returncode is None
 
-    async def ask(self, request: Asked, on_part: Callable[[Part], None] | None = None) -> Answer:
+    async def ask(self, request: ScorerRequest, on_part: Callable[[StreamedReply], None] | None = None) -> ScorerReply:
         """The answer to `request`; `on_part` hears what comes before. Raises `WorkbenchError`.
 
         Cancelling the task that waits gives the request up in the scorer as well.
@@ -89,7 +89,7 @@ class ScorerProcess:
         await asyncio.shield(self.ready)
         if self._dead:
             raise await self._obituary()
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[ScorerReply] = asyncio.get_running_loop().create_future()
         self._open[request.id] = answer, on_part
         try:
             self._write(request)
@@ -118,7 +118,7 @@ class ScorerProcess:
             await self._process.wait()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _write(self, request: Asked | Cancel) -> None:
+    def _write(self, request: ScorerRequest | Cancel) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(request.model_dump_json().encode() + b"\n")
 
@@ -153,7 +153,7 @@ class ScorerProcess:
                 self.ready.set_result(reply)
             case Refused(id=0) if not self.ready.done():
                 self.ready.set_exception(_told(reply))
-            case Piece() | PairScores() if reply.id in self._open:
+            case TextChunk() | PairBatch() if reply.id in self._open:
                 answer, on_part = self._open[reply.id]
                 if on_part is not None:
                     _hand_over(reply, on_part, answer)
@@ -190,7 +190,9 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
         yield b"".join(parts)
 
 
-def _hand_over(part: Part, on_part: Callable[[Part], None], answer: asyncio.Future[Answer]) -> None:
+def _hand_over(
+    part: StreamedReply, on_part: Callable[[StreamedReply], None], answer: asyncio.Future[ScorerReply]
+) -> None:
     """Calls back; what the callback raises ends the request that it belongs to and no other."""
     try:
         on_part(part)
@@ -199,7 +201,7 @@ def _hand_over(part: Part, on_part: Callable[[Part], None], answer: asyncio.Futu
             answer.set_exception(error)
 
 
-def _settle(future: asyncio.Future[Answer], outcome: Answer | WorkbenchError) -> None:
+def _settle(future: asyncio.Future[ScorerReply], outcome: ScorerReply | WorkbenchError) -> None:
     if future.done():
         return
     if isinstance(outcome, WorkbenchError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workbench.compare.messages import ScoredColumn
-from workbench.compare.pieces import pieces
+from workbench.compare.token_text import text_spans
 from workbench.engine.probing import Beside
 from workbench.evidence.probes import Probe
 from workbench.evidence.readings import ProbeReading
@@ -42,7 +42,7 @@ def _scored(beside: Beside, probe: Probe, family: str) -> TokenResponse:
 def _pieces(base: ScoredColumn, run: ScoredColumn) -> list[TokenPiece]:
     """The tokens, those that only together are a character as one."""
     found = []
-    for piece in pieces(run.tokens):
+    for piece in text_spans(run.tokens):
         inside, first = slice(piece.first, piece.last + 1), run.tokens[piece.first]
         found.append(
             TokenPiece(

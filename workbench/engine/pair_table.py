@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from workbench.compare.messages import Column, PairRow, PairScores, PairsScored, ScorePairs, Side
+from workbench.compare.messages import Column, PairBatch, PairsScored, ResponseScore, ScoredPair, ScorePairs
 from workbench.engine.forward import batches, score_batches
 from workbench.engine.score_cache import Key, ScoreCache
 from workbench.engine.score_keys import column_key, request_key, response_key
@@ -32,8 +32,8 @@ _STEP_SECONDS = 0.04
 _FIRST_TOKENS, _MOST_TOKENS = 512, 16384
 _READING = 0.005
 
-Steps = Iterator[PairScores | PairsScored | None]
-_Sides = dict[tuple[str, str], Side]
+Steps = Iterator[PairBatch | PairsScored | None]
+_Sides = dict[tuple[str, str], ResponseScore]
 """Scores by the pair's id and the name of its side."""
 _T = TypeVar("_T")
 
@@ -61,7 +61,7 @@ def score_pairs(scorer: Scorer, request: ScorePairs) -> Steps:
             found = yield from table.rows([rows.pair(row) for row in window])
             done += len(found)
             problems += sum(bool(row.problem) for row in found)
-            yield PairScores(id=request.id, rows=found, done=done, total=len(order))
+            yield PairBatch(id=request.id, rows=found, done=done, total=len(order))
         yield PairsScored(
             id=request.id,
             total=len(order),
@@ -106,7 +106,7 @@ class _Table:
         self._common = request_key(scorer, request.max_length)
         self.cached = self.computed = 0
 
-    def rows(self, pairs: Sequence[Pair]) -> Generator[None, None, list[PairRow]]:
+    def rows(self, pairs: Sequence[Pair]) -> Generator[None, None, list[ScoredPair]]:
         """The rows of `pairs`, returned at the end; a None after every batch."""
         problems: dict[str, str] = {}
         columns: list[_Sides] = []
@@ -115,11 +115,11 @@ class _Table:
             columns.append(found)
         return [self._row(pair, columns, problems) for pair in pairs]
 
-    def _row(self, pair: Pair, columns: Sequence[_Sides], problems: Mapping[str, str]) -> PairRow:
+    def _row(self, pair: Pair, columns: Sequence[_Sides], problems: Mapping[str, str]) -> ScoredPair:
         if pair.id in problems:
-            return PairRow(pair=pair.id, problem=problems[pair.id])
+            return ScoredPair(pair=pair.id, problem=problems[pair.id])
         chosen, rejected = ([found[pair.id, side] for found in columns] for side in ("chosen", "rejected"))
-        return PairRow(pair=pair.id, chosen=chosen, rejected=rejected)
+        return ScoredPair(pair=pair.id, chosen=chosen, rejected=rejected)
 
     def _under(self, column: Column, pairs: Sequence[Pair], problems: dict[str, str]) -> Generator[None, None, _Sides]:
         """The scores of both responses of `pairs`, by pair and side; adds the pairs that have none to `problems`."""
@@ -144,7 +144,7 @@ class _Table:
                     missing.append(each)
         yield None
         missing = [each for each in missing if each.pair.id not in problems]
-        fresh: dict[Key, Side] = {}
+        fresh: dict[Key, ResponseScore] = {}
         while missing:
             encoded = [(each.prompt, each.response) for each in missing]
             places = next(batches(encoded, self._scorer.vocabulary, self._tokens))
@@ -159,12 +159,12 @@ class _Table:
             self._cache.put(fresh)
         return scores
 
-    def _scored(self, batch: Sequence[_Wanted], column: Column) -> list[Side]:
+    def _scored(self, batch: Sequence[_Wanted], column: Column) -> list[ResponseScore]:
         began = time.perf_counter()
         model = self._scorer.model(column)
         found = score_batches(model, [(each.prompt, each.response) for each in batch], self._scorer.vocabulary)
         sides = [
-            Side(sum=logprobs.double().sum().item(), tokens=len(logprobs), cut=each.cut)
+            ResponseScore(sum=logprobs.double().sum().item(), tokens=len(logprobs), cut=each.cut)
             for each, logprobs in zip(batch, found, strict=True)
         ]
         pace = (time.perf_counter() - began) / _STEP_SECONDS

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workbench.compare.messages import Candidate, ScoredColumn, TokenScore
+from workbench.compare.messages import ScoredColumn, TokenCandidate, TokenScore
 from workbench.engine.scorer_text import TokenText
 
 _CHUNK_BYTES = 64 * 1024**2
@@ -127,7 +127,7 @@ def _add(
 class Joined:
     """One place under several columns: the candidates joined by token, entropy and KL to the first column in nats."""
 
-    candidates: list[Candidate]
+    candidates: list[TokenCandidate]
     entropy: list[float]
     kl: list[float]
 
@@ -151,7 +151,7 @@ def joined(logits: Sequence[Tensor], text: TokenText, top_k: int, said: int | No
     for place, token in enumerate(ids.tolist()):
         told = text.token(token)
         candidates.append(
-            Candidate(
+            TokenCandidate(
                 token=token,
                 text=told.text,
                 data=told.data,

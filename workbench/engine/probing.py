@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from workbench.compare.messages import Column, Score, Scored, Turn
+from workbench.compare.messages import Column, Scored, ScoreResponse, Turn
 from workbench.engine.drift import drift
 from workbench.engine.forward import Ids
 from workbench.engine.scorer import Scorer
@@ -81,7 +81,7 @@ class Beside:
         """Every token of a response under both, with the likeliest `top_k` there. Raises `WorkbenchError`."""
         turns = prompt if isinstance(prompt, str) else [Turn(role=each.role, content=each.content) for each in prompt]
         columns = [Column(name=name, adapter=str(folder) if folder else None) for name, folder in self.columns]
-        return self.scorer.score(Score(id=0, prompt=turns, response=response, columns=columns, top_k=top_k))
+        return self.scorer.score(ScoreResponse(id=0, prompt=turns, response=response, columns=columns, top_k=top_k))
 
 
 def read_probes(beside: Beside, probes: Sequence[Probe], samples: Samples | None) -> list[ProbeReading]:

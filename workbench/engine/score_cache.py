@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from workbench.compare.messages import Side
+from workbench.compare.messages import ResponseScore
 
 _VERSION = 1
 """Of how scores are computed and stored: another number forgets all of them."""
@@ -75,9 +75,9 @@ class ScoreCache:
                 )
         connection.close()
 
-    def get(self, keys: Sequence[Key]) -> dict[Key, Side]:
+    def get(self, keys: Sequence[Key]) -> dict[Key, ResponseScore]:
         """The scores that are known."""
-        found: dict[Key, Side] = {}
+        found: dict[Key, ResponseScore] = {}
         if self._connection is None:
             return found
         with contextlib.suppress(sqlite3.Error):
@@ -86,10 +86,12 @@ class ScoreCache:
                 marks = ",".join("?" * len(part))
                 query = f"SELECT key, total, tokens, cut FROM scores WHERE key IN ({marks})"
                 rows = self._connection.execute(query, part)
-                found |= {name: Side(sum=total, tokens=tokens, cut=bool(cut)) for name, total, tokens, cut in rows}
+                found |= {
+                    name: ResponseScore(sum=total, tokens=tokens, cut=bool(cut)) for name, total, tokens, cut in rows
+                }
         return found
 
-    def put(self, scores: Mapping[Key, Side]) -> None:
+    def put(self, scores: Mapping[Key, ResponseScore]) -> None:
         """Keeps scores."""
         if self._connection is None or not scores:
             return

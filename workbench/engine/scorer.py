@@ -13,15 +13,15 @@ from torch import Tensor
 from workbench.compare.messages import (
     Column,
     Distribution,
+    DistributionAt,
     Generate,
     Generated,
     NextToken,
-    Piece,
-    Place,
     Prompt,
     Response,
-    Score,
     Scored,
+    ScoreResponse,
+    TextChunk,
 )
 from workbench.engine.adapters import Adapters
 from workbench.engine.families import matcher_for
@@ -90,7 +90,7 @@ class Scorer:
         columns = [Column(name="base")]
         for _ in self.generate(Generate(id=0, prompt="Hello", columns=columns, max_new_tokens=2)):
             pass
-        self.score(Score(id=0, prompt="Hello", response=" you", columns=columns))
+        self.score(ScoreResponse(id=0, prompt="Hello", response=" you", columns=columns))
         self._kept = Kept()
 
     def model(self, column: Column) -> Any:
@@ -117,13 +117,13 @@ class Scorer:
             forced=[self.text.token(token) for token in forced],
         )
 
-    def score(self, request: Score) -> Scored:
+    def score(self, request: ScoreResponse) -> Scored:
         """Every token of the response, the stop token included, under every column. Raises `WorkbenchError`."""
         *_, whole = self.score_steps(request)
         assert whole is not None
         return whole
 
-    def score_steps(self, request: Score) -> Iterator[Scored | None]:
+    def score_steps(self, request: ScoreResponse) -> Iterator[Scored | None]:
         """The same column by column, with a None after each, so that it can be given up in between."""
         columns = []
         for column in request.columns:
@@ -131,12 +131,12 @@ class Scorer:
             yield None
         yield Scored.model_construct(id=request.id, columns=scored(columns, self.text, request.top_k))
 
-    def place(self, request: Place) -> Distribution:
-        """What every column might have said at a place of a response. Raises `WorkbenchError`."""
+    def distribution_at(self, request: DistributionAt) -> Distribution:
+        """Every column's distribution at a position of a response. Raises `WorkbenchError`."""
         columns = [self._logits(request, column) for column in request.columns]
-        before = [column.tokens[: request.place + 1] for column in columns]
+        before = [column.tokens[: request.position + 1] for column in columns]
         count = min(len(column.tokens) for column in columns)
-        if request.place >= count:
+        if request.position >= count:
             raise WorkbenchError("No such token", f"The last token of the response is number {count - 1}, from 0.")
         if len(set(before)) > 1:
             raise WorkbenchError(
@@ -145,7 +145,7 @@ class Scorer:
                 "Use a prompt with roles, or remove the column with the system message.",
             )
         said = before[0][-1]
-        found = joined([column.values[request.place] for column in columns], self.text, request.top_k, said)
+        found = joined([column.values[request.position] for column in columns], self.text, request.top_k, said)
         return Distribution(
             id=request.id,
             candidates=found.candidates,
@@ -156,7 +156,7 @@ class Scorer:
             said=said,
         )
 
-    def generate(self, request: Generate) -> Iterator[Piece | Generated]:
+    def generate(self, request: Generate) -> Iterator[TextChunk | Generated]:
         """Responses of all columns, a token of each in turn: pieces of text, and the whole at the end.
 
         To cancel, ask for no more. Between two pieces the scorer can answer other requests. Raises `WorkbenchError`.
@@ -225,7 +225,7 @@ class Scorer:
             raise _nothing_before()
         self.check_room(len(prompt) + len(response), "Prompt and response together")
 
-    def _logits(self, request: Score | Place, column: Column) -> Logits:
+    def _logits(self, request: ScoreResponse | DistributionAt, column: Column) -> Logits:
         """The response as `column` reads it, kept from before where it was read."""
         folder = _folder(column)
         asked = request.model_dump_json(include={"prompt", "response", "template"})

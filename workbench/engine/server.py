@@ -15,26 +15,26 @@ from workbench.compare.messages import (
     Cancel,
     Cancelled,
     Distribution,
+    DistributionAt,
     Generate,
     Generated,
     NextToken,
-    PairScores,
+    PairBatch,
     PairsScored,
-    Piece,
-    Place,
     Refused,
-    Score,
     Scored,
     ScorePairs,
+    ScoreResponse,
+    TextChunk,
 )
 from workbench.engine.pair_table import score_pairs
 from workbench.engine.scorer import Scorer
 from workbench.errors import WorkbenchError
 
-Incoming = NextToken | Score | Place | Generate | ScorePairs | Cancel
+Incoming = NextToken | ScoreResponse | DistributionAt | Generate | ScorePairs | Cancel
 Inbox = SimpleQueue[Incoming | Refused | None]
 """What was asked, refusals of what was no request, and a None when nothing more will come."""
-Steps = Iterator[Distribution | Scored | Piece | Generated | PairScores | PairsScored | None]
+Steps = Iterator[Distribution | Scored | TextChunk | Generated | PairBatch | PairsScored | None]
 """A request on its way: each step does a bit of it, and tells of it or not (None)."""
 
 
@@ -98,11 +98,11 @@ class Server:
             case _:
                 self._questions.append(_Job(incoming.id, self._answer(incoming)))
 
-    def _answer(self, request: NextToken | Score | Place) -> Steps:
-        if isinstance(request, Score):
+    def _answer(self, request: NextToken | ScoreResponse | DistributionAt) -> Steps:
+        if isinstance(request, ScoreResponse):
             yield from self._scorer.score_steps(request)
-        elif isinstance(request, Place):
-            yield self._scorer.place(request)
+        elif isinstance(request, DistributionAt):
+            yield self._scorer.distribution_at(request)
         else:
             yield self._scorer.next_token(request)
 

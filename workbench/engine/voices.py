@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from workbench.compare.messages import Column, Generate, Generated, Generation, Piece
+from workbench.compare.messages import Column, Generate, Generated, Generation, TextChunk
 from workbench.engine.forward import sample
 from workbench.engine.scorer_text import TextStream
 from workbench.errors import WorkbenchError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from workbench.engine.scorer import Scorer
 
 
-def speak(scorer: Scorer, request: Generate) -> Iterator[Piece | Generated]:
+def speak(scorer: Scorer, request: Generate) -> Iterator[TextChunk | Generated]:
     """A token of every column in turn: pieces of text as they come, then all that was said.
 
     Raises `WorkbenchError` where a column has no adapter, or the prompt leaves no room in the model's context.
@@ -54,7 +54,7 @@ class _Voice:
         self._counts = [0] * request.samples
         self._ended = [False] * request.samples
 
-    def pieces(self) -> Iterator[list[Piece]]:
+    def pieces(self) -> Iterator[list[TextChunk]]:
         """For every step of the model, what it added to the samples; at last, what was held back."""
         request, stops = self._request, self._scorer.stops
         steps = sample(
@@ -80,8 +80,8 @@ class _Voice:
             yield found
         yield [piece for number, stream in enumerate(self._streams) for piece in self._piece(number, stream.end())]
 
-    def _piece(self, number: int, text: str) -> list[Piece]:
-        return [Piece(id=self._request.id, column=self._number, sample=number, text=text)] if text else []
+    def _piece(self, number: int, text: str) -> list[TextChunk]:
+        return [TextChunk(id=self._request.id, column=self._number, sample=number, text=text)] if text else []
 
     def whole(self) -> list[Generation]:
         """All samples, once they are said."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from workbench.compare.client import ScorerClient
-    from workbench.compare.columns import Base
+    from workbench.compare.tuned_runs import Base
 
 
 class Scorers:

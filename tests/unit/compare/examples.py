@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from workbench.compare.comparison import BASE, Answer, Comparison, Said
+from workbench.compare.comparison import BASE, Answer, ColumnGeneration, Comparison
 from workbench.compare.messages import (
-    Candidate,
     Column,
     Distribution,
     Generated,
     Generation,
     Scored,
     ScoredColumn,
+    TokenCandidate,
     TokenScore,
 )
 
@@ -124,7 +124,7 @@ def distribution() -> Distribution:
     rows += [(" To", 0.004, 0.01), ("\n", 0.003, 0.004), ("Not", 0.002, 0.001), ("日本", 0.001, 0.0004)]
     rows += [("🙂", 0.0009, 0.0006)]
     candidates = [
-        Candidate(token=number, text=text, logprobs=[math.log(base), math.log(aligned)])
+        TokenCandidate(token=number, text=text, logprobs=[math.log(base), math.log(aligned)])
         for number, (text, base, aligned) in enumerate(rows)
     ]
     return Distribution(id=1, candidates=candidates, entropy=[1.1, 0.3], kl=[0.0, 1.9], prompt_tokens=[14, 14], said=0)
@@ -139,13 +139,16 @@ def pair_comparison() -> Comparison:
             Answer("pair", "rejected", "".join(REJECTED[:-1]), rejected_scores()),
             Answer("pair", "chosen", "".join(CHOSEN[:-1]), chosen_scores()),
         ),
-    ).with_sight(distribution(), "next token")
+    ).with_distribution(distribution(), "next token")
 
 
 def speaking_comparison() -> Comparison:
     """The same, while the run is still speaking."""
-    said = (Said("base", "".join(REJECTED[:-1]), done=True), Said(RUN.name, "I can't help with getting past the"))
-    return replace(pair_comparison(), said=said)
+    generations = (
+        ColumnGeneration("base", "".join(REJECTED[:-1]), done=True),
+        ColumnGeneration(RUN.name, "I can't help with getting past the"),
+    )
+    return replace(pair_comparison(), generations=generations)
 
 
 def sampled_comparison() -> Comparison:

@@ -12,7 +12,7 @@ def say(**reply: object) -> None:
 
 def generated(request: dict[str, object]) -> None:
     for number in range(3):
-        say(kind="piece", id=request["id"], column=0, text=f"{number} ")
+        say(kind="chunk", id=request["id"], column=0, text=f"{number} ")
     say(kind="generated", id=request["id"], columns=[{"name": "base", "text": "0 1 2 ", "tokens": 3, "ended": True}])
 
 

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from workbench.compare.client import ScorerClient
-from workbench.compare.messages import Column, Piece
+from workbench.compare.messages import Column, TextChunk
 from workbench.errors import WorkbenchError
 
 SCRIPT = Path(__file__).with_name("scripted_scorer.py")
@@ -28,8 +28,8 @@ async def client() -> AsyncIterator[ScorerClient]:
 
 
 async def test_a_generation_streams_its_pieces_and_ends_with_the_whole(client: ScorerClient) -> None:
-    pieces: list[Piece] = []
-    whole = await client.generate("hello", BASE, on_piece=pieces.append)
+    pieces: list[TextChunk] = []
+    whole = await client.generate("hello", BASE, on_chunk=pieces.append)
     assert "".join(piece.text for piece in pieces) == whole.columns[0].text == "0 1 2 "
 
 
@@ -100,11 +100,11 @@ async def test_a_command_that_is_not_there_is_told() -> None:
 
 
 async def test_what_a_callback_raises_ends_its_request_only(client: ScorerClient) -> None:
-    def fail(_: Piece) -> None:
+    def fail(_: TextChunk) -> None:
         raise KeyError("bad callback")
 
     with pytest.raises(KeyError, match="bad callback"):
-        await client.generate("hello", BASE, on_piece=fail)
+        await client.generate("hello", BASE, on_chunk=fail)
     assert (await client.generate("hello", BASE)).columns[0].tokens == 3
 
 

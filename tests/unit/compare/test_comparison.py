@@ -16,10 +16,9 @@ from tests.unit.compare.examples import (
     pair_comparison,
     sampled_comparison,
 )
-from workbench.compare.comparison import BASE, Beginning, Comparison
-from workbench.compare.document import document
-from workbench.compare.messages import Candidate, Generated, Generation, Piece, Token, Turn
-from workbench.compare.places import visible
+from workbench.compare.comparison import BASE, Comparison, ForcedPrefix, comparison_document
+from workbench.compare.measures import visible_rows
+from workbench.compare.messages import Generated, Generation, TextChunk, Token, TokenCandidate, Turn
 from workbench.compare.prompt_parts import kept_turns, texts_of, with_texts
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, Pair
@@ -34,7 +33,7 @@ def _generated(*texts: str) -> Generated:
 def test_a_place_shows_what_both_columns_might_say_exactly() -> None:
     rows = pair_comparison().rows
     assert [row.text for row in rows[:3]] == ["I", "Sure", "Easy"]
-    assert [row.said for row in rows[:3]] == [False, True, False]
+    assert [row.in_response for row in rows[:3]] == [False, True, False]
     assert rows[0].change == pytest.approx(math.log(0.93 / 0.07) - math.log(0.14 / 0.86))
     assert pair_comparison().spread == ([1.1, 0.3], 1.9)
     alone = replace(pair_comparison(), columns=(BASE,), current=0)
@@ -44,31 +43,31 @@ def test_a_place_shows_what_both_columns_might_say_exactly() -> None:
 
 
 def test_a_beginning_is_typed_then_taken_token_by_token() -> None:
-    comparison = pair_comparison().with_beginning("I'm")
+    comparison = pair_comparison().with_forced_text("I'm")
     forced = [Token(id=7, text="I"), Token(id=8, text="'m")]
     seen = distribution().model_copy(update={"forced": forced})
-    comparison = comparison.with_sight(seen, "next token")
+    comparison = comparison.with_distribution(seen, "next token")
     row = next(row for row in comparison.rows if row.text == " To")
-    assert comparison.begun() == "I'm"
-    assert comparison.begun(row) == "I'm To"
+    assert comparison.prefix_text() == "I'm"
+    assert comparison.prefix_text(row) == "I'm To"
     taken = comparison.with_taken(row)
-    assert taken.beginning == Beginning("I'm", (row.token,))
-    assert taken.with_beginning("I").beginning == Beginning("I")
-    assert taken.without_beginning().beginning is None
+    assert taken.forced_prefix == ForcedPrefix("I'm", (row.token,))
+    assert taken.with_forced_text("I").forced_prefix == ForcedPrefix("I")
+    assert taken.without_forced_prefix().forced_prefix is None
 
 
 def test_half_a_character_is_whole_once_the_other_half_is_taken() -> None:
     halves = [Token(id=1, text="⟨C3⟩", data="c3")]
-    other = Candidate(token=2, text="⟨A9⟩", data="a9", logprobs=[-1.0, -1.0])
+    other = TokenCandidate(token=2, text="⟨A9⟩", data="a9", logprobs=[-1.0, -1.0])
     seen = distribution().model_copy(update={"forced": halves, "candidates": [other]})
-    comparison = pair_comparison().with_beginning("").with_sight(seen, "next token")
-    assert comparison.begun(comparison.rows[0]) == "é"
+    comparison = pair_comparison().with_forced_text("").with_distribution(seen, "next token")
+    assert comparison.prefix_text(comparison.rows[0]) == "é"
 
 
 def test_what_a_system_message_costs() -> None:
     comparison = pair_comparison()
     seen = distribution().model_copy(update={"prompt_tokens": [14, 14, 55]})
-    comparison = comparison.with_columns((BASE, RUN, SYSTEM), 1).with_sight(seen, "next token")
+    comparison = comparison.with_columns((BASE, RUN, SYSTEM), 1).with_distribution(seen, "next token")
     assert {name: cost.extra for name, cost in comparison.costs.items()} == {
         "base": 0, RUN.name: 0, SYSTEM.name: 41,
     }  # fmt: skip
@@ -100,7 +99,7 @@ def test_a_probe_brings_the_answers_that_it_looks_for() -> None:
 
 
 def test_all_numbers_are_in_the_document() -> None:
-    told = json.loads(json.dumps(document(sampled_comparison(), "tiny", "nf4")))
+    told = json.loads(json.dumps(comparison_document(sampled_comparison(), "tiny", "nf4")))
     assert told["beside_base"] == RUN.name
     assert told["answers"][0]["columns"][1]["sum"] == pytest.approx(
         sum(each["logprob"] for each in told["answers"][0]["columns"][1]["tokens"])
@@ -113,18 +112,18 @@ def test_all_numbers_are_in_the_document() -> None:
 
 def test_a_short_list_keeps_the_said_token_and_drops_the_hopeless() -> None:
     rows = pair_comparison().rows
-    rare = [replace(row, said=row.text == "Not") for row in rows]
-    assert [row.text for row in visible(rare, 3)] == ["I", "Sure", "Not"]
-    assert len(visible(rows, 100)) == len(rows)
+    rare = [replace(row, in_response=row.text == "Not") for row in rows]
+    assert [row.text for row in visible_rows(rare, 3)] == ["I", "Sure", "Not"]
+    assert len(visible_rows(rows, 100)) == len(rows)
     slim = [replace(row, base=-30.0, aligned=None) for row in rows]
-    assert len(visible(slim, 100)) == 3
+    assert len(visible_rows(slim, 100)) == 3
 
 
 def test_walking_stops_at_both_ends() -> None:
     comparison = pair_comparison()
-    assert comparison.with_place(-5).place == 0
-    assert comparison.with_place(1000).place == len(REJECTED) - 1
-    assert Comparison().with_place(4).place == 0
+    assert comparison.with_position(-5).position == 0
+    assert comparison.with_position(1000).position == len(REJECTED) - 1
+    assert Comparison().with_position(4).position == 0
 
 
 def test_preference_of_a_pair() -> None:
@@ -165,17 +164,23 @@ def test_a_new_prompt_forgets_what_was_said_and_all_scores() -> None:
     assert [answer.label for answer in fresh.answers] == ["rejected", "chosen"]
     assert all(answer.scored is None for answer in fresh.answers)
     assert fresh.answer is None
-    assert fresh.said == ()
+    assert fresh.generations == ()
     assert fresh.with_generated(_generated("Hi.", "Hello.")).shown[0].label == "base's answer"
 
 
 def test_another_model_forgets_all_numbers_but_not_the_question() -> None:
-    fresh = pair_comparison().with_next_answer().with_place(4).with_generated(_generated("Sure.", "No.")).forgotten()
+    fresh = (
+        pair_comparison()
+        .with_next_answer()
+        .with_position(4)
+        .with_generated(_generated("Sure.", "No."))
+        .without_results()
+    )
     assert fresh.prompt == pair_comparison().prompt
     assert [answer.label for answer in fresh.unscored()] == ["rejected", "chosen"]
-    assert (fresh.active, fresh.place, fresh.rows, fresh.said) == (1, 0, [], ())
+    assert (fresh.active, fresh.position, fresh.rows, fresh.generations) == (1, 0, [], ())
     spoken = Comparison(columns=(BASE, RUN), current=1).with_generated(_generated("Sure.", "No."))
-    assert spoken.forgotten().answer is None
+    assert spoken.without_results().answer is None
 
 
 def test_what_columns_say_leads_only_where_nothing_was_given() -> None:
@@ -196,9 +201,13 @@ def test_equal_answers_are_one() -> None:
 
 
 def test_pieces_add_up() -> None:
-    comparison = Comparison(columns=(BASE, RUN), current=1).listening()
-    pieces = [Piece(id=1, column=0, text="Su"), Piece(id=1, column=1, text="No"), Piece(id=1, column=0, text="re")]
-    said = comparison.with_pieces(pieces).said
+    comparison = Comparison(columns=(BASE, RUN), current=1).with_generation_started()
+    pieces = [
+        TextChunk(id=1, column=0, text="Su"),
+        TextChunk(id=1, column=1, text="No"),
+        TextChunk(id=1, column=0, text="re"),
+    ]
+    said = comparison.with_chunks(pieces).generations
     assert [(each.text, each.done) for each in said] == [("Sure", False), ("No", False)]
 
 

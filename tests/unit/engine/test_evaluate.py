@@ -9,7 +9,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from workbench.compare.messages import Column, Score, Turn
+from workbench.compare.messages import Column, ScoreResponse, Turn
 from workbench.config import build_config
 from workbench.engine.evaluate import evaluate
 from workbench.engine.model import load_base
@@ -64,11 +64,11 @@ def scorer() -> Scorer:
     return Scorer("tiny", device="cpu")
 
 
-def asked(folder: RunFolder, probe: Probe | Pair, response: str) -> Score:
+def asked(folder: RunFolder, probe: Probe | Pair, response: str) -> ScoreResponse:
     assert not isinstance(probe.prompt, str)
     turns = [Turn(role=turn.role, content=turn.content) for turn in probe.prompt]
     columns = [Column(name="base"), Column(name="run", adapter=str(folder.adapter))]
-    return Score(id=1, prompt=turns, response=response, columns=columns)
+    return ScoreResponse(id=1, prompt=turns, response=response, columns=columns)
 
 
 def test_probabilities_are_those_of_the_scorer(

@@ -21,9 +21,9 @@ from workbench.compare.messages import (
     Generated,
     Generation,
     NextToken,
-    Piece,
     Refused,
-    Score,
+    ScoreResponse,
+    TextChunk,
     Turn,
 )
 from workbench.engine.scorer import Scorer
@@ -92,10 +92,10 @@ def columns_of(adapters: list[Path]) -> list[Column]:
     return [BASE, *(Column(name=f"run {place}", adapter=str(folder)) for place, folder in enumerate(adapters))]
 
 
-def said(scorer: Scorer, **request: Any) -> tuple[list[Piece], list[Generation]]:
+def said(scorer: Scorer, **request: Any) -> tuple[list[TextChunk], list[Generation]]:
     replies = list(scorer.generate(Generate(id=1, prompt=request.pop("prompt", PROMPT), **request)))
     assert isinstance(replies[-1], Generated)
-    return [reply for reply in replies[:-1] if isinstance(reply, Piece)], replies[-1].columns
+    return [reply for reply in replies[:-1] if isinstance(reply, TextChunk)], replies[-1].columns
 
 
 @pytest.mark.parametrize("quantization", ["nf4", "none"])
@@ -105,7 +105,7 @@ def test_scores_equal_plain_transformers(
 ) -> None:
     ours = scorer if quantization == "nf4" else Scorer("tiny", "none", device="cpu")
     columns = [column.model_copy(update={"system": system}) for column in columns_of(adapters)]
-    scored = ours.score(Score(id=1, prompt=PROMPT, response=RESPONSE, columns=columns))
+    scored = ours.score(ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=columns))
     turns = [{"role": "system", "content": system}] if system else []
     turns.append({"role": "user", "content": QUESTION})
     model = plain(quantization)
@@ -120,7 +120,7 @@ def test_scores_equal_plain_transformers(
 
 
 def test_plain_text_is_scored_as_it_is_and_ended(scorer: Scorer) -> None:
-    scored = scorer.score(Score(id=1, prompt="Once upon", response=" a time", columns=[BASE]))
+    scored = scorer.score(ScoreResponse(id=1, prompt="Once upon", response=" a time", columns=[BASE]))
     tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
     ids = torch.tensor([tokenizer("Once upon a time" + tokenizer.eos_token)["input_ids"]])
     start = len(tokenizer("Once upon")["input_ids"])
@@ -132,7 +132,7 @@ def test_plain_text_is_scored_as_it_is_and_ended(scorer: Scorer) -> None:
 
 
 def test_ranks_count_the_likelier_tokens_and_top_lists_them(scorer: Scorer) -> None:
-    (column,) = scorer.score(Score(id=1, prompt=PROMPT, response=RESPONSE, columns=[BASE], top_k=7)).columns
+    (column,) = scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=[BASE], top_k=7)).columns
     for token in column.tokens:
         assert len(token.top) == 7
         values = [value for _, value in token.top]
@@ -142,18 +142,22 @@ def test_ranks_count_the_likelier_tokens_and_top_lists_them(scorer: Scorer) -> N
         else:
             assert token.logprob < values[-1]
     assert (
-        scorer.score(Score(id=1, prompt=PROMPT, response="Hi", columns=[BASE], top_k=0)).columns[0].tokens[0].top == []
+        scorer.score(ScoreResponse(id=1, prompt=PROMPT, response="Hi", columns=[BASE], top_k=0))
+        .columns[0]
+        .tokens[0]
+        .top
+        == []
     )
 
 
 def test_tokens_joined_are_the_response(scorer: Scorer) -> None:
-    (column,) = scorer.score(Score(id=1, prompt=PROMPT, response="Sure. Go on!\n", columns=[BASE])).columns
+    (column,) = scorer.score(ScoreResponse(id=1, prompt=PROMPT, response="Sure. Go on!\n", columns=[BASE])).columns
     assert "".join(token.text for token in column.tokens[:-1]) == "Sure. Go on!\n"
     assert column.tokens[-1].text == scorer.tokenizer.eos_token
 
 
 def test_pieces_of_a_character_are_spelled_out(scorer: Scorer) -> None:
-    (column,) = scorer.score(Score(id=1, prompt=PROMPT, response="🙂", columns=[BASE])).columns
+    (column,) = scorer.score(ScoreResponse(id=1, prompt=PROMPT, response="🙂", columns=[BASE])).columns
     assert "".join(token.text for token in column.tokens[:-1]) == "⟨F0⟩⟨9F⟩⟨99⟩⟨82⟩"
 
 
@@ -161,7 +165,7 @@ def test_the_next_token_is_the_first_of_a_score(scorer: Scorer, adapters: list[P
     columns = columns_of(adapters)
     asked = NextToken(id=4, prompt=PROMPT, prefix="Sure. First", columns=columns, top_k=5)
     distribution = scorer.next_token(asked)
-    scored = scorer.score(Score(id=1, prompt=PROMPT, response="Sure. First wait", columns=columns))
+    scored = scorer.score(ScoreResponse(id=1, prompt=PROMPT, response="Sure. First wait", columns=columns))
     (wait,) = [each for each in distribution.candidates if each.text == " wait"]
     assert wait.logprobs == pytest.approx([column.tokens[3].logprob for column in scored.columns], abs=TOLERANCE)
     best = [max(each.logprobs) for each in distribution.candidates]
@@ -179,18 +183,18 @@ def test_a_system_message_lengthens_the_prompt_of_its_column_only(scorer: Scorer
 
 def test_adapters_leave_the_base_as_it_was(scorer: Scorer, adapters: list[Path]) -> None:
     def base() -> float:
-        return scorer.score(Score(id=1, prompt=PROMPT, response=RESPONSE, columns=[BASE])).columns[0].sum
+        return scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=[BASE])).columns[0].sum
 
     before = base()
     for column in columns_of(adapters)[1:]:
-        scorer.score(Score(id=1, prompt=PROMPT, response=RESPONSE, columns=[column]))
+        scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=[column]))
         assert base() == before
 
 
 def test_an_adapter_that_was_saved_again_is_read_again(scorer: Scorer, adapters: list[Path], tmp_path: Path) -> None:
     def first(folder: Path) -> float:
         column = Column(name="run", adapter=str(folder))
-        return scorer.score(Score(id=1, prompt=PROMPT, response=RESPONSE, columns=[column])).columns[0].sum
+        return scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=[column])).columns[0].sum
 
     for file in adapters[0].iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -202,16 +206,16 @@ def test_an_adapter_that_was_saved_again_is_read_again(scorer: Scorer, adapters:
 def test_a_folder_without_an_adapter_is_refused_and_does_no_harm(
     scorer: Scorer, adapters: list[Path], tmp_path: Path
 ) -> None:
-    before = scorer.score(Score(id=1, prompt=PROMPT, response=RESPONSE, columns=[BASE]))
+    before = scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=[BASE]))
     bad = Column(name="run", adapter=str(tmp_path))
     with pytest.raises(WorkbenchError, match="No adapter there"):
-        scorer.score(Score(id=1, prompt=PROMPT, response=RESPONSE, columns=[bad]))
+        scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=[bad]))
     for config in ("{}", "[", (adapters[0] / "adapter_config.json").read_text()):
         (tmp_path / "adapter_config.json").write_text(config)
         (tmp_path / "adapter_model.safetensors").write_bytes(b"cut short")
         with pytest.raises(WorkbenchError, match="does not fit"):
-            scorer.score(Score(id=1, prompt=PROMPT, response=RESPONSE, columns=[bad]))
-    assert scorer.score(Score(id=1, prompt=PROMPT, response=RESPONSE, columns=[BASE])) == before
+            scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=[bad]))
+    assert scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=[BASE])) == before
 
 
 def test_an_empty_conversation_is_refused(scorer: Scorer) -> None:
@@ -259,7 +263,7 @@ def test_generations_and_scores_may_take_turns(scorer: Scorer, adapters: list[Pa
     replies = []
     for reply in steps:
         replies.append(reply)
-        scorer.score(Score(id=2, prompt=PROMPT, response="Hi", columns=columns[1:]))
+        scorer.score(ScoreResponse(id=2, prompt=PROMPT, response="Hi", columns=columns[1:]))
     assert isinstance(replies[-1], Generated)
     assert replies[-1].columns == alone
 
@@ -279,7 +283,7 @@ def test_scores_in_batches_equal_single_ones(
         column = Column(name="x", adapter=str(folder) if folder else None)
         for (prompt, response), many in zip(rows, scorer.score_many(rows, folder), strict=True):
             turns = [Turn(role="user", content=prompt[0].content)]
-            (one,) = scorer.score(Score(id=1, prompt=turns, response=response, columns=[column])).columns
+            (one,) = scorer.score(ScoreResponse(id=1, prompt=turns, response=response, columns=[column])).columns
             assert many.tolist() == pytest.approx([token.logprob for token in one.tokens], abs=TOLERANCE)
 
 

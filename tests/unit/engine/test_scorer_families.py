@@ -9,8 +9,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.unit.engine.random_models import FAMILIES, make
-from workbench.compare.messages import Column, Generate, NextToken, Place, Score, ScorePairs, Turn
-from workbench.compare.pieces import text_of
+from workbench.compare.messages import Column, DistributionAt, Generate, NextToken, ScorePairs, ScoreResponse, Turn
+from workbench.compare.token_text import text_of
 from workbench.engine.forward import sample
 from workbench.engine.pair_table import score_pairs
 from workbench.engine.scorer import Scorer
@@ -95,7 +95,7 @@ def test_a_conversation_is_scored_as_transformers_does(made, response):
     _, scorer, plain, columns = made
     turns = [{"role": "user", "content": "How do I turn on the alarm? 🙂"}]
     asked = {"prompt": [Turn(**turn) for turn in turns], "response": response, "columns": columns}
-    scored = scorer.score(Score(id=1, **asked))
+    scored = scorer.score(ScoreResponse(id=1, **asked))
     ids = whole_ids(plain, turns, response)
     begin = split(plain.ids(turns, add_generation_prompt=True), ids)
     logprobs = [plain.logprobs(model, ids) for model in (0, 1)]
@@ -110,7 +110,7 @@ def test_a_conversation_is_scored_as_transformers_does(made, response):
     assert [token.shift_rank for token in scored.columns[1].tokens] == ranks.tolist()
 
     place = len(ids) - begin - 1
-    found = scorer.place(Place(id=2, place=place, top_k=7, **asked))
+    found = scorer.distribution_at(DistributionAt(id=2, position=place, top_k=7, **asked))
     assert (found.said, len(found.forced)) == (ids[-1], place)
     assert ids[-1] in [candidate.token for candidate in found.candidates]
     for candidate in found.candidates:
@@ -137,7 +137,7 @@ def test_special_tokens_that_a_user_types_stay_text(made):
         assert found == expected, typed
         assert f"Say {typed} twice" in text
         # Nor do they in a response, which ends where its own end is.
-        asked = Score(id=1, prompt=[Turn(role="user", content="Hi")], response=f"{typed} no", columns=columns)
+        asked = ScoreResponse(id=1, prompt=[Turn(role="user", content="Hi")], response=f"{typed} no", columns=columns)
         for column in scorer.score(asked).columns:
             tokens = [token.id in plain.tokenizer.all_special_ids for token in column.tokens]
             assert tokens.index(True) > 1
@@ -146,7 +146,7 @@ def test_special_tokens_that_a_user_types_stay_text(made):
 @pytest.mark.parametrize("response", [" and on", "", " Größe 🙂", "!</s>"])
 def test_plain_text_is_scored_as_transformers_does(made, response):
     _, scorer, plain, columns = made
-    scored = scorer.score(Score(id=1, prompt="Turn on the alarm", response=response, columns=columns))
+    scored = scorer.score(ScoreResponse(id=1, prompt="Turn on the alarm", response=response, columns=columns))
     end = plain.tokenizer.eos_token
     text = "Turn on the alarm" + (response if response.endswith(end) else response + end)
     ids = plain.tokenizer(text)["input_ids"]
@@ -221,7 +221,7 @@ def test_a_table_has_the_sums_of_single_scores(made, tmp_path):
     for row in rows:
         for side in ("chosen", "rejected"):
             prompt, response = ([Turn(**turn) for turn in row[name]] for name in ("prompt", side))
-            single = scorer.score(Score(id=1, prompt=prompt, response=response, columns=columns))
+            single = scorer.score(ScoreResponse(id=1, prompt=prompt, response=response, columns=columns))
             sides = getattr(found[row["id"]], side)
             assert [each.sum for each in sides] == pytest.approx([each.sum for each in single.columns], abs=1e-3)
             assert [each.tokens for each in sides] == [len(each.tokens) for each in single.columns]
@@ -232,11 +232,11 @@ def test_what_is_longer_than_the_context_is_refused_and_never_scored(made):
     assert scorer.context == 256
     long = "Well. " * 200
     for request in (
-        Score(id=1, prompt="Hi", response=long, columns=columns),
-        Place(id=1, prompt="Hi", response=long, place=0, columns=columns),
+        ScoreResponse(id=1, prompt="Hi", response=long, columns=columns),
+        DistributionAt(id=1, prompt="Hi", response=long, position=0, columns=columns),
     ):
         with pytest.raises(WorkbenchError, match="Longer than the model's context"):
-            (scorer.score if isinstance(request, Score) else scorer.place)(request)
+            (scorer.score if isinstance(request, ScoreResponse) else scorer.distribution_at)(request)
     with pytest.raises(WorkbenchError, match="Longer than"):
         scorer.next_token(NextToken(id=1, prompt="Hi", prefix=long, columns=columns))
     with pytest.raises(WorkbenchError, match="No room"):

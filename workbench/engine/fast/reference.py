@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.compare.messages import Side
+from workbench.compare.messages import ResponseScore
 from workbench.config import RunConfig
 from workbench.engine.score_cache import Key, ScoreCache, key
 from workbench.engine.tokens import PairIds
@@ -53,7 +53,7 @@ class References:
         self.computed = self.found = 0
         self._compute, self._cache, self._version = compute, cache, version
         self.known = torch.full((2, count), torch.nan)
-        self._fresh: dict[Key, Side] = {}
+        self._fresh: dict[Key, ResponseScore] = {}
 
     def __call__(self, places: Sequence[int], pairs: Sequence[PairIds]) -> Tensor:
         """(2, B), float32, on the CPU, of `pairs`, which are cut already and lie at `places`."""
@@ -84,8 +84,8 @@ class References:
         self.computed += len(left)
         if self._version:
             for number, good, bad in zip(left, *sums.tolist(), strict=True):
-                self._fresh[keys[number][0]] = Side(sum=good, tokens=len(pairs[number].chosen))
-                self._fresh[keys[number][1]] = Side(sum=bad, tokens=len(pairs[number].rejected))
+                self._fresh[keys[number][0]] = ResponseScore(sum=good, tokens=len(pairs[number].chosen))
+                self._fresh[keys[number][1]] = ResponseScore(sum=bad, tokens=len(pairs[number].rejected))
             if len(self._fresh) >= 2 * _KEEP:
                 self.keep()
 

@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
-from workbench.compare.columns import Base, TunedRun
+from workbench.compare.tuned_runs import Base, TunedRun
 from workbench.text import one_line
 from workbench.tui.widgets.fields import TextField
 

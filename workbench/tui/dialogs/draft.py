@@ -18,9 +18,9 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from workbench.compare.client import ScorerClient
-from workbench.compare.columns import Base, Drafter
-from workbench.compare.messages import Generated, Piece
-from workbench.compare.ranking import DRAFT_TOKENS, DRAFTS, Made, Ranking, Side, question_of
+from workbench.compare.messages import Generated, TextChunk
+from workbench.compare.ranking import DRAFT_TOKENS, DRAFTS, Made, PairSide, Ranking, question_of
+from workbench.compare.tuned_runs import Base, Drafter
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair
 from workbench.text import one_line, safe
@@ -151,7 +151,7 @@ class DraftDialog(ModalScreen[Made | None]):
                 seed=self._seed,
                 samples=samples,
                 template=self._template,
-                on_piece=self._hear,
+                on_chunk=self._hear,
             )
             told = self._take_in(reply)
         except WorkbenchError as error:
@@ -172,7 +172,7 @@ class DraftDialog(ModalScreen[Made | None]):
         words = [f"{came} {'draft' if came == 1 else 'drafts'}, {new} new"]
         return "; ".join([*words, *([f"▲ {cut} cut at a limit"] if cut else [])])
 
-    def _hear(self, piece: Piece) -> None:
+    def _hear(self, piece: TextChunk) -> None:
         self._tokens += 1
         self._coming[piece.sample] += piece.text
         if self._flush is None:
@@ -283,7 +283,7 @@ class DraftDialog(ModalScreen[Made | None]):
         self._ranking = replace(self._ranking, making="each" if self._ranking.making == "one" else "one")
         self._show()
 
-    def action_take(self, side: Side) -> None:
+    def action_take(self, side: PairSide) -> None:
         """Saves the draft under the cursor, or else the commonest one, as a side of this pair."""
         here = self._here
         drafted = here is not None and self._ranking.candidates[here].side is None

@@ -9,9 +9,9 @@ from typing import ClassVar
 from textual import on, work
 from textual.binding import Binding, BindingType
 
-from workbench.compare.columns import Base, TunedRun, told_apart, tuned_runs
 from workbench.compare.comparison import BASE, Comparison
 from workbench.compare.prompt_parts import kept_turns, texts_of, with_texts
+from workbench.compare.tuned_runs import Base, TunedRun, tuned_runs, with_unique_name
 from workbench.runs.catalog import Catalog
 from workbench.tui.dialogs.column import ColumnDialog
 from workbench.tui.dialogs.write import WriteDialog
@@ -78,7 +78,7 @@ class CompareScreen(CompareTools):
             self.workbench.pair_to_compare = self.workbench.run_to_compare = None
             comparison = self.comparison
             if any(run.step != before.get(run.id, run.step) for run in self._runs):
-                comparison = comparison.forgotten()  # a run was resumed: its adapter is another one now
+                comparison = comparison.without_results()  # a run was resumed: its adapter is another one now
             chosen = next((each for each in self._runs if each.id == run), None) if run else None
             if run is not None and chosen is None:
                 self.workbench.tell(f"{run} has no adapter yet: it can be compared once it has finished or stopped.")
@@ -104,14 +104,14 @@ class CompareScreen(CompareTools):
             return comparison.with_columns(comparison.columns, adapters.index(run.adapter))
         comparison = self._on_base(comparison, run.base)
         others = comparison.columns[2:]
-        return comparison.with_columns((BASE, told_apart(run.column(), (BASE, *others)), *others), 1)
+        return comparison.with_columns((BASE, with_unique_name(run.column(), (BASE, *others)), *others), 1)
 
     def _on_base(self, comparison: Comparison, base: Base) -> Comparison:
         """The comparison as it is, or begun anew where it was of another base."""
         if base == self._base:
             return comparison
         self._base = base
-        return comparison.forgotten().with_columns((BASE,), 0)
+        return comparison.without_results().with_columns((BASE,), 0)
 
     # keys and clicks
 
@@ -146,7 +146,7 @@ class CompareScreen(CompareTools):
         now, run = self.comparison, choice.run
         if run is not None:
             now = self._on_base(now, run.base)
-        column = told_apart(
+        column = with_unique_name(
             run.column(choice.system) if run else BASE.model_copy(update={"system": choice.system}), now.columns
         )
         self._refresh(now.with_columns((*now.columns, column), len(now.columns)))
@@ -173,7 +173,7 @@ class CompareScreen(CompareTools):
 
     def action_walk(self, by: int) -> None:
         """Walks the tokens of the answer in view."""
-        walked = self.comparison.with_place(self.comparison.place + by)
+        walked = self.comparison.with_position(self.comparison.position + by)
         self._look = replace(self._look, speaking=False)
         if walked != self.comparison:
             self._turn_to(walked)
@@ -217,4 +217,4 @@ class CompareScreen(CompareTools):
     def _token_picked(self, event: AnswerView.Picked) -> None:
         if event.answer in self.comparison.answers:
             active = self.comparison.answers.index(event.answer)
-            self._turn_to(replace(self.comparison, active=active).with_place(event.token))
+            self._turn_to(replace(self.comparison, active=active).with_position(event.token))

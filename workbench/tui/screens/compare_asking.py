@@ -14,13 +14,13 @@ from textual.timer import Timer
 from textual.worker import Worker, WorkerState
 
 from workbench.compare.client import ScorerClient
-from workbench.compare.columns import Base, TunedRun
 from workbench.compare.comparison import Comparison
-from workbench.compare.messages import Piece
+from workbench.compare.messages import TextChunk
+from workbench.compare.tuned_runs import Base, TunedRun
 from workbench.errors import WorkbenchError
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.widgets.comparison_view import ComparisonView
-from workbench.tui.widgets.look import Look
+from workbench.tui.widgets.look import ViewOptions
 
 _CANDIDATES = 16
 """Likeliest tokens asked for at every place."""
@@ -44,12 +44,12 @@ class AskingScreen(WorkbenchScreen):
         self._looked = False
         """Whether the workspace's runs are known."""
         self._temperature, self._seed = 0.0, 0
-        self._look = Look()
+        self._look = ViewOptions()
         self._sampling = 0
         """Tokens of the samples that are on their way; 0 while there are none."""
         self._failure: tuple[str, str] | None = None
         self._loading_since: float | None = None
-        self._pieces: list[Piece] = []
+        self._pieces: list[TextChunk] = []
         self._flush: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -66,9 +66,9 @@ class AskingScreen(WorkbenchScreen):
         self._failure = None
         self._ask_sight()
         self._ask_scores()
-        heard = {said.name for said in comparison.said if said.done}
+        heard = {said.name for said in comparison.generations if said.done}
         missing = any(column.name not in heard for column in comparison.columns)
-        if comparison.answer is None or (comparison.said and missing):
+        if comparison.answer is None or (comparison.generations and missing):
             self._ask_generation()
         else:
             self.workers.cancel_group(self, "generation")
@@ -107,7 +107,7 @@ class AskingScreen(WorkbenchScreen):
             return f"◌ {SAMPLES} samples of each column … {self._sampling:,} tokens · esc cancels"
         if self.comparison.samples:
             return f"{SAMPLES} samples of each column at temperature {self._sample_temperature}, seed {self._seed}"
-        if self.comparison.said:
+        if self.comparison.generations:
             return f"answers · {how} · g again · t other temperature · n shares"
         return f"g lets the columns answer · {how} · n shares" if self.comparison.answer else ""
 
@@ -124,7 +124,7 @@ class AskingScreen(WorkbenchScreen):
         """Asks what the columns might say at the place looked at."""
         with self._telling():
             client, now = await self._scorer(), self.comparison
-            beginning, answer = now.beginning, now.answer
+            beginning, answer = now.forced_prefix, now.answer
             if beginning is not None or answer is None:
                 text, taken = (beginning.text, beginning.taken) if beginning else ("", ())
                 reply = await client.next_token(
@@ -132,11 +132,11 @@ class AskingScreen(WorkbenchScreen):
                 )
                 title = "next token"
             else:
-                reply = await client.place(
-                    now.prompt, answer.response, now.columns, now.place, top_k=_CANDIDATES, template=now.template
+                reply = await client.distribution_at(
+                    now.prompt, answer.response, now.columns, now.position, top_k=_CANDIDATES, template=now.template
                 )
-                title = f"at token {now.place + 1}" if now.place else "next token"
-            self._update(self.comparison.with_sight(reply, title))
+                title = f"at token {now.position + 1}" if now.position else "next token"
+            self._update(self.comparison.with_distribution(reply, title))
 
     @work(group="scores", exclusive=True, exit_on_error=False)
     async def _ask_scores(self) -> None:
@@ -152,7 +152,7 @@ class AskingScreen(WorkbenchScreen):
         self._sampling = 0
         with self._telling():
             client = await self._scorer()
-            self._update(self.comparison.listening(beginning))
+            self._update(self.comparison.with_generation_started(beginning))
             now = self.comparison
             reply = await client.generate(
                 now.prompt,
@@ -161,7 +161,7 @@ class AskingScreen(WorkbenchScreen):
                 temperature=self._temperature,
                 seed=self._seed,
                 template=now.template,
-                on_piece=self._hear,
+                on_chunk=self._hear,
             )
             self._pieces.clear()
             led = self.comparison.answer
@@ -170,7 +170,7 @@ class AskingScreen(WorkbenchScreen):
                 self._ask_sight()
             self._ask_scores()
             return
-        self._update(replace(self.comparison, said=()))  # nobody speaks any more: the error was told
+        self._update(replace(self.comparison, generations=()))  # nobody speaks any more: the error was told
 
     @work(group="generation", exclusive=True, exit_on_error=False)
     async def _ask_samples(self) -> None:
@@ -186,7 +186,7 @@ class AskingScreen(WorkbenchScreen):
                     seed=self._seed,
                     samples=SAMPLES,
                     template=now.template,
-                    on_piece=self._count,
+                    on_chunk=self._count,
                 )
                 self.comparison = self.comparison.with_samples(reply)
         finally:
@@ -194,12 +194,12 @@ class AskingScreen(WorkbenchScreen):
             if self.is_attached:
                 self._show()
 
-    def _count(self, _: Piece) -> None:
+    def _count(self, _: TextChunk) -> None:
         self._sampling += 1
         if self._flush is None:
             self._flush = self.set_timer(_SLOW_FLUSH, self._show_pieces)
 
-    def _hear(self, piece: Piece) -> None:
+    def _hear(self, piece: TextChunk) -> None:
         self._pieces.append(piece)
         if self._flush is None:
             self._flush = self.set_timer(_SLOW_FLUSH if self.workbench.slow else _FLUSH, self._show_pieces)
@@ -208,7 +208,7 @@ class AskingScreen(WorkbenchScreen):
         self._flush = None
         if self._pieces:
             pieces, self._pieces = self._pieces, []
-            self._update(self.comparison.with_pieces(pieces))
+            self._update(self.comparison.with_chunks(pieces))
         elif self._sampling:
             self._show()
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from textual import on, work
 
-from workbench.compare.document import document
-from workbench.compare.draft import candidates, first_choice, new_pair
+from workbench.compare.comparison import comparison_document
+from workbench.compare.new_pair import candidates, first_choice, new_pair
 from workbench.tui.screens.base import shows_errors
 from workbench.tui.screens.compare_asking import AskingScreen
 from workbench.tui.screens.pairs_edit import FROM_COMPARE
@@ -62,7 +62,7 @@ class CompareTools(AskingScreen):
             case "take":
                 self._take()
             case "go on":
-                beginning = self.comparison.begun()
+                beginning = self.comparison.prefix_text()
                 self._end_beginning()
                 self._failure = None
                 self._ask_generation(beginning)
@@ -72,25 +72,25 @@ class CompareTools(AskingScreen):
                 self._ask_sight()
 
     def _look_after(self, text: str) -> None:
-        self._update(self.comparison.with_beginning(text))
+        self._update(self.comparison.with_forced_text(text))
         self._ask_sight()
 
     def _take(self) -> None:
-        row, beginning = self.query_one(Bars).row, self.comparison.beginning
-        sight = self.comparison.sight
+        row, beginning = self.query_one(Bars).row, self.comparison.forced_prefix
+        sight = self.comparison.inspected
         if row is None or beginning is None or sight is None:
             return
         if row.special:
             self.workbench.tell("The answer would end here.")
             return
-        self.query_one(BeginLine).write(self.comparison.begun(row))
+        self.query_one(BeginLine).write(self.comparison.prefix_text(row))
         self.comparison = self.comparison.with_taken(row)
         self._ask_sight()
         self._show(cursor=0)
 
     def _end_beginning(self) -> None:
         self.query_one(BeginLine).close()
-        self.comparison = self.comparison.without_beginning()
+        self.comparison = self.comparison.without_forced_prefix()
         self._show(cursor=None)
 
     # Ways to look
@@ -181,7 +181,7 @@ class CompareTools(AskingScreen):
     async def action_save_view(self) -> None:
         """Saves the screen as a picture and its numbers as JSON."""
         picture = self.app.export_screenshot(title=f"{self._base.model}, {self._base.quantization}")
-        numbers = document(self.comparison, self._base.model, self._base.quantization)
+        numbers = comparison_document(self.comparison, self._base.model, self._base.quantization)
         files = {".svg": picture, ".json": json.dumps(numbers, ensure_ascii=False, indent=1) + "\n"}
         path = await asyncio.to_thread(save_view, self.workbench.workspace.views, "compare", files)
         self.workbench.tell(f"Saved {path.parent.name}/{path.name}.svg and .json")

@@ -12,8 +12,8 @@ from workbench.tui.screens.base import shows_errors
 from workbench.tui.screens.pairs_edit import PairsEditing, plural
 
 if TYPE_CHECKING:
-    from workbench.compare.columns import Drafter
     from workbench.compare.ranking import Made
+    from workbench.compare.tuned_runs import Drafter
 
 
 class PairsDrafts(PairsEditing):
@@ -35,7 +35,7 @@ class PairsDrafts(PairsEditing):
             self._keep(pair.id, made)
 
     def _drafters(self) -> Sequence[Drafter]:
-        from workbench.compare.columns import drafters, tuned_runs
+        from workbench.compare.tuned_runs import drafters, tuned_runs
         from workbench.runs.catalog import Catalog
 
         return drafters(tuned_runs(Catalog(self.workbench.workspace.runs).summaries()))

@@ -15,14 +15,14 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from workbench.compare.client import ScorerClient
-from workbench.compare.messages import Column, PairRow, PairScores
-from workbench.compare.pair_table import margin, summary
+from workbench.compare.measures import pair_margin, summarize
+from workbench.compare.messages import Column, PairBatch, ScoredPair
 from workbench.errors import WorkbenchError
 from workbench.pairs.query import QueryError, parse
 from workbench.tui.dialogs.choose import ChooseDialog
 from workbench.tui.screens.base import WorkbenchScreen, shows_errors
 from workbench.tui.widgets.pair_table import PairTable, Shown
-from workbench.tui.widgets.score_cells import SummaryView, cells, columns
+from workbench.tui.widgets.score_cells import SummaryView, score_cells, score_columns
 from workbench.tui.widgets.search_line import SearchLine
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class ScoredPairsScreen(WorkbenchScreen):
         self._scorer, self._asked, self._current, self._name = scorer, list(asked), current, name
         self._rows: Rows | None = None
         self._found: Ints | None = None
-        self._scores: dict[str, PairRow] = {}
+        self._scores: dict[str, ScoredPair] = {}
         self._margins: Floats | None = None
         """Columns by rows of the store: NaN where there is no number. What the order is told by, at any size."""
         self._by = "margin"
@@ -127,12 +127,12 @@ class ScoredPairsScreen(WorkbenchScreen):
                 self._show()
                 self._sum()
 
-    def _hear(self, part: PairScores) -> None:
+    def _hear(self, part: PairBatch) -> None:
         for row in part.rows:
             self._scores[row.pair] = row
             place = self._rows.row(row.pair) if self._rows is not None else None
             if self._margins is not None and place is not None and not row.problem:
-                self._margins[:, place] = [margin(row, column) for column in range(len(self._asked))]
+                self._margins[:, place] = [pair_margin(row, column) for column in range(len(self._asked))]
         self._progress = f"◌ scored {part.done:,} of {part.total:,} · esc cancels"
         if self._flush is None:
             self._flush = self.set_timer(_SLOW_FLUSH if self.workbench.slow else _FLUSH, self._look)
@@ -184,10 +184,10 @@ class ScoredPairsScreen(WorkbenchScreen):
         shown = Shown(
             order,
             rows.pair,
-            lambda row, pair: cells(
+            lambda row, pair: score_cells(
                 int(rows.numbers[row]), pair, self._scores.get(pair.id), self._current, awaited=awaited
             ),
-            partial(columns, pairs=len(rows.order), both=self._current > 0),
+            partial(score_columns, pairs=len(rows.order), both=self._current > 0),
             self._by,
         )
         table.show(shown, line=int(lines[0]) if len(lines) else 0)
@@ -197,7 +197,7 @@ class ScoredPairsScreen(WorkbenchScreen):
         """Sums up what was scored, beside the keys."""
         self._summed = time.monotonic()
         every, asked = list(self._scores.values()), self._asked
-        told = await asyncio.to_thread(lambda: [(each.name, summary(every, at)) for at, each in enumerate(asked)])
+        told = await asyncio.to_thread(lambda: [(each.name, summarize(every, at)) for at, each in enumerate(asked)])
         self.query_one(SummaryView).show(told, self._current)
 
     def _sorted(self, found: Ints, margins: Floats) -> Ints:

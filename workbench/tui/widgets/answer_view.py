@@ -10,12 +10,12 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 
-from workbench.compare import figures
+from workbench.compare import formatting
 from workbench.compare.comparison import Answer, Comparison
 from workbench.text import one_line
 from workbench.tui.widgets.comparison_lines import ComparisonLines
 from workbench.tui.widgets.lines import Lines
-from workbench.tui.widgets.look import Look
+from workbench.tui.widgets.look import ViewOptions
 from workbench.tui.widgets.token_line import token_line
 from workbench.tui.widgets.token_strip import LEGENDS, TokenStrip
 
@@ -25,9 +25,9 @@ class _Heading(Lines):
 
     def __init__(self) -> None:
         super().__init__()
-        self._comparison, self._answer, self._look = Comparison(), Answer("typed", "", ""), Look()
+        self._comparison, self._answer, self._look = Comparison(), Answer("typed", "", ""), ViewOptions()
 
-    def show(self, comparison: Comparison, answer: Answer, look: Look) -> None:
+    def show(self, comparison: Comparison, answer: Answer, look: ViewOptions) -> None:
         self._comparison, self._answer, self._look = comparison, answer, look
         self.redraw()
 
@@ -37,7 +37,11 @@ class _Heading(Lines):
         parts = [(one_line(self._answer.label, width // 3), "bold $accent" if active else "bold $foreground")]
         if base is not None:
             parts.append((f"   {len(base.tokens)} tokens", "$secondary"))
-            for name, written in (("sum", figures.nats), ("mean", figures.nats), ("perplexity", figures.perplexity)):
+            for name, written in (
+                ("sum", formatting.nats),
+                ("mean", formatting.nats),
+                ("perplexity", formatting.perplexity),
+            ):
                 told = " → ".join(written(getattr(each, name)) for each in (base, aligned) if each is not None)
                 more = [(f"   {name} ", "$secondary"), (told, "")]
                 if Content.assemble(*parts, *more).cell_length <= width:
@@ -54,9 +58,9 @@ class _Detail(ComparisonLines):
 
     def lines(self, width: int) -> list[Content]:
         base, aligned = self._comparison.scores()
-        if base is None or self._comparison.place >= len(base.tokens):
+        if base is None or self._comparison.position >= len(base.tokens):
             return [Content("")]
-        return [token_line(base, aligned, self._comparison.place, width)]
+        return [token_line(base, aligned, self._comparison.position, width)]
 
 
 class AnswerView(Vertical):
@@ -85,7 +89,7 @@ class AnswerView(Vertical):
         yield VerticalScroll(TokenStrip(), can_focus=False)
         yield _Detail()
 
-    def show(self, comparison: Comparison, answer: Answer | None, look: Look) -> None:
+    def show(self, comparison: Comparison, answer: Answer | None, look: ViewOptions) -> None:
         """Shows `answer`; hides itself where there is none."""
         self._answer = answer
         self.display = answer is not None
@@ -95,7 +99,7 @@ class AnswerView(Vertical):
         base, aligned = comparison.scores(answer)
         self.query_one(_Heading).show(comparison, answer, look)
         self.query_one(TokenStrip).show(
-            base, aligned, comparison.place if active else None, by_shift=look.by_shift, bounds=look.bounds
+            base, aligned, comparison.position if active else None, by_shift=look.by_shift, bounds=look.bounds
         )
         detail = self.query_one(_Detail)
         detail.display = active

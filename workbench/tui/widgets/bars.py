@@ -8,9 +8,9 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.geometry import Size
 
-from workbench.compare import figures
+from workbench.compare import formatting
 from workbench.compare.comparison import Comparison
-from workbench.compare.places import Row, visible
+from workbench.compare.measures import NextTokenRow, visible_rows
 from workbench.text import cut, one_line
 from workbench.tui.widgets.lines import Lines
 from workbench.tui.widgets.token_layout import spelled
@@ -35,7 +35,7 @@ class Bars(Lines):
         super().__init__()
         self._comparison = Comparison()
         self._seen: tuple[object, ...] = ()
-        self._rows: list[Row] = []
+        self._rows: list[NextTokenRow] = []
         self._cursor: int | None = None
         self._thick = self._few_words = False
 
@@ -46,7 +46,7 @@ class Bars(Lines):
 
         `thick`: two lines a row, for people who sit far away. `few_words`: the bars alone.
         """
-        seen = (comparison.sight, comparison.columns, comparison.current, cursor, thick, few_words)
+        seen = (comparison.inspected, comparison.columns, comparison.current, cursor, thick, few_words)
         if seen != self._seen:
             self._seen, self._comparison, self._rows, self._cursor = seen, comparison, comparison.rows, cursor
             self._thick, self._few_words = thick, few_words
@@ -54,9 +54,9 @@ class Bars(Lines):
             self.redraw()
 
     @property
-    def row(self) -> Row | None:
+    def row(self) -> NextTokenRow | None:
         """The row under the cursor."""
-        rows = visible(self._rows, self._room())
+        rows = visible_rows(self._rows, self._room())
         return rows[min(self._cursor, len(rows) - 1)] if rows and self._cursor is not None else None
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
@@ -68,8 +68,8 @@ class Bars(Lines):
         """The header, as many rows as there is room for, and the spread."""
         comparison = self._comparison
         names = tuple(column.name for column in (comparison.base, comparison.aligned) if column is not None)
-        title = comparison.sight.title if comparison.sight is not None else ""
-        rows = visible(self._rows, self._room())
+        title = comparison.inspected.title if comparison.inspected is not None else ""
+        rows = visible_rows(self._rows, self._room())
         cursor = None if self._cursor is None else min(self._cursor, len(rows) - 1)
         shown = bar_lines(title, names, rows, width, cursor=cursor, thick=self._thick)
         spread = None if self._few_words else spread_line(comparison, width)
@@ -86,7 +86,7 @@ class Bars(Lines):
 def bar_lines(
     title: str,
     names: tuple[str, ...],
-    rows: list[Row],
+    rows: list[NextTokenRow],
     width: int,
     *,
     cursor: int | None = None,
@@ -117,29 +117,29 @@ def spread_line(comparison: Comparison, width: int) -> Content | None:
     if comparison.spread is None:
         return None
     entropies, distance = comparison.spread
-    told = " → ".join(figures.nats(each) for each in entropies)
+    told = " → ".join(formatting.nats(each) for each in entropies)
     parts = [("entropy ", "$secondary"), (told, ""), (" nats", "$secondary")]
     if distance is not None and comparison.aligned is not None:
         names = f"   KL({one_line(comparison.aligned.name, 24)} ‖ {one_line(comparison.base.name, 24)}) "
-        parts += [(names, "$secondary"), (figures.nats(distance), ""), (" nats", "$secondary")]
+        parts += [(names, "$secondary"), (formatting.nats(distance), ""), (" nats", "$secondary")]
     return Content.assemble(*parts).truncate(width, ellipsis=True)
 
 
-def _row_line(row: Row, token: int, size: int, *, under_cursor: bool) -> Content:
-    mark = "▸" if row.said else " "
+def _row_line(row: NextTokenRow, token: int, size: int, *, under_cursor: bool) -> Content:
+    mark = "▸" if row.in_response else " "
     name = _padded(f"{mark} {spelled(row.text)}", token)
-    style = "bold $background on $accent" if under_cursor else "bold $foreground" if row.said else "$foreground"
+    style = "bold $background on $accent" if under_cursor else "bold $foreground" if row.in_response else "$foreground"
     parts: list[tuple[str, str]] = [(name.rstrip(), style), (" " * (len(name) - len(name.rstrip())), "")]
     parts += _measured(row.base, size, "$secondary")
     if row.aligned is not None and row.change is not None:
         parts += _measured(row.aligned, size, "$accent")
-        sign = figures.direction(row.change)
+        sign = formatting.direction(row.change)
         color = {"▲": "$success", "▼": "$error"}.get(sign, "$secondary")
-        parts.append((f"{sign} {figures.signed(row.change)}".rjust(_CHANGE + 3), color))
+        parts.append((f"{sign} {formatting.signed(row.change)}".rjust(_CHANGE + 3), color))
     return Content.assemble(*parts)
 
 
-def _second_line(row: Row, token: int, size: int) -> Content:
+def _second_line(row: NextTokenRow, token: int, size: int) -> Content:
     gap = " " * (_NUMBER + 3)
     parts = [(" " * token, ""), (_bar(row.base, size), "$secondary"), (gap, "")]
     if row.aligned is not None:
@@ -148,11 +148,11 @@ def _second_line(row: Row, token: int, size: int) -> Content:
 
 
 def _measured(logprob: float, size: int, color: str) -> list[tuple[str, str]]:
-    return [(_bar(logprob, size), color), (f" {figures.share(logprob):>{_NUMBER - 1}}   ", "")]
+    return [(_bar(logprob, size), color), (f" {formatting.share(logprob):>{_NUMBER - 1}}   ", "")]
 
 
 def _bar(logprob: float, size: int) -> str:
-    return figures.bar(math.exp(min(logprob, 0.0)), size)
+    return formatting.bar(math.exp(min(logprob, 0.0)), size)
 
 
 def _padded(text: str, width: int) -> str:

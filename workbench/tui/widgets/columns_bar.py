@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.events import Click
 from textual.message import Message
 
-from workbench.compare import figures
+from workbench.compare import formatting
 from workbench.text import one_line
 from workbench.tui.widgets.comparison_lines import ComparisonLines
 
@@ -81,9 +81,9 @@ class ColumnsBar(ComparisonLines):
         if answer is None or scored is None:
             return Content("")
         base = answer.under(self._comparison.base.name)
-        sign = figures.direction(scored.sum - base.sum).strip() if base is not None and number else ""
+        sign = formatting.direction(scored.sum - base.sum).strip() if base is not None and number else ""
         color = "$success" if sign == "▲" else "$error"
-        return Content.assemble("  ", figures.probability(scored.sum), (f" {sign}" if sign else "", color))
+        return Content.assemble("  ", formatting.probability(scored.sum), (f" {sign}" if sign else "", color))
 
     def _system_size(self, number: int) -> Content:
         """How many tokens the column's system message costs."""

@@ -14,7 +14,7 @@ from workbench.tui.widgets.begin_line import BeginLine
 from workbench.tui.widgets.columns_bar import ColumnsBar
 from workbench.tui.widgets.generation import GenerationView, ShareView
 from workbench.tui.widgets.headline import Headline
-from workbench.tui.widgets.look import Look
+from workbench.tui.widgets.look import ViewOptions
 from workbench.tui.widgets.prompt_view import PromptView
 
 _TALL = 32
@@ -71,7 +71,7 @@ class ComparisonView(Vertical):
 
     def on_mount(self) -> None:
         """Fits the parts to the height there is."""
-        self._comparison, self._look = Comparison(), Look()
+        self._comparison, self._look = Comparison(), ViewOptions()
         self.show(self._comparison, self._look)
 
     def on_resize(self) -> None:
@@ -85,7 +85,7 @@ class ComparisonView(Vertical):
                 answer.set_class(tall, "-tall")
             self.show(self._comparison, self._look)
 
-    def show(self, comparison: Comparison, look: Look = Look()) -> None:  # noqa: B008 (it is frozen)
+    def show(self, comparison: Comparison, look: ViewOptions = ViewOptions()) -> None:  # noqa: B008 (it is frozen)
         """Shows `comparison` in the manner of `look`."""
         self._comparison, self._look = comparison, look
         self.set_class(look.speaking, "-speaking")

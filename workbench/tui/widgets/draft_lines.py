@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from workbench.compare.ranking import Candidate, Made, Making
+from workbench.compare.ranking import AnswerCandidate, Made, Making
 from workbench.text import cut, one_line
 
 _LABEL = 18
 _OWN = {"chosen": ("✔ chosen", "$success"), "rejected": ("✘ rejected", "$error")}
 
 
-def candidate_line(candidate: Candidate, rank: int | None, width: int) -> Content:
+def candidate_line(candidate: AnswerCandidate, rank: int | None, width: int) -> Content:
     """Rank, whose answer it is and how often it came, and the answer, on one line."""
     if candidate.side is not None:
         label, color = _OWN[candidate.side]
@@ -27,7 +27,7 @@ def coming_line(by: str, text: str, width: int) -> Content:
     return _line(("   ", ""), (f"◌ {one_line(by, _LABEL - 2)}", "$secondary"), text, width)
 
 
-def head_of(candidate: Candidate) -> str:
+def head_of(candidate: AnswerCandidate) -> str:
     """Whose answer it is, in words."""
     if candidate.side is not None:
         return f"this pair's {candidate.side} answer"

@@ -7,9 +7,9 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 
-from workbench.compare import figures
-from workbench.compare.comparison import Comparison, Said
-from workbench.compare.shares import shares
+from workbench.compare import formatting
+from workbench.compare.comparison import ColumnGeneration, Comparison
+from workbench.compare.measures import family_shares
 from workbench.text import one_line
 from workbench.tui.widgets.comparison_lines import ComparisonLines
 from workbench.tui.widgets.lines import Lines
@@ -26,9 +26,9 @@ class _Voice(Lines):
     def __init__(self, *, accent: bool) -> None:
         super().__init__()
         self._color = "$accent" if accent else "$foreground"
-        self._said = Said("")
+        self._said = ColumnGeneration("")
 
-    def show(self, said: Said) -> None:
+    def show(self, said: ColumnGeneration) -> None:
         if said != self._said:
             self._said = said
             self.redraw()
@@ -60,7 +60,7 @@ class ShareView(ComparisonLines):
 
 def share_lines(comparison: Comparison, width: int) -> list[Content]:
     """Heading and a line a family of answers: a bar and the share in base and in aligned."""
-    counted = shares(comparison.samples)
+    counted = family_shares(comparison.samples)
     names = [each.name for each in (comparison.base, comparison.aligned) if each is not None and each.name in counted]
     if not names:
         return []
@@ -78,7 +78,7 @@ def share_lines(comparison: Comparison, width: int) -> list[Content]:
         parts = [(family + " " * (label - cell_len(family)), "$foreground")]
         for number, name in enumerate(names):
             each = counted[name][place]
-            bar = figures.bar(each.share, size) if each.count else " " * size
+            bar = formatting.bar(each.share, size) if each.count else " " * size
             parts += [(bar, "$accent" if number else "$secondary"), (f" {each.share:{_SHARE - 1}.2f}   ", "")]
         lines.append(Content.assemble(*parts).truncate(width))
     return lines
@@ -101,7 +101,7 @@ class GenerationView(Horizontal):
         """Shows what base and aligned said so far."""
         names = (comparison.base.name, comparison.aligned.name if comparison.aligned else None)
         for box, name in zip(self.query(VerticalScroll), names, strict=True):
-            said = next((each for each in comparison.said if each.name == name), None)
+            said = next((each for each in comparison.generations if each.name == name), None)
             box.display = said is not None
             if said is not None:
                 box.query_one(_Voice).show(said)

@@ -11,7 +11,7 @@ from rich.style import Style
 from textual.content import Content
 from textual.renderables.digits import Digits
 
-from workbench.compare import figures
+from workbench.compare import formatting
 from workbench.compare.comparison import Answer, Comparison
 from workbench.text import cut, one_line
 from workbench.tui.widgets.lines import Lines
@@ -21,7 +21,7 @@ _SUPERSCRIPTS = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class BeforeAfter:
     """A number before and after. `change` is in nats or log-odds; `words` say what it means, `detail` what it is of."""
 
     caption: str
@@ -34,7 +34,7 @@ class Figure:
     @property
     def color(self) -> str:
         """The theme colour of its direction; its sign says the same."""
-        sign = figures.direction(self.change)
+        sign = formatting.direction(self.change)
         return "$success" if sign == "▲" else "$error" if sign == "▼" else "$foreground"
 
 
@@ -44,7 +44,7 @@ class Headline(Lines):
     def __init__(self, *, big: bool = False) -> None:
         super().__init__()
         self._big = big
-        self._figures: list[Figure] = []
+        self._figures: list[BeforeAfter] = []
         self._cost: list[str] = []
         self._hint = ""
 
@@ -61,7 +61,7 @@ class Headline(Lines):
 
     def show(self, comparison: Comparison, hint: str = "") -> None:
         """Shows the answers in view and what system messages cost; `hint` is a line that says what to do next."""
-        self._figures, self._cost, self._hint = told_of(comparison), cost_of(comparison), hint
+        self._figures, self._cost, self._hint = headline_figures(comparison), cost_parts(comparison), hint
         self.redraw()
 
     def lines(self, width: int) -> list[Content]:
@@ -71,11 +71,11 @@ class Headline(Lines):
         shown = (big_lines(self._figures, width) if self._big else None) or [
             _line(figure, label, numbers, width) for figure in self._figures
         ]
-        below = (fitting(self._cost, width), one_line(self._hint, width))
+        below = (fitting_parts(self._cost, width), one_line(self._hint, width))
         return shown + [Content.styled(told, "$secondary") for told in below if told]
 
 
-def told_of(comparison: Comparison) -> list[Figure]:
+def headline_figures(comparison: Comparison) -> list[BeforeAfter]:
     """The figures of a comparison: each answer in view, then how a pair's two weigh against each other."""
     shown = [_of_answer(comparison, answer) for answer in comparison.shown]
     names = {comparison.base.name, *([comparison.aligned.name] if comparison.aligned else [])}
@@ -85,34 +85,33 @@ def told_of(comparison: Comparison) -> list[Figure]:
         before, after, implicit = preference.base, preference.aligned, preference.implicit
         odds = 0.0 if after is None else _odds(after) - _odds(before)
         told.append(
-            Figure(
+            BeforeAfter(
                 "P(chosen over rejected)",
                 "",
-                figures.odds_on(before),
-                "" if after is None else figures.odds_on(after),
+                formatting.odds_on(before),
+                "" if after is None else formatting.odds_on(after),
                 odds,
-                "" if implicit is None else f"DPO σ(β·Δ) {figures.odds_on(implicit)} at β {comparison.beta:g}",
+                "" if implicit is None else f"DPO σ(β·Δ) {formatting.odds_on(implicit)} at β {comparison.beta:g}",
             )
         )
     return told
 
 
-def cost_of(comparison: Comparison) -> list[str]:
+def cost_parts(comparison: Comparison) -> list[str]:
     """ "Prompt it or train it": the tokens that system messages burn, and adapters do not. Empty without the former."""
     costs, prompted, trained = comparison.costs, [], []
     for column in comparison.columns[1:]:
         name, cost = one_line(column.name, 24), costs.get(column.name)
         if cost is not None and column.system:
-            burnt = (
-                f"{figures.count(cost.extra)} tokens a request, {figures.count(cost.per_million)} in a million requests"
-            )
+            extra, per_million = formatting.count(cost.extra), formatting.count(cost.per_million)
+            burnt = f"{extra} tokens a request, {per_million} in a million requests"
             prompted.append(f"{name} burns {burnt}")
         elif cost is not None:
             trained.append(f"{name} none")
     return [*prompted, *trained] if prompted else []
 
 
-def fitting(parts: list[str], width: int) -> str:
+def fitting_parts(parts: list[str], width: int) -> str:
     """As many of the parts as fit on a line, the first in any case."""
     line = parts[0] if parts else ""
     for part in parts[1:]:
@@ -122,28 +121,28 @@ def fitting(parts: list[str], width: int) -> str:
     return one_line(line, width)
 
 
-def _of_answer(comparison: Comparison, answer: Answer) -> Figure:
+def _of_answer(comparison: Comparison, answer: Answer) -> BeforeAfter:
     base, aligned = comparison.scores(answer)
     caption, detail = f"P({one_line(answer.label)})", one_line(answer.text)
     if base is None:
-        return Figure(caption, detail, "…")
+        return BeforeAfter(caption, detail, "…")
     if aligned is None:
-        return Figure(caption, detail, figures.probability(base.sum), "…" if comparison.aligned else "")
+        return BeforeAfter(caption, detail, formatting.probability(base.sum), "…" if comparison.aligned else "")
     change = aligned.sum - base.sum
-    return Figure(
+    return BeforeAfter(
         caption,
         detail,
-        figures.probability(base.sum),
-        figures.probability(aligned.sum),
+        formatting.probability(base.sum),
+        formatting.probability(aligned.sum),
         change,
-        figures.times(change),
+        formatting.times(change),
     )
 
 
-def _line(figure: Figure, label_width: int, number_width: int, width: int) -> Content:
+def _line(figure: BeforeAfter, label_width: int, number_width: int, width: int) -> Content:
     label = cut(figure.caption, label_width - 1)
     label += " " * (label_width - cell_len(label))
-    sign = figures.direction(figure.change)
+    sign = formatting.direction(figure.change)
     line = Content.assemble(
         (label, "$secondary"),
         (figure.before.rjust(number_width), "bold"),
@@ -158,7 +157,7 @@ def _line(figure: Figure, label_width: int, number_width: int, width: int) -> Co
     return line.truncate(width, ellipsis=True)
 
 
-def big_lines(told: list[Figure], width: int) -> list[Content] | None:
+def big_lines(told: list[BeforeAfter], width: int) -> list[Content] | None:
     """The figures side by side in digits three lines high; None where they do not fit in `width` cells."""
     if not told:
         return None
@@ -170,9 +169,9 @@ def big_lines(told: list[Figure], width: int) -> list[Content] | None:
     return [Content(" " * _GAP).join(row) for row in rows]
 
 
-def _big(figure: Figure, width: int) -> list[Content] | None:
+def _big(figure: BeforeAfter, width: int) -> list[Content] | None:
     """Caption, three lines of digits, and what they mean, all `width` cells wide; None where that is too narrow."""
-    sign = figures.direction(figure.change).strip()
+    sign = formatting.direction(figure.change).strip()
     before = _digits(figure.before)
     digits = [list(line) for line in zip(before, _digits(figure.after), strict=True)] if figure.after else None
     shown = []

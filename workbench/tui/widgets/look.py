@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ViewOptions:
     """`hint` says what could be done next, `title` how answers are generated.
 
     `speaking`: on a low screen, what the columns say takes the place of the bars. `by_shift`: tokens are coloured by

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from textual.content import Content
 
-from workbench.compare import figures
-from workbench.compare.messages import PairRow
-from workbench.compare.pair_table import Summary, margin, shift
+from workbench.compare import formatting
+from workbench.compare.measures import ColumnSummary, margin_shift, pair_margin
+from workbench.compare.messages import ScoredPair
 from workbench.pairs.pair import Pair
 from workbench.text import cut, one_line
 from workbench.tui.widgets.lines import Lines
@@ -20,7 +20,7 @@ _LOOKED_AT = 2000
 _NAME = 30
 
 
-def columns(width: int, *, pairs: int, both: bool) -> list[Column]:
+def score_columns(width: int, *, pairs: int, both: bool) -> list[Column]:
     """The columns that fit into `width` cells for so many `pairs`; `both`: a column stands beside the base."""
     number = Column("#", max(3, len(str(pairs))), right=True)
     marks = [Column("margin", _NUMBER, right=True, loud=True)]
@@ -34,7 +34,7 @@ def columns(width: int, *, pairs: int, both: bool) -> list[Column]:
     return [number, Column("prompt", max(1, width - taken), loud=True), *tail]
 
 
-def cells(number: int, pair: Pair, row: PairRow | None, place: int, *, awaited: bool = True) -> Cells:
+def score_cells(number: int, pair: Pair, row: ScoredPair | None, place: int, *, awaited: bool = True) -> Cells:
     """The texts of a line, safe to show; `place` is the number of the column beside the base (0: the base alone).
 
     `awaited`: a pair that has no row yet will have one.
@@ -44,11 +44,11 @@ def cells(number: int, pair: Pair, row: PairRow | None, place: int, *, awaited: 
     if row is None or row.problem:
         return shown | blank
     return shown | {
-        "base": figures.nats(margin(row, 0)),
-        "margin": figures.nats(margin(row, place)),
-        "shift": figures.signed(shift(row, place)),
-        "chosen": figures.nats(row.chosen[place].sum),
-        "rejected": figures.nats(row.rejected[place].sum),
+        "base": formatting.nats(pair_margin(row, 0)),
+        "margin": formatting.nats(pair_margin(row, place)),
+        "shift": formatting.signed(margin_shift(row, place)),
+        "chosen": formatting.nats(row.chosen[place].sum),
+        "rejected": formatting.nats(row.rejected[place].sum),
     }
 
 
@@ -59,10 +59,10 @@ class SummaryView(Lines):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told: list[tuple[str, Summary]] = []
+        self._told: list[tuple[str, ColumnSummary]] = []
         self._current = 0
 
-    def show(self, told: list[tuple[str, Summary]], current: int) -> None:
+    def show(self, told: list[tuple[str, ColumnSummary]], current: int) -> None:
         """Shows the summaries of columns by their names; the one with number `current` is marked."""
         self._told, self._current = told, current
         self.redraw()
@@ -72,7 +72,7 @@ class SummaryView(Lines):
         return summary_lines(self._told, self._current, width)
 
 
-def summary_lines(told: Sequence[tuple[str, Summary]], current: int, width: int) -> list[Content]:
+def summary_lines(told: Sequence[tuple[str, ColumnSummary]], current: int, width: int) -> list[Content]:
     """A line a column, its numbers under those of the others."""
     names = [cut(one_line(name), min(_NAME, max(8, width // 4))) for name, _ in told]
     room = max(map(cell_len, names), default=0)
@@ -82,8 +82,8 @@ def summary_lines(told: Sequence[tuple[str, Summary]], current: int, width: int)
         parts = [("▸ " if number == current else "  ", "$accent"), (name + " " * (room - cell_len(name)), style)]
         for label, value in (
             ("says chosen", _percent(each.accuracy)),
-            ("margin", "…" if each.margin is None else figures.nats(each.margin)),
-            ("shift", "" if each.shift is None else figures.signed(each.shift)),
+            ("margin", "…" if each.margin is None else formatting.nats(each.margin)),
+            ("shift", "" if each.shift is None else formatting.signed(each.shift)),
             ("improved", "" if each.improved is None else _percent(each.improved)),
         ):
             more = [(f"   {label} ", "$secondary"), (f"{value:>6}", "")]

@@ -14,7 +14,7 @@ _SPECIAL = re.compile(r"<\|[^\s|]+\|>|</?[a-z_]+>|\[/?[A-Z_]+\]|<(?:start|end)_o
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TokenFragment:
     """What is shown of one token on one line. `token` is its number, `sign` the marks after its text."""
 
     token: int
@@ -27,7 +27,7 @@ class Piece:
         return cell_len(self.text) + cell_len(self.sign)
 
 
-Line = tuple[Piece, ...]
+TokenLine = tuple[TokenFragment, ...]
 
 
 def is_special(text: str) -> bool:
@@ -52,10 +52,10 @@ def flowing(text: str) -> str:
     return spelled(text)
 
 
-def lay_out(tokens: Sequence[str], signs: Sequence[str], width: int) -> list[Line]:
+def lay_out(tokens: Sequence[str], signs: Sequence[str], width: int) -> list[TokenLine]:
     """Lines of at most `width` cells. A line ends after a token with a line break in it."""
-    lines: list[Line] = []
-    line: list[Piece] = []
+    lines: list[TokenLine] = []
+    line: list[TokenFragment] = []
     used = 0
     for word in _words(tokens, signs):
         size = sum(piece.width for piece in word)
@@ -77,7 +77,7 @@ def lay_out(tokens: Sequence[str], signs: Sequence[str], width: int) -> list[Lin
     return lines
 
 
-def token_at(lines: Sequence[Line], x: int, y: int) -> int | None:
+def token_at(lines: Sequence[TokenLine], x: int, y: int) -> int | None:
     """The number of the token at cell `x` of line `y`; None where none is."""
     if not 0 <= y < len(lines) or x < 0:
         return None
@@ -88,17 +88,17 @@ def token_at(lines: Sequence[Line], x: int, y: int) -> int | None:
     return None
 
 
-def line_of(lines: Sequence[Line], token: int) -> int:
+def line_of(lines: Sequence[TokenLine], token: int) -> int:
     """The line on which a token begins."""
     return next((y for y, line in enumerate(lines) if any(piece.token == token for piece in line)), 0)
 
 
-def _words(tokens: Sequence[str], signs: Sequence[str]) -> list[list[Piece]]:
+def _words(tokens: Sequence[str], signs: Sequence[str]) -> list[list[TokenFragment]]:
     """Tokens grouped to what should stay on one line: a word begins with white space, or after a line break."""
-    words: list[list[Piece]] = []
+    words: list[list[TokenFragment]] = []
     fresh = True
     for number, (token, sign) in enumerate(zip(tokens, signs, strict=True)):
-        piece = Piece(number, flowing(token), sign)
+        piece = TokenFragment(number, flowing(token), sign)
         if fresh or token[:1].isspace() or is_special(token):
             words.append([])
         words[-1].append(piece)
@@ -106,11 +106,11 @@ def _words(tokens: Sequence[str], signs: Sequence[str]) -> list[list[Piece]]:
     return words
 
 
-def _unindented(piece: Piece) -> Piece:
-    return Piece(piece.token, piece.text.removeprefix(" "), piece.sign)
+def _unindented(piece: TokenFragment) -> TokenFragment:
+    return TokenFragment(piece.token, piece.text.removeprefix(" "), piece.sign)
 
 
-def _broken(piece: Piece, width: int) -> list[Piece]:
+def _broken(piece: TokenFragment, width: int) -> list[TokenFragment]:
     """A piece that is wider than a line in parts; the sign stays with the last one."""
     if piece.width <= width:
         return [piece]
@@ -118,9 +118,9 @@ def _broken(piece: Piece, width: int) -> list[Piece]:
     for character in piece.text:
         size = cell_len(character)
         if used + size > max(width, 2) and text:
-            parts.append(Piece(piece.token, text))
+            parts.append(TokenFragment(piece.token, text))
             text, used = "", 0
         text, used = text + character, used + size
     if used + cell_len(piece.sign) > width:
-        return [*parts, Piece(piece.token, text), Piece(piece.token, "", piece.sign)]
-    return [*parts, Piece(piece.token, text, piece.sign)]
+        return [*parts, TokenFragment(piece.token, text), TokenFragment(piece.token, "", piece.sign)]
+    return [*parts, TokenFragment(piece.token, text, piece.sign)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from workbench.compare import figures
+from workbench.compare import formatting
+from workbench.compare.measures import shifts
 from workbench.compare.messages import ScoredColumn
-from workbench.compare.tokens import shifts
 from workbench.text import cut
 from workbench.tui.widgets.token_layout import spelled
 
@@ -18,11 +18,11 @@ def token_line(base: ScoredColumn, aligned: ScoredColumn | None, place: int, wid
     token = base.tokens[place]
     gap = "   " if width >= 90 else "  "
     head = Content.styled(f"token {place + 1} of {len(base.tokens)} ", "$secondary")
-    ranks, logprobs, change = f"{token.rank:,}", figures.nats(token.logprob), Content("")
+    ranks, logprobs, change = f"{token.rank:,}", formatting.nats(token.logprob), Content("")
     if aligned is not None:
         other = aligned.tokens[place]
         ranks += f" → {other.rank:,}"
-        logprobs += f" → {figures.nats(other.logprob)}"
+        logprobs += f" → {formatting.nats(other.logprob)}"
         change = _change(other.logprob - token.logprob, gap + (shifts(aligned)[place] or ""))
     tail = Content.assemble(
         (f"{gap}rank ", "$secondary"), (ranks, "bold"), (f"{gap}log-prob ", "$secondary"), (logprobs, "bold"), change
@@ -33,6 +33,6 @@ def token_line(base: ScoredColumn, aligned: ScoredColumn | None, place: int, wid
 
 
 def _change(nats: float, shift: str) -> Content:
-    sign = figures.direction(nats)
+    sign = formatting.direction(nats)
     color = {"▲": "$success", "▼": "$error"}.get(sign, "$secondary")
-    return Content.assemble((f"  {sign} {figures.signed(nats)}", color), (shift, "$secondary"))
+    return Content.assemble((f"  {sign} {formatting.signed(nats)}", color), (shift, "$secondary"))

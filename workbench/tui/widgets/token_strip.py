@@ -10,11 +10,11 @@ from textual.events import Click
 from textual.geometry import Region
 from textual.message import Message
 
+from workbench.compare.measures import Shift, deltas, shifts
 from workbench.compare.messages import ScoredColumn
-from workbench.compare.pieces import pieces
-from workbench.compare.tokens import Shift, deltas, shifts
+from workbench.compare.token_text import text_spans
 from workbench.tui.widgets.lines import Lines
-from workbench.tui.widgets.token_layout import Line, Piece, lay_out, line_of, token_at
+from workbench.tui.widgets.token_layout import TokenFragment, TokenLine, lay_out, line_of, token_at
 
 STRONG, WEAK = 1.0, 0.1
 """Nats from which on a token's change is told loudly (▲ ▼), or softly (▵ ▿)."""
@@ -26,7 +26,7 @@ _SHIFT_COLORS: dict[Shift | None, str] = {"unshifted": "$foreground", "marginal"
 _WORST: list[Shift | None] = ["shifted", "marginal", "unshifted", None]
 
 
-def sign(change: float) -> str:
+def change_sign(change: float) -> str:
     """▲ ▼ for a change of over a nat, ▵ ▿ for one of over a tenth, nothing for less."""
     if abs(change) < WEAK:
         return ""
@@ -35,7 +35,7 @@ def sign(change: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TokenCell:
     """What is shown as one: a token, or the tokens `first` to `last` whose bytes are text only together."""
 
     text: str
@@ -47,7 +47,7 @@ class Cell:
     special: bool = False
 
 
-def cells(base: ScoredColumn, aligned: ScoredColumn | None, *, by_shift: bool, bounds: bool) -> list[Cell]:
+def token_cells(base: ScoredColumn, aligned: ScoredColumn | None, *, by_shift: bool, bounds: bool) -> list[TokenCell]:
     """The tokens of an answer. With `bounds`, every token for itself and control tokens too; else the text they make.
 
     `by_shift`: coloured by the rank that the base gives to what the aligned column would say there, else by how the
@@ -59,7 +59,7 @@ def cells(base: ScoredColumn, aligned: ScoredColumn | None, *, by_shift: bool, b
     if bounds:
         parts = [(token.text, number, number) for number, token in enumerate(tokens)]
     else:
-        parts = [(each.text, each.first, each.last) for each in pieces(tokens)]
+        parts = [(each.text, each.first, each.last) for each in text_spans(tokens)]
     found = []
     for text, first, last in parts:
         if tokens[first].special and not bounds:
@@ -69,14 +69,14 @@ def cells(base: ScoredColumn, aligned: ScoredColumn | None, *, by_shift: bool, b
             told = _SHIFT_SIGNS[worst], _SHIFT_COLORS.get(worst, "$foreground"), worst == "shifted"
         else:
             told = _moved(sum(changes[first : last + 1]))
-        found.append(Cell(text, first, last, *told, special=tokens[first].special))
+        found.append(TokenCell(text, first, last, *told, special=tokens[first].special))
     return found
 
 
 def _moved(change: float) -> tuple[str, str, bool]:
     """Sign, colour, and whether it is told loudly."""
     color = "$foreground" if abs(change) < WEAK else "$success" if change > 0 else "$error"
-    return sign(change), color, abs(change) >= STRONG
+    return change_sign(change), color, abs(change) >= STRONG
 
 
 class TokenStrip(Lines):
@@ -92,10 +92,10 @@ class TokenStrip(Lines):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self._cells: list[Cell] = []
+        self._cells: list[TokenCell] = []
         self._cursor: int | None = None
         self._bounds = True
-        self._layout: tuple[int, list[Line]] | None = None
+        self._layout: tuple[int, list[TokenLine]] | None = None
 
     def show(
         self,
@@ -107,7 +107,7 @@ class TokenStrip(Lines):
         bounds: bool = True,
     ) -> None:
         """Shows the tokens of an answer; `cursor` is the number of the one that is walked to. See `cells`."""
-        found = cells(base, aligned, by_shift=by_shift, bounds=bounds) if base else []
+        found = token_cells(base, aligned, by_shift=by_shift, bounds=bounds) if base else []
         if (found, bounds) != (self._cells, self._bounds):
             self._cells, self._bounds, self._layout = found, bounds, None
         elif cursor == self._cursor:
@@ -132,13 +132,13 @@ class TokenStrip(Lines):
             event.stop()
             self.post_message(self.Picked(self._cells[cell].first))
 
-    def _laid(self, width: int) -> list[Line]:
+    def _laid(self, width: int) -> list[TokenLine]:
         if self._layout is None or self._layout[0] != width:
             texts, signs = [cell.text for cell in self._cells], [cell.sign for cell in self._cells]
             self._layout = (width, lay_out(texts, signs, max(width, 4)))
         return self._layout[1]
 
-    def _styled(self, piece: Piece) -> list[tuple[str, str]]:
+    def _styled(self, piece: TokenFragment) -> list[tuple[str, str]]:
         cell = self._cells[piece.token]
         color = cell.color
         if cell.special:
@@ -155,5 +155,5 @@ class TokenStrip(Lines):
             line = line_of(self._laid(self.content_size.width), place)
             self.parent.scroll_to_region(Region(0, line, 1, 1), animate=False)
 
-    def _under_cursor(self, cell: Cell) -> bool:
+    def _under_cursor(self, cell: TokenCell) -> bool:
         return self._cursor is not None and cell.first <= self._cursor <= cell.last

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.compare.messages import Token
-from workbench.compare.pieces import Piece, pieces, text_of
+from workbench.compare.token_text import TextSpan, text_of, text_spans
 
 
 def told(data: bytes, number: int = 0) -> Token:
@@ -17,19 +17,19 @@ def told(data: bytes, number: int = 0) -> Token:
 
 def test_a_character_in_four_tokens_is_one_piece() -> None:
     tokens = [told(b"a "), *(told(bytes([byte])) for byte in "🙂".encode()), told(b"!")]
-    assert pieces(tokens) == [Piece("a ", 0, 0), Piece("🙂", 1, 4), Piece("!", 5, 5)]
-    assert [piece.last - piece.first for piece in pieces(tokens)][1] > 0
+    assert text_spans(tokens) == [TextSpan("a ", 0, 0), TextSpan("🙂", 1, 4), TextSpan("!", 5, 5)]
+    assert [piece.last - piece.first for piece in text_spans(tokens)][1] > 0
 
 
 def test_characters_that_overlap_in_tokens_are_one_piece() -> None:
     data = "日本".encode()
     tokens = [told(data[:2]), told(data[2:4]), told(data[4:])]
-    assert pieces(tokens) == [Piece("日本", 0, 2)]
+    assert text_spans(tokens) == [TextSpan("日本", 0, 2)]
 
 
 def test_bytes_that_are_no_text_stay_spelled_out() -> None:
     tokens = [told(b"\xf0"), told(b"\x9f"), told(b"x"), told(b"\xff"), told(b"\xc3"), told(b"\xa9")]
-    assert [piece.text for piece in pieces(tokens)] == ["⟨F0⟩", "⟨9F⟩", "x", "⟨FF⟩", "é"]
+    assert [piece.text for piece in text_spans(tokens)] == ["⟨F0⟩", "⟨9F⟩", "x", "⟨FF⟩", "é"]
 
 
 @given(st.text(max_size=30), st.lists(st.integers(1, 4), min_size=120, max_size=120))
@@ -41,12 +41,12 @@ def test_any_text_cut_anywhere_comes_back(text: str, sizes: list[int]) -> None:
             tokens.append(told(data[:size]))
             data = data[size:]
     assert text_of(tokens) == text
-    covered = [place for piece in pieces(tokens) for place in range(piece.first, piece.last + 1)]
+    covered = [place for piece in text_spans(tokens) for place in range(piece.first, piece.last + 1)]
     assert covered == list(range(len(tokens)))
 
 
 @given(st.lists(st.binary(min_size=1, max_size=3), max_size=20))
 def test_no_token_is_lost_whatever_its_bytes(data: list[bytes]) -> None:
     tokens = [told(each) for each in data]
-    covered = [place for piece in pieces(tokens) for place in range(piece.first, piece.last + 1)]
+    covered = [place for piece in text_spans(tokens) for place in range(piece.first, piece.last + 1)]
     assert covered == list(range(len(tokens)))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.compare import figures
+from workbench.compare import formatting
 
 
 @pytest.mark.parametrize(
@@ -24,21 +24,21 @@ from workbench.compare import figures
     ],
 )
 def test_probability(chance: float, told: str) -> None:
-    assert figures.probability(math.log(chance)) == told
+    assert formatting.probability(math.log(chance)) == told
 
 
 def test_probabilities_at_the_ends() -> None:
-    assert figures.probability(-math.inf) == "0"
-    assert figures.probability(math.nan) == "NaN"
-    assert figures.probability(-2500.0) == "2×10⁻¹⁰⁸⁶"
-    assert figures.odds_on(1.0) == ">0.999"
-    assert figures.odds_on(0.0) == "<0.001"
-    assert figures.odds_on(0.223) == "0.22"
+    assert formatting.probability(-math.inf) == "0"
+    assert formatting.probability(math.nan) == "NaN"
+    assert formatting.probability(-2500.0) == "2×10⁻¹⁰⁸⁶"
+    assert formatting.odds_on(1.0) == ">0.999"
+    assert formatting.odds_on(0.0) == "<0.001"
+    assert formatting.odds_on(0.223) == "0.22"
 
 
 @given(st.floats(-3000, 0))
 def test_a_probability_tells_the_right_size(logprob: float) -> None:
-    told = figures.probability(logprob)
+    told = formatting.probability(logprob)
     if told in ("1", ">0.999"):
         assert logprob > -0.001
         return
@@ -52,17 +52,17 @@ def test_a_probability_tells_the_right_size(logprob: float) -> None:
 
 
 def test_changes() -> None:
-    assert figures.signed(4.44) == "+4.4"
-    assert figures.signed(-123.4) == "−123"
-    assert figures.signed(0.01) == "0.0"
-    assert (figures.direction(1.0), figures.direction(-1.0), figures.direction(0.01)) == ("▲", "▼", " ")
-    assert figures.times(math.log(3.2)) == "3.2 times likelier"
-    assert figures.times(-math.log(20_400)) == "20,000 times less likely"
-    assert figures.times(-60.0) == "10²⁶ times less likely"
-    assert figures.times(0.0) == "as likely as before"
-    assert figures.nats(-0.651) == "−0.65"
-    assert figures.nats(-0.001) == "0.00"
-    assert figures.nats(-1204.2) == "−1,204"
+    assert formatting.signed(4.44) == "+4.4"
+    assert formatting.signed(-123.4) == "−123"
+    assert formatting.signed(0.01) == "0.0"
+    assert (formatting.direction(1.0), formatting.direction(-1.0), formatting.direction(0.01)) == ("▲", "▼", " ")
+    assert formatting.times(math.log(3.2)) == "3.2 times likelier"
+    assert formatting.times(-math.log(20_400)) == "20,000 times less likely"
+    assert formatting.times(-60.0) == "10²⁶ times less likely"
+    assert formatting.times(0.0) == "as likely as before"
+    assert formatting.nats(-0.651) == "−0.65"
+    assert formatting.nats(-0.001) == "0.00"
+    assert formatting.nats(-1204.2) == "−1,204"
 
 
 @pytest.mark.parametrize(
@@ -70,4 +70,4 @@ def test_changes() -> None:
     [(0.0, "▏   "), (0.5, "██  "), (1.0, "████"), (0.53125, "██▏ "), (0.71875, "██▉ "), (7.0, "████")],
 )
 def test_bars_are_exact_to_an_eighth_of_a_cell(chance: float, bar: str) -> None:
-    assert figures.bar(chance, 4) == bar
+    assert formatting.bar(chance, 4) == bar

@@ -35,7 +35,7 @@ def first_choice(comparison: Comparison, answers: Sequence[Answer]) -> tuple[int
     if len(answers) == 1:
         return None, 0
     gains = [_gain(comparison, answer) for answer in answers]
-    order = sorted(range(len(answers)), key=lambda place: (gains[place], place))
+    order = sorted(range(len(answers)), key=lambda number: (gains[number], number))
     return order[-1], order[0]
 
 

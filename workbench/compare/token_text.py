@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
-class AsToken(Protocol):
+class TokenLike(Protocol):
     """What a token is here: `Token`, `TokenScore` and `Candidate` all are."""
 
     @property
@@ -20,7 +20,7 @@ class AsToken(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TextSpan:
     """Text that the tokens number `first` to `last` (both counted) say together; most often one token does."""
 
     text: str
@@ -28,30 +28,30 @@ class Piece:
     last: int
 
 
-def pieces(tokens: Sequence[AsToken]) -> list[Piece]:
+def text_spans(tokens: Sequence[TokenLike]) -> list[TextSpan]:
     """The tokens in order, those whose bytes only together are text as one piece.
 
     Bytes that never become text stay pieces of their own, spelled out as the tokens have them.
     """
-    found: list[Piece] = []
-    place = 0
-    while place < len(tokens):
-        last, text = _joined(tokens, place) if tokens[place].data else (place, tokens[place].text)
-        found.append(Piece(text, place, last))
-        place = last + 1
+    found: list[TextSpan] = []
+    position = 0
+    while position < len(tokens):
+        last, text = _joined(tokens, position) if tokens[position].data else (position, tokens[position].text)
+        found.append(TextSpan(text, position, last))
+        position = last + 1
     return found
 
 
-def text_of(tokens: Sequence[AsToken]) -> str:
+def text_of(tokens: Sequence[TokenLike]) -> str:
     """What the tokens say, as one text."""
-    return "".join(piece.text for piece in pieces(tokens))
+    return "".join(piece.text for piece in text_spans(tokens))
 
 
 _LONGEST = 64
 """Tokens after which a character that is not whole yet is given up: scripts may chain, broken bytes must not."""
 
 
-def _joined(tokens: Sequence[AsToken], first: int) -> tuple[int, str]:
+def _joined(tokens: Sequence[TokenLike], first: int) -> tuple[int, str]:
     """The last token with which those from `first` on are text, and that text; else the first one by itself."""
     data = b""
     for last in range(first, min(len(tokens), first + _LONGEST)):

@@ -6,14 +6,14 @@ import pytest
 
 from tests.unit.compare.examples import pair_comparison
 from workbench.compare.comparison import Answer, Comparison
-from workbench.compare.draft import candidates, first_choice, new_pair
 from workbench.compare.messages import Turn
+from workbench.compare.new_pair import candidates, first_choice, new_pair
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message
 
 
 def test_answers_of_one_text_are_one_and_empty_ones_are_none() -> None:
-    answers = (Answer("said", "a", "Sure."), Answer("said", "b", "  "), Answer("typed", "c", "Sure."))
+    answers = (Answer("generated", "a", "Sure."), Answer("generated", "b", "  "), Answer("typed", "c", "Sure."))
     assert [answer.label for answer in candidates(Comparison(answers=answers))] == ["a"]
 
 
@@ -24,10 +24,10 @@ def test_a_pairs_answers_keep_their_sides() -> None:
 
 def test_chosen_is_what_alignment_made_likelier() -> None:
     comparison = pair_comparison()
-    said = [Answer("said", "x", each.text, each.scored) for each in comparison.answers]
+    said = [Answer("generated", "x", each.text, each.scored) for each in comparison.answers]
     assert first_choice(comparison, said) == (1, 0)
     assert first_choice(comparison, said[::-1]) == (0, 1)
-    unknown = [Answer("said", "x", "a"), Answer("said", "y", "b")]
+    unknown = [Answer("generated", "x", "a"), Answer("generated", "y", "b")]
     assert first_choice(comparison, unknown) == (1, 0)
     assert first_choice(comparison, unknown[:1]) == (None, 0)
     assert first_choice(comparison, []) == (None, None)

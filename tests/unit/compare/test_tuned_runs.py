@@ -3,9 +3,9 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from workbench.compare.columns import Base, drafters, told_apart, tuned_runs
 from workbench.compare.comparison import BASE
 from workbench.compare.messages import Column
+from workbench.compare.tuned_runs import Base, drafters, tuned_runs, with_unique_name
 from workbench.config import RunConfig
 from workbench.runs.catalog import Catalog
 from workbench.runs.events import Event, Failed, Finished, Phase, Stopped, encode
@@ -44,10 +44,10 @@ def test_names_are_short_where_that_tells_runs_apart(tmp_path: Path) -> None:
 
 
 def test_columns_get_names_of_their_own() -> None:
-    polite = told_apart(BASE.model_copy(update={"system": "Be polite."}), [BASE])
+    polite = with_unique_name(BASE.model_copy(update={"system": "Be polite."}), [BASE])
     assert polite.name == "base + system"
-    assert told_apart(polite.model_copy(update={"name": "base"}), [BASE, polite]).name == "base + system 2"
-    assert told_apart(Column(name="base", adapter="x"), [BASE]).name == "base 2"
+    assert with_unique_name(polite.model_copy(update={"name": "base"}), [BASE, polite]).name == "base + system 2"
+    assert with_unique_name(Column(name="base", adapter="x"), [BASE]).name == "base 2"
 
 
 def test_who_drafts_is_a_base_or_a_run_on_it(tmp_path: Path) -> None:

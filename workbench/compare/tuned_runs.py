@@ -92,7 +92,7 @@ def _short(run: str) -> str:
     return parts[4] if len(parts) == 5 and all(part.isdigit() for part in parts[:4]) else run
 
 
-def told_apart(column: Column, others: Sequence[Column]) -> Column:
+def with_unique_name(column: Column, others: Sequence[Column]) -> Column:
     """The column under a name that none of `others` has; a system message shows in it."""
     name = f"{column.name} + system" if column.system else column.name
     taken, number, free = {other.name for other in others}, 1, name
