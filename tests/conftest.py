@@ -8,8 +8,8 @@ import tempfile
 
 from hypothesis import settings
 
+from workbench.child import ENVIRONMENT
 from workbench.runs.lease import STATE
-from workbench.runs.process import ENVIRONMENT
 
 # Tests never wait for a run of the user's, nor for one another's.
 os.environ[STATE] = tempfile.mkdtemp(prefix="workbench-tests-")

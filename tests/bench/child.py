@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from workbench.runs.process import ENVIRONMENT
+from workbench.child import ENVIRONMENT
 
 _PACE = 0.02
 

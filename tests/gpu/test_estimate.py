@@ -8,9 +8,9 @@ import sys
 import pytest
 import torch
 
+from workbench.child import ENVIRONMENT
 from workbench.config import build_config
 from workbench.runs.estimate import Lengths, estimate
-from workbench.runs.process import ENVIRONMENT
 from workbench.runs.shape import Shape
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from pydantic import ValidationError
 
+from workbench.child import ENVIRONMENT
 from workbench.compare.messages import (
     REPLIES,
     Cancel,
@@ -28,7 +29,6 @@ from workbench.compare.messages import (
     TextChunk,
 )
 from workbench.errors import WorkbenchError
-from workbench.runs.process import ENVIRONMENT
 
 _CHUNK = 65536
 _LAST_WORDS = 12

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+from workbench.child import ENVIRONMENT
 from workbench.doctor.findings import Finding
-from workbench.runs.process import ENVIRONMENT
 
 _PATIENCE = 300
 _INSTALL = "Install it again: pip install -c constraints.txt -e . (constraints.txt has versions that run together)"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from workbench.runs.process import ENVIRONMENT
+from workbench.child import ENVIRONMENT
 
 
 def quiet_libraries() -> None:

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.child import ENVIRONMENT
 from workbench.config import RunConfig, build_config
 from workbench.engine.libraries import no_garbage, quick_imports
 from workbench.errors import WorkbenchError
@@ -31,7 +32,6 @@ from workbench.runs.catalog import Catalog
 from workbench.runs.folder import RunFolder
 from workbench.runs.launchers import settled
 from workbench.runs.preview import Counts, Doing, Preview, Rows, Told, Trouble, Unmeasured, begin, encode
-from workbench.runs.process import ENVIRONMENT
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:

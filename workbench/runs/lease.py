@@ -41,7 +41,7 @@ _PATIENCE = 1.0
 """Seconds of waiting that are not worth a word."""
 CPU = "CPU"
 _FIRST = "0"
-"""The GPU that workers are given where the user says nothing; as in `process.ENVIRONMENT`."""
+"""The GPU that workers are given where the user says nothing; as in `child.ENVIRONMENT`."""
 _ENDING = ".queue"
 
 _held: set[int] = set()

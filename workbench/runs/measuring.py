@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from workbench.child import ENVIRONMENT
 from workbench.config import RunConfig
-from workbench.runs.process import ENVIRONMENT
 
 
 def command() -> list[str]:

@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from workbench.child import ENVIRONMENT
 from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder
-from workbench.runs.process import ENVIRONMENT
 
 _PATIENCE = 10.0
 """Seconds that the process has to clean up after it is asked to end."""

@@ -9,7 +9,6 @@ import fcntl
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
+from workbench import child
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Killed, decode
 from workbench.runs.folder import RunFolder
@@ -28,7 +28,6 @@ from workbench.runs.worker import alive, events_size, record, record_end, record
 from workbench.runs.writer import EventWriter, RunDeletedError
 
 __all__ = [
-    "ENVIRONMENT",
     "alive",
     "cause_of_loss",
     "exclusive",
@@ -44,27 +43,6 @@ __all__ = [
     "status",
     "worker_pid",
 ]
-
-ENVIRONMENT = {
-    "CUDA_VISIBLE_DEVICES": "0",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),
-    "MALLOC_TOP_PAD_": str(2**26),
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "PYTHONUNBUFFERED": "1",
-    "PYTHONWARNINGS": "ignore::FutureWarning",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRANSFORMERS_VERBOSITY": "warning",
-    "TQDM_DISABLE": "1",
-}
-"""What the model libraries go by in a process of their own; what the user has set goes first.
-
-MALLOC_…: memory of a step that is given back to the system is got again in the next one, page by page, which takes a
-tenth of a small model's time. OMP_WAIT_POLICY: threads that spin while they wait slow each other down several times as
-soon as anything else runs.
-"""
 
 WORKER = "WORKBENCH_WORKER"
 """Names, to the processes that a launcher starts, the one that waits for them: host, PID and start, as JSON."""
@@ -159,7 +137,7 @@ def end_all(processes: list[psutil.Process]) -> None:
 
 def environment(launched: bool) -> dict[str, str]:
     """What a worker's process gets. A launcher hands out the devices; one process by itself takes the first."""
-    found = {**ENVIRONMENT, **os.environ}
+    found = child.environment()
     if launched and "CUDA_VISIBLE_DEVICES" not in os.environ:
         del found["CUDA_VISIBLE_DEVICES"]
     return found
@@ -197,7 +175,7 @@ def exclusive(folder: RunFolder) -> Iterator[None]:
 def _spawn(folder: RunFolder) -> subprocess.Popen[bytes]:
     with folder.log.open("ab") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-P", "-m", "workbench.engine.train", str(folder.path.resolve())],
+            child.python("workbench.engine.train", str(folder.path.resolve())),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

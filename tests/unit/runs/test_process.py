@@ -12,7 +12,7 @@ import pytest
 
 from workbench.config import build_config
 from workbench.errors import WorkbenchError
-from workbench.runs import identity, process
+from workbench.runs import identity
 from workbench.runs.events import Checkpoint, Failed, Finished, Killed, Phase, Queued, Stopped
 from workbench.runs.folder import create
 from workbench.runs.process import (
@@ -240,7 +240,7 @@ def test_resuming_clears_old_requests_and_the_end_is_known_to_who_started_it(fol
     folder.pause.touch()
     (tmp_path / "python").write_text(f"#!{sys.executable}\nimport time; time.sleep(0.3); raise SystemExit(3)\n")
     (tmp_path / "python").chmod(0o755)
-    monkeypatch.setattr(process.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     pid = resume(folder)
     assert worker_pid(folder) == pid
     assert os.getsid(pid) == pid
