@@ -24,9 +24,9 @@ from tests.bench.gpu_model import SHAPES, parameters, random_quantized
 from tests.bench.random_model import fit_tokenizer, texts
 from tests.bench.stock_trl import arguments
 from workbench.config import build_config
-from workbench.engine.data import prepare
-from workbench.engine.forward import score_batches
-from workbench.engine.methods.registry import build_trainer
+from workbench.engine.model.inference import score_batches
+from workbench.engine.training.data import prepare
+from workbench.engine.training.trainers import build_trainer
 
 _NEVER = 10**6
 DEVICE = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")

@@ -30,10 +30,10 @@ _MAX_LENGTH, _BATCH = 512, 8
 def measure(rows: Path, cache: Path) -> dict[str, float]:
     """Seconds and bytes from the rows to the first batch, in this process."""
     from workbench.config import build_config
-    from workbench.engine.data import prepare
-    from workbench.engine.methods.registry import build_trainer
-    from workbench.engine.model import load_base
-    from workbench.engine.tokenizer import load_tokenizer
+    from workbench.engine.model.loading import load_base
+    from workbench.engine.model.sources import load_tokenizer
+    from workbench.engine.training.data import prepare
+    from workbench.engine.training.trainers import build_trainer
     from workbench.runs.rows import RowsFile
 
     config = build_config({"pairs": ["x"], "batch_size": _BATCH, "max_length": _MAX_LENGTH, "holdout": 0.0})

@@ -19,7 +19,7 @@ from workbench.cli.watch import watch
 from workbench.config import build_config
 from workbench.demo import PAIRS, pace, prepare
 from workbench.engine.libraries import quiet_libraries
-from workbench.engine.scorer import Scorer
+from workbench.engine.scoring.scorer import Scorer
 from workbench.evidence.probes import Probe, read_suites
 from workbench.launch import launch
 from workbench.methods import METHODS, ONLINE

@@ -18,8 +18,8 @@ def count(rows: Path, model: str, max_length: int, batch: int) -> dict[str, floa
     import numpy as np
     import torch
 
-    from workbench.engine.data import prepare, sizes
-    from workbench.engine.tokenizer import load_tokenizer
+    from workbench.engine.model.sources import load_tokenizer
+    from workbench.engine.training.data import prepare, sizes
     from workbench.runs.rows import RowsFile
 
     prepared = prepare(load_tokenizer(model), RowsFile(rows), max_length)

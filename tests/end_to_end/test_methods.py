@@ -57,7 +57,7 @@ def test_a_method_on_pairs_moves_the_probes_the_right_way(demo: Path, method: st
     result = train(demo, method, STEPS[method], "sample_tokens=0", *rate)
     before, after = result["eval_before"], result["eval"]
     assert after["rewards/margins"] > before["rewards/margins"]  # type: ignore[index]
-    from workbench.engine.scorer import Scorer
+    from workbench.engine.scoring.scorer import Scorer
 
     scorer, adapter = Scorer("tiny", "none"), demo / "runs" / str(result["id"]) / "adapter"
     probes = [probe for probe in read_suites(demo / "pairs" / "probes") if len(probe.responses) > 1]

@@ -25,11 +25,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from workbench.config import RunConfig, build_config
 from workbench.engine import trainer as trainer_module
-from workbench.engine.data import Prepared
 from workbench.engine.fast.decoder import Decoder
-from workbench.engine.methods.registry import KINDS
-from workbench.engine.tokenizer import load_tokenizer
-from workbench.engine.tokens import PairIds
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.model.token_ids import PairIds
+from workbench.engine.training.data import Prepared
+from workbench.engine.training.trainers import KINDS
 from workbench.methods import ONLINE
 from workbench.runs.folder import RunFolder, create
 from workbench.runs.pair_scores import Subject

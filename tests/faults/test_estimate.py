@@ -11,7 +11,7 @@ import torch
 from workbench.child import ENVIRONMENT
 from workbench.config import build_config
 from workbench.runs.estimate import Judge, Lengths, estimate
-from workbench.runs.shape import Shape
+from workbench.runs.model_shape import Shape
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or torch.cuda.is_available(), reason="needs /proc, and a worker that trains on the CPU"

@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.unit.engine.training import make, row, work
-from workbench.engine.model import attach_adapter, load_base
+from workbench.engine.model.loading import attach_adapter, load_base
 from workbench.runs import ranks
 from workbench.runs.events import Failed, Finished, Stopped
 from workbench.runs.process import alive, request_stop, resume, start

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from workbench.config import build_config
-from workbench.engine.checkpoints import adapter_state
-from workbench.engine.data import prepare
-from workbench.engine.job import train
-from workbench.engine.model import load_base
-from workbench.engine.tokenizer import load_tokenizer
-from workbench.engine.trainer import build_trainer
+from workbench.engine.methods.dpo import build_trainer
+from workbench.engine.model.loading import load_base
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.training.checkpoints import adapter_state
+from workbench.engine.training.data import prepare
+from workbench.engine.training.job import train
 from workbench.runs.events import Eval, EventReader, Finished, Started, Step
 from workbench.runs.folder import create
 from workbench.runs.writer import EventWriter

@@ -16,8 +16,8 @@ from tests.tui.runs_screen import runs_screen, shown, shows, until
 from workbench.config import RunConfig, build_config
 from workbench.errors import WorkbenchError
 from workbench.runs.machine import Gpu, Holder, Machine, Memory
+from workbench.runs.model_shape import Shape
 from workbench.runs.preview import Counts, Measured, Preview, Rows, encode
-from workbench.runs.shape import Shape
 from workbench.tui.dialogs.new_run import NewRunDialog
 from workbench.tui.trying import previews
 from workbench.workspace import Workspace

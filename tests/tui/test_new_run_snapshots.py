@@ -12,8 +12,8 @@ from tests.tui.runs_data import make_pairs, trained
 from tests.tui.runs_screen import put, shows
 from workbench.config import RunConfig
 from workbench.runs.machine import Gpu, Holder, Machine, Memory
+from workbench.runs.model_shape import Shape
 from workbench.runs.preview import Counts, Measured, Preview
-from workbench.runs.shape import Shape
 from workbench.tui.app import WorkbenchApp
 from workbench.workspace import Workspace
 

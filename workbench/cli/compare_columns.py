@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from workbench.compare.messages import Column, Prompt
     from workbench.compare.tuned_runs import Base
     from workbench.config import RunConfig
-    from workbench.engine.scorer import Scorer
+    from workbench.engine.scoring.scorer import Scorer
 
 
 def prompt_of(text: str, *, plain: bool) -> Prompt:
@@ -89,6 +89,6 @@ def scorer_of(base: Base) -> Scorer:
 
     quiet_libraries()
     with quick_imports():
-        from workbench.engine.scorer import Scorer
+        from workbench.engine.scoring.scorer import Scorer
 
     return Scorer(base.model, base.quantization)

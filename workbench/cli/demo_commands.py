@@ -142,7 +142,7 @@ def _evaluate(workspace: Workspace, folder: RunFolder) -> Evidence:
 
         quiet_libraries()
         with quick_imports():
-            from workbench.engine.evaluate import evaluate as measure
+            from workbench.engine.scoring.evaluate import evaluate as measure
         from workbench.tiny.matchers import classify
 
         matcher = classify if config.model == "tiny" else None

@@ -35,7 +35,7 @@ from workbench.runs.preview import Counts, Doing, Preview, Rows, Told, Trouble, 
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
-    from workbench.engine.data import Prepared
+    from workbench.engine.training.data import Prepared
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,8 +67,8 @@ def _measure(workspace: Workspace, config: RunConfig) -> None:
     began = time.perf_counter()
     # These imports take seconds, and the rows are told by then.
     with no_garbage():
-        from workbench.engine.data import prepare
-        from workbench.engine.tokenizer import load_tokenizer
+        from workbench.engine.model.sources import load_tokenizer
+        from workbench.engine.training.data import prepare
 
         tokenizer = load_tokenizer(config.model)
     prepared = prepare(tokenizer, _rows(material), config.room, workspace.tokens)
@@ -87,7 +87,7 @@ def _measure(workspace: Workspace, config: RunConfig) -> None:
                     return
                 _tell(Doing("measuring a step"))
                 with quick_imports():
-                    from workbench.engine.trial import OutOfMemoryError, trial
+                    from workbench.engine.training.trial import OutOfMemoryError, trial
 
                 try:
                     _tell(trial(config, tokenizer, prepared, Path(scratch), began))
@@ -105,7 +105,7 @@ def _rows(material: Material) -> list[dict[str, object]]:
 def _counts(prepared: Prepared, config: RunConfig) -> Counts:
     import numpy as np
 
-    from workbench.engine.data import sizes
+    from workbench.engine.training.data import sizes
 
     found, limit = sizes(prepared.train), config.max_length
     if config.method in ONLINE:  # What the pairs say does not matter, but what the model may say.

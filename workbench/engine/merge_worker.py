@@ -25,7 +25,7 @@ def main() -> int:
     quiet_libraries()
     try:
         with quick_imports():
-            from workbench.engine.merge import merge
+            from workbench.engine.shipping.merge import merge
 
         merged = merge(
             RunFolder(Path(asked["run"])),

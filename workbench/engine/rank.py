@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.runs import identity
+from workbench.runs import process_identity
 from workbench.runs.events import Event, Failed
 from workbench.runs.folder import RunFolder
 from workbench.runs.launchers import from_slurm
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def check_sharing(environment: Mapping[str, str]) -> None:
     """Raises `WorkbenchError` where weights would be shared out in a way that could not be saved again."""
-    from workbench.engine.ranks import shared_out
+    from workbench.engine.training.distributed import shared_out
 
     by = shared_out()
     if by == "FSDP" and environment.get("FSDP_VERSION", "1") != "2":
@@ -80,29 +80,29 @@ def check_sharing(environment: Mapping[str, str]) -> None:
 
 
 def _share(folder: RunFolder) -> Event:
-    from workbench.engine import ranks
     from workbench.engine.train import attempt
+    from workbench.engine.training import distributed
 
     wanted = max(1, folder.record().config.processes)
-    ranks.begin()
-    if ranks.count() != wanted:
+    distributed.begin()
+    if distributed.count() != wanted:
         raise WorkbenchError(
             "The launcher started another number of processes",
-            f"{ranks.count()} found each other; processes = {wanted}.",
+            f"{distributed.count()} found each other; processes = {wanted}.",
             "Let the launcher start as many as processes says, with torch's RANK, WORLD_SIZE and MASTER_ADDR.",
         )
     check_sharing(os.environ)
-    if not ranks.first():
+    if not distributed.first():
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as this process lives
-        end = attempt(folder, ranks.Unheard(), ranks.AskedOfFirst(folder))
+        end = attempt(folder, distributed.Unheard(), distributed.ControlOfFirst(folder))
     else:
         _only_one(folder)
         with EventWriter(folder.events) as events:
-            end = attempt(folder, events, ranks.AskedOfFirst(folder))
+            end = attempt(folder, events, distributed.ControlOfFirst(folder))
             if not isinstance(end, Failed):
                 events.write(end)
     if not isinstance(end, Failed):
-        ranks.finish()  # After a failure the others may be gone, or wait for ever.
+        distributed.finish()  # After a failure the others may be gone, or wait for ever.
     return end
 
 
@@ -142,7 +142,7 @@ def _watching(
         if select.select([ours], [], [], _PACE)[0] and signal.SIGTERM in ours.recv(64) and not _stops(folder):
             notes.end("terminated")
             os._exit(128 + signal.SIGTERM)
-        if here and not identity.runs(parent["pid"], parent["start"]):
+        if here and not process_identity.runs(parent["pid"], parent["start"]):
             os._exit(1)
         if not armed and folder.stop.exists():
             armed = True

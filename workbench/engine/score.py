@@ -21,7 +21,7 @@ from workbench.engine.libraries import quick_imports, quiet_libraries
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
-    from workbench.engine.server import Inbox
+    from workbench.engine.scoring.server import Inbox
     from workbench.errors import WorkbenchError
 
 _PARENT_CHECK = 0.2
@@ -43,8 +43,8 @@ def main() -> None:
     from workbench.compare.messages import Ready
 
     with quick_imports():
-        from workbench.engine.scorer import Scorer
-        from workbench.engine.server import Server, refused
+        from workbench.engine.scoring.scorer import Scorer
+        from workbench.engine.scoring.server import Server, refused
     from workbench.errors import WorkbenchError
 
     def send(reply: BaseModel) -> None:

@@ -34,7 +34,7 @@ def _four_bits() -> None:
     import bitsandbytes
     import torch
 
-    from workbench.engine.model import compute_device, compute_dtype
+    from workbench.engine.model.loading import compute_device, compute_dtype
 
     device = compute_device()
     torch.manual_seed(0)

@@ -14,11 +14,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from workbench.config import RunConfig
-from workbench.engine.asked import Asked
-from workbench.engine.faults import DiskError, explained
-from workbench.engine.launched import supervise
 from workbench.engine.libraries import quick_imports
-from workbench.engine.watchdog import watch
+from workbench.engine.training.control import Control, watch
+from workbench.engine.training.disk_faults import DiskError, explained
+from workbench.engine.training.supervisor import supervise
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Event, Failed, Queued, Stopped
 from workbench.runs.fitting import advice
@@ -58,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if isinstance(end, Failed) else 0
 
 
-def _claim(folder: RunFolder) -> Asked:
+def _claim(folder: RunFolder) -> Control:
     """Makes this process the run's worker; raises `WorkbenchError` where the run has finished or has another."""
     if not folder.run_toml.is_file():
         raise WorkbenchError("Not a run", f"{folder.path} has no run.toml.", "Start runs with: workbench train")
@@ -72,12 +71,12 @@ def _claim(folder: RunFolder) -> Asked:
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     os.environ.update(environment(is_launched(folder)))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    asked = Asked(folder)
+    asked = Control(folder)
     watch(folder, asked, stop_grace(folder))
     return asked
 
 
-def _turn(folder: RunFolder, events: EventWriter, asked: Asked) -> Event | None:
+def _turn(folder: RunFolder, events: EventWriter, asked: Control) -> Event | None:
     """Waits for its devices, then trains; the run's last event, or None where a launched process has told it.
 
     Torch is not imported before: who waits stays small.
@@ -106,7 +105,7 @@ def _missing(turns: Sequence[Turn]) -> Turn | None:
     return next((turn for turn in turns if not turn.poll()), None)
 
 
-def attempt(folder: RunFolder, events: EventWriter, asked: Asked) -> Event:
+def attempt(folder: RunFolder, events: EventWriter, asked: Control) -> Event:
     """Trains; the run's last event.
 
     Whatever goes wrong is told in it; what is nobody's fault, with its traceback in the log.
@@ -117,7 +116,7 @@ def attempt(folder: RunFolder, events: EventWriter, asked: Asked) -> Event:
     try:
         # The libraries take seconds to import, and may fail to.
         with quick_imports():
-            from workbench.engine.job import train
+            from workbench.engine.training.job import train
 
         record = folder.record()
         config = record.config

@@ -13,7 +13,7 @@ own; but what an adapter reads is kept. A token and decoder layer: the stream be
 two normed streams, queries, keys, values, what attention gives, four times the feed-forward width (gate, its
 activation, up, their product), and `lora_r` an adapter; less where fewer layers have adapters. With gradient
 checkpointing (on CUDA): the stream alone for every layer, and all of it for the one layer that is computed again.
-How many tokens that are, and what the output layer takes, is told in `runs.passes`.
+How many tokens that are, and what the output layer takes, is told in `runs.activation_memory`.
 
 *One of these at a time*, so that only the largest counts. Beside the activations: the output layer's tiles; plain TRL's
 forward of the reference, of which one layer is there at a time; the backward of one layer. In their place, where a
@@ -27,8 +27,8 @@ from dataclasses import dataclass
 
 from workbench.config import RunConfig
 from workbench.methods import ONLINE
-from workbench.runs.passes import FLOAT, Device, Lengths, Pass, shares, unpacked, width
-from workbench.runs.shape import Shape
+from workbench.runs.activation_memory import FLOAT, Device, Lengths, Pass, shares, unpacked, width
+from workbench.runs.model_shape import Shape
 
 __all__ = ["Device", "Estimate", "Judge", "Lengths", "Part", "adapter_weights", "disk", "estimate"]
 
@@ -38,7 +38,7 @@ _HELD = {"nf4": "4 bits", "int8": "8 bits", "none": "full"}
 _UNPACKED = 64 * 2**20
 """Bytes of unpacked weights that are kept, as in `engine.fast.lora`."""
 _LOGITS = 2**26
-"""Logits that an implicit reward computes at once at most, as in `engine.methods.rewards`."""
+"""Logits that an implicit reward computes at once at most, as in `engine.methods.reward_sources`."""
 _WITHOUT_REFERENCE = frozenset({"simpo", "orpo", "reward"})
 _LIBRARIES: dict[Device, int] = {"cpu": 620 * 2**20, "cuda": 600 * 2**20}
 """A worker before it has a model: Python, torch and the rest; on CUDA the context and the kernels on the device."""

@@ -13,7 +13,7 @@ from workbench.rewards import RunReward, parse_reward
 from workbench.runs import machine
 from workbench.runs.estimate import Device, Judge, Lengths, estimate
 from workbench.runs.folder import RunFolder
-from workbench.runs.shape import Shape, shape_of
+from workbench.runs.model_shape import Shape, shape_of
 
 _SHORTEST = 128
 """Tokens below which no pair is worth training on."""

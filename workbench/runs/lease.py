@@ -30,7 +30,7 @@ from typing import Any
 from platformdirs import user_state_path
 
 from workbench.errors import WorkbenchError
-from workbench.runs import identity
+from workbench.runs import process_identity
 from workbench.runs.folder import RunFolder
 
 STATE = "WORKBENCH_STATE"
@@ -74,7 +74,7 @@ class _Entry:
 
     @property
     def runs(self) -> bool:
-        return identity.runs(self.pid, self.start)
+        return process_identity.runs(self.pid, self.start)
 
     def same(self, other: _Entry) -> bool:
         return (self.folder, self.pid, self.start) == (other.folder, other.pid, other.start)
@@ -90,7 +90,7 @@ class Turn:
         self.device = on or device()
         self._folder = folder
         self._lease: int | None = None
-        start = identity.start_of(os.getpid())
+        start = process_identity.start_of(os.getpid())
         self._entry = _Entry(str(folder.path.resolve()), os.getpid(), start or "")
 
     def __enter__(self) -> Turn:
@@ -183,7 +183,7 @@ def enqueue(folder: RunFolder, pid: int, on: str | None = None) -> None:
 
     Without `on`: what `device` names. Raises `WorkbenchError` where the line cannot be written.
     """
-    start = identity.start_of(pid)
+    start = process_identity.start_of(pid)
     if start is None:
         return
     entry = _Entry(str(folder.path.resolve()), pid, start)

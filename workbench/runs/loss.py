@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from workbench.runs import identity
+from workbench.runs import process_identity
 from workbench.runs.folder import RunFolder
 from workbench.runs.requests import stop_grace
 from workbench.runs.worker import recorded
@@ -39,7 +39,7 @@ def cause_of_loss(folder: RunFolder) -> str:
     start, host = found.get("start"), found.get("host")
     if isinstance(host, str) and host != os.uname().nodename:
         return f"The worker was started on another machine ({host}); from here nobody can see whether it runs."
-    if isinstance(start, str) and start and identity.boot_id() not in ("", start.split(" ")[0]):
+    if isinstance(start, str) and start and process_identity.boot_id() not in ("", start.split(" ")[0]):
         return "The machine was restarted while the run went on."
     return "The worker is gone without a last event: it was killed, often because memory ran out."
 

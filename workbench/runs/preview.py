@@ -18,7 +18,7 @@ from workbench.runs import machine as machines
 from workbench.runs.estimate import Device, Estimate, Judge, Lengths, disk, estimate
 from workbench.runs.fitting import judge_of, smaller
 from workbench.runs.machine import Machine
-from workbench.runs.shape import Shape, shape_of
+from workbench.runs.model_shape import Shape, shape_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
-from workbench.runs import identity
+from workbench.runs import process_identity
 from workbench.runs.folder import RunFolder
 from workbench.runs.worker import alive
 
@@ -21,7 +21,7 @@ def request_stop(folder: RunFolder) -> None:
     try:
         with folder.stop.open("x", encoding="ascii") as file, suppress(OSError):
             # The grace time is counted by a clock that nobody sets. On a full disk the file stays empty.
-            file.write(f"{identity.boot_id()} {time.monotonic()}")
+            file.write(f"{process_identity.boot_id()} {time.monotonic()}")
             file.flush()
     except FileExistsError:
         return
@@ -78,7 +78,7 @@ def _seconds_since_asked(folder: RunFolder) -> float | None:
     except OSError:
         return None
     with suppress(ValueError, IndexError):
-        if told[0] == identity.boot_id():
+        if told[0] == process_identity.boot_id():
             return max(0.0, time.monotonic() - float(told[1]))
     return max(0.0, time.time() - written)
 

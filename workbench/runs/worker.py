@@ -8,7 +8,7 @@ import platform
 from contextlib import suppress
 from typing import Any
 
-from workbench.runs import identity
+from workbench.runs import process_identity
 from workbench.runs.folder import RunFolder
 
 
@@ -17,7 +17,7 @@ def record(folder: RunFolder, pid: int) -> None:
 
     Does nothing where there is no such process. Raises `OSError` where the disk refuses.
     """
-    start = identity.start_of(pid)
+    start = process_identity.start_of(pid)
     if start is not None:
         _write(folder, {"pid": pid, "start": start, "host": platform.node(), "events": events_size(folder)})
 
@@ -41,7 +41,7 @@ def recorded(folder: RunFolder) -> dict[str, Any]:
 def worker_pid(folder: RunFolder) -> int | None:
     """The PID of the run's worker, None where it is not there."""
     found = recorded(folder)
-    return int(found["pid"]) if identity.runs(found.get("pid"), found.get("start")) else None
+    return int(found["pid"]) if process_identity.runs(found.get("pid"), found.get("start")) else None
 
 
 def alive(folder: RunFolder) -> bool:

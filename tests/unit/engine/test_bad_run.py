@@ -3,8 +3,8 @@
 import pytest
 
 from workbench.config import build_config
-from workbench.engine.evaluate import evaluate
-from workbench.engine.job import train
+from workbench.engine.scoring.evaluate import evaluate
+from workbench.engine.training.job import train
 from workbench.evidence.document import Evidence
 from workbench.evidence.measurements import BOTH, HELD_OUT
 from workbench.evidence.probes import parse_probes

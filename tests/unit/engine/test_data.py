@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-from workbench.engine.data import prepare, to_dataset
-from workbench.engine.tokenizer import load_tokenizer
-from workbench.engine.tokens import FALLBACK_TEMPLATE, encode, pair_ids, prompt_ids, response_ids
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.model.token_ids import FALLBACK_TEMPLATE, encode, pair_ids, prompt_ids, response_ids
+from workbench.engine.training.data import prepare, to_dataset
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, from_row
 from workbench.tiny import WEIGHTS

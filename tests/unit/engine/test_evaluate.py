@@ -11,9 +11,9 @@ from peft import LoraConfig, get_peft_model
 
 from workbench.compare.messages import Column, ScoreResponse, Turn
 from workbench.config import build_config
-from workbench.engine.evaluate import evaluate
-from workbench.engine.model import load_base
-from workbench.engine.scorer import Scorer
+from workbench.engine.model.loading import load_base
+from workbench.engine.scoring.evaluate import evaluate
+from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 from workbench.evidence.document import Evidence, read_evidence
 from workbench.evidence.measurements import BOTH, HELD_OUT

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from tests.unit.engine.training import ROWS, read, work
 from workbench.config import build_config
-from workbench.engine.model import attach_adapter, load_base
+from workbench.engine.model.loading import attach_adapter, load_base
 from workbench.errors import WorkbenchError
 from workbench.launch import gather, launch
 from workbench.methods import uses

@@ -9,17 +9,15 @@ from peft import LoraConfig
 from trl import GRPOConfig, GRPOTrainer
 
 from workbench.config import build_config
-from workbench.engine.asked import Asked
-from workbench.engine.clock import Clock
-from workbench.engine.divergence import Divergence
 from workbench.engine.fast.trainer import FastTrainer
-from workbench.engine.job import train
-from workbench.engine.model import load_base
-from workbench.engine.movement import Movement
-from workbench.engine.reporter import Instruments, Reporter
-from workbench.engine.samples import Sampler
-from workbench.engine.tokenizer import load_tokenizer
-from workbench.engine.trainer import build_trainer
+from workbench.engine.methods.dpo import build_trainer
+from workbench.engine.model.loading import load_base
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.training.clock import Clock
+from workbench.engine.training.control import Control
+from workbench.engine.training.instruments import Divergence, Movement, Sampler
+from workbench.engine.training.job import train
+from workbench.engine.training.reporter import Instruments, Reporter
 from workbench.runs.events import EventReader, Step, Warned
 from workbench.runs.folder import create
 from workbench.runs.health import Health
@@ -69,7 +67,7 @@ def test_a_policy_that_is_not_the_reference_at_first(tmp_path, monkeypatch):
                 torch.nn.init.normal_(parameter, std=0.05)
         return trainer
 
-    monkeypatch.setattr("workbench.engine.job.build_trainer", build)
+    monkeypatch.setattr("workbench.engine.training.job.build_trainer", build)
     alerts = run(tmp_path, rows(4), max_steps=1)
     assert list(alerts) == ["first-loss"]
     assert "the loss is 0.6931; it was" in alerts["first-loss"].message
@@ -172,7 +170,7 @@ def test_rewards_without_spread(tmp_path):
     """TRL's own GRPO under a constant reward: its logs go through the reporter as a DPO run's do."""
     folder = create(tmp_path, build_config({"pairs": ["x"]}), rows(4), {"x": "0" * 64})
     with EventWriter(folder.events) as events:
-        reporter = Reporter(folder, events, Health(None), Asked(folder), lambda *_: "")
+        reporter = Reporter(folder, events, Health(None), Control(folder), lambda *_: "")
         model, tokenizer = load_base("tiny", "none", device="cpu"), load_tokenizer("tiny")
         trainer = Rewarded(
             model=model,

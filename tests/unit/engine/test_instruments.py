@@ -7,13 +7,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from tests.unit.engine.training import ROWS, row
-from workbench.engine.clock import Clock
-from workbench.engine.data import prepare
-from workbench.engine.divergence import Divergence
-from workbench.engine.model import load_base
-from workbench.engine.movement import Movement
-from workbench.engine.samples import Sampler, questions
-from workbench.engine.tokenizer import load_tokenizer
+from workbench.engine.model.loading import load_base
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.training.clock import Clock
+from workbench.engine.training.data import prepare
+from workbench.engine.training.instruments import Divergence, Movement, Sampler, questions
 
 MAX_LENGTH = 24
 """Cuts some of the responses."""
@@ -48,7 +46,7 @@ def same(before, after):
 def test_the_divergence_is_that_of_a_plain_computation(batch, limit, tokenizer, model, monkeypatch):
     """Pair by pair and token by token, no padding; once in few places at a time."""
     if limit:
-        monkeypatch.setattr("workbench.engine.divergence._LOGITS_BYTES", limit)
+        monkeypatch.setattr("workbench.engine.training.instruments._LOGITS_BYTES", limit)
     pairs = prepare(tokenizer, [row(number) for number in range(12)], MAX_LENGTH).train
     total, places = 0.0, 0
     model.eval()

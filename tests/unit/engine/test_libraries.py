@@ -11,7 +11,7 @@ from workbench.engine.libraries import quick_imports
 try:
     with quick_imports():
         assert not gc.isenabled()
-        from workbench.engine.scorer import Scorer
+        from workbench.engine.scoring.scorer import Scorer
         raise KeyError
 except KeyError:
     pass

@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.unit.engine import trl_losses
 from workbench.config import LossType, RunConfig
-from workbench.engine.losses import (
+from workbench.engine.methods.losses import (
     ACROSS_PAIRS,
     LOSSES,
     REFERENCE_FREE,
@@ -19,8 +19,8 @@ from workbench.engine.losses import (
     pair_rewards,
     weighted_losses,
 )
-from workbench.engine.tokenizer import load_tokenizer
-from workbench.engine.tokens import pair_ids
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.model.token_ids import pair_ids
 from workbench.pairs.pair import from_row
 
 SETTINGS = LossSettings(beta=0.5, label_smoothing=0.1)

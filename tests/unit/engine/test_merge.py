@@ -17,9 +17,9 @@ from tests.unit.engine import training
 from tests.unit.engine.plain_loading import logprobs
 from tests.unit.engine.random_models import make
 from workbench.engine import merge as merging
-from workbench.engine.merge import merge
-from workbench.engine.model import attach_adapter, load_base
-from workbench.engine.tokenizer import load_tokenizer
+from workbench.engine.model.loading import attach_adapter, load_base
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.shipping.merge import merge
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Started
 from workbench.runs.folder import RunFolder

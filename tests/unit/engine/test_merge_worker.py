@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import sys, time, types
 from pathlib import Path
-from workbench.engine.placing import written
+from workbench.engine.shipping.destination import written
 from workbench.errors import WorkbenchError
 
 def merge(folder, to, *, dtype, form, force, progress):
@@ -23,7 +23,7 @@ def merge(folder, to, *, dtype, form, force, progress):
         progress("writing", 0.5)
         time.sleep(60)
 
-sys.modules["workbench.engine.merge"] = types.SimpleNamespace(merge=merge)
+sys.modules["workbench.engine.shipping.merge"] = types.SimpleNamespace(merge=merge)
 from workbench.engine.merge_worker import main
 sys.exit(main())
 """

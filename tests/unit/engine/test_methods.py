@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.unit.engine.training import ROWS, make, read, row, work
-from workbench.engine.losses import LossSettings, PairLogps, pair_losses, pair_rewards
-from workbench.engine.model import attach_adapter, load_base
+from workbench.engine.methods.losses import LossSettings, PairLogps, pair_losses, pair_rewards
+from workbench.engine.model.loading import attach_adapter, load_base
 from workbench.errors import WorkbenchError
 from workbench.methods import METHODS
 from workbench.runs.events import Eval, Finished, Sample, Started, Step

@@ -9,9 +9,9 @@ from transformers import BertConfig, BertModel
 
 from workbench.engine import model as loading
 from workbench.engine import sources
-from workbench.engine.model import attach_adapter, load_base, revision
-from workbench.engine.tokenizer import load_tokenizer
-from workbench.engine.tokens import FALLBACK_TEMPLATE, stop_token_id, stop_token_ids
+from workbench.engine.model.loading import attach_adapter, load_base, revision
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.model.token_ids import FALLBACK_TEMPLATE, stop_token_id, stop_token_ids
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.tiny import WEIGHTS

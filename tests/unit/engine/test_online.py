@@ -9,8 +9,8 @@ from peft import PeftModel
 
 from tests.unit.engine.training import make, read, work
 from workbench.config import build_config
-from workbench.engine.methods.rewards import load_reward
-from workbench.engine.model import attach_adapter, load_base, load_reward_base
+from workbench.engine.methods.reward_sources import load_reward
+from workbench.engine.model.loading import attach_adapter, load_base, load_reward_base
 from workbench.errors import WorkbenchError
 from workbench.launch import launch
 from workbench.rewards import FunctionReward, RunReward, check_function, parse_reward

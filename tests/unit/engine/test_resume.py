@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from tests.unit.engine.training import make, read, row, work
-from workbench.engine.order import LongestFirst, lengths
-from workbench.engine.resume import find_origin
-from workbench.engine.tokens import PairIds
+from workbench.engine.model.token_ids import PairIds
+from workbench.engine.training.batch_order import LongestFirst, lengths
+from workbench.engine.training.resume import find_origin
 from workbench.errors import WorkbenchError
 from workbench.runs.checkpoints import Progress, complete, mark_complete, progress
 from workbench.runs.events import (

@@ -26,8 +26,8 @@ from workbench.compare.messages import (
     TextChunk,
     Turn,
 )
-from workbench.engine.scorer import Scorer
-from workbench.engine.server import Incoming, Server
+from workbench.engine.scoring.scorer import Scorer
+from workbench.engine.scoring.server import Incoming, Server
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message
 from workbench.tiny import WEIGHTS
@@ -277,7 +277,7 @@ def batch() -> list[tuple[tuple[Message, ...], str]]:
 def test_scores_in_batches_equal_single_ones(
     scorer: Scorer, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.engine.forward._BATCH_TOKENS", 150)
+    monkeypatch.setattr("workbench.engine.model.inference._BATCH_TOKENS", 150)
     rows = batch()
     for folder in (None, adapters[0]):
         column = Column(name="x", adapter=str(folder) if folder else None)
@@ -290,7 +290,7 @@ def test_scores_in_batches_equal_single_ones(
 def test_greedy_samples_in_batches_equal_single_ones(
     scorer: Scorer, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.engine.scorer._SAMPLED_TOKENS", 130)
+    monkeypatch.setattr("workbench.engine.scoring.scorer._SAMPLED_TOKENS", 130)
     prompts = [prompt for prompt, _ in batch()]
     for folder in (None, adapters[0]):
         many = scorer.sample_many(prompts, folder, temperature=0.0, max_new_tokens=16)
@@ -317,7 +317,7 @@ def test_no_samples_of_nothing(scorer: Scorer) -> None:
 
 
 def test_text_of_a_stream_of_tokens_is_whole(scorer: Scorer) -> None:
-    from workbench.engine.scorer_text import TextStream
+    from workbench.engine.scoring.token_decoding import TextStream
 
     text = "Größe: 🙂🙂 und " * 20 + "Ende"
     ids = scorer.tokenizer(text=text)["input_ids"]

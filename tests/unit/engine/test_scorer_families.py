@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.unit.engine.random_models import FAMILIES, make
 from workbench.compare.messages import Column, DistributionAt, Generate, NextToken, ScorePairs, ScoreResponse, Turn
 from workbench.compare.token_text import text_of
-from workbench.engine.forward import sample
-from workbench.engine.pair_table import score_pairs
-from workbench.engine.scorer import Scorer
-from workbench.engine.tokenizer import load_tokenizer
+from workbench.engine.model.inference import sample
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.scoring.pair_scoring import score_pairs
+from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 
 TOLERANCE = 1e-4

@@ -9,10 +9,10 @@ from peft import PeftModel
 
 from tests.unit.engine.training import BETA, ROWS, make, plain_logps, read, row, work
 from workbench.engine import train as worker
-from workbench.engine.data import prepare
-from workbench.engine.model import load_base
-from workbench.engine.tokenizer import load_tokenizer
-from workbench.engine.trainer import build_trainer
+from workbench.engine.methods.dpo import build_trainer
+from workbench.engine.model.loading import load_base
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.training.data import prepare
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Checkpoint, Eval, Failed, Finished, Phase, Started, Step, Stopped, Warned
 from workbench.runs.folder import RunFolder
@@ -243,7 +243,7 @@ def test_the_worker_tells_every_failure(tmp_path, monkeypatch, capfd):
         ]
     ):
         folder = make(tmp_path / str(number))
-        monkeypatch.setattr("workbench.engine.job.train", fail(error))
+        monkeypatch.setattr("workbench.engine.training.job.train", fail(error))
         monkeypatch.setattr(worker, "_claim", lambda _: None)  # signals and environment are the real worker's
         assert worker.main([str(folder.path)]) == 1
         (end,) = read(folder, Failed)

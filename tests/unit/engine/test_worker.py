@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.unit.engine.training import make, read
-from workbench.engine.faults import explained, saving
+from workbench.engine.training.disk_faults import explained, saving
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Phase, Queued, Stopped
 from workbench.runs.folder import RunFolder
@@ -20,14 +20,14 @@ from workbench.runs.process import seconds_to_kill
 
 HANGS = """
 import sys, time, pathlib
-from workbench.engine.asked import Asked
-from workbench.engine.watchdog import watch
+from workbench.engine.training.control import Control
+from workbench.engine.training.control import watch
 from workbench.runs.folder import RunFolder
 from workbench.runs.worker import record
 import ctypes, os
 folder = RunFolder(pathlib.Path(sys.argv[1]))
 record(folder, os.getpid())
-watch(folder, Asked(folder), 0.5)
+watch(folder, Control(folder), 0.5)
 print("ready", flush=True)
 lock = ctypes.create_string_buffer(128)
 for _ in range(2):  # For ever in C: Python's signal handlers do not run any more.

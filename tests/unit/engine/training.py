@@ -3,7 +3,7 @@
 import torch
 
 from workbench.config import build_config
-from workbench.engine.job import train
+from workbench.engine.training.job import train
 from workbench.methods import uses
 from workbench.runs.events import EventReader
 from workbench.runs.folder import create

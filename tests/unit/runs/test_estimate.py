@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from workbench.config import build_config
 from workbench.runs.estimate import Judge, Lengths, adapter_weights, disk, estimate
 from workbench.runs.fitting import advice, as_settings, smaller
-from workbench.runs.shape import Shape
+from workbench.runs.model_shape import Shape
 
 LLAMA_8B = Shape(4096, 32, 32, 8, 128, 14336, 128256, tied=False)
 GIB = 2**30

@@ -5,6 +5,7 @@ import pytest
 from workbench.config import build_config
 from workbench.runs import words
 from workbench.runs.machine import Gpu, Holder, Machine, Memory
+from workbench.runs.model_shape import Shape
 from workbench.runs.preview import (
     Counts,
     Doing,
@@ -17,7 +18,6 @@ from workbench.runs.preview import (
     decode,
     encode,
 )  # fmt: skip
-from workbench.runs.shape import Shape
 
 GIB = 2**30
 SHAPE = Shape(4096, 32, 32, 8, 128, 14336, 128256, tied=False)

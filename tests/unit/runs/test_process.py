@@ -12,7 +12,7 @@ import pytest
 
 from workbench.config import build_config
 from workbench.errors import WorkbenchError
-from workbench.runs import identity
+from workbench.runs import process_identity
 from workbench.runs.events import Checkpoint, Failed, Finished, Killed, Phase, Queued, Stopped
 from workbench.runs.folder import create
 from workbench.runs.process import (
@@ -87,18 +87,18 @@ def test_another_process_with_the_same_pid_is_not_the_worker(folder, sleeper):
 def test_who_a_worker_is_does_not_depend_on_the_clock(folder, sleeper):
     """It is told in ticks since the machine's boot, which nobody can set."""
     record(folder, sleeper.pid)
-    stat = (identity._PROC / str(sleeper.pid) / "stat").read_text()
-    assert recorded(folder)["start"] == f"{identity.boot_id()} {stat.split()[21]}"
+    stat = (process_identity._PROC / str(sleeper.pid) / "stat").read_text()
+    assert recorded(folder)["start"] == f"{process_identity.boot_id()} {stat.split()[21]}"
 
 
 def test_without_proc_the_system_is_asked_another_way(folder, sleeper, monkeypatch):
-    monkeypatch.setattr(identity, "boot_id", lambda: "")
+    monkeypatch.setattr(process_identity, "boot_id", lambda: "")
     record(folder, sleeper.pid)
     assert worker_pid(folder) == sleeper.pid
     sleeper.kill()
     wait_until(lambda: not alive(folder))  # a zombie
     sleeper.wait()
-    assert identity.start_of(sleeper.pid) is None
+    assert process_identity.start_of(sleeper.pid) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x"}', '{"pid": -5, "start": "1"}', '{"pid": 1}', "[" * 9999])
@@ -173,12 +173,12 @@ def test_the_grace_is_counted_from_the_first_request_by_a_clock_that_nobody_sets
     assert 29 < seconds_to_kill(folder) <= 30
     os.utime(folder.stop, (0, 0))  # as if the clock had been set
     assert 29 < seconds_to_kill(folder) <= 30
-    folder.stop.write_text(f"{identity.boot_id()} {time.monotonic() - 20}")
+    folder.stop.write_text(f"{process_identity.boot_id()} {time.monotonic() - 20}")
     request_stop(folder)
     assert 9 < seconds_to_kill(folder) <= 10
-    folder.stop.write_text(f"{identity.boot_id()} {time.monotonic() - 99}")
+    folder.stop.write_text(f"{process_identity.boot_id()} {time.monotonic() - 99}")
     assert seconds_to_kill(folder) == 0
-    for text in ("", "?", "x y", f"{identity.boot_id()} soon"):  # made by another hand: the file's time counts
+    for text in ("", "?", "x y", f"{process_identity.boot_id()} soon"):  # made by another hand: the file's time counts
         folder.stop.write_text(text)
         os.utime(folder.stop, (time.time() - 10, time.time() - 10))
         assert 19 < seconds_to_kill(folder) <= 20

@@ -8,15 +8,15 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from workbench.config import RunConfig
-from workbench.engine import ranks
-from workbench.engine.data import Prepared
 from workbench.engine.fast.forward import Layout, UnsuitableError, suited
 from workbench.engine.fast.objective import Objective
 from workbench.engine.fast.rows import cut
 from workbench.engine.fast.trainer import FastTrainer
-from workbench.engine.order import lengths
-from workbench.engine.tokens import PairIds
-from workbench.engine.trainer import PairTrainer, build_trainer
+from workbench.engine.methods.dpo import PairTrainer, build_trainer
+from workbench.engine.model.token_ids import PairIds
+from workbench.engine.training import distributed
+from workbench.engine.training.batch_order import lengths
+from workbench.engine.training.data import Prepared
 
 _PROBED = 2
 """Pairs that a model is tried with: the longest ones."""
@@ -38,11 +38,11 @@ def build(
     arguments = (model, tokenizer, prepared, checkpoints, callbacks)
     if not config.fast:
         return plain(config, *arguments)
-    if by := ranks.shared_out():
+    if by := distributed.shared_out():
         # Every forward gathers weights from all processes, so all have to make as many: here that goes by lengths.
         return _slow(plain(config, *arguments), f"{by} shares the model out over the processes")
     # Processes that came to different answers would wait for each other for ever.
-    layout, why = ranks.made_by_first(lambda: _layout(model, _longest(prepared, config.max_length)))
+    layout, why = distributed.made_by_first(lambda: _layout(model, _longest(prepared, config.max_length)))
     if layout is None:
         return _slow(plain(config, *arguments), why)
     # One batch of the trainer's is a whole step: how it is cut is decided where all its pairs are known.

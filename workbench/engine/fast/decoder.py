@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from workbench.engine.fast.attention import check_window
-from workbench.engine.fast.layers import Turns, rms_norm, swiglu, turns
+from workbench.engine.fast.layers import RopeAngles, rms_norm, rope_angles, swiglu
 from workbench.engine.fast.lora import Projections, fits
 from workbench.engine.fast.row_attention import Row, row, row_attention
 from workbench.engine.fast.rows import PairRows
@@ -52,7 +52,7 @@ class Decoder:
         """
         x = self._inner.embed_tokens(rows.ids)[0]
         cosines, sines = self._inner.rotary_emb(x[None], rows.positions)
-        of_all = turns(cosines[0], sines[0], self._inner.config.num_attention_heads)
+        of_all = rope_angles(cosines[0], sines[0], self._inner.config.num_attention_heads)
         longest = max(each.total for each in rows.parts)
         for layer in self._inner.layers:
             check_window(getattr(layer.self_attn, "sliding_window", None), longest)
@@ -68,11 +68,11 @@ class Decoder:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Which tokens ask in the last layer; the turns of those that ask in this one, and of all; and who sees whom."""
+    """Which tokens ask in the last layer; the angles of those that ask in this one, and of all; and who sees whom."""
 
     kept: Tensor
-    own: Turns
-    turns: Turns
+    own: RopeAngles
+    angles: RopeAngles
     rows: list[Row]
 
 
@@ -101,7 +101,7 @@ class _Layer:
             x, state = x[asked.kept], state[asked.kept]
             query = [self._query(state)]
         heads = self._heads(query[0], "q_norm"), self._heads(key, "k_norm"), self._heads(value)
-        seen = row_attention(*heads, asked.own, asked.turns, asked.rows, self._attention.scaling)
+        seen = row_attention(*heads, asked.own, asked.angles, asked.rows, self._attention.scaling)
         x = x + self._out(seen.flatten(1))
         return x + self._down(swiglu(self._gates(_norm(self._between, x))))
 

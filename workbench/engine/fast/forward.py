@@ -16,8 +16,8 @@ from workbench.engine.fast.attention import KERNEL, block_mask, padded_mask, row
 from workbench.engine.fast.decoder import Decoder
 from workbench.engine.fast.head import Head, TokenScores, token_logps, token_scores
 from workbench.engine.fast.rows import PairRows, packed, padded
-from workbench.engine.modes import asking
-from workbench.engine.tokens import PairIds
+from workbench.engine.model.adapter_modes import asking
+from workbench.engine.model.token_ids import PairIds
 
 _BUCKET = 1024
 """Tokens that a line is padded to a multiple of where the kernel is compiled for a length."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-Turns = tuple[Tensor, Tensor]
+RopeAngles = tuple[Tensor, Tensor]
 """Cosines of the angles of T positions, and their sines, the first half of them negative: (T, heads, D) each. Angles
 are the same for all heads and both halves, but written out, so that a product with them runs through in one go."""
 
@@ -32,15 +32,15 @@ def swiglu(both: Tensor) -> Tensor:
     return found
 
 
-def turns(cosines: Tensor, sines: Tensor, heads: int) -> Turns:
-    """What `rotated` takes, of `cosines` and `sines` (T, D) of the angles of T positions, for so many heads at most."""
+def rope_angles(cosines: Tensor, sines: Tensor, heads: int) -> RopeAngles:
+    """What `apply_rope` takes, of the `cosines` and `sines` (T, D) of T positions, for so many heads at most."""
     first, second = sines.chunk(2, 1)
     both = cosines, torch.cat([-first, second], 1)
     cosine, sine = (each[:, None].expand(-1, heads, -1).contiguous() for each in both)
     return cosine, sine
 
 
-def rotated(x: Tensor, by: Turns, sign: float = 1.0) -> Tensor:
+def apply_rope(x: Tensor, by: RopeAngles, sign: float = 1.0) -> Tensor:
     """Heads x (T, heads, D), turned by the angles of their positions.
 
     The first half of a head is paired with its second, as Llama does it. With a `sign` of -1.0 it is the transpose:

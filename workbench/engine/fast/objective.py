@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from workbench.config import RunConfig
-from workbench.engine.losses import (
+from workbench.engine.methods.losses import (
     ACROSS_PAIRS,
     REFERENCE_FREE,
     LossSettings,
@@ -55,7 +55,7 @@ class Objective:
         """What the method takes for the rewards of chosen and rejected, each (B,)."""
         return pair_rewards(self.method, logps, self.settings)
 
-    def pull(self, logps: PairLogps) -> Tensor:
+    def loss_gradient(self, logps: PairLogps) -> Tensor:
         """(2, B): the derivative of the mean loss with respect to the log-probabilities of chosen and rejected."""
         sums = torch.stack([logps.chosen, logps.rejected]).detach().requires_grad_()
         with torch.enable_grad():

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from workbench.compare.messages import ResponseScore
 from workbench.config import RunConfig
-from workbench.engine.score_cache import Key, ScoreCache, key
-from workbench.engine.tokens import PairIds
+from workbench.engine.model.token_ids import PairIds
+from workbench.engine.scoring.score_cache import Key, ScoreCache, key
 
 _KEEP = 256
 """Pairs after which what was computed goes to the disk."""

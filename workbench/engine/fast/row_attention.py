@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from workbench.engine.fast.attention import causal, row_mask
-from workbench.engine.fast.layers import Turns, rotated
+from workbench.engine.fast.layers import RopeAngles, apply_rope
 from workbench.engine.fast.rows import Parts
 
 _BLOCK = 192
@@ -82,10 +82,10 @@ def _branch(trunk: int, own: slice, first: int, mask: Tensor) -> Branch:
 
 
 def row_attention(
-    query: Tensor, key: Tensor, value: Tensor, asking: Turns, all_of: Turns, rows: Sequence[Row], scale: float
+    query: Tensor, key: Tensor, value: Tensor, asking: RopeAngles, all_of: RopeAngles, rows: Sequence[Row], scale: float
 ) -> Tensor:
     """(Q, heads, D): `query` is (Q, heads, D), of the tokens that ask; `key` and `value` are (T, some, D), of all of
-    them, where `some` divides `heads`. The turns are those of the tokens that ask, and of all of them.
+    them, where `some` divides `heads`. The angles are those of the tokens that ask, and of all of them.
 
     Dao et al., *FlashAttention* (2022).
     """
@@ -100,13 +100,13 @@ class _RowAttention(torch.autograd.Function):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        asking: Turns,
-        all_of: Turns,
+        asking: RopeAngles,
+        all_of: RopeAngles,
         rows: Sequence[Row],
         scale: float,
     ) -> Tensor:
         groups = query.shape[1] // key.shape[1]
-        query, key, value = rotated(query, asking), _wide(rotated(key, all_of), groups), _wide(value, groups)
+        query, key, value = apply_rope(query, asking), _wide(apply_rope(key, all_of), groups), _wide(value, groups)
         found, sums = [query[None, :0]], []  # Maybe nothing asks.
         queries = iter(_of_blocks(rows, query))
         for each, k, v in zip(rows, _of_rows(rows, key), _of_rows(rows, value), strict=True):
@@ -119,7 +119,7 @@ class _RowAttention(torch.autograd.Function):
                     sums.append(total)
         result = torch.cat(found, 1)[0]
         ctx.save_for_backward(query, key, value, result, *sums)
-        ctx.rows, ctx.scale, ctx.groups, ctx.turns = rows, scale, groups, (asking, all_of)
+        ctx.rows, ctx.scale, ctx.groups, ctx.angles = rows, scale, groups, (asking, all_of)
         return result
 
     @staticmethod
@@ -149,9 +149,9 @@ class _RowAttention(torch.autograd.Function):
             to_key += _in_order(each, of_keys)
             to_value += _in_order(each, of_values)
         keys, values = (_narrow(torch.cat(parts, 1)[0], ctx.groups) for parts in (to_key, to_value))
-        asking, all_of = ctx.turns
-        queries = rotated(torch.cat(to_query, 1)[0], asking, sign=-1.0)
-        return queries, rotated(keys, all_of, sign=-1.0), values, None, None, None, None
+        asking, all_of = ctx.angles
+        queries = apply_rope(torch.cat(to_query, 1)[0], asking, sign=-1.0)
+        return queries, apply_rope(keys, all_of, sign=-1.0), values, None, None, None, None
 
 
 def _of_rows(rows: Sequence[Row], heads: Tensor) -> Sequence[Tensor]:

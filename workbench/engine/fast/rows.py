@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.engine.tokens import PairIds
+from workbench.engine.model.token_ids import PairIds
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from workbench.engine.fast.forward import PairOutputs
-from workbench.engine.losses import PairLogps
-from workbench.engine.tokens import PairIds
+from workbench.engine.methods.losses import PairLogps
+from workbench.engine.model.token_ids import PairIds
 
 
 class Step:

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 from trl.trainer.utils import use_adapter
 
-from workbench.engine import ranks
-from workbench.engine.data import PLACE
 from workbench.engine.fast.forward import Layout, PairForward, PairOutputs
 from workbench.engine.fast.lanes import Lanes
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
@@ -21,11 +19,13 @@ from workbench.engine.fast.objective import Objective
 from workbench.engine.fast.reference import References
 from workbench.engine.fast.rows import cut, parts
 from workbench.engine.fast.step import Step
-from workbench.engine.modes import REFERENCE
-from workbench.engine.pair_scores import Seen
-from workbench.engine.score_cache import ScoreCache
-from workbench.engine.tokens import PairIds
-from workbench.engine.trainer import PairTrainer
+from workbench.engine.methods.dpo import PairTrainer
+from workbench.engine.model.adapter_modes import REFERENCE
+from workbench.engine.model.token_ids import PairIds
+from workbench.engine.scoring.score_cache import ScoreCache
+from workbench.engine.training import distributed
+from workbench.engine.training.data import PLACE
+from workbench.engine.training.score_recorder import Seen
 
 _PAIRS = "pairs"
 
@@ -48,7 +48,7 @@ class FastTrainer(PairTrainer):
             decoder = self._forward.decoder
             fuse(self.model, decoder.projections if decoder is not None else ())
         # Gradients that processes share go through the wrapped model's own backward.
-        alone = self._forward.decoder is not None and ranks.count() == 1
+        alone = self._forward.decoder is not None and distributed.count() == 1
         self._lanes = Lanes(most) if alone and torch.get_num_threads() > 1 and most > 1 else None
         self.layout = layout
         self.data_collator = _collated
@@ -97,11 +97,11 @@ class FastTrainer(PairTrainer):
         if not self._adapted[0].get_base_layer().training:
             model.train()
         step = self._step(inputs)
-        pull = self._pull(model, step) if self._objective.across and len(step.micro) > 1 else None
+        loss_gradient = self._loss_gradient(model, step) if self._objective.across and len(step.micro) > 1 else None
 
         def loss_of(indices: Sequence[int], outputs: PairOutputs) -> Tensor:
-            if pull is not None:
-                return (pull[:, indices] * outputs.sums).sum()
+            if loss_gradient is not None:
+                return (loss_gradient[:, indices] * outputs.sums).sum()
             return self._objective.losses(step.logps(outputs.sums, indices)).sum() / len(step.pairs)
 
         if self._lanes is not None:
@@ -156,14 +156,14 @@ class FastTrainer(PairTrainer):
         with self.compute_loss_context_manager():
             return self._forward(self._forward.rows([step.pairs[index] for index in indices]), model)
 
-    def _pull(self, model: torch.nn.Module, step: Step) -> Tensor:
-        """What `Objective.pull` says of the whole step, which takes a forward of it all."""
+    def _loss_gradient(self, model: torch.nn.Module, step: Step) -> Tensor:
+        """What `Objective.loss_gradient` says of the whole step, which takes a forward of it all."""
         sums = torch.empty_like(step.sums)
         with self.compute_loss_context_manager():
             for indices in step.micro:
                 rows = self._forward.rows([step.pairs[index] for index in indices])
                 sums[:, indices] = self._forward.sums(rows, model)
-        return self._objective.pull(step.logps(sums))
+        return self._objective.loss_gradient(step.logps(sums))
 
     def _compute_references(self, pairs: Sequence[PairIds]) -> Tensor:
         model: Any = self._forward.model
@@ -209,7 +209,7 @@ _NAMES = (
 
 def _references() -> str:
     """The file of what is known of the reference: each process knows that of the pairs that it was given."""
-    return "references.pt" if ranks.count() == 1 else f"references_{ranks.rank()}.pt"
+    return "references.pt" if distributed.count() == 1 else f"references_{distributed.rank()}.pt"
 
 
 def _collated(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:

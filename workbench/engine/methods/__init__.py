@@ -1,1 +1,1 @@
-"""How each method trains: a trainer of TRL's behind one interface, chosen in `registry`."""
+"""How each method trains: a trainer of TRL's behind one interface."""

@@ -12,11 +12,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from workbench.config import RunConfig
-from workbench.engine.data import PLACE, Prepared
-from workbench.engine.methods.common import arguments, lora, settle_adapter, told_as_settings
-from workbench.engine.methods.lasting import Lasting
-from workbench.engine.methods.rewards import load_reward
-from workbench.engine.tokens import PairIds
+from workbench.engine.methods.checkpointed import Checkpointed
+from workbench.engine.methods.reward_sources import load_reward
+from workbench.engine.methods.trainer_setup import arguments, lora, settle_adapter, told_as_settings
+from workbench.engine.model.token_ids import PairIds
+from workbench.engine.training.data import PLACE, Prepared
 from workbench.runs.folder import RunFolder
 from workbench.runs.pair_scores import Subject
 
@@ -26,7 +26,7 @@ HELD_OUT = 16
 _COLUMNS = ("prompt", "chosen", "rejected", "prompt_ids", PLACE)
 
 
-class _Online(Lasting):
+class _Online(Checkpointed):
     """Answers the prompts as the workbench renders them; their ids come with the rows.
 
     `pairs_done` counts answers. TRL's `kl` stays: it is of the policy's own answers, in nats a token.

@@ -10,9 +10,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from workbench.config import RunConfig
-from workbench.engine.data import Prepared
-from workbench.engine.losses import LossSettings, PairLogps, pair_losses, pair_rewards
-from workbench.engine.trainer import PairTrainer, build_trainer
+from workbench.engine.methods.dpo import PairTrainer, build_trainer
+from workbench.engine.methods.losses import LossSettings, PairLogps, pair_losses, pair_rewards
+from workbench.engine.training.data import Prepared
 
 
 class ReferenceFreeTrainer(PairTrainer):

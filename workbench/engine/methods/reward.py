@@ -11,13 +11,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from trl import RewardConfig, RewardTrainer
 
 from workbench.config import RunConfig
-from workbench.engine.data import Prepared
-from workbench.engine.methods.common import arguments, lora, settle_adapter, told_as_settings
-from workbench.engine.methods.ordered import Ordered, over_pairs
-from workbench.engine.model import HEAD
+from workbench.engine.methods.sampled import Sampled, over_pairs
+from workbench.engine.methods.trainer_setup import arguments, lora, settle_adapter, told_as_settings
+from workbench.engine.model.loading import HEAD
+from workbench.engine.training.data import Prepared
 
 
-class RankTrainer(Ordered, RewardTrainer):
+class RankTrainer(Sampled, RewardTrainer):
     """RewardTrainer over pairs that are tokenized already, in an order of its own."""
 
     def __init__(self, **arguments: Any) -> None:

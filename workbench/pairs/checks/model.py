@@ -37,7 +37,7 @@ def count_tokens(
         for pair in pairs:
             rows.write(to_line(pair).encode("utf-8", "replace"))
         rows.seek(0)
-        command = [sys.executable, "-P", "-m", "workbench.engine.pair_tokens", model]
+        command = [sys.executable, "-P", "-m", "workbench.engine.count_tokens", model]
         with subprocess.Popen(command, stdin=rows, stdout=subprocess.PIPE, stderr=told, text=True) as process:
             assert process.stdout is not None
             ended = threading.Event()

@@ -22,7 +22,7 @@ from workbench.launch import Material, gather, launch, prepare
 from workbench.methods import ONLINE
 from workbench.pairs.store import load_pairs
 from workbench.runs.catalog import Catalog, Summary
-from workbench.runs.successors import rewards, starts
+from workbench.runs.reusable_runs import rewards, starts
 from workbench.text import one_line, safe
 from workbench.tui.dialogs.error import ErrorDialog
 from workbench.tui.dialogs.new_run_fields import NO_REWARD, RunFields

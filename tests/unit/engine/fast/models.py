@@ -10,11 +10,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.unit.engine import random_models
 from workbench.config import build_config
-from workbench.engine.data import Prepared
-from workbench.engine.methods.registry import build_trainer
-from workbench.engine.model import load_base
-from workbench.engine.tokenizer import load_tokenizer
-from workbench.engine.tokens import PairIds
+from workbench.engine.model.loading import load_base
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.model.token_ids import PairIds
+from workbench.engine.training.data import Prepared
+from workbench.engine.training.trainers import build_trainer
 
 LIMIT = 64
 

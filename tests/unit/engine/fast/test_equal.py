@@ -17,8 +17,8 @@ from workbench.engine.fast.forward import (
 )
 from workbench.engine.fast.rows import cut, packed
 from workbench.engine.fast.trainer import FastTrainer
-from workbench.engine.model import load_base
-from workbench.engine.trainer import PairTrainer
+from workbench.engine.methods.dpo import PairTrainer
+from workbench.engine.model.loading import load_base
 
 FAMILIES = ["llama", "qwen3", "mistral", "gemma", "phi", "gpt2"]
 

@@ -8,7 +8,7 @@ from torch.autograd import gradcheck
 from transformers.models.llama.modeling_llama import LlamaRMSNorm, apply_rotary_pos_emb
 
 from workbench.engine.fast.attention import row_mask
-from workbench.engine.fast.layers import rms_norm, rotated, swiglu, turns
+from workbench.engine.fast.layers import apply_rope, rms_norm, rope_angles, swiglu
 from workbench.engine.fast.row_attention import row, row_attention
 from workbench.engine.fast.rows import Parts
 
@@ -42,11 +42,11 @@ def test_heads_are_turned_as_llama_turns_them_and_back():
     cosines, sines = angles.cos(), angles.sin()
     lines = heads.transpose(0, 1)[None]
     expected, _ = apply_rotary_pos_emb(lines, lines, cosines[None], sines[None])
-    by = turns(cosines, sines, 4)
-    torch.testing.assert_close(rotated(heads, by), expected[0].transpose(0, 1))
+    by = rope_angles(cosines, sines, 4)
+    torch.testing.assert_close(apply_rope(heads, by), expected[0].transpose(0, 1))
     other = drawn(5, 3, 8)
-    ahead = (rotated(heads, by) * other).sum()
-    torch.testing.assert_close((heads * rotated(other, by, sign=-1.0)).sum(), ahead)
+    ahead = (apply_rope(heads, by) * other).sum()
+    torch.testing.assert_close((heads * apply_rope(other, by, sign=-1.0)).sum(), ahead)
 
 
 def turned(heads, angles):
@@ -70,7 +70,7 @@ def test_attention_is_that_of_each_row_by_itself(heads, block, apart, firsts, mo
     asks = [place >= first for first, count in zip(firsts, tokens, strict=True) for place in range(count)]
     asking = torch.tensor(asks).nonzero()[:, 0]
     angles = drawn(sum(tokens), 4).repeat(1, 2)
-    by = turns(angles.cos(), angles.sin(), many)
+    by = rope_angles(angles.cos(), angles.sin(), many)
     query = drawn(len(asking), many, 8, gradient=True)
     key, value = drawn(23, some, 8, gradient=True), drawn(23, some, 8, gradient=True)
     rows = [row(each, torch.float64, first) for each, first in zip(parts, firsts, strict=True)]

@@ -15,7 +15,7 @@ from workbench.engine.fast.lanes import Lanes
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
 from workbench.engine.fast.micro import even_batches, micro_batches
 from workbench.engine.fast.rows import Parts, cut, packed, padded, parts
-from workbench.engine.model import load_base
+from workbench.engine.model.loading import load_base
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -24,14 +24,18 @@ def test_the_head_is_a_log_softmax_of_the_logits(bias, scale, softcap, monkeypat
     monkeypatch.setattr(head, "_TILE_BYTES", {"cpu": 4 * 50 * 7})  # tiles of seven tokens
     torch.manual_seed(0)
     weight, shift = torch.randn(50, 8), torch.randn(50) if bias else None
-    states, targets, pull = torch.randn(23, 8, requires_grad=True), torch.randint(0, 50, (23,)), torch.randn(23)
+    states, targets, gradient = (
+        torch.randn(23, 8, requires_grad=True),
+        torch.randint(0, 50, (23,)),
+        torch.randn(23),
+    )
     found = head.token_scores(head.Head(weight, shift, scale, softcap), states, targets)
-    (slope,) = torch.autograd.grad((found.logps * pull).sum(), states)
+    (slope,) = torch.autograd.grad((found.logps * gradient).sum(), states)
     logits = torch.nn.functional.linear(states, weight, shift) * scale
     logits = logits if softcap is None else torch.tanh(logits / softcap) * softcap
     logps = logits.log_softmax(-1)
     expected = logps.gather(-1, targets[:, None])[:, 0]
-    (right,) = torch.autograd.grad((expected * pull).sum(), states)
+    (right,) = torch.autograd.grad((expected * gradient).sum(), states)
     torch.testing.assert_close(found.logps, expected)
     torch.testing.assert_close(slope, right, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found.entropy, -(logps.exp() * logps).sum(-1), rtol=1e-4, atol=1e-5)

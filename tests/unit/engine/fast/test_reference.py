@@ -10,7 +10,7 @@ from tests.unit.engine.fast.models import losses, pairs, saved, trainer
 from tests.unit.engine.training import make, read, row, work
 from workbench.engine.fast import trainer as fast
 from workbench.engine.fast.reference import References
-from workbench.engine.score_cache import ScoreCache
+from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.runs.events import Step
 
 ROWS = [row(number) for number in range(8)] + [row(number, "holdout") for number in range(8, 10)]
@@ -93,7 +93,7 @@ def test_what_would_be_stale_is_computed_again(tmp_path, computed, monkeypatch):
     run(tmp_path, quantization="none")
     assert sum(computed) == 10
     computed.clear()
-    load = __import__("workbench.engine.job", fromlist=["load_tokenizer"]).load_tokenizer
+    load = __import__("workbench.engine.training.job", fromlist=["load_tokenizer"]).load_tokenizer
 
     def retemplated(model):
         tokenizer = load(model)
@@ -101,7 +101,7 @@ def test_what_would_be_stale_is_computed_again(tmp_path, computed, monkeypatch):
         tokenizer.chat_template = "x" + tokenizer.chat_template
         return tokenizer
 
-    monkeypatch.setattr("workbench.engine.job.load_tokenizer", retemplated)
+    monkeypatch.setattr("workbench.engine.training.job.load_tokenizer", retemplated)
     run(tmp_path)
     assert sum(computed) == 10
 

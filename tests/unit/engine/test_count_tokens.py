@@ -1,0 +1,97 @@
+"""Counts of tokens agree with what training makes of the same rows, and tell which responses never end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from workbench.engine.count_tokens import Ruler
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.model.token_ids import FALLBACK_TEMPLATE
+from workbench.engine.training.data import prepare
+from workbench.errors import WorkbenchError
+from workbench.pairs.checks.model import count_tokens
+from workbench.pairs.checks.run import run_checks
+from workbench.pairs.checks.tokens import PairTokens, TokenCounts
+from workbench.pairs.checks.watch import CancelledError
+from workbench.pairs.pair import Message, Pair, from_row, to_row
+
+_WORDS = ["the", "small", "grey", "cat", "sat", "by", "an", "open", "door", "and", "looked", "at", "rain"]
+
+
+def _pair(number: int) -> Pair:
+    def words(count: int, step: int) -> str:
+        return " ".join(_WORDS[(number + place * step) % len(_WORDS)] for place in range(count))
+
+    tail = words(number % 40, 5)
+    return Pair(
+        f"p{number}",
+        (Message("user", words(number % 30 + 1, 1)),),
+        (Message("assistant", f"{words(number % 25, 3)} {tail}"),),
+        (Message("assistant", f"{words(number % 25, 3)} {'no ' if number % 3 else ''}{tail} so"),),
+    )
+
+
+PAIRS = [_pair(number) for number in range(60)]
+
+
+def test_the_engine_counts_what_training_drops_and_cuts() -> None:
+    tokens = count_tokens(PAIRS, "tiny")
+    tokenizer = load_tokenizer("tiny")
+    rows = [to_row(pair) for pair in PAIRS]
+    seen = set()
+    for max_length in (20, 35, 60, 90, 1000):
+        trained = prepare(tokenizer, rows, max_length)
+        found = {each.check: each.count for each in run_checks(PAIRS, tokens=tokens, max_length=max_length).findings}
+        counts = (found.get("dropped", 0), found.get("truncated", 0), found.get("identical-cut", 0))
+        assert counts == (trained.dropped, trained.truncated, trained.identical)
+        seen |= {place for place, count in enumerate(counts) if count}
+        assert "no-stop" not in found
+    assert seen == {0, 1, 2}, "the rows should show all three"
+    report = run_checks(PAIRS, tokens=tokens)
+    assert report.lengths["unit"] == "tokens"
+    trained = prepare(tokenizer, rows, 1000)
+    assert tokens.lengths([pair.id for pair in PAIRS]).chosen == [len(ids.chosen) for ids in trained.train]
+
+
+def test_a_template_that_does_not_close_a_turn_is_told() -> None:
+    row = to_row(PAIRS[1])
+    tokenizer = load_tokenizer("tiny")
+    stops = frozenset([tokenizer.eos_token_id])
+    assert _measured(tokenizer, stops, row).stops
+    assert not _measured(tokenizer, frozenset([123456]), row).stops
+    tokenizer.chat_template = FALLBACK_TEMPLATE
+    assert _measured(tokenizer, stops, row).stops
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    counted = _measured(tokenizer, stops, row)
+    assert not counted.stops
+    report = run_checks([PAIRS[1]], tokens=TokenCounts("m", {PAIRS[1].id: counted}))
+    assert [finding.check for finding in report.findings] == ["no-stop"]
+    plain = {"id": "s", "prompt": "One?", "chosen": " Yes.", "rejected": " No."}
+    assert _measured(tokenizer, stops, plain).stops
+
+
+def test_a_template_that_refuses_a_pair_is_told() -> None:
+    tokenizer = load_tokenizer("tiny")
+    ruler = Ruler.with_stops(tokenizer, frozenset([tokenizer.eos_token_id]))
+    tokenizer.chat_template = "{{ raise_exception('no such roles here') }}"
+    counted = PairTokens.from_json(ruler.measure(to_row(PAIRS[1]), where="line 1"))
+    assert "no such roles here" in counted.refused
+    report = run_checks(PAIRS[1:2], tokens=TokenCounts("m", {PAIRS[1].id: counted}))
+    assert [finding.check for finding in report.findings] == ["template"]
+
+
+def test_no_such_model_and_cancelling() -> None:
+    with pytest.raises(WorkbenchError, match="No such model"):
+        count_tokens(PAIRS[:1], "/no/such/model")
+    with pytest.raises(CancelledError):
+        count_tokens(PAIRS * 20, "tiny", cancelled=lambda: True)
+
+
+def _measured(tokenizer: Any, stops: frozenset[int], row: dict[str, Any]) -> PairTokens:
+    pair = from_row(row, where="x")
+    return PairTokens.from_json(
+        json.loads(json.dumps(Ruler.with_stops(tokenizer, stops).measure(to_row(pair), where="x")))
+    )

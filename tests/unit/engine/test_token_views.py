@@ -1,0 +1,87 @@
+"""The probes token by token: their tokens add up to what was measured of them."""
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from workbench.engine.model.loading import load_base
+from workbench.engine.scoring.probing import Beside, read_probes
+from workbench.engine.scoring.scorer import Scorer
+from workbench.engine.scoring.token_views import token_views
+from workbench.evidence.probes import Probe, parse_probes
+from workbench.evidence.readings import ProbeReading
+from workbench.evidence.tokens import TokenView
+from workbench.tiny.starters import build_probes
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> Beside:
+    """The embedded model beside an adapter of random weights."""
+    folder = tmp_path_factory.mktemp("adapter")
+    torch.manual_seed(1)
+    adapter = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(load_base("tiny", "none", device="cpu"), adapter)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.1)
+    model.save_pretrained(folder)
+    return Beside(Scorer("tiny", "none", device="cpu"), folder, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def probes() -> list[Probe]:
+    """Some of two kinds, and one whose characters are of several tokens each."""
+    rows = build_probes()
+    odd = {"id": "odd", "kind": "neutral", "prompt": "Say it.", "responses": {"neutral": "é 🌍 ok"}, "group": "odd"}
+    some = {"tone": rows["tone"][:5], "neutral": [odd]}
+    return [probe for kind, found in some.items() for probe in parse_probes(found, where=kind)]
+
+
+@pytest.fixture(scope="module")
+def readings(beside: Beside, probes: list[Probe]) -> list[ProbeReading]:
+    return read_probes(beside, probes, None)
+
+
+@pytest.fixture(scope="module")
+def views(beside: Beside, probes: list[Probe], readings: list[ProbeReading]) -> list[TokenView]:
+    return token_views(beside, probes, readings)
+
+
+def test_tokens_add_up_to_the_response_that_was_measured(
+    probes: list[Probe], readings: list[ProbeReading], views: list[TokenView]
+) -> None:
+    assert [(view.kind, view.choice) for view in views] == [
+        ("tone", "worst"),
+        ("tone", "typical"),
+        ("neutral", "worst"),
+    ]
+    named, measured = {probe.id: probe for probe in probes}, {reading.id: reading for reading in readings}
+    for view in views:
+        assert [each.response for each in view.responses] == list(named[view.probe].responses)
+        for each in view.responses:
+            text = "".join(piece.text for piece in each.pieces if not piece.special)
+            assert text == named[view.probe].responses[each.response]
+            assert each.pieces[-1].special  # that the response ends there is part of it
+            for side in ("before", "after"):
+                total = getattr(each, side)
+                assert sum(getattr(piece, side) for piece in each.pieces) == pytest.approx(total, abs=5e-3)
+                assert total == pytest.approx(getattr(measured[view.probe].responses[each.response], side), abs=1e-3)
+
+
+def test_what_the_run_would_say_is_told(views: list[TokenView]) -> None:
+    tokens = [piece for view in views if view.kind == "tone" for each in view.responses for piece in each.pieces]
+    assert any(piece.ranks[1] == 1 for piece in tokens)
+    assert any(piece.ranks[1] > 1 for piece in tokens)
+    for piece in tokens:
+        assert (piece.ranks[1] == 1) == (piece.text == piece.likeliest)
+
+
+def test_characters_of_several_tokens_are_one_piece(views: list[TokenView]) -> None:
+    pieces = [piece.text for piece in views[-1].responses[0].pieces]
+    assert "🌍" in "".join(pieces)
+    assert not any("⟨" in piece for piece in pieces)
+
+
+def test_the_adapters_folder_is_what_differs(views: list[TokenView]) -> None:
+    assert all(each.before != each.after for view in views for each in view.responses)

@@ -1,0 +1,103 @@
+"""Counts the tokens of pairs: `python -m workbench.engine.count_tokens MODEL < pairs.jsonl`, one line of JSON a pair.
+
+What is counted are the ids that training and scoring use. Only the tokenizer is loaded, not the weights.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.model.token_ids import PairIds, encode, pair_ids, stop_token_ids
+from workbench.errors import WorkbenchError
+from workbench.models import resolve
+from workbench.pairs.pair import Message, from_row
+from workbench.pairs.template import template_arguments
+
+_PROBE = ((Message("user", "x"),), (Message("assistant", "x"),))
+
+
+def main() -> None:
+    """Reads rows from stdin; prints a line {"error": [title, message, hint]} where the model cannot be had."""
+    try:
+        ruler = Ruler.of(sys.argv[1])
+    except WorkbenchError as error:
+        print(json.dumps({"error": [error.title, error.message, error.hint]}), flush=True)
+        return
+    for number, line in enumerate(sys.stdin, 1):
+        print(json.dumps(ruler.measure(json.loads(line), where=f"line {number}")))
+
+
+@dataclass(frozen=True, slots=True)
+class Ruler:
+    """A tokenizer, the tokens at which its model stops, and whether its chat template ends a response by itself."""
+
+    tokenizer: PreTrainedTokenizerBase
+    stops: frozenset[int]
+    closes: bool
+
+    @classmethod
+    def of(cls, model: str) -> Ruler:
+        """What `model` measures with. Raises `WorkbenchError` where there is no such model."""
+        tokenizer = load_tokenizer(model)
+        try:
+            declared = GenerationConfig.from_pretrained(resolve(model))
+        except (OSError, ValueError):
+            declared = None
+        return cls.with_stops(tokenizer, stop_token_ids(tokenizer, SimpleNamespace(generation_config=declared)))
+
+    @classmethod
+    def with_stops(cls, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int]) -> Ruler:
+        """What a tokenizer measures with, for a model that stops at `stops`."""
+        prompt, response = _PROBE
+        turns = [{"role": turn.role, "content": turn.content} for turn in (*prompt, *response)]
+        rendered = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)["input_ids"]
+        # Where the template leaves a response open, `encode` adds the end-of-sequence token.
+        return cls(tokenizer, stops, closes=len(rendered) == sum(map(len, encode(tokenizer, prompt, response))))
+
+    def measure(self, row: dict[str, Any], *, where: str) -> dict[str, Any]:
+        """The counts of one row, as `pairs.checks.tokens.PairTokens` reads them."""
+        pair = from_row(row, where=where)
+        try:
+            ids = pair_ids(self.tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
+        except WorkbenchError as error:
+            return _line(pair.id, PairIds([], [], []), stops=True, refused=error.message)
+        open_ended = pair.conversational and not self.closes
+        stops = not open_ended and self._ends(ids.chosen) and self._ends(ids.rejected)
+        return _line(pair.id, ids, stops=stops, refused="")
+
+    def _ends(self, ids: Sequence[int]) -> bool:
+        """Whether a response ends in a stop token, white space aside."""
+        for token in reversed(ids):
+            if token in self.stops:
+                return True
+            if str(self.tokenizer.decode([token])).strip():
+                return False
+        return False
+
+
+def _line(identity: str, ids: PairIds, *, stops: bool, refused: str) -> dict[str, Any]:
+    equal = zip(ids.chosen, ids.rejected, strict=False)
+    shared = next(
+        (place for place, (one, other) in enumerate(equal) if one != other), min(len(ids.chosen), len(ids.rejected))
+    )
+    return {
+        "id": identity,
+        "prompt": len(ids.prompt),
+        "chosen": len(ids.chosen),
+        "rejected": len(ids.rejected),
+        "shared": shared,
+        "stops": stops,
+        "refused": refused,
+    }
+
+
+if __name__ == "__main__":
+    main()

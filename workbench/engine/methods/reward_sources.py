@@ -1,0 +1,156 @@
+"""What answers are worth: by a reward model, by a policy's implicit reward, or by a function of the user's."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+
+from workbench.config import RunConfig
+from workbench.engine.model.adapter_modes import asking
+from workbench.engine.model.loading import attach_adapter, load_base, load_reward_base
+from workbench.errors import WorkbenchError
+from workbench.rewards import FunctionReward, parse_reward
+from workbench.runs.folder import RunFolder
+
+_LOGITS = 2**26
+"""Logits that are computed at once at most: 256 MiB in float32, twice that while they become log-probabilities."""
+
+Reward = Callable[..., list[float]]
+"""As TRL calls it: `prompts`, `completions`, `completion_ids` and columns of the rows by name, to a number each."""
+
+
+def load_reward(config: RunConfig, runs: Path, pad: int) -> Reward:
+    """The config's reward; `runs` is where runs are, `pad` the padding token. Raises `WorkbenchError`.
+
+    Of a run, the base is loaded a second time: the policy's own copy trains.
+    """
+    named = parse_reward(config.reward)
+    if isinstance(named, FunctionReward):
+        return _function(named)
+    folder = RunFolder(runs / named.run)
+    asked = folder.record().config
+    reward = _of_scores(folder, asked, pad) if asked.method == "reward" else _implicit(folder, asked, pad)
+    return _by_parts(reward, config.batch_size // config.gradient_accumulation)
+
+
+def _by_parts(reward: Reward, most: int) -> Reward:
+    """As many answers at once as go through the policy, not all of a step."""
+
+    def by_parts(completion_ids: Sequence[list[int]], prompt_ids: Sequence[list[int]], **_: Any) -> list[float]:
+        found: list[float] = []
+        for begin in range(0, len(completion_ids), most):
+            part = slice(begin, begin + most)
+            found += reward(completion_ids=completion_ids[part], prompt_ids=prompt_ids[part])
+        return found
+
+    return by_parts
+
+
+def _function(named: FunctionReward) -> Reward:
+    """The user's function, its answer checked: a finite number for every answer, or None for one not to learn from."""
+    where = f"{named.file}:{named.function}"
+    sys.path.insert(0, str(named.file.parent))
+    try:
+        spec = importlib.util.spec_from_file_location("workbench_reward", named.file)
+        assert spec is not None and spec.loader is not None  # noqa: PT018 - for a file that is there
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        function = getattr(module, named.function)
+    except Exception as error:
+        raise _broken(where, f"{type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
+
+    def reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
+        try:
+            values = list(function(prompts=prompts, completions=completions, **columns))
+            numbers = [math.nan if value is None else float(value) for value in values]
+        except Exception as error:
+            raise _broken(where, f"{type(error).__name__}: {error}") from error
+        if len(numbers) != len(completions) or any(math.isinf(number) for number in numbers):
+            raise _broken(where, f"It gave {len(numbers)} numbers for {len(completions)} answers, or an infinite one.")
+        return numbers
+
+    return reward
+
+
+def _of_scores(folder: RunFolder, asked: RunConfig, pad: int) -> Reward:
+    """The score of a reward model. What it was trained on, it is asked: prompt and answer, the stop token with it."""
+    base = load_reward_base(asked.model, asked.quantization, asked.attention)
+    base.config.get_text_config().pad_token_id = pad
+    model = PeftModel.from_pretrained(base, str(folder.adapter))
+
+    def reward(completion_ids: Sequence[list[int]], prompt_ids: Sequence[list[int]], **_: Any) -> list[float]:
+        ids, mask, _places = _batch(prompt_ids, completion_ids, pad, model.device)
+        with asking(model):
+            scores = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, 0]
+        return [float(score) for score in scores.float().tolist()]
+
+    return reward
+
+
+def _implicit(folder: RunFolder, asked: RunConfig, pad: int) -> Reward:
+    """beta * (log pi(answer) - log ref(answer)): what DPO holds to be the reward. arXiv 2305.18290, eq. 5.
+
+    The reference is the base, or the adapter that the run went on from.
+    """
+    base = load_base(asked.model, asked.quantization, asked.attention)
+    model = attach_adapter(base, folder.adapter, "policy")
+    if asked.adapter:
+        model = attach_adapter(model, folder.start, "reference")
+
+    def reward(completion_ids: Sequence[list[int]], prompt_ids: Sequence[list[int]], **_: Any) -> list[float]:
+        batch = _batch(prompt_ids, completion_ids, pad, model.device)
+        with asking(model):
+            model.set_adapter("policy", inference_mode=True)
+            policy = _sums(model, *batch)
+            if asked.adapter:
+                model.set_adapter("reference", inference_mode=True)
+                reference = _sums(model, *batch)
+            else:
+                with model.disable_adapter():
+                    reference = _sums(model, *batch)
+        return [float(each) for each in (asked.beta * (policy - reference)).tolist()]
+
+    return reward
+
+
+def _sums(model: Any, ids: torch.Tensor, mask: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+    """(B,) log-probabilities of the answers, summed over their tokens, in float32. Logits are bounded in number."""
+    begin = int(answers.any(0).nonzero()[0])
+    count = ids.shape[1] - begin + 1
+    most = max(1, _LOGITS // (count * int(model.config.get_text_config().vocab_size)))
+    found = []
+    for part in (slice(row, row + most) for row in range(0, len(ids), most)):
+        outputs = model(input_ids=ids[part], attention_mask=mask[part], use_cache=False, logits_to_keep=count)
+        logps = outputs.logits[:, :-1].float().log_softmax(-1).gather(-1, ids[part, begin:, None])[..., 0]
+        found.append((logps * answers[part, begin:]).sum(1))
+    return torch.cat(found)
+
+
+def _batch(
+    prompts: Sequence[list[int]], answers: Sequence[list[int]], pad: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ids, mask of tokens and mask of the answers' tokens, each (B, L), padded on the right."""
+    rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
+    width = max(map(len, rows))
+    ids = torch.full((len(rows), width), pad)
+    mask, places = torch.zeros_like(ids), torch.zeros_like(ids)
+    for line, (prompt, row) in enumerate(zip(prompts, rows, strict=True)):
+        ids[line, : len(row)] = torch.tensor(row)
+        mask[line, : len(row)] = 1
+        places[line, len(prompt) : len(row)] = 1
+    return ids.to(device), mask.to(device), places.to(device)
+
+
+def _broken(where: str, why: str) -> WorkbenchError:
+    return WorkbenchError(
+        "The reward function failed", f"{where}: {why}", "Correct it, then resume the run, or start a new one."
+    )

@@ -1,0 +1,130 @@
+"""What all methods set up alike: the adapter, in float32, and the arguments of transformers' Trainer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
+
+from workbench.config import RunConfig
+from workbench.engine.model.adapter_modes import REFERENCE
+from workbench.engine.training.checkpoints import read_adapter
+from workbench.errors import WorkbenchError
+from workbench.runs.folder import START
+
+_PROJECT = "alignment-workbench"
+"""What trackers file runs under."""
+_SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+
+
+def lora(config: RunConfig, task: str = "CAUSAL_LM", **more: Any) -> LoraConfig | None:
+    """The adapter that the config asks for; None where the model comes with that of another run."""
+    if config.adapter:
+        return None
+    return LoraConfig(
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        target_modules="all-linear" if config.target_modules == ["all-linear"] else config.target_modules,
+        use_rslora=config.lora_variant == "rslora",
+        use_dora=config.lora_variant == "dora",
+        task_type=task,
+        **more,
+    )
+
+
+def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
+    """Trainable and all parameters, 4-bit weights counted one by one."""
+    adapter, total = model.get_nb_trainable_parameters()
+    return int(adapter), int(total)
+
+
+def settle_adapter(model: Any, config: RunConfig, run: Path) -> None:
+    """Draws the adapter anew in float32, or reads that of another run again, of which the run's folder has a copy.
+
+    TRL casts the adapters of quantized models to bfloat16, in which most updates at a usual learning rate are lost.
+    The values before that cast have lost their low bits, hence new ones. An adapter that is gone on from is there
+    twice: as it trains, and frozen, under the name `REFERENCE`.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad or f".{REFERENCE}." in name:
+            parameter.data = parameter.data.float()
+    if config.adapter:
+        for name in model.peft_config:
+            read_adapter(model, run / START, name)
+        return
+    torch.manual_seed(config.seed)
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            for name in module.active_adapters:
+                module.reset_lora_parameters(name, init_lora_weights=True)
+
+
+@contextmanager
+def told_as_settings() -> Iterator[None]:
+    """What TRL and PEFT refuse is told as the user's settings not fitting the model."""
+    try:
+        yield
+    except (ValueError, NotImplementedError) as error:
+        raise WorkbenchError(
+            "These settings do not fit the model", str(error).splitlines()[0], "See target_modules and loss_type."
+        ) from error
+
+
+def arguments(
+    config: RunConfig, pairs: int, device: torch.device, checkpoints: Path, *, evaluates: bool
+) -> dict[str, Any]:
+    """For transformers' Trainer, over so many training pairs."""
+    cuda, total = device.type == "cuda", config.total_steps(pairs)
+    part = config.batch_size // config.gradient_accumulation
+    if config.report_to:
+        _show_trackers(checkpoints.parent)
+    return {
+        "output_dir": str(checkpoints),
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": _SCHEDULERS[config.scheduler],
+        "warmup_steps": config.warmup,
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "num_train_epochs": config.epochs,
+        "max_steps": total,
+        "per_device_train_batch_size": part,
+        "per_device_eval_batch_size": part,
+        "gradient_accumulation_steps": config.gradient_accumulation,
+        "gradient_checkpointing": cuda,
+        "bf16": cuda,
+        "use_cpu": not cuda,
+        "dataloader_pin_memory": cuda,
+        "disable_dropout": True,
+        "seed": config.seed,
+        "data_seed": config.seed,
+        "logging_steps": config.logging_steps,
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,
+        "eval_strategy": "steps" if evaluates else "no",
+        "eval_on_start": evaluates,
+        "eval_steps": config.eval_steps or max(1, round(total / 5)),
+        "save_strategy": "steps",
+        "save_steps": config.save_steps or max(1, round(total / 10)),
+        "report_to": list(config.report_to) or "none",
+        "run_name": checkpoints.parent.name,
+        "project": _PROJECT,
+        "ddp_find_unused_parameters": False,
+        "ddp_broadcast_buffers": False,
+        "disable_tqdm": True,
+    }
+
+
+def _show_trackers(run: Path) -> None:
+    """Where trackers file the run, and keep files of their own; what the user has set goes first."""
+    files = run / "tracking"
+    files.mkdir(exist_ok=True)
+    for name, value in {
+        "TENSORBOARD_LOGGING_DIR": str(files), "WANDB_DIR": str(files), "WANDB_PROJECT": _PROJECT
+    }.items():  # fmt: skip
+        os.environ.setdefault(name, value)

@@ -1,0 +1,193 @@
+"""Loads base models and adapters: the one place that decides quantization, dtype, attention and device."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from bitsandbytes.nn import Linear4bit
+from peft import PeftModel
+from safetensors import SafetensorError
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+)
+from transformers.utils import is_flash_attn_2_available
+
+from workbench.engine.model.sources import first_line, not_loaded, where_from
+from workbench.errors import WorkbenchError
+from workbench.models import resolve
+
+Quantization = Literal["nf4", "int8", "none"]
+Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+
+HEAD = "score"
+"""What transformers calls the layer that gives a sequence its score."""
+
+_WHOLE = 64 * 1024**2
+"""Files up to this size are hashed whole; of larger ones, samples are."""
+_NOT_QUANTIZED = ["lm_head", HEAD]
+_SAMPLE, _SAMPLES = 64 * 1024, 64
+
+
+def compute_device(device: str | None = None) -> torch.device:
+    """`device`, or this process's CUDA device (the first, where no launcher says another), or the CPU."""
+    if device is None and torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    return torch.device(device or "cpu")
+
+
+def compute_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on CUDA; float32 on the CPU, which is slow at anything less."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def load_base(
+    model: str,
+    quantization: Quantization,
+    attention: Attention = "auto",
+    device: str | None = None,
+    dtype: torch.dtype | None = None,
+) -> PreTrainedModel:
+    """The base model in eval mode on one device (default: the first CUDA device, else the CPU).
+
+    `dtype` is that of what is not quantized; by default the one that the device computes in.
+
+    Raises `WorkbenchError` where there is no such model, no network, not enough memory, or it is no causal LM.
+    """
+    return _load(AutoModelForCausalLM, model, quantization, attention, device, dtype)
+
+
+def load_reward_base(
+    model: str, quantization: Quantization, attention: Attention = "auto", device: str | None = None
+) -> PreTrainedModel:
+    """As `load_base`, but with a `HEAD` of one number, drawn at random and never quantized, for an output layer."""
+    loaded = _load(AutoModelForSequenceClassification, model, quantization, attention, device, None, num_labels=1)
+    if not isinstance(getattr(loaded, HEAD, None), torch.nn.Module):
+        raise WorkbenchError(
+            "This model cannot become a reward model",
+            f"{model} has no layer named {HEAD!r}.",
+            "Choose one of another family: Llama, Qwen, Mistral, Gemma, Phi and GPT-2 have it.",
+        )
+    return loaded
+
+
+def _load(
+    kind: Any,
+    model: str,
+    quantization: Quantization,
+    attention: Attention,
+    device: str | None,
+    dtype: torch.dtype | None = None,
+    **more: Any,
+) -> PreTrainedModel:
+    source, target = resolve(model), compute_device(device)
+    dtype = dtype or compute_dtype(target)
+    arguments: dict[str, Any] = {"dtype": dtype, "device_map": {"": target}, **where_from(source), **more}
+    if quantization != "none":
+        arguments["quantization_config"] = _quantized(quantization, dtype)
+    kernel = _kernel(attention, target)
+    if kernel is not None:
+        arguments["attn_implementation"] = kernel
+    try:
+        loaded: PreTrainedModel = kind.from_pretrained(source, **arguments)
+    except torch.OutOfMemoryError as error:
+        raise WorkbenchError(
+            "Not enough memory for the model",
+            f"{model} with quantization = {quantization!r} does not fit on {target}.",
+            "Use quantization=nf4, a smaller model, or end what else uses the device.",
+        ) from error
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise not_loaded(model, error) from error
+    _keep_exact(loaded)
+    loaded.eval()
+    return loaded
+
+
+def attach_adapter(model: PreTrainedModel | PeftModel, folder: Path, name: str, *, trains: bool = False) -> PeftModel:
+    """`model` with the adapter in `folder` under `name`, in float32 and eval mode; the first call wraps the base.
+
+    `trains`: its weights can be changed, else they are frozen.
+
+    Raises `WorkbenchError` where the folder holds no adapter, or one for another model.
+    """
+    if not (folder / "adapter_config.json").is_file():
+        raise WorkbenchError(
+            "No adapter there",
+            f"{folder} has no adapter_config.json.",
+            "The run has saved none yet: wait for it to finish, or stop it.",
+        )
+    if '"SEQ_CLS"' in (folder / "adapter_config.json").read_text("utf-8"):
+        raise WorkbenchError(
+            "That is a reward model", f"{folder} scores answers and gives none.", "Name a run of another method."
+        )
+    try:
+        if isinstance(model, PeftModel):
+            model.load_adapter(str(folder), adapter_name=name, is_trainable=trains)
+        else:
+            model = PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trains)
+    except (RuntimeError, ValueError, OSError, KeyError, SafetensorError) as error:
+        raise WorkbenchError(
+            "The adapter does not fit the model",
+            f"{folder}: {first_line(error)}",
+            "Give the model that the run was trained on: its run.toml names it.",
+        ) from error
+    model.eval()
+    return model
+
+
+def revision(model: str, loaded: PreTrainedModel | None = None) -> str:
+    """What tells this version of a model from others: the hub's commit, or a sha256 over a local folder's files.
+
+    Of weights larger than 64 MiB evenly spaced samples are hashed, so it costs well under a second.
+    """
+    source = Path(resolve(model))
+    if not source.is_dir():
+        return str(getattr(loaded.config, "_commit_hash", None) or "unknown") if loaded is not None else "unknown"
+    digest = hashlib.sha256()
+    for path in [source / "config.json", *sorted(source.glob("*.safetensors"))]:
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            if size <= _WHOLE:
+                digest.update(file.read())
+                continue
+            for place in range(_SAMPLES):
+                file.seek(max(0, size - _SAMPLE) * place // (_SAMPLES - 1))
+                digest.update(file.read(_SAMPLE))
+    return "sha256:" + digest.hexdigest()
+
+
+def _quantized(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig:
+    if quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=_NOT_QUANTIZED)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=_NOT_QUANTIZED,
+    )
+
+
+def _keep_exact(model: PreTrainedModel) -> None:
+    """Keeps bitsandbytes 0.50 from repacking 4-bit weights at the first forward in eval mode, on CPUs with AVX512-BF16.
+
+    It never packs them back: from then on the layers compute in bfloat16 whatever the compute dtype, and pass no
+    gradient to their input, so that training after an evaluation goes wrong without a word.
+    """
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _kernel(attention: Attention, device: torch.device) -> str | None:
+    """The attention to ask transformers for; None leaves it the choice, which is SDPA where the model has it."""
+    if attention != "auto":
+        return attention
+    return "flash_attention_2" if device.type == "cuda" and is_flash_attn_2_available() else None

@@ -1,0 +1,111 @@
+"""Where a model and its tokenizer come from, a folder or Hugging Face, and why they could not be had."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from workbench.engine.model.token_ids import FALLBACK_TEMPLATE
+from workbench.errors import WorkbenchError
+from workbench.models import resolve
+
+
+def where_from(source: str) -> dict[str, Any]:
+    """Arguments for `from_pretrained` that keep it from minutes of retries where there is no network.
+
+    Raises `WorkbenchError` where that leaves nothing to load.
+    """
+    if Path(source).is_dir() or _hub_reachable():
+        return {}
+    if not isinstance(try_to_load_from_cache(source, "config.json"), str):
+        raise _unreachable(source)
+    return {"local_files_only": True}
+
+
+def not_loaded(model: str, error: Exception) -> WorkbenchError:
+    """Why `from_pretrained` failed, and what to do."""
+    logging.getLogger(__name__).debug("loading %s", model, exc_info=error)
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 10:
+        causes.append(cause)  # type: ignore[arg-type]
+    text = " ".join(str(each) for each in causes)
+    if any(isinstance(each, GatedRepoError) for each in causes):
+        return WorkbenchError(
+            "The model needs your consent first",
+            f"{model} is gated on Hugging Face.",
+            "Accept its terms on its page, then log in on this machine: hf auth login",
+        )
+    if any(isinstance(each, RepositoryNotFoundError) for each in causes) or "is not a valid model identifier" in text:
+        return WorkbenchError(
+            "No such model",
+            f"{model} is neither a folder here nor a model on Hugging Face.",
+            "Check the name; for a private model log in first: hf auth login",
+        )
+    if "connect" in text.lower() or "offline" in text.lower() or "couldn't find them in the cached files" in text:
+        return _unreachable(model)
+    if "Unrecognized configuration class" in text:
+        return WorkbenchError(
+            "Not a causal language model",
+            f"{model} is of a kind that does not generate text.",
+            "Choose a model that AutoModelForCausalLM can load.",
+        )
+    return WorkbenchError("The model could not be loaded", f"{model}: {first_line(error)}", "See the log for more.")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what it says, else its name."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+@cache
+def _hub_reachable() -> bool:
+    if HF_HUB_OFFLINE:
+        return False
+    if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
+        return True
+    try:
+        with socket.create_connection((urlsplit(ENDPOINT).hostname or "", 443), timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def _unreachable(model: str) -> WorkbenchError:
+    return WorkbenchError(
+        "The model is not on this machine, and Hugging Face cannot be reached",
+        f"{model} is neither a folder here nor in the download cache.",
+        "Copy the model here and give its folder, or use tiny.",
+    )
+
+
+def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of `model`, with a chat template and a pad token in any case.
+
+    Raises `WorkbenchError` where there is no such model, or no network to get it.
+    """
+    source = resolve(model)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source, **where_from(source))
+    except (OSError, ValueError, KeyError) as error:
+        raise not_loaded(model, error) from error
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = FALLBACK_TEMPLATE
+    if tokenizer.eos_token is None:
+        raise WorkbenchError(
+            "The model cannot stop",
+            f"The tokenizer of {model} names no end-of-sequence token.",
+            "Set eos_token in its tokenizer_config.json.",
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer

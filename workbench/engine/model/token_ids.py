@@ -1,0 +1,265 @@
+"""Text to token ids: one rule for training and scoring, equal to that of TRL's DPOTrainer.
+
+A conversation is rendered with the tokenizer's chat template, plain text is taken as it is and ended with the
+end-of-sequence token. A response begins where the tokens of prompt and of prompt + response part: that is after the
+prompt, but for templates that render a prompt alone differently and for plain text whose tokens merge across the
+boundary.
+
+Two things go beyond TRL. Where a chat template does not close a response with a special token, the model would never
+learn to stop, so the end-of-sequence token is added. And special tokens that are typed into a turn are text: whoever
+writes "<|im_end|>" does not end the turn. In plain text they count: such data often come with a template filled in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import transformers
+from transformers import PreTrainedTokenizerBase
+
+from workbench.engine.model.chat_rendering import has_control, rendered, rendered_all
+from workbench.errors import WorkbenchError
+from workbench.pairs.pair import Message, Pair, Text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+FALLBACK_TEMPLATE = (
+    "{{ bos_token or '' }}"
+    "{% for message in messages %}"
+    "{% if message.role == 'assistant' %}"
+    "Assistant: {{ message.content }}{{ eos_token }}\n"
+    "{% else %}"
+    "{{ message.role | capitalize }}: {{ message.content }}\n"
+    "{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+"""The chat template of tokenizers that have none."""
+
+_PROBE = (Message("user", "x"),), (Message("assistant", "x"),)
+
+
+@dataclass(frozen=True, slots=True)
+class PairIds:
+    """A pair as token ids: `prompt` + `chosen` and `prompt` + `rejected` are what the model reads."""
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+
+def prompt_ids(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Text,
+    system: str | None = None,
+    template: Mapping[str, Any] | None = None,
+) -> list[int]:
+    """The ids after which a response is generated. `system` goes before the prompt, joined with a system turn there.
+
+    `template` holds further arguments of the chat template. Raises `WorkbenchError` where that refuses the turns.
+    """
+    prompt = with_system(prompt, system)
+    if isinstance(prompt, str):
+        return _plain(tokenizer, prompt)
+    return rendered(tokenizer, prompt, {**(template or {}), "add_generation_prompt": True})
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Text,
+    response: Text,
+    system: str | None = None,
+    template: Mapping[str, Any] | None = None,
+) -> tuple[list[int], list[int]]:
+    """The ids of `prompt` and of `response` after it, with what ends the response.
+
+    A plain response to turns is one assistant turn. `system` and `template` are those of `prompt_ids`.
+
+    Raises `WorkbenchError` where the chat template refuses the turns.
+    """
+    prompt = with_system(prompt, system)
+    alone, whole = prompt_ids(tokenizer, prompt, template=template), _whole(tokenizer, prompt, response, template)
+    length = common_length(alone, whole)
+    return whole[:length], whole[length:]
+
+
+def continued(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Text,
+    prefix: str,
+    system: str | None = None,
+    template: Mapping[str, Any] | None = None,
+) -> tuple[list[int], list[int]]:
+    """The ids of `prompt` and of `prefix`, an unfinished response to it, as they are generated from.
+
+    Raises `WorkbenchError` as `prompt_ids` does.
+    """
+    prompt = with_system(prompt, system)
+    alone = prompt_ids(tokenizer, prompt, template=template)
+    if not prefix:
+        return alone, []
+    if isinstance(prompt, str):
+        whole = _plain(tokenizer, prompt + prefix)
+    elif has_control(tokenizer, prefix) or any(has_control(tokenizer, turn.content) for turn in prompt):
+        return alone, list(tokenizer(prefix, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+    else:
+        turns = [{"role": turn.role, "content": turn.content} for turn in prompt]
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **(template or {}))
+        whole = tokenizer(text + prefix, add_special_tokens=False)["input_ids"]
+    length = common_length(alone, whole)
+    return whole[:length], whole[length:]
+
+
+def response_ids(
+    tokenizer: PreTrainedTokenizerBase, prompt: Text, response: Text, system: str | None = None
+) -> list[int]:
+    """The ids of `response` after `prompt`: the second half of `encode`."""
+    return encode(tokenizer, prompt, response, system)[1]
+
+
+def pair_ids(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Text,
+    chosen: Text,
+    rejected: Text,
+    template: Mapping[str, Any] | None = None,
+) -> PairIds:
+    """The ids of a pair; both responses begin at the same place. Raises `WorkbenchError` as `encode` does."""
+    alone = prompt_ids(tokenizer, prompt, template=template)
+    return _parted(alone, *(_whole(tokenizer, prompt, response, template) for response in (chosen, rejected)))
+
+
+def all_pair_ids(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair]) -> list[PairIds]:
+    """What `pair_ids` gives for each of `pairs`, which are ordinary and all turns or all plain text, in half the time.
+
+    Raises what tokenizer and template raise, whichever pair it was.
+    """
+    if not pairs:
+        return []
+    prompts: list[Any] = [pair.prompt for pair in pairs]
+    whole: list[Any] = [(pair.prompt, side) for pair in pairs for side in (pair.chosen, pair.rejected)]
+    if isinstance(prompts[0], str):
+        alone = tokenizer(text=prompts)["input_ids"]
+        both = tokenizer(text=[_ended(tokenizer, prompt, response) for prompt, response in whole])["input_ids"]
+    else:
+        alone = rendered_all(tokenizer, prompts, to_answer=True)
+        both = rendered_all(tokenizer, [(*prompt, *response) for prompt, response in whole], to_answer=False)
+        both = [_closed(tokenizer, ids) for ids in both]
+    return list(map(_parted, alone, both[::2], both[1::2]))
+
+
+def is_ordinary(tokenizer: PreTrainedTokenizerBase, pair: Pair, template: Mapping[str, Any]) -> bool:
+    """Whether `all_pair_ids` takes a pair: what needs care of its own is rare."""
+    if isinstance(pair.prompt, str):
+        return True
+    turns = (*pair.prompt, *pair.chosen, *pair.rejected)
+    return bool(pair.prompt) and not template and not any(has_control(tokenizer, turn.content) for turn in turns)
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What tells a tokenizer and its chat template from any other that makes other ids of the same text."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    words = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    parts = (transformers.__version__, tokenizer.special_tokens_map, tokenizer.chat_template, words)
+    return hashlib.sha256("\0".join(map(str, parts)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def stop_token_id(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> int:
+    """The token that ends this model's responses; raises `WorkbenchError` where there is none."""
+    closing = _closing(tokenizer)
+    if closing is not None:
+        return closing
+    if tokenizer.eos_token_id is not None:
+        return int(tokenizer.eos_token_id)
+    declared = _declared(model)
+    if not declared:
+        raise WorkbenchError(
+            "The model cannot stop",
+            "Neither its tokenizer nor its generation config names an end-of-sequence token.",
+            "Set eos_token in the model's tokenizer_config.json.",
+        )
+    return declared[0]
+
+
+def stop_token_ids(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> frozenset[int]:
+    """Every token at which generation ends: the stop token, and those that the model's files declare."""
+    eos = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
+    return frozenset([stop_token_id(tokenizer, model), *eos, *_declared(model)])
+
+
+def with_system(prompt: Text, system: str | None) -> Text:
+    """`prompt` after the system message `system`: a turn before turns, a paragraph before plain text."""
+    if not system:
+        return prompt
+    if isinstance(prompt, str):
+        return f"{system}\n\n{prompt}"
+    if prompt and prompt[0].role == "system":
+        return (Message("system", f"{system}\n\n{prompt[0].content}"), *prompt[1:])
+    return (Message("system", system), *prompt)
+
+
+def _whole(
+    tokenizer: PreTrainedTokenizerBase, prompt: Text, response: Text, template: Mapping[str, Any] | None
+) -> list[int]:
+    if isinstance(prompt, str):
+        if not isinstance(response, str):
+            raise WorkbenchError("Prompt and response differ in kind", "A plain prompt has a response made of turns.")
+        return _plain(tokenizer, _ended(tokenizer, prompt, response))
+    turns = (Message("assistant", response),) if isinstance(response, str) else response
+    return _closed(tokenizer, rendered(tokenizer, (*prompt, *turns), template or {}))
+
+
+def _ended(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> str:
+    eos = tokenizer.eos_token or ""
+    return prompt + (response if response.endswith(eos) else response + eos)
+
+
+def _closed(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:
+    if tokenizer.eos_token_id is not None and _closing_of(tokenizer, ids) is None:
+        return [*ids, int(tokenizer.eos_token_id)]
+    return ids
+
+
+def _parted(alone: list[int], good: list[int], bad: list[int]) -> PairIds:
+    length = min(common_length(alone, good), common_length(alone, bad))
+    return PairIds(good[:length], good[length:], bad[length:])
+
+
+def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text=text)["input_ids"]
+    return ids
+
+
+def common_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
+
+
+def _closing_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> int | None:
+    """The special token that `ids` end with, white space aside; None where they end with text."""
+    added = tokenizer.added_tokens_decoder
+    for token in reversed(ids):
+        if token == tokenizer.eos_token_id or (token in added and added[token].special):
+            return int(token)
+        if str(tokenizer.decode([token])).strip():
+            return None
+    return None
+
+
+def _closing(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The special token with which the chat template closes an assistant's turn."""
+    if not tokenizer.chat_template:
+        return None
+    prompt, response = _PROBE
+    return _closing_of(tokenizer, rendered(tokenizer, (*prompt, *response), {}))
+
+
+def _declared(model: PreTrainedModel) -> list[int]:
+    eos = model.generation_config.eos_token_id if model.generation_config is not None else None
+    return [] if eos is None else [int(each) for each in (eos if isinstance(eos, list) else [eos])]

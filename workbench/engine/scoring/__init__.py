@@ -1,0 +1,1 @@
+"""What base and aligned say: scores, samples, evaluation."""

@@ -1,0 +1,194 @@
+"""Scores all pairs of a data set under all columns, a short batch at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from workbench.compare.messages import Column, PairBatch, PairsScored, ResponseScore, ScoredPair, ScorePairs
+from workbench.engine.model.inference import batches, score_batches
+from workbench.engine.model.token_ids import encode
+from workbench.engine.scoring.score_cache import Key, ScoreCache
+from workbench.engine.scoring.score_keys import column_key, request_key, response_key
+from workbench.errors import WorkbenchError
+from workbench.pairs.pair import Pair, Text, to_row
+from workbench.pairs.rows import Rows
+from workbench.pairs.store import load_rows
+from workbench.pairs.template import template_arguments
+
+if TYPE_CHECKING:
+    from workbench.engine.scoring.scorer import Scorer
+
+_WINDOW = 32
+"""Pairs that are read, looked up and tokenized at once."""
+_MEASURED = 500
+"""Pairs whose lengths are looked at in a step."""
+_STEP_SECONDS = 0.04
+"""What a batch should take: that long a question may have to wait."""
+_FIRST_TOKENS, _MOST_TOKENS = 512, 16384
+_READING = 0.005
+
+Steps = Iterator[PairBatch | PairsScored | None]
+_Sides = dict[tuple[str, str], ResponseScore]
+"""Scores by the pair's id and the name of its side."""
+_T = TypeVar("_T")
+
+
+def score_pairs(scorer: Scorer, request: ScorePairs) -> Steps:
+    """Rows as they are scored, and the end; a None after every bit of work that has nothing to tell.
+
+    Raises `WorkbenchError` where the data set cannot be read, or a column has no adapter.
+    """
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as reader:
+        # Large files take a second, in which others may ask.
+        reading = reader.submit(load_rows, Path(request.path))
+        while not reading.done():
+            time.sleep(_READING)
+            yield None
+        rows = reading.result()
+    order: list[int] = []
+    for order in _wanted(rows, request.ids):  # noqa: B007 (the last one counts)
+        yield None
+    with ScoreCache(Path(request.cache) if request.cache else None) as cache:
+        table = _Table(scorer, request, cache)
+        done = problems = 0
+        for window in _parts(order, _WINDOW):
+            found = yield from table.rows([rows.pair(row) for row in window])
+            done += len(found)
+            problems += sum(bool(row.problem) for row in found)
+            yield PairBatch(id=request.id, rows=found, done=done, total=len(order))
+        yield PairsScored(
+            id=request.id,
+            total=len(order),
+            problems=problems,
+            cached=table.cached,
+            computed=table.computed,
+            seconds=time.monotonic() - began,
+        )
+
+
+def _wanted(rows: Rows, ids: Sequence[str] | None) -> Iterator[list[int]]:
+    """The rows asked for, shortest line first, the last of the lists yielded; before that, as many as are looked at."""
+    if ids is None:
+        asked = [row for row in rows.order.tolist() if rows.label(row, "status") != "dropped"]
+    else:
+        asked = [row for row in map(rows.row, dict.fromkeys(ids)) if row is not None]
+    lengths: list[tuple[int, int]] = []
+    for part in _parts(asked, _MEASURED):
+        lengths += [(len(rows.line(row)), row) for row in part]
+        yield []
+    yield [row for _, row in sorted(lengths)]
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """A response to score under a column: which one it is, its key, and its ids once they are known."""
+
+    pair: Pair
+    side: str
+    key: Key
+    prompt: Sequence[int] = ()
+    response: Sequence[int] = ()
+    cut: bool = False
+
+
+class _Table:
+    """Windows of pairs to rows of scores."""
+
+    def __init__(self, scorer: Scorer, request: ScorePairs, cache: ScoreCache) -> None:
+        self._scorer, self._request, self._cache = scorer, request, cache
+        self._tokens = _FIRST_TOKENS
+        self._common = request_key(scorer, request.max_length)
+        self.cached = self.computed = 0
+
+    def rows(self, pairs: Sequence[Pair]) -> Generator[None, None, list[ScoredPair]]:
+        """The rows of `pairs`, returned at the end; a None after every batch."""
+        problems: dict[str, str] = {}
+        columns: list[_Sides] = []
+        for column in self._request.columns:
+            found = yield from self._under(column, [pair for pair in pairs if pair.id not in problems], problems)
+            columns.append(found)
+        return [self._row(pair, columns, problems) for pair in pairs]
+
+    def _row(self, pair: Pair, columns: Sequence[_Sides], problems: Mapping[str, str]) -> ScoredPair:
+        if pair.id in problems:
+            return ScoredPair(pair=pair.id, problem=problems[pair.id])
+        chosen, rejected = ([found[pair.id, side] for found in columns] for side in ("chosen", "rejected"))
+        return ScoredPair(pair=pair.id, chosen=chosen, rejected=rejected)
+
+    def _under(self, column: Column, pairs: Sequence[Pair], problems: dict[str, str]) -> Generator[None, None, _Sides]:
+        """The scores of both responses of `pairs`, by pair and side; adds the pairs that have none to `problems`."""
+        folder = Path(column.adapter) if column.adapter is not None else None
+        self._scorer.model(column)  # where there is no adapter, that is told before anything is looked up
+        version = column_key(self._common, self._scorer.adapters.digest(folder))
+        wanted = [
+            _Wanted(pair, side, response_key(version, pair, side, column.system))
+            for pair in pairs
+            for side in ("chosen", "rejected")
+        ]
+        known = self._cache.get([each.key for each in wanted]) if self._common else {}
+        scores = {(each.pair.id, each.side): known[each.key] for each in wanted if each.key in known}
+        self.cached += len(scores)
+        missing = []
+        for each in wanted:
+            if each.key not in known and each.pair.id not in problems:
+                problem = self._encode(each, column)
+                if problem:
+                    problems[each.pair.id] = problem
+                else:
+                    missing.append(each)
+        yield None
+        missing = [each for each in missing if each.pair.id not in problems]
+        fresh: dict[Key, ResponseScore] = {}
+        while missing:
+            encoded = [(each.prompt, each.response) for each in missing]
+            places = next(batches(encoded, self._scorer.vocabulary, self._tokens))
+            batch = [missing[place] for place in places]
+            for each, side in zip(batch, self._scored(batch, column), strict=True):
+                fresh[each.key] = scores[each.pair.id, each.side] = side
+            taken = set(places)
+            missing = [each for place, each in enumerate(missing) if place not in taken]
+            self.computed += len(batch)
+            yield None
+        if self._common:
+            self._cache.put(fresh)
+        return scores
+
+    def _scored(self, batch: Sequence[_Wanted], column: Column) -> list[ResponseScore]:
+        began = time.perf_counter()
+        model = self._scorer.model(column)
+        found = score_batches(model, [(each.prompt, each.response) for each in batch], self._scorer.vocabulary)
+        sides = [
+            ResponseScore(sum=logprobs.double().sum().item(), tokens=len(logprobs), cut=each.cut)
+            for each, logprobs in zip(batch, found, strict=True)
+        ]
+        pace = (time.perf_counter() - began) / _STEP_SECONDS
+        self._tokens = min(max(int(self._tokens / min(max(pace, 0.5), 2.0)), 1), _MOST_TOKENS)
+        return sides
+
+    def _encode(self, wanted: _Wanted, column: Column) -> str:
+        """Fills in the ids, cut as in training; why there are none to score, else nothing."""
+        pair, limit = wanted.pair, self._request.max_length
+        response: Text = pair.chosen if wanted.side == "chosen" else pair.rejected
+        try:
+            prompt, ids = encode(
+                self._scorer.tokenizer, pair.prompt, response, column.system, template_arguments(to_row(pair))
+            )
+            if limit is not None and len(prompt) >= limit:
+                return f"Its prompt alone has {len(prompt):,} tokens, {limit:,} is the limit: training leaves it out."
+            room = len(ids) if limit is None else limit - len(prompt)
+            wanted.cut = len(ids) > room
+            self._scorer.check_response(prompt, ids[:room])
+        except WorkbenchError as error:
+            return f"{error.title}: {error.message}"
+        wanted.prompt, wanted.response = prompt, ids[:room]
+        return ""
+
+
+def _parts(values: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    return (values[begin : begin + size] for begin in range(0, len(values), size))

@@ -1,0 +1,199 @@
+"""Reads what base and run make of probes and of held-out pairs: log-probabilities, divergence, samples, tokens."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from workbench.compare.messages import Column, Scored, ScoreResponse, Turn
+from workbench.engine.model.inference import Ids
+from workbench.engine.model.token_ids import encode, pair_ids, prompt_ids
+from workbench.engine.scoring.divergence import drift
+from workbench.engine.scoring.scorer import Scorer
+from workbench.evidence.document import Example
+from workbench.evidence.probes import Probe, by_kind
+from workbench.evidence.readings import PairReading, ProbeReading, Reading
+from workbench.pairs.pair import Pair, Text, from_row
+from workbench.pairs.split import group_key
+from workbench.pairs.template import template_arguments
+
+Matcher = Callable[[str], str | None]
+"""Tells the family of a response; None where it is of none."""
+Progress = Callable[[str], None]
+
+NEUTRAL = "neutral"
+"""The kind of probes on which the divergence from the base is measured."""
+MAX_NEW_TOKENS = 128
+_WINDOW = 512
+"""Responses between two words about how far it is."""
+_ALIKE = 32
+"""Prompts of fewer tokens are of like length, as are those of up to twice as many, and so on."""
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """How many samples of each probe, by its id, were of which family, before and after, of how many each."""
+
+    counts: Mapping[str, tuple[Counter[str], Counter[str]]]
+    of: Mapping[str, int]
+    examples: Sequence[Example]
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The base beside one run's adapter. `progress` is told what is done next."""
+
+    scorer: Scorer
+    adapter: Path
+    progress: Progress
+
+    @property
+    def columns(self) -> tuple[tuple[str, Path | None], ...]:
+        """Both, each with its name."""
+        return ("the base", None), ("the run", self.adapter)
+
+    def read(self, rows: Sequence[tuple[Ids, Ids]], what: str) -> list[Reading]:
+        """Log-probabilities of the responses. Raises `WorkbenchError`."""
+        sums: list[list[float]] = []
+        for name, adapter in self.columns:
+            self.progress(f"scoring {len(rows):,} {what} under {name}")
+            found: list[float] = []
+            for start in range(0, len(rows), _WINDOW):
+                if start:
+                    self.progress(f"scoring under {name}: {start:,} of {len(rows):,} {what}")
+                window = self.scorer.score_ids(rows[start : start + _WINDOW], adapter)
+                found += [logprobs.double().sum().item() for logprobs in window]
+            sums.append(found)
+        return [Reading(before, after, len(response)) for before, after, (_, response) in zip(*sums, rows, strict=True)]
+
+    def drift(self, rows: Sequence[tuple[Ids, Ids]]) -> list[float]:
+        """KL(run ‖ base) summed over the places of every response, in nats."""
+        switched = self.scorer.adapters.switched
+        return drift(lambda: switched(None), lambda: switched(self.adapter), rows, self.scorer.vocabulary)
+
+    def tokens(self, prompt: Text, response: str, top_k: int = 0) -> Scored:
+        """Every token of a response under both, with the likeliest `top_k` there. Raises `WorkbenchError`."""
+        turns = prompt if isinstance(prompt, str) else [Turn(role=each.role, content=each.content) for each in prompt]
+        columns = [Column(name=name, adapter=str(folder) if folder else None) for name, folder in self.columns]
+        return self.scorer.score(ScoreResponse(id=0, prompt=turns, response=response, columns=columns, top_k=top_k))
+
+
+def read_probes(beside: Beside, probes: Sequence[Probe], samples: Samples | None) -> list[ProbeReading]:
+    """The log-probability of every response that the probes name, and the divergence on neutral ones."""
+    named = [(probe, family) for probe in probes for family in probe.responses]
+    tokenizer = beside.scorer.tokenizer
+    rows = [encode(tokenizer, probe.prompt, probe.responses[family]) for probe, family in named]
+    readings = beside.read(rows, "responses")
+    neutral = [place for place, (probe, _) in enumerate(named) if probe.kind == NEUTRAL]
+    drifted = dict(zip(neutral, beside.drift([rows[place] for place in neutral]), strict=True))
+    found: dict[str, dict[str, Reading]] = {probe.id: {} for probe in probes}
+    for place, ((probe, family), reading) in enumerate(zip(named, readings, strict=True)):
+        found[probe.id][family] = Reading(
+            before=reading.before,
+            after=reading.after,
+            tokens=reading.tokens,
+            kl=drifted.get(place),
+            sampled=_sampled(samples, probe, family),
+        )
+    return [
+        ProbeReading(
+            id=probe.id,
+            kind=probe.kind,
+            group=probe.group,
+            tags=probe.tags,
+            prompt=question(probe.prompt),
+            responses=found[probe.id],
+            samples=samples.of.get(probe.id, 0) if samples else 0,
+        )
+        for probe in probes
+    ]
+
+
+def read_pairs(
+    beside: Beside, rows: Iterable[Mapping[str, Any]], max_length: int, most: int, seed: int
+) -> list[PairReading]:
+    """What was read on the run's held-out rows, cut as in training; of more than `most` as many, drawn by `seed`.
+
+    A pair whose prompt fills the limit is left out, as it is in training.
+    """
+    held = [row for row in rows if row.get("split") == "holdout"]
+    if len(held) > most:
+        held = [held[place] for place in sorted(Random(seed).sample(range(len(held)), most))]
+    pairs: list[Pair] = []
+    encoded: list[tuple[Ids, Ids]] = []
+    limit = min(max_length, beside.scorer.context or max_length)
+    for number, row in enumerate(held, 1):
+        pair = from_row(row, where=f"held-out pair {number}")
+        ids = pair_ids(beside.scorer.tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
+        room = limit - len(ids.prompt)
+        if ids.prompt and room > 0:
+            pairs.append(pair)
+            encoded += [(ids.prompt, ids.chosen[:room]), (ids.prompt, ids.rejected[:room])]
+    if not pairs:
+        return []
+    found = beside.read(encoded, "responses of held-out pairs")
+    return [
+        PairReading(pair.id, _group(pair), pair.tags, question(pair.prompt), chosen, rejected)
+        for pair, chosen, rejected in zip(pairs, found[::2], found[1::2], strict=True)
+    ]
+
+
+def sample(beside: Beside, probes: Sequence[Probe], matcher: Matcher, count: int, seed: int) -> Samples:
+    """`count` seeded samples of every kind of `probes`, its probes taken in turn, each told by family."""
+    kinds = by_kind(probes)
+    asked = [probe for found in kinds.values() for probe in itertools.islice(itertools.cycle(found), count)]
+    said = []
+    for name, folder in beside.columns:
+        beside.progress(f"sampling {len(asked):,} responses from {name}")
+        said.append(_answers(beside.scorer, folder, [probe.prompt for probe in asked], seed))
+    counts: dict[str, tuple[Counter[str], Counter[str]]] = {probe.id: (Counter(), Counter()) for probe in asked}
+    for column, texts in enumerate(said):
+        for probe, text in zip(asked, texts, strict=True):
+            counts[probe.id][column][matcher(text) or ""] += 1
+    examples = [
+        Example(kind, question(asked[place].prompt), said[0][place], said[1][place])
+        for number, (kind, found) in enumerate(kinds.items())
+        for place in range(number * count, number * count + min(_EXAMPLES, len(found), count))
+    ]
+    return Samples(counts, Counter(probe.id for probe in asked), examples)
+
+
+def question(prompt: Text) -> str:
+    """What the response answers, and how much was said before it."""
+    if isinstance(prompt, str):
+        return prompt
+    before = len(prompt) - 1
+    return f"({before} turn{'s' if before > 1 else ''} before) {prompt[-1].content}" if before else prompt[-1].content
+
+
+def _answers(scorer: Scorer, adapter: Path | None, prompts: Sequence[Text], seed: int) -> list[str]:
+    """One seeded sample a prompt. Prompts of like length go together: each would be padded to the longest."""
+    parts: dict[int, list[int]] = {}
+    for place, prompt in enumerate(prompts):
+        parts.setdefault((len(prompt_ids(scorer.tokenizer, prompt)) // _ALIKE).bit_length(), []).append(place)
+    found = [""] * len(prompts)
+    for number, places in sorted(parts.items()):
+        some = [prompts[place] for place in places]
+        texts = scorer.sample_many(some, adapter, max_new_tokens=MAX_NEW_TOKENS, temperature=1.0, seed=seed + number)
+        for place, text in zip(places, texts, strict=True):
+            found[place] = text
+    return found
+
+
+def _sampled(samples: Samples | None, probe: Probe, family: str) -> tuple[int, int] | None:
+    if samples is None or probe.id not in samples.counts:
+        return None
+    before, after = samples.counts[probe.id]
+    return before[family], after[family]
+
+
+def _group(pair: Pair) -> str:
+    """What the pair shares with those like it: its column `group`, where it has one, else its prompt."""
+    named = pair.extra.get("group")
+    return named if isinstance(named, str) and named else group_key(pair.prompt)

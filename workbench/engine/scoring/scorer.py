@@ -1,0 +1,265 @@
+"""Base beside aligned: one copy of the weights, any number of adapters, and what they say of prompts and responses."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workbench.compare.messages import (
+    Column,
+    Distribution,
+    DistributionAt,
+    Generate,
+    Generated,
+    NextToken,
+    Prompt,
+    Response,
+    Scored,
+    ScoreResponse,
+    TextChunk,
+)
+from workbench.engine.model.inference import Ids, next_logits, response_logits, sample, score_batches
+from workbench.engine.model.loading import Quantization, load_base
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.model.token_ids import continued, encode, prompt_ids, stop_token_ids
+from workbench.engine.scoring.answer_kinds import matcher_for
+from workbench.engine.scoring.generation import speak
+from workbench.engine.scoring.loaded_adapters import Adapters
+from workbench.engine.scoring.logit_scoring import Kept, Logits, joined, scored
+from workbench.engine.scoring.token_decoding import TokenText
+from workbench.errors import WorkbenchError
+from workbench.pairs.pair import Message, Text
+
+_SMALL = 50_000_000
+"""Parameters."""
+_SAMPLED_TOKENS = 65536
+"""Prompts and samples in one batch: 8 GiB of keys and values for a model of 8 billion parameters."""
+
+
+class Scorer:
+    """Answers requests about one base model and the adapters trained on it.
+
+    The base is loaded once; an adapter is attached when it is first asked for, and again when its file has changed.
+    Not for use from several threads at once.
+    """
+
+    def __init__(self, model: str, quantization: Quantization = "nf4", device: str | None = None) -> None:
+        """Loads the base. Raises `WorkbenchError` where that fails."""
+        self.name, self.quantization = model, quantization
+        self.tokenizer = load_tokenizer(model)
+        base = load_base(model, quantization, device=device)
+        self.adapters = Adapters(base)
+        self.stops = stop_token_ids(self.tokenizer, base)
+        self.text = TokenText(self.tokenizer)
+        self.matcher = matcher_for(model)
+        self.parameters = int(base.num_parameters())
+        """Of the base, adapters not counted."""
+        config = base.config.get_text_config()
+        self.vocabulary = int(config.vocab_size)
+        """Width of the logits."""
+        self.context: int | None = getattr(config, "max_position_embeddings", None)
+        """The most tokens of prompt and response together; None where the model does not say."""
+        self._kept = Kept()
+
+    @property
+    def device(self) -> str:
+        """Where the model is: cpu, cuda:0."""
+        return str(self.adapters.model.device)
+
+    @contextmanager
+    def fitting_threads(self) -> Iterator[None]:
+        """Meanwhile, one thread for a small model on the CPU.
+
+        Waking more for every small product costs what they save, and far more where a run trains beside.
+        """
+        before = torch.get_num_threads()
+        if self.device == "cpu" and self.parameters < _SMALL:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def warm_up(self) -> None:
+        """Answers questions of no interest, so that the first real ones do not pay for first use."""
+        columns = [Column(name="base")]
+        for _ in self.generate(Generate(id=0, prompt="Hello", columns=columns, max_new_tokens=2)):
+            pass
+        self.score(ScoreResponse(id=0, prompt="Hello", response=" you", columns=columns))
+        self._kept = Kept()
+
+    def model(self, column: Column) -> Any:
+        """The model as `column` has it. Raises `WorkbenchError` where its adapter cannot be had."""
+        return self.adapters.switched(_folder(column))
+
+    def next_token(self, request: NextToken) -> Distribution:
+        """The tokens likeliest to come next in any column. Raises `WorkbenchError`."""
+        logits, prompts = [], []
+        forced: list[int] = []
+        for column in request.columns:
+            prompt, begun = self.begun(request.prompt, request.prefix, request.template, column)
+            forced = [*begun, *self._known(request.taken)]
+            self.check_room(len(prompt) + len(forced), "The prompt")
+            prompts.append(len(prompt))
+            logits.append(next_logits(self.model(column), [*prompt, *forced]))
+        found = joined(logits, self.text, request.top_k)
+        return Distribution(
+            id=request.id,
+            candidates=found.candidates,
+            entropy=found.entropy,
+            kl=found.kl,
+            prompt_tokens=prompts,
+            forced=[self.text.token(token) for token in forced],
+        )
+
+    def score(self, request: ScoreResponse) -> Scored:
+        """Every token of the response, the stop token included, under every column. Raises `WorkbenchError`."""
+        *_, whole = self.score_steps(request)
+        assert whole is not None
+        return whole
+
+    def score_steps(self, request: ScoreResponse) -> Iterator[Scored | None]:
+        """The same column by column, with a None after each, so that it can be given up in between."""
+        columns = []
+        for column in request.columns:
+            columns.append(self._logits(request, column))
+            yield None
+        yield Scored.model_construct(id=request.id, columns=scored(columns, self.text, request.top_k))
+
+    def distribution_at(self, request: DistributionAt) -> Distribution:
+        """Every column's distribution at a position of a response. Raises `WorkbenchError`."""
+        columns = [self._logits(request, column) for column in request.columns]
+        before = [column.tokens[: request.position + 1] for column in columns]
+        count = min(len(column.tokens) for column in columns)
+        if request.position >= count:
+            raise WorkbenchError("No such token", f"The last token of the response is number {count - 1}, from 0.")
+        if len(set(before)) > 1:
+            raise WorkbenchError(
+                "The columns split the response differently",
+                "A system message before a plain text prompt changed the tokens at the seam.",
+                "Use a prompt with roles, or remove the column with the system message.",
+            )
+        said = before[0][-1]
+        found = joined([column.values[request.position] for column in columns], self.text, request.top_k, said)
+        return Distribution(
+            id=request.id,
+            candidates=found.candidates,
+            entropy=found.entropy,
+            kl=found.kl,
+            prompt_tokens=[column.prompt_tokens for column in columns],
+            forced=[self.text.token(token) for token in before[0][:-1]],
+            said=said,
+        )
+
+    def generate(self, request: Generate) -> Iterator[TextChunk | Generated]:
+        """Responses of all columns, a token of each in turn: pieces of text, and the whole at the end.
+
+        To cancel, ask for no more. Between two pieces the scorer can answer other requests. Raises `WorkbenchError`.
+        """
+        return speak(self, request)
+
+    def score_many(self, rows: Sequence[tuple[Text, Text]], adapter: Path | None = None) -> list[Tensor]:
+        """Log-probabilities, (tokens,) each, of every (prompt, response), batched. Raises `WorkbenchError`."""
+        return self.score_ids([encode(self.tokenizer, prompt, response) for prompt, response in rows], adapter)
+
+    def score_ids(self, rows: Sequence[tuple[Ids, Ids]], adapter: Path | None = None) -> list[Tensor]:
+        """The same of prompts and responses that are token ids already. Raises `WorkbenchError`."""
+        for prompt, response in rows:
+            self.check_response(prompt, response)
+        return score_batches(self.adapters.switched(adapter), rows, self.vocabulary)
+
+    def sample_many(
+        self,
+        prompts: Sequence[Text],
+        adapter: Path | None = None,
+        *,
+        max_new_tokens: int = 128,
+        temperature: float = 1.0,
+        seed: int = 0,
+    ) -> list[str]:
+        """One seeded sample a prompt, batched. Raises `WorkbenchError`."""
+        model = self.adapters.switched(adapter)
+        rows = [prompt_ids(self.tokenizer, prompt) for prompt in prompts]
+        tokens: list[list[int]] = [[] for _ in rows]
+        width = max(map(len, rows), default=0) + max_new_tokens
+        size = max(1, _SAMPLED_TOKENS // width)
+        for start in range(0, len(rows), size):
+            for step in sample(
+                model,
+                rows[start : start + size],
+                stop=self.stops,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                seed=seed + start,
+            ):
+                for index, token in step:
+                    tokens[start + index].append(token)
+        return [str(self.tokenizer.decode(ids, skip_special_tokens=True)) for ids in tokens]
+
+    def begun(
+        self, prompt: Prompt, prefix: str, template: Mapping[str, Any], column: Column
+    ) -> tuple[list[int], list[int]]:
+        """The ids of the prompt as `column` has it, and of an unfinished response to it. Raises `WorkbenchError`."""
+        ids, forced = continued(self.tokenizer, as_text(prompt), prefix, column.system, template)
+        if not ids and not forced:
+            raise _nothing_before()
+        return ids, forced
+
+    def check_room(self, tokens: int, what: str) -> None:
+        """Raises `WorkbenchError` where `tokens` are more than the model's context: numbers would mean nothing."""
+        if self.context is not None and tokens > self.context:
+            raise WorkbenchError(
+                "Longer than the model's context",
+                f"{what} has {tokens:,} tokens; {self.name} reads {self.context:,} at most.",
+                "Shorten it, or use a model with a longer context.",
+            )
+
+    def check_response(self, prompt: Sequence[int], response: Sequence[int]) -> None:
+        """Raises `WorkbenchError` where the response cannot be scored after the prompt."""
+        if not prompt:
+            raise _nothing_before()
+        self.check_room(len(prompt) + len(response), "Prompt and response together")
+
+    def _logits(self, request: ScoreResponse | DistributionAt, column: Column) -> Logits:
+        """The response as `column` reads it, kept from before where it was read."""
+        folder = _folder(column)
+        asked = request.model_dump_json(include={"prompt", "response", "template"})
+        key: Hashable = (asked, folder, self.adapters.version(folder), column.system)
+        known = self._kept.get(key)
+        if known is None:
+            prompt, response = encode(
+                self.tokenizer, as_text(request.prompt), as_text(request.response), column.system, request.template
+            )
+            self.check_response(prompt, response)
+            values = response_logits(self.model(column), prompt, response)
+            known = Logits(column.name, len(prompt), tuple(response), values)
+            self._kept.put(key, known)
+        return Logits(column.name, known.prompt_tokens, known.tokens, known.values)
+
+    def _known(self, tokens: Sequence[int]) -> list[int]:
+        for token in tokens:
+            if not 0 <= token < self.vocabulary:
+                raise WorkbenchError("No such token", f"The model has no token {token}.")
+        return list(tokens)
+
+
+def as_text(text: Prompt | Response) -> Text:
+    """A prompt or a response as pairs have it."""
+    return text if isinstance(text, str) else tuple(Message(turn.role, turn.content) for turn in text)
+
+
+def _folder(column: Column) -> Path | None:
+    return Path(column.adapter) if column.adapter is not None else None
+
+
+def _nothing_before() -> WorkbenchError:
+    return WorkbenchError(
+        "Nothing comes before the response",
+        "The model tells the probability of a token after another one, and here there is none before the first.",
+        "Give a prompt.",
+    )

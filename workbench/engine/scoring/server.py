@@ -1,0 +1,150 @@
+"""Answers the scorer's requests a step at a time, so that what is urgent never waits long and all can be given up."""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+import torch
+from pydantic import BaseModel
+
+from workbench.compare.messages import (
+    Cancel,
+    Cancelled,
+    Distribution,
+    DistributionAt,
+    Generate,
+    Generated,
+    NextToken,
+    PairBatch,
+    PairsScored,
+    Refused,
+    Scored,
+    ScorePairs,
+    ScoreResponse,
+    TextChunk,
+)
+from workbench.engine.scoring.pair_scoring import score_pairs
+from workbench.engine.scoring.scorer import Scorer
+from workbench.errors import WorkbenchError
+
+Incoming = NextToken | ScoreResponse | DistributionAt | Generate | ScorePairs | Cancel
+Inbox = SimpleQueue[Incoming | Refused | None]
+"""What was asked, refusals of what was no request, and a None when nothing more will come."""
+Steps = Iterator[Distribution | Scored | TextChunk | Generated | PairBatch | PairsScored | None]
+"""A request on its way: each step does a bit of it, and tells of it or not (None)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    id: int
+    steps: Steps
+
+
+class Server:
+    """Takes requests from `inbox` and sends replies with `send`.
+
+    Between two steps it looks for what has come in. A question about one prompt or response goes first and is not
+    interrupted by others; generations take turns; tables of pairs get what time is left.
+    """
+
+    def __init__(self, scorer: Scorer, inbox: Inbox, send: Callable[[BaseModel], None]) -> None:
+        self._scorer, self._inbox, self._send = scorer, inbox, send
+        self._questions: deque[_Job] = deque()
+        self._generations: deque[_Job] = deque()
+        self._tables: deque[_Job] = deque()
+        self._closed = False
+
+    def run(self) -> None:
+        """Goes on until the inbox is closed and all that was asked is answered."""
+        while True:
+            self._take_all()
+            queue = next((queue for queue in self._queues if queue), None)
+            if queue is None:
+                if self._closed:
+                    return
+                continue  # What had come in was given up before it began.
+            job = queue.popleft()
+            if self._step(job):
+                # Questions are finished in their order, generations take turns.
+                (queue.append if queue is self._generations else queue.appendleft)(job)
+
+    @property
+    def _queues(self) -> tuple[deque[_Job], ...]:
+        return self._questions, self._generations, self._tables
+
+    def _take_all(self) -> None:
+        """Takes in everything that has arrived, so that a Cancel finds what came before it; waits if all is done."""
+        idle = not (any(self._queues) or self._closed)
+        while idle or not self._inbox.empty():
+            self._take(self._inbox.get())
+            idle = False
+
+    def _take(self, incoming: Incoming | Refused | None) -> None:
+        match incoming:
+            case None:
+                self._closed = True
+            case Refused():
+                self._send(incoming)
+            case Cancel():
+                self._cancel(incoming.id)
+            case Generate():
+                self._generations.append(_Job(incoming.id, self._scorer.generate(incoming)))
+            case ScorePairs():
+                self._tables.append(_Job(incoming.id, score_pairs(self._scorer, incoming)))
+            case _:
+                self._questions.append(_Job(incoming.id, self._answer(incoming)))
+
+    def _answer(self, request: NextToken | ScoreResponse | DistributionAt) -> Steps:
+        if isinstance(request, ScoreResponse):
+            yield from self._scorer.score_steps(request)
+        elif isinstance(request, DistributionAt):
+            yield self._scorer.distribution_at(request)
+        else:
+            yield self._scorer.next_token(request)
+
+    def _cancel(self, identity: int) -> None:
+        for queue in self._queues:
+            for job in [each for each in queue if each.id == identity]:
+                queue.remove(job)
+                self._send(Cancelled(id=identity))
+
+    def _step(self, job: _Job) -> bool:
+        """Does a step of `job` and sends what it says, or why it cannot go on; whether there is more to do."""
+        try:
+            reply = next(job.steps)
+        except StopIteration:
+            return False
+        except WorkbenchError as error:
+            self._send(refused(job.id, error))
+            return False
+        except Exception as error:
+            traceback.print_exc()
+            self._send(refused(job.id, _explained(error)))
+            return False
+        if reply is not None:
+            self._send(reply)
+        return True
+
+
+def refused(identity: int, error: WorkbenchError) -> Refused:
+    """The error as a reply to request `identity`."""
+    return Refused(id=identity, title=error.title, message=error.message, hint=error.hint)
+
+
+def _explained(error: Exception) -> WorkbenchError:
+    if isinstance(error, torch.OutOfMemoryError):
+        torch.cuda.empty_cache()
+        return WorkbenchError(
+            "Out of memory",
+            "The device has no room for a text of this length beside the model.",
+            "Shorten the prompt or the response, compare fewer columns, or end what else uses the device.",
+        )
+    return WorkbenchError(
+        "The scorer met an error of its own",
+        f"{type(error).__name__}: {error}",
+        "If it comes back, report it as a bug.",
+    )

@@ -1,0 +1,303 @@
+"""A run's adapter merged into its base: a plain checkpoint, checked against the adapter as it was trained.
+
+The base is loaded anew in 16 (or 32) bits, never taken from the 4-bit weights. Each weight gets its adapter added in
+float32 and is rounded once. The merged files are then loaded as anybody would load them, and score
+the run's held-out pairs beside the live adapter (the quantized base with the adapter on it).
+
+One model is in memory at a time: the base as it was trained on, then the base at the width that is asked for with one
+layer in float32, then the merged files again (mapped, not copied). On the disk it takes what is written.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft.tuners.lora import LoraLayer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from workbench.config import RunConfig
+from workbench.engine.model.inference import score_batches
+from workbench.engine.model.loading import attach_adapter, compute_device, load_base, revision
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.model.token_ids import pair_ids, stop_token_ids
+from workbench.engine.shipping.destination import check_place, written
+from workbench.engine.shipping.model_card import Merging, card
+from workbench.errors import WorkbenchError
+from workbench.pairs.pair import from_row
+from workbench.pairs.template import template_arguments
+from workbench.runs import machine
+from workbench.runs.drift import Drift, drift
+from workbench.runs.folder import RunFolder
+from workbench.runs.model_shape import shape_of
+from workbench.runs.serving import adapter_settings, serve_merged
+
+Dtype = Literal["bf16", "fp16", "fp32"]
+Form = Literal["safetensors", "gguf"]
+Progress = Callable[[str, float | None], None]
+"""Told what is done, and how much of it, from 0 to 1, where that is known."""
+
+DTYPES: dict[Dtype, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+MOST_PAIRS = 256
+"""Held-out pairs that the drift is measured on, evenly spaced where there are more."""
+_HELD = {"nf4": 0.55, "int8": 1.05, "none": 4.0}
+"""Bytes a weight of the base as it was trained on, on the CPU; what is not quantized is in float32 there."""
+_BESIDE_WEIGHTS = 32 * 2**20
+"""Bytes of tokenizer, configs and card."""
+
+Ids = tuple[Sequence[int], Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What was written. `drift` is None where the run held no pairs out. `bytes` are those on disk."""
+
+    path: str
+    form: Form
+    dtype: Dtype
+    parameters: int
+    bytes: int
+    seconds: float
+    drift: Drift | None
+    serve: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As a document."""
+        return asdict(self)
+
+
+def merge(
+    folder: RunFolder,
+    to: Path,
+    *,
+    dtype: Dtype = "bf16",
+    form: Form = "safetensors",
+    force: bool = False,
+    progress: Progress = lambda *_: None,
+) -> Merged:
+    """Merges the run's adapter into its base and writes the model to `to`: a folder, or with `form` gguf one file.
+
+    Nothing is at `to` before all of it is. Raises `WorkbenchError` before anything is loaded where it cannot be
+    done: no adapter, one of another kind, something at `to`, too little disk or memory, an architecture without GGUF;
+    and later where the base is not the one that was trained on, or the weights do not fit into the dtype.
+    """
+    began = time.monotonic()
+    to = to.expanduser().absolute()
+    config = folder.record().config
+    _check(folder, config, to, dtype, form, force=force)
+    tokenizer = load_tokenizer(config.model)
+    rows = _held_out(folder, tokenizer, config.max_length)
+    live = _live(folder, config, rows, progress)
+    with written(to if form == "safetensors" else to.with_name(f"{to.name}-merged"), keep=form == "safetensors") as new:
+        parameters = _merge(folder, config, tokenizer, new, dtype, progress)
+        found = _drift(new, dtype, rows, live, progress)
+        (new / "README.md").write_text(card(folder, Merging(dtype, parameters, found)), "utf-8")
+        if form == "gguf":
+            from workbench.engine.shipping.to_gguf import convert
+
+            with written(to) as file:
+                convert(new, file, dtype, name=folder.id, progress=progress)
+    return Merged(
+        path=str(to),
+        form=form,
+        dtype=dtype,
+        parameters=parameters,
+        bytes=to.stat().st_size if to.is_file() else sum(path.stat().st_size for path in to.rglob("*")),
+        seconds=time.monotonic() - began,
+        drift=found,
+        serve=serve_merged(to) if form == "safetensors" else "",
+    )
+
+
+def _check(folder: RunFolder, config: RunConfig, to: Path, dtype: Dtype, form: Form, *, force: bool) -> None:
+    settings = adapter_settings(folder)
+    if settings.get("peft_type") != "LORA" or settings.get("task_type") != "CAUSAL_LM":
+        raise WorkbenchError(
+            "This adapter cannot be merged",
+            f"{folder.adapter}: it is of the kind {settings.get('peft_type')} for {settings.get('task_type')}.",
+            "LoRA adapters of causal language models can.",
+        )
+    check_place(to, force=force, folder=form == "safetensors")
+    if form == "gguf":
+        from workbench.engine.shipping.to_gguf import check_architecture
+
+        check_architecture(config.model, folder.id, to, dtype)
+    width = DTYPES[dtype].itemsize
+    count = _parameters(folder, config.model)
+    if count is None:
+        return
+    files = 2 if form == "gguf" else 1
+    _check_room("disk", count * width * files + _BESIDE_WEIGHTS, machine.disk_free(to), f"at {to.parent}")
+    needed = max(count * width + _widened(config.model), _live_size(config, count))
+    _check_room("memory", needed, machine.memory().free, "on this machine")
+
+
+def _check_room(what: str, needed: int, free: int, where: str) -> None:
+    if needed > free:
+        raise WorkbenchError(
+            f"Not enough {what}",
+            f"Merging takes {needed / 1e9:.1f} GB of {what}; {free / 1e9:.1f} GB are free {where}.",
+            "Free some there, or name a folder on a larger disk." if what == "disk" else "End what else uses it.",
+        )
+
+
+def _parameters(folder: RunFolder, model: str) -> int | None:
+    """As the run counted them, else as the model's config says; None where neither is known."""
+    started = folder.state().started
+    if started is not None:
+        return started.total_parameters - started.trainable_parameters
+    try:
+        return shape_of(model).parameters
+    except WorkbenchError:
+        return None
+
+
+def _widened(model: str) -> int:
+    """Bytes of what is added to the largest layer, and of the sum, in float32."""
+    try:
+        return 2 * 4 * max(each.weights for each in shape_of(model).linears)
+    except WorkbenchError:
+        return 2**30
+
+
+def _live_size(config: RunConfig, count: int) -> int:
+    """Bytes of main memory that the base takes as it was trained on; none where that is a GPU's."""
+    if compute_device().type == "cuda":
+        return 0
+    try:
+        shape = shape_of(config.model)
+    except WorkbenchError:
+        return int(count * _HELD[config.quantization])
+    return int(shape.quantized * _HELD[config.quantization] + shape.exact * 4)
+
+
+def _held_out(folder: RunFolder, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Ids]:
+    """Prompt and response ids of held-out pairs as they were trained, chosen and rejected in turn."""
+    rows = [row for row in folder.rows() if row.get("split") == "holdout"]
+    pairs = [from_row(row, where=f"pairs.jsonl, held-out row {number}") for number, row in enumerate(rows, 1)]
+    found: list[Ids] = []
+    for pair, row in zip(pairs, rows, strict=True):
+        ids = pair_ids(tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
+        room = max_length - len(ids.prompt)
+        if room > 0 and ids.prompt:
+            found += [(ids.prompt, ids.chosen[:room]), (ids.prompt, ids.rejected[:room])]
+    count = len(found) // 2
+    kept = range(count) if count <= MOST_PAIRS else [at * count // MOST_PAIRS for at in range(MOST_PAIRS)]
+    return [found[2 * at + side] for at in kept for side in (0, 1)]
+
+
+def _live(folder: RunFolder, config: RunConfig, rows: list[Ids], progress: Progress) -> list[list[float]]:
+    """Token log-probabilities under the adapter as it was trained. Raises `WorkbenchError` for another base."""
+    trained_on = getattr(folder.state().started, "model_revision", "unknown")
+    if Path(config.model).is_dir() or not rows:
+        _check_revision(config.model, trained_on, None)
+    if not rows:
+        return []
+    progress("loading the base as it was trained on", None)
+    base = load_base(config.model, config.quantization, config.attention)
+    _check_revision(config.model, trained_on, base)
+    model = attach_adapter(base, folder.adapter, "run")
+    progress(f"scoring {len(rows)} held-out responses with the live adapter", None)
+    return _scores(model, base, rows)
+
+
+def _check_revision(model: str, trained_on: str, loaded: PreTrainedModel | None) -> None:
+    now = revision(model, loaded)
+    if "unknown" not in (trained_on, now) and now != trained_on:
+        raise WorkbenchError(
+            "The base model is not the one that the run was trained on",
+            f"{model} is {now[:23]} now; the run had {trained_on[:23]}.",
+            "Put that version back: an adapter fits no other weights.",
+        )
+
+
+def _merge(
+    folder: RunFolder, config: RunConfig, tokenizer: PreTrainedTokenizerBase, to: Path, dtype: Dtype, progress: Progress
+) -> int:
+    """Writes the merged model with its tokenizer to `to`; returns how many parameters it has."""
+    _release()
+    progress(f"loading the base again in {dtype}", None)
+    base = load_base(config.model, "none", device="cpu", dtype=DTYPES[dtype])
+    stops = sorted(stop_token_ids(tokenizer, base))
+    model = attach_adapter(base, folder.adapter, "run")
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    if not layers:
+        raise WorkbenchError(
+            "The adapter fits no layer", f"{folder.adapter} is not for {config.model}.", "Restore the run's adapter."
+        )
+    _check_untied(base, layers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that what is merged below is merged already
+        for number, layer in enumerate(layers):
+            progress("merging", number / len(layers))
+            layer.merge()  # the adapter is in float32, so the sum is, and is rounded once
+        whole: PreTrainedModel = model.merge_and_unload()
+    _check_finite(whole, dtype)
+    generation: Any = whole.generation_config
+    if generation is not None:
+        # Generation ends where responses ended in training. What samples must say so, or it is refused.
+        generation.eos_token_id = stops if len(stops) > 1 else stops[0]
+        if any(getattr(generation, name, None) is not None for name in ("temperature", "top_p", "top_k")):
+            generation.do_sample = True
+    progress("writing the merged model", None)
+    whole.save_pretrained(to)
+    tokenizer.save_pretrained(to)
+    return int(whole.num_parameters())
+
+
+def _check_untied(model: PreTrainedModel, layers: Sequence[LoraLayer]) -> None:
+    """Raises `WorkbenchError` for an adapter on one of two uses of the same weights: merged, it would be on both."""
+    if not model.config.get_text_config().tie_word_embeddings:
+        return
+    shared = model.get_input_embeddings().weight.data_ptr()
+    if any(getattr(layer.get_base_layer(), "weight", torch.empty(0)).data_ptr() == shared for layer in layers):
+        raise WorkbenchError(
+            "This adapter cannot be merged",
+            "It is on an embedding whose weights the output layer shares, and would change both.",
+            "Serve base and adapter as they are, or train without that layer in target_modules.",
+        )
+
+
+def _check_finite(model: PreTrainedModel, dtype: Dtype) -> None:
+    for name, weight in model.named_parameters():
+        if not bool(torch.isfinite(weight).all()):
+            raise WorkbenchError(
+                f"The weights do not fit into {dtype}", f"{name} is infinite or no number then.", "Use --dtype bf16."
+            )
+
+
+def _drift(folder: Path, dtype: Dtype, rows: list[Ids], live: list[list[float]], progress: Progress) -> Drift | None:
+    """The merged files as anybody loads them, beside the live adapter."""
+    _release()
+    if not rows:
+        return None
+    progress("loading the merged files", None)
+    model = load_base(str(folder), "none", device=_device(folder), dtype=DTYPES[dtype])
+    progress(f"scoring {len(rows)} held-out responses with the merged model", None)
+    return drift(live, _scores(model, model, rows))
+
+
+def _device(folder: Path) -> str:
+    """The GPU where the weights have room on it, with a fifth on top for what they compute."""
+    device = compute_device()
+    if device.type != "cuda":
+        return "cpu"
+    needed = 1.2 * sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return str(device) if torch.cuda.mem_get_info(device)[0] > needed else "cpu"
+
+
+def _scores(model: Any, base: PreTrainedModel, rows: list[Ids]) -> list[list[float]]:
+    found = score_batches(model, rows, int(base.config.get_text_config().vocab_size))
+    return [each.double().tolist() for each in found]
+
+
+def _release() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

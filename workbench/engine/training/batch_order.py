@@ -1,0 +1,108 @@
+"""The order in which pairs train, and the share of each batch that this process trains on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from workbench.engine.model.token_ids import PairIds
+from workbench.engine.training.data import sizes
+
+
+class LongestFirst(Sampler[int]):
+    """Indices of pairs, each once an epoch, in an order that `seed` and the epoch decide, and nothing else.
+
+    The first epoch begins with the `first` longest pairs: as many as go through the model at once. What does not fit
+    into memory fails there, in the first seconds, not after hours.
+    """
+
+    def __init__(self, lengths: Sequence[int], first: int, seed: int) -> None:
+        self._lengths, self._first, self._seed = lengths, first, seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of the next iteration."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(range(len(self._lengths)))
+        random.Random(f"{self._seed} {self._epoch}").shuffle(order)
+        if self._epoch == 0:
+            longest = sorted(order, key=lambda index: -self._lengths[index])[: self._first]
+            taken = set(longest)
+            order = longest + [index for index in order if index not in taken]
+        return iter(order)
+
+
+def lengths(pairs: Sequence[PairIds], max_length: int) -> list[int]:
+    """Tokens of every pair's longer side, prompt included, as it is cut to fit."""
+    found = sizes(pairs)
+    longest: list[int] = np.minimum(found[:, 0] + found[:, 1:].max(1), max_length).tolist()
+    return longest
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """`own` of the `total` pairs of a batch that is shared by so many `ranks`."""
+
+    own: int
+    total: int
+    ranks: int
+
+    @property
+    def weight(self) -> float:
+        """By what to multiply the mean loss of the own pairs, so that the mean over processes is that over pairs."""
+        return self.own * self.ranks / self.total
+
+
+class Shares(Sampler[list[int]]):
+    """Batches of `part` pairs, or of fewer at the end of the epoch, from an order that all processes have alike.
+
+    Where fewer pairs than processes are left, some get one that another has: it counts for nothing.
+    """
+
+    def __init__(self, order: Any, part: int, ranks: int, rank: int) -> None:
+        self.sampler, self.batch_size, self.drop_last = order, part, False
+        self._ranks, self._rank = ranks, rank
+        self._last: tuple[tuple[int, ...], Share] = ((), Share(0, 0, ranks))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of the next iteration."""
+        if hasattr(self.sampler, "set_epoch"):
+            self.sampler.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // (self.batch_size * self._ranks))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(self.sampler)
+        whole = self.batch_size * self._ranks
+        for begin in range(0, len(order), whole):
+            batch = order[begin : begin + whole]
+            own = _part(batch, self._ranks, self._rank)
+            share = Share(len(own), len(batch), self._ranks)
+            if len(batch) < whole:
+                own = own or batch[:1]
+                self._last = (tuple(own), share)
+            yield own
+
+    def share(self, places: Iterable[int]) -> Share:
+        """What the pairs at `places`, one of the batches, are of their whole batch."""
+        found = tuple(places)
+        if found == self._last[0]:
+            return self._last[1]
+        return Share(len(found), len(found) * self._ranks, self._ranks)
+
+
+def _part(batch: Sequence[int], ranks: int, rank: int) -> list[int]:
+    small, more = divmod(len(batch), ranks)
+    begin = rank * small + min(rank, more)
+    return list(batch[begin : begin + small + (rank < more)])

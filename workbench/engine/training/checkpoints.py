@@ -1,0 +1,101 @@
+"""Writing a checkpoint so that it is complete or none at all, and taking the adapter back from one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from workbench.engine.training import distributed
+from workbench.engine.training.disk_faults import saving
+from workbench.errors import WorkbenchError
+from workbench.runs.checkpoints import Progress, check, mark_complete, remove, rotate
+from workbench.runs.folder import RunFolder
+from workbench.runs.writer import RunDeletedError
+
+_WEIGHTS = "adapter_model.safetensors"
+_WRAPPED = "_checkpoint_wrapped_module."
+"""What FSDP's own activation checkpointing puts into names."""
+_BESIDE = 8 * 1024**2
+"""Bytes of everything in a checkpoint but adapter and optimizer."""
+
+
+def save_checkpoint(checkpoints: Path, at: Progress, keep: int, weights: int, write: Callable[[], None]) -> None:
+    """Lets `write` fill the folder of the checkpoint at `at`, marks it complete, then deletes all but the last `keep`.
+
+    Does nothing where that checkpoint is there. Of several processes all `write`, and the first does the rest.
+    `weights` are the adapter's bytes; the optimizer holds two of each.
+    Raises `WorkbenchError` where the disk is full, and `RunDeletedError` where the run's folder is gone.
+    """
+    run, path = RunFolder(checkpoints.parent), checkpoints / f"checkpoint-{at.step}"
+    if not run.path.is_dir():
+        raise RunDeletedError(str(run.path))
+    if distributed.whether(path.is_dir() and not check(path)):
+        return
+    with distributed.first_before_others():
+        if distributed.first():
+            remove(path)
+    try:
+        with saving("a checkpoint", run, 3 * weights + _BESIDE):
+            write()
+            distributed.wait()
+            if distributed.first():
+                mark_complete(path, at)
+    except WorkbenchError:
+        if distributed.first():
+            remove(path)  # It makes room for the last word.
+        raise
+    if distributed.first():
+        rotate(checkpoints, keep)
+
+
+def adapter_state(model: Any) -> dict[str, torch.Tensor]:
+    """All that trains, by its name in `model`, on the CPU. Where it is shared out over processes, all have to ask."""
+    return {
+        name.replace(_WRAPPED, ""): distributed.whole(parameter).cpu()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def restore_adapter(model: Any, checkpoint: Path) -> None:
+    """Loads the checkpoint's adapter into `model`, to the last bit. Raises `WorkbenchError` where it does not fit."""
+    try:
+        weights = load_file(checkpoint / _WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise _unfit(checkpoint, str(error)) from error
+    if inexact := {str(each.dtype) for each in weights.values()} - {str(torch.float32)}:
+        raise _unfit(checkpoint, f"Its weights are {', '.join(sorted(inexact))}")
+    _put(model, weights, checkpoint, model.active_adapter)
+
+
+def read_adapter(model: Any, folder: Path, name: str) -> None:
+    """Loads a saved adapter into the one of `name`. Raises `WorkbenchError` where it does not fit."""
+    try:
+        weights = load_file(folder / _WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise _unfit(folder, str(error)) from error
+    _put(model, weights, folder, name)
+
+
+def _put(model: Any, weights: dict[str, torch.Tensor], checkpoint: Path, name: str) -> None:
+    try:
+        result = set_peft_model_state_dict(model, weights, adapter_name=name)
+    except RuntimeError as error:
+        raise _unfit(checkpoint, next(iter(str(error).splitlines()), "")) from error
+    missing = [key for key in result.missing_keys if "lora_" in key and f".{name}." in key]
+    if missing or result.unexpected_keys:
+        raise _unfit(checkpoint, f"{len(missing)} weights are missing, {len(result.unexpected_keys)} are unknown")
+
+
+def _unfit(checkpoint: Path, why: str) -> WorkbenchError:
+    return WorkbenchError(
+        "The checkpoint does not fit the run",
+        f"{checkpoint}: {why}.",
+        f"Delete {checkpoint.name} to resume from an older one.",
+    )

@@ -1,0 +1,82 @@
+"""What the user asks of a worker while it works (files in the run folder, signals), and the end of one that hangs."""
+
+from __future__ import annotations
+
+import faulthandler
+import select
+import signal
+import socket
+import threading
+from contextlib import suppress
+
+from workbench.errors import WorkbenchError
+from workbench.runs.folder import RunFolder
+from workbench.runs.requests import request_stop
+from workbench.runs.writer import RunDeletedError
+
+
+class StopRequested(Exception):  # noqa: N818 - a request, not an error
+    """Someone asked the run to stop while no step was being made."""
+
+
+class Control:
+    """Looks up, each time anew, what the worker is asked to do."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._told = False
+
+    def tell_stop(self) -> None:
+        """A stop that came by signal. It counts even where no file can be made."""
+        self._told = True
+
+    @property
+    def stop(self) -> bool:
+        """Whether to finish the step, save and end."""
+        return self._told or self._folder.stop.exists()
+
+    @property
+    def pause(self) -> bool:
+        """Whether to wait between two steps."""
+        return self._folder.pause.exists()
+
+    def check_stop(self) -> None:
+        """Raises `StopRequested` where someone asked for it. For use where no step is being made."""
+        self.check_place()
+        if self.stop:
+            raise StopRequested
+
+    def check_place(self) -> None:
+        """Raises `RunDeletedError` where the run folder is gone: nothing more is to be made there."""
+        if not self._folder.run_toml.exists():
+            raise RunDeletedError(str(self._folder.path))
+
+
+_PACE = 0.25
+"""Seconds between two looks at the stop file."""
+
+
+def watch(folder: RunFolder, asked: Control, grace: float) -> None:
+    """Starts to watch, for as long as this process lives. SIGTERM and SIGINT become a stop.
+
+    For the main thread. `grace` seconds after a stop was asked for, tracebacks go to stderr and the process ends with
+    status 1, by a thread that needs nothing of the interpreter.
+    """
+    # A handler in Python waits for the main thread to come out of the library it is in; the wakeup descriptor does not.
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(0)  # As the interpreter demands.
+    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked.tell_stop())
+    arguments = (folder, asked, grace, ours, theirs)
+    threading.Thread(target=_watch, args=arguments, name="watchdog", daemon=True).start()
+
+
+def _watch(folder: RunFolder, asked: Control, grace: float, ours: socket.socket, _kept_open: socket.socket) -> None:
+    while not folder.stop.exists():
+        if select.select([ours], [], [], _PACE)[0] and ours.recv(64):
+            asked.tell_stop()
+            with suppress(WorkbenchError):  # The file tells the screens; this process knows already.
+                request_stop(folder)
+            break
+    faulthandler.dump_traceback_later(grace, exit=True)

@@ -1,0 +1,182 @@
+"""Rows to the token ids that train, with a count of what the length limit does to them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset
+from datasets.table import InMemoryTable
+from transformers import PreTrainedTokenizerBase
+
+from workbench.engine.model.token_ids import PairIds, all_pair_ids, is_ordinary, pair_ids, tokenizer_digest
+from workbench.engine.scoring.score_cache import key
+from workbench.engine.training.token_file import COLUMNS, Entry, Parts, StoredPairs, StoredRows, TokenFile, stored
+from workbench.errors import WorkbenchError
+from workbench.pairs.pair import Pair, from_row
+from workbench.pairs.template import template_arguments
+from workbench.runs.pair_scores import Subject, fingerprint
+from workbench.runs.rows import RowsFile, digest
+
+PLACE = "place"
+"""The column that says which of its data set's pairs a row is."""
+
+_VERSION = "1"
+"""Of how rows become ids, and of the file: another one forgets what was kept."""
+_AT_ONCE = 512
+"""Pairs that are tokenized together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The pairs as ids, not yet cut to the length limit: the collator does that, batch by batch.
+
+    Counts are of pairs on both sides. *Dropped*: the prompt alone fills the limit, nothing of a response would be left.
+    *Truncated*: the end of a response is cut off. *Identical*: chosen and rejected are the same once cut.
+    `train_subjects` and `holdout_subjects` say which pairs they are, in the same order.
+    """
+
+    train: Sequence[PairIds]
+    holdout: Sequence[PairIds]
+    dropped: int
+    truncated: int
+    identical: int
+    train_subjects: Sequence[Subject] = field(default_factory=list)
+    holdout_subjects: Sequence[Subject] = field(default_factory=list)
+
+
+def prepare(
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Mapping[str, Any]] | RowsFile,
+    max_length: int,
+    cache: Path | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Prepared:
+    """Tokenizes the rows of a run by TRL's rules; those whose `split` is holdout are held out.
+
+    What was tokenized before is taken from the folder `cache`: the same rows with the same tokenizer and template.
+    `progress` is told, before each part, how many pairs are tokenized.
+
+    Raises `WorkbenchError` where a row is no pair, the chat template refuses one, or no training pair is left.
+    """
+    name = key(_VERSION, tokenizer_digest(tokenizer), digest(rows)).hex()
+    file = stored(cache, name, lambda: _tokenized(tokenizer, rows, progress))
+    room = max_length - file.sizes[:, 0]
+    fits = room > 0
+    cut = np.minimum(file.sizes[:, 1:], room[:, None])
+    identical = (cut[:, 0] == cut[:, 1]) & (file.common >= cut[:, 0])
+    train, holdout = (np.flatnonzero(fits & (file.holdout == side)) for side in (False, True))
+    dropped = int((~fits).sum())
+    if not len(train):
+        raise WorkbenchError(
+            "Nothing to train on",
+            f"No training pair is left: {dropped} have a prompt of {max_length} tokens or more."
+            if dropped
+            else "The run has no training pairs.",
+            "Raise max_length, or lower holdout.",
+        )
+    return Prepared(
+        StoredPairs(file, train),
+        StoredPairs(file, holdout),
+        dropped,
+        int((fits & (file.sizes[:, 1:].max(1) > room)).sum()),
+        int((fits & identical).sum()),
+        StoredRows(file, train, file.subject),
+        StoredRows(file, holdout, file.subject),
+    )
+
+
+def sizes(pairs: Sequence[PairIds]) -> np.ndarray:
+    """Lengths (pairs, 3) of prompt, chosen and rejected, not cut; of stored pairs without reading their ids."""
+    if isinstance(pairs, StoredPairs):
+        return pairs.sizes
+    lengths = [(len(pair.prompt), len(pair.chosen), len(pair.rejected)) for pair in pairs]
+    return np.array(lengths, np.int32).reshape(-1, 3)
+
+
+def to_dataset(pairs: Sequence[PairIds]) -> Dataset:
+    """The pairs in the columns that TRL's preference collator reads, and their places; stored pairs stay on disk."""
+    if isinstance(pairs, StoredPairs):
+        return _mapped(pairs.file, pairs.rows)
+    ids = [(pair.prompt, pair.chosen, pair.rejected) for pair in pairs]
+    columns = dict(zip(COLUMNS, map(list, zip(*ids, strict=True)), strict=True))
+    return Dataset.from_dict({**columns, PLACE: list(range(len(ids)))})
+
+
+def _mapped(file: TokenFile, rows: np.ndarray) -> Dataset:
+    places = np.full(len(file.sizes), -1)
+    places[rows] = np.arange(len(rows))
+    table = file.table.select(COLUMNS).append_column(PLACE, pa.array(places))
+    # With a fingerprint given, the data set does not read all of itself to make one.
+    return Dataset(InMemoryTable(table), fingerprint="pairs").select(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """`where` names the line in messages; `template` are the arguments of its own that a chat template gets."""
+
+    where: str
+    pair: Pair
+    template: Mapping[str, Any]
+    text: str
+
+
+def _tokenized(
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping[str, Any]] | RowsFile, progress: Callable[[int], None]
+) -> Parts:
+    numbered, done = enumerate(rows, 1), 0
+    while part := [_read(number, row) for number, row in islice(numbered, _AT_ONCE)]:
+        progress(done)
+        yield [Entry(ids, _subject(row)) for ids, row in zip(_ids(tokenizer, part), part, strict=True)]
+        done += len(part)
+
+
+def _read(number: int, row: Mapping[str, Any]) -> _Row:
+    where = f"pairs.jsonl, line {number}"
+    return _Row(where, from_row(row, where=where), template_arguments(row), fingerprint(row))
+
+
+def _subject(row: _Row) -> Subject:
+    return Subject(row.pair.id, row.text, "holdout" if row.pair.split == "holdout" else "train")
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, rows: Sequence[_Row]) -> list[PairIds]:
+    """The ids of rows, those of a kind together. Raises `WorkbenchError` for the first that the template refuses."""
+    found: dict[int, PairIds] = {}
+    for conversational in (False, True):
+        alike = [place for place, row in enumerate(rows) if row.pair.conversational == conversational]
+        alike = [place for place in alike if is_ordinary(tokenizer, rows[place].pair, rows[place].template)]
+        # What one of them has wrong is found, and told with its line, when they are taken one by one.
+        with suppress(Exception), _on_all_cores():
+            found |= zip(alike, all_pair_ids(tokenizer, [rows[place].pair for place in alike]), strict=True)
+    return [found[place] if place in found else _alone(tokenizer, row) for place, row in enumerate(rows)]
+
+
+def _alone(tokenizer: PreTrainedTokenizerBase, row: _Row) -> PairIds:
+    pair = row.pair
+    try:
+        return pair_ids(tokenizer, pair.prompt, pair.chosen, pair.rejected, row.template)
+    except WorkbenchError as error:
+        raise WorkbenchError(error.title, f"{row.where} (id {pair.id}): {error.message}", error.hint) from error
+
+
+@contextmanager
+def _on_all_cores() -> Iterator[None]:
+    """Lets the tokenizer use threads, which a worker's environment forbids: nothing forks meanwhile."""
+    name = "TOKENIZERS_PARALLELISM"
+    before = os.environ.get(name)
+    os.environ[name] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

@@ -1,0 +1,230 @@
+"""What a run looks at beside its loss: KL from where it began, weights that moved, answers to held-out prompts."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from workbench.engine.model.adapter_modes import as_reference, asking
+from workbench.engine.model.inference import sample
+from workbench.engine.model.token_ids import PairIds, prompt_ids, stop_token_ids
+from workbench.engine.training.distributed import whole
+from workbench.pairs.pair import Text, from_row
+from workbench.pairs.template import template_arguments
+from workbench.runs.events import Sample
+
+PAIRS = 8
+"""Pairs it is measured on."""
+_LOGITS_BYTES = 128 * 1024**2
+"""Upper bound of one model's float32 logits that are held at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """`ids` and `mask` (B, L), padded on the right; `response` (B, L − 1) is 1 where the next token is a response's."""
+
+    ids: Tensor
+    mask: Tensor
+    response: Tensor
+
+
+class Divergence:
+    """Measures at the places of both responses of the first pairs, `batch` pairs at once, cut as in training."""
+
+    def __init__(self, pairs: Sequence[PairIds], max_length: int, batch: int) -> None:
+        pairs = pairs[:PAIRS]
+        parts = [pairs[begin : begin + batch] for begin in range(0, len(pairs), batch)]
+        self._batches = [_padded(part, max_length) for part in parts]
+
+    def __bool__(self) -> bool:
+        return bool(self._batches)
+
+    def __call__(self, model: Any) -> float:
+        """Nats a token, in float32. Where it began is what `as_reference` has, for methods without a reference too."""
+        total, places = 0.0, 0
+        with asking(model):
+            for batch in self._batches:
+                found, count = _of_batch(model, batch)
+                total, places = total + found, places + count
+        return total / max(places, 1)
+
+
+def _of_batch(model: Any, batch: _Batch) -> tuple[float, int]:
+    """The sum over the response places, and how many they are."""
+    ids, mask, response = (each.to(model.device) for each in (batch.ids, batch.mask, batch.response))
+    places = response.any(0).nonzero()[:, 0]
+    width = max(1, _LOGITS_BYTES // (4 * len(ids) * int(model.config.get_text_config().vocab_size)))
+    total = 0.0
+    for part in places.split(width):
+        policy = _logprobs(model, ids, mask, part)
+        with as_reference(model):
+            reference = _logprobs(model, ids, mask, part)
+        divergence = (policy.exp() * (policy - reference)).sum(-1)
+        total += float((divergence * response[:, part]).sum())
+    return total, int(response.sum())
+
+
+def _logprobs(model: Any, ids: Tensor, mask: Tensor, places: Tensor) -> Tensor:
+    """Log-probabilities, (B, places, vocabulary) in float32, of the token after each of `places`."""
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=places).logits
+    return torch.log_softmax(logits.float(), dim=-1)
+
+
+def _padded(pairs: Sequence[PairIds], max_length: int) -> _Batch:
+    rows = [
+        (len(pair.prompt), [*pair.prompt, *side][:max_length])
+        for pair in pairs
+        for side in (pair.chosen, pair.rejected)
+    ]
+    width = max(len(row) for _, row in rows)
+    ids, mask, response = (torch.zeros((len(rows), width), dtype=torch.long) for _ in range(3))
+    for line, (prompt, row) in enumerate(rows):
+        ids[line, : len(row)] = torch.tensor(row)
+        mask[line, : len(row)] = 1
+        response[line, max(prompt - 1, 0) : len(row) - 1] = 1
+    return _Batch(ids, mask, response[:, :-1])
+
+
+SAMPLE = 2**20
+"""Weights that are looked at, evenly spread; of a large adapter not all are."""
+
+
+class Movement:
+    """Remembers the weights that train as they are when it is made: before the first step, or a checkpoint's loading.
+
+    Of LoRA's two matrices only A tells: B begins at zero, so whatever reaches it shows, while an update of A is lost
+    where it is smaller than the last digit of a weight. Where weights are shared out over processes, all have to ask.
+    """
+
+    def __init__(self, model: torch.nn.Module, sample: int = SAMPLE) -> None:
+        first, other = list[_Place](), list[_Place]()
+        for path, module in model.named_modules():
+            for name, each in module.named_parameters(path, recurse=False):
+                if each.requires_grad:
+                    place = _Place(module, name.rpartition(".")[2])
+                    (first if "lora_A" in name or "embedding_A" in name else other).append(place)
+        self._first, self._other = _Sampled(first, sample), _Sampled(other, sample)
+
+    def of_first(self) -> float:
+        """The share of the entries of A that are not what they began as, 0 to 1."""
+        return self._first.moved()
+
+    def of_all(self) -> float:
+        """The share of all weights that train and are not what they began as, 0 to 1."""
+        total = self._first.total + self._other.total
+        return (self._first.moved() * self._first.total + self._other.moved() * self._other.total) / max(total, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a parameter is; which one it is changes when it is shared out."""
+
+    module: torch.nn.Module
+    name: str
+
+    @property
+    def parameter(self) -> torch.Tensor:
+        return whole(getattr(self.module, self.name))
+
+
+class _Sampled:
+    def __init__(self, places: Sequence[_Place], sample: int) -> None:
+        self.total = sum(each.parameter.numel() for each in places)
+        self._stride = max(1, math.ceil(self.total / sample))
+        self._places = places
+        self._before = [self._of(each).clone() for each in places]
+
+    def moved(self) -> float:
+        if not self._places:
+            return 0.0
+        pairs = zip(self._places, self._before, strict=True)
+        different = torch.stack([(self._of(each) != before).sum() for each, before in pairs]).sum()
+        return int(different) / sum(before.numel() for before in self._before)
+
+    def _of(self, place: _Place) -> torch.Tensor:
+        return place.parameter.reshape(-1)[:: self._stride]
+
+
+PROMPTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt that is not trained on: the id of its pair, its text, and its ids up to where an answer begins."""
+
+    pair: str
+    text: str
+    ids: tuple[int, ...]
+
+
+def questions(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Mapping[str, Any]], max_length: int) -> list[Question]:
+    """The first distinct prompts of the held-out rows that leave room for an answer."""
+    found: dict[tuple[int, ...], Question] = {}
+    for number, row in enumerate(rows, 1):
+        if row.get("split") != "holdout":
+            continue
+        pair = from_row(row, where=f"pairs.jsonl, line {number}")
+        ids = tuple(prompt_ids(tokenizer, pair.prompt, template=template_arguments(row)))
+        if 0 < len(ids) < max_length and ids not in found:
+            found[ids] = Question(pair.id, _as_text(pair.prompt), ids)
+        if len(found) == PROMPTS:
+            break
+    return list(found.values())
+
+
+class Sampler:
+    """Greedy answers of `most` tokens at most, up to a stop token. The base answers once: it does not change."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, model: Any, asked: Sequence[Question], most: int) -> None:
+        self._tokenizer, self._questions, self._most = tokenizer, asked, most
+        self._stops = stop_token_ids(tokenizer, model)
+        self._base: list[list[int]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._questions) and self._most > 0
+
+    def __call__(self, model: Any, step: int) -> list[Sample]:
+        """One event a question. Before the first step the adapter does nothing yet, so base and aligned are one."""
+        with asking(model):
+            if not self._base:
+                with model.disable_adapter():
+                    self._base = self._answers(model)
+            aligned = self._answers(model) if step else self._base
+        return [
+            Sample(
+                time=time.time(),
+                step=step,
+                pair=question.pair,
+                prompt=question.text,
+                base=self._tokenizer.decode(before),
+                aligned=self._tokenizer.decode(after),
+                base_tokens=len(before),
+                aligned_tokens=len(after),
+            )
+            for question, before, after in zip(self._questions, self._base, aligned, strict=True)
+        ]
+
+    def _answers(self, model: Any) -> list[list[int]]:
+        """The answers' tokens, what ends them left out."""
+        answers: list[list[int]] = [[] for _ in self._questions]
+        prompts = [question.ids for question in self._questions]
+        for step in sample(model, prompts, stop=self._stops, max_new_tokens=self._most, temperature=0.0, seed=0):
+            for index, token in step:
+                if token not in self._stops:
+                    answers[index].append(token)
+        return answers
+
+
+def _as_text(prompt: Text) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    if len(prompt) == 1:
+        return prompt[0].content
+    return "\n".join(f"{turn.role}: {turn.content}" for turn in prompt)

@@ -1,0 +1,232 @@
+"""One run from its folder to its adapter: load, tokenize, train, save."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase, TrainerState, set_seed
+
+from workbench.engine.fast.reference import reference_version
+from workbench.engine.fast.trainer import FastTrainer
+from workbench.engine.methods.checkpointed import Checkpointed
+from workbench.engine.methods.dpo import PairTrainer
+from workbench.engine.methods.trainer_setup import parameter_counts
+from workbench.engine.model.device import device_name, peak_memory
+from workbench.engine.model.loading import revision
+from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.scoring.score_cache import ScoreCache
+from workbench.engine.shipping.model_card import card
+from workbench.engine.training import distributed
+from workbench.engine.training.checkpoints import adapter_state
+from workbench.engine.training.control import Control, StopRequested
+from workbench.engine.training.data import Prepared, prepare
+from workbench.engine.training.disk_faults import saving
+from workbench.engine.training.instruments import Divergence, Movement, Sampler, questions
+from workbench.engine.training.reporter import Instruments, Reporter
+from workbench.engine.training.resume import Origin, find_origin
+from workbench.engine.training.score_recorder import GatheredScoreRecorder, ScoreRecorder
+from workbench.engine.training.trainers import KINDS, build_trainer, first_loss, load, reference
+from workbench.methods import ONLINE
+from workbench.runs.checkpoints import flush
+from workbench.runs.events import Finished, Started, Stopped
+from workbench.runs.folder import Record, RunFolder
+from workbench.runs.health import Health
+from workbench.runs.pair_scores import ScoreWriter
+from workbench.runs.writer import EventWriter
+from workbench.workspace import Workspace
+
+_BESIDE_ADAPTER = 16 * 1024**2
+"""Bytes of tokenizer and card beside an adapter."""
+_TELL_EVERY = 1.0
+"""Seconds between two words about how far something is."""
+
+
+def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Control | None = None) -> Finished | Stopped:
+    """Trains the run, from its newest complete checkpoint where it has one, and returns its last event.
+
+    Raises `WorkbenchError`, `RunDeletedError`, and what the libraries raise.
+    """
+    began = time.perf_counter()
+    wishes = wishes or Control(folder)
+    origin = distributed.made_by_first(lambda: find_origin(folder, events))
+    health = Health(first_loss(asked.config), method=asked.config.method, beta=asked.config.beta)
+    health.remember(origin.told)
+    reporter = Reporter(folder, events, health, wishes, origin.check_first)
+    step, changed, total = origin.at.step, 0.0, 0
+    try:
+        trainer, tokenizer, prepared = _ready(folder, asked, events, reporter, wishes, origin)
+        total = trainer.args.max_steps
+        with ScoreWriter(folder.path) if distributed.first() else nullcontext() as scores:
+            if KINDS[asked.config.method].pairs:
+                trainer.saw = _seeing(scores, prepared, asked.config.beta)
+            try:
+                _run(trainer, origin)
+            finally:
+                if isinstance(trainer, FastTrainer):
+                    trainer.close()
+    except StopRequested:
+        pass  # Nothing was trained, so there is nothing to save.
+    else:
+        step = trainer.state.global_step
+        wishes.check_place()
+        events.phase("saving the adapter", step)
+        state = adapter_state(trainer.model)
+        if distributed.first():
+            _save(folder, trainer.model, state, tokenizer)
+        changed = reporter.instruments.movement.of_all()
+        if not changed:
+            events.warn(
+                "The adapter did not change", "No weight moved: learning_rate is too small, or all pairs are alike."
+            )
+    end = Finished if total and step >= total else Stopped
+    return end(
+        time=time.time(),
+        step=step,
+        seconds=origin.at.seconds + time.perf_counter() - began - reporter.waited,
+        peak_memory_bytes=peak_memory(),
+        changed=changed,
+    )
+
+
+def _ready(
+    folder: RunFolder, asked: Record, events: EventWriter, reporter: Reporter, wishes: Control, origin: Origin
+) -> tuple[Checkpointed, PreTrainedTokenizerBase, Prepared]:
+    """Everything up to the next step, told in a `Started` event."""
+    config, answers = asked.config, KINDS[asked.config.method].answers
+    set_seed(config.seed)
+    wishes.check_stop()
+    events.phase("loading the model", origin.at.step)
+    tokenizer = load_tokenizer(config.model)
+    model = load(config, folder)
+    version = revision(config.model, model)
+    wishes.check_stop()
+    rows, workspace = folder.rows(), Workspace.around(folder.path)
+    cache = workspace.tokens if workspace is not None else None
+    told = _Tokenizing(events, wishes, len(rows), origin.at.step)
+    with distributed.first_before_others():
+        prepared = prepare(tokenizer, rows, config.room, cache, told)
+    if config.method in ONLINE:
+        # Of the pairs only the prompts are used.
+        prepared = replace(prepared, truncated=0, identical=0)
+    trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints, [reporter])
+    if isinstance(trainer, FastTrainer):
+        known = ScoreCache(workspace.scores if workspace is not None else None)
+        trainer.remember(known, reference_version(version, config, trainer.model, folder.start))
+    trainer.go_on_from(origin.at)
+    trainer.args.eval_on_start = bool(prepared.holdout) and _evaluation_due(trainer, origin)
+    reporter.instruments = Instruments(
+        trainer=trainer,
+        movement=Movement(trainer.model),
+        divergence=Divergence(prepared.holdout, config.max_length, trainer.args.per_device_eval_batch_size)
+        if answers
+        else None,
+        sampler=Sampler(tokenizer, model, questions(tokenizer, rows, config.max_length), config.sample_tokens)
+        if answers
+        else None,
+        sample_every=config.sample_every,
+    )
+    trained, parameters = parameter_counts(trainer.model)
+    if isinstance(trainer, PairTrainer) and trainer.slow:
+        events.warn(
+            "The fast path does not fit the model",
+            f"Prompts are read twice a pair, as TRL does it: {trainer.slow}.",
+            origin.at.step,
+        )
+    reporter.tell(
+        Started(
+            time=time.time(),
+            step=origin.at.step,
+            total_steps=config.total_steps(len(prepared.train)),
+            train_pairs=len(prepared.train),
+            holdout_pairs=len(prepared.holdout),
+            dropped=prepared.dropped,
+            truncated=prepared.truncated,
+            identical=prepared.identical,
+            trainable_parameters=trained,
+            total_parameters=parameters,
+            reference=reference(config),
+            device=device_name(),
+            model_revision=version,
+            path=trainer.layout if isinstance(trainer, FastTrainer) else "plain TRL",
+            processes=distributed.count(),
+        )
+    )
+    wishes.check_stop()
+    return trainer, tokenizer, prepared
+
+
+class _Tokenizing:
+    """Tells how far that is. Raises `StopRequested` where that is wished."""
+
+    def __init__(self, events: EventWriter, wishes: Control, pairs: int, step: int) -> None:
+        self._events, self._wishes, self._pairs, self._step = events, wishes, pairs, step
+        self._told = time.monotonic()
+        events.phase("tokenizing the pairs", step)
+
+    def __call__(self, done: int) -> None:
+        if distributed.count() == 1:  # Of several processes only one may be here.
+            self._wishes.check_stop()
+        if time.monotonic() - self._told >= _TELL_EVERY:
+            self._told = time.monotonic()
+            self._events.phase(f"tokenizing the pairs {done / self._pairs:.0%}", self._step)
+
+
+def _seeing(scores: ScoreWriter | None, prepared: Prepared, beta: float) -> ScoreRecorder | GatheredScoreRecorder:
+    """What takes note of what the loss sees of each pair. `scores` is None in processes that do not write."""
+    write = ScoreRecorder(scores, prepared.train_subjects, prepared.holdout_subjects, beta) if scores else None
+    return write if write is not None and distributed.count() == 1 else GatheredScoreRecorder(write)
+
+
+def _evaluation_due(trainer: Checkpointed, origin: Origin) -> bool:
+    """Whether the step begun at has an evaluation that was not made: a stop gives it up."""
+    step = origin.at.step
+    return not origin.evaluated and (step % int(trainer.args.eval_steps) == 0 or step >= trainer.args.max_steps)
+
+
+def _run(trainer: Checkpointed, origin: Origin) -> None:
+    """Trains to the end or to a stop. Raises `StopRequested` where that came before the first step was done."""
+    if origin.checkpoint and origin.at.step >= trainer.args.max_steps:
+        _take_back(trainer, origin.checkpoint)
+        return
+    try:
+        trainer.train(resume_from_checkpoint=str(origin.checkpoint) if origin.checkpoint else None)
+    except StopRequested:
+        if trainer.state.global_step == 0:
+            raise
+        # It came during an evaluation, after which the trainer would have saved.
+        trainer._save_checkpoint(trainer.model, trial=None)
+        trainer.callback_handler.on_save(trainer.args, trainer.state, trainer.control)
+
+
+def _take_back(trainer: Checkpointed, checkpoint: Path) -> None:
+    """The trainer as it was after the last step: what is left is to save the adapter, and maybe to evaluate."""
+    trainer._load_from_checkpoint(str(checkpoint))
+    trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if trainer.args.eval_on_start:
+        trainer.evaluate()
+
+
+def _save(folder: RunFolder, model: Any, state: dict[str, Tensor], tokenizer: PreTrainedTokenizerBase) -> None:
+    """Writes the adapter under another name first, so that what is called `adapter` is whole."""
+    unfinished = folder.path / "adapter.tmp"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    needed = sum(each.nbytes for each in state.values()) + _BESIDE_ADAPTER
+    try:
+        with saving("the adapter", folder, needed):
+            model.save_pretrained(
+                unfinished, state_dict=state, save_embedding_layers=False, selected_adapters=["default"]
+            )
+            tokenizer.save_pretrained(unfinished)
+            (unfinished / "README.md").write_text(card(folder), "utf-8")
+            flush(unfinished)
+    except Exception:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    shutil.rmtree(folder.adapter, ignore_errors=True)
+    unfinished.replace(folder.adapter)

@@ -1,0 +1,178 @@
+"""What one pass of a micro-batch through the model holds, for each way that rows can lie. Bytes, from shapes alone.
+
+*Plain* rows, as TRL has them: prompt and response, padded to the longest; of a pair two, of grpo and rloo one an
+answer. TRL's output layer scores 4,096 places by 32,768 tokens of the vocabulary at once; on CUDA its kernel works in
+place, on the response tokens only, elsewhere torch holds eight such tiles and scores all tokens.
+
+*Shared* rows, those of the fast path: of a pair one, prompt, chosen, rejected, in as many micro-batches as its budget
+of tokens makes of them (`engine.fast.micro`); shorter pairs fill it up where longer ones do not. A step of a little
+more than the budget is shared out evenly and needs less: more pairs are never to seem cheaper. On the CPU every row has
+an attention of its own, with a mask of its size, keys and values for every head, and what it gives is put together once
+more; on CUDA FlexAttention has neither, but lines end at a multiple of 1,024 tokens. The output layer goes tile by
+tile, two of them at a time, and keeps a state's width for each response token: no logits, and no second pass of a
+reference beside what is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from workbench.config import RunConfig
+from workbench.methods import ONLINE, uses
+from workbench.runs.model_shape import Shape
+
+Device = Literal["cuda", "cpu"]
+
+FLOAT = 4
+_TILE_PLACES, _TILE_VOCABULARY = 4096, 32768
+_TORCH_TILES = 8.25
+"""Tiles that the backward of TRL's output layer holds in torch: eight of numbers, one of truth values."""
+_BUDGET: dict[Device, int] = {"cpu": 4096, "cuda": 16384}
+"""Tokens of shared rows that go through the model at once, as in `engine.fast.micro`."""
+_TILE: dict[Device, int] = {"cpu": 4 * 2**20, "cuda": 512 * 2**20}
+"""Bytes of a tile of logits, as in `engine.fast.head`."""
+_TILES: dict[Device, float] = {"cpu": 8.0, "cuda": 2.5}
+"""Such tiles at a time: logits, probabilities, on CUDA those in half precision; on the CPU in each of four lanes."""
+_MULTIPLE, _CAUSAL = 1024, 512
+"""Tokens that a line, and a mask that is kept, are a multiple of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Tokens of the longest training pairs, cut to the limit.
+
+    `longest`: of prompt and response together, over both sides. `responses`: of both responses of a pair. `row`: of a
+    prompt with both responses. Of grpo and rloo, `longest` has an answer of the most tokens, and so have the others.
+    """
+
+    longest: int
+    responses: int
+    row: int
+
+    @classmethod
+    def at_most(cls, max_length: int) -> Lengths:
+        """Before anything is counted."""
+        return cls(max_length, 2 * max_length, 2 * max_length)
+
+    def cut(self, max_length: int) -> Lengths:
+        """At most what a lower limit would leave."""
+        most = Lengths.at_most(max_length)
+        return Lengths(min(self.longest, most.longest), min(self.responses, most.responses), min(self.row, most.row))
+
+
+def shares(config: RunConfig) -> bool:
+    """Whether rows share their prompt: on the fast path, which a model that it does not fit leaves for plain rows."""
+    return config.fast and uses(config.method, "fast")
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The largest micro-batch: `tokens` in rows of up to `width`, and `places` that are scored."""
+
+    shape: Shape
+    config: RunConfig
+    device: Device
+    width: int
+    tokens: int
+    places: int
+    shared: bool
+
+    @classmethod
+    def of(cls, shape: Shape, config: RunConfig, lengths: Lengths, device: Device) -> Pass:
+        """That of the config's run."""
+        part = config.batch_size // config.gradient_accumulation
+        if shares(config):
+            tokens = min(part * lengths.row, max(lengths.row, _BUDGET[device]))
+            places = -(-tokens * min(lengths.responses, lengths.row) // lengths.row)
+            if device == "cuda":
+                tokens = -(-tokens // _MULTIPLE) * _MULTIPLE
+            return cls(shape, config, device, lengths.row, tokens, places, shared=True)
+        rows = part if config.method in ONLINE else 2 * part
+        tokens = rows * lengths.longest
+        answers = part * (config.completion_tokens if config.method in ONLINE else lengths.responses)
+        places = min(tokens, answers) if device == "cuda" else tokens
+        return cls(shape, config, device, lengths.longest, tokens, places, shared=False)
+
+    @property
+    def number(self) -> int:
+        """Bytes of a number in the forward: bfloat16 on CUDA, float32 elsewhere."""
+        return width(self.device)
+
+    def layer(self) -> int:
+        """What one decoder layer keeps for the backward."""
+        shape, config = self.shape, self.config
+        adapted = [each.name for each in shape.adapted(config.target_modules)]
+        # A frozen matrix keeps nothing: what it reads is kept for the adapter beside it.
+        read = shape.hidden * bool({"q_proj", "k_proj", "v_proj"}.intersection(adapted))
+        read += shape.hidden * bool({"gate_proj", "up_proj"}.intersection(adapted))
+        read += shape.intermediate * ("down_proj" in adapted)
+        feed_forward = (3 if shape.gated else 1) * shape.intermediate
+        numbers = read + self._attention() + feed_forward
+        if not self._recomputes():
+            numbers += config.lora_r * len(adapted)
+        in_float = 2 * shape.hidden + shape.heads
+        scores = 0
+        if config.attention == "eager":
+            # Only that kernel holds the attention matrix: what the softmax gives, on CUDA cast to half as well.
+            scores = self.tokens * shape.heads * self.width * (FLOAT + (2 if self.device == "cuda" else 0))
+        return self.tokens * (numbers * self.number + in_float * FLOAT) + scores
+
+    def _recomputes(self) -> bool:
+        """Whether what an adapter's first matrix gives is computed again in the backward: `engine.fast.lora` does."""
+        return self.shared and self.device == "cpu"
+
+    def _attention(self) -> int:
+        """Numbers a token: queries, keys, values and what attention gives, as its kernel takes them."""
+        query, key = self.shape.query, self.shape.key
+        if self.shared and self.device == "cpu":
+            return 5 * query
+        # With padding on CUDA, keys and values are repeated for every query head.
+        return 2 * query + 2 * (query if self.device == "cuda" and not self.shared else key)
+
+    def beside_layers(self) -> int:
+        """What is kept besides: the last layer's stream and its norm; masks, and what scored places passed on."""
+        size = self.tokens * 2 * self.shape.hidden * self.number
+        if self.shared:
+            size += self.places * self.shape.hidden * self.number
+            if self.device == "cpu":
+                triangle = -(-self.width // _CAUSAL) * _CAUSAL
+                size += (self.tokens * self.width + triangle**2) * FLOAT
+        return size
+
+    def output_layer(self) -> int:
+        """The output layer at work. A reward model has a number an answer instead."""
+        shape = self.shape
+        if self.config.method == "reward":
+            return -(-self.tokens // self.width) * shape.hidden * self.number
+        if self.shared:
+            tile = min(self.places, max(1, _TILE[self.device] // (FLOAT * shape.vocabulary))) * shape.vocabulary * FLOAT
+            return int(tile * _TILES[self.device]) + self.places * shape.hidden * self.number
+        if self.device == "cuda":
+            tile = min(self.places, _TILE_PLACES) * _TILE_VOCABULARY * self.number
+            # The hidden states of these places, their gradient in float32, and that gradient cast.
+            return tile + self.places * shape.hidden * (2 * self.number + FLOAT)
+        tile = min(self.places, _TILE_PLACES) * min(shape.vocabulary, _TILE_VOCABULARY) * FLOAT
+        return int(tile * _TORCH_TILES) + 2 * self.places * shape.hidden * FLOAT
+
+    def without_gradient(self) -> int:
+        """A forward of which nothing is kept: one layer at a time."""
+        streams = 2 * self.shape.hidden + 3 * self.shape.intermediate
+        return self.tokens * streams * self.number + unpacked(self.shape, self.config.quantization, self.device)
+
+    def backward(self) -> int:
+        """Two gradients of the feed-forward width at a time: what is kept goes as gradients come."""
+        streams = 2 * self.shape.hidden * FLOAT + 2 * self.shape.intermediate * self.number
+        return self.tokens * streams + unpacked(self.shape, self.config.quantization, self.device)
+
+
+def width(device: Device) -> int:
+    """Bytes of a number in the forward: bfloat16 on CUDA, float32 elsewhere."""
+    return 2 if device == "cuda" else 4
+
+
+def unpacked(shape: Shape, quantization: str, device: Device) -> int:
+    """The largest matrix as plain numbers, which is made of the quantized one for every use."""
+    if quantization == "none":
+        return 0
+    return max(each.weights for each in shape.linears) * width(device)
