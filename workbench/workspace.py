@@ -80,6 +80,11 @@ class Workspace:
         """Token ids of the pairs that runs trained on: may be deleted at any time."""
         return self.root / _CACHE / "tokens"
 
+    @property
+    def errors(self) -> Path:
+        """Tracebacks of errors that nobody foresaw: may be deleted at any time."""
+        return self.root / _CACHE / "errors"
+
     def pairs_file(self, name: str) -> Path:
         """The file of the data set `name`, which need not exist. Raises `WorkbenchError` where that is no file name."""
         if not _NAME.fullmatch(name):

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from textual.app import App
 from textual.pilot import Pilot
 
 from tests.tui.runs_screen import until
@@ -15,6 +14,7 @@ from workbench.pairs.store import write_pairs
 from workbench.tui import app as application
 from workbench.tui.dialogs.checks import ChecksDialog
 from workbench.tui.pair_checks import PairChecks
+from workbench.tui.steady import SteadyApp
 from workbench.tui.theme import DARK
 
 THINGS = ("router", "kettle", "bicycle", "passport", "piano", "tent", "lamp", "garden")
@@ -44,7 +44,7 @@ FAULTY = [
 ]
 
 
-class Panel(App[None]):
+class Panel(SteadyApp):
     """Nothing but the panel; `answers` are what it answered."""
 
     CSS_PATH = Path(application.__file__).with_name("app.tcss")

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from textual import events
-from textual.app import App
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
 from textual.screen import ModalScreen
 
 import workbench.tui.app
+from workbench.tui.steady import SteadyApp
 from workbench.tui.theme import DARK
 
 NOTHING = object()
 
 
-class DialogApp(App[None]):
+class DialogApp(SteadyApp):
     """Shows `dialog`; `answer` is what it was dismissed with."""
 
     CSS_PATH = Path(workbench.tui.app.__file__).with_name("app.tcss")

@@ -102,7 +102,7 @@ async def test_the_palette_saves_a_picture_in_the_workspace(tmp_path: Path) -> N
         picture.unlink()
         workspace.views.rmdir()
         workspace.views.write_text("no folder")
-        app.save_picture()
+        app.call_later(app.save_picture)
         await until(pilot, lambda: "The view could not be saved" in _shown(app))
 
 

@@ -45,9 +45,9 @@ def demo(
     if not (headless or as_json):
         from workbench.tui.app import run
 
-        run(workspace, slow=options.slow, watch=folder.id)
+        status = run(workspace, slow=options.slow, watch=folder.id, debug=options.debug)
         note(f"To come back: workbench --workspace {workspace.root}")
-        return
+        raise typer.Exit(status)
     _wait_for(folder)
     evidence = _evaluate(workspace, folder)
     pace = story.pace(folder)

@@ -79,7 +79,7 @@ def root(
         gc.disable()
         from workbench.tui.app import run
 
-        run(context.obj.workspace, slow=slow)
+        raise typer.Exit(run(context.obj.workspace, slow=slow, debug=debug))
 
 
 def main() -> None:

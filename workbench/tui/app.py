@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import gc
+import sys
+import traceback
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair
 from workbench.text import one_line
-from workbench.tui.dialogs.error import ErrorDialog
 from workbench.tui.dialogs.keys import KeysDialog
 from workbench.tui.own_keys import own_keys
 from workbench.tui.scorers import Scorers
+from workbench.tui.steady import SteadyApp
 from workbench.tui.theme import DARK, LIGHT
+from workbench.tui.unforeseen import write_traceback
 from workbench.tui.views import save_view
 from workbench.workspace import Workspace
 
@@ -45,7 +47,7 @@ def _compare_screen() -> Screen[Any]:
     return CompareScreen()
 
 
-class WorkbenchApp(App[None]):
+class WorkbenchApp(SteadyApp):
     """The workbench over one workspace. Screens are imported when first shown, so that the first one comes fast."""
 
     TITLE = "Alignment Workbench"
@@ -65,7 +67,7 @@ class WorkbenchApp(App[None]):
 
     def __init__(self, workspace: Workspace, *, slow: bool = False, watch: str | None = None) -> None:
         """`slow` redraws less, for slow links; `watch` is the id of a run to open at once."""
-        super().__init__()
+        super().__init__(workspace.errors)
         self.workspace = workspace
         self.slow = slow
         self.scorers = Scorers()
@@ -109,12 +111,8 @@ class WorkbenchApp(App[None]):
 
     def save_picture(self) -> None:
         """Saves a picture of the screen in the workspace."""
-        try:
-            path = save_view(self.workspace.views, self.current_mode, {".svg": self.export_screenshot()})
-        except WorkbenchError as error:
-            self.show_error(error)
-        else:
-            self.tell(f"Saved {path.parent.name}/{path.name}.svg")
+        path = save_view(self.workspace.views, self.current_mode, {".svg": self.export_screenshot()})
+        self.tell(f"Saved {path.parent.name}/{path.name}.svg")
 
     async def action_mode(self, mode: str) -> None:
         """Switches to the screen `mode`: pairs, runs or compare."""
@@ -147,16 +145,24 @@ class WorkbenchApp(App[None]):
         self.run_to_open = run
         await self.switch_mode("runs")
 
-    def show_error(self, error: WorkbenchError) -> None:
-        """Shows what went wrong and what to do about it."""
-        self.push_screen(ErrorDialog(error))
-
     def tell(self, text: str) -> None:
         """A short notice that goes away by itself, and makes the one before go away; `text` may be untrusted."""
         self.clear_notifications()
         self.notify(one_line(text), markup=False, timeout=4)
 
 
-def run(workspace: Workspace, *, slow: bool = False, watch: str | None = None) -> None:
-    """Runs the screens until the user quits."""
-    WorkbenchApp(workspace, slow=slow, watch=watch).run()
+def run(workspace: Workspace, *, slow: bool = False, watch: str | None = None, debug: bool = False) -> int:
+    """Runs the screens until the user quits. Returns the exit status: not 0 where an error ended them.
+
+    Where the traceback is then is said on standard error; with `debug` it is printed there as well.
+    """
+    app = WorkbenchApp(workspace, slow=slow, watch=watch)
+    app.run()
+    if app.fatal is None:
+        return app.return_code or 0
+    path = write_traceback(workspace.errors, app.fatal, "running the screens")
+    if debug:
+        traceback.print_exception(app.fatal)
+    print(f"✘ The screens ended through {type(app.fatal).__name__}: {one_line(str(app.fatal))}", file=sys.stderr)
+    print(f"  Its traceback: {path or 'no disk took it'}", file=sys.stderr)
+    return 1

@@ -10,10 +10,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
 from workbench.text import one_line
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import LineField
 from workbench.tui.widgets.tag_field import TagField
 
@@ -79,7 +79,7 @@ class _Offers(OptionList):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "screen.apply", show=False)]
 
 
-class BulkDialog(ModalScreen[BulkChange | None]):
+class BulkDialog(Dialog[BulkChange | None]):
     """What to do to the `shown` of `total` pairs that `query` finds; None where it is given up."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
 from workbench.pairs.checks.catalog import CHECKS, NEEDS_MODEL
@@ -19,6 +18,8 @@ from workbench.pairs.checks.findings import Finding
 from workbench.pairs.checks.repairs import REPAIRS, Repair, repair_for
 from workbench.text import one_line
 from workbench.tui import figures
+from workbench.tui.background import background
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.dialogs.checks_model import ChecksModelDialog
 from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.pair_checks import PairChecks
@@ -45,7 +46,7 @@ class DoRepair:
     repair: Repair
 
 
-class ChecksDialog(ModalScreen[ShowFinding | DoRepair | None]):
+class ChecksDialog(Dialog[ShowFinding | DoRepair | None]):
     """Starts the checks where they never ran; they go on when it is closed. `name` is the data set's.
 
     `peek` gives the first words of the pair with an id.
@@ -171,7 +172,7 @@ class ChecksDialog(ModalScreen[ShowFinding | DoRepair | None]):
         if finding is not None:
             self.dismiss(ShowFinding(f"finding:{finding.check}", finding.check))
 
-    @work(group="dialog", exclusive=True)
+    @background("dialog", doing="mending a finding", exclusive=True, opens=True)
     async def action_repair(self) -> None:
         """Mends the finding under the cursor, after asking."""
         finding = self.query_one(FindingList).finding
@@ -191,7 +192,7 @@ class ChecksDialog(ModalScreen[ShowFinding | DoRepair | None]):
         self._checks.start(self._checks.model, self._checks.max_length)
         self._follow()
 
-    @work(group="dialog", exclusive=True)
+    @background("dialog", doing="choosing the tokens of the checks", exclusive=True, opens=True)
     async def action_model(self) -> None:
         """Checks again with the tokens of a model."""
         answer = await self.app.push_screen_wait(ChecksModelDialog(self._checks.model, self._checks.max_length))

@@ -8,9 +8,9 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import LineField
 
 
@@ -22,7 +22,7 @@ class TokensOf:
     max_length: int
 
 
-class ChecksModelDialog(ModalScreen[TokensOf | None]):
+class ChecksModelDialog(Dialog[TokensOf | None]):
     """A line for the model and one for max_length; None where it is given up."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Give up")]

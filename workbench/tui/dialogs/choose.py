@@ -9,13 +9,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
 from workbench.text import one_line
+from workbench.tui.dialogs.base import Dialog
 
 
-class ChooseDialog(ModalScreen[str | None]):
+class ChooseDialog(Dialog[str | None]):
     """A list of (name, remark) to pick a name from; None where it is given up. All texts may be untrusted."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

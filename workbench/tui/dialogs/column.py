@@ -11,11 +11,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
 from workbench.compare.tuned_runs import Base, TunedRun
 from workbench.text import one_line
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import TextField
 
 _NAME = 40
@@ -29,7 +29,7 @@ class ColumnChoice:
     system: str | None
 
 
-class ColumnDialog(ModalScreen[ColumnChoice | None]):
+class ColumnDialog(Dialog[ColumnChoice | None]):
     """Runs and the base to pick from, and a system message that the picked one gets; None where it is given up."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

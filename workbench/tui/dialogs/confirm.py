@@ -7,13 +7,13 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from workbench.text import safe
+from workbench.tui.dialogs.base import Dialog
 
 
-class ConfirmDialog(ModalScreen[bool]):
+class ConfirmDialog(Dialog[bool]):
     """A question with two answers; the safe one has the focus. `question` and `detail` may be untrusted."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

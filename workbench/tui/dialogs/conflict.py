@@ -9,13 +9,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from workbench.pairs.diff import Span, word_diff
 from workbench.pairs.merge import Conflict
 from workbench.pairs.pair import Pair
 from workbench.text import one_line, safe
+from workbench.tui.dialogs.base import Dialog
 
 _TEXTS = ("prompt", "chosen", "rejected")
 _SIGNS = {"mine": "◂", "theirs": "▸"}
@@ -24,7 +24,7 @@ _HEADS = {"mine": "yours", "theirs": "in the file"}
 _SHOWN = 20_000
 
 
-class ConflictDialog(ModalScreen[Literal["mine", "theirs"] | None]):
+class ConflictDialog(Dialog[Literal["mine", "theirs"] | None]):
     """Both versions of a pair that was changed here and by another program; None: decided later.
 
     `left` says how many more there are to decide.

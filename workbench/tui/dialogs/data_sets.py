@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
-from textual.worker import get_current_worker
 
 from workbench.errors import WorkbenchError
 from workbench.text import cut
 from workbench.tui import figures
+from workbench.tui.background import background
 from workbench.tui.dialogs.ask import AskDialog
+from workbench.tui.dialogs.base import Dialog
 from workbench.workspace import Workspace
 
 _NAME = 34
@@ -58,7 +58,7 @@ class MergeFrom:
 Answer = OpenSet | NewSet | CopyTo | MergeFrom
 
 
-class DataSetsDialog(ModalScreen[Answer | None]):
+class DataSetsDialog(Dialog[Answer | None]):
     """The data sets; `current` is open, and shows `shown` pairs. None where it is given up."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -109,18 +109,12 @@ class DataSetsDialog(ModalScreen[Answer | None]):
         self.query_one(OptionList).highlighted = place
         self._count()
 
-    @work(thread=True, exit_on_error=False)
-    def _count(self) -> None:
-        worker = get_current_worker()
+    @background("count", doing="counting the pairs of each data set")
+    async def _count(self) -> None:
+        options = self.query_one(OptionList)
         for name in self._names:
-            described = _described(self._workspace.pairs_file(name))
-            if worker.is_cancelled:
-                return
-            self.app.call_from_thread(self._describe, name, described)
-
-    def _describe(self, name: str, described: str) -> None:
-        if self.is_attached:
-            self.query_one(OptionList).replace_option_prompt(name, self._line(name, described))
+            described = await asyncio.to_thread(_described, self._workspace.pairs_file(name))
+            options.replace_option_prompt(name, self._line(name, described))
 
     def _line(self, name: str, described: str = "") -> Content:
         sign = "● " if name == self._current else "  "
@@ -145,14 +139,14 @@ class DataSetsDialog(ModalScreen[Answer | None]):
         else:
             self.dismiss(OpenSet(name))
 
-    @work(group="dialog")
+    @background("dialog", doing="beginning a data set", opens=True)
     async def action_begin(self) -> None:
         """Asks for a name."""
         name = await self._new_name("Name of the new data set")
         if name is not None:
             self.dismiss(NewSet(name))
 
-    @work(group="dialog")
+    @background("dialog", doing="copying or moving pairs", opens=True)
     async def action_transfer(self, move: bool) -> None:
         """Into the one under the cursor; asks for a new one's name."""
         if not self._shown:

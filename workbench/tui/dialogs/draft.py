@@ -7,12 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from textual import work
 from textual.app import ComposeResult
-from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
@@ -24,9 +21,10 @@ from workbench.compare.tuned_runs import Base, Drafter
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair
 from workbench.text import one_line, safe
+from workbench.tui.background import background
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.dialogs.choose import ChooseDialog
 from workbench.tui.dialogs.confirm import ConfirmDialog
-from workbench.tui.dialogs.error import ErrorDialog
 from workbench.tui.widgets.draft_lines import candidate_line, coming_line, head_of, outcome
 from workbench.tui.widgets.preference import Preference
 
@@ -39,7 +37,7 @@ _HINTS = (
 )
 
 
-class DraftDialog(ModalScreen[Made | None]):
+class DraftDialog(Dialog[Made | None]):
     """The pair's own answers and a model's, best first as far as they are ranked; None where nothing is to be saved.
 
     Drafts are asked for at once and come in while keys are pressed; a closed dialog gives its request up.
@@ -94,7 +92,7 @@ class DraftDialog(ModalScreen[Made | None]):
         self._temperature, self._seed = _TEMPERATURES[0], 0
         self._asked = 0
         """Number of the request whose answers count; those before it were given up."""
-        self._waiting = self._given_back = False
+        self._waiting = False
         self._loading_since: float | None = None
         self._coming: list[str] = []
         self._tokens = 0
@@ -127,7 +125,7 @@ class DraftDialog(ModalScreen[Made | None]):
 
     # Asking
 
-    @work(group="drafts", exclusive=True)
+    @background("drafts", doing="drafting answers", exclusive=True)
     async def _draft(self) -> None:
         """Has the drafter answer. A newer request gives the one before it up."""
         drafter, temperature = self._drafter, self._temperature
@@ -156,7 +154,7 @@ class DraftDialog(ModalScreen[Made | None]):
             told = self._take_in(reply)
         except WorkbenchError as error:
             told = f"no drafts: {one_line(error.title)}"
-            self.app.push_screen(ErrorDialog(error))
+            raise
         finally:
             if number == self._asked and self._shown:
                 self._coming, self._waiting, self._loading_since, self._told = [], False, None, told
@@ -189,14 +187,9 @@ class DraftDialog(ModalScreen[Made | None]):
 
     # Showing
 
-    def dismiss(self, result: Made | None = None) -> AwaitComplete:
-        """Closes; what still comes in is not shown any more."""
-        self._given_back = True
-        return super().dismiss(result)
-
     @property
     def _shown(self) -> bool:
-        return self.is_attached and not self._given_back
+        return self.is_attached and not self.answered
 
     def _show(self) -> None:
         """The candidates, behind them what is on its way; the cursor stays where it is."""
@@ -307,7 +300,7 @@ class DraftDialog(ModalScreen[Made | None]):
         self._temperature = _TEMPERATURES[(_TEMPERATURES.index(self._temperature) + 1) % len(_TEMPERATURES)]
         self._draft()
 
-    @work(group="choose", exclusive=True)
+    @background("choose", doing="choosing who drafts", exclusive=True, opens=True)
     async def action_drafter(self) -> None:
         """Asks who drafts, and for drafts by that one."""
         choices = [(each.column.name, each.remark) for each in self._drafters]
@@ -326,7 +319,7 @@ class DraftDialog(ModalScreen[Made | None]):
         else:
             self._warn("Rank two different answers first, the better one before the other.")
 
-    @work(group="back", exclusive=True)
+    @background("back", doing="giving the drafts up", exclusive=True, opens=True)
     async def action_back(self) -> None:
         """Cancels drafts that are on their way; else closes, after a question where something was ranked."""
         if self._waiting:

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from workbench.pairs.pair import Message, Pair, Text, plain
 from workbench.text import one_line
+from workbench.tui.background import background
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.widgets.fields import TextField
 from workbench.tui.widgets.pair_cells import words
@@ -25,7 +25,7 @@ from workbench.tui.widgets.turn_editor import TurnEditor
 _HEADS = {"prompt": "", "chosen": "✔ chosen", "rejected": "✘ rejected"}
 
 
-class EditDialog(ModalScreen[Pair | None]):
+class EditDialog(Dialog[Pair | None]):
     """An editor for each turn of the prompt, for chosen and for rejected; None where nothing is to be saved."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-stacked"), (120, "-beside")]  # noqa: RUF012 (Textual declares it so)
@@ -105,7 +105,7 @@ class EditDialog(ModalScreen[Pair | None]):
             return
         self.dismiss(pair if self._drafted or pair != self._pair else None)
 
-    @work
+    @background("dialog", doing="giving the edit up", opens=True)
     async def action_give_up(self) -> None:
         """Closes, after a question where something was changed."""
         if self.edited != self._pair:
@@ -124,7 +124,7 @@ class EditDialog(ModalScreen[Pair | None]):
         await self.query_one(f"#{turn.part}").mount(new, after=turn)
         self._changed_turns(new)
 
-    @work
+    @background("dialog", doing="taking a turn out", opens=True)
     async def action_remove_turn(self) -> None:
         """Takes the turn with the cursor out, after a question where it has text."""
         turn = self._turn

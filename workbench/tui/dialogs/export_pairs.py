@@ -10,12 +10,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.exporters import Format, check_place, format_of
 from workbench.text import one_line
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.path_field import PathField
 from workbench.workspace import Workspace
 
@@ -31,7 +31,7 @@ class ExportTo:
     which: Which
 
 
-class ExportDialog(ModalScreen[ExportTo | None]):
+class ExportDialog(Dialog[ExportTo | None]):
     """Which pairs of a data set, and a file for them; `counts` has how many each choice comes to.
 
     None where it is given up.

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Select, Static
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, plain
 from workbench.text import cut, one_line
+from workbench.tui.background import background
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import LineField
 from workbench.tui.widgets.path_field import PathField
 
@@ -43,7 +43,7 @@ class _CancelledError(Exception):
     """Raised in the thread that reads, to end it."""
 
 
-class ImportDialog(ModalScreen[ToImport | None]):
+class ImportDialog(Dialog[ToImport | None]):
     """A file, its columns, a name, and five pairs as they will be. None where it is given up.
 
     `existing(name)`: the pairs of a data set, none where there is none of that name; called in a thread.
@@ -130,7 +130,7 @@ class ImportDialog(ModalScreen[ToImport | None]):
             self._looked_at = str(path)
             self._look(path)
 
-    @work(group="look", exclusive=True)
+    @background("look", doing="looking into the file", exclusive=True)
     async def _look(self, path: Path) -> None:
         from workbench.pairs.guess import beginning, guess
         from workbench.pairs.importers import name_from
@@ -196,7 +196,7 @@ class ImportDialog(ModalScreen[ToImport | None]):
         self._reading, self._cancelled = True, False
         self._read(path, self.query_one("#name", LineField).content.strip(), self._mapping)
 
-    @work(group="read", exclusive=True)
+    @background("read", doing="reading the file", exclusive=True)
     async def _read(self, path: Path, name: str, mapping: dict[str, str]) -> None:
         from workbench.pairs.importers import import_rows, nothing_usable
         from workbench.pairs.readers import read_rows

@@ -8,15 +8,15 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from workbench.runs.labels import Labels
 from workbench.text import one_line
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import LineField
 
 
-class LabelDialog(ModalScreen[Labels | None]):
+class LabelDialog(Dialog[Labels | None]):
     """Name, tags and note to edit; None where it is given up. They may be untrusted."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -9,13 +9,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
 from workbench.runs.drift import drift_from
 from workbench.runs.merging import Merging
 from workbench.text import one_line, safe
 from workbench.tui import figures
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.path_field import PathField
 from workbench.workspace import Workspace
 
@@ -28,7 +28,7 @@ _DTYPES = (
 )
 
 
-class MergeDialog(ModalScreen[None]):
+class MergeDialog(Dialog[None]):
     """Asks where to, starts `merging`, follows it. It goes on when the dialog is closed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -7,12 +7,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import events, on, work
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Input, Select, Static
 
@@ -24,7 +23,8 @@ from workbench.pairs.store import load_pairs
 from workbench.runs.catalog import Catalog, Summary
 from workbench.runs.reusable_runs import rewards, starts
 from workbench.text import one_line, safe
-from workbench.tui.dialogs.error import ErrorDialog
+from workbench.tui.background import background
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.dialogs.new_run_fields import NO_REWARD, RunFields
 from workbench.tui.dialogs.toml import TomlDialog
 from workbench.tui.trying import previews
@@ -53,7 +53,7 @@ class _Counted:
     material: Material
 
 
-class NewRunDialog(ModalScreen[str | None]):
+class NewRunDialog(Dialog[str | None]):
     """Asks for a run and starts it; the answer is its id, None where the user went back.
 
     Beside the fields it shows what the run will take, as that becomes known. Starting never waits for it.
@@ -140,7 +140,7 @@ class NewRunDialog(ModalScreen[str | None]):
     def _fields(self) -> RunFields:
         return self.query_one(RunFields)
 
-    @work(group="sets", exit_on_error=False)
+    @background("sets", doing="counting the pairs of each data set")
     async def _count_sets(self) -> None:
         """Writes beside every data set how many pairs it has."""
         sets = self.query_one(CheckList)
@@ -156,7 +156,7 @@ class NewRunDialog(ModalScreen[str | None]):
             told += f", ▲ {len(problems):,} unusable" if problems else ""
             sets.note(name, told)
 
-    @work(group="runs", exit_on_error=False)
+    @background("runs", doing="looking for runs to build on")
     async def _find_runs(self) -> None:
         self._runs = await asyncio.to_thread(Catalog(self._workspace.runs).summaries)
         self._offer_runs()
@@ -170,7 +170,7 @@ class NewRunDialog(ModalScreen[str | None]):
         if self._runs:
             self._offer(self._fields.model)
 
-    @work(group="offer", exclusive=True, exit_on_error=False)
+    @background("offer", doing="looking for runs of this model", exclusive=True)
     async def _offer(self, model: str) -> None:
         """Offers the runs of the model, to go on from and as rewards."""
         self._fields.offer(*await asyncio.to_thread(lambda: (starts(self._runs, model), rewards(self._runs, model))))
@@ -226,7 +226,7 @@ class NewRunDialog(ModalScreen[str | None]):
     def _is_prepared(self, config: RunConfig) -> bool:
         return self._prepared is not None and _names(self._prepared) == _names(config)
 
-    @work(group="count", exclusive=True, exit_on_error=False)
+    @background("count", doing="counting the pairs", exclusive=True)
     async def _count(self, config: RunConfig) -> None:
         """Looks for what is named and counts the pairs that would train, once nothing changed for a moment."""
         await asyncio.sleep(_PAUSE)
@@ -245,7 +245,7 @@ class NewRunDialog(ModalScreen[str | None]):
         if self._config is not None and self._is_prepared(self._config) and _key(self._config) == self._counted.key:
             self._accept(self._config, self._counted.material)
 
-    @work(group="try", exclusive=True, exit_on_error=False)
+    @background("try", doing="trying what the run will take", exclusive=True)
     async def _try(self, config: RunConfig) -> None:
         """Shows what the run will take; another setting, or the end of the form, ends the process that tries it."""
         shown = self.query_one(RunPreview)
@@ -341,18 +341,17 @@ class NewRunDialog(ModalScreen[str | None]):
         self.query_one("#start", Button).disabled = True
         self._start(config)
 
-    @work(group="start", exclusive=True, exit_on_error=False)
+    @background("start", doing="starting the run", exclusive=True)
     async def _start(self, config: RunConfig) -> None:
         # The worker wants the device that a measured step would hold.
         self._stop_trying()
         try:
             folder = await asyncio.to_thread(launch, self._workspace, config)
-        except WorkbenchError as error:
+        except Exception:
             self._starting = False
             self.query_one("#start", Button).disabled = False
-            self.app.push_screen(ErrorDialog(error))
-        else:
-            self.dismiss(folder.id)
+            raise
+        self.dismiss(folder.id)
 
 
 def _key(config: RunConfig) -> tuple[object, ...]:

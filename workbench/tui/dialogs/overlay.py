@@ -9,18 +9,18 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from workbench.runs.watching import Run
 from workbench.tui import figures
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.run_charts import OVERLAYS
 from workbench.tui.widgets.run_table import final_of
 from workbench.tui.widgets.run_words import SIGNS, name_of
 
 
-class OverlayDialog(ModalScreen[list[str] | None]):
+class OverlayDialog(Dialog[list[str] | None]):
     """Runs to mark up to as many as fit on a chart; the answer is the ids of the marked ones in the order of marking.
 
     None where it is given up.

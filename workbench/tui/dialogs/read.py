@@ -8,11 +8,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from workbench.tui.dialogs.base import Dialog
 
-class ReadDialog(ModalScreen[None]):
+
+class ReadDialog(Dialog[None]):
     """A title and a text, both safe already; it is wrapped, and scrolled where it is long."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

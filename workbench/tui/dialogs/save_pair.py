@@ -10,12 +10,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
 from workbench.compare.comparison import Answer
 from workbench.compare.messages import Response
 from workbench.text import cut, one_line
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import LineField
 
 _WIDE, _LABEL, _FRAME = 96, 24, 6
@@ -32,7 +32,7 @@ class PairChoice:
     data_set: str
 
 
-class SavePairDialog(ModalScreen[PairChoice | None]):
+class SavePairDialog(Dialog[PairChoice | None]):
     """Answers to choose from; None where it is given up. One that is still missing is written in the next dialog."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -9,11 +9,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
 from workbench.pairs.query import Order
 from workbench.text import cut, one_line
+from workbench.tui.dialogs.base import Dialog
 
 _NAME = 26
 _COLUMNS: tuple[tuple[str, Order, tuple[str, str]], ...] = (
@@ -32,7 +32,7 @@ _MARGIN = ("lowest margin first", "highest margin first")
 _NO_RUN = "A run that trains on these pairs adds its margins here."
 
 
-class SortDialog(ModalScreen[Order | None]):
+class SortDialog(Dialog[Order | None]):
     """Orders to choose from; choosing the `current` one turns it round. `runs`: id and name of those with margins.
 
     The names may be untrusted. None where it is given up.

@@ -8,14 +8,14 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import LineField
 from workbench.tui.widgets.tag_field import TagField
 
 
-class TagsDialog(ModalScreen[tuple[str, ...] | None]):
+class TagsDialog(Dialog[tuple[str, ...] | None]):
     """Tags to edit, those known offered; None where it is given up. All may be untrusted."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -7,13 +7,13 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static, TextArea
 
 from workbench.text import safe
+from workbench.tui.dialogs.base import Dialog
 
 
-class TomlDialog(ModalScreen[None]):
+class TomlDialog(Dialog[None]):
     """A TOML text. `text` may be untrusted: it is shown safely and copied as it is."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -8,14 +8,14 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from workbench.text import safe
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import TextField
 
 
-class WriteDialog(ModalScreen[tuple[str, ...] | None]):
+class WriteDialog(Dialog[tuple[str, ...] | None]):
     """Labelled texts to edit; the last one has the focus, all of it selected. None where it is given up."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widgets import Footer
 
-from workbench.errors import WorkbenchError
 from workbench.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
     from workbench.tui.app import WorkbenchApp
-
-_Action = TypeVar("_Action", bound=Callable[..., Any])
-
-
-def shows_errors(action: _Action) -> _Action:
-    """Decorates a method of a screen: a `WorkbenchError` ends it, and is shown."""
-
-    @functools.wraps(action)
-    async def later(self: WorkbenchScreen, *arguments: Any, **named: Any) -> Any:
-        try:
-            return await action(self, *arguments, **named)
-        except WorkbenchError as error:
-            self.workbench.show_error(error)
-
-    @functools.wraps(action)
-    def at_once(self: WorkbenchScreen, *arguments: Any, **named: Any) -> Any:
-        try:
-            return action(self, *arguments, **named)
-        except WorkbenchError as error:
-            self.workbench.show_error(error)
-
-    return cast("_Action", later if inspect.iscoroutinefunction(action) else at_once)
 
 
 class WorkbenchScreen(Screen[None]):

@@ -6,13 +6,14 @@ import asyncio
 from dataclasses import replace
 from typing import ClassVar
 
-from textual import on, work
+from textual import on
 from textual.binding import Binding, BindingType
 
 from workbench.compare.comparison import BASE, Comparison
 from workbench.compare.prompt_parts import kept_turns, texts_of, with_texts
 from workbench.compare.tuned_runs import Base, TunedRun, tuned_runs, with_unique_name
 from workbench.runs.catalog import Catalog
+from workbench.tui.background import background
 from workbench.tui.dialogs.column import ColumnDialog
 from workbench.tui.dialogs.write import WriteDialog
 from workbench.tui.screens.compare_tools import CompareTools
@@ -68,30 +69,29 @@ class CompareScreen(CompareTools):
 
     # what is compared
 
-    @work(group="take up", exclusive=True, exit_on_error=False)
+    @background("take up", doing="taking up what is compared", exclusive=True)
     async def _take_up(self) -> None:
-        with self._telling():
-            first, before = not self._looked, {run.id: run.step for run in self._runs}
-            await self._look_for_runs()
-            # Taken only now: a second resume may have cancelled the first one's worker.
-            pair, run = self.workbench.pair_to_compare, self.workbench.run_to_compare
-            self.workbench.pair_to_compare = self.workbench.run_to_compare = None
-            comparison = self.comparison
-            if any(run.step != before.get(run.id, run.step) for run in self._runs):
-                comparison = comparison.without_results()  # a run was resumed: its adapter is another one now
-            chosen = next((each for each in self._runs if each.id == run), None) if run else None
-            if run is not None and chosen is None:
-                self.workbench.tell(f"{run} has no adapter yet: it can be compared once it has finished or stopped.")
-            if run is None and len(comparison.columns) == 1 and not self._alone and self._runs:
-                chosen = self._runs[0]
-            if pair is not None:
-                comparison = comparison.with_pair(pair)
-            if chosen is not None:
-                comparison = self._with_run(comparison, chosen)
-            self._looked = True
-            if first or comparison != self.comparison:
-                self._look = replace(self._look, speaking=self._look.speaking and pair is None)
-                self._refresh(comparison)
+        first, before = not self._looked, {run.id: run.step for run in self._runs}
+        await self._look_for_runs()
+        # Taken only now: a second resume may have cancelled the first one's worker.
+        pair, run = self.workbench.pair_to_compare, self.workbench.run_to_compare
+        self.workbench.pair_to_compare = self.workbench.run_to_compare = None
+        comparison = self.comparison
+        if any(run.step != before.get(run.id, run.step) for run in self._runs):
+            comparison = comparison.without_results()  # a run was resumed: its adapter is another one now
+        chosen = next((each for each in self._runs if each.id == run), None) if run else None
+        if run is not None and chosen is None:
+            self.workbench.tell(f"{run} has no adapter yet: it can be compared once it has finished or stopped.")
+        if run is None and len(comparison.columns) == 1 and not self._alone and self._runs:
+            chosen = self._runs[0]
+        if pair is not None:
+            comparison = comparison.with_pair(pair)
+        if chosen is not None:
+            comparison = self._with_run(comparison, chosen)
+        self._looked = True
+        if first or comparison != self.comparison:
+            self._look = replace(self._look, speaking=self._look.speaking and pair is None)
+            self._refresh(comparison)
 
     async def _look_for_runs(self) -> None:
         catalog = self._catalog = self._catalog or Catalog(self.workbench.workspace.runs)
@@ -115,7 +115,7 @@ class CompareScreen(CompareTools):
 
     # keys and clicks
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background("dialog", doing="changing the prompt", exclusive=True, opens=True)
     async def action_prompt(self) -> None:
         """Another prompt."""
         prompt = self.comparison.prompt
@@ -126,7 +126,7 @@ class CompareScreen(CompareTools):
         if changed != prompt:
             self._refresh(self.comparison.with_prompt(changed))
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background("dialog", doing="changing the response", exclusive=True, opens=True)
     async def action_response(self) -> None:
         """A response that is typed, beginning from the one in view."""
         answer = self.comparison.answer
@@ -135,11 +135,10 @@ class CompareScreen(CompareTools):
             self._look = replace(self._look, speaking=False)
             self._turn_to(self.comparison.with_typed(texts[0]))
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background("dialog", doing="adding a column", exclusive=True, opens=True)
     async def action_add_column(self) -> None:
         """Another column beside the base."""
-        with self._telling():
-            await self._look_for_runs()
+        await self._look_for_runs()
         choice = await self.app.push_screen_wait(ColumnDialog(self._runs, self._base))
         if choice is None:
             return

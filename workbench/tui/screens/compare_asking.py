@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from textual import work
 from textual.app import ComposeResult
 from textual.timer import Timer
-from textual.worker import Worker, WorkerState
 
 from workbench.compare.client import ScorerClient
 from workbench.compare.comparison import Comparison
 from workbench.compare.messages import TextChunk
 from workbench.compare.tuned_runs import Base, TunedRun
 from workbench.errors import WorkbenchError
+from workbench.tui.background import background
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.widgets.comparison_view import ComparisonView
 from workbench.tui.widgets.look import ViewOptions
@@ -47,7 +44,7 @@ class AskingScreen(WorkbenchScreen):
         self._look = ViewOptions()
         self._sampling = 0
         """Tokens of the samples that are on their way; 0 while there are none."""
-        self._failure: tuple[str, str] | None = None
+        self._failure: WorkbenchError | None = None
         self._loading_since: float | None = None
         self._pieces: list[TextChunk] = []
         self._flush: Timer | None = None
@@ -119,38 +116,36 @@ class AskingScreen(WorkbenchScreen):
         if self._loading_since is not None:
             self._show()
 
-    @work(group="sight", exclusive=True, exit_on_error=False)
+    @background("sight", doing="asking for the next tokens", exclusive=True)
     async def _ask_sight(self) -> None:
         """Asks what the columns might say at the place looked at."""
-        with self._telling():
-            client, now = await self._scorer(), self.comparison
-            beginning, answer = now.forced_prefix, now.answer
-            if beginning is not None or answer is None:
-                text, taken = (beginning.text, beginning.taken) if beginning else ("", ())
-                reply = await client.next_token(
-                    now.prompt, now.columns, prefix=text, taken=taken, top_k=_CANDIDATES, template=now.template
-                )
-                title = "next token"
-            else:
-                reply = await client.distribution_at(
-                    now.prompt, answer.response, now.columns, now.position, top_k=_CANDIDATES, template=now.template
-                )
-                title = f"at token {now.position + 1}" if now.position else "next token"
-            self._update(self.comparison.with_distribution(reply, title))
+        client, now = await self._scorer(), self.comparison
+        beginning, answer = now.forced_prefix, now.answer
+        if beginning is not None or answer is None:
+            text, taken = (beginning.text, beginning.taken) if beginning else ("", ())
+            reply = await client.next_token(
+                now.prompt, now.columns, prefix=text, taken=taken, top_k=_CANDIDATES, template=now.template
+            )
+            title = "next token"
+        else:
+            reply = await client.distribution_at(
+                now.prompt, answer.response, now.columns, now.position, top_k=_CANDIDATES, template=now.template
+            )
+            title = f"at token {now.position + 1}" if now.position else "next token"
+        self._update(self.comparison.with_distribution(reply, title))
 
-    @work(group="scores", exclusive=True, exit_on_error=False)
+    @background("scores", doing="scoring the answer", exclusive=True)
     async def _ask_scores(self) -> None:
-        with self._telling():
-            for answer in self.comparison.unscored():
-                client, now = await self._scorer(), self.comparison
-                reply = await client.score(now.prompt, answer.response, now.columns, top_k=0, template=now.template)
-                self._update(self.comparison.with_scores(answer.response, reply))
+        for answer in self.comparison.unscored():
+            client, now = await self._scorer(), self.comparison
+            reply = await client.score(now.prompt, answer.response, now.columns, top_k=0, template=now.template)
+            self._update(self.comparison.with_scores(answer.response, reply))
 
-    @work(group="generation", exclusive=True, exit_on_error=False)
+    @background("generation", doing="generating answers", exclusive=True)
     async def _ask_generation(self, beginning: str = "") -> None:
         self._pieces.clear()
         self._sampling = 0
-        with self._telling():
+        try:
             client = await self._scorer()
             self._update(self.comparison.with_generation_started(beginning))
             now = self.comparison
@@ -169,26 +164,26 @@ class AskingScreen(WorkbenchScreen):
             if self.comparison.answer != led:
                 self._ask_sight()
             self._ask_scores()
-            return
-        self._update(replace(self.comparison, generations=()))  # nobody speaks any more: the error was told
+        except Exception:
+            self._update(replace(self.comparison, generations=()))  # Nobody speaks any more.
+            raise
 
-    @work(group="generation", exclusive=True, exit_on_error=False)
+    @background("generation", doing="sampling answers", exclusive=True)
     async def _ask_samples(self) -> None:
         """Has every column answer many times, to count how."""
         try:
-            with self._telling():
-                client, now = await self._scorer(), self.comparison
-                self._sampling = 1
-                reply = await client.generate(
-                    now.prompt,
-                    now.columns,
-                    temperature=self._sample_temperature,
-                    seed=self._seed,
-                    samples=SAMPLES,
-                    template=now.template,
-                    on_chunk=self._count,
-                )
-                self.comparison = self.comparison.with_samples(reply)
+            client, now = await self._scorer(), self.comparison
+            self._sampling = 1
+            reply = await client.generate(
+                now.prompt,
+                now.columns,
+                temperature=self._sample_temperature,
+                seed=self._seed,
+                samples=SAMPLES,
+                template=now.template,
+                on_chunk=self._count,
+            )
+            self.comparison = self.comparison.with_samples(reply)
         finally:
             self._sampling = 0
             if self.is_attached:
@@ -214,6 +209,8 @@ class AskingScreen(WorkbenchScreen):
 
     async def _scorer(self) -> ScorerClient:
         """The scorer of the base that is compared, with its model loaded. Raises `WorkbenchError`."""
+        if self._failure is not None:
+            raise self._failure  # Told once, however many requests it meets.
         base = self._base
         client = self.workbench.scorers.of(base)
         if not client.running:
@@ -222,8 +219,9 @@ class AskingScreen(WorkbenchScreen):
             self._show()
         try:
             ready = await client.start()
-        except WorkbenchError:
+        except WorkbenchError as error:
             if base == self._base:
+                self._failure = error
                 self._loaded("no model")
             raise
         if base == self._base and self._loading_since is not None:
@@ -235,20 +233,3 @@ class AskingScreen(WorkbenchScreen):
         self._loading_since = None
         self.top_bar.status = status
         self._show()
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Tells of an error once, however many requests it met."""
-        try:
-            yield
-        except WorkbenchError as error:
-            if self._failure != (error.title, error.message):
-                self._failure = (error.title, error.message)
-                self.workbench.show_error(error)
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Tells of an error that nobody foresaw."""
-        if event.state is WorkerState.ERROR:
-            self.workbench.show_error(
-                WorkbenchError("The comparison met an error of its own", repr(event.worker.error))
-            )

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual import on, work
+from textual import on
 
 from workbench.compare.comparison import comparison_document
 from workbench.compare.new_pair import candidates, first_choice, new_pair
-from workbench.tui.screens.base import shows_errors
+from workbench.tui.background import background
 from workbench.tui.screens.compare_asking import AskingScreen
 from workbench.tui.screens.pairs_edit import FROM_COMPARE
 from workbench.tui.views import save_view
@@ -116,8 +116,7 @@ class CompareTools(AskingScreen):
 
     # Probes
 
-    @work(group="probe", exclusive=True, exit_on_error=False)
-    @shows_errors
+    @background("probe", doing="turning to another probe", exclusive=True)
     async def action_next_probe(self, by: int) -> None:
         """Goes on to another prompt that is in no pair, with the answers that are looked for."""
         if not self._probes:
@@ -141,13 +140,12 @@ class CompareTools(AskingScreen):
             self.workbench.tell("There is no data set yet: 1 and then i brings one in.")
             return
         name = pairs.open_name if pairs is not None and pairs.open_name else names[0]
-        now = self.comparison
+        now, self._failure = self.comparison, None
         self.app.push_screen(ScoredPairsScreen(self._scorer, now.columns, now.current, name))
 
     # Taking it away
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
-    @shows_errors
+    @background("dialog", doing="saving a pair", exclusive=True, opens=True)
     async def action_save_pair(self) -> None:
         """Makes a pair of two of the answers at hand: what failed here trains the next run."""
         from workbench.pairs.transfer import add_to
@@ -176,8 +174,7 @@ class CompareTools(AskingScreen):
                 await asyncio.to_thread(add_to, path, [edited], FROM_COMPARE)
             self.workbench.tell(f"Saved as a pair of {choice.data_set}. 1 shows it; u takes it back there.")
 
-    @work(group="save", exclusive=True, exit_on_error=False)
-    @shows_errors
+    @background("save", doing="saving the view", exclusive=True)
     async def action_save_view(self) -> None:
         """Saves the screen as a picture and its numbers as JSON."""
         picture = self.app.export_screenshot(title=f"{self._base.model}, {self._base.quantization}")

@@ -7,7 +7,6 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from workbench.tui.screens.base import shows_errors
 from workbench.tui.screens.pairs_files import PairsFiles
 from workbench.tui.widgets.empty_pairs import EmptyPairs
 from workbench.tui.widgets.pair_browser import PairBrowser
@@ -100,7 +99,6 @@ class PairsScreen(PairsFiles):
             return self.store is not None
         return action not in _ON_A_PAIR or not self.has_class("-empty")
 
-    @shows_errors
     async def on_pair_table_opened(self, event: PairTable.Opened) -> None:
         """Opens the pair in Compare."""
         if self.store is not None:

@@ -6,13 +6,12 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual import work
-
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair
+from workbench.tui.background import background
 from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.pair_checks import PairChecks
-from workbench.tui.screens.base import WorkbenchScreen, shows_errors
+from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.widgets.empty_pairs import EmptyPairs
 from workbench.tui.widgets.pair_browser import PairBrowser
 from workbench.tui.widgets.review_bar import Pace, ReviewBar
@@ -78,7 +77,7 @@ class PairsData(WorkbenchScreen):
             self.add_class("-empty")
             self.query_one(EmptyPairs).show_no_data(str(workspace.pairs))
 
-    @work(group="open", exclusive=True)
+    @background("open", doing="opening a data set", exclusive=True, opens=True)
     async def open(self, name: str, *, identity: str | None = None) -> None:
         """Opens a data set, with the cursor on a pair of it."""
         self.top_bar.context = f"{name} · reading …"
@@ -91,10 +90,9 @@ class PairsData(WorkbenchScreen):
         try:
             path = self.workbench.workspace.existing_pairs_file(name)
             store = await asyncio.to_thread(_opened, path)
-        except WorkbenchError as error:
-            self.workbench.show_error(error)
+        except Exception:
             self.show()
-            return
+            raise
         self.store, self._told_trouble = store, None
         self.checks = PairChecks(path, changed=self._checks_changed)
         self.query_one(ReviewBar).pace = Pace()
@@ -181,7 +179,7 @@ class PairsData(WorkbenchScreen):
         if store.file.disk_changed() and not self._taking:
             self._take_in(store)
 
-    @work(group="disk", exit_on_error=False)
+    @background("disk", doing="taking in what another program changed")
     async def _take_in(self, store: PairStore) -> None:
         self._taking = True
         try:
@@ -208,8 +206,7 @@ class PairsData(WorkbenchScreen):
             pairs = "1 pair" if change.changed == 1 else f"{change.changed:,} pairs"
             self.workbench.tell(f"Another program changed {pairs} of {store.path.stem}: taken in.")
 
-    @work(group="dialog")
-    @shows_errors
+    @background("dialog", doing="writing the file anew", opens=True)
     async def _offer_to_restore(self, store: PairStore, trouble: WorkbenchError) -> None:
         question = ConfirmDialog(trouble.title, str(trouble.message), yes="Write it anew", no="Leave it")
         if await self.app.push_screen_wait(question):

@@ -6,9 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from textual import work
-
-from workbench.tui.screens.base import shows_errors
+from workbench.tui.background import background
 from workbench.tui.screens.pairs_edit import PairsEditing, plural
 
 if TYPE_CHECKING:
@@ -19,8 +17,7 @@ if TYPE_CHECKING:
 class PairsDrafts(PairsEditing):
     """The prompt of the pair under the cursor, answered by the scorer that the screens share."""
 
-    @work(group="dialog")
-    @shows_errors
+    @background("dialog", doing="drafting answers", opens=True)
     async def action_draft(self) -> None:
         """Has a model answer the prompt of the pair under the cursor; ranked answers make pairs."""
         from workbench.tui.dialogs.draft import DraftDialog

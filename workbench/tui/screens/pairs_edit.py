@@ -10,12 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual import work
-
 from workbench.pairs.pair import Message, Pair, Status
 from workbench.text import one_line
+from workbench.tui.background import background
 from workbench.tui.dialogs.confirm import ConfirmDialog
-from workbench.tui.screens.base import shows_errors
 from workbench.tui.screens.pairs_data import PairsData
 from workbench.tui.widgets.review_bar import ReviewBar
 
@@ -39,13 +37,11 @@ class PairsEditing(PairsData):
 
     # Judging
 
-    @shows_errors
     def action_judge(self, status: Status) -> None:
         """Gives the pair under the cursor a status and moves on to the next."""
         if self._set_status(status):
             self.browser.table.action_move(1)
 
-    @shows_errors
     def action_flag(self) -> None:
         """Flags the pair under the cursor, or takes the flag away."""
         if self.store is not None and (row := self.browser.row) is not None:
@@ -72,7 +68,6 @@ class PairsEditing(PairsData):
 
     # One pair
 
-    @shows_errors
     def action_swap(self) -> None:
         """Exchanges chosen and rejected."""
         store, row = self.store, self.browser.row
@@ -80,8 +75,7 @@ class PairsEditing(PairsData):
             store.swap([row])
             self.changed(texts=True)
 
-    @work(group="dialog")
-    @shows_errors
+    @background("dialog", doing="editing a pair", opens=True)
     async def action_edit(self) -> None:
         """Edits the texts of the pair under the cursor."""
         from workbench.tui.dialogs.edit import EditDialog
@@ -90,8 +84,7 @@ class PairsEditing(PairsData):
             after = await self.app.push_screen_wait(EditDialog(pair, "Edit the pair"))
             self._replace(pair, after)
 
-    @work(group="dialog")
-    @shows_errors
+    @background("dialog", doing="editing a pair in $EDITOR", opens=True)
     async def action_edit_outside(self) -> None:
         """Edits the pair under the cursor in $EDITOR."""
         from workbench.tui.external_editor import edit_pair
@@ -105,8 +98,7 @@ class PairsEditing(PairsData):
             store.replace(before.id, after)
             self.changed(texts=True)
 
-    @work(group="dialog")
-    @shows_errors
+    @background("dialog", doing="changing the tags", opens=True)
     async def action_tags(self) -> None:
         """Asks for the tags of the pair under the cursor."""
         from workbench.tui.dialogs.tags import TagsDialog
@@ -119,8 +111,7 @@ class PairsEditing(PairsData):
             store.update([pair.id], lambda pair: replace(pair, tags=tags), "tags")
             self.changed()
 
-    @work(group="dialog")
-    @shows_errors
+    @background("dialog", doing="changing the note", opens=True)
     async def action_note(self) -> None:
         """Asks for a note on the pair under the cursor."""
         from workbench.tui.dialogs.ask import AskDialog
@@ -133,8 +124,7 @@ class PairsEditing(PairsData):
             store.update([pair.id], lambda pair: replace(pair, note=note), "note")
             self.changed()
 
-    @work(group="dialog")
-    @shows_errors
+    @background("dialog", doing="writing a new pair", opens=True)
     async def action_new(self) -> None:
         """Writes a new pair."""
         from workbench.tui.dialogs.edit import EditDialog
@@ -148,7 +138,6 @@ class PairsEditing(PairsData):
             store.add([pair], "new pair")
             self.changed(pair.id, other_rows=True)
 
-    @shows_errors
     def action_duplicate(self) -> None:
         """Writes a copy of the pair under the cursor below it."""
         from workbench.pairs.transfer import duplicate
@@ -158,8 +147,7 @@ class PairsEditing(PairsData):
             self.changed(duplicate(store, row), other_rows=True)
             self.workbench.tell("A copy, below its original. e edits it.")
 
-    @work(group="dialog")
-    @shows_errors
+    @background("dialog", doing="deleting a pair", opens=True)
     async def action_delete(self) -> None:
         """Takes the pair under the cursor out of the file, after a question."""
         store, pair = self.store, self.pair
@@ -204,7 +192,6 @@ class PairsEditing(PairsData):
         if self.store is not None:
             self._turn(self.store.redo, "redone", "Nothing to redo.")
 
-    @shows_errors
     def _turn(self, turn: Callable[[], str], what: str, nothing: str) -> None:
         # Not in a thread: the next key is meant for the pair that the cursor is then on.
         store = self.store
@@ -220,8 +207,7 @@ class PairsEditing(PairsData):
 
     # All that the filter shows
 
-    @work(group="dialog")
-    @shows_errors
+    @background("dialog", doing="changing all that is shown", opens=True)
     async def action_bulk(self) -> None:
         """Asks what to do to everything that is shown, and does it as one step."""
         from workbench.tui.dialogs.bulk import BulkDialog

@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from textual import work
-
 from workbench.pairs.pair import Pair
-from workbench.tui.screens.base import shows_errors
+from workbench.tui.background import background
 from workbench.tui.screens.pairs_edit import plural
 from workbench.tui.screens.pairs_tools import PairsTools
 
@@ -27,8 +25,7 @@ _T = TypeVar("_T")
 class PairsFiles(PairsTools):
     """Import, export, and other data sets."""
 
-    @work(group="dialog")
-    @shows_errors
+    @background("dialog", doing="importing pairs", opens=True)
     async def action_import(self) -> None:
         """Brings pairs in from a file."""
         from workbench.tui.dialogs.import_pairs import ImportDialog
@@ -69,8 +66,7 @@ class PairsFiles(PairsTools):
         else:
             add_to(path, pairs, description)
 
-    @work(group="dialog")
-    @shows_errors
+    @background("dialog", doing="exporting pairs", opens=True)
     async def action_export(self) -> None:
         """Writes pairs to a file of another kind or place."""
         from workbench.tui.dialogs.export_pairs import ExportDialog
@@ -91,8 +87,7 @@ class PairsFiles(PairsTools):
             written = await asyncio.to_thread(_export, store, rows, answer)
             self.workbench.tell(f"{plural(written)} written to {answer.path}.")
 
-    @work(group="dialog")
-    @shows_errors
+    @background("dialog", doing="changing data sets", opens=True)
     async def action_data_sets(self) -> None:
         """Shows the data sets: opens another, copies or moves pairs, merges, begins a new one."""
         from workbench.tui.dialogs.data_sets import CopyTo, DataSetsDialog, MergeFrom, NewSet, OpenSet

@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from textual import work
-
 from workbench.pairs.query import Order
-from workbench.tui.screens.base import shows_errors
+from workbench.tui.background import background
 from workbench.tui.screens.pairs_drafts import PairsDrafts
 from workbench.tui.screens.pairs_edit import plural
 from workbench.tui.widgets.pair_table import PairTable
@@ -42,8 +40,7 @@ class PairsTools(PairsDrafts):
         """Scrolls the pair under the cursor."""
         self.browser.scroll_text(lines)
 
-    @work(group="dialog")
-    @shows_errors
+    @background("dialog", doing="sorting the pairs", opens=True)
     async def action_sort(self) -> None:
         """Asks for the order that the pairs are shown in."""
         from workbench.tui.dialogs.sort import SortDialog
@@ -71,7 +68,6 @@ class PairsTools(PairsDrafts):
             margins = {identity: score.margin for identity, score in scores.items()}
         self.browser.set_order(order, margins)
 
-    @shows_errors
     async def on_pair_table_sorted(self, event: PairTable.Sorted) -> None:
         """Sorts by the column whose heading was clicked; a second click turns the order round."""
         by = _SORTS.get(event.column, event.column)
@@ -88,8 +84,7 @@ class PairsTools(PairsDrafts):
 
     # Checking
 
-    @work(group="dialog")
-    @shows_errors
+    @background("dialog", doing="checking the pairs", opens=True)
     async def action_checks(self) -> None:
         """Shows what the checks find."""
         from workbench.tui.dialogs.checks import ChecksDialog, DoRepair, ShowFinding
@@ -124,8 +119,7 @@ class PairsTools(PairsDrafts):
 
     # Others
 
-    @work(group="dialog")
-    @shows_errors
+    @background("dialog", doing="deciding conflicts", opens=True)
     async def action_conflicts(self) -> None:
         """Shows, one after the other, the pairs that another program and the user changed, to choose a version."""
         from workbench.tui.dialogs.conflict import ConflictDialog

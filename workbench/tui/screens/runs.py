@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from textual import events, on, work
+from textual import events, on
 from textual.binding import Binding, BindingType
 
 from workbench.config import to_toml
 from workbench.runs.quantities import METRICS
 from workbench.runs.series import AXES
 from workbench.text import one_line
+from workbench.tui.background import background
 from workbench.tui.dialogs.choose import ChooseDialog
 from workbench.tui.dialogs.new_run import NewRunDialog
 from workbench.tui.dialogs.overlay import OverlayDialog
@@ -133,7 +134,7 @@ class RunsScreen(RunsLife):
         self.look = replace(self.look, smoothing=weight)
         self.look_now()
 
-    @work(group="ask", exclusive=True, exit_on_error=False)
+    @background("ask", doing="choosing overlays", exclusive=True, opens=True)
     async def action_overlay(self) -> None:
         """Asks which runs to lay over the charts."""
         others = [run for run in self.runs if run.id != self.table.current and charts_of(run.state)]
@@ -173,7 +174,7 @@ class RunsScreen(RunsLife):
             return
         self.app.push_screen(TomlDialog(f"Settings · {name_of(run)}", to_toml(run.config)))
 
-    @work(group="ask", exclusive=True, exit_on_error=False)
+    @background("ask", doing="sorting the runs", exclusive=True, opens=True)
     async def action_sort(self) -> None:
         """Asks for the column to sort by; the one that is chosen already turns the order around."""
         told = metrics_of(self.runs)
@@ -225,7 +226,7 @@ class RunsScreen(RunsLife):
             return
         await self.workbench.compare(run=run.id)
 
-    @work(group="ask", exclusive=True, exit_on_error=False)
+    @background("ask", doing="starting a run", exclusive=True, opens=True)
     async def action_new_run(self) -> None:
         """Asks what to train, and starts it."""
         started = await self.app.push_screen_wait(NewRunDialog(self.workbench.workspace))

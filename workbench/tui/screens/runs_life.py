@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from textual import work
-
 from workbench.runs import labels, lease, process, trash
 from workbench.runs.merging import Merging
 from workbench.runs.watching import Run
 from workbench.tui import figures
+from workbench.tui.background import background
 from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.dialogs.label import LabelDialog
 from workbench.tui.dialogs.merge import MergeDialog
@@ -46,7 +45,7 @@ class RunsLife(RunsWatch):
     async def _ask(self, question: str, detail: str, *, yes: str, no: str) -> bool:
         return await self.app.push_screen_wait(ConfirmDialog(question, detail, yes=yes, no=no))
 
-    @work(group="ask", exclusive=True, exit_on_error=False)
+    @background("ask", doing="stopping the run", exclusive=True, opens=True)
     async def action_stop(self) -> None:
         """Asks the worker to stop and to save what it has; a second time ends it at once."""
         run = self.current
@@ -76,7 +75,7 @@ class RunsLife(RunsWatch):
             self.workbench.tell("Taken out of the queue." if run.status == "queued" else "Stopping after this step …")
             self.look_now(at_list=True)
 
-    @work(group="ask", exclusive=True, exit_on_error=False)
+    @background("ask", doing="killing the run", exclusive=True, opens=True)
     async def action_kill(self) -> None:
         """Ends the worker by force."""
         if self.current is not None:
@@ -92,7 +91,7 @@ class RunsLife(RunsWatch):
             await asyncio.to_thread(process.kill, run.folder)
             self.look_now(at_list=True)
 
-    @work(group="ask", exclusive=True, exit_on_error=False)
+    @background("ask", doing="pausing the run", exclusive=True)
     async def action_pause(self) -> None:
         """Has the worker wait after this step, or go on."""
         run = self.current
@@ -106,7 +105,7 @@ class RunsLife(RunsWatch):
             self.workbench.tell("Pausing after this step. It keeps its memory; space continues.")
         self.look_now(at_list=True)
 
-    @work(group="ask", exclusive=True, exit_on_error=False)
+    @background("ask", doing="resuming the run", exclusive=True, opens=True)
     async def action_resume(self) -> None:
         """Starts a worker again, from the last complete checkpoint."""
         run = self.view.run_shown
@@ -123,7 +122,7 @@ class RunsLife(RunsWatch):
             await asyncio.to_thread(process.resume, run.folder)
             self.look_now(at_list=True)
 
-    @work(group="ask", exclusive=True, exit_on_error=False)
+    @background("ask", doing="moving the run in the queue", exclusive=True)
     async def action_move_in_queue(self, places: int) -> None:
         """Moves a waiting run earlier or later in the line."""
         run = self.current
@@ -132,7 +131,7 @@ class RunsLife(RunsWatch):
             self.workbench.tell(f"{name_of(run)} is {ordinal(place)} in line.")
             self.look_now(at_list=True)
 
-    @work(group="ask", exclusive=True, exit_on_error=False)
+    @background("ask", doing="deleting the run", exclusive=True, opens=True)
     async def action_delete(self) -> None:
         """Moves the run's folder to the trash."""
         run = self.current
@@ -164,7 +163,7 @@ class RunsLife(RunsWatch):
         if self.merging is not None:
             self.app.push_screen(MergeDialog(self.merging, self.workbench.workspace))
 
-    @work(group="ask", exclusive=True, exit_on_error=False)
+    @background("ask", doing="naming the run", exclusive=True, opens=True)
     async def action_label(self) -> None:
         """Asks for name, tags and note."""
         run = self.current
@@ -175,7 +174,7 @@ class RunsLife(RunsWatch):
             await asyncio.to_thread(labels.write, run.folder, given)
             self.look_now(at_list=True)
 
-    @work(group="report", exclusive=True, exit_on_error=False)
+    @background("report", doing="writing the report", exclusive=True)
     async def action_report(self) -> None:
         """Writes the page about the run into its folder."""
         run = self.current
@@ -185,7 +184,7 @@ class RunsLife(RunsWatch):
         written = await write_report(self.workbench.workspace, run.folder)
         self.workbench.tell(f"{written.headline} {written.path.relative_to(self.workbench.workspace.root)}")
 
-    @work(group="ask", exclusive=True, exit_on_error=False)
+    @background("ask", doing="asking about the evaluation", exclusive=True, opens=True)
     async def action_evaluate(self) -> None:
         """Shows the verdicts about the run, measures it, or gives up measuring."""
         run = self.current
@@ -204,7 +203,7 @@ class RunsLife(RunsWatch):
                 return
         self._evaluate(run)
 
-    @work(group="evaluate", exclusive=True, exit_on_error=False)
+    @background("evaluate", doing="evaluating the run", exclusive=True)
     async def _evaluate(self, run: Run) -> None:
         name = self.evaluating = name_of(run)
         try:
@@ -214,7 +213,7 @@ class RunsLife(RunsWatch):
             self.evaluating = None
         self.app.push_screen(ReadDialog(f"{name}: {counted(found)}", verdicts_in_full(found)))
 
-    @work(group="ask", exclusive=True, exit_on_error=False)
+    @background("ask", doing="archiving the run", exclusive=True)
     async def action_archive(self) -> None:
         """Hides a run from the table, or shows it again."""
         run = self.current

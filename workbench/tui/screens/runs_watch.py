@@ -8,18 +8,17 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
-from textual.worker import Worker, WorkerState
 
-from workbench.errors import WorkbenchError
 from workbench.runs import machine, process
 from workbench.runs.state import RunState
 from workbench.runs.watching import Feed, Run, tail
 from workbench.tui import figures
+from workbench.tui.background import background_loop
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.widgets.line_chart import Chart, Figure, Palette, draw, palette_of
 from workbench.tui.widgets.run_charts import Look, figures_of
@@ -95,7 +94,7 @@ class RunsWatch(WorkbenchScreen):
     def on_mount(self) -> None:
         """Begins to look at the files."""
         self.app.theme_changed_signal.subscribe(self, lambda _: self.look_now())
-        self._watch()
+        self._watch(Feed(self.workbench.workspace.runs))
 
     def on_screen_suspend(self) -> None:
         """Looks at nothing while another screen is shown."""
@@ -106,27 +105,15 @@ class RunsWatch(WorkbenchScreen):
         self._awake.set()
         self.look_now(at_list=True)
 
-    @work(group="watch", exclusive=True, exit_on_error=False)
-    async def _watch(self) -> None:
-        """Reads in a thread and shows, again and again, for as long as the screen lives."""
-        feed = Feed(self.workbench.workspace.runs)
-        beat = _SLOW_BEAT if self.workbench.slow else _BEAT
-        while True:
-            await self._awake.wait()
-            self._hurry.clear()
-            await self._look(feed)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), beat)
-                await asyncio.sleep(0.03)
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Tells of an error in the background."""
-        error = event.worker.error
-        if event.state is WorkerState.ERROR and error is not None:
-            told = (
-                error if isinstance(error, WorkbenchError) else WorkbenchError("The runs cannot be read", repr(error))
-            )
-            self.workbench.show_error(told)
+    @background_loop("watch", doing="following the runs")
+    async def _watch(self, feed: Feed) -> None:
+        """Reads in a thread and shows."""
+        await self._awake.wait()
+        self._hurry.clear()
+        await self._look(feed)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), _SLOW_BEAT if self.workbench.slow else _BEAT)
+            await asyncio.sleep(0.03)
 
     def look_now(self, *, at_list: bool = False) -> None:
         """Looks at the run that is shown at once, and with `at_list` at all runs."""

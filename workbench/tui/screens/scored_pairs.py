@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
@@ -19,8 +19,9 @@ from workbench.compare.measures import pair_margin, summarize
 from workbench.compare.messages import Column, PairBatch, ScoredPair
 from workbench.errors import WorkbenchError
 from workbench.pairs.query import QueryError, parse
+from workbench.tui.background import background
 from workbench.tui.dialogs.choose import ChooseDialog
-from workbench.tui.screens.base import WorkbenchScreen, shows_errors
+from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.widgets.pair_table import PairTable, Shown
 from workbench.tui.widgets.score_cells import SummaryView, score_cells, score_columns
 from workbench.tui.widgets.search_line import SearchLine
@@ -89,10 +90,9 @@ class ScoredPairsScreen(WorkbenchScreen):
     def on_mount(self) -> None:
         """Begins to score."""
         self.query_one(PairTable).focus()
-        self._open(self._name)
+        self._open(self._name or "")
 
-    @work(group="open", exclusive=True, exit_on_error=False)
-    @shows_errors
+    @background("open", doing="scoring the pairs", exclusive=True)
     async def _open(self, name: str) -> None:
         import numpy as np
 
@@ -151,7 +151,7 @@ class ScoredPairsScreen(WorkbenchScreen):
 
     # Showing
 
-    @work(group="search", exclusive=True, exit_on_error=False)
+    @background("search", doing="searching the pairs", exclusive=True)
     async def _find(self, text: str) -> None:
         from workbench.pairs.search import Search
 
@@ -192,7 +192,7 @@ class ScoredPairsScreen(WorkbenchScreen):
         )
         table.show(shown, line=int(lines[0]) if len(lines) else 0)
 
-    @work(group="sum", exclusive=True, exit_on_error=False)
+    @background("sum", doing="summing the scores up", exclusive=True)
     async def _sum(self) -> None:
         """Sums up what was scored, beside the keys."""
         self._summed = time.monotonic()
@@ -242,7 +242,7 @@ class ScoredPairsScreen(WorkbenchScreen):
             self._show()
             self._sum()
 
-    @work(group="dialog", exclusive=True, exit_on_error=False)
+    @background("dialog", doing="choosing a data set", exclusive=True, opens=True)
     async def action_data_set(self) -> None:
         """Asks for another data set."""
         names = self.workbench.workspace.datasets()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from textual import work
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 from textual.message import Message
-from textual.worker import get_current_worker
 
 from workbench.pairs.pair import Pair, Status
 from workbench.pairs.query import Order, Query, QueryError, parse
+from workbench.tui.background import background
 from workbench.tui.widgets.pair_cells import Known, cells, columns
 from workbench.tui.widgets.pair_table import PairTable, Shown
 from workbench.tui.widgets.pair_view import PairView
@@ -224,16 +224,10 @@ class PairBrowser(Vertical):
         else:
             self._found(self._store, self._sought, self._store.rows)
 
-    @work(thread=True, group="search", exclusive=True, exit_on_error=False)
-    def _search(self, store: PairStore, sought: _Sought) -> None:
-        worker = get_current_worker()
+    @background("search", doing="searching the pairs", exclusive=True)
+    async def _search(self, store: PairStore, sought: _Sought) -> None:
         findings = self._checks.by_id() if self._checks else {}
-        rows = store.find(sought.query, {identity: set(names) for identity, names in findings.items()})
-        order = sought.order
-        if order != Order():
-            rows = store.sorted(rows, order, sought.margins)
-        if not worker.is_cancelled:
-            self.app.call_from_thread(self._found, store, sought, rows)
+        self._found(store, sought, await asyncio.to_thread(_rows, store, sought, findings))
 
     def _found(self, store: PairStore, sought: _Sought, rows: Ints) -> None:
         if store is not self._store or sought is not self._sought:
@@ -288,6 +282,12 @@ class PairBrowser(Vertical):
             tokens=checks.tokens_of(pair.id) if checks else None,
             margin=self._sought.margins.get(pair.id),
         )
+
+
+def _rows(store: PairStore, sought: _Sought, findings: Mapping[str, Iterable[str]]) -> Ints:
+    """The rows that are looked for, in their order."""
+    rows = store.find(sought.query, {identity: set(names) for identity, names in findings.items()})
+    return rows if sought.order == Order() else store.sorted(rows, sought.order, sought.margins)
 
 
 def _column_of(order: Order) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from rich.cells import cell_len
-from textual import work
 from textual.app import ComposeResult, RenderResult
 from textual.containers import Vertical
 from textual.content import Content
@@ -13,6 +14,7 @@ from textual.widget import Widget
 from workbench.pairs.diff import word_diff
 from workbench.pairs.pair import Pair, plain
 from workbench.text import cut, one_line
+from workbench.tui.background import background
 from workbench.tui.widgets.pair_cells import SIGNS, Known
 from workbench.tui.widgets.pair_layout import Marks
 from workbench.tui.widgets.pair_text import PairText
@@ -118,12 +120,9 @@ class PairView(Vertical):
     def _show_text(self, pair: Pair, marks: Marks | None) -> None:
         self.query_one(PairText).show(pair, marks, self._known.tokens if self._known else None)
 
-    @work(thread=True, group="diff", exclusive=True, exit_on_error=False)
-    def _compare(self, pair: Pair, texts: tuple[str, str]) -> None:
-        marks = word_diff(*texts)
-        self.app.call_from_thread(self._compared, pair, texts, marks)
-
-    def _compared(self, pair: Pair, texts: tuple[str, str], marks: Marks) -> None:
+    @background("diff", doing="comparing the responses", exclusive=True)
+    async def _compare(self, pair: Pair, texts: tuple[str, str]) -> None:
+        marks = await asyncio.to_thread(word_diff, *texts)
         self._remember(texts, marks)
         if self._pair is pair:
             self._show_text(pair, marks)

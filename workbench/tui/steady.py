@@ -1,0 +1,205 @@
+"""An app that no error in a handler ends, and whose keys go where they were meant to go.
+
+All of Textual's internals that this leans on are in this module, and `tests/tui/test_steady.py` checks them:
+`MessagePump._dispatch_message` (through which every message of every widget goes), `App._handle_exception` (to which
+timers, layout and Textual's own workers bring their errors), `App.on_event` (which hands a key to what has the focus
+at that moment), the queues of the pumps, `Screen._callbacks` (what waits for the next refresh), `_screen_stacks`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textual import events
+from textual.app import App
+from textual.css.query import NoMatches
+from textual.dom import DOMNode
+from textual.message import Message
+from textual.message_pump import MessagePump
+from textual.screen import ModalScreen, Screen
+from textual.worker import Worker, WorkerFailed, get_current_worker
+
+from workbench.errors import WorkbenchError
+from workbench.tui.dialogs.error import ErrorDialog
+from workbench.tui.unforeseen import Unforeseen
+
+_LONGEST_HOLD = 5.0
+"""Seconds after which keys are dropped, if what they were typed for has not come."""
+_LOOK_AGAIN = 0.002
+_textual_dispatch = MessagePump._dispatch_message
+
+
+@dataclass(slots=True)
+class _Opening:
+    """A worker that is about to open something, and the dialog that it opened last."""
+
+    worker: Worker[Any]
+    screen: Screen[Any] | None = None
+
+
+class SteadyApp(App[None]):
+    """The policy for errors, and the way of keys.
+
+    Errors: `tell_failure`. Keys: one that arrives while the one before it still works waits until that has done what
+    it does: until the dialog, field or screen that it opens is there and has the focus. So a burst of keys means what
+    the same keys mean when they are typed slowly.
+    """
+
+    def __init__(self, errors: Path | None = None) -> None:
+        """`errors` is the folder for tracebacks, which need not exist; else they go among the temporary files."""
+        super().__init__()
+        self.unforeseen = Unforeseen(errors)
+        self.fatal: Exception | None = None
+        """The error that ended the app."""
+        self._shown: WorkbenchError | None = None
+        self._dispatching = 0
+        """Messages that are being handled by any widget, screen or the app now."""
+        self._openings: list[_Opening] = []
+        self._held: deque[events.Event] = deque()
+        self._sender: asyncio.Task[None] | None = None
+
+    # Errors
+
+    def tell_failure(self, error: Exception, doing: str) -> None:
+        """Shows an error. `doing` says after "While " what was being done."""
+        if isinstance(error, WorkerFailed) and isinstance(error.error, Exception):
+            error = error.error
+        if self._exit or not self._screen_stacks.get(self._current_mode):
+            return
+        if isinstance(error, WorkbenchError):
+            self.show_error(error)
+        elif (told := self.unforeseen.take(error, doing)) is not None:
+            self.show_error(told)
+
+    def show_error(self, error: WorkbenchError) -> None:
+        """Shows what went wrong and what to do about it; not twice at a time, and no error a second time."""
+        shown = [screen.error for screen in self.screen_stack if isinstance(screen, ErrorDialog)]
+        known = any((each.title, each.message) == (error.title, error.message) for each in shown)
+        if not known and error is not self._shown:
+            self._shown = error
+            self.push_screen(ErrorDialog(error))
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Textual's last resort. The app ends only where it has not begun, or cannot even show an error."""
+        if self._dom_ready and not self._exit and not isinstance(self.screen, ErrorDialog):
+            self.tell_failure(error, "drawing, or at a beat of its clock")
+        else:
+            self._end_through(error)
+
+    def _end_through(self, error: Exception) -> None:
+        self.fatal = self.fatal or error
+        self._return_code = 1
+        if self._exception is None:
+            self._exception = error  # So tests see it.
+            self._exception_event.set()
+        self._close_messages_no_wait()
+
+    async def guarded(self, pump: MessagePump, message: Message) -> None:
+        """Handles a message as Textual does. An error in it is told, and the widget lives on."""
+        self._dispatching += 1
+        try:
+            await _textual_dispatch(pump, message)
+        except Exception as error:
+            building = isinstance(message, (events.Compose, events.Mount, events.Load))
+            if pump is self and building:
+                raise  # There is nothing yet to show an error on.
+            if isinstance(error, NoMatches) and _is_going(pump):
+                return
+            screen = pump.screen if isinstance(pump, DOMNode) and pump is not self and pump.is_attached else None
+            if isinstance(screen, ErrorDialog):
+                self._end_through(error)
+                return
+            if building and isinstance(screen, ModalScreen):
+                screen.dismiss(None)  # A dialog of which a part is missing is no use.
+            self.tell_failure(error, _doing(pump, message))
+        finally:
+            self._dispatching -= 1
+
+    # Keys
+
+    async def on_event(self, event: events.Event) -> None:
+        """Hands keys and pasted text on, one at a time."""
+        typed = isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded
+        if typed and (self._held or not self._settled(handling=1)):
+            self._held.append(event)
+            if self._sender is None or self._sender.done():
+                self._sender = asyncio.create_task(self._send_held())
+        else:
+            await super().on_event(event)
+
+    async def _send_held(self) -> None:
+        """Hands on what is held: each event once the one before it has done its work."""
+        since = time.monotonic()
+        while self._held and self._running:
+            if self._settled():
+                self.call_later(super().on_event, self._held.popleft())
+                since = time.monotonic()
+                await asyncio.sleep(0)
+            elif time.monotonic() - since > _LONGEST_HOLD:
+                self._held.clear()
+                self._openings.clear()
+                self.bell()
+            else:
+                await asyncio.sleep(_LOOK_AGAIN)
+
+    def _settled(self, handling: int = 0) -> bool:
+        """Whether nobody has anything left to do, besides `handling` messages that are known of."""
+        if self._dispatching > handling or self.message_queue_size or self._next_callbacks:
+            return False
+        self._openings = [each for each in self._openings if not each.worker.is_finished]
+        standing = [screen for stack in self._screen_stacks.values() for screen in stack]
+        if any(each.screen not in standing for each in self._openings):
+            return False
+        screen = self.screen
+        return not screen._callbacks and all(
+            node._is_mounted and not node.message_queue_size for node in screen.walk_children(with_self=True)
+        )
+
+    def hold_keys_for(self, worker: Worker[Any]) -> None:
+        """Holds keys until the worker has opened a dialog, or has ended."""
+        self._openings.append(_Opening(worker))
+
+    def let_keys_go_on(self, worker: Worker[Any]) -> None:
+        """Holds keys for the worker no longer."""
+        self._openings = [each for each in self._openings if each.worker is not worker]
+
+    async def push_screen_wait(self, screen: Any, *, mode: str | None = None) -> Any:
+        """Shows a dialog and waits for its answer. While it stands, keys are its own."""
+        worker = get_current_worker()
+        for opening in self._openings:
+            if opening.worker is worker:
+                opening.screen = screen
+        return await super().push_screen_wait(screen, mode=mode)
+
+    def _suspend_signal(self) -> None:
+        """What was typed for another program is not for the screen that comes after it."""
+        self._held.clear()
+        super()._suspend_signal()
+
+
+def _is_going(pump: MessagePump) -> bool:
+    """Whether the widget is being taken away, its children before it."""
+    return not pump.is_attached or (isinstance(pump, DOMNode) and getattr(pump.screen, "answered", False))
+
+
+def _doing(pump: MessagePump, message: Message) -> str:
+    what = f"the key {message.key}" if isinstance(message, events.Key) else type(message).__name__
+    return f"{type(pump).__name__} handled {what}"
+
+
+async def _dispatch(pump: MessagePump, message: Message) -> None:
+    app = pump.app
+    if isinstance(app, SteadyApp):
+        await app.guarded(pump, message)
+    else:
+        await _textual_dispatch(pump, message)
+
+
+# An exception ends the loop of its widget (`_process_messages_loop`), and with it the app or a part of the screen.
+# There is no hook around a message, and half of the widgets are Textual's own: so the one method is replaced.
+MessagePump._dispatch_message = _dispatch  # type: ignore[method-assign, assignment]
