@@ -1,8 +1,9 @@
-"""From a config to a running worker: reads the data sets, parts them, makes the run's folder and starts it."""
+"""From a config to a running worker: takes the rows of the data sets, makes the run's folder and starts it."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,55 +11,87 @@ from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.methods import ONLINE, REWARDING
 from workbench.models import resolve
-from workbench.pairs.pair import to_row
-from workbench.pairs.split import Split, split, trainable, weighted
-from workbench.pairs.store import load_pairs
+from workbench.pairs.rewrite import rewritten
+from workbench.pairs.rows import Rows
+from workbench.pairs.split import held_out, weighted
+from workbench.pairs.store import load_rows
 from workbench.rewards import FunctionReward, check_function, parse_reward
 from workbench.runs.folder import RunFolder, create
 from workbench.runs.launchers import settled
 from workbench.runs.process import start
+from workbench.runs.rows import RowCounts
 from workbench.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """What a run would train on. `unusable` counts lines that are no pairs, `sources` has the files' sha256."""
+class TakenRows:
+    """The rows that a run trains on and holds out, taken from its data sets at one moment, edits included."""
 
-    split: Split
-    sources: dict[str, str]
-    unusable: int
+    counts: RowCounts
+    _names: list[str]
+    _data_sets: list[Rows]
+    _train: list[list[int]]
+    _holdout: list[list[int]]
+
+    def sources(self) -> dict[str, str]:
+        """By data set, the sha256 of its content at that moment: of its file as it is once all edits are saved."""
+        return {name: _sha256(data_set) for name, data_set in zip(self._names, self._data_sets, strict=True)}
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines of the run's pairs.jsonl, each made when it is asked for: a data set's own, with their `split`."""
+        for side, chosen_rows in (("train", self._train), ("holdout", self._holdout)):
+            for data_set, rows in zip(self._data_sets, chosen_rows, strict=True):
+                for row in rows:
+                    yield _with_split(data_set.line(row), side)
 
 
-def gather(workspace: Workspace, config: RunConfig) -> Material:
-    """The pairs of the config's data sets, parted. Raises `WorkbenchError` where there is none to train on."""
-    pairs, sources, unusable = [], {}, 0
-    of: dict[int, str] = {}
-    for name in config.pairs:
-        path = workspace.existing_pairs_file(name)
-        found, problems = load_pairs(path)
-        usable = trainable(found)
-        pairs += usable
-        of |= dict.fromkeys(map(id, usable), name)
-        unusable += len(problems)
-        sources[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    parted = split(pairs, fraction=config.holdout, seed=config.seed)
+def take_rows(workspace: Workspace, config: RunConfig) -> TakenRows:
+    """The rows of the config's data sets, parted. Raises `WorkbenchError` where there is none to train on."""
+    data_sets = [load_rows(workspace.existing_pairs_file(name)) for name in config.pairs]
+    usable = [data_set.order[~data_set.is_dropped[data_set.order]] for data_set in data_sets]
+    prompts = (
+        (prompt, data_set.label(row, "split") or None)
+        for data_set, rows in zip(data_sets, usable, strict=True)
+        for row, prompt in zip(rows.tolist(), data_set.prompts(rows), strict=True)
+    )
+    held = iter(held_out(prompts, fraction=config.holdout, seed=config.seed))
+    train, holdout = [], []
+    for rows in usable:
+        sides: tuple[list[int], list[int]] = ([], [])
+        for row in rows.tolist():
+            sides[next(held)].append(row)
+        train.append(sides[False])
+        holdout.append(sides[True])
     if config.pairs_weights:
         train = [
-            pair
-            for name, weight in zip(config.pairs, config.pairs_weights, strict=True)
-            for pair in weighted(
-                [each for each in parted.train if of[id(each)] == name], weight, f"{config.seed} {name}"
-            )
+            weighted(rows, weight, f"{config.seed} {name}")
+            for name, weight, rows in zip(config.pairs, config.pairs_weights, train, strict=True)
         ]
-        parted = replace(parted, train=train)
-    if not parted.train:
-        held = f"{len(parted.holdout)} are held out, and the" if parted.holdout else "The"
+    unusable = sum(len(data_set.base.problems) for data_set in data_sets)
+    counts = RowCounts(sum(map(len, train)), sum(map(len, holdout)), unusable)
+    if not counts.train:
+        held_pairs = f"{counts.holdout} are held out, and the" if counts.holdout else "The"
         raise WorkbenchError(
             "Nothing to train on",
-            f"{held} other pairs of {', '.join(config.pairs)} are dropped or none at all.",
+            f"{held_pairs} other pairs of {', '.join(config.pairs)} are dropped or none at all.",
             "Accept some pairs, lower holdout, or name another data set.",
         )
-    return Material(parted, sources, unusable)
+    return TakenRows(counts, config.pairs, data_sets, train, holdout)
+
+
+def _with_split(line: bytes, side: str) -> bytes:
+    """A pair's line with its side, newline included. Most lines have none yet: it goes before the last brace then."""
+    line = line.rstrip()
+    if b'"split"' in line:
+        return rewritten(line, {"split": side}) + b"\n"
+    return b'%s, "split": "%s"}\n' % (line[:-1], side.encode())
+
+
+def _sha256(data_set: Rows) -> str:
+    digest = hashlib.sha256()
+    for chunk in data_set.chunks():
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _going_on(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path]:
@@ -126,9 +159,7 @@ def prepare(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path | 
 def launch(workspace: Workspace, config: RunConfig) -> RunFolder:
     """Makes and starts a run. Raises `WorkbenchError` where data, model or disk do not allow it."""
     config, start_from = prepare(workspace, config)
-    material = gather(workspace, config)
-    rows = [to_row(replace(pair, split="train")) for pair in material.split.train]
-    rows += [to_row(replace(pair, split="holdout")) for pair in material.split.holdout]
-    folder = create(workspace.runs, config, rows, material.sources, start=start_from)
+    taken = take_rows(workspace, config)
+    folder = create(workspace.runs, config, taken.lines(), taken.sources(), start=start_from)
     start(folder)
     return folder

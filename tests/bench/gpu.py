@@ -182,7 +182,7 @@ def main(given: Sequence[str]) -> int:
         known = {} if asked.again else machine.read("gpu", to).get("measurements", {})
         found = {"machine": machine.machine(), "vocabulary": _VOCABULARY, "measurements": known}
         rows = Path(scratch) / "rows.jsonl"
-        rows.write_text("".join(map(to_line, _rows(asked.rows, asked.dry_run))))
+        rows.write_bytes(b"".join(map(to_line, _rows(asked.rows, asked.dry_run))))
         for name in measure(plan, rows, until, known):
             machine.save("gpu", found, table(found), to)
             print(f"{name}: {'failed' if 'failed' in known[name] else 'done'}", file=sys.stderr)

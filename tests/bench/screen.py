@@ -20,6 +20,7 @@ from tests.bench.terminal import COLUMNS, LINES, Terminal
 from workbench.config import build_config
 from workbench.runs import process
 from workbench.runs.folder import RunFolder, create
+from workbench.runs.rows import to_line
 from workbench.tiny.starters import build_pairs
 
 BYTES, SLOW_BYTES, SHARE = 8 * 1024, 2 * 1024, 0.05
@@ -56,7 +57,7 @@ def live_run(workspace: Path) -> Iterator[RunFolder]:
     config = build_config(
         {"pairs": ["starter"], "max_steps": _STEPS, "batch_size": 8, "eval_steps": 60, "save_steps": 200}, preset="demo"
     )
-    folder = create(workspace / "runs", config, rows, {})
+    folder = create(workspace / "runs", config, map(to_line, rows), {})
     process.start(folder)
     try:
         end = time.monotonic() + 120

@@ -28,7 +28,7 @@ from workbench.config import RunConfig, build_config
 from workbench.demo import PAIRS as DEMO_PAIRS
 from workbench.demo import PRESET as DEMO_PRESET
 from workbench.demo import prepare as prepare_demo
-from workbench.launch import gather
+from workbench.launch import take_rows
 from workbench.models import resolve
 from workbench.pairs.importers import import_rows
 from workbench.pairs.pair import to_row
@@ -58,7 +58,7 @@ class Case:
 def measure(case: Case, sides: Sequence[str], folder: Path) -> list[dict[str, Any]]:
     """One round: a measurement a side, in the order of `SIDES`, all in a new workspace under `folder`."""
     path = folder / "rows.jsonl"
-    path.write_text("".join(map(to_line, [{side: row[side] for side in _TRL_COLUMNS} for row in case.rows])))
+    path.write_bytes(b"".join(map(to_line, [{side: row[side] for side in _TRL_COLUMNS} for row in case.rows])))
     found = []
     for side in SIDES:
         if side in sides or (side == "cold" and "warm" in sides):
@@ -94,7 +94,7 @@ def _ours(case: Case, folder: Path, side: str) -> dict[str, Any]:
     """The worker as every run starts it, with its events and scores; no evaluation and no checkpoint but the last."""
     beta = case.config.beta * (2 if side == "warm" else 1)  # The cache holds whatever the loss.
     config = case.config.model_copy(update={"holdout": 0.0, "save_steps": _NEVER, "beta": beta})
-    made = create(folder / "runs", config, case.rows, {})
+    made = create(folder / "runs", config, map(to_line, case.rows), {})
     watched = _Watched(made)
     done = run(["-m", "workbench.engine.train", str(made.path)], {"WORKBENCH_STATE": str(folder / "state")}, watched)
     state, events = made.state(), list(EventReader(made.events).read())
@@ -145,7 +145,7 @@ def cases(names: Sequence[str], pairs: int | None, folder: Path) -> list[Case]:
         elif hh:
             model = folder / name
             fitted = folder / "hh.jsonl"
-            fitted.write_text("".join(map(to_line, rows)))
+            fitted.write_bytes(b"".join(map(to_line, rows)))
             asked = json.dumps(random_model.SHAPES[name])
             done = run(["-m", "tests.bench.random_model", str(fitted), str(model), asked])
             parameters = json.loads(done.output.splitlines()[-1])["parameters"]
@@ -159,8 +159,8 @@ def cases(names: Sequence[str], pairs: int | None, folder: Path) -> list[Case]:
 
 def _demo(pairs: int | None, folder: Path) -> Case:
     config = build_config({"pairs": list(DEMO_PAIRS)}, preset=DEMO_PRESET)
-    parted = gather(prepare_demo(folder), config).split
-    rows = [to_row(pair) | {"split": "train"} for pair in parted.train[:pairs]]
+    rows = [json.loads(line) for line in take_rows(prepare_demo(folder), config).lines()]
+    rows = [row for row in rows if row["split"] == "train"][:pairs]
     return Case("demo", "the embedded model on the demo's pairs, preset demo", config, rows)
 
 
@@ -195,7 +195,7 @@ def main(given: Sequence[str]) -> int:
 
 def _described(case: Case, folder: Path) -> dict[str, Any]:
     path = folder / f"{case.name}.jsonl"
-    path.write_text("".join(map(to_line, case.rows)))
+    path.write_bytes(b"".join(map(to_line, case.rows)))
     config = case.config
     limits = (str(config.max_length), str(config.batch_size))
     counted = run(["-m", "tests.bench.tokens", str(path), config.model, *limits])

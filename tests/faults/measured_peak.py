@@ -33,6 +33,7 @@ from workbench.engine.training.trainers import KINDS
 from workbench.methods import ONLINE
 from workbench.runs.folder import RunFolder, create
 from workbench.runs.pair_scores import Subject
+from workbench.runs.rows import to_line
 
 STEPS = 2
 
@@ -79,7 +80,7 @@ def _trainer(config: RunConfig, length: int, runs: Path) -> Any:
         sides = [[draw.randrange(5, 1000) for _ in range(size)] for size in (length - answer, answer, answer)]
         pairs.append(PairIds(*sides))
     rows = [{"id": str(place), "prompt": "a", "chosen": "b", "rejected": "c"} for place in range(len(pairs))]
-    folder = create(runs, config, rows, {})
+    folder = create(runs, config, map(to_line, rows), {})
     prepared = Prepared(pairs, [], 0, 0, 0, [Subject(row["id"], "", "train") for row in rows])
     kind = KINDS[config.method]
     return kind.build(config, kind.load(config), load_tokenizer(config.model), prepared, folder.checkpoints)

@@ -15,6 +15,7 @@ from workbench.engine.training.data import prepare
 from workbench.engine.training.job import train
 from workbench.runs.events import Eval, EventReader, Finished, Started, Step
 from workbench.runs.folder import create
+from workbench.runs.rows import to_line
 from workbench.runs.writer import EventWriter
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -36,7 +37,7 @@ ROWS = [row(number, "holdout" if number % 4 == 0 else "train") for number in ran
 @pytest.mark.parametrize("quantization", ["nf4", "int8", "none"])
 def test_a_run_in_bfloat16_learns(quantization, tmp_path):
     values = {"pairs": ["x"], "quantization": quantization, "learning_rate": 1e-3, "batch_size": 4, "epochs": 3.0}
-    folder = create(tmp_path, build_config(values), ROWS, {}, now=datetime(2026, 1, 1))
+    folder = create(tmp_path, build_config(values), map(to_line, ROWS), {}, now=datetime(2026, 1, 1))
     torch.cuda.reset_peak_memory_stats()
     with EventWriter(folder.events) as events:
         end = train(folder, folder.record(), events)

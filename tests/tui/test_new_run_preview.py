@@ -17,7 +17,8 @@ from workbench.config import RunConfig, build_config
 from workbench.errors import WorkbenchError
 from workbench.runs.machine import Gpu, Holder, Machine, Memory
 from workbench.runs.model_shape import Shape
-from workbench.runs.preview import Counts, Measured, Preview, Rows, encode
+from workbench.runs.preview import Counts, Measured, Preview, encode
+from workbench.runs.rows import RowCounts
 from workbench.tui.dialogs.new_run import NewRunDialog
 from workbench.tui.trying import previews
 from workbench.workspace import Workspace
@@ -30,7 +31,7 @@ MEASURED = Measured(1.0, 0.5, 0.3, 9.0, 900 * 2**20)
 def measuring(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A measuring process that says at once what the real one says after seconds, then stays. Holds its PIDs."""
     pids = tmp_path / "pids"
-    lines = [encode(Rows(18, 2, 0)), encode(COUNTS), encode(MEASURED)]
+    lines = [encode(RowCounts(18, 2, 0)), encode(COUNTS), encode(MEASURED)]
     script = (
         f"import os, sys, time; sys.stdin.read(); open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n');"
         f"sys.stdout.write({''.join(lines)!r}); sys.stdout.flush(); time.sleep(600)"

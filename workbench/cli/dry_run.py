@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
 def dry_run(workspace: Workspace, config: RunConfig, *, json: bool) -> None:
     """Prints the preview of a run. Exit status 1 where it would not fit; raises `WorkbenchError` where it cannot be."""
-    from workbench.launch import gather, prepare
+    from workbench.launch import prepare
     from workbench.runs.preview import Doing, begin
 
     config, _ = prepare(workspace, config)
-    gather(workspace, config)
     preview = begin(workspace.runs, config)
     for told in _learned(workspace, config):
         if isinstance(told, Doing):

@@ -10,13 +10,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,14 +22,13 @@ from workbench.child import ENVIRONMENT
 from workbench.config import RunConfig, build_config
 from workbench.engine.libraries import no_garbage, quick_imports
 from workbench.errors import WorkbenchError
-from workbench.launch import Material, gather
+from workbench.launch import take_rows
 from workbench.methods import ONLINE
-from workbench.pairs.pair import to_row
 from workbench.runs import lease
 from workbench.runs.catalog import Catalog
 from workbench.runs.folder import RunFolder
 from workbench.runs.launchers import settled
-from workbench.runs.preview import Counts, Doing, Preview, Rows, Told, Trouble, Unmeasured, begin, encode
+from workbench.runs.preview import Counts, Doing, Preview, Told, Trouble, Unmeasured, begin, encode
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -57,8 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(workspace: Workspace, config: RunConfig) -> None:
     config = settled(config)
-    material = gather(workspace, config)
-    _tell(Rows(len(material.split.train), len(material.split.holdout), material.unusable))
+    with tempfile.TemporaryDirectory(prefix="workbench-measure-", ignore_cleanup_errors=True) as scratch:
+        _measure_in(RunFolder(Path(scratch)), workspace, config)
+
+
+def _measure_in(scratch: RunFolder, workspace: Workspace, config: RunConfig) -> None:
+    rows = take_rows(workspace, config)
+    _tell(rows.counts)
     preview = begin(workspace.runs, config)
     if preview.shape is None:
         _tell(_unmeasured(workspace, config, preview.unknown))
@@ -71,35 +73,29 @@ def _measure(workspace: Workspace, config: RunConfig) -> None:
         from workbench.engine.training.data import prepare
 
         tokenizer = load_tokenizer(config.model)
-    prepared = prepare(tokenizer, _rows(material), config.room, workspace.tokens)
+    # As lines on disk, as a run has them: what is counted here is not tokenized again there.
+    with scratch.pairs.open("wb") as file:
+        file.writelines(rows.lines())
+    del rows
+    prepared = prepare(tokenizer, scratch.rows(), config.room, workspace.tokens)
     counts = _counts(prepared, config)
     _tell(counts)
     reason = _refusal(preview.after(counts))
     if reason:
         _tell(_unmeasured(workspace, config, reason))
         return
-    with tempfile.TemporaryDirectory(prefix="workbench-measure-") as scratch:
+    with lease.Turn(scratch) as turn:
+        if not turn.poll():
+            _tell(_unmeasured(workspace, config, "Another run has the device; measuring would disturb it."))
+            return
+        _tell(Doing("measuring a step"))
+        with quick_imports():
+            from workbench.engine.training.trial import OutOfMemoryError, trial
+
         try:
-            with lease.Turn(RunFolder(Path(scratch))) as turn:
-                if not turn.poll():
-                    reason = "Another run has the device; measuring would disturb it."
-                    _tell(_unmeasured(workspace, config, reason))
-                    return
-                _tell(Doing("measuring a step"))
-                with quick_imports():
-                    from workbench.engine.training.trial import OutOfMemoryError, trial
-
-                try:
-                    _tell(trial(config, tokenizer, prepared, Path(scratch), began))
-                except OutOfMemoryError as error:
-                    _tell(Trouble("Out of memory", f"A step of the longest pairs was tried. {error}", "", memory=True))
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _rows(material: Material) -> list[dict[str, object]]:
-    rows = [to_row(replace(pair, split="train")) for pair in material.split.train]
-    return rows + [to_row(replace(pair, split="holdout")) for pair in material.split.holdout]
+            _tell(trial(config, tokenizer, prepared, scratch.path, began))
+        except OutOfMemoryError as error:
+            _tell(Trouble("Out of memory", f"A step of the longest pairs was tried. {error}", "", memory=True))
 
 
 def _counts(prepared: Prepared, config: RunConfig) -> Counts:

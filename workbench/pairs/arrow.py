@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,17 @@ def bounds_of(column: Any) -> Ints:
 def contents_of(column: Any) -> Any:
     """The words of a column of texts: its strings, or the contents of all its turns, one after the other."""
     return column.flatten().field(1) if pa.types.is_list(column.type) else column
+
+
+def texts_in(column: Any) -> list[Text]:
+    """Prompts or responses out of their Arrow column."""
+    contents: list[str] = contents_of(column).to_pylist()
+    if not pa.types.is_list(column.type):
+        return list(contents)
+    turns = [
+        Message(role, content) for role, content in zip(column.flatten().field(0).to_pylist(), contents, strict=True)
+    ]
+    return [tuple(turns[begin:end]) for begin, end in pairwise(bounds_of(column).tolist())]
 
 
 def as_column(texts: Sequence[Text], conversational: bool) -> Any:

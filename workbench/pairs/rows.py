@@ -11,11 +11,11 @@ from zlib import crc32
 
 import numpy as np
 
-from workbench.pairs.arrow import Ints, bounds_of, contents_of, offsets_of
+from workbench.pairs.arrow import Ints, bounds_of, contents_of, offsets_of, texts_in
 from workbench.pairs.columns import Columns
 from workbench.pairs.history import SWAP, Change, Line, Step, Values, mark, to_json
 from workbench.pairs.lines import pair_in
-from workbench.pairs.pair import LABEL_DEFAULTS, LABELS, TEXTS, Pair, Text, plain
+from workbench.pairs.pair import LABEL_DEFAULTS, LABELS, STATUSES, TEXTS, Pair, Text, plain
 from workbench.pairs.rewrite import ABSENT, rewritten
 
 _WORD = re.compile(r"[^\x00-\x20]+")
@@ -76,6 +76,11 @@ class Rows:
             self._arranged = arranged = comings, order, numbers
         return arranged[1:]
 
+    @property
+    def is_dropped(self) -> Ints:
+        """Of every row, whether its pair is dropped: it never trains."""
+        return cast("Ints", self.labels["status"] == STATUSES.index("dropped"))
+
     def id(self, row: int) -> str:
         """The id of a row's pair."""
         return self._ids[row]
@@ -99,6 +104,19 @@ class Rows:
         if found is None:
             found = self._read_texts(row)
         return found[TEXTS.index(name)]
+
+    def prompts(self, rows: Ints) -> Iterator[Text]:
+        """The prompts of some rows, in the order of the file; those of one block of it at a time are in memory."""
+        blocks = iter(self.base.blocks)
+        first, prompts = 0, list[Text]()
+        for row in rows.tolist():
+            if row in self.texts:
+                yield self.texts[row][0]
+                continue
+            while row >= first + len(prompts):
+                block = next(blocks)
+                first, prompts = block.first, texts_in(block.texts["prompt"])
+            yield prompts[row - first]
 
     def pair(self, row: int) -> Pair:
         """The pair of a row, with all its columns."""

@@ -7,25 +7,12 @@ import random
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import TypeVar
 
-from workbench.pairs.pair import Pair, Text
+from workbench.pairs.pair import Split, Text
 
 _NOT_WORD = re.compile(r"[\W_]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """The two sides, each in the order given. `conflicts` counts prompts that were marked train and holdout both."""
-
-    train: list[Pair]
-    holdout: list[Pair]
-    conflicts: int
-
-
-def trainable(pairs: Iterable[Pair]) -> list[Pair]:
-    """The pairs that may train or be evaluated on: all but the dropped."""
-    return [pair for pair in pairs if pair.status != "dropped"]
+Item = TypeVar("Item")
 
 
 def group_key(prompt: Text) -> str:
@@ -35,41 +22,44 @@ def group_key(prompt: Text) -> str:
     return "\n".join(_folded(turn.content) for turn in prompt if turn.role != "system")
 
 
-def split(pairs: Sequence[Pair], *, fraction: float, seed: int) -> Split:
-    """Holds out about `fraction` of the prompts; 0 holds out none but the pairs that are marked so.
+def held_out(prompts: Iterable[tuple[Text, Split | None]], *, fraction: float, seed: int) -> list[bool]:
+    """For each pair, given as its prompt and its own `split`, whether it is held out.
 
-    A prompt's side depends on the prompt, the seed and the fraction alone, so it stays when other pairs come and
-    go; but where chance would leave a side empty that should not be, the nearest prompt is moved there. A pair's
-    own `split` decides for its whole prompt; holdout wins where they disagree.
+    Holds out about `fraction` of the prompts; 0 holds out none but the pairs that are marked so. A prompt's side
+    depends on the prompt, the seed and the fraction alone, so it stays when other pairs come and go; but where chance
+    would leave a side empty that should not be, the nearest prompt is moved there. A pair's own `split` decides for
+    its whole prompt; holdout wins where they disagree. The prompts are read once and not kept.
     """
-    groups: dict[str, list[Pair]] = {}
-    keys = [group_key(pair.prompt) for pair in pairs]
-    for key, pair in zip(keys, pairs, strict=True):
-        groups.setdefault(key, []).append(pair)
-    marks = {key: {pair.split for pair in group} for key, group in groups.items()}
-    held = {key for key, found in marks.items() if "holdout" in found}
-    conflicts = sum("train" in marks[key] for key in held)
-    free = {key: _draw(key, seed) for key, found in marks.items() if found == {None}}
-    held |= {key for key, drawn in free.items() if drawn < fraction}
+    groups: dict[bytes, int] = {}
+    group_of_pair: list[int] = []
+    marks: list[Split | None] = []
+    """Of each group."""
+    for prompt, mark in prompts:
+        group = groups.setdefault(_digest(group_key(prompt), seed), len(groups))
+        group_of_pair.append(group)
+        if group == len(marks):
+            marks.append(mark)
+        elif mark == "holdout" or marks[group] is None:
+            marks[group] = mark
+    draws = [int.from_bytes(digest[:7]) / 2**56 for digest in groups]
+    free = [group for group, mark in enumerate(marks) if mark is None]
+    held = [mark == "holdout" or (mark is None and draws[group] < fraction) for group, mark in enumerate(marks)]
     if free and fraction > 0 and len(groups) > 1:
-        if not held:
-            held.add(min(free, key=free.__getitem__))
-        elif len(held) == len(groups):
-            held.remove(max(free, key=free.__getitem__))
-    sides: tuple[list[Pair], list[Pair]] = ([], [])
-    for key, pair in zip(keys, pairs, strict=True):
-        sides[key in held].append(pair)
-    return Split(*sides, conflicts)
+        if not any(held):
+            held[min(free, key=draws.__getitem__)] = True
+        elif all(held):
+            held[max(free, key=draws.__getitem__)] = False
+    return [held[group] for group in group_of_pair]
 
 
-def weighted(pairs: Sequence[Pair], weight: float, seed: str) -> list[Pair]:
-    """Every pair as often as `weight` has whole parts, and the broken part's share of them once more, drawn by `seed`.
+def weighted(items: Sequence[Item], weight: float, seed: str) -> list[Item]:
+    """Every item as often as `weight` has whole parts, and the broken part's share of them once more, drawn by `seed`.
 
-    In the order given. Of a weight of 0.5 half of the pairs are left, of 2.25 each is there twice and a quarter thrice.
+    In the order given. Of a weight of 0.5 half of the items are left, of 2.25 each is there twice and a quarter thrice.
     """
     whole = int(weight)
-    drawn = set(random.Random(seed).sample(range(len(pairs)), round((weight - whole) * len(pairs))))
-    return [pair for place, pair in enumerate(pairs) for _ in range(whole + (place in drawn))]
+    drawn = set(random.Random(seed).sample(range(len(items)), round((weight - whole) * len(items))))
+    return [item for place, item in enumerate(items) for _ in range(whole + (place in drawn))]
 
 
 def _folded(text: str) -> str:
@@ -78,7 +68,6 @@ def _folded(text: str) -> str:
     return words or " ".join(text.split())
 
 
-def _draw(key: str, seed: int) -> float:
-    """A number from 0 to 1, as good as random, that the key and the seed decide."""
-    digest = hashlib.sha256(f"{seed}\0{key}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:7]) / 2**56
+def _digest(key: str, seed: int) -> bytes:
+    """Stands for a prompt; its first bytes are a number as good as random, that the key and the seed decide."""
+    return hashlib.sha256(f"{seed}\0{key}".encode("utf-8", "surrogatepass")).digest()

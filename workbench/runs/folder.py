@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import tomlkit
 
 from workbench.config import RunConfig, build_config
 from workbench.errors import WorkbenchError
 from workbench.runs.events import EventReader
-from workbench.runs.rows import RowsFile, to_line
+from workbench.runs.rows import RowsFile
 from workbench.runs.state import RunState, fold
 
 _PACKAGES = ("alignment-workbench", "torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
@@ -29,7 +28,11 @@ _NOT_SLUG = re.compile(r"[^a-z0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What run.toml says. `sources` maps the data sets' names to the sha256 of their files."""
+    """What run.toml says.
+
+    `sources` maps each data set to the sha256 of its content when the run was made: of its file as it is once all
+    edits that were made by then are saved.
+    """
 
     config: RunConfig
     created: datetime
@@ -139,7 +142,7 @@ class RunFolder:
 def create(
     runs: Path,
     config: RunConfig,
-    rows: Iterable[Mapping[str, Any]],
+    lines: Iterable[bytes],
     sources: Mapping[str, str],
     *,
     now: datetime | None = None,
@@ -147,8 +150,8 @@ def create(
 ) -> RunFolder:
     """Makes the folder of a new run, named after the time, the data and the method, and freezes what was asked in it.
 
-    `rows` are preference rows, each with its `split`; `sources` maps data sets to the sha256 of their files. The name
-    of a local model folder is made absolute; the adapter in `start`, which the run goes on from, is copied. Raises
+    `lines` are preference rows as lines of JSON, each with its `split`; `sources` is as in `Record`. The name of a
+    local model folder is made absolute; the adapter in `start`, which the run goes on from, is copied. Raises
     `WorkbenchError` where the disk refuses.
     """
     now = (now or datetime.now()).astimezone()
@@ -163,8 +166,8 @@ def create(
     }
     try:
         folder = RunFolder(_new_folder(runs, f"{now:%Y-%m-%d-%H%M}-{_slug(config)}"))
-        with folder.pairs.open("w", encoding="utf-8") as file:
-            file.writelines(map(to_line, rows))
+        with folder.pairs.open("wb") as file:
+            file.writelines(lines)
         if start is not None:
             folder.start.mkdir()
             for each in ("adapter_config.json", "adapter_model.safetensors"):

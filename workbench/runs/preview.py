@@ -19,15 +19,7 @@ from workbench.runs.estimate import Device, Estimate, Judge, Lengths, disk, esti
 from workbench.runs.fitting import judge_of, smaller
 from workbench.runs.machine import Machine
 from workbench.runs.model_shape import Shape, shape_of
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Pairs that train and are held out, and lines that are no pairs."""
-
-    train: int
-    holdout: int
-    unusable: int
+from workbench.runs.rows import RowCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +85,9 @@ class Trouble:
     memory: bool = False
 
 
-Told = Rows | Counts | Doing | Measured | Unmeasured | Trouble
+Told = RowCounts | Counts | Doing | Measured | Unmeasured | Trouble
 _KINDS: dict[str, type[Told]] = {
-    each.__name__.lower(): each for each in (Rows, Counts, Doing, Measured, Unmeasured, Trouble)
+    each.__name__.lower(): each for each in (RowCounts, Counts, Doing, Measured, Unmeasured, Trouble)
 }
 
 
@@ -122,7 +114,7 @@ class Preview:
     shape: Shape | None
     unknown: str = ""
     judge: Judge | None = None
-    rows: Rows | None = None
+    rows: RowCounts | None = None
     counts: Counts | None = None
     doing: str = ""
     measured: Measured | None = None
@@ -132,7 +124,7 @@ class Preview:
     def after(self, told: Told) -> Preview:
         """The preview with one more thing known."""
         match told:
-            case Rows():
+            case RowCounts():
                 return replace(self, rows=told)
             case Counts():
                 return replace(self, counts=told)

@@ -12,9 +12,18 @@ from typing import Any
 from workbench.errors import WorkbenchError
 
 
-def to_line(row: Mapping[str, Any]) -> str:
-    """A row as it is written to pairs.jsonl, newline included."""
-    return json.dumps(row, ensure_ascii=False) + "\n"
+@dataclass(frozen=True, slots=True)
+class RowCounts:
+    """Pairs that train and are held out, and lines of their data sets that are no pairs."""
+
+    train: int
+    holdout: int
+    unusable: int
+
+
+def to_line(row: Mapping[str, Any]) -> bytes:
+    """A row as a line of pairs.jsonl, newline included."""
+    return json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def digest(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -23,7 +32,7 @@ def digest(rows: Iterable[Mapping[str, Any]]) -> str:
         return rows.digest()
     found = hashlib.sha256()
     for row in rows:
-        found.update(to_line(row).encode("utf-8", "surrogatepass"))
+        found.update(to_line(row))
     return found.hexdigest()
 
 

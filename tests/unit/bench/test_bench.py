@@ -17,7 +17,7 @@ ROWS = [row for rows in build_pairs().values() for row in rows[:8]]
 @pytest.fixture
 def rows(tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(map(to_line, ROWS)))
+    path.write_bytes(b"".join(map(to_line, ROWS)))
     return path
 
 
@@ -77,7 +77,7 @@ def test_medians_and_ratios_count_the_pre_pass():
 def test_tokens_are_counted_with_and_without_padding(tmp_path):
     rows = [row | {"split": "train"} for row in ROWS[:2]]
     path = tmp_path / "two.jsonl"
-    path.write_text("".join(map(to_line, rows)))
+    path.write_bytes(b"".join(map(to_line, rows)))
     found = tokens.count(path, "tiny", 512, 2)
     pairs = [tokens.count(_one(tmp_path, row), "tiny", 512, 1) for row in rows]
     assert found["unique"] == pytest.approx(sum(each["unique"] for each in pairs) / 2)
@@ -87,7 +87,7 @@ def test_tokens_are_counted_with_and_without_padding(tmp_path):
 
 def _one(folder, row):
     path = folder / "one.jsonl"
-    path.write_text(to_line(row))
+    path.write_bytes(to_line(row))
     return path
 
 

@@ -10,6 +10,7 @@ from workbench.evidence.measurements import BOTH, HELD_OUT
 from workbench.evidence.probes import parse_probes
 from workbench.evidence.settings import Settings
 from workbench.runs.folder import create
+from workbench.runs.rows import to_line
 from workbench.runs.writer import EventWriter
 from workbench.tiny.starters import build_pairs, build_probes
 
@@ -22,7 +23,9 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     rows = [row | {"split": "train" if place < TRAINED else "holdout"} for place, row in enumerate(attacks)]
     settings = {"pairs": ["x"], "beta": 0.1, "learning_rate": 1e-3, "epochs": 3, "batch_size": 3}
     quick = {"sample_tokens": 0, "save_steps": 1000, "eval_steps": 1000}
-    folder = create(tmp_path_factory.mktemp("runs"), build_config(settings | quick), rows, {"x": "0" * 64})
+    folder = create(
+        tmp_path_factory.mktemp("runs"), build_config(settings | quick), map(to_line, rows), {"x": "0" * 64}
+    )
     with EventWriter(folder.events) as events:
         events.write(train(folder, folder.record(), events))
     suites = build_probes()

@@ -21,6 +21,7 @@ from workbench.evidence.probes import Probe, parse_probes
 from workbench.evidence.settings import Settings
 from workbench.pairs.pair import Pair, from_row
 from workbench.runs.folder import RunFolder, create
+from workbench.runs.rows import to_line
 from workbench.tiny.matchers import classify
 from workbench.tiny.starters import build_pairs, build_probes
 
@@ -34,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run whose adapter makes the model babble."""
     held = [row | {"split": "holdout"} for row in build_pairs()["support-tone"][:HELD]]
     config = build_config({"pairs": ["x"], "beta": 0.2, "max_length": 42})
-    made = create(tmp_path_factory.mktemp("runs"), config, [*held, held[0] | {"split": "train"}], {})
+    made = create(tmp_path_factory.mktemp("runs"), config, map(to_line, [*held, held[0] | {"split": "train"}]), {})
     torch.manual_seed(1)
     adapter = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(load_base("tiny", "none", device="cpu"), adapter)

@@ -12,7 +12,7 @@ from tests.unit.engine.training import ROWS, read, work
 from workbench.config import build_config
 from workbench.engine.model.loading import attach_adapter, load_base
 from workbench.errors import WorkbenchError
-from workbench.launch import gather, launch
+from workbench.launch import launch
 from workbench.methods import uses
 from workbench.runs.events import Eval, Finished, Started, Step
 from workbench.runs.folder import RunFolder
@@ -89,9 +89,10 @@ def test_what_cannot_be_gone_on_from_is_refused(workspace) -> None:
 
 def test_weights_are_of_training_pairs_and_nobody_is_held_out_twice(workspace) -> None:
     config = build_config({"pairs": ["x", "y"], "pairs_weights": "2,0.5", "holdout": 0})
-    split = gather(workspace, config).split
+    rows = list(launch(workspace, config).rows())
     # Of each set's six training rows one asks what a held-out row asks.
-    assert [sum(pair.id[0] == name for pair in split.train) for name in "xy"] == [10, 2]
-    assert len(split.holdout) == len({pair.id for pair in split.holdout}) == 8
+    assert [sum(row["id"][0] == name for row in rows if row["split"] == "train") for name in "xy"] == [10, 2]
+    held = [row["id"] for row in rows if row["split"] == "holdout"]
+    assert len(held) == len(set(held)) == 8
     with pytest.raises(WorkbenchError, match="2 entries"):
         build_config({"pairs": ["x"], "pairs_weights": "1,2"})

@@ -21,6 +21,7 @@ from workbench.engine.training.reporter import Instruments, Reporter
 from workbench.runs.events import EventReader, Step, Warned
 from workbench.runs.folder import create
 from workbench.runs.health import Health
+from workbench.runs.rows import to_line
 from workbench.runs.writer import EventWriter
 from workbench.tiny.starters import build_pairs
 
@@ -45,7 +46,7 @@ def run(path, pairs, **values):
         "pairs": ["x"], "learning_rate": 1e-3, "scheduler": "constant", "warmup": 0.0, "batch_size": 4, "max_steps": 5,
         "save_steps": 1000, "sample_tokens": 0,
     }  # fmt: skip
-    folder = create(path, build_config(base | values), pairs, {"x": "0" * 64})
+    folder = create(path, build_config(base | values), map(to_line, pairs), {"x": "0" * 64})
     with EventWriter(folder.events) as events:
         events.write(train(folder, folder.record(), events))
     told = [each for each in EventReader(folder.events).read() if isinstance(each, Warned)]
@@ -168,7 +169,7 @@ class Rewarded(GRPOTrainer):
 
 def test_rewards_without_spread(tmp_path):
     """TRL's own GRPO under a constant reward: its logs go through the reporter as a DPO run's do."""
-    folder = create(tmp_path, build_config({"pairs": ["x"]}), rows(4), {"x": "0" * 64})
+    folder = create(tmp_path, build_config({"pairs": ["x"]}), map(to_line, rows(4)), {"x": "0" * 64})
     with EventWriter(folder.events) as events:
         reporter = Reporter(folder, events, Health(None), Control(folder), lambda *_: "")
         model, tokenizer = load_base("tiny", "none", device="cpu"), load_tokenizer("tiny")

@@ -120,7 +120,7 @@ def test_nothing_stale_is_taken(tokenizer, tmp_path, made, monkeypatch):
 def test_a_file_of_rows_is_taken_for_the_rows_in_it(tokenizer, tmp_path, made):
     rows = [row for row in ROWS if "half" not in row["id"]]
     path = tmp_path / "pairs.jsonl"
-    path.write_text("".join(map(to_line, rows)))
+    path.write_bytes(b"".join(map(to_line, rows)))
     prepare(tokenizer, rows, 1024, tmp_path / "cache")
     found = prepare(tokenizer, RowsFile(path), 1024, tmp_path / "cache", made.append)
     assert made == []

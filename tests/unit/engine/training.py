@@ -7,6 +7,7 @@ from workbench.engine.training.job import train
 from workbench.methods import uses
 from workbench.runs.events import EventReader
 from workbench.runs.folder import create
+from workbench.runs.rows import to_line
 from workbench.runs.writer import EventWriter
 
 BETA = 0.3
@@ -35,7 +36,7 @@ def make(path, rows=ROWS, **values):
     }  # fmt: skip
     method = values.get("method", "dpo")
     used = {key: value for key, value in base.items() if uses(method, key)}
-    return create(path, build_config(used | values), rows, {"x": "0" * 64})
+    return create(path, build_config(used | values), map(to_line, rows), {"x": "0" * 64})
 
 
 def work(folder, writer=EventWriter):

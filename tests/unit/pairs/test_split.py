@@ -1,13 +1,13 @@
 """The same prompt is never on both sides, and a prompt stays on its side when others come."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.pairs.pair import SPLITS, Message, Pair
-from workbench.pairs.split import group_key, split, trainable, weighted
+from workbench.pairs.split import group_key, held_out, weighted
 
 prompts = st.sampled_from(
     ["Why?", "why", "WHY ", "How do I?", "how do\ni", "?", "!", "ﬁne", "fine", "Straße", "STRASSE"]
@@ -28,6 +28,21 @@ def test_a_weight_takes_its_share_of_the_pairs_in_their_order(count: int, weight
     assert len(found) == whole * count + round((weight - whole) * count)
     assert found == sorted(found, key=pairs.index)
     assert found == weighted(pairs, weight, seed)
+
+
+@dataclass
+class Sides:
+    train: list[Pair]
+    holdout: list[Pair]
+
+
+def split(pairs: list[Pair], *, fraction: float, seed: int) -> Sides:
+    held = held_out(((pair.prompt, pair.split) for pair in pairs), fraction=fraction, seed=seed)
+    sides = zip(pairs, held, strict=True)
+    found = Sides([], [])
+    for pair, is_held in sides:
+        (found.holdout if is_held else found.train).append(pair)
+    return found
 
 
 def many(count: int) -> list[Pair]:
@@ -58,6 +73,11 @@ def test_about_the_fraction_and_always_the_same(seed: int, fraction: float) -> N
     assert split(pairs, fraction=fraction, seed=seed) == found
 
 
+def test_a_seed_holds_out_the_same_prompts_in_every_version() -> None:
+    held = split(many(60), fraction=0.1, seed=1).holdout
+    assert [pair.id for pair in held] == ["4", "8", "27", "38", "41", "59"]
+
+
 def test_other_pairs_move_nothing_and_other_seeds_do() -> None:
     held = {pair.id for pair in split(many(300), fraction=0.1, seed=1).holdout}
     more = {pair.id for pair in split(many(900), fraction=0.1, seed=1).holdout}
@@ -65,11 +85,10 @@ def test_other_pairs_move_nothing_and_other_seeds_do() -> None:
     assert held != {pair.id for pair in split(many(300), fraction=0.1, seed=2).holdout}
 
 
-def test_holdout_wins_a_conflict_which_is_counted() -> None:
+def test_holdout_wins_a_conflict() -> None:
     pairs = [Pair("1", "Why?", "c", "r", split="train"), Pair("2", "why", "c", "r", split="holdout"), *many(3)]
     found = split(pairs, fraction=0, seed=0)
     assert [pair.id for pair in found.holdout] == ["1", "2"]
-    assert found.conflicts == 1
 
 
 def test_a_system_message_makes_no_other_prompt() -> None:
@@ -80,9 +99,3 @@ def test_a_system_message_makes_no_other_prompt() -> None:
 @pytest.mark.parametrize("signs", ["?", "🙂", ""])
 def test_prompts_without_words_are_prompts_too(signs: str) -> None:
     assert group_key(signs) == signs
-
-
-def test_dropped_pairs_do_not_train() -> None:
-    pairs = many(3)
-    pairs[1] = replace(pairs[1], status="dropped")
-    assert [pair.id for pair in trainable(pairs)] == ["0", "2"]

@@ -8,6 +8,7 @@ from workbench.config import build_config
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Phase
 from workbench.runs.folder import RunFolder, create
+from workbench.runs.rows import to_line
 from workbench.runs.writer import EventWriter
 
 NOW = datetime(2026, 3, 4, 15, 6)
@@ -23,7 +24,7 @@ def config(**values):
 
 def test_everything_asked_comes_back(tmp_path):
     asked = config(learning_rate=3e-4, loss_type=["sigmoid", "sft"], loss_weights=[1.0, 0.2], target_modules=["q_proj"])
-    folder = create(tmp_path / "runs", asked, ROWS, {"support-tone": "ab12"}, now=NOW)
+    folder = create(tmp_path / "runs", asked, map(to_line, ROWS), {"support-tone": "ab12"}, now=NOW)
     assert folder.id == "2026-03-04-1506-support-tone-dpo"
     record = RunFolder(folder.path).record()
     assert record.config == asked
@@ -35,25 +36,25 @@ def test_everything_asked_comes_back(tmp_path):
 
 
 def test_runs_of_one_minute_get_names_of_their_own(tmp_path):
-    ids = [create(tmp_path, config(), ROWS, {}, now=NOW).id for _ in range(3)]
+    ids = [create(tmp_path, config(), map(to_line, ROWS), {}, now=NOW).id for _ in range(3)]
     assert ids == [f"2026-03-04-1506-support-tone-dpo{end}" for end in ("", "-2", "-3")]
 
 
 def test_a_long_list_of_data_sets_makes_no_long_name(tmp_path):
-    folder = create(tmp_path, config(pairs=["x" * 100, "Y.z"]), ROWS, {}, now=NOW)
+    folder = create(tmp_path, config(pairs=["x" * 100, "Y.z"]), map(to_line, ROWS), {}, now=NOW)
     assert len(folder.id) < 80
 
 
 def test_the_folder_of_a_model_is_made_absolute(tmp_path, monkeypatch):
     (tmp_path / "model").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert create(tmp_path, config(model="./model"), ROWS, {}).record().config.model == str(tmp_path / "model")
-    assert create(tmp_path, config(model="tiny"), ROWS, {}).record().config.model == "tiny"
-    assert create(tmp_path, config(model="org/model"), ROWS, {}).record().config.model == "org/model"
+    assert create(tmp_path, config(model="./model"), [], {}).record().config.model == str(tmp_path / "model")
+    assert create(tmp_path, config(model="tiny"), [], {}).record().config.model == "tiny"
+    assert create(tmp_path, config(model="org/model"), [], {}).record().config.model == "org/model"
 
 
 def test_damage_is_told_with_the_file(tmp_path):
-    folder = create(tmp_path, config(), ROWS, {})
+    folder = create(tmp_path, config(), map(to_line, ROWS), {})
     folder.run_toml.write_text("created = 1")
     with pytest.raises(WorkbenchError, match=r"run\.toml"):
         folder.record()
@@ -63,7 +64,7 @@ def test_damage_is_told_with_the_file(tmp_path):
 
 
 def test_the_state_is_that_of_the_events(tmp_path):
-    folder = create(tmp_path, config(), ROWS, {})
+    folder = create(tmp_path, config(), map(to_line, ROWS), {})
     with EventWriter(folder.events) as events:
         events.write(Phase(time=1, name="loading the model"))
     assert folder.state().phase == "loading the model"

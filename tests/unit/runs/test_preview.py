@@ -11,13 +11,13 @@ from workbench.runs.preview import (
     Doing,
     Measured,
     Preview,
-    Rows,
     Trouble,
     Unmeasured,
     begin,
     decode,
     encode,
 )  # fmt: skip
+from workbench.runs.rows import RowCounts
 
 GIB = 2**30
 SHAPE = Shape(4096, 32, 32, 8, 128, 14336, 128256, tied=False)
@@ -33,7 +33,14 @@ def preview(machine=MACHINE, shape=SHAPE, **values):
 
 @pytest.mark.parametrize(
     "told",
-    [Rows(1, 2, 3), COUNTS, Doing("x"), MEASURED, Unmeasured("busy", "run", 3.5), Trouble("t", "m", "h", memory=True)],
+    [
+        RowCounts(1, 2, 3),
+        COUNTS,
+        Doing("x"),
+        MEASURED,
+        Unmeasured("busy", "run", 3.5),
+        Trouble("t", "m", "h", memory=True),
+    ],
 )
 def test_lines_come_back_as_they_went(told):
     line = encode(told)
@@ -49,7 +56,7 @@ def test_what_is_no_message_is_passed_over(line):
 def test_it_grows_by_what_is_told():
     first = preview(gradient_accumulation=4)
     assert (first.steps, first.seconds, words.rows_line(first), words.time_line(first)) == (None, None, "", "")
-    rows = first.after(Rows(415, 50, 2))
+    rows = first.after(RowCounts(415, 50, 2))
     assert rows.steps == 26
     counted = rows.after(COUNTS)
     assert counted.needed < rows.needed
@@ -79,7 +86,7 @@ def test_an_earlier_run_tells_the_pace():
 
 
 def test_what_does_not_fit_comes_with_what_would():
-    large = preview(batch_size=64, quantization="none", fast=False).after(Rows(1000, 10, 0))
+    large = preview(batch_size=64, quantization="none", fast=False).after(RowCounts(1000, 10, 0))
     assert large.fits is False
     assert large.changes
     lines = words.fit_lines(large)

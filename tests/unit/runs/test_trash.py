@@ -10,11 +10,12 @@ from workbench.runs import trash
 from workbench.runs.catalog import Catalog
 from workbench.runs.folder import create
 from workbench.runs.process import record
+from workbench.runs.rows import to_line
 
 
 @pytest.fixture
 def folder(tmp_path):
-    return create(tmp_path, build_config({"pairs": ["x"]}), [{"id": "a"}], {})
+    return create(tmp_path, build_config({"pairs": ["x"]}), [to_line({"id": "a"})], {})
 
 
 def ids(runs):

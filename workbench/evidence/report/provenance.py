@@ -15,8 +15,8 @@ _NAMED = 5
 
 
 def data(sources: Sources) -> Section:
-    """The pairs: their files' hashes, how many trained, and what the checks find in them."""
-    hashes = [(f"{name}, the file when the run began", digest) for name, digest in sources.record.sources.items()]
+    """The pairs: the hashes of their data sets, how many trained, and what the checks find in them."""
+    hashes = [(f"{name}, when the run began", digest) for name, digest in sources.record.sources.items()]
     if sources.evidence is not None:
         found = sources.evidence.provenance
         hashes.append(("pairs.jsonl in the run's folder, when measured", found.pairs))

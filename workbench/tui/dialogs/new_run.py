@@ -17,11 +17,12 @@ from textual.widgets import Button, Input, Select, Static
 
 from workbench.config import RunConfig, build_config, to_toml
 from workbench.errors import WorkbenchError
-from workbench.launch import Material, gather, launch, prepare
+from workbench.launch import launch, prepare, take_rows
 from workbench.methods import ONLINE
-from workbench.pairs.store import load_pairs
+from workbench.pairs.store import load_rows
 from workbench.runs.catalog import Catalog, Summary
 from workbench.runs.reusable_runs import rewards, starts
+from workbench.runs.rows import RowCounts
 from workbench.text import one_line, safe
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
@@ -50,7 +51,7 @@ class _Counted:
     """What was counted, and for which data sets, weights, share and seed: other settings do not change it."""
 
     key: tuple[object, ...]
-    material: Material
+    rows: RowCounts
 
 
 class NewRunDialog(Dialog[str | None]):
@@ -146,14 +147,13 @@ class NewRunDialog(Dialog[str | None]):
         sets = self.query_one(CheckList)
         for name in self._sets:
             try:
-                pairs, problems = await asyncio.to_thread(load_pairs, self._workspace.pairs_file(name))
+                usable, dropped, problems = await asyncio.to_thread(_counts, self._workspace, name)
             except WorkbenchError as error:
                 sets.note(name, f"▲ {one_line(error.title)}", "$warning")
                 continue
-            dropped = sum(pair.status == "dropped" for pair in pairs)
-            told = f"{len(pairs) - dropped:>6,} pairs"
+            told = f"{usable:>6,} pairs"
             told += f", {dropped:,} dropped" if dropped else ""
-            told += f", ▲ {len(problems):,} unusable" if problems else ""
+            told += f", ▲ {problems:,} unusable" if problems else ""
             sets.note(name, told)
 
     @background("runs", doing="looking for runs to build on")
@@ -215,7 +215,7 @@ class NewRunDialog(Dialog[str | None]):
         self._wanted = self._wanted and self._config == before
         self._fields.mark_wrong(None)
         if self._counted is not None and self._counted.key == _key(self._config) and self._is_prepared(self._config):
-            self._accept(self._config, self._counted.material)
+            self._accept(self._config, self._counted.rows)
         else:
             self.query_one("#start", Button).disabled = True
             self._count(self._config)
@@ -235,7 +235,7 @@ class NewRunDialog(Dialog[str | None]):
                 await asyncio.to_thread(prepare, self._workspace, config)
                 self._prepared = config
             if self._counted is None or self._counted.key != _key(config):
-                self._counted = _Counted(_key(config), await asyncio.to_thread(gather, self._workspace, config))
+                self._counted = _Counted(_key(config), await asyncio.to_thread(_row_counts, self._workspace, config))
         except WorkbenchError as error:
             if config == self._config:
                 self._config, self._wanted = None, False
@@ -243,7 +243,7 @@ class NewRunDialog(Dialog[str | None]):
                 self._refuse(error)
             return
         if self._config is not None and self._is_prepared(self._config) and _key(self._config) == self._counted.key:
-            self._accept(self._config, self._counted.material)
+            self._accept(self._config, self._counted.rows)
 
     @background("try", doing="trying what the run will take", exclusive=True)
     async def _try(self, config: RunConfig) -> None:
@@ -261,8 +261,8 @@ class NewRunDialog(Dialog[str | None]):
         self.workers.cancel_group(self, "try")
         self.query_one(RunPreview).clear()
 
-    def _accept(self, config: RunConfig, material: Material) -> None:
-        train, held = len(material.split.train), len(material.split.holdout)
+    def _accept(self, config: RunConfig, rows: RowCounts) -> None:
+        train, held = rows.train, rows.holdout
         steps = config.total_steps(train)
         online = config.method in ONLINE
         parts: list[tuple[str, str]] = [
@@ -273,8 +273,8 @@ class NewRunDialog(Dialog[str | None]):
             (f"{steps:,}", "bold"),
             (f" steps of {config.step_rows:,}{' answers' if online else ''}", "$secondary"),
         ]
-        if material.unusable:
-            parts.append((f"\n▲ {material.unusable:,} unusable lines are left out", "$warning"))
+        if rows.unusable:
+            parts.append((f"\n▲ {rows.unusable:,} unusable lines are left out", "$warning"))
         if not held:
             parts.append(("\n▲ nothing is held out to measure the run on", "$warning"))
         self.query_one("#verdict", Static).update(Content.assemble(("✔ ", "$success"), *parts))
@@ -352,6 +352,17 @@ class NewRunDialog(Dialog[str | None]):
             self.query_one("#start", Button).disabled = False
             raise
         self.dismiss(folder.id)
+
+
+def _counts(workspace: Workspace, name: str) -> tuple[int, int, int]:
+    """Pairs of a data set that may train, those that are dropped, and lines that are no pairs."""
+    rows = load_rows(workspace.pairs_file(name))
+    dropped = rows.is_dropped[rows.order]
+    return int((~dropped).sum()), int(dropped.sum()), len(rows.base.problems)
+
+
+def _row_counts(workspace: Workspace, config: RunConfig) -> RowCounts:
+    return take_rows(workspace, config).counts
 
 
 def _key(config: RunConfig) -> tuple[object, ...]:

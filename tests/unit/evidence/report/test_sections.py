@@ -66,7 +66,7 @@ def test_data_has_counts_findings_and_hashes() -> None:
         ["warning", "duplicate", "set", "2", "set, p2"],
     ]
     assert found["Where the numbers come from"] == [
-        ["set, the file when the run began", "d" * 64],
+        ["set, when the run began", "d" * 64],
         ["pairs.jsonl in the run's folder, when measured", "c" * 64],
         ["set, probes", "b" * 64],
     ]
