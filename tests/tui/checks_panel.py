@@ -9,11 +9,11 @@ from typing import Any
 from textual.pilot import Pilot
 
 from tests.tui.runs_screen import until
+from workbench.pairs.checks.running import PairChecks
 from workbench.pairs.pair import Message, Pair
 from workbench.pairs.store import write_pairs
 from workbench.tui import app as application
 from workbench.tui.dialogs.checks import ChecksDialog
-from workbench.tui.pair_checks import PairChecks
 from workbench.tui.steady import SteadyApp
 from workbench.tui.theme import DARK
 

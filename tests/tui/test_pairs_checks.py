@@ -13,10 +13,10 @@ import pytest
 
 from tests.tui.checks_panel import CLEAN, FAULTY, checked, panel, talk
 from tests.tui.runs_screen import shown, shows, until
+from workbench.pairs.checks.running import PairChecks, _overall
 from workbench.pairs.pair import Pair
 from workbench.pairs.store import PairStore, write_pairs
 from workbench.tui.dialogs.checks import DoRepair, ShowFinding
-from workbench.tui.pair_checks import PairChecks, _overall
 from workbench.tui.widgets.finding_list import FindingList
 
 MANY = [talk(f"p{number}", f"Q {number}?", f"a{number} " * 300, f"b{number} " * 300) for number in range(3000)]

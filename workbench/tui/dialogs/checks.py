@@ -16,13 +16,13 @@ from textual.widgets import OptionList, Static
 from workbench.pairs.checks.catalog import CHECKS, NEEDS_MODEL
 from workbench.pairs.checks.findings import Finding
 from workbench.pairs.checks.repairs import REPAIRS, Repair, repair_for
+from workbench.pairs.checks.running import PairChecks
 from workbench.text import one_line
 from workbench.tui import figures
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.dialogs.checks_model import ChecksModelDialog
 from workbench.tui.dialogs.confirm import ConfirmDialog
-from workbench.tui.pair_checks import PairChecks
 from workbench.tui.widgets.finding_list import FindingList, details
 from workbench.tui.widgets.length_bars import LengthBars
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import WorkbenchError
+from workbench.pairs.checks.running import PairChecks
 from workbench.pairs.pair import Pair
 from workbench.tui.background import background
 from workbench.tui.dialogs.confirm import ConfirmDialog
-from workbench.tui.pair_checks import PairChecks
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.widgets.empty_pairs import EmptyPairs
 from workbench.tui.widgets.pair_browser import PairBrowser

@@ -14,8 +14,8 @@ from textual.widgets.option_list import Option
 from workbench.pairs.checks.catalog import CHECKS
 from workbench.pairs.checks.findings import Finding, Severity
 from workbench.pairs.checks.repairs import REPAIRS, Repair
+from workbench.pairs.checks.running import SIGNS
 from workbench.text import one_line
-from workbench.tui.pair_checks import SIGNS
 from workbench.tui.widgets.length_bars import full_bars
 
 STYLES: dict[Severity, str] = {"error": "$error", "warning": "$warning", "note": "$secondary"}

@@ -22,8 +22,8 @@ from workbench.tui.widgets.search_line import SearchLine
 
 if TYPE_CHECKING:
     from workbench.pairs.arrow import Ints
+    from workbench.pairs.checks.running import PairChecks
     from workbench.pairs.store import PairStore
-    from workbench.tui.pair_checks import PairChecks
 
 _NO_MARGINS: Mapping[str, float] = {}
 

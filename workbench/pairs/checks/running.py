@@ -1,4 +1,4 @@
-"""The checks of one data set, as the screens see them: running in the background, done, out of date."""
+"""The checks of one data set: running in the background, done, out of date."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class _Run:
 class PairChecks:
     """Runs the checks of a data set in a process of its own and holds what they found.
 
-    All is to be called from one thread. `changed` is called in another one, at most five times a second, when there is
-    something new; `version` has then grown. Findings come one by one, `report` when all are there.
+    All but `touch` is to be called from one thread. `changed` is called in another one, at most five times a second,
+    when there is something new; `version` has then grown. Findings come one by one, `report` when all are there.
     """
 
     def __init__(self, path: Path, *, changed: Callable[[], None] = lambda: None) -> None:

@@ -1,0 +1,401 @@
+"""The data set that is open: its pairs, their checks and the pace of their review. Screens show it; it knows none."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from workbench.errors import WorkbenchError
+from workbench.pairs.arrow import Ints
+from workbench.pairs.checks.running import PairChecks
+from workbench.pairs.exporters import Format, export_pairs
+from workbench.pairs.pair import Message, Pair, Status
+from workbench.pairs.store import PairStore, load_pairs, write_pairs
+from workbench.pairs.transfer import Transferred, copy, duplicate, merge, move
+from workbench.text import one_line
+
+if TYPE_CHECKING:
+    from workbench.pairs.checks.repairs import Repair
+    from workbench.pairs.importers import Imported
+
+_PAUSE = 120.0
+_LEAST = 10.0
+
+Which = Literal["shown", "undropped", "accepted", "all"]
+"""Which pairs are exported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What an edit did, for a screen to show.
+
+    `rows` are those it changed, `other_rows`: pairs came or went. `go_to` is the id of the pair that the cursor goes
+    to, None for staying where it is; `notice` is to be told, empty for nothing. It may be untrusted.
+    """
+
+    rows: tuple[int, ...] = ()
+    other_rows: bool = False
+    go_to: str | None = None
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many pairs were reviewed since the data set was opened, and in how many seconds, long pauses left out."""
+
+    reviewed: int = 0
+    seconds: float = 0.0
+    latest: float | None = None
+
+    def after(self, now: float) -> Pace:
+        """The pace with one more pair reviewed at `now` (seconds of a monotonic clock)."""
+        gap = 0.0 if self.latest is None else min(now - self.latest, _PAUSE)
+        return Pace(self.reviewed + 1, self.seconds + gap, now)
+
+    @property
+    def per_minute(self) -> float | None:
+        """Pairs a minute; None until some were reviewed, over some seconds."""
+        known = self.reviewed > 2 and self.seconds >= _LEAST
+        return 60 * (self.reviewed - 1) / self.seconds if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class BulkChange:
+    """What to do to many pairs; `value` is a status, tag, side (None: by prompt) or note where there is one."""
+
+    kind: Literal["status", "tag", "untag", "split", "swap", "note", "remove"]
+    value: str | None = None
+
+    @property
+    def description(self) -> str:
+        """A few words, for a notice."""
+        value = one_line(self.value or "", 30)
+        match self.kind:
+            case "status":
+                return value
+            case "tag":
+                return f"tag {value} added"
+            case "untag":
+                return f"tag {value} taken off"
+            case "split":
+                return f"split: {value or 'by prompt'}"
+            case "swap":
+                return "chosen and rejected swapped"
+            case "note":
+                return "note written" if value else "note taken off"
+            case "remove":
+                return "taken out of the file"
+
+
+class DataSetSession:
+    """One data set from the moment it is opened until it is closed.
+
+    An edit is in the journal when its method returns, which takes less than a repaint, so that keys need not wait for
+    threads; what says "in a thread" may take longer. Methods that edit raise `WorkbenchError`, with nothing changed.
+    """
+
+    def __init__(self, path: Path, *, checks_changed: Callable[[], None] = lambda: None) -> None:
+        """Opens the data set, in a thread. `checks_changed` is called in another one: see `PairChecks`.
+
+        Raises `WorkbenchError` where it cannot be read.
+        """
+        self.store = PairStore(path)
+        self.checks = PairChecks(path, changed=checks_changed)
+        self.pace = Pace()
+        self.latest = Edited()
+        """The latest edit, whoever made it."""
+        self._count = len(self.store)
+        self._reviewed: set[str] = set()
+        """The ids of the pairs that were judged; each counts once, however often one changes one's mind."""
+        self._told: WorkbenchError | None = None
+        """The trouble that was told last."""
+
+    def close(self) -> WorkbenchError | None:
+        """Saves, in a thread; returns why it could not be saved. The edits are then in the journal."""
+        self.checks.close()
+        try:
+            self.store.close()
+        except WorkbenchError as error:
+            return error
+        return None
+
+    @property
+    def name(self) -> str:
+        """The name of the data set."""
+        return self.store.path.stem
+
+    @property
+    def notice(self) -> str:
+        """What is the matter with the file; empty for nothing."""
+        file = self.store.file
+        if file.read_only:
+            return f"▲ read only: {file.read_only}"
+        if file.conflicts:
+            count = len(file.conflicts)
+            return f"▲ {count:,} conflict{'s' if count > 1 else ''} · C decides"
+        return "" if file.trouble is None else "▲ not saved; every edit is in the journal"
+
+    @property
+    def status(self) -> str:
+        """What is to be known of all pairs: the lines that are none, else how the checks stand."""
+        problems = len(self.store.problems)
+        if problems:
+            return f"▲ {problems:,} {'line is no pair' if problems == 1 else 'lines are no pairs'}"
+        return self.checks.summary
+
+    # Editing
+
+    def edited(self, *, texts: bool = True, go_to: str | None = None, notice: str = "") -> Edited:
+        """What was done to the store since this was last asked; `texts`: also to what the checks look at."""
+        store = self.store
+        rows, store.touched = tuple(store.touched), []
+        other_rows, self._count = len(store) != self._count, len(store)
+        if rows:
+            self.checks.touch((store.id(row) for row in rows), texts=texts or other_rows)
+        self.latest = Edited(rows, other_rows, go_to, notice)
+        return self.latest
+
+    def judge(self, row: int, status: Status) -> Edited:
+        """Gives a pair a status."""
+        was_new, identity = self.store.status(row) == "new", self.store.id(row)
+        if self.store.set_status([row], status) and was_new and identity not in self._reviewed:
+            self._reviewed.add(identity)
+            self.pace = self.pace.after(time.monotonic())
+        return self.edited(texts=False)
+
+    def flag(self, row: int) -> Edited:
+        """Flags a pair, or takes the flag away."""
+        return self.judge(row, "new" if self.store.status(row) == "flagged" else "flagged")
+
+    def swap(self, row: int) -> Edited:
+        """Exchanges chosen and rejected."""
+        self.store.swap([row])
+        return self.edited()
+
+    def replace(self, before: Pair, after: Pair) -> Edited:
+        """Puts another pair in the place of one, where that is still there."""
+        if after != before and self.store.row(before.id) is not None:
+            self.store.replace(before.id, after)
+        return self.edited()
+
+    def set_tags(self, identity: str, tags: tuple[str, ...]) -> Edited:
+        """Gives a pair other tags."""
+        self.store.update([identity], lambda pair: replace(pair, tags=tags), "tags")
+        return self.edited(texts=False)
+
+    def set_note(self, identity: str, note: str) -> Edited:
+        """Gives a pair another note."""
+        self.store.update([identity], lambda pair: replace(pair, note=note), "note")
+        return self.edited(texts=False)
+
+    def blank(self) -> Pair:
+        """An empty pair of the kind of the others; it is not in the file."""
+        identity = uuid.uuid4().hex[:12]
+        if self.store.conversational is False:
+            return Pair(identity, "", "", "")
+        answer = (Message("assistant", ""),)
+        return Pair(identity, (Message("user", ""),), answer, answer)
+
+    def add(self, pair: Pair, description: str) -> Edited:
+        """Adds a pair at the end."""
+        self.store.add([pair], description)
+        return self.edited(go_to=pair.id)
+
+    def duplicate(self, row: int) -> Edited:
+        """Adds a copy of a pair below it."""
+        return self.edited(go_to=duplicate(self.store, row), notice="A copy, below its original. e edits it.")
+
+    def remove(self, identity: str) -> Edited:
+        """Takes a pair out of the file."""
+        self.store.remove([identity])
+        return self.edited()
+
+    def undo(self) -> Edited:
+        """Takes the latest change back; the cursor goes to it."""
+        return self._turned(self.store.undo(), "undone")
+
+    def redo(self) -> Edited:
+        """Does again what was undone last; the cursor goes to it."""
+        return self._turned(self.store.redo(), "redone")
+
+    def _turned(self, description: str, what: str) -> Edited:
+        if not description:
+            return self.edited(notice="Nothing to undo." if what == "undone" else "Nothing to redo.")
+        store = self.store
+        there = [row for row in store.touched[:1] if store.number(row)]
+        return self.edited(go_to=store.id(there[0]) if there else None, notice=f"{what}: {description}")
+
+    def change_all(self, rows: Ints, change: BulkChange) -> Edited:
+        """Makes a change to many pairs as one step, in a thread."""
+        store, value = self.store, change.value or ""
+        match change.kind:
+            case "status":
+                count = store.set_status(rows, value)  # type: ignore[arg-type]
+            case "split":
+                count = store.set_split(rows, value or None)  # type: ignore[arg-type]
+            case "tag":
+                count = store.add_tag(rows, value)
+            case "untag":
+                count = store.remove_tag(rows, value)
+            case "note":
+                count = store.set_note(rows, value)
+            case "swap":
+                count = store.swap(rows)
+            case "remove":
+                store.remove([store.id(row) for row in rows.tolist()])
+                count = len(rows)
+        return self.edited(texts=change.kind == "swap", notice=_changed(change.description, count))
+
+    def repair(self, repair: Repair) -> Edited:
+        """Does a repair as one step, in a thread."""
+        ids = [identity for identity in repair.ids if self.store.row(identity) is not None]
+        count = self.store.update(ids, repair.change, repair.description)
+        return self.edited(notice=_changed(repair.description, count))
+
+    # Other programs
+
+    @property
+    def trouble(self) -> WorkbenchError | None:
+        """Why the file could not be saved, once for each time."""
+        trouble = self.store.file.trouble
+        if trouble is None or trouble is self._told:
+            return None
+        self._told = trouble
+        return trouble
+
+    def take_in(self) -> Edited | WorkbenchError | None:
+        """Takes in what another program made of the file, in a thread; None for nothing new.
+
+        An error says why nothing could be taken in, once; `restore` then writes the file anew.
+        """
+        change = self.store.file.check_disk()
+        if change is None:
+            return None
+        if change.trouble is not None:
+            if self._told is not None and self._told.title == change.trouble.title:
+                return None
+            self._told = change.trouble
+            return change.trouble
+        self.checks.touch()
+        self._told, self._count = None, len(self.store)
+        notice = ""
+        if change.conflicts:
+            count = len(change.conflicts)
+            what = "a pair that you changed too" if count == 1 else f"{count:,} pairs that you changed too"
+            notice = f"Another program changed {what}: C decides which version stays."
+        elif change.changed:
+            notice = f"Another program changed {plural(change.changed)} of {self.name}: taken in."
+        self.latest = Edited(other_rows=True, notice=notice)
+        return self.latest
+
+    def restore(self) -> Edited:
+        """Writes the file as it is here, in a thread."""
+        self.store.file.restore()
+        self._told = None
+        return self.edited(notice=f"{self.store.path.name} is written anew.")
+
+    def resolve(self, identity: str, which: Literal["mine", "theirs"]) -> Edited:
+        """Decides a conflict, in a thread."""
+        self.store.resolve(identity, which)
+        return self.edited()
+
+    # Other files
+
+    def export_counts(self, rows: Ints) -> dict[Which, int]:
+        """How many pairs each choice comes to where `rows` are shown."""
+        counts, total = self.store.counts(), len(self.store)
+        return {
+            "shown": len(rows),
+            "undropped": total - counts["dropped"],
+            "accepted": counts["accepted"],
+            "all": total,
+        }
+
+    def export(self, rows: Ints, path: Path, form: Format, which: Which) -> str:
+        """Writes pairs to a file, in a thread, `rows` being shown; returns what to tell."""
+        pairs = [self.store.pair(row) for row in (rows if which == "shown" else self.store.rows).tolist()]
+        if which == "accepted":
+            pairs = [pair for pair in pairs if pair.status == "accepted"]
+        elif which == "undropped":
+            pairs = [pair for pair in pairs if pair.status != "dropped"]
+        export_pairs(path, pairs, form)
+        return f"{plural(len(pairs))} written to {path}."
+
+    def copy_into(self, path: Path, rows: Ints, *, move_them: bool) -> Edited:
+        """Copies or moves pairs into another data set, in a thread; begins it where there is none."""
+        begin(path)
+        with PairStore(path) as target:
+            transferred = (move if move_them else copy)(self.store, rows, target)
+        return self.edited(notice=_told(transferred, f"{'moved' if move_them else 'copied'} to {path.stem}"))
+
+    def merge_from(self, path: Path) -> Edited:
+        """Copies all pairs of another data set into this one, in a thread."""
+        with PairStore(path) as source:
+            transferred = merge([source], self.store)
+        return self.edited(notice=_told(transferred, f"of {path.stem} merged into {self.name}"))
+
+
+# Data sets that may be open or not
+
+
+def begin(path: Path) -> None:
+    """Writes an empty data set where there is none."""
+    if not path.exists():
+        write_pairs(path, ())
+
+
+def pairs_in(data_set: DataSetSession | None, path: Path) -> Sequence[Pair]:
+    """The pairs of the data set in `path`, which may be open as `data_set`, or not be there yet."""
+    if data_set is not None and data_set.store.path == path:
+        return data_set.store.pairs
+    return load_pairs(path)[0] if path.exists() else ()
+
+
+def add_pairs(
+    data_set: DataSetSession | None, path: Path, pairs: Sequence[Pair], description: str, *, go_to: str | None = None
+) -> None:
+    """Adds pairs to the data set in `path`, in a thread; it may be open as `data_set`, or is begun where there is none.
+
+    Who shows the open one learns of it by `DataSetSession.latest`. Raises `WorkbenchError`.
+    """
+    if data_set is not None and data_set.store.path == path:
+        data_set.store.add(pairs, description)
+        data_set.edited(go_to=go_to)
+    elif not path.exists():
+        write_pairs(path, pairs)
+    elif pairs:
+        with PairStore(path) as store:
+            store.add(pairs, description)
+
+
+def imported(found: Imported, name: str) -> str:
+    """What to tell of an import into the data set `name`."""
+    words = [f"{plural(len(found.pairs))} imported into {name}"]
+    if found.duplicates:
+        words.append(f"{found.duplicates:,} were there already")
+    if found.problems:
+        unusable = "1 row" if len(found.problems) == 1 else f"{len(found.problems):,} rows"
+        words.append(f"{unusable} could not be used (the first: line {found.problems[0].line})")
+    return "; ".join(words) + "."
+
+
+def plural(pairs: int) -> str:
+    """ "1 pair" or "1,234 pairs"."""
+    return "1 pair" if pairs == 1 else f"{pairs:,} pairs"
+
+
+def _changed(description: str, count: int) -> str:
+    return f"{description}: {plural(count)} changed. u takes all of it back."
+
+
+def _told(transferred: Transferred, what: str) -> str:
+    words = [f"{plural(transferred.added)} {what}"]
+    if transferred.present:
+        words.append(f"{transferred.present:,} were there already")
+    if transferred.renamed:
+        words.append(f"{len(transferred.renamed):,} got another id")
+    return "; ".join(words) + "."
