@@ -167,14 +167,15 @@ def exit_in_words(code: int) -> str:
 class Child:
     """A process that was started. All methods may be called from any thread."""
 
-    def __init__(self, command: Sequence[str], *, offline: bool = False) -> None:
-        """Starts it. Raises `OSError` where that is refused."""
+    def __init__(self, command: Sequence[str], *, offline: bool = False, files: Sequence[int] = ()) -> None:
+        """Starts it, with `files` open under their numbers. Raises `OSError` where that is refused."""
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            pass_fds=files,
             env=environment(offline=offline),
         )
         self.pid = self._process.pid
@@ -262,15 +263,16 @@ def run(
     grace: float = GRACE,
     offline: bool = False,
     outlives: bool = False,
+    files: Sequence[int] = (),
 ) -> Any:
     """The result of a child's `serve`; blocks. `hear` is told what comes before. `name` says in errors what it is.
 
     Raises `WorkbenchError` where the child meets one, cannot be started, or dies; `UnforeseenError`; `GivenUpError`
     soon after `cancelled` says so; and what `hear` raises. The child is gone by then: it gets `grace` seconds to
-    clean up.
+    clean up. `files` are open in the child as well.
     """
     try:
-        child = Child(command, offline=offline)
+        child = Child(command, offline=offline, files=files)
     except OSError as error:
         raise WorkbenchError(
             f"{name} could not be started", str(error), "Free memory or processes; try again."

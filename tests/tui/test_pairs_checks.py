@@ -25,7 +25,7 @@ MANY = [talk(f"p{number}", f"Q {number}?", f"a{number} " * 300, f"b{number} " * 
 def workers() -> list[psutil.Process]:
     """The processes of checks that this process started."""
     children = psutil.Process(os.getpid()).children(recursive=True)
-    return [each for each in children if "workbench.pairs.checks.worker" in " ".join(_line(each))]
+    return [each for each in children if "workbench.pairs.checks.background" in " ".join(_line(each))]
 
 
 def _line(process: psutil.Process) -> list[str]:

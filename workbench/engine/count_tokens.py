@@ -1,4 +1,4 @@
-"""Counts the tokens of pairs: `python -m workbench.engine.count_tokens MODEL < pairs.jsonl`, one line of JSON a pair.
+"""Counts the tokens of pairs, in a process that `pairs.checks.model` starts.
 
 What is counted are the ids that training and scoring use. Only the tokenizer is loaded, not the weights.
 """
@@ -6,14 +6,16 @@ What is counted are the ids that training and scoring use. Only the tokenizer is
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
+from workbench.child import Parent, serve
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import PairIds, encode, pair_ids, stop_token_ids
 from workbench.errors import WorkbenchError
@@ -21,18 +23,18 @@ from workbench.models import resolve
 from workbench.pairs.pair import Message, from_row
 from workbench.pairs.template import template_arguments
 
+_CHUNK = 200
+"""Pairs counted between two words to the parent."""
 _PROBE = ((Message("user", "x"),), (Message("assistant", "x"),))
 
 
-def main() -> None:
-    """Reads rows from stdin; prints a line {"error": [title, message, hint]} where the model cannot be had."""
-    try:
-        ruler = Ruler.of(sys.argv[1])
-    except WorkbenchError as error:
-        print(json.dumps({"error": [error.title, error.message, error.hint]}), flush=True)
-        return
-    for number, line in enumerate(sys.stdin, 1):
-        print(json.dumps(ruler.measure(json.loads(line), where=f"line {number}")))
+def count(request: Mapping[str, Any], parent: Parent) -> None:
+    """Counts the rows in the open file `rows` with the tokenizer of `model`: parts are lists of what `Ruler` says."""
+    ruler = Ruler.of(request["model"])
+    with os.fdopen(request["rows"], "rb") as rows:
+        numbered = enumerate(rows, 1)
+        while chunk := list(islice(numbered, _CHUNK)):
+            parent.part([ruler.measure(json.loads(line), where=f"line {number}") for number, line in chunk])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,4 +102,4 @@ def _line(identity: str, ids: PairIds, *, stops: bool, refused: str) -> dict[str
 
 
 if __name__ == "__main__":
-    main()
+    serve(count)

@@ -15,7 +15,6 @@ from workbench.errors import WorkbenchError
 from workbench.pairs.checks.model import count_tokens
 from workbench.pairs.checks.run import run_checks
 from workbench.pairs.checks.tokens import PairTokens, TokenCounts
-from workbench.pairs.checks.watch import CancelledError
 from workbench.pairs.pair import Message, Pair, from_row, to_row
 
 _WORDS = ["the", "small", "grey", "cat", "sat", "by", "an", "open", "door", "and", "looked", "at", "rain"]
@@ -83,11 +82,9 @@ def test_a_template_that_refuses_a_pair_is_told() -> None:
     assert [finding.check for finding in report.findings] == ["template"]
 
 
-def test_no_such_model_and_cancelling() -> None:
+def test_no_such_model() -> None:
     with pytest.raises(WorkbenchError, match="No such model"):
         count_tokens(PAIRS[:1], "/no/such/model")
-    with pytest.raises(CancelledError):
-        count_tokens(PAIRS * 20, "tiny", cancelled=lambda: True)
 
 
 def _measured(tokenizer: Any, stops: frozenset[int], row: dict[str, Any]) -> PairTokens:

@@ -1,4 +1,4 @@
-"""Runs the checks over a data set, telling how far they are, until they are done or cancelled."""
+"""Runs the checks over a data set, telling how far they are."""
 
 from __future__ import annotations
 
@@ -52,14 +52,12 @@ def run_checks(
     max_length: int = 1024,
     leave_out: Collection[str] = (),
     progress: Progress = lambda *_: None,
-    cancelled: Callable[[], bool] = lambda: False,
     found: Callable[[Finding], None] = lambda _: None,
 ) -> Report:
     """What is wrong with `pairs`: with all of a `Texts`, else with those that are not dropped, for they never train.
 
     `tokens`, where given, are counts for these pairs: lengths are then told in tokens, and checked against
     `max_length`. `leave_out` names checks that are not wanted. `found` is told each finding as soon as it is there.
-    Raises `CancelledError` soon after `cancelled` says so.
     """
     seconds: dict[str, float] = {}
     findings: list[Finding] = []
@@ -68,7 +66,7 @@ def run_checks(
         if name in leave_out:
             return
         begin = time.perf_counter()
-        watch = Watch(name, progress, cancelled)
+        watch = Watch(name, progress)
         watch.tick(0, 1)
         for finding in check(watch):
             if finding.check not in leave_out:

@@ -176,8 +176,8 @@ class PairChecks:
     # In the thread of the checks
 
     def _check(self, run: _Run) -> None:
+        from workbench.child import GivenUpError
         from workbench.pairs.checks.background import check_file
-        from workbench.pairs.checks.watch import CancelledError
 
         def progress(check: str, share: float) -> None:
             if self._run is run:
@@ -200,12 +200,14 @@ class PairChecks:
                 cancelled=run.cancelled.is_set,
                 found=found,
             )
-        except CancelledError:
+        except GivenUpError:
             return
         except WorkbenchError as told:
             error = told
-        except OSError as told:
-            error = WorkbenchError("The checks could not be started", str(told), "Free memory or processes; try again.")
+        except Exception as told:
+            error = WorkbenchError(
+                "The checks met an error that nobody foresaw", f"{type(told).__name__}: {told}", "Please report it."
+            )
         if self._run is run:
             self.report, self.error = report, error
             self._run, self.state = None, "done" if report is not None else "failed"

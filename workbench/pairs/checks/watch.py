@@ -1,4 +1,4 @@
-"""How a long check tells how far it is, and learns that nobody waits for it any more."""
+"""How a long check tells how far it is."""
 
 from __future__ import annotations
 
@@ -12,22 +12,15 @@ Progress = Callable[[str, float], None]
 _EVERY = 2000
 
 
-class CancelledError(Exception):
-    """The checks were cancelled."""
-
-
 @dataclass(frozen=True, slots=True)
 class Watch:
     """The progress of one check."""
 
     check: str
     progress: Progress
-    cancelled: Callable[[], bool]
 
     def tick(self, done: int, total: int) -> None:
-        """`done` of `total` is done. Raises `CancelledError` where nobody waits."""
-        if self.cancelled():
-            raise CancelledError
+        """`done` of `total` is done."""
         self.progress(self.check, done / total if total else 1.0)
 
     def each(self, items: Sequence[_T]) -> Iterator[tuple[int, _T]]:

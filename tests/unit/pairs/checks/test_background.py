@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.unit.pairs.checks.build import CLEAN, talk
+from workbench.child import GivenUpError
 from workbench.errors import WorkbenchError
 from workbench.pairs.checks.background import check_file
 from workbench.pairs.checks.findings import Finding
 from workbench.pairs.checks.run import run_checks
-from workbench.pairs.checks.watch import CancelledError
 from workbench.pairs.store import write_pairs
 
 PAIRS = [
@@ -49,7 +49,7 @@ def test_cancelling_is_quick(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     write_pairs(path, [talk(f"p{number}", f"Q {number}?", "a " * 300, "b " * 300) for number in range(3000)])
     began = time.monotonic()
-    with pytest.raises(CancelledError):
+    with pytest.raises(GivenUpError):
         check_file(path, cancelled=lambda: True)
     assert time.monotonic() - began < 5
 

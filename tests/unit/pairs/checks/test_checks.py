@@ -10,7 +10,6 @@ from tests.unit.pairs.checks.build import CLEAN, check, found, talk
 from workbench.pairs.checks.catalog import CHECKS
 from workbench.pairs.checks.run import run_checks
 from workbench.pairs.checks.texts import Texts
-from workbench.pairs.checks.watch import CancelledError
 from workbench.pairs.pair import Message, Pair
 
 
@@ -184,10 +183,8 @@ def test_the_gravest_comes_first_and_pairs_know_their_findings() -> None:
     assert report.by_id() == {"same": ("identical",), "copy": ("duplicate",)}
 
 
-def test_progress_and_cancelling() -> None:
+def test_progress() -> None:
     told: list[tuple[str, float]] = []
     run_checks(CLEAN, progress=lambda name, share: told.append((name, share)))
     assert {name for name, _ in told} <= {*CHECKS, "tokens"}
     assert all(0 <= share <= 1 for _, share in told)
-    with pytest.raises(CancelledError):
-        run_checks(CLEAN, cancelled=lambda: len(told) > 0)
