@@ -102,10 +102,7 @@ def _going_on(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path]
         raise WorkbenchError(
             "That is a reward model", f"{other.id} scores answers and gives none.", "Name a run of another method."
         )
-    if not (other.adapter / "adapter_model.safetensors").is_file():
-        raise WorkbenchError(
-            "No adapter to go on from", f"{other.id} has saved none.", f"Stop it first: workbench stop {other.id}"
-        )
+    adapter = other.saved_adapter()
     if resolve(asked.model) != resolve(config.model):
         raise WorkbenchError(
             "The adapter is of another model",
@@ -113,7 +110,7 @@ def _going_on(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path]
             f"Give the same: --model {asked.model}",
         )
     shape = {key: getattr(asked, key) for key in ("lora_r", "lora_alpha", "lora_variant", "target_modules")}
-    return config.model_copy(update={"adapter": other.id, **shape}), other.adapter
+    return config.model_copy(update={"adapter": other.id, **shape}), adapter
 
 
 def _with_reward(workspace: Workspace, config: RunConfig) -> RunConfig:
@@ -131,8 +128,7 @@ def _with_reward(workspace: Workspace, config: RunConfig) -> RunConfig:
             f"{other.id} was trained by {asked.method}, which leaves no reward behind.",
             "Name a run of reward, dpo or kto.",
         )
-    if not (other.adapter / "adapter_model.safetensors").is_file():
-        raise WorkbenchError("No reward yet", f"{other.id} has saved no adapter.", "Wait for it to finish.")
+    other.saved_adapter()
     if resolve(asked.model) != resolve(config.model):
         raise WorkbenchError(
             "The reward is of another model",

@@ -60,6 +60,7 @@ def trained(root: Path, name: str, method: str, *, age: int, model: str = "tiny"
     """A run that has left an adapter."""
     folder = make_run(root, name, whole_run(), age=age, model=model, method=method, **settings)
     folder.adapter.mkdir(parents=True)
+    (folder.adapter / "adapter_config.json").write_text("{}")
     (folder.adapter / "adapter_model.safetensors").write_bytes(b"weights")
     return folder
 

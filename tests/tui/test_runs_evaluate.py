@@ -17,6 +17,7 @@ def measured(root: Path) -> RunFolder:
     folder = make_run(root, "tone", whole_run())
     folder.adapter.mkdir(exist_ok=True)
     (folder.adapter / "adapter_config.json").write_text("{}", "utf-8")
+    (folder.adapter / "adapter_model.safetensors").write_bytes(b"weights")
     return folder
 
 

@@ -171,9 +171,10 @@ def _known(workspace: Workspace, folder: RunFolder) -> Evidence | None:
     from workbench.evidence.document import read_evidence
     from workbench.evidence.probes import digests
     from workbench.evidence.settings import read_settings
+    from workbench.runs.folder import ADAPTER_WEIGHTS
 
     settings = read_settings(workspace.settings)
-    weights = folder.adapter / "adapter_model.safetensors"
+    weights = folder.adapter / ADAPTER_WEIGHTS
     try:
         found = read_evidence(folder.evidence)
         fresh = folder.evidence.stat().st_mtime_ns >= weights.stat().st_mtime_ns

@@ -124,22 +124,22 @@ def show(context: typer.Context, run: Run, json: Json = False) -> None:
     """Show what a run was asked, what it found before the first step, how it went, and what it saved."""
     from workbench.config import to_toml
     from workbench.runs import labels
-    from workbench.runs.checkpoints import complete, torn
-    from workbench.runs.lease import places
+    from workbench.runs.checkpoints import complete, name_in_run, torn
+    from workbench.runs.lease import place
     from workbench.runs.process import status
 
     folder = folder_of(context, run)
     record, state, labelled = folder.record(), folder.state(), labels.read(folder)
     now = status(folder, state)
-    whole = [str(path.relative_to(folder.path)) for path in complete(folder)]
-    broken = {str(path.relative_to(folder.path)): wrong for path, wrong in torn(folder)}
-    template = folder.adapter / "chat_template.jinja"
+    whole = [name_in_run(path) for path in complete(folder)]
+    broken = {name_in_run(path): wrong for path, wrong in torn(folder)}
+    template = folder.chat_template
     if json:
         print_json(
             result(folder, state, now)
             | {
                 **asdict(labelled),
-                "place": places().get(folder.path.resolve()),
+                "place": place(folder),
                 "created": record.created.isoformat(),
                 "config": record.config.model_dump(mode="json"),
                 "sources": dict(record.sources),

@@ -25,7 +25,7 @@ from workbench.runs.events import (
     decode,
 )
 from workbench.runs.folder import RunFolder
-from workbench.runs.lease import places
+from workbench.runs.lease import place
 from workbench.runs.process import alive, status
 from workbench.runs.quantities import headline
 from workbench.runs.state import TERMINAL, RunState, fold
@@ -94,8 +94,8 @@ def _earlier(folder: RunFolder) -> int:
 
 
 def _waits(folder: RunFolder) -> str:
-    place = places().get(folder.path.resolve())
-    return f"waits for its turn: number {place}" if place else "starting"
+    number = place(folder)
+    return f"waits for its turn: number {number}" if number else "starting"
 
 
 def _watch_bar(folder: RunFolder) -> RunState:

@@ -42,7 +42,7 @@ def tuned_runs(summaries: Iterable[Summary]) -> list[TunedRun]:
     """The runs that have saved an adapter, newest first. Runs of one name are told apart by their ids."""
     usable = [each for each in summaries if each.status in ("finished", "stopped") and each.config is not None]
     usable = [each for each in usable if each.config is not None and each.config.method != "reward"]
-    usable = [each for each in usable if (each.folder.adapter / "adapter_config.json").is_file()]
+    usable = [each for each in usable if each.folder.has_adapter]
     names = [_short(each.id) for each in usable]
     return [
         TunedRun(

@@ -20,9 +20,4 @@ def check(folder: RunFolder) -> None:
             f"pairs, its accuracy and margin, was measured while it trained: workbench report {folder.id}",
             f"Train a policy with it, and evaluate that: workbench train --method grpo --set reward=run:{folder.id}",
         )
-    if not (folder.adapter / "adapter_config.json").is_file():
-        raise WorkbenchError(
-            "Nothing to evaluate yet",
-            f"{folder.id} has saved no adapter.",
-            f"Wait for it to finish, or stop it, which saves one: workbench stop {folder.id}",
-        )
+    folder.saved_adapter()

@@ -5,7 +5,7 @@ answer. TRL's output layer scores 4,096 places by 32,768 tokens of the vocabular
 place, on the response tokens only, elsewhere torch holds eight such tiles and scores all tokens.
 
 *Shared* rows, those of the fast path: of a pair one, prompt, chosen, rejected, in as many micro-batches as its budget
-of tokens makes of them (`engine.fast.micro`); shorter pairs fill it up where longer ones do not. A step of a little
+of tokens makes of them (`TOKEN_BUDGET`); shorter pairs fill it up where longer ones do not. A step of a little
 more than the budget is shared out evenly and needs less: more pairs are never to seem cheaper. On the CPU every row has
 an attention of its own, with a mask of its size, keys and values for every head, and what it gives is put together once
 more; on CUDA FlexAttention has neither, but lines end at a multiple of 1,024 tokens. The output layer goes tile by
@@ -15,6 +15,7 @@ reference beside what is kept.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,14 +29,22 @@ FLOAT = 4
 _TILE_PLACES, _TILE_VOCABULARY = 4096, 32768
 _TORCH_TILES = 8.25
 """Tiles that the backward of TRL's output layer holds in torch: eight of numbers, one of truth values."""
-_BUDGET: dict[Device, int] = {"cpu": 4096, "cuda": 16384}
-"""Tokens of shared rows that go through the model at once, as in `engine.fast.micro`."""
-_TILE: dict[Device, int] = {"cpu": 4 * 2**20, "cuda": 512 * 2**20}
-"""Bytes of a tile of logits, as in `engine.fast.head`."""
+TOKEN_BUDGET: Mapping[str, int] = {"cpu": 4096, "cuda": 16384}
+"""Tokens of shared rows that go through the model at once: more gain nothing on the device, and take memory."""
+TILE_BYTES: Mapping[str, int] = {"cpu": 4 * 2**20, "cuda": 512 * 2**20}
+"""Of a tile's logits in float32: on the CPU it should fit into the cache, on CUDA keep the device busy."""
+LINE_MULTIPLE = 1024
+"""Tokens that a line of FlexAttention ends at a multiple of, since its kernel is compiled for a length."""
+MASK_MULTIPLE = 512
+"""Tokens that the width of a causal mask which is kept is a multiple of."""
+KEPT_WEIGHTS = 16 * 2**20
+"""Adapted weights of a model, at most, that the fast path on the CPU keeps unpacked."""
+KEPT_WEIGHT_BYTES = 8
+"""Of such a weight: it is there as it is and transposed, in float32."""
+REWARD_LOGITS = 2**26
+"""Logits that an implicit reward computes at once at most: 256 MiB, and as much again as log-probabilities."""
 _TILES: dict[Device, float] = {"cpu": 8.0, "cuda": 2.5}
 """Such tiles at a time: logits, probabilities, on CUDA those in half precision; on the CPU in each of four lanes."""
-_MULTIPLE, _CAUSAL = 1024, 512
-"""Tokens that a line, and a mask that is kept, are a multiple of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +92,10 @@ class Pass:
         """That of the config's run."""
         part = config.batch_size // config.gradient_accumulation
         if shares(config):
-            tokens = min(part * lengths.row, max(lengths.row, _BUDGET[device]))
+            tokens = min(part * lengths.row, max(lengths.row, TOKEN_BUDGET[device]))
             places = -(-tokens * min(lengths.responses, lengths.row) // lengths.row)
             if device == "cuda":
-                tokens = -(-tokens // _MULTIPLE) * _MULTIPLE
+                tokens = -(-tokens // LINE_MULTIPLE) * LINE_MULTIPLE
             return cls(shape, config, device, lengths.row, tokens, places, shared=True)
         rows = part if config.method in ONLINE else 2 * part
         tokens = rows * lengths.longest
@@ -136,7 +145,7 @@ class Pass:
         if self.shared:
             size += self.places * self.shape.hidden * self.number
             if self.device == "cpu":
-                triangle = -(-self.width // _CAUSAL) * _CAUSAL
+                triangle = -(-self.width // MASK_MULTIPLE) * MASK_MULTIPLE
                 size += (self.tokens * self.width + triangle**2) * FLOAT
         return size
 
@@ -146,7 +155,11 @@ class Pass:
         if self.config.method == "reward":
             return -(-self.tokens // self.width) * shape.hidden * self.number
         if self.shared:
-            tile = min(self.places, max(1, _TILE[self.device] // (FLOAT * shape.vocabulary))) * shape.vocabulary * FLOAT
+            tile = (
+                min(self.places, max(1, TILE_BYTES[self.device] // (FLOAT * shape.vocabulary)))
+                * shape.vocabulary
+                * FLOAT
+            )
             return int(tile * _TILES[self.device]) + self.places * shape.hidden * self.number
         if self.device == "cuda":
             tile = min(self.places, _TILE_PLACES) * _TILE_VOCABULARY * self.number

@@ -10,7 +10,7 @@ from pathlib import Path
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Event, decode
-from workbench.runs.folder import RunFolder
+from workbench.runs.folder import RunFolder, runs_in
 from workbench.runs.labels import Labels
 from workbench.runs.labels import read as read_labels
 from workbench.runs.lease import places
@@ -58,7 +58,7 @@ class Catalog:
 
     def summaries(self) -> list[Summary]:
         """All runs, newest first."""
-        folders = [RunFolder(path.parent) for path in self.runs.glob("*/run.toml")]
+        folders = runs_in(self.runs)
         self._known = {folder.id: self._look(folder) for folder in folders}
         places_now = places()
         found = [

@@ -36,6 +36,21 @@ class Progress:
     tokens: int = 0
 
 
+def checkpoint_path(checkpoints: Path, step: int) -> Path:
+    """The folder of the checkpoint after so many optimizer steps, among a run's `checkpoints`."""
+    return checkpoints / f"checkpoint-{step}"
+
+
+def step_of(path: Path) -> int:
+    """The optimizer steps done at a checkpoint."""
+    return int(path.name.partition("-")[2])
+
+
+def name_in_run(path: Path) -> str:
+    """A checkpoint's path from its run's folder on, as events and the command line name it."""
+    return f"{path.parent.name}/{path.name}"
+
+
 def complete(folder: RunFolder) -> list[Path]:
     """The checkpoints that can be resumed from, oldest first."""
     return [path for path in _found(folder.checkpoints) if not check(path)]
@@ -133,7 +148,7 @@ def _found(checkpoints: Path) -> list[Path]:
         folders = [path for path in checkpoints.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(folders, key=lambda path: int(path.name.partition("-")[2]))
+    return sorted(folders, key=step_of)
 
 
 def _sync(path: Path) -> None:

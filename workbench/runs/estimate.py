@@ -27,7 +27,18 @@ from dataclasses import dataclass
 
 from workbench.config import RunConfig
 from workbench.methods import ONLINE
-from workbench.runs.activation_memory import FLOAT, Device, Lengths, Pass, shares, unpacked, width
+from workbench.runs.activation_memory import (
+    FLOAT,
+    KEPT_WEIGHT_BYTES,
+    KEPT_WEIGHTS,
+    REWARD_LOGITS,
+    Device,
+    Lengths,
+    Pass,
+    shares,
+    unpacked,
+    width,
+)
 from workbench.runs.model_shape import Shape
 
 __all__ = ["Device", "Estimate", "Judge", "Lengths", "Part", "adapter_weights", "disk", "estimate"]
@@ -35,10 +46,6 @@ __all__ = ["Device", "Estimate", "Judge", "Lengths", "Part", "adapter_weights", 
 _MOMENTS = 2
 _NF4_WEIGHT = 0.5 + 1 / 64 + 4 / (64 * 256)
 _HELD = {"nf4": "4 bits", "int8": "8 bits", "none": "full"}
-_UNPACKED = 64 * 2**20
-"""Bytes of unpacked weights that are kept, as in `engine.fast.lora`."""
-_LOGITS = 2**26
-"""Logits that an implicit reward computes at once at most, as in `engine.methods.reward_sources`."""
 _WITHOUT_REFERENCE = frozenset({"simpo", "orpo", "reward"})
 _LIBRARIES: dict[Device, int] = {"cpu": 620 * 2**20, "cuda": 600 * 2**20}
 """A worker before it has a model: Python, torch and the rest; on CUDA the context and the kernels on the device."""
@@ -119,8 +126,8 @@ def estimate(
         Part("gradients", adapter),
         Part("optimizer", adapter * _MOMENTS),
     ]
-    if _keeps_unpacked(shape, config, device):
-        parts.insert(1, Part("weights unpacked", shape.quantized * FLOAT))
+    if unpacked_weights := _kept_unpacked(shape, config, device):
+        parts.insert(1, Part("weights unpacked", unpacked_weights * KEPT_WEIGHT_BYTES))
     if judge is not None:
         parts.append(Part("reward's model", _held(judge, device)))
     return Estimate(device, (*parts, *_moments(kept, beside, apart)), _LIBRARIES[device])
@@ -161,10 +168,11 @@ def _quantized(shape: Shape, quantization: str, device: Device) -> int:
     return shape.quantized * width(device)
 
 
-def _keeps_unpacked(shape: Shape, config: RunConfig, device: Device) -> bool:
+def _kept_unpacked(shape: Shape, config: RunConfig, device: Device) -> int:
+    """How many weights the fast path keeps unpacked: all adapted ones, or none."""
     plain = device == "cpu" and config.quantization == "nf4" and config.lora_variant != "dora"
     adapted = sum(each.weights for each in shape.adapted(config.target_modules)) * shape.layers
-    return plain and shares(config) and adapted * FLOAT <= _UNPACKED
+    return adapted if plain and shares(config) and adapted <= KEPT_WEIGHTS else 0
 
 
 def _answering(shape: Shape, config: RunConfig, lengths: Lengths, device: Device) -> dict[str, int]:
@@ -190,5 +198,5 @@ def _judging(judge: Judge | None, config: RunConfig, lengths: Lengths, device: D
     size = answers * lengths.longest * streams * width(device) + unpacked(shape, judge.config.quantization, device)
     if judge.config.method != "reward":
         each = config.completion_tokens * shape.vocabulary
-        size += min(answers * each, max(each, _LOGITS)) * (width(device) + FLOAT)
+        size += min(answers * each, max(each, REWARD_LOGITS)) * (width(device) + FLOAT)
     return {"judging": size}

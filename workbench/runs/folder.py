@@ -21,8 +21,8 @@ from workbench.runs.rows import RowsFile
 from workbench.runs.state import RunState, fold
 
 _PACKAGES = ("alignment-workbench", "torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
-START = "start"
-"""Where a run's folder has a copy of the adapter that it goes on from."""
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""The files that PEFT saves an adapter as."""
 _NOT_SLUG = re.compile(r"[^a-z0-9]+")
 
 
@@ -82,9 +82,29 @@ class RunFolder:
         return self.path / "adapter"
 
     @property
+    def has_adapter(self) -> bool:
+        """Whether the run has saved its adapter."""
+        return is_adapter(self.adapter)
+
+    def saved_adapter(self) -> Path:
+        """Folder of the trained adapter. Raises `WorkbenchError` where the run has saved none yet."""
+        if not self.has_adapter:
+            raise WorkbenchError(
+                "The run has no adapter yet",
+                f"{self.id} has saved no adapter.",
+                f"Wait for it to finish, or stop it, which saves one: workbench stop {self.id}",
+            )
+        return self.adapter
+
+    @property
+    def chat_template(self) -> Path:
+        """The chat template that the run trained with, where it is no part of the tokenizer's settings."""
+        return self.adapter / "chat_template.jinja"
+
+    @property
     def start(self) -> Path:
         """A copy of the adapter that the run goes on from, where it does."""
-        return self.path / START
+        return self.path / "start"
 
     @property
     def evidence(self) -> Path:
@@ -139,6 +159,16 @@ class RunFolder:
         return fold(EventReader(self.events).read())
 
 
+def is_adapter(folder: Path) -> bool:
+    """Whether an adapter is saved in the folder."""
+    return all((folder / name).is_file() for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
+
+
+def runs_in(folder: Path) -> list[RunFolder]:
+    """The runs whose folders are in `folder`, by their ids."""
+    return [RunFolder(path.parent) for path in sorted(folder.glob("*/run.toml"))]
+
+
 def create(
     runs: Path,
     config: RunConfig,
@@ -170,8 +200,8 @@ def create(
             file.writelines(lines)
         if start is not None:
             folder.start.mkdir()
-            for each in ("adapter_config.json", "adapter_model.safetensors"):
-                shutil.copyfile(start / each, folder.start / each)
+            for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+                shutil.copyfile(start / name, folder.start / name)
         # run.toml makes the folder a run, so it comes last and whole.
         unfinished = folder.run_toml.with_suffix(".tmp")
         unfinished.write_text(tomlkit.dumps(document), "utf-8")

@@ -216,6 +216,11 @@ def places() -> dict[Path, int]:
     return {folder: place for line in lines() for place, folder in enumerate(line.waiting, 1)}
 
 
+def place(folder: RunFolder) -> int | None:
+    """The place of a run that waits for its turn: 1 is next."""
+    return places().get(folder.path.resolve())
+
+
 def holder(on: str | None = None) -> Path | None:
     """The folder of the run that holds the device `on`; None where it is free. Without `on`: what `device` names."""
     wanted = on or device()

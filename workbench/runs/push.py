@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from workbench.errors import WorkbenchError
+from workbench.runs.folder import ADAPTER_CONFIG
 
 Visibility = Literal["public", "private"]
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -52,7 +53,7 @@ def prepare(folder: Path, repo: str, visibility: Visibility) -> Upload:
 
     if not _REPO.fullmatch(repo):
         raise WorkbenchError("Not a repository's name", f"{repo!r} is not user/name.", "Write it as --to user/name.")
-    kinds = ("adapter_config.json", "config.json")
+    kinds = (ADAPTER_CONFIG, "config.json")
     if not any((folder / name).is_file() for name in kinds):
         raise WorkbenchError(
             "Not a model's folder", f"{folder} has neither {' nor '.join(kinds)}.", "Name a run or a merged model."
@@ -112,11 +113,11 @@ def _literal(name: str) -> str:
 
 def _remarks(folder: Path) -> Iterator[str]:
     try:
-        base = json.loads((folder / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"]
+        base = json.loads((folder / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError):
         return
     if str(base).startswith(("/", "~", ".")):
-        yield f"adapter_config.json names a folder of this machine as the base, which nobody else has: {base}"
+        yield f"{ADAPTER_CONFIG} names a folder of this machine as the base, which nobody else has: {base}"
 
 
 @contextmanager

@@ -41,5 +41,5 @@ def _saved(summaries: Iterable[Summary], model: str) -> list[tuple[Summary, RunC
         if wanted is not None
         and each.config is not None
         and resolved(each.config.model) == wanted
-        and (each.folder.adapter / "adapter_model.safetensors").is_file()
+        and each.folder.has_adapter
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
-from workbench.runs.folder import RunFolder
+from workbench.runs.folder import ADAPTER_CONFIG, RunFolder
 
 _VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes for --max-lora-rank (`MaxLoRARanks` in its config/lora.py)."""
@@ -17,15 +17,9 @@ _VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 def adapter_settings(folder: RunFolder) -> dict[str, Any]:
     """What PEFT wrote beside the run's adapter. Raises `WorkbenchError` where there is no adapter, or a damaged one."""
-    path = folder.adapter / "adapter_config.json"
+    path = folder.saved_adapter() / ADAPTER_CONFIG
     try:
         found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise WorkbenchError(
-            "The run has no adapter yet",
-            f"{folder.id} has saved none.",
-            f"Wait for it to finish, or stop it, which saves one: workbench stop {folder.id}",
-        ) from None
     except (OSError, ValueError) as error:
         raise WorkbenchError("The adapter cannot be read", f"{path}: {error}.", "Restore the file.") from error
     if not isinstance(found, dict):
@@ -52,9 +46,8 @@ def serve_adapter(folder: RunFolder) -> str:
     adapter = folder.adapter.resolve()
     parts = ["vllm", "serve", resolve(folder.record().config.model)]
     parts += ["--enable-lora", "--lora-modules", f"{folder.id}={adapter}", "--max-lora-rank", str(rank)]
-    template = adapter / "chat_template.jinja"
-    if template.is_file():
-        parts += ["--chat-template", str(template)]
+    if folder.chat_template.is_file():
+        parts += ["--chat-template", str(folder.chat_template.resolve())]
     return shlex.join(parts)
 
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from workbench.errors import WorkbenchError
-from workbench.runs.folder import RunFolder
+from workbench.runs.folder import RunFolder, runs_in
 from workbench.runs.process import alive, exclusive
 
 TRASH = ".trash"
@@ -51,7 +51,7 @@ def restore(path: Path) -> RunFolder:
 
 def discarded(runs: Path) -> list[RunFolder]:
     """The runs in the trash of `runs`, by name."""
-    return [RunFolder(path.parent) for path in sorted((runs / TRASH).glob("*/run.toml"))]
+    return runs_in(runs / TRASH)
 
 
 def empty(runs: Path) -> int:

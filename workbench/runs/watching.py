@@ -168,7 +168,7 @@ def _checkpoints(folder: RunFolder) -> tuple[int | None, tuple[tuple[str, str], 
     """After which step the run would go on, and the checkpoints that are skipped with the reasons."""
     whole = checkpoints.complete(folder)
     torn = tuple((path.name, reason) for path, reason in checkpoints.torn(folder))
-    return (int(whole[-1].name.rpartition("-")[2]) if whole else None), torn
+    return (checkpoints.step_of(whole[-1]) if whole else None), torn
 
 
 def tail(path: Path, most: int) -> list[str]:

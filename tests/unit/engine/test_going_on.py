@@ -81,7 +81,7 @@ def test_what_cannot_be_gone_on_from_is_refused(workspace) -> None:
     with pytest.raises(WorkbenchError, match="No run"):
         run(workspace, adapter="nobody")
     unsaved = launch(workspace, build_config({"pairs": ["x"]}))
-    with pytest.raises(WorkbenchError, match="saved none"):
+    with pytest.raises(WorkbenchError, match="saved no adapter"):
         run(workspace, adapter=unsaved.id)
     with pytest.raises(WorkbenchError, match="no use"):
         build_config({"pairs": ["x"], "method": "reward", "adapter": "x"})

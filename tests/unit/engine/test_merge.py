@@ -186,7 +186,7 @@ def test_what_cannot_be_merged_is_refused_before_anything_is_loaded(tmp_path, ma
     assert not refused(folder, full / "thesis.tex", "There is a file")
     assert (full / "thesis.tex").read_text() == "years of work"
     bare = training.make(tmp_path / "bare")
-    assert not refused(bare, tmp_path / "x", "has saved none")
+    assert not refused(bare, tmp_path / "x", "has saved no adapter")
     monkeypatch.setattr(merging.machine, "disk_free", lambda _: 1000)
     assert not refused(folder, tmp_path / "x", "Not enough disk")
     monkeypatch.undo()

@@ -167,5 +167,5 @@ def test_a_reward_is_checked_before_the_run_starts(tmp_path, function, monkeypat
     with pytest.raises(WorkbenchError, match="no reward to give"):
         asked(f"run:{simpo.id}")
     dpo = launch(workspace, build_config({"pairs": ["x"], "holdout": 0}))
-    with pytest.raises(WorkbenchError, match="No reward yet"):
+    with pytest.raises(WorkbenchError, match="has no adapter yet"):
         asked(f"run:{dpo.id}")

@@ -14,6 +14,7 @@ def run(tmp_path, model="org/base-8B", **settings):
     folder = create(tmp_path / "my runs", build_config({"pairs": ["x"], "model": model}), [], {})
     folder.adapter.mkdir()
     (folder.adapter / "adapter_config.json").write_text(json.dumps({"r": 16, **settings}))
+    (folder.adapter / "adapter_model.safetensors").write_bytes(b"weights")
     return folder
 
 

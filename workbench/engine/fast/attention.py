@@ -21,11 +21,10 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import sdpa_mask
 
 from workbench.engine.fast.rows import PairRows, Parts
+from workbench.runs.activation_memory import MASK_MULTIPLE
 
 KERNEL = "workbench_pairs"
 """The name of this attention in transformers' registry."""
-_STEP = 512
-"""Causal masks are kept in widths of so many tokens."""
 
 
 def row_mask(parts: Parts, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -54,7 +53,7 @@ def row_masks(rows: PairRows, dtype: torch.dtype) -> list[Tensor]:
 def causal(width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(width, width) to add to the scores of plain text: 0 where the token of a line may attend to that of a column,
     else very low. To be read only."""
-    return _triangle(-(-width // _STEP) * _STEP, dtype, device)[:width, :width]
+    return _triangle(-(-width // MASK_MULTIPLE) * MASK_MULTIPLE, dtype, device)[:width, :width]
 
 
 @lru_cache(maxsize=4)

@@ -18,9 +18,8 @@ from workbench.engine.fast.head import Head, TokenScores, token_logps, token_sco
 from workbench.engine.fast.rows import PairRows, packed, padded
 from workbench.engine.model.adapter_modes import asking
 from workbench.engine.model.token_ids import PairIds
+from workbench.runs.activation_memory import LINE_MULTIPLE
 
-_BUCKET = 1024
-"""Tokens that a line is padded to a multiple of where the kernel is compiled for a length."""
 _TOLERANCE = {torch.float32: 1e-4}
 _SCALES = ("logit_scale", "output_multiplier", "lm_head_multiplier")
 _LOOSE = 2e-2
@@ -68,7 +67,7 @@ class PairForward:
         if self.layout is Layout.LINES:
             made = padded(pairs)
         else:
-            made = packed(pairs, _BUCKET if self.layout is Layout.FLEX else 1)
+            made = packed(pairs, LINE_MULTIPLE if self.layout is Layout.FLEX else 1)
         return made.to(self._base.device)
 
     def __call__(self, rows: PairRows, wrapped: Any = None) -> PairOutputs:

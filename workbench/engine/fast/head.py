@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_TILE_BYTES = {"cpu": 4 * 1024**2, "cuda": 512 * 1024**2}
-"""Of a tile's logits in float32: on the CPU it should fit into the cache, on CUDA keep the device busy."""
+from workbench.runs.activation_memory import TILE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Head:
 
     def tiles(self, count: int) -> Sequence[slice]:
         """So many places, cut so that the logits of a part take bounded memory."""
-        width = max(1, _TILE_BYTES.get(self.weight.device.type, 2**26) // (4 * len(self.weight)))
+        width = max(1, TILE_BYTES.get(self.weight.device.type, 2**26) // (4 * len(self.weight)))
         return [slice(begin, begin + width) for begin in range(0, count, width)]
 
 

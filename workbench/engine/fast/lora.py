@@ -25,8 +25,7 @@ from peft.tuners.lora.bnb import Linear4bit as LoraLinear4bit
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 
-_KEPT = 128 * 1024**2
-"""Bytes that a model's unpacked weights may take to be kept."""
+from workbench.runs.activation_memory import KEPT_WEIGHTS
 
 
 def fuse(model: torch.nn.Module, groups: Sequence[Projections] = ()) -> None:
@@ -38,7 +37,7 @@ def fuse(model: torch.nn.Module, groups: Sequence[Projections] = ()) -> None:
     layers = [layer for layer in adapted(model) if fits(layer)]
     made = [Projections([layer]) for layer in layers]
     kept = groups or made
-    if sum(each.nbytes for each in kept) <= _KEPT:
+    if sum(each.count for each in kept) <= KEPT_WEIGHTS:
         for each in kept:
             each.keep()
     for layer, projections in zip(layers, made, strict=True):
@@ -100,9 +99,9 @@ class Projections:
         self._kept: tuple[Tensor, Tensor] | None = None
 
     @property
-    def nbytes(self) -> int:
-        """What `keep` takes, in bytes."""
-        return 8 * sum(base.in_features * base.out_features for base in self._bases)
+    def count(self) -> int:
+        """How many weights `keep` unpacks."""
+        return sum(base.in_features * base.out_features for base in self._bases)
 
     def keep(self) -> None:
         """Unpacks the weights once and for all."""

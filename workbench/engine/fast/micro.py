@@ -6,10 +6,6 @@ from collections.abc import Sequence
 
 from workbench.engine.fast.rows import Parts
 
-BUDGET = {"cpu": 4096, "cuda": 16384}
-"""Tokens of rows that go through the model at once: more gain nothing on the device, and take memory."""
-
-
 _LONG = 2000
 """Tokens of a row whose attention takes a small model as long as all else."""
 

@@ -15,6 +15,7 @@ from workbench.compare.messages import ResponseScore
 from workbench.config import RunConfig
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.scoring.score_cache import Key, ScoreCache, key
+from workbench.runs.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 _KEEP = 256
 """Pairs after which what was computed goes to the disk."""
@@ -33,7 +34,7 @@ def reference_version(revision: str, config: RunConfig, model: Any, start: Path)
         return ""
     adapter = ""
     if config.adapter:
-        files = (start / name for name in ("adapter_config.json", "adapter_model.safetensors"))
+        files = (start / name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
         adapter = " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
     return f"reference {revision} {config.quantization} {model.dtype} {model.device.type} {adapter}"
 

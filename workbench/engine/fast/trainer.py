@@ -14,7 +14,7 @@ from trl.trainer.utils import use_adapter
 from workbench.engine.fast.forward import Layout, PairForward, PairOutputs
 from workbench.engine.fast.lanes import Lanes
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
-from workbench.engine.fast.micro import BUDGET, even_batches, micro_batches
+from workbench.engine.fast.micro import even_batches, micro_batches
 from workbench.engine.fast.objective import Objective
 from workbench.engine.fast.reference import References
 from workbench.engine.fast.rows import cut, parts
@@ -26,6 +26,7 @@ from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.training import distributed
 from workbench.engine.training.data import PLACE
 from workbench.engine.training.score_recorder import Seen
+from workbench.runs.activation_memory import TOKEN_BUDGET
 
 _PAIRS = "pairs"
 
@@ -147,7 +148,7 @@ class FastTrainer(PairTrainer):
         return Step(pairs, self._micro(pairs), reference, device)
 
     def _micro(self, pairs: Sequence[PairIds]) -> list[list[int]]:
-        rows, budget = [parts(pair) for pair in pairs], BUDGET[self.model.device.type]
+        rows, budget = [parts(pair) for pair in pairs], TOKEN_BUDGET[self.model.device.type]
         if self._lanes is not None:
             return even_batches(rows, self._lanes.count, self._most, budget)
         return micro_batches([row.total for row in rows], self._most, budget, padded=self.layout is Layout.LINES)

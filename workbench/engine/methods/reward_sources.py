@@ -17,10 +17,8 @@ from workbench.engine.model.adapter_modes import asking
 from workbench.engine.model.loading import attach_adapter, load_base, load_reward_base
 from workbench.errors import WorkbenchError
 from workbench.rewards import FunctionReward, parse_reward
+from workbench.runs.activation_memory import REWARD_LOGITS
 from workbench.runs.folder import RunFolder
-
-_LOGITS = 2**26
-"""Logits that are computed at once at most: 256 MiB in float32, twice that while they become log-probabilities."""
 
 Reward = Callable[..., list[float]]
 """As TRL calls it: `prompts`, `completions`, `completion_ids` and columns of the rows by name, to a number each."""
@@ -126,7 +124,7 @@ def _sums(model: Any, ids: torch.Tensor, mask: torch.Tensor, answers: torch.Tens
     """(B,) log-probabilities of the answers, summed over their tokens, in float32. Logits are bounded in number."""
     begin = int(answers.any(0).nonzero()[0])
     count = ids.shape[1] - begin + 1
-    most = max(1, _LOGITS // (count * int(model.config.get_text_config().vocab_size)))
+    most = max(1, REWARD_LOGITS // (count * int(model.config.get_text_config().vocab_size)))
     found = []
     for part in (slice(row, row + most) for row in range(0, len(ids), most)):
         outputs = model(input_ids=ids[part], attention_mask=mask[part], use_cache=False, logits_to_keep=count)

@@ -16,7 +16,7 @@ from workbench.config import RunConfig
 from workbench.engine.model.adapter_modes import REFERENCE
 from workbench.engine.training.checkpoints import read_adapter
 from workbench.errors import WorkbenchError
-from workbench.runs.folder import START
+from workbench.runs.folder import RunFolder
 
 _PROJECT = "alignment-workbench"
 """What trackers file runs under."""
@@ -56,7 +56,7 @@ def settle_adapter(model: Any, config: RunConfig, run: Path) -> None:
             parameter.data = parameter.data.float()
     if config.adapter:
         for name in model.peft_config:
-            read_adapter(model, run / START, name)
+            read_adapter(model, RunFolder(run).start, name)
         return
     torch.manual_seed(config.seed)
     for module in model.modules():

@@ -22,6 +22,7 @@ from transformers.utils import is_flash_attn_2_available
 from workbench.engine.model.sources import first_line, not_loaded, where_from
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
+from workbench.runs.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter
 
 Quantization = Literal["nf4", "int8", "none"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
@@ -116,13 +117,13 @@ def attach_adapter(model: PreTrainedModel | PeftModel, folder: Path, name: str, 
 
     Raises `WorkbenchError` where the folder holds no adapter, or one for another model.
     """
-    if not (folder / "adapter_config.json").is_file():
+    if not is_adapter(folder):
         raise WorkbenchError(
             "No adapter there",
-            f"{folder} has no adapter_config.json.",
+            f"{folder} has no {ADAPTER_CONFIG} or no {ADAPTER_WEIGHTS}.",
             "The run has saved none yet: wait for it to finish, or stop it.",
         )
-    if '"SEQ_CLS"' in (folder / "adapter_config.json").read_text("utf-8"):
+    if '"SEQ_CLS"' in (folder / ADAPTER_CONFIG).read_text("utf-8"):
         raise WorkbenchError(
             "That is a reward model", f"{folder} scores answers and gives none.", "Name a run of another method."
         )

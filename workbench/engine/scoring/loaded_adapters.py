@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.engine.model.loading import attach_adapter
-
-_WEIGHTS = "adapter_model.safetensors"
+from workbench.runs.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class Adapters:
         key = folder, _version(folder)
         if key not in self._digests:
             digest = hashlib.sha256()
-            for name in ("adapter_config.json", _WEIGHTS):
+            for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
                 path = folder / name
                 if path.is_file():
                     with path.open("rb") as file:
@@ -87,7 +86,7 @@ class Adapters:
 def _version(folder: Path) -> tuple[int, int]:
     """Modification time and size of the adapter's weights; zeros where there are none."""
     try:
-        found = (folder / _WEIGHTS).stat()
+        found = (folder / ADAPTER_WEIGHTS).stat()
     except OSError:
         return (0, 0)
     return (found.st_mtime_ns, found.st_size)

@@ -14,11 +14,10 @@ from safetensors.torch import load_file
 from workbench.engine.training import distributed
 from workbench.engine.training.disk_faults import saving
 from workbench.errors import WorkbenchError
-from workbench.runs.checkpoints import Progress, check, mark_complete, remove, rotate
-from workbench.runs.folder import RunFolder
+from workbench.runs.checkpoints import Progress, check, checkpoint_path, mark_complete, remove, rotate
+from workbench.runs.folder import ADAPTER_WEIGHTS, RunFolder
 from workbench.runs.writer import RunDeletedError
 
-_WEIGHTS = "adapter_model.safetensors"
 _WRAPPED = "_checkpoint_wrapped_module."
 """What FSDP's own activation checkpointing puts into names."""
 _BESIDE = 8 * 1024**2
@@ -32,7 +31,7 @@ def save_checkpoint(checkpoints: Path, at: Progress, keep: int, weights: int, wr
     `weights` are the adapter's bytes; the optimizer holds two of each.
     Raises `WorkbenchError` where the disk is full, and `RunDeletedError` where the run's folder is gone.
     """
-    run, path = RunFolder(checkpoints.parent), checkpoints / f"checkpoint-{at.step}"
+    run, path = RunFolder(checkpoints.parent), checkpoint_path(checkpoints, at.step)
     if not run.path.is_dir():
         raise RunDeletedError(str(run.path))
     if distributed.whether(path.is_dir() and not check(path)):
@@ -66,7 +65,7 @@ def adapter_state(model: Any) -> dict[str, torch.Tensor]:
 def restore_adapter(model: Any, checkpoint: Path) -> None:
     """Loads the checkpoint's adapter into `model`, to the last bit. Raises `WorkbenchError` where it does not fit."""
     try:
-        weights = load_file(checkpoint / _WEIGHTS)
+        weights = load_file(checkpoint / ADAPTER_WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise _unfit(checkpoint, str(error)) from error
     if inexact := {str(each.dtype) for each in weights.values()} - {str(torch.float32)}:
@@ -77,7 +76,7 @@ def restore_adapter(model: Any, checkpoint: Path) -> None:
 def read_adapter(model: Any, folder: Path, name: str) -> None:
     """Loads a saved adapter into the one of `name`. Raises `WorkbenchError` where it does not fit."""
     try:
-        weights = load_file(folder / _WEIGHTS)
+        weights = load_file(folder / ADAPTER_WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise _unfit(folder, str(error)) from error
     _put(model, weights, folder, name)

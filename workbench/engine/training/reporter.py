@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from workbench.engine.model.device import peak_memory
 from workbench.engine.training.control import Control
 from workbench.engine.training.instruments import Divergence, Movement, Sampler
+from workbench.runs.checkpoints import checkpoint_path, name_in_run
 from workbench.runs.events import Checkpoint, Continued, Eval, Event, Paused, Step
 from workbench.runs.folder import RunFolder
 from workbench.runs.health import Health
@@ -134,10 +135,8 @@ class Reporter(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Names the checkpoint; after that is the place to wait."""
-        path = self._folder.checkpoints / f"checkpoint-{state.global_step}"
-        self._events.write(
-            Checkpoint(time=time.time(), step=state.global_step, path=str(path.relative_to(self._folder.path)))
-        )
+        path = checkpoint_path(self._folder.checkpoints, state.global_step)
+        self._events.write(Checkpoint(time=time.time(), step=state.global_step, path=name_in_run(path)))
         if self._pauses and not self._asked.stop:
             self._wait(state.global_step)
             control.should_training_stop = control.should_training_stop or self._asked.stop

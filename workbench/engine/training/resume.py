@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.runs.checkpoints import Progress, complete, progress, torn
+from workbench.runs.checkpoints import Progress, complete, name_in_run, progress, step_of, torn
 from workbench.runs.events import Resumed
 from workbench.runs.folder import RunFolder
 from workbench.runs.state import RunState, fold
@@ -49,7 +49,7 @@ def find_origin(folder: RunFolder, events: EventWriter) -> Origin:
     found = complete(folder)
     checkpoint = found[-1] if found else None
     at = progress(checkpoint) if checkpoint else Progress()
-    skipped = [(path.name, wrong) for path, wrong in torn(folder) if _step(path) > at.step]
+    skipped = [(path.name, wrong) for path, wrong in torn(folder) if step_of(path) > at.step]
     where = f"from {checkpoint.name}" if checkpoint else "from the beginning"
     if skipped:
         names = "; ".join(f"{name} {wrong}" for name, wrong in skipped)
@@ -59,13 +59,9 @@ def find_origin(folder: RunFolder, events: EventWriter) -> Origin:
         return Origin(None, at, told, {})
     if checkpoint is None and told.step and not skipped:
         events.warn("The run begins anew", f"Step {told.step} was reached, but no checkpoint is there.")
-    path = str(checkpoint.relative_to(folder.path)) if checkpoint else ""
+    path = name_in_run(checkpoint) if checkpoint else ""
     resumed = Resumed(time=time.time(), step=at.step, checkpoint=path)
     events.write(resumed)
     print(f"Resumes {where}")
     losses = {each.step: each.metrics["loss"] for each in told.steps if each.step > at.step and "loss" in each.metrics}
     return Origin(checkpoint, at, fold([resumed], told), losses)
-
-
-def _step(path: Path) -> int:
-    return int(path.name.rpartition("-")[2])

@@ -4,13 +4,19 @@ from itertools import accumulate
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch.autograd import gradcheck
 from transformers.models.llama.modeling_llama import LlamaRMSNorm, apply_rotary_pos_emb
 
+from workbench.config import build_config
 from workbench.engine.fast.attention import row_mask
 from workbench.engine.fast.layers import apply_rope, rms_norm, rope_angles, swiglu
+from workbench.engine.fast.lora import adapted, fuse
 from workbench.engine.fast.row_attention import row, row_attention
 from workbench.engine.fast.rows import Parts
+from workbench.engine.model.loading import load_base
+from workbench.runs.estimate import Lengths, estimate
+from workbench.runs.model_shape import shape_of
 
 
 def drawn(*shape, gradient=False):
@@ -91,3 +97,12 @@ def test_attention_is_that_of_each_row_by_itself(heads, block, apart, firsts, mo
     weights, inputs = drawn(len(asking), many, 8), (query, key, value)
     found, expected = (torch.autograd.grad((each(*inputs) * weights).sum(), inputs) for each in (ours, plain))
     torch.testing.assert_close(found, expected)
+
+
+def test_the_weights_that_are_kept_unpacked_take_what_the_estimate_says():
+    model = get_peft_model(load_base("tiny", "nf4", device="cpu"), LoraConfig(r=4, target_modules="all-linear"))
+    fuse(model)
+    kept = [each.projections._kept for each in adapted(model)]
+    taken = sum(weight.nbytes + transposed.nbytes for weight, transposed in kept)
+    found = estimate(shape_of("tiny"), build_config({"pairs": ["x"]}), Lengths.at_most(64), "cpu")
+    assert taken == next(part.bytes for part in found.parts if part.name == "weights unpacked")
