@@ -210,7 +210,8 @@ def _connected(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(_SCHEMA)
+        # All tables at once: a reader must not come between two of them.
+        connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
     except sqlite3.Error:
         connection.close()
         raise

@@ -4,6 +4,7 @@ import json
 import stat
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -265,22 +266,45 @@ def test_the_next_with_a_status_is_looked_for_all_the_way_round(store: PairStore
 def test_a_reader_never_sees_half_a_file(path: Path) -> None:
     write_pairs(path, some(2000))
     done = threading.Event()
-    sizes: set[int] = set()
 
-    def read() -> None:
+    def read() -> set[int]:
+        sizes = set()
         while not done.is_set():
             pairs, problems = load_pairs(path)
             sizes.add(len(pairs) + 10**6 * len(problems))
+        return sizes
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    with PairStore(path) as store:
-        for number in range(20):
-            store.update([f"id{number}"], accept)
-            store.file.save()
-    done.set()
-    reader.join()
-    assert sizes == {2000}
+    with ThreadPoolExecutor() as executor:
+        reader = executor.submit(read)
+        try:
+            with PairStore(path) as store:
+                for number in range(20):
+                    store.update([f"id{number}"], accept)
+                    store.file.save()
+        finally:
+            done.set()
+        assert reader.result() == {2000}
+
+
+def test_a_reader_sees_all_tables_of_a_new_journal_or_none(path: Path) -> None:
+    """A data set that is opened for the first time while a run takes its rows."""
+    write_pairs(path, some(3))
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            load_pairs(path)
+
+    with ThreadPoolExecutor() as executor:
+        reader = executor.submit(read)
+        try:
+            for _ in range(30):
+                PairStore(path).close()
+                for file in path.parent.joinpath(".journal").iterdir():
+                    file.unlink()
+        finally:
+            done.set()
+        reader.result()
 
 
 def test_permissions_and_links_are_kept(path: Path, tmp_path: Path) -> None:
