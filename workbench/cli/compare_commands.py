@@ -110,6 +110,8 @@ def generate(
     from workbench.compare.messages import Generate, Generated, TextChunk
 
     scorer = scorer_of(base)
+    from workbench.engine.scoring.generation import generate_steps
+
     answers: list[Generation] = []
     for column in columns:
         request = Generate(
@@ -127,7 +129,7 @@ def generate(
             print(f"{'' if column is columns[0] else chr(10)}{safe(column.name)}:")
         if streamed:
             print(safe(prefix), end="", flush=True)
-        for reply in scorer.generate(request):
+        for reply in generate_steps(scorer, request):
             if isinstance(reply, Generated):
                 answers += reply.columns
             elif isinstance(reply, TextChunk) and streamed:

@@ -91,7 +91,10 @@ def draft(
         samples=count if temperature else 1,
         template=template,
     )
-    *_, reply = scorer_of(base).generate(request)
+    scorer = scorer_of(base)
+    from workbench.engine.scoring.generation import generate_steps
+
+    *_, reply = generate_steps(scorer, request)
     assert isinstance(reply, Generated)
     ranking = replace(Ranking.of(before).with_drafts(reply.columns), making="each" if each else "one")
     made = _made(ranking, order, side)

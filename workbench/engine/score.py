@@ -57,7 +57,8 @@ def main() -> None:
         send(refused(0, error))
         sys.exit(1)
     with scorer.fitting_threads():
-        scorer.warm_up()
+        server = Server(scorer, inbox, send)
+        server.warm_up()
         ready = Ready(
             model=options.model,
             quantization=options.quantization,
@@ -67,7 +68,7 @@ def main() -> None:
         )
         try:
             send(ready)
-            Server(scorer, inbox, send).run()
+            server.run()
         except BrokenPipeError:
             os._exit(0)  # nobody listens any more; a normal exit would try to flush the pipe
 

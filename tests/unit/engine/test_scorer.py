@@ -26,6 +26,7 @@ from workbench.compare.messages import (
     TextChunk,
     Turn,
 )
+from workbench.engine.scoring.generation import generate_steps
 from workbench.engine.scoring.scorer import Scorer
 from workbench.engine.scoring.server import Incoming, Server
 from workbench.errors import WorkbenchError
@@ -93,7 +94,7 @@ def columns_of(adapters: list[Path]) -> list[Column]:
 
 
 def said(scorer: Scorer, **request: Any) -> tuple[list[TextChunk], list[Generation]]:
-    replies = list(scorer.generate(Generate(id=1, prompt=request.pop("prompt", PROMPT), **request)))
+    replies = list(generate_steps(scorer, Generate(id=1, prompt=request.pop("prompt", PROMPT), **request)))
     assert isinstance(replies[-1], Generated)
     return [reply for reply in replies[:-1] if isinstance(reply, TextChunk)], replies[-1].columns
 
@@ -259,7 +260,7 @@ def test_a_generation_stops_at_the_limit_and_says_so(scorer: Scorer) -> None:
 def test_generations_and_scores_may_take_turns(scorer: Scorer, adapters: list[Path]) -> None:
     columns = columns_of(adapters)[:2]
     alone = said(scorer, columns=columns, max_new_tokens=12)[1]
-    steps = scorer.generate(Generate(id=1, prompt=PROMPT, columns=columns, max_new_tokens=12))
+    steps = generate_steps(scorer, Generate(id=1, prompt=PROMPT, columns=columns, max_new_tokens=12))
     replies = []
     for reply in steps:
         replies.append(reply)

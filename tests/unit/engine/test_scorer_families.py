@@ -13,6 +13,7 @@ from workbench.compare.messages import Column, DistributionAt, Generate, NextTok
 from workbench.compare.token_text import text_of
 from workbench.engine.model.inference import sample
 from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.scoring.generation import generate_steps
 from workbench.engine.scoring.pair_scoring import score_pairs
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
@@ -128,7 +129,7 @@ def test_special_tokens_that_a_user_types_stay_text(made):
     def control(text):
         """The control tokens of a conversation in which `text` is typed, and what it reads as."""
         turns = [Turn(role="system", content=text), Turn(role="user", content=f"Say {text} twice, please.")]
-        ids, _ = scorer.begun(turns, "", {}, columns[0])
+        ids, _ = scorer.prefix_ids(turns, "", {}, columns[0])
         return [token for token in ids if token in plain.tokenizer.all_special_ids], plain.tokenizer.decode(ids)
 
     expected, _ = control("that")
@@ -185,7 +186,7 @@ def test_greedy_answers_are_those_of_transformers(made):
     _, scorer, plain, columns = made
     turns = [{"role": "user", "content": "How do I turn on the alarm?"}]
     asked = Generate(id=1, prompt=[Turn(**turn) for turn in turns], columns=columns, max_new_tokens=24)
-    *pieces, whole = scorer.generate(asked)
+    *pieces, whole = generate_steps(scorer, asked)
     prompt = plain.ids(turns, add_generation_prompt=True)
     for number, column in enumerate(whole.columns):
         theirs = plain.models[number].generate(torch.tensor([prompt]), max_new_tokens=24, do_sample=False)
@@ -240,8 +241,8 @@ def test_what_is_longer_than_the_context_is_refused_and_never_scored(made):
     with pytest.raises(WorkbenchError, match="Longer than"):
         scorer.next_token(NextToken(id=1, prompt="Hi", prefix=long, columns=columns))
     with pytest.raises(WorkbenchError, match="No room"):
-        list(scorer.generate(Generate(id=1, prompt=long, columns=columns)))
-    *_, whole = scorer.generate(Generate(id=1, prompt="Well. " * 38, columns=columns, max_new_tokens=9000))
+        list(generate_steps(scorer, Generate(id=1, prompt=long, columns=columns)))
+    *_, whole = generate_steps(scorer, Generate(id=1, prompt="Well. " * 38, columns=columns, max_new_tokens=9000))
     for column in whole.columns:
         assert column.ended != column.filled
         assert column.prompt_tokens + column.tokens <= 256

@@ -5,9 +5,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from workbench.engine.model.loading import load_base
-from workbench.engine.scoring.probing import Beside, read_probes
+from workbench.engine.scoring.probing import Beside, read_probes, token_views
 from workbench.engine.scoring.scorer import Scorer
-from workbench.engine.scoring.token_views import token_views
 from workbench.evidence.probes import Probe, parse_probes
 from workbench.evidence.readings import ProbeReading
 from workbench.evidence.tokens import TokenView

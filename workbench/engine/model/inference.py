@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ Ids = Sequence[int]
 
 _LOGITS_BYTES = 256 * 1024**2
 """Upper bound of the logits that one batch of `score_batches` may fill."""
+_KL_LOGITS_BYTES = 64 * 1024**2
+"""Upper bound of one model's float32 logits that `summed_kl` holds at once; a few times that is needed."""
 _BATCH_TOKENS = 16384
 
 
@@ -43,22 +45,39 @@ def score_batches(model: Model, rows: Sequence[tuple[Ids, Ids]], vocabulary: int
     """
     results: list[Tensor] = [torch.empty(0)] * len(rows)
     for batch in batches(rows, vocabulary):
-        width = max(len(rows[index][0]) + len(rows[index][1]) for index in batch)
-        keep = width - min(len(rows[index][0]) for index in batch) + 1
-        ids = torch.zeros((len(batch), width), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for line, index in enumerate(batch):
-            whole = [*rows[index][0], *rows[index][1]]
-            ids[line, : len(whole)] = torch.tensor(whole)
-            mask[line, : len(whole)] = 1
+        ids, mask, keep, spans = _right_padded([rows[index] for index in batch])
         ids, mask = ids.to(model.device), mask.to(model.device)
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=keep).logits.float()
-        targets = ids[:, width - keep + 1 :]
+        targets = ids[:, ids.shape[1] - keep + 1 :]
         chosen = logits[:, :-1].gather(-1, targets[..., None])[..., 0] - logits[:, :-1].logsumexp(-1)
         for line, index in enumerate(batch):
-            start = len(rows[index][0]) - (width - keep) - 1
-            results[index] = chosen[line, start : start + len(rows[index][1])].cpu()
+            results[index] = chosen[line, spans[line]].cpu()
     return results
+
+
+@torch.inference_mode()
+def summed_kl(
+    base: Callable[[], Model], run: Callable[[], Model], rows: Sequence[tuple[Ids, Ids]], vocabulary: int
+) -> list[float]:
+    """KL(run ‖ base) in nats, exact over the vocabulary, summed over the response of every (prompt, response).
+
+    `base` and `run` switch to a model and return it: there is one copy of the weights. No prompt may be empty.
+    """
+    divergences = [0.0] * len(rows)
+    for batch in batches(rows, vocabulary, max(1, _KL_LOGITS_BYTES // (4 * vocabulary))):
+        ids, mask, keep, spans = _right_padded([rows[index] for index in batch])
+        reference, policy = (_logprobs(model(), ids, mask, keep) for model in (base, run))
+        divergence = (policy.exp() * (policy - reference)).sum(-1, dtype=torch.float64)
+        for line, index in enumerate(batch):
+            divergences[index] = max(divergence[line, spans[line]].sum().item(), 0.0)
+    return divergences
+
+
+def _logprobs(model: Model, ids: Tensor, mask: Tensor, keep: int) -> Tensor:
+    """Log-probabilities, (rows, keep − 1, vocabulary) in float32, of the last `keep` − 1 tokens."""
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=keep).logits
+    return torch.log_softmax(logits[:, :-1].float(), dim=-1)
 
 
 @torch.inference_mode()
@@ -119,6 +138,25 @@ def _chosen(logits: Tensor, temperature: float, generators: Sequence[torch.Gener
     for row, generator in zip(noise, generators, strict=True):
         row.exponential_(generator=generator)
     return (chances / noise).argmax(-1)
+
+
+def _right_padded(rows: Sequence[tuple[Ids, Ids]]) -> tuple[Tensor, Tensor, int, list[slice]]:
+    """Ids and attention mask, each (rows, longest), and how many of the last positions need logits.
+
+    The slices are where each row's response is among the positions that those logits, but for the last, predict.
+    """
+    width = max(len(prompt) + len(response) for prompt, response in rows)
+    keep = width - min(len(prompt) for prompt, _ in rows) + 1
+    ids = torch.zeros((len(rows), width), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    spans = []
+    for line, (prompt, response) in enumerate(rows):
+        tokens = [*prompt, *response]
+        ids[line, : len(tokens)] = torch.tensor(tokens)
+        mask[line, : len(tokens)] = 1
+        first = len(prompt) - (width - keep) - 1
+        spans.append(slice(first, first + len(response)))
+    return ids, mask, keep, spans
 
 
 def _left_padded(prompts: Sequence[Ids]) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from workbench.engine.scoring.probing import Beside, Matcher, read_pairs, read_probes, sample
+from workbench.engine.scoring.probing import Beside, Matcher, read_pairs, read_probes, sample, token_views
 from workbench.engine.scoring.scorer import Scorer
-from workbench.engine.scoring.token_views import token_views
 from workbench.engine.shipping.model_card import write_card
 from workbench.evidence.calibration import calibrate
 from workbench.evidence.document import Evidence, Provenance, write_evidence

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 from workbench.compare.messages import Column, PairBatch, PairsScored, ResponseScore, ScoredPair, ScorePairs
 from workbench.engine.model.inference import batches, score_batches
-from workbench.engine.model.token_ids import encode
-from workbench.engine.scoring.score_cache import Key, ScoreCache
-from workbench.engine.scoring.score_keys import column_key, request_key, response_key
+from workbench.engine.model.loading import revision
+from workbench.engine.model.token_ids import encode, tokenizer_digest, with_system
+from workbench.engine.scoring.score_cache import Key, ScoreCache, key
+from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, Text, to_row
 from workbench.pairs.rows import Rows
 from workbench.pairs.store import load_rows
 from workbench.pairs.template import template_arguments
-
-if TYPE_CHECKING:
-    from workbench.engine.scoring.scorer import Scorer
 
 _WINDOW = 32
 """Pairs that are read, looked up and tokenized at once."""
@@ -103,7 +102,7 @@ class _Table:
     def __init__(self, scorer: Scorer, request: ScorePairs, cache: ScoreCache) -> None:
         self._scorer, self._request, self._cache = scorer, request, cache
         self._tokens = _FIRST_TOKENS
-        self._common = request_key(scorer, request.max_length)
+        self._common = _request_key(scorer, request.max_length)
         self.cached = self.computed = 0
 
     def rows(self, pairs: Sequence[Pair]) -> Generator[None, None, list[ScoredPair]]:
@@ -125,9 +124,9 @@ class _Table:
         """The scores of both responses of `pairs`, by pair and side; adds the pairs that have none to `problems`."""
         folder = Path(column.adapter) if column.adapter is not None else None
         self._scorer.model(column)  # where there is no adapter, that is told before anything is looked up
-        version = column_key(self._common, self._scorer.adapters.digest(folder))
+        version = _column_key(self._common, self._scorer.adapters.digest(folder))
         wanted = [
-            _Wanted(pair, side, response_key(version, pair, side, column.system))
+            _Wanted(pair, side, _response_key(version, pair, side, column.system))
             for pair in pairs
             for side in ("chosen", "rejected")
         ]
@@ -192,3 +191,30 @@ class _Table:
 
 def _parts(values: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
     return (values[begin : begin + size] for begin in range(0, len(values), size))
+
+
+def _request_key(scorer: Scorer, max_length: int | None) -> str:
+    """What all scores of a request depend on; "" where the model's version cannot be told: then nothing is kept."""
+    weights = revision(scorer.name, scorer.adapters.model)
+    if weights == "unknown":
+        return ""
+    model: Any = scorer.adapters.model
+    precision = f"{scorer.quantization} {model.dtype} {model.device.type}"
+    return key(weights, precision, tokenizer_digest(scorer.tokenizer), str(max_length)).hex()
+
+
+def _response_key(version: str, pair: Pair, side: str, system: str | None) -> Key:
+    """By what is read, not by the pair's name or place: an edit forgets, a copy or a swap does not."""
+    row = to_row(pair)
+    prompt = with_system(pair.prompt, system)
+    return key(
+        version,
+        json.dumps([prompt if isinstance(prompt, str) else [(turn.role, turn.content) for turn in prompt]]),
+        json.dumps(row[side]),
+        json.dumps(template_arguments(row), sort_keys=True, default=str),
+    )
+
+
+def _column_key(request: str, adapter: str) -> str:
+    """What all scores of a column depend on; `adapter` is the adapter's digest."""
+    return key(request, adapter).hex()

@@ -10,14 +10,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from workbench.compare.messages import Column, Scored, ScoreResponse, Turn
-from workbench.engine.model.inference import Ids
+from workbench.compare.messages import Column, Scored, ScoredColumn, ScoreResponse, Turn
+from workbench.compare.token_text import text_spans
+from workbench.engine.model.inference import Ids, summed_kl
 from workbench.engine.model.token_ids import encode, pair_ids, prompt_ids
-from workbench.engine.scoring.divergence import drift
 from workbench.engine.scoring.scorer import Scorer
 from workbench.evidence.document import Example
 from workbench.evidence.probes import Probe, by_kind
 from workbench.evidence.readings import PairReading, ProbeReading, Reading
+from workbench.evidence.tokens import TokenPiece, TokenResponse, TokenView, choose
 from workbench.pairs.pair import Pair, Text, from_row
 from workbench.pairs.split import group_key
 from workbench.pairs.template import template_arguments
@@ -34,6 +35,8 @@ _WINDOW = 512
 _ALIKE = 32
 """Prompts of fewer tokens are of like length, as are those of up to twice as many, and so on."""
 _EXAMPLES = 3
+_DECIMALS = 4
+"""Of a logarithm: of more, a reader of single tokens learns nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +75,10 @@ class Beside:
             sums.append(found)
         return [Reading(before, after, len(response)) for before, after, (_, response) in zip(*sums, rows, strict=True)]
 
-    def drift(self, rows: Sequence[tuple[Ids, Ids]]) -> list[float]:
+    def divergence(self, rows: Sequence[tuple[Ids, Ids]]) -> list[float]:
         """KL(run ‖ base) summed over the places of every response, in nats."""
         switched = self.scorer.adapters.switched
-        return drift(lambda: switched(None), lambda: switched(self.adapter), rows, self.scorer.vocabulary)
+        return summed_kl(lambda: switched(None), lambda: switched(self.adapter), rows, self.scorer.vocabulary)
 
     def tokens(self, prompt: Text, response: str, top_k: int = 0) -> Scored:
         """Every token of a response under both, with the likeliest `top_k` there. Raises `WorkbenchError`."""
@@ -91,14 +94,14 @@ def read_probes(beside: Beside, probes: Sequence[Probe], samples: Samples | None
     rows = [encode(tokenizer, probe.prompt, probe.responses[family]) for probe, family in named]
     readings = beside.read(rows, "responses")
     neutral = [place for place, (probe, _) in enumerate(named) if probe.kind == NEUTRAL]
-    drifted = dict(zip(neutral, beside.drift([rows[place] for place in neutral]), strict=True))
+    divergences = dict(zip(neutral, beside.divergence([rows[place] for place in neutral]), strict=True))
     found: dict[str, dict[str, Reading]] = {probe.id: {} for probe in probes}
     for place, ((probe, family), reading) in enumerate(zip(named, readings, strict=True)):
         found[probe.id][family] = Reading(
             before=reading.before,
             after=reading.after,
             tokens=reading.tokens,
-            kl=drifted.get(place),
+            kl=divergences.get(place),
             sampled=_sampled(samples, probe, family),
         )
     return [
@@ -164,6 +167,25 @@ def sample(beside: Beside, probes: Sequence[Probe], matcher: Matcher, count: int
     return Samples(counts, Counter(probe.id for probe in asked), examples)
 
 
+def token_views(beside: Beside, probes: Sequence[Probe], readings: Sequence[ProbeReading]) -> list[TokenView]:
+    """The worst and a typical probe of every kind, by `readings`, with every token of their responses.
+
+    Raises `WorkbenchError`.
+    """
+    beside.progress("looking at responses token by token")
+    known = {probe.id: probe for probe in probes}
+    return [
+        TokenView(
+            probe=found.id,
+            kind=found.kind,
+            choice=choice,
+            prompt=found.prompt,
+            responses=[_token_response(beside, known[found.id], family) for family in found.responses],
+        )
+        for found, choice in choose(readings)
+    ]
+
+
 def question(prompt: Text) -> str:
     """What the response answers, and how much was said before it."""
     if isinstance(prompt, str):
@@ -197,3 +219,26 @@ def _group(pair: Pair) -> str:
     """What the pair shares with those like it: its column `group`, where it has one, else its prompt."""
     named = pair.extra.get("group")
     return named if isinstance(named, str) and named else group_key(pair.prompt)
+
+
+def _token_response(beside: Beside, probe: Probe, family: str) -> TokenResponse:
+    base, run = beside.tokens(probe.prompt, probe.responses[family], top_k=1).columns
+    return TokenResponse(family, round(base.sum, _DECIMALS), round(run.sum, _DECIMALS), _token_pieces(base, run))
+
+
+def _token_pieces(base: ScoredColumn, run: ScoredColumn) -> list[TokenPiece]:
+    """The tokens, those that only together are a character as one."""
+    found = []
+    for piece in text_spans(run.tokens):
+        inside, first = slice(piece.first, piece.last + 1), run.tokens[piece.first]
+        found.append(
+            TokenPiece(
+                text=piece.text,
+                before=round(sum(token.logprob for token in base.tokens[inside]), _DECIMALS),
+                after=round(sum(token.logprob for token in run.tokens[inside]), _DECIMALS),
+                ranks=(base.tokens[piece.first].rank, first.rank),
+                likeliest=first.top[0][0],
+                special=first.special,
+            )
+        )
+    return found

@@ -14,21 +14,17 @@ from workbench.compare.messages import (
     Column,
     Distribution,
     DistributionAt,
-    Generate,
-    Generated,
     NextToken,
     Prompt,
     Response,
     Scored,
     ScoreResponse,
-    TextChunk,
 )
 from workbench.engine.model.inference import Ids, next_logits, response_logits, sample, score_batches
 from workbench.engine.model.loading import Quantization, load_base
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import continued, encode, prompt_ids, stop_token_ids
 from workbench.engine.scoring.answer_kinds import matcher_for
-from workbench.engine.scoring.generation import speak
 from workbench.engine.scoring.loaded_adapters import Adapters
 from workbench.engine.scoring.logit_scoring import Kept, Logits, joined, scored
 from workbench.engine.scoring.token_decoding import TokenText
@@ -85,12 +81,8 @@ class Scorer:
         finally:
             torch.set_num_threads(before)
 
-    def warm_up(self) -> None:
-        """Answers questions of no interest, so that the first real ones do not pay for first use."""
-        columns = [Column(name="base")]
-        for _ in self.generate(Generate(id=0, prompt="Hello", columns=columns, max_new_tokens=2)):
-            pass
-        self.score(ScoreResponse(id=0, prompt="Hello", response=" you", columns=columns))
+    def forget_logits(self) -> None:
+        """Lets go of the logits kept from earlier requests."""
         self._kept = Kept()
 
     def model(self, column: Column) -> Any:
@@ -102,7 +94,7 @@ class Scorer:
         logits, prompts = [], []
         forced: list[int] = []
         for column in request.columns:
-            prompt, begun = self.begun(request.prompt, request.prefix, request.template, column)
+            prompt, begun = self.prefix_ids(request.prompt, request.prefix, request.template, column)
             forced = [*begun, *self._known(request.taken)]
             self.check_room(len(prompt) + len(forced), "The prompt")
             prompts.append(len(prompt))
@@ -156,13 +148,6 @@ class Scorer:
             said=said,
         )
 
-    def generate(self, request: Generate) -> Iterator[TextChunk | Generated]:
-        """Responses of all columns, a token of each in turn: pieces of text, and the whole at the end.
-
-        To cancel, ask for no more. Between two pieces the scorer can answer other requests. Raises `WorkbenchError`.
-        """
-        return speak(self, request)
-
     def score_many(self, rows: Sequence[tuple[Text, Text]], adapter: Path | None = None) -> list[Tensor]:
         """Log-probabilities, (tokens,) each, of every (prompt, response), batched. Raises `WorkbenchError`."""
         return self.score_ids([encode(self.tokenizer, prompt, response) for prompt, response in rows], adapter)
@@ -201,7 +186,7 @@ class Scorer:
                     tokens[start + index].append(token)
         return [str(self.tokenizer.decode(ids, skip_special_tokens=True)) for ids in tokens]
 
-    def begun(
+    def prefix_ids(
         self, prompt: Prompt, prefix: str, template: Mapping[str, Any], column: Column
     ) -> tuple[list[int], list[int]]:
         """The ids of the prompt as `column` has it, and of an unfinished response to it. Raises `WorkbenchError`."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from workbench.compare.messages import (
     Cancel,
     Cancelled,
+    Column,
     Distribution,
     DistributionAt,
     Generate,
@@ -27,6 +28,7 @@ from workbench.compare.messages import (
     ScoreResponse,
     TextChunk,
 )
+from workbench.engine.scoring.generation import generate_steps
 from workbench.engine.scoring.pair_scoring import score_pairs
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
@@ -57,6 +59,14 @@ class Server:
         self._generations: deque[_Job] = deque()
         self._tables: deque[_Job] = deque()
         self._closed = False
+
+    def warm_up(self) -> None:
+        """Answers questions of no interest, so that the first real ones do not pay for first use."""
+        columns = [Column(name="base")]
+        for _ in generate_steps(self._scorer, Generate(id=0, prompt="Hello", columns=columns, max_new_tokens=2)):
+            pass
+        self._scorer.score(ScoreResponse(id=0, prompt="Hello", response=" you", columns=columns))
+        self._scorer.forget_logits()
 
     def run(self) -> None:
         """Goes on until the inbox is closed and all that was asked is answered."""
@@ -92,7 +102,7 @@ class Server:
             case Cancel():
                 self._cancel(incoming.id)
             case Generate():
-                self._generations.append(_Job(incoming.id, self._scorer.generate(incoming)))
+                self._generations.append(_Job(incoming.id, generate_steps(self._scorer, incoming)))
             case ScorePairs():
                 self._tables.append(_Job(incoming.id, score_pairs(self._scorer, incoming)))
             case _:
