@@ -13,7 +13,8 @@ from tests.tui.dialogs import DialogApp
 from tests.tui.pairs_data import make_pair
 from workbench.compare.client import ScorerClient
 from workbench.compare.messages import Column, Generated, Generation, TextChunk
-from workbench.compare.tuned_runs import Base, Drafter
+from workbench.compare.scorers import Base
+from workbench.compare.tuned_runs import Drafter
 from workbench.tui.dialogs.draft import DraftDialog
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=["80x24", "160x45"])

@@ -12,7 +12,7 @@ from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.compare.messages import Column, Prompt
-    from workbench.compare.tuned_runs import Base
+    from workbench.compare.scorers import Base
     from workbench.config import RunConfig
     from workbench.engine.scoring.scorer import Scorer
 
@@ -53,7 +53,8 @@ def columns_of(
     `system` goes before the prompt in all columns, `system_column` in one of its own. Raises `WorkbenchError`.
     """
     from workbench.compare.messages import Column
-    from workbench.compare.tuned_runs import Base, with_unique_name
+    from workbench.compare.scorers import Base
+    from workbench.compare.tuned_runs import with_unique_name
     from workbench.runs.folder import RunFolder
 
     folders = list(dict.fromkeys(workspace.run_folder(run) for run in runs))
@@ -70,7 +71,7 @@ def columns_of(
 
 
 def _shared_base(configs: dict[str, RunConfig], model: str | None) -> Base:
-    from workbench.compare.tuned_runs import Base
+    from workbench.compare.scorers import Base
 
     bases = {run: Base(model or config.model, config.quantization) for run, config in configs.items()}
     if len(set(bases.values())) > 1:

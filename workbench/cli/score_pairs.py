@@ -14,7 +14,7 @@ from workbench.workspace import Workspace
 if TYPE_CHECKING:
     from workbench.compare.measures import ColumnSummary
     from workbench.compare.messages import Column, PairsScored, ScoredPair
-    from workbench.compare.tuned_runs import Base
+    from workbench.compare.scorers import Base
 
 _EVERY = 5.0
 """Seconds between two lines of progress."""

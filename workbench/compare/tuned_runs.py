@@ -6,17 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from workbench.compare.messages import Column
-from workbench.config import Quantization
+from workbench.compare.scorers import Base
 from workbench.runs.catalog import Summary
 from workbench.runs.state import Status
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """A base model and how its weights are held: what one scorer process serves."""
-
-    model: str = "tiny"
-    quantization: Quantization = "nf4"
 
 
 @dataclass(frozen=True, slots=True)

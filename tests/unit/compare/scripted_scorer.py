@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from typing import Any
 
 
 def say(**reply: object) -> None:
@@ -14,6 +15,39 @@ def generated(request: dict[str, object]) -> None:
     for number in range(3):
         say(kind="chunk", id=request["id"], column=0, text=f"{number} ")
     say(kind="generated", id=request["id"], columns=[{"name": "base", "text": "0 1 2 ", "tokens": 3, "ended": True}])
+
+
+def scored(request: dict[str, Any]) -> None:
+    """Every word is a token, which a column gives half a nat less than the column before."""
+    words = str(request["response"]).split()
+    columns = []
+    for number, column in enumerate(request["columns"]):
+        logprob = -0.5 * (number + 1)
+        tokens = [{"id": at, "text": word, "logprob": logprob, "rank": 1, "top": []} for at, word in enumerate(words)]
+        total = logprob * len(words)
+        columns.append({"name": column["name"], "sum": total, "mean": logprob, "probability": 0.5, "tokens": tokens})
+    say(kind="scored", id=request["id"], columns=columns)
+
+
+def distribution(request: dict[str, Any]) -> None:
+    count = len(request["columns"])
+    tokens = [{"token": number, "text": text, "logprobs": [-1.0] * count} for number, text in enumerate(("Yes", "No"))]
+    forced = [{"id": 9, "text": request["prefix"]}] if request.get("prefix") else []
+    spread = {"entropy": [0.5] * count, "kl": [0.0] * count, "prompt_tokens": [3] * count}
+    say(kind="distribution", id=request["id"], candidates=tokens, forced=forced, **spread)
+
+
+def spoken(request: dict[str, Any]) -> None:
+    """Every column says its name, and the temperature and the seed; samples come with seed 0 alone."""
+    if request["samples"] > 1 and request["seed"]:
+        return
+    answers = []
+    for number, column in enumerate(request["columns"]):
+        for sample in range(request["samples"]):
+            text = f"{column['name']} {request['temperature']} {request['seed']}"
+            say(kind="chunk", id=request["id"], column=number, text=text, sample=sample)
+            answers.append({"name": column["name"], "text": text, "tokens": 3, "ended": True, "sample": sample})
+    say(kind="generated", id=request["id"], columns=answers)
 
 
 def main() -> None:
@@ -52,6 +86,14 @@ def main() -> None:
         elif prompt == "be slow":
             time.sleep(0.2)
             generated(request)
+        elif mode == "plays along":
+            match request["op"]:
+                case "score":
+                    scored(request)
+                case "generate":
+                    spoken(request)
+                case _:
+                    distribution(request)
         else:
             generated(request)
 

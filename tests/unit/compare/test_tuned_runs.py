@@ -5,7 +5,8 @@ from pathlib import Path
 
 from workbench.compare.comparison import BASE
 from workbench.compare.messages import Column
-from workbench.compare.tuned_runs import Base, drafters, tuned_runs, with_unique_name
+from workbench.compare.scorers import Base
+from workbench.compare.tuned_runs import drafters, tuned_runs, with_unique_name
 from workbench.config import RunConfig
 from workbench.runs.catalog import Catalog
 from workbench.runs.events import Event, Failed, Finished, Phase, Stopped, encode

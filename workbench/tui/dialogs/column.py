@@ -13,7 +13,8 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import OptionList, Static
 
-from workbench.compare.tuned_runs import Base, TunedRun
+from workbench.compare.scorers import Base
+from workbench.compare.tuned_runs import TunedRun
 from workbench.text import one_line
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import TextField

@@ -17,7 +17,8 @@ from textual.widgets.option_list import Option
 from workbench.compare.client import ScorerClient
 from workbench.compare.messages import Generated, TextChunk
 from workbench.compare.ranking import DRAFT_TOKENS, DRAFTS, Made, PairSide, Ranking, question_of
-from workbench.compare.tuned_runs import Base, Drafter
+from workbench.compare.scorers import Base
+from workbench.compare.tuned_runs import Drafter
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair
 from workbench.text import one_line, safe

@@ -11,7 +11,8 @@ from textual.binding import Binding, BindingType
 
 from workbench.compare.comparison import BASE, Comparison
 from workbench.compare.prompt_parts import kept_turns, texts_of, with_texts
-from workbench.compare.tuned_runs import Base, TunedRun, tuned_runs, with_unique_name
+from workbench.compare.scorers import Base
+from workbench.compare.tuned_runs import TunedRun, tuned_runs, with_unique_name
 from workbench.runs.catalog import Catalog
 from workbench.tui.background import background
 from workbench.tui.dialogs.column import ColumnDialog

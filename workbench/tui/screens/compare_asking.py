@@ -12,7 +12,8 @@ from textual.timer import Timer
 from workbench.compare.client import ScorerClient
 from workbench.compare.comparison import Comparison
 from workbench.compare.messages import TextChunk
-from workbench.compare.tuned_runs import Base, TunedRun
+from workbench.compare.scorers import Base
+from workbench.compare.tuned_runs import TunedRun
 from workbench.errors import WorkbenchError
 from workbench.tui.background import background
 from workbench.tui.screens.base import WorkbenchScreen

@@ -1,17 +1,27 @@
-"""The scorer process that the screens share."""
+"""Which base model is compared, and the one scorer process that is warm for it."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from workbench.config import Quantization
 
 if TYPE_CHECKING:
     from workbench.compare.client import ScorerClient
-    from workbench.compare.tuned_runs import Base
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base model and how its weights are held: what one scorer process serves."""
+
+    model: str = "tiny"
+    quantization: Quantization = "nf4"
 
 
 class Scorers:
-    """One scorer for one base model at a time, warm until another base is asked for or the app ends.
+    """Owns the scorer process: one for one base model at a time, warm until another base is asked for or the app ends.
 
     A box has room for one model: who asked the scorer of the base before is told that it was closed.
     """
@@ -22,7 +32,7 @@ class Scorers:
 
     def of(self, base: Base) -> ScorerClient:
         """The scorer of a base; its process starts with the first request."""
-        from workbench.compare.client import ScorerClient
+        from workbench.compare.client import ScorerClient  # Not before the first comparison: it takes time to import.
 
         client = self._client
         if client is None or (client.model, client.quantization) != (base.model, base.quantization):
