@@ -149,7 +149,7 @@ async def test_base_beside_a_run_from_the_first_look_to_the_last_key(app: Workbe
         await pilot.press("t")
         await pilot.pause()
         await until(pilot, settled(pilot))
-        assert (screen._temperature, screen._seed) == (0.7, 1)
+        assert (screen.session.temperature, screen.session.seed) == (0.7, 1)
 
         # The base under a system message becomes the third column; tab goes between them.
         await pilot.press("plus")
@@ -212,12 +212,12 @@ async def test_no_run_yet(app: WorkbenchApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
         screen = screen_of(pilot)
-        await until(pilot, lambda: screen._looked)
+        await until(pilot, lambda: screen.session.runs_known)
         assert [column.name for column in screen.comparison.columns] == ["base"]
         assert "Loading tiny" in screen.query_one("Headline")._hint  # type: ignore[attr-defined]
         await pilot.press("2")
         await app.compare(run="2026-05-01-1200-gone")
-        await until(pilot, lambda: app.run_to_compare is None)
+        await until(pilot, lambda: any("has no adapter yet" in each.message for each in app._notifications))
     assert scorers() == []
 
 

@@ -19,11 +19,10 @@ from workbench.compare.messages import PairBatch, ResponseScore, ScoredPair
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.dialogs.save_pair import SavePairDialog
 from workbench.tui.screens.base import WorkbenchScreen
-from workbench.tui.screens.scored_pairs import ScoredPairsScreen
+from workbench.tui.screens.scored_pairs import ScoredPairsScreen, SummaryView
 from workbench.tui.theme import DARK
 from workbench.tui.widgets.comparison_view import ComparisonView
 from workbench.tui.widgets.look import ViewOptions
-from workbench.tui.widgets.score_cells import SummaryView
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=["80x24", "160x45"])
 
@@ -94,12 +93,12 @@ def test_scored_pairs(snap_compare: Any, size: tuple[int, int], tmp_path: Path) 
         await asyncio.Event().wait()
 
     async def run(pilot: Pilot[None]) -> None:
-        screen = ScoredPairsScreen(never, [BASE, RUN], 1, "support")
+        screen = ScoredPairsScreen(never, [BASE, RUN], 1, "support", open_pair=lambda _: None)
         app.push_screen(screen)
-        while screen._rows is None or not screen._scoring:
+        while screen.scoring.rows is None or not screen.scoring.running:
             await pilot.pause(0.02)
-        ids = [screen._rows.id(each) for each in screen._rows.order.tolist()[:9]]
-        screen._hear(PairBatch(id=1, rows=[_scored(identity) for identity in ids], done=9, total=30))
+        ids = [screen.scoring.rows.id(each) for each in screen.scoring.rows.order.tolist()[:9]]
+        screen.scoring.take_in(PairBatch(id=1, rows=[_scored(identity) for identity in ids], done=9, total=30))
         while not screen.query_one(SummaryView)._told:
             await pilot.pause(0.02)
         await pilot.pause()

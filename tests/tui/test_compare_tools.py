@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 
 from tests.tui.compare_data import make_run
 from tests.tui.test_compare import screen_of, settled, silent_scorers, until, write
+from workbench.compare.session import SAMPLES
 from workbench.pairs.pair import plain
 from workbench.pairs.store import load_pairs
 from workbench.tiny import WEIGHTS
@@ -17,7 +18,6 @@ from workbench.tui.app import WorkbenchApp
 from workbench.tui.dialogs.edit import EditDialog
 from workbench.tui.dialogs.error import ErrorDialog
 from workbench.tui.dialogs.save_pair import SavePairDialog
-from workbench.tui.screens.compare_asking import SAMPLES
 from workbench.tui.widgets.begin_line import BeginLine
 from workbench.tui.widgets.comparison_view import ComparisonView
 from workbench.tui.widgets.fields import LineField
@@ -94,9 +94,9 @@ async def test_shares_are_counted_over_samples_and_can_be_given_up(app: Workbenc
         counted = screen.comparison.samples
         with silent_scorers():
             await pilot.press("n")
-            await until(pilot, lambda: screen._sampling > 0)
+            await until(pilot, lambda: screen.session.sampled_tokens > 0)
             await pilot.press("escape")
-            await until(pilot, lambda: screen._sampling == 0)
+            await until(pilot, lambda: screen.session.sampled_tokens == 0)
         assert screen.comparison.samples is counted
         await pilot.press("g")
         await until(pilot, lambda: [said.done for said in screen.comparison.generations] == [True, True])

@@ -16,10 +16,9 @@ from workbench.compare.messages import ResponseScore, ScoredPair
 from workbench.pairs.pair import Message, Pair
 from workbench.tiny import WEIGHTS
 from workbench.tui.app import WorkbenchApp
-from workbench.tui.screens.scored_pairs import ScoredPairsScreen
+from workbench.tui.screens.scored_pairs import ScoredPairsScreen, score_cells, score_columns, summary_lines
 from workbench.tui.widgets.pair_cells import parts
 from workbench.tui.widgets.pair_table import PairTable
-from workbench.tui.widgets.score_cells import score_cells, score_columns, summary_lines
 from workbench.workspace import Workspace
 
 COUNT = 12
@@ -101,19 +100,21 @@ async def test_the_worst_pair_comes_first_and_opens(app: WorkbenchApp, tmp_path:
         await pilot.press("d")
         await until(pilot, lambda: isinstance(app.screen, ScoredPairsScreen))
         screen, table = table_of(pilot)
-        if screen._name != "mine":
+        if screen._data_set != "mine":
             screen._open("mine")
-        await until(pilot, lambda: len(screen._scores) == COUNT and not screen._scoring)
+        await until(pilot, lambda: len(screen.scoring.scores) == COUNT and not screen.scoring.running)
 
         # Worst first under the run; tab stays there, with one run; S turns to the shift and to the file.
-        assert screen._rows is not None
-        order = [screen._rows.id(each) for each in table._shown.rows.tolist()] if table._shown else []
-        margins = [pair_margin(screen._scores[each], 1) for each in order]
+        assert screen.scoring.rows is not None
+        order = [screen.scoring.rows.id(each) for each in table._shown.rows.tolist()] if table._shown else []
+        margins = [pair_margin(screen.scoring.scores[each], 1) for each in order]
         assert len(order) == COUNT
         assert margins == sorted(margins)
         await pilot.press("S", "S")
         assert table._shown is not None
-        assert [screen._rows.id(each) for each in table._shown.rows.tolist()] == [f"p{n}" for n in range(1, COUNT + 1)]
+        assert [screen.scoring.rows.id(each) for each in table._shown.rows.tolist()] == [
+            f"p{n}" for n in range(1, COUNT + 1)
+        ]
         await pilot.press("S")
 
         # The language of the Pairs screen filters.
@@ -127,9 +128,9 @@ async def test_the_worst_pair_comes_first_and_opens(app: WorkbenchApp, tmp_path:
         await pilot.press("g")
         first = table.row
         assert first is not None
-        assert screen._rows is not None
-        identity = screen._rows.id(first)
-        expected = screen._scores[identity]
+        assert screen.scoring.rows is not None
+        identity = screen.scoring.rows.id(first)
+        expected = screen.scoring.scores[identity]
         await pilot.press("enter")
         compare = screen_of(pilot)
         await until(pilot, lambda: compare.comparison.preference is not None)
@@ -143,7 +144,7 @@ async def test_the_worst_pair_comes_first_and_opens(app: WorkbenchApp, tmp_path:
         await pilot.press("d")
         await until(pilot, lambda: isinstance(app.screen, ScoredPairsScreen))
         screen, _ = table_of(pilot)
-        if screen._name != "mine":
+        if screen._data_set != "mine":
             screen._open("mine")
-        await until(pilot, lambda: len(screen._scores) == COUNT and not screen._scoring)
+        await until(pilot, lambda: len(screen.scoring.scores) == COUNT and not screen.scoring.running)
         assert f"{4 * COUNT} scores were known" in str(screen.query_one("#progress").render())

@@ -6,10 +6,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.config import Quantization
-
 if TYPE_CHECKING:
     from workbench.compare.client import ScorerClient
+    from workbench.config import Quantization
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,12 +44,12 @@ class ComparisonSession:
         *,
         on_change: Callable[[], None],
         on_failure: Callable[[Exception, str], None],
-        gather_seconds: float = 0.05,
     ) -> None:
-        """`find_runs` is called in a thread. Generated text is gathered for `gather_seconds` before it is a change."""
+        """`find_runs` is called in a thread."""
         self._scorer_for, self._find_runs = scorer_for, find_runs
         self._on_change, self._on_failure = on_change, on_failure
-        self._gather_seconds = gather_seconds
+        self.gather_seconds = 0.05
+        """For so long generated text is gathered before it is a change."""
         self.comparison = Comparison()
         self.base = Base()
         self.runs: list[TunedRun] = []
@@ -121,9 +121,11 @@ class ComparisonSession:
         if prompt != self.comparison.prompt:
             self._refresh(self.comparison.with_prompt(prompt))
 
-    def set_probe(self, prompt: Text, responses: Mapping[str, str]) -> None:
-        """A probe's prompt, with the answers that it looks for by family."""
+    def set_probe(self, prompt: Text, responses: Mapping[str, str], *, generate: bool) -> None:
+        """A probe's prompt, with the answers that it looks for by family; the columns may answer it as well."""
         self._refresh(self.comparison.with_probe(prompt, responses))
+        if generate:
+            self._ask_generation()
 
     def set_response(self, text: str) -> None:
         """A typed response."""
@@ -381,7 +383,7 @@ class ComparisonSession:
 
     def _hear(self, chunk: TextChunk) -> None:
         self._chunks.append(chunk)
-        self._gather(self._gather_seconds)
+        self._gather(self.gather_seconds)
 
     def _count(self, _: TextChunk) -> None:
         self.sampled_tokens += 1

@@ -66,6 +66,13 @@ def by_kind(probes: Iterable[Probe]) -> dict[str, list[Probe]]:
     return {kind: found for kind, found in kinds.items() if found}
 
 
+def kinds_in_turn(probes: Iterable[Probe]) -> list[Probe]:
+    """The probes of all kinds in turn: after an attack its benign look-alike, and then a matter of tone."""
+    kinds = list(by_kind(probes).values())
+    longest = max(map(len, kinds), default=0)
+    return [kind[number] for number in range(longest) for kind in kinds if number < len(kind)]
+
+
 def _read(path: Path) -> Iterator[Probe]:
     try:
         lines = path.read_text("utf-8").splitlines()

@@ -73,10 +73,6 @@ class WorkbenchApp(SteadyApp):
         self.scorers = Scorers()
         self.run_to_open = watch
         """The run that the Runs screen opens when it is next shown."""
-        self.pair_to_compare: Pair | None = None
-        """The pair that the Compare screen takes up when it is next shown."""
-        self.run_to_compare: str | None = None
-        """The run that the Compare screen puts beside the base when it is next shown."""
 
     def on_mount(self) -> None:
         """Shows the first screen."""
@@ -136,9 +132,12 @@ class WorkbenchApp(SteadyApp):
 
     async def compare(self, *, pair: Pair | None = None, run: str | None = None) -> None:
         """Opens the Compare screen on a pair, a run, or both."""
-        self.pair_to_compare = pair
-        self.run_to_compare = run
+        from workbench.tui.screens.compare import CompareScreen
+
         await self.switch_mode("compare")
+        screen = self.get_screen_stack("compare")[0]
+        if isinstance(screen, CompareScreen):
+            screen.open(pair, run)
 
     async def watch_run(self, run: str) -> None:
         """Opens the Runs screen on the run with this id."""

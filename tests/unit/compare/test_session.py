@@ -33,9 +33,7 @@ class Desk:
         self.failures: list[tuple[Exception, str]] = []
         self.clients: dict[Base, ScorerClient] = {}
         self.mode = mode
-        self.session = ComparisonSession(
-            self.client, lambda: self.runs, on_change=self.count, on_failure=self.fail, gather_seconds=0.0
-        )
+        self.session = ComparisonSession(self.client, lambda: self.runs, on_change=self.count, on_failure=self.fail)
 
     def client(self, base: Base) -> ScorerClient:
         command = [sys.executable, str(SCRIPT), self.mode]

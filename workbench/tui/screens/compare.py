@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from dataclasses import replace
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from workbench.compare.comparison import BASE, Comparison
+from workbench.compare.comparison import Comparison, comparison_document
+from workbench.compare.new_pair import candidates, first_choice, new_pair
 from workbench.compare.prompt_parts import kept_turns, texts_of, with_texts
-from workbench.compare.scorers import Base
-from workbench.compare.tuned_runs import TunedRun, tuned_runs, with_unique_name
+from workbench.compare.session import SAMPLES, ComparisonSession
+from workbench.compare.tuned_runs import TunedRun, tuned_runs
+from workbench.pairs.pair import Pair
 from workbench.runs.catalog import Catalog
 from workbench.tui.background import background
 from workbench.tui.dialogs.column import ColumnDialog
 from workbench.tui.dialogs.write import WriteDialog
-from workbench.tui.screens.compare_tools import CompareTools
+from workbench.tui.screens.base import WorkbenchScreen
+from workbench.tui.screens.pairs_edit import FROM_COMPARE
+from workbench.tui.views import save_view
 from workbench.tui.widgets.answer_view import AnswerView
+from workbench.tui.widgets.bars import Bars
+from workbench.tui.widgets.begin_line import BeginLine
 from workbench.tui.widgets.columns_bar import ColumnsBar
+from workbench.tui.widgets.comparison_view import ComparisonView
+from workbench.tui.widgets.look import ViewOptions
 from workbench.tui.widgets.prompt_view import PromptView
 
-_TEMPERATURES = (0.0, 0.7, 1.0)
+if TYPE_CHECKING:
+    from workbench.evidence.probes import Probe
+
+_GATHER_SLOW = 0.5
+"""Seconds for which generated text is gathered before it is shown over a slow link."""
+_NO_RUN = "No finished run yet: 2 and then n trains one. + puts a system message beside the base."
 
 
-class CompareScreen(CompareTools):
-    """What is compared, and the keys and clicks that change it."""
+class CompareScreen(WorkbenchScreen):
+    """Shows a comparison session, and turns keys and clicks into calls of it."""
 
     MODE = "compare"
+    AUTO_FOCUS = ""  # The keys are the screen's; the one field takes them when it is opened.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "prompt", "Prompt"),
         Binding("r", "response", "Response"),
@@ -59,151 +77,153 @@ class CompareScreen(CompareTools):
     def __init__(self) -> None:
         super().__init__()
         self._catalog: Catalog | None = None
-        self._alone = False
-        """Whether the user took away the last column beside the base."""
+        self.session = ComparisonSession(
+            lambda base: self.workbench.scorers.of(base),
+            self._find_runs,
+            on_change=self._show,
+            on_failure=lambda error, doing: self.workbench.tell_failure(error, doing),
+        )
+        self._options = ViewOptions()
+        self._probes: list[Probe] = []
+        self._probe_number = -1
+
+    def compose_body(self) -> ComposeResult:
+        """The comparison."""
+        yield ComparisonView()
+
+    def on_mount(self) -> None:
+        """Keeps the time while a model loads."""
+        if self.workbench.slow:
+            self.session.gather_seconds = _GATHER_SLOW
+        self.set_interval(1.0, self._tick)
+
+    def on_unmount(self) -> None:
+        """Asks nothing more."""
+        self.session.close()
 
     def on_screen_resume(self) -> None:
-        """Takes up the pair or run that another screen left; at first, the newest run."""
-        left = self.workbench.pair_to_compare is not None or self.workbench.run_to_compare is not None
-        if left or (len(self.comparison.columns) == 1 and not self._alone):
-            self._take_up()
+        """Looks for a run where none is beside the base: one may have finished."""
+        if self.session.lacks_run:
+            self._open(None, None)
 
-    # what is compared
+    @property
+    def comparison(self) -> Comparison:
+        """What is compared."""
+        return self.session.comparison
 
-    @background("take up", doing="taking up what is compared", exclusive=True)
-    async def _take_up(self) -> None:
-        first, before = not self._looked, {run.id: run.step for run in self._runs}
-        await self._look_for_runs()
-        # Taken only now: a second resume may have cancelled the first one's worker.
-        pair, run = self.workbench.pair_to_compare, self.workbench.run_to_compare
-        self.workbench.pair_to_compare = self.workbench.run_to_compare = None
-        comparison = self.comparison
-        if any(run.step != before.get(run.id, run.step) for run in self._runs):
-            comparison = comparison.without_results()  # a run was resumed: its adapter is another one now
-        chosen = next((each for each in self._runs if each.id == run), None) if run else None
-        if run is not None and chosen is None:
-            self.workbench.tell(f"{run} has no adapter yet: it can be compared once it has finished or stopped.")
-        if run is None and len(comparison.columns) == 1 and not self._alone and self._runs:
-            chosen = self._runs[0]
+    # Showing
+
+    def _show(self, **options: Any) -> None:
+        """Shows the comparison; `options` are changes of how it is shown."""
+        self._options = replace(self._options, **options)
+        if not self.is_mounted:
+            return
+        session = self.session
+        self.top_bar.status = session.device
+        if session.loaded is not None:
+            self.top_bar.context = f"{session.loaded.model} · {session.loaded.quantization}"
+        shown = replace(self._options, hint=self._hint(), title=self._title())
+        self.query_one(ComparisonView).show(session.comparison, shown)
+
+    def _hint(self) -> str:
+        """What is awaited, could be done next, or is in view."""
+        session = self.session
+        if session.loading_since is not None:
+            base, seconds = session.base, time.monotonic() - session.loading_since
+            return f"◌ Loading {base.model} ({base.quantization}) … {seconds:.0f} s"
+        if session.runs_known and not session.runs and len(self.comparison.columns) == 1:
+            return _NO_RUN
+        answer, number = self.comparison.answer, self._probe_number
+        if answer is None or answer.group != "probe" or not 0 <= number < len(self._probes):
+            return ""
+        return f"probe {self._probes[number].id}: {number + 1} of {len(self._probes)}, in no pair · space next"
+
+    def _title(self) -> str:
+        """How answers are generated."""
+        session, temperature = self.session, self.session.temperature
+        how = f"sampled at temperature {temperature}, seed {session.seed}" if temperature else "greedy"
+        if session.sampled_tokens:
+            return f"◌ {SAMPLES} samples of each column … {session.sampled_tokens:,} tokens · esc cancels"
+        if self.comparison.samples:
+            return f"{SAMPLES} samples of each column at temperature {session.sample_temperature}, seed {session.seed}"
+        if self.comparison.generations:
+            return f"answers · {how} · g again · t other temperature · n shares"
+        return f"g lets the columns answer · {how} · n shares" if self.comparison.answer else ""
+
+    def _tick(self) -> None:
+        if self.session.loading_since is not None:
+            self._show()
+
+    # What is compared
+
+    def open(self, pair: Pair | None = None, run: str | None = None) -> None:
+        """Takes up a pair, a run by its id, or both."""
+        self._open(pair, run)
+
+    @background("open", doing="taking up what is compared")
+    async def _open(self, pair: Pair | None, run: str | None) -> None:
         if pair is not None:
-            comparison = comparison.with_pair(pair)
-        if chosen is not None:
-            comparison = self._with_run(comparison, chosen)
-        self._looked = True
-        if first or comparison != self.comparison:
-            self._look = replace(self._look, speaking=self._look.speaking and pair is None)
-            self._refresh(comparison)
+            self._show(speaking=False)
+        if not await self.session.open(pair, run):
+            self.workbench.tell(f"{run} has no adapter yet: it can be compared once it has finished or stopped.")
 
-    async def _look_for_runs(self) -> None:
+    def _find_runs(self) -> list[TunedRun]:
         catalog = self._catalog = self._catalog or Catalog(self.workbench.workspace.runs)
-        self._runs = tuned_runs(await asyncio.to_thread(catalog.summaries))
+        return tuned_runs(catalog.summaries())
 
-    def _with_run(self, comparison: Comparison, run: TunedRun) -> Comparison:
-        """The run in the second column, the others kept where they have its base."""
-        adapters = [column.adapter for column in comparison.columns]
-        if run.base == self._base and run.adapter in adapters:
-            return comparison.with_columns(comparison.columns, adapters.index(run.adapter))
-        comparison = self._on_base(comparison, run.base)
-        others = comparison.columns[2:]
-        return comparison.with_columns((BASE, with_unique_name(run.column(), (BASE, *others)), *others), 1)
-
-    def _on_base(self, comparison: Comparison, base: Base) -> Comparison:
-        """The comparison as it is, or begun anew where it was of another base."""
-        if base == self._base:
-            return comparison
-        self._base = base
-        return comparison.without_results().with_columns((BASE,), 0)
-
-    # keys and clicks
-
-    @background("dialog", doing="changing the prompt", exclusive=True, opens=True)
+    @background("dialog", doing="asking for a prompt", exclusive=True, opens=True)
     async def action_prompt(self) -> None:
         """Another prompt."""
         prompt = self.comparison.prompt
         kept = kept_turns(prompt)
         note = f"{kept} earlier turns stay as they are." if kept else ""
         texts = await self.app.push_screen_wait(WriteDialog("Prompt", texts_of(prompt), note=note))
-        changed = with_texts(prompt, texts) if texts else prompt
-        if changed != prompt:
-            self._refresh(self.comparison.with_prompt(changed))
+        if texts:
+            self.session.set_prompt(with_texts(prompt, texts))
 
-    @background("dialog", doing="changing the response", exclusive=True, opens=True)
+    @background("dialog", doing="asking for a response", exclusive=True, opens=True)
     async def action_response(self) -> None:
         """A response that is typed, beginning from the one in view."""
         answer = self.comparison.answer
         texts = await self.app.push_screen_wait(WriteDialog("Response", [("", answer.text if answer else "")]))
         if texts:
-            self._look = replace(self._look, speaking=False)
-            self._turn_to(self.comparison.with_typed(texts[0]))
+            self._show(speaking=False)
+            self.session.set_response(texts[0])
 
-    @background("dialog", doing="adding a column", exclusive=True, opens=True)
+    @background("dialog", doing="asking for a column", exclusive=True, opens=True)
     async def action_add_column(self) -> None:
         """Another column beside the base."""
-        await self._look_for_runs()
-        choice = await self.app.push_screen_wait(ColumnDialog(self._runs, self._base))
-        if choice is None:
-            return
-        now, run = self.comparison, choice.run
-        if run is not None:
-            now = self._on_base(now, run.base)
-        column = with_unique_name(
-            run.column(choice.system) if run else BASE.model_copy(update={"system": choice.system}), now.columns
-        )
-        self._refresh(now.with_columns((*now.columns, column), len(now.columns)))
+        await self.session.look_for_runs()
+        choice = await self.app.push_screen_wait(ColumnDialog(self.session.runs, self.session.base))
+        if choice is not None:
+            self.session.add_column(choice.run, choice.system)
 
     def action_remove_column(self) -> None:
         """Takes the column beside the base away."""
-        now = self.comparison
-        if now.current:
-            columns = (*now.columns[: now.current], *now.columns[now.current + 1 :])
-            self._alone = len(columns) == 1
-            self._refresh(now.with_columns(columns, min(now.current, len(columns) - 1)))
+        self.session.remove_column()
 
     def action_next_column(self, by: int) -> None:
         """Puts the next of the columns beside the base."""
-        now, others = self.comparison, len(self.comparison.columns) - 1
-        if others > 1:
-            self._update(replace(now, current=(now.current - 1 + by) % others + 1))
-        elif not others:
+        if len(self.comparison.columns) > 1:
+            self.session.next_column(by)
+        else:
             self.action_add_column()
 
-    def action_next_answer(self) -> None:
-        """Goes on to the next of the answers at hand."""
-        self._turn_to(self.comparison.with_next_answer())
+    @background("probe", doing="turning to another probe", exclusive=True)
+    async def action_next_probe(self, by: int) -> None:
+        """Goes on to another prompt that is in no pair, with the answers that are looked for."""
+        from workbench.evidence.probes import kinds_in_turn, read_suites
 
-    def action_walk(self, by: int) -> None:
-        """Walks the tokens of the answer in view."""
-        walked = self.comparison.with_position(self.comparison.position + by)
-        self._look = replace(self._look, speaking=False)
-        if walked != self.comparison:
-            self._turn_to(walked)
-        else:
-            self._show()
-
-    def action_generate(self) -> None:
-        """Lets all columns answer."""
-        self._failure = None
-        self._seed += 1 if self._temperature else 0
-        self._ask_generation()
-        self._show(speaking=True)
-
-    def action_temperature(self) -> None:
-        """Greedy, or sampled at a low or a high temperature; and lets all columns answer so."""
-        self._temperature = _TEMPERATURES[(_TEMPERATURES.index(self._temperature) + 1) % len(_TEMPERATURES)]
-        self.action_generate()
-
-    def action_back(self) -> None:
-        """Cancels samples that are on their way; else shows the bars again, or ends the presentation."""
-        if self._sampling:
-            self.workers.cancel_group(self, "generation")
-        elif self._look.speaking:
-            self._show(speaking=False)
-        else:
-            self._show(presenting=False)
+        if not self._probes:
+            suites = await asyncio.to_thread(read_suites, self.workbench.workspace.probes)
+            self._probes = kinds_in_turn(suites)
+        self._probe_number = (self._probe_number + by) % len(self._probes) if self._probe_number >= 0 else 0
+        probe = self._probes[self._probe_number]
+        self.session.set_probe(probe.prompt, probe.responses, generate=self._options.presenting)
 
     @on(ColumnsBar.Picked)
     def _column_picked(self, event: ColumnsBar.Picked) -> None:
-        self._update(replace(self.comparison, current=event.column))
+        self.session.pick_column(event.column)
 
     @on(ColumnsBar.AddClicked)
     def _column_wanted(self) -> None:
@@ -213,8 +233,162 @@ class CompareScreen(CompareTools):
     def _prompt_clicked(self) -> None:
         self.action_prompt()
 
+    # Answers and their tokens
+
+    def action_next_answer(self) -> None:
+        """Goes on to the next of the answers at hand."""
+        self.session.next_answer()
+
+    def action_walk(self, by: int) -> None:
+        """Walks the tokens of the answer in view."""
+        self._show(speaking=False)
+        self.session.walk(by)
+
     @on(AnswerView.Picked)
     def _token_picked(self, event: AnswerView.Picked) -> None:
-        if event.answer in self.comparison.answers:
-            active = self.comparison.answers.index(event.answer)
-            self._turn_to(replace(self.comparison, active=active).with_position(event.token))
+        self.session.pick_token(event.answer, event.token)
+
+    def action_generate(self) -> None:
+        """Lets all columns answer."""
+        self.session.generate()
+        self._show(speaking=True)
+
+    def action_temperature(self) -> None:
+        """Lets all columns answer greedily, or sampled at a low or a high temperature."""
+        self.session.next_temperature()
+        self._show(speaking=True)
+
+    def action_samples(self) -> None:
+        """Lets every column answer many times, and counts how."""
+        self.session.sample()
+        self._show(speaking=True)
+
+    def action_back(self) -> None:
+        """Cancels samples that are on their way; else shows the bars again, or ends the presentation."""
+        if self.session.cancel_samples():
+            return
+        self._show(**({"speaking": False} if self._options.speaking else {"presenting": False}))
+
+    # A forced prefix
+
+    def action_begin(self) -> None:
+        """Lets the beginning of an answer be typed, and shows what would come after it."""
+        self.query_one(BeginLine).open()
+        self._show(speaking=False, cursor=0)
+        self.session.force_prefix("")
+
+    @on(BeginLine.Typed)
+    def _prefix_typed(self, event: BeginLine.Typed) -> None:
+        self.session.force_prefix(event.text)
+
+    @on(BeginLine.Said)
+    def _prefix_key(self, event: BeginLine.Said) -> None:
+        match event.what:
+            case "down" | "up":
+                cursor = (self._options.cursor or 0) + (1 if event.what == "down" else -1)
+                self._show(cursor=max(0, min(cursor, len(self.comparison.rows) - 1)))
+            case "take":
+                self._take_token()
+            case "go on":
+                self.query_one(BeginLine).close()
+                self.session.go_on_from_prefix()
+                self._show(cursor=None, speaking=True)
+            case "close":
+                self.query_one(BeginLine).close()
+                self._show(cursor=None)
+                self.session.drop_prefix()
+
+    def _take_token(self) -> None:
+        row = self.query_one(Bars).row
+        if row is None or self.comparison.forced_prefix is None or self.comparison.inspected is None:
+            return
+        if row.special:
+            self.workbench.tell("The answer would end here.")
+            return
+        self.query_one(BeginLine).write(self.comparison.prefix_text(row))
+        self.session.force_token(row)
+        self._show(cursor=0)
+
+    # Ways to look
+
+    def action_color(self) -> None:
+        """Colours tokens by the other measure."""
+        self._show(by_shift=not self._options.by_shift)
+
+    def action_bounds(self) -> None:
+        """Shows every token for itself, or the text that they make."""
+        self._show(bounds=not self._options.bounds)
+
+    def action_present(self) -> None:
+        """Shows the comparison in large, for people who sit far away, or as before."""
+        self._show(presenting=not self._options.presenting)
+
+    # Data sets and files
+
+    def _data_set(self, otherwise: str) -> str:
+        """The data set that is open on the Pairs screen, else the first that there is."""
+        pairs = self.workbench.pairs_screen
+        if pairs is not None and pairs.open_name:
+            return pairs.open_name
+        return (self.workbench.workspace.datasets() or [otherwise])[0]
+
+    def action_score_pairs(self) -> None:
+        """Scores every pair of a data set under all columns, worst first."""
+        from workbench.tui.screens.scored_pairs import ScoredPairsScreen
+
+        name = self._data_set("")
+        if not name:
+            self.workbench.tell("There is no data set yet: 1 and then i brings one in.")
+            return
+        columns, current = self.comparison.columns, self.comparison.current
+        self.app.push_screen(ScoredPairsScreen(self.session.scorer, columns, current, name, open_pair=self.open))
+
+    @background("dialog", doing="saving a pair", exclusive=True, opens=True)
+    async def action_save_pair(self) -> None:
+        """Makes a pair of two of the answers at hand: what failed here trains the next run."""
+        from workbench.pairs.transfer import add_to
+        from workbench.tui.dialogs.edit import EditDialog
+        from workbench.tui.dialogs.save_pair import SavePairDialog
+
+        now, workspace, pairs = self.comparison, self.workbench.workspace, self.workbench.pairs_screen
+        answers = candidates(now)
+        if not answers:
+            self.workbench.tell("There is no answer yet: g lets the columns answer, r takes one that you type.")
+            return
+        name = self._data_set("compare")
+        dialog = SavePairDialog(answers, first_choice(now, answers), workspace.datasets(), name)
+        choice = await self.app.push_screen_wait(dialog)
+        if choice is None:
+            return
+        path = workspace.pairs_file(choice.data_set)
+        conversational = await asyncio.to_thread(_is_conversational, path) if path.exists() else None
+        pair = new_pair(
+            now.prompt,
+            choice.chosen,
+            choice.rejected,
+            source=f"compare: {', '.join(column.name for column in now.columns)}",
+            conversational=conversational,
+            rendering=now.rendering,
+        )
+        edited = await self.app.push_screen_wait(EditDialog(pair, f"New pair in {choice.data_set}", drafted=True))
+        if edited is not None:
+            if pairs is None or not pairs.take_up(path, edited):
+                await asyncio.to_thread(add_to, path, [edited], FROM_COMPARE)
+            self.workbench.tell(f"Saved as a pair of {choice.data_set}. 1 shows it; u takes it back there.")
+
+    @background("save", doing="saving the view", exclusive=True)
+    async def action_save_view(self) -> None:
+        """Saves the screen as a picture and its numbers as JSON."""
+        base = self.session.base
+        picture = self.app.export_screenshot(title=f"{base.model}, {base.quantization}")
+        numbers = comparison_document(self.comparison, base.model, base.quantization)
+        files = {".svg": picture, ".json": json.dumps(numbers, ensure_ascii=False, indent=1) + "\n"}
+        path = await asyncio.to_thread(save_view, self.workbench.workspace.views, "compare", files)
+        self.workbench.tell(f"Saved {path.parent.name}/{path.name}.svg and .json")
+
+
+def _is_conversational(path: Path) -> bool | None:
+    """Whether a data set holds conversations; None for an empty one. Raises `WorkbenchError`."""
+    from workbench.pairs.store import load_rows
+
+    return load_rows(path).conversational

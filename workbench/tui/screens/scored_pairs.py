@@ -2,50 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+import numpy as np
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.timer import Timer
+from textual.content import Content
 from textual.widgets import Static
 
+from workbench.compare import formatting
 from workbench.compare.client import ScorerClient
-from workbench.compare.measures import pair_margin, summarize
-from workbench.compare.messages import Column, PairBatch, ScoredPair
-from workbench.errors import WorkbenchError
+from workbench.compare.measures import ColumnSummary, margin_shift, pair_margin
+from workbench.compare.messages import Column, ScoredPair
+from workbench.compare.pair_scoring import PairScoring
+from workbench.pairs.pair import Pair
 from workbench.pairs.query import QueryError, parse
+from workbench.text import cut, one_line
 from workbench.tui.background import background
 from workbench.tui.dialogs.choose import ChooseDialog
 from workbench.tui.screens.base import WorkbenchScreen
+from workbench.tui.widgets import pair_cells
+from workbench.tui.widgets.lines import Lines
+from workbench.tui.widgets.pair_cells import Cells
 from workbench.tui.widgets.pair_table import PairTable, Shown
-from workbench.tui.widgets.score_cells import SummaryView, score_cells, score_columns
 from workbench.tui.widgets.search_line import SearchLine
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from workbench.pairs.arrow import Ints
-    from workbench.pairs.rows import Rows
-
-    Floats = npt.NDArray[np.float64]
-
-_FLUSH, _SLOW_FLUSH = 0.25, 1.0
-_SUMMED_EVERY = 3.0
-"""Seconds between two looks at what came, and between two sums over all of it."""
-_ORDERS = ("margin", "shift", "")
+_GATHER, _GATHER_SLOW = 0.25, 1.0
+"""Seconds for which scores are gathered before they are shown."""
+_NUMBER = 10
+_LOOKED_AT = 2000
+_NAME = 30
 
 
 class ScoredPairsScreen(WorkbenchScreen):
-    """Scores in the background, behind whatever else is asked of the scorer; known scores come from the cache.
-
-    Enter leaves the pair under the cursor to the Compare screen.
-    """
+    """Shows a data set that is being scored. Enter opens the pair under the cursor on the Compare screen."""
 
     MODE = "compare"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -64,21 +58,25 @@ class ScoredPairsScreen(WorkbenchScreen):
     """
 
     def __init__(
-        self, scorer: Callable[[], Awaitable[ScorerClient]], asked: Sequence[Column], current: int, name: str
+        self,
+        scorer: Callable[[], Awaitable[ScorerClient]],
+        columns: Sequence[Column],
+        current: int,
+        name: str,
+        *,
+        open_pair: Callable[[Pair], None],
     ) -> None:
         """`scorer` gives the scorer of the columns' base; `name` is the data set to begin with."""
         super().__init__()
-        self._scorer, self._asked, self._current, self._name = scorer, list(asked), current, name
-        self._rows: Rows | None = None
-        self._found: Ints | None = None
-        self._scores: dict[str, ScoredPair] = {}
-        self._margins: Floats | None = None
-        """Columns by rows of the store: NaN where there is no number. What the order is told by, at any size."""
-        self._by = "margin"
-        self._progress = ""
-        self._scoring = False
-        self._summed = 0.0
-        self._flush: Timer | None = None
+        self._data_set, self._open_pair = name, open_pair
+        self.scoring = PairScoring(
+            scorer,
+            columns,
+            current,
+            cache=self.workbench.workspace.scores,
+            on_change=self._show,
+            gather_seconds=_GATHER_SLOW if self.workbench.slow else _GATHER,
+        )
 
     def compose_body(self) -> ComposeResult:
         """What the columns make of it all; then pair by pair."""
@@ -90,126 +88,64 @@ class ScoredPairsScreen(WorkbenchScreen):
     def on_mount(self) -> None:
         """Begins to score."""
         self.query_one(PairTable).focus()
-        self._open(self._name or "")
+        self._open(self._data_set)
 
     @background("open", doing="scoring the pairs", exclusive=True)
     async def _open(self, name: str) -> None:
-        import numpy as np
-
-        from workbench.pairs.store import load_rows
-
-        self._name, self._rows, self._found, self._scores = name, None, None, {}
-        self._tell(f"Reading {name} …")
-        path = self.workbench.workspace.existing_pairs_file(name)
-        rows = await asyncio.to_thread(load_rows, path)
-        self._rows, self._margins = rows, np.full((len(self._asked), len(rows)), np.nan)
-        self.top_bar.context = f"{name} · {len(rows.order):,} pairs"
-        self._find(self.query_one(SearchLine).value)
-        began = time.monotonic()
-        self._scoring = True
-        try:
-            self._tell("◌ waiting for the model …")
-            client = await self._scorer()
-            end = await client.score_pairs(path, self._asked, cache=self.workbench.workspace.scores, on_rows=self._hear)
-        except WorkbenchError:
-            self._tell("not scored")
-            raise
-        except asyncio.CancelledError:
-            self._tell(f"cancelled · {len(self._scores):,} pairs scored")
-            raise
-        else:
-            problems = f" · {end.problems:,} without numbers" if end.problems else ""
-            taken = time.monotonic() - began
-            self._tell(f"{end.total:,} pairs in {taken:.1f} s · {end.cached:,} scores were known{problems}")
-        finally:
-            self._scoring = False
-            if self.is_attached:
-                self._show()
-                self._sum()
-
-    def _hear(self, part: PairBatch) -> None:
-        for row in part.rows:
-            self._scores[row.pair] = row
-            place = self._rows.row(row.pair) if self._rows is not None else None
-            if self._margins is not None and place is not None and not row.problem:
-                self._margins[:, place] = [pair_margin(row, column) for column in range(len(self._asked))]
-        self._progress = f"◌ scored {part.done:,} of {part.total:,} · esc cancels"
-        if self._flush is None:
-            self._flush = self.set_timer(_SLOW_FLUSH if self.workbench.slow else _FLUSH, self._look)
-
-    def _look(self) -> None:
-        self._flush = None
-        if self._scoring:
-            self._tell(self._progress)
-            self._show()
-            if time.monotonic() - self._summed > _SUMMED_EVERY:
-                self._sum()
-
-    def _tell(self, words: str) -> None:
-        if self.is_attached:
-            self.query_one("#progress", Static).update(words)
-
-    # Showing
+        self._data_set = name
+        await self.scoring.read(name, self.workbench.workspace.existing_pairs_file(name))
+        self._tell_found()
+        await self.scoring.score()
 
     @background("search", doing="searching the pairs", exclusive=True)
     async def _find(self, text: str) -> None:
-        from workbench.pairs.search import Search
-
-        line, rows = self.query_one(SearchLine), self._rows
-        if rows is None:
-            return
         try:
             query = parse(text)
         except QueryError as error:
-            line.show_error(error)
+            self.query_one(SearchLine).show_error(error)
             return
-        found = await asyncio.to_thread(lambda: Search(rows).find(query))
-        if rows is self._rows:
-            self._found = found
-            line.tell(f"{len(found):,} of {len(rows.order):,}" if query.terms else "")
-            self._show()
+        await self.scoring.find(query)
+        self._tell_found()
+
+    def _tell_found(self) -> None:
+        rows, found, query = self.scoring.rows, self.scoring.found, self.scoring.query
+        if rows is not None and found is not None:
+            count = f"{len(found):,} of {len(rows.order):,}" if query.terms else ""
+            self.query_one(SearchLine).tell(count)
+
+    @background("sum", doing="summing the scores up", exclusive=True)
+    async def _sum(self) -> None:
+        await self.scoring.summarize()
 
     def _show(self) -> None:
-        """Shows the pairs in their order, the cursor where its pair went."""
-        import numpy as np
-
-        rows, found, margins = self._rows, self._found, self._margins
-        if rows is None or found is None or margins is None:
+        """Shows what came: the pairs in their order, the cursor where its pair went."""
+        if not self.is_mounted:
             return
+        scoring, rows, order = self.scoring, self.scoring.rows, self.scoring.ordered()
+        self.query_one("#progress", Static).update(scoring.progress)
+        summaries = zip((column.name for column in scoring.columns), scoring.summaries, strict=False)
+        self.query_one(SummaryView).show(list(summaries), scoring.current)
+        if rows is None:
+            return
+        self.top_bar.context = f"{self._data_set} · {len(rows.order):,} pairs"
+        if order is None:
+            return
+        if scoring.summary_due:
+            self._sum()
         table = self.query_one(PairTable)
-        order = self._sorted(found, margins)
         # At the top the cursor stays there: what is worst may still come.
         lines = np.flatnonzero(order == table.row) if table.cursor else order[:0]
-        awaited = self._scoring
+        current, awaited = scoring.current, scoring.running
         shown = Shown(
             order,
             rows.pair,
             lambda row, pair: score_cells(
-                int(rows.numbers[row]), pair, self._scores.get(pair.id), self._current, awaited=awaited
+                int(rows.numbers[row]), pair, scoring.scores.get(pair.id), current, awaited=awaited
             ),
-            partial(score_columns, pairs=len(rows.order), both=self._current > 0),
-            self._by,
+            partial(score_columns, pairs=len(rows.order), both=current > 0),
+            scoring.order_by,
         )
         table.show(shown, line=int(lines[0]) if len(lines) else 0)
-
-    @background("sum", doing="summing the scores up", exclusive=True)
-    async def _sum(self) -> None:
-        """Sums up what was scored, beside the keys."""
-        self._summed = time.monotonic()
-        every, asked = list(self._scores.values()), self._asked
-        told = await asyncio.to_thread(lambda: [(each.name, summarize(every, at)) for at, each in enumerate(asked)])
-        self.query_one(SummaryView).show(told, self._current)
-
-    def _sorted(self, found: Ints, margins: Floats) -> Ints:
-        """Worst first; pairs without numbers after the others, in the order of the file."""
-        import numpy as np
-
-        if not self._by:
-            return found
-        values = margins[self._current][found]
-        if self._by == "shift":
-            values = values - margins[0][found]
-        return found[np.argsort(values, kind="stable")]
 
     # Keys and clicks
 
@@ -227,42 +163,116 @@ class ScoredPairsScreen(WorkbenchScreen):
 
     def action_sort(self) -> None:
         """By margin, by shift, or as in the file."""
-        self._by = _ORDERS[(_ORDERS.index(self._by) + 1) % len(_ORDERS)]
-        self._show()
+        self.scoring.next_order()
 
     @on(PairTable.Sorted)
     def _heading_clicked(self, event: PairTable.Sorted) -> None:
-        self._by = event.column if event.column in _ORDERS else ""
-        self._show()
+        self.scoring.set_order(event.column)
 
     def action_next_column(self) -> None:
         """Looks at the pairs under the next of the columns."""
-        if len(self._asked) > 1:
-            self._current = self._current % (len(self._asked) - 1) + 1
-            self._show()
-            self._sum()
+        self.scoring.next_column()
 
     @background("dialog", doing="choosing a data set", exclusive=True, opens=True)
     async def action_data_set(self) -> None:
         """Asks for another data set."""
-        names = self.workbench.workspace.datasets()
-        name = await self.app.push_screen_wait(
-            ChooseDialog("Score", [(each, "") for each in names], current=self._name)
-        )
-        if name is not None and name != self._name:
+        names = [(name, "") for name in self.workbench.workspace.datasets()]
+        name = await self.app.push_screen_wait(ChooseDialog("Score", names, current=self._data_set))
+        if name is not None and name != self._data_set:
             self._open(name)
 
     @on(PairTable.Opened)
     def _opened(self, event: PairTable.Opened) -> None:
-        if self._rows is not None:
-            self.workbench.pair_to_compare = self._rows.pair(event.row)
+        if self.scoring.rows is not None:
+            self._open_pair(self.scoring.rows.pair(event.row))
             self.dismiss()
 
     def action_back(self) -> None:
         """Cancels what is being scored, or clears the search; else goes back."""
-        if self._scoring:
+        if self.scoring.running:
             self.workers.cancel_group(self, "open")
         elif self.query_one(SearchLine).value:
             self.query_one(SearchLine).clear()
         else:
             self.dismiss()
+
+
+def score_columns(width: int, *, pairs: int, both: bool) -> list[pair_cells.Column]:
+    """The columns that fit into `width` cells for so many `pairs`; `both`: a column stands beside the base."""
+    number = pair_cells.Column("#", max(3, len(str(pairs))), right=True)
+    marks = [pair_cells.Column("margin", _NUMBER, right=True, loud=True)]
+    if both:
+        marks = [
+            pair_cells.Column("base", _NUMBER, right=True),
+            *marks,
+            pair_cells.Column("shift", _NUMBER, right=True),
+        ]
+    sums = [pair_cells.Column("chosen", _NUMBER, right=True), pair_cells.Column("rejected", _NUMBER, right=True)]
+    for tail in ([*marks, *sums], marks, marks[-2:] if both else marks):
+        taken = sum(column.width + 2 for column in (number, *tail))
+        if width - taken >= 24:
+            break
+    return [number, pair_cells.Column("prompt", max(1, width - taken), loud=True), *tail]
+
+
+def score_cells(number: int, pair: Pair, row: ScoredPair | None, current: int, *, awaited: bool = True) -> Cells:
+    """The texts of a line, safe to show; `current` is the number of the column beside the base (0: the base alone).
+
+    `awaited`: a pair that has no row yet will have one.
+    """
+    shown = {"#": str(number), "prompt": one_line(pair.last_user_turn[:_LOOKED_AT])}
+    blank = dict.fromkeys(("base", "margin", "shift", "chosen", "rejected"), "…" if row is None and awaited else "–")
+    if row is None or row.problem:
+        return shown | blank
+    return shown | {
+        "base": formatting.nats(pair_margin(row, 0)),
+        "margin": formatting.nats(pair_margin(row, current)),
+        "shift": formatting.signed(margin_shift(row, current)),
+        "chosen": formatting.nats(row.chosen[current].sum),
+        "rejected": formatting.nats(row.rejected[current].sum),
+    }
+
+
+class SummaryView(Lines):
+    """A line a column: how often it says chosen rather, and by how much."""
+
+    DEFAULT_CSS = "SummaryView { padding: 0 1; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: list[tuple[str, ColumnSummary]] = []
+        self._current = 0
+
+    def show(self, told: list[tuple[str, ColumnSummary]], current: int) -> None:
+        """Shows the summaries of columns by their names; the one with number `current` is marked."""
+        self._told, self._current = told, current
+        self.redraw()
+
+    def lines(self, width: int) -> list[Content]:
+        """The lines."""
+        return summary_lines(self._told, self._current, width)
+
+
+def summary_lines(told: Sequence[tuple[str, ColumnSummary]], current: int, width: int) -> list[Content]:
+    """A line a column, its numbers under those of the others."""
+    names = [cut(one_line(name), min(_NAME, max(8, width // 4))) for name, _ in told]
+    room = max(map(cell_len, names), default=0)
+    lines = []
+    for number, (name, (_, each)) in enumerate(zip(names, told, strict=True)):
+        style = "bold $accent" if number == current and number else "bold $foreground" if number == 0 else "$secondary"
+        parts = [("▸ " if number == current else "  ", "$accent"), (name + " " * (room - cell_len(name)), style)]
+        for label, value in (
+            ("says chosen", _percent(each.accuracy)),
+            ("margin", "…" if each.margin is None else formatting.nats(each.margin)),
+            ("shift", "" if each.shift is None else formatting.signed(each.shift)),
+            ("improved", "" if each.improved is None else _percent(each.improved)),
+        ):
+            more = [(f"   {label} ", "$secondary"), (f"{value:>6}", "")]
+            if value and Content.assemble(*parts, *more).cell_length <= width:
+                parts += more
+        lines.append(Content.assemble(*parts))
+    return lines
+
+
+def _percent(share: float | None) -> str:
+    return "…" if share is None else f"{share:.1%}"
