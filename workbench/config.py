@@ -6,7 +6,7 @@ import difflib
 import math
 import shlex
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import tomlkit
@@ -20,6 +20,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from workbench.errors import WorkbenchError
 from workbench.methods import METHODS, ONLINE, MethodName, users, uses
@@ -147,48 +148,52 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:
-        if self.batch_size % self.gradient_accumulation:
-            raise ValueError(
-                f"gradient_accumulation ({self.gradient_accumulation}) does not divide batch_size ({self.batch_size})"
-            )
-        if self.quantization == "int8" and self.lora_variant == "dora":
-            raise ValueError("lora_variant = dora does not train on int8 weights; take nf4 or none")
-        if self.pairs_weights and len(self.pairs_weights) != len(self.pairs):
-            raise ValueError(f"pairs_weights has {len(self.pairs_weights)} entries for {len(self.pairs)} data sets")
-        if any(weight <= 0 for weight in self.pairs_weights):
-            raise ValueError("pairs_weights must be above 0; leave the data set out instead")
-        if self.loss_weights and len(self.loss_weights) != len(self.loss_type):
-            raise ValueError(f"loss_weights has {len(self.loss_weights)} entries for {len(self.loss_type)} loss types")
-        if "exo_pair" in self.loss_type and not self.label_smoothing:
-            raise ValueError("label_smoothing must be above 0 for exo_pair; its paper takes 0.001")
-        if self.method in ONLINE:
-            self._fits_online()
-        elif not self.beta:
-            raise ValueError(f"beta must be above 0 for {self.method}")
-        self._launches()
+        problems = dict(self._problems())
+        if problems:
+            raise _UnfitError(problems)
         return self
 
-    def _launches(self) -> None:
+    def _problems(self) -> Iterator[tuple[str, str]]:
+        """Settings that do not go with others, and what is wrong with each, in words that follow its name."""
+        if self.batch_size % self.gradient_accumulation:
+            yield (
+                "gradient_accumulation",
+                f"{self.gradient_accumulation} does not divide batch_size ({self.batch_size})",
+            )
+        if self.quantization == "int8" and self.lora_variant == "dora":
+            yield "lora_variant", "dora does not train on int8 weights; take nf4 or none"
+        if self.pairs_weights and len(self.pairs_weights) != len(self.pairs):
+            yield "pairs_weights", f"has {len(self.pairs_weights)} entries for {len(self.pairs)} data sets"
+        if any(weight <= 0 for weight in self.pairs_weights):
+            yield "pairs_weights", "must be above 0; leave the data set out instead"
+        if self.loss_weights and len(self.loss_weights) != len(self.loss_type):
+            yield "loss_weights", f"has {len(self.loss_weights)} entries for {len(self.loss_type)} loss types"
+        if "exo_pair" in self.loss_type and not self.label_smoothing:
+            yield "label_smoothing", "must be above 0 for exo_pair; its paper takes 0.001"
+        if self.method in ONLINE:
+            if not self.reward:
+                yield "reward", f"is not given; {self.method} needs run:ID or FILE.py:FUNCTION"
+            if self.batch_size % self.group_size:
+                yield "group_size", f"{self.group_size} does not divide batch_size ({self.batch_size})"
+            if self.completion_tokens >= self.max_length:
+                yield "completion_tokens", f"{self.completion_tokens} leaves no room in max_length for a prompt"
+        elif not self.beta:
+            yield "beta", f"must be above 0 for {self.method}"
         if self.launcher == "none" and self.processes > 1:
-            raise ValueError(f"processes = {self.processes} needs a launcher: accelerate or command")
+            yield "processes", f"{self.processes} needs a launcher: accelerate or command"
         if self.launcher_config and self.launcher != "accelerate":
-            raise ValueError("launcher_config is for launcher = accelerate")
-        if bool(self.launcher_command) != (self.launcher == "command"):
-            raise ValueError("launcher = command and launcher_command go together")
+            yield "launcher_config", "is for launcher = accelerate"
+        if self.launcher == "command" and not self.launcher_command:
+            yield "launcher_command", "is not given; launcher = command needs it"
+        if self.launcher_command and self.launcher != "command":
+            yield "launcher_command", "is for launcher = command"
         try:
             words = shlex.split(self.launcher_command)
         except ValueError as error:
-            raise ValueError(f"launcher_command: {error}") from error
-        if words and not any(COMMAND in word for word in words[1:]):
-            raise ValueError(f"launcher_command must have {COMMAND} in it, after the launcher's own name")
-
-    def _fits_online(self) -> None:
-        if not self.reward:
-            raise ValueError(f"reward is not given: {self.method} needs run:ID or FILE.py:FUNCTION")
-        if self.batch_size % self.group_size:
-            raise ValueError(f"group_size ({self.group_size}) does not divide batch_size ({self.batch_size})")
-        if self.completion_tokens >= self.max_length:
-            raise ValueError(f"completion_tokens ({self.completion_tokens}) leaves no room in max_length for a prompt")
+            yield "launcher_command", str(error)
+        else:
+            if words and not any(COMMAND in word for word in words[1:]):
+                yield "launcher_command", f"must have {COMMAND} in it, after the launcher's own name"
 
     @model_serializer(mode="wrap")
     def _told(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -326,21 +331,56 @@ def _validated(values: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig(**values)
     except ValidationError as error:
-        raise WorkbenchError(
-            "A setting is out of range",
-            _told(error, values),
-            "Correct it; `workbench train --help` lists all settings.",
-        ) from None
+        raise wrong_settings(error, "Correct it; `workbench train --help` lists all settings.") from None
 
 
-def _told(error: ValidationError, values: Mapping[str, Any]) -> str:
-    lines = []
+def wrong_settings(error: ValidationError, hint: str, where: str = "") -> WorkbenchError:
+    """What to tell of settings that pydantic refuses, each with its reason; `where` says which file they are in."""
+    fields: dict[str, str] = {}
     for problem in error.errors():
-        key = str(problem["loc"][0]) if problem["loc"] else ""
-        reason = problem["msg"].removeprefix("Value error, ")
-        given = f" = {values[key]!r}" if key in values else ""
-        lines.append(f"{key}{given}: {reason}." if key else f"{reason}.")
-    return "\n".join(lines)
+        cause = problem.get("ctx", {}).get("error")
+        fields |= cause.fields if isinstance(cause, _UnfitError) else {str(problem["loc"][0]): _reason(problem)}
+    lines = [f"{key}: {reason}" for key, reason in fields.items()]
+    if len(lines) == 1:
+        return WorkbenchError(lines[0], where, hint, fields=fields)
+    return WorkbenchError(f"{len(lines)} settings are wrong", "\n".join([*lines, where]).strip(), hint, fields=fields)
+
+
+class _UnfitError(ValueError):
+    """Settings that do not go together: by setting, what is wrong with it."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__()
+        self.fields = dict(fields)
+
+
+_REASONS = {
+    "missing": "is not given",
+    "too_short": "is empty",
+    "string_too_short": "is empty",
+    "greater_than": "{input} is not above {gt:g}",
+    "greater_than_equal": "{input} is below {ge:g}",
+    "less_than": "{input} is not below {lt:g}",
+    "less_than_equal": "{input} is above {le:g}",
+    "finite_number": "{input} is not a finite number",
+    "float_parsing": '"{input}" is not a number',
+    "float_type": "{input} is not a number",
+    "int_parsing": '"{input}" is not a whole number',
+    "int_from_float": "{input} is not a whole number",
+    "int_type": "{input} is not a whole number",
+    "bool_parsing": '"{input}" is neither true nor false',
+    "string_type": "{input} is not a text",
+    "list_type": "{input} is not a list",
+    "literal_error": '"{input}" is not {expected}',
+}
+
+
+def _reason(problem: ErrorDetails) -> str:
+    """What is wrong with a setting, in words that follow its name."""
+    known = _REASONS.get(problem["type"])
+    if known is None:
+        return problem["msg"]
+    return known.format(input=problem["input"], **problem.get("ctx", {}))
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:

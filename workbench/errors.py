@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class WorkbenchError(Exception):
     """A failure told in three parts: what happened, why, and what to do about it.
 
-    `title` is one line; `message` names the file, line and field; `hint` is the way out.
+    `title` is one line; `message` names the file, line and field; `hint` is the way out. `fields` says of each setting
+    that is wrong what is, in words that follow its name: so a form can show it where it is.
     """
 
-    def __init__(self, title: str, message: str = "", hint: str = "") -> None:
+    def __init__(
+        self, title: str, message: str = "", hint: str = "", *, fields: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(title, message, hint)
         self.title = title
         self.message = message
         self.hint = hint
+        self.fields = dict(fields or {})
 
     def __str__(self) -> str:
         return "\n".join(part for part in (self.title, self.message, self.hint) if part)

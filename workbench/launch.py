@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -138,17 +139,30 @@ def _with_reward(workspace: Workspace, config: RunConfig) -> RunConfig:
     return config.model_copy(update={"reward": f"run:{other.id}"})
 
 
+@contextmanager
+def _about(setting: str) -> Iterator[None]:
+    """Says of errors which setting is wrong."""
+    try:
+        yield
+    except WorkbenchError as error:
+        error.fields = error.fields or {setting: error.message}
+        raise
+
+
 def prepare(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path | None]:
     """The config with all that it names in full, and the folder of the adapter that it goes on from, if any.
 
     Raises `WorkbenchError` where the model, reward, adapter, launcher or tracker that it names is not there or unfit.
     """
-    resolve(config.model)
+    with _about("model"):
+        resolve(config.model)
     if config.method in ONLINE:
-        config = _with_reward(workspace, config)
+        with _about("reward"):
+            config = _with_reward(workspace, config)
     start_from = None
     if config.adapter:
-        config, start_from = _going_on(workspace, config)
+        with _about("adapter"):
+            config, start_from = _going_on(workspace, config)
     return settled(config), start_from
 
 

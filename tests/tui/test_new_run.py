@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 from textual.screen import Screen
+from textual.widgets import Static
 
 from tests.tui.dialogs import at_once
 from tests.tui.runs_data import make_pairs, make_run, trained, whole_run
@@ -54,8 +55,12 @@ async def test_the_form_says_what_is_wrong_and_what_it_will_do(root: Path) -> No
         rate = pilot.app.screen.query_one("#learning_rate")
         rate.focus()
         await pilot.press("end", "x")
-        text = await shows(pilot, "✘", "learning_rate")
+        await shows(pilot, "✘ learning_rate", "is not a number")
         assert rate.has_class("-wrong")
+        assert not pilot.app.screen.query_one("#beta").has_class("-wrong")
+        about = str(pilot.app.screen.query_one("#help", Static).content)
+        assert about.startswith("✘")
+        assert about.endswith("is not a number")
         await pilot.press("ctrl+s", "enter")
         assert not list((root / "runs").iterdir())
         await pilot.press("backspace")
@@ -201,7 +206,7 @@ async def test_other_settings_are_a_key_away(root: Path) -> None:
         assert "learning rate" not in text
         assert "its config" not in text
         put(pilot, launcher="command")
-        await shows(pilot, "✘", "launcher_command go together", "srun -N2")
+        await shows(pilot, "✘", "✘ launcher_command: is not given", "srun -N2")
         put(pilot, launcher_command="env {command}", lora_variant="rslora", target_modules="q_proj, v_proj")
         await shows(pilot, "✔", "pairs train")
         put(pilot, launcher="accelerate", launcher_config="/nowhere.yaml")

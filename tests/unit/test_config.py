@@ -1,5 +1,7 @@
 """Settings come in from TOML, from --set and from presets, and wrong ones are told with the way out."""
 
+import math
+
 import pytest
 
 from workbench.config import PRESETS, RunConfig, build_config, from_toml, to_toml
@@ -44,15 +46,15 @@ def test_a_preset_chooses_its_method_and_none_other() -> None:
         ("simpo", "loss_type=ipo", "simpo has no use for 'loss_type'"),
         ("dpo", "simpo_gamma_ratio=0.4", "setting of simpo"),
         ("reward", "beta=0.2", "reward has no use for 'beta'"),
-        ("orpo", "beta=0", "beta must be above 0"),
-        ("grpo", "beta=0", "reward is not given"),
+        ("orpo", "beta=0", "beta: must be above 0"),
+        ("grpo", "beta=0", "reward: is not given"),
         ("grpo", "group_size=5", "does not divide batch_size"),
         ("rloo", "completion_tokens=1024", "no room"),
         ("dpo", "loss_type=exo_pair", "label_smoothing"),
     ],
 )
 def test_what_a_method_cannot_use_is_refused(method: str, setting: str, told: str) -> None:
-    needed = {} if told.startswith("reward is not") else NEEDED.get(method, {})
+    needed = {} if told.startswith("reward: is not") else NEEDED.get(method, {})
     with pytest.raises(WorkbenchError) as caught:
         build_config({"pairs": ["a"], "method": method, **needed}, settings=[setting])
     assert told in str(caught.value)
@@ -67,6 +69,47 @@ def test_steps_of_grpo_are_about_as_many_prompts_as_there_are_groups() -> None:
 def test_settings_win_over_values_and_values_over_presets() -> None:
     config = build_config({"pairs": ["a"], "epochs": 3}, preset="small", settings=["epochs=4"])
     assert (config.epochs, config.learning_rate) == (4, PRESETS["small"].values["learning_rate"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("learning_rate", "abc", '"abc" is not a number'),
+        ("learning_rate", "", '"" is not a number'),
+        ("learning_rate", 2, "2 is above 1"),
+        ("beta", "-1", "-1 is below 0"),
+        ("beta", math.nan, "nan is not a finite number"),
+        ("epochs", 0, "0 is not above 0"),
+        ("warmup", 1, "1 is not below 1"),
+        ("batch_size", "two", '"two" is not a whole number'),
+        ("batch_size", 2.5, "2.5 is not a whole number"),
+        ("fast", "perhaps", '"perhaps" is neither true nor false'),
+        ("quantization", "fp4", "\"fp4\" is not 'nf4', 'int8' or 'none'"),
+        ("loss_type", ["hinge", "x"], "\"x\" is not 'sigmoid', 'hinge'"),
+        ("pairs", [], "is empty"),
+        ("model", "", "is empty"),
+        ("model", 3, "3 is not a text"),
+        ("gradient_accumulation", 3, "3 does not divide batch_size (16)"),
+    ],
+)
+def test_what_is_wrong_with_a_setting_is_said_of_that_setting(key: str, value: object, reason: str) -> None:
+    with pytest.raises(WorkbenchError) as caught:
+        build_config({"pairs": ["a"], key: value})
+    assert caught.value.fields[key].startswith(reason)
+    assert caught.value.title == f"{key}: {caught.value.fields[key]}"
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(WorkbenchError) as caught:
+        build_config({"pairs": ["a"], "beta": 0, "gradient_accumulation": 3, "loss_weights": [1, 2]})
+    assert list(caught.value.fields) == ["gradient_accumulation", "loss_weights", "beta"]
+    assert caught.value.title == "3 settings are wrong"
+    assert "\nbeta: must be above 0 for dpo" in caught.value.message
+
+
+def test_a_config_that_is_not_given_data_says_so() -> None:
+    with pytest.raises(WorkbenchError, match="pairs: is not given"):
+        build_config({})
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,22 @@ def test_names_in_a_run_folder_are_known_to_their_owners_alone(pattern: str, own
     users = {path for path, source in SOURCES.items() if re.search(pattern, source)}
     assert users <= owners
     assert users
+
+
+def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    """All that a module or class runs while it is imported."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from outside_functions(child)
+
+
+def test_errors_are_made_where_they_are_raised() -> None:
+    """One that is made once and raised again carries the traceback and the context of the time before."""
+    made = [
+        f"{path}:{node.lineno}"
+        for path, source in SOURCES.items()
+        for node in outside_functions(ast.parse(source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Error")
+    ]
+    assert made == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from workbench.config import wrong_settings
 from workbench.errors import WorkbenchError
 
 SECTION = "evidence"
@@ -75,7 +76,4 @@ def read_settings(path: Path) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
-        lines = [f"{each['loc'][0]} = {values[str(each['loc'][0])]!r}: {each['msg']}." for each in error.errors()]
-        raise WorkbenchError(
-            "A setting is out of range", f"{path}, section [{SECTION}]: {' '.join(lines)}", "Correct it."
-        ) from None
+        raise wrong_settings(error, "Correct it.", f"{path}, section [{SECTION}]") from None

@@ -74,8 +74,8 @@ def test_accelerates_own_config_is_read_where_none_is_named(tmp_path):
     ("settings", "told"),
     [
         ({"processes": 2}, "needs a launcher"),
-        ({"launcher": "command"}, "go together"),
-        ({"launcher_command": "srun {command}"}, "go together"),
+        ({"launcher": "command"}, "launcher_command: is not given"),
+        ({"launcher_command": "srun {command}"}, "launcher_command: is for launcher = command"),
         ({"launcher": "command", "launcher_command": "srun python"}, "{command}"),
         ({"launcher": "command", "launcher_command": "{command}"}, "{command}"),
         ({"launcher": "command", "launcher_command": "srun 'a {command}"}, "quotation"),

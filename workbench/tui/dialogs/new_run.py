@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import ClassVar
@@ -26,7 +27,7 @@ from workbench.runs.rows import RowCounts
 from workbench.text import one_line, safe
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
-from workbench.tui.dialogs.new_run_fields import NO_REWARD, RunFields
+from workbench.tui.dialogs.new_run_fields import RunFields
 from workbench.tui.dialogs.toml import TomlDialog
 from workbench.tui.trying import previews
 from workbench.tui.widgets.check_list import CheckList
@@ -34,10 +35,6 @@ from workbench.tui.widgets.run_preview import RunPreview
 from workbench.tui.widgets.setting_fields import SettingGrid
 from workbench.workspace import Workspace
 
-_NOTHING_MARKED = WorkbenchError("Which data sets?", "Mark one or more with space.")
-_ASKING = (_NOTHING_MARKED, NO_REWARD)
-"""What is only missing yet, and not wrong."""
-_NO_SETS = WorkbenchError("There is no data set yet", "Bring one in: workbench import FILE --name NAME")
 _NAMING = {
     *("model", "method", "adapter", "reward", "report_to"),
     *("launcher", "launcher_config", "launcher_command", "processes"),
@@ -203,17 +200,23 @@ class NewRunDialog(Dialog[str | None]):
         """Says what is wrong with the form, or has the pairs counted and the run tried."""
         before = self._config
         self._tell_keys()
+        values = self._fields.values
+        if not self._sets:
+            self._refuse(WorkbenchError("There is no data set yet", "Bring one in: workbench import FILE --name NAME"))
+            return
+        if not values["pairs"]:
+            self._ask("Which data sets?", "Mark one or more with space.")
+            return
+        if values.get("reward") == "":
+            self._ask("Which reward?", "Name a function as FILE.py:FUNCTION, or train a reward model first.")
+            return
         try:
-            if not self.query_one(CheckList).marked:
-                raise _NO_SETS if not self._sets else _NOTHING_MARKED
-            self._config = build_config(self._fields.values, preset=self._fields.preset)
+            self._config = build_config(values, preset=self._fields.preset)
         except WorkbenchError as error:
-            self._config, self._wanted = None, False
-            self._fields.mark_wrong(error)
             self._refuse(error)
             return
         self._wanted = self._wanted and self._config == before
-        self._fields.mark_wrong(None)
+        self._fields.mark_wrong({})
         if self._counted is not None and self._counted.key == _key(self._config) and self._is_prepared(self._config):
             self._accept(self._config, self._counted.rows)
         else:
@@ -238,8 +241,6 @@ class NewRunDialog(Dialog[str | None]):
                 self._counted = _Counted(_key(config), await asyncio.to_thread(_row_counts, self._workspace, config))
         except WorkbenchError as error:
             if config == self._config:
-                self._config, self._wanted = None, False
-                self._fields.mark_wrong(error)
                 self._refuse(error)
             return
         if self._config is not None and self._is_prepared(self._config) and _key(self._config) == self._counted.key:
@@ -282,10 +283,19 @@ class NewRunDialog(Dialog[str | None]):
         if self._wanted and not self._starting:
             self._begin(config)
 
+    def _ask(self, title: str, message: str) -> None:
+        """Says what is only missing yet, and not wrong."""
+        self._hold(Content.assemble(("· ", "$accent"), (title, "bold"), "\n", message), {})
+
     def _refuse(self, error: WorkbenchError) -> None:
-        sign = ("· ", "$accent") if error in _ASKING else ("✘ ", "$error")
-        text = Content.assemble(sign, (safe(error.title), "bold"), "\n", safe(error.message))
-        self.query_one("#verdict", Static).update(text)
+        text = Content.assemble(("✘ ", "$error"), (safe(error.title), "bold"), "\n", safe(error.message))
+        self._hold(text, error.fields)
+
+    def _hold(self, verdict: Content, wrong: Mapping[str, str]) -> None:
+        """Nothing can be started as the form is."""
+        self._config, self._wanted = None, False
+        self._fields.mark_wrong(wrong)
+        self.query_one("#verdict", Static).update(verdict)
         self.query_one("#start", Button).disabled = True
         self._stop_trying()
 

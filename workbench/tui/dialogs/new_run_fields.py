@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.widgets import Input, Select, Static
 
 from workbench.config import PRESETS, RunConfig, defaults, fitting_preset, presets_of
-from workbench.errors import WorkbenchError
 from workbench.methods import METHODS, ONLINE, REFERENCED, uses
 from workbench.runs.catalog import Summary
+from workbench.text import safe
 from workbench.tui.widgets.check_list import CheckList
 from workbench.tui.widgets.fields import LineField
 from workbench.tui.widgets.path_field import PathField
@@ -81,7 +82,6 @@ _PLACE = ("report_to", "launcher", "processes", "launcher_config", "launcher_com
 _OF_ADAPTER = ("lora_r", "lora_alpha", "lora_variant", "target_modules")
 """Settings that a run which goes on from an adapter takes from that."""
 _FIRST_METHOD, _FIRST_MODEL = "dpo", "tiny"
-NO_REWARD = WorkbenchError("Which reward?", "Name a function as FILE.py:FUNCTION, or train a reward model first.")
 
 
 class RunFields(Vertical):
@@ -107,6 +107,8 @@ class RunFields(Vertical):
         self._sets, self._presets = sets, presets_of(_FIRST_METHOD)
         self._defaults: dict[str, str] = {}
         self._preset, self._preset_chosen = "", False
+        self._wrong: Mapping[str, str] = {}
+        self._told_about: str | None = None
 
     def compose(self) -> ComposeResult:
         """A row each, and the settings in two columns."""
@@ -224,7 +226,13 @@ class RunFields(Vertical):
         sets.mark_with(dict(zip(sets.marked, weights, strict=False)))
 
     def tell_about(self, field: str | None) -> None:
-        """Says what a field is about."""
+        """Says what a field is about, or what is wrong with it."""
+        self._told_about = field
+        setting = "reward" if field == "function" else field or ""
+        if setting in self._wrong:
+            reason = safe(self._wrong[setting])
+            self.query_one("#help", Static).update(Content.assemble(("✘ ", "$error"), reason))
+            return
         if field == "method":
             about = f"{METHODS[self.method].title}: {METHODS[self.method].rests_on}"
         elif field == "pairs":
@@ -232,7 +240,7 @@ class RunFields(Vertical):
         elif field == "preset":
             about = PRESETS[self.preset].summary
         else:
-            known = RunConfig.model_fields.get("reward" if field == "function" else field or "")
+            known = RunConfig.model_fields.get(setting)
             about = known.description or "" if known else ""
         self.query_one("#help", Static).update(about)
 
@@ -253,7 +261,7 @@ class RunFields(Vertical):
 
     @property
     def values(self) -> dict[str, Any]:
-        """The fields as settings. Raises `WorkbenchError` where the reward is still missing."""
+        """The fields as settings."""
         values: dict[str, Any] = {"pairs": self.query_one(CheckList).marked, "method": self.method, "model": self.model}
         if self._weights:
             values["pairs_weights"] = self._weights
@@ -262,8 +270,6 @@ class RunFields(Vertical):
         if self.method in ONLINE:
             run = self.query_one("#reward", RunChoice).run
             values["reward"] = f"run:{run}" if run else self.query_one("#function", PathField).content.strip()
-            if not values["reward"]:
-                raise NO_REWARD
         for grid in self.query(SettingGrid):
             values |= grid.values
         return values
@@ -281,13 +287,15 @@ class RunFields(Vertical):
         several = len(self.query_one(CheckList).marked) > 1
         return self.query_one("#pairs_weights", LineField).content.strip() if several else ""
 
-    def mark_wrong(self, error: WorkbenchError | None) -> None:
-        """Underlines the fields that the error names, and no others."""
-        wrong = {line.partition(" ")[0].rstrip(":") for line in error.message.splitlines()} if error else set()
+    def mark_wrong(self, reasons: Mapping[str, str]) -> None:
+        """Underlines the fields of these settings and no others; each says why while it has the focus."""
+        self._wrong = reasons
         for grid in self.query(SettingGrid):
-            grid.mark_wrong(wrong)
-        self.query_one("#pairs_weights").set_class("pairs_weights" in wrong, "-wrong")
-        self.query_one("#function").set_class("reward" in wrong, "-wrong")
+            grid.mark_wrong(reasons)
+        for setting in ("pairs_weights", "model", "adapter", "reward"):
+            self.query_one(f"#{setting}").set_class(setting in reasons, "-wrong")
+        self.query_one("#function").set_class("reward" in reasons, "-wrong")
+        self.tell_about(self._told_about)
 
 
 def _labels(rows: Sequence[Sequence[str]]) -> dict[str, str]:
