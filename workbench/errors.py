@@ -21,5 +21,10 @@ class WorkbenchError(Exception):
         self.hint = hint
         self.fields = dict(fields or {})
 
+    @classmethod
+    def unforeseen(cls, name: str, error: Exception) -> WorkbenchError:
+        """What to tell of another exception where nothing above would: the threads that have no caller."""
+        return cls(f"{name} met an error that nobody foresaw", f"{type(error).__name__}: {error}", "Please report it.")
+
     def __str__(self) -> str:
         return "\n".join(part for part in (self.title, self.message, self.hint) if part)

@@ -19,7 +19,7 @@ CORE = [
     *(f"workbench.doctor.{name}" for name in ("packages", "system", "terminal", "hub", "libraries")),
     *(f"workbench.compare.{name}" for name in ("messages", "client")),
 ]
-ENGINE = [f"workbench.engine.{name}" for name in ("train", "score", "merge_worker", "selftest")]
+ENGINE = [f"workbench.engine.{name}" for name in ("train", "score", "merge_worker", "evaluate_worker", "selftest")]
 
 
 def _imported(*modules: str) -> set[str]:

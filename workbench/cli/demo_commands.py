@@ -120,34 +120,10 @@ def _wait_for(folder: RunFolder) -> None:
 
 
 def _evaluate(workspace: Workspace, folder: RunFolder) -> Evidence:
-    """Measures the run on the workspace's probes, once the device is free.
+    from workbench.engine.evaluate_worker import evaluate_run
 
-    Samples are counted for the embedded model, which has matchers.
-    """
-    from workbench.evidence.measurable import check
-    from workbench.evidence.probes import digests, read_suites
-    from workbench.evidence.settings import read_settings
-    from workbench.runs.lease import turn
-
-    def told(text: str) -> None:
-        note(f"  {text}")
-
-    check(folder)
-    probes, settings = read_suites(workspace.probes), read_settings(workspace.settings)
-    config = folder.record().config
-    note(f"Evaluating {folder.id} on {len(probes)} probes")
-    with turn(folder, told):
-        # Torch comes after the waiting: who waits stays small.
-        from workbench.engine.libraries import quick_imports, quiet_libraries
-
-        quiet_libraries()
-        with quick_imports():
-            from workbench.engine.scoring.evaluate import evaluate as measure
-        from workbench.tiny.matchers import classify
-
-        matcher = classify if config.model == "tiny" else None
-        suites = digests(workspace.probes)
-        return measure(folder, probes, matcher, settings=settings, suites=suites, progress=told)
+    note(f"Evaluating {folder.id}")
+    return evaluate_run(workspace, folder, lambda text: note(f"  {text}"))
 
 
 def _against(workspace: Workspace, folder: RunFolder, other: RunFolder, *, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -48,25 +47,21 @@ def report(
     of the training alone and says so. Exit status 0 once it is written, whatever the verdicts are.
     """
     from workbench.evidence.measurable import answers
-    from workbench.evidence.report.compose import compose
-    from workbench.evidence.report.html import to_html
-    from workbench.evidence.report.markdown import to_markdown
-    from workbench.evidence.report.sources import gather
+    from workbench.evidence.report.write import render, save
 
     if json and to == _STDOUT:
         raise WorkbenchError("Two documents for stdout", "--json prints one, --to - another.", "Give one of them.")
     folder = folder_of(context, run)
     form = form or (Format.MD if to is not None and to.lower().endswith((".md", ".markdown")) else Format.HTML)
-    sources = gather(folder)
-    page = compose(sources)
-    text = to_html(page) if form is Format.HTML else to_markdown(page)
-    if sources.evidence is None and answers(folder):
+    written = render(folder, form.value)
+    text, evidence = written.text, written.evidence
+    if evidence is None and answers(folder):
         note(f"No evidence yet: the report tells of the training alone. For more: workbench evaluate {folder.id}")
     if to == _STDOUT:
         sys.stdout.write(text)
         return
     path = Path(to) if to is not None else folder.report.with_suffix(f".{form}")
-    _write(path, text)
+    save(written, path)
     if json:
         print_json(
             {
@@ -74,23 +69,10 @@ def report(
                 "file": str(path.resolve()),
                 "format": form.value,
                 "bytes": len(text.encode()),
-                "headline": page.headline,
-                "verdicts": [verdict.to_json() for verdict in sources.evidence.verdicts] if sources.evidence else None,
+                "headline": written.headline,
+                "verdicts": [verdict.to_json() for verdict in evidence.verdicts] if evidence else None,
             }
         )
     else:
-        print(page.headline)
+        print(written.headline)
         print(f"{path} ({len(text.encode()) / 1e3:.0f} kB)")
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes the file whole or not at all. Raises `WorkbenchError` where that is refused."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise WorkbenchError(
-            "The report could not be written", f"{path}: {error.strerror or error}.", "Name another file with --to."
-        ) from error

@@ -14,7 +14,7 @@ from workbench.errors import WorkbenchError
 from workbench.text import safe
 
 if TYPE_CHECKING:
-    from workbench.engine.shipping.merge import Merged
+    from workbench.runs.merging import Merged
 
 _RUN = "1506-support-tone-dpo"
 Dtype = Annotated[Literal["bf16", "fp16", "fp32"], typer.Option(help="The width of the merged weights.")]

@@ -2,99 +2,129 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
-from contextlib import suppress
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench.child import ENVIRONMENT
+from workbench import child
 from workbench.errors import WorkbenchError
+from workbench.runs.drift import Drift, drift_from
 from workbench.runs.folder import RunFolder
 
-_PATIENCE = 10.0
-"""Seconds that the process has to clean up after it is asked to end."""
+Dtype = Literal["bf16", "fp16", "fp32"]
+Form = Literal["safetensors", "gguf"]
+
+_GRACE = 10.0
+"""Seconds that the process has to clean up after it is asked to end: it deletes gigabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What was written. `drift` is None where the run held no pairs out. `bytes` are those on disk."""
+
+    path: str
+    form: Form
+    dtype: Dtype
+    parameters: int
+    bytes: int
+    seconds: float
+    drift: Drift | None
+    serve: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As a document."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Merged:
+        """What `to_json` gave."""
+        return cls(**{**document, "drift": drift_from(document["drift"]) if document["drift"] else None})
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """No merge was started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A merge goes on. `share` of the stage is done, from 0 to 1, None where that is not known."""
+
+    to: Path
+    stage: str = "starting"
+    share: float | None = None
+    stopping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The model is written."""
+
+    merged: Merged
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Nothing is written, for this reason."""
+
+    error: WorkbenchError
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The merge was given up, and nothing was left behind."""
+
+
+State = Idle | Running | Done | Failed | Cancelled
 
 
 class Merging:
-    """One merge. All attributes but `folder` change as the process tells; `version` counts how often."""
+    """One merge of a run. `state` is a snapshot that is replaced, never changed; read it from any thread."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        self.state: Literal["none", "running", "done", "cancelled", "failed"] = "none"
-        self.to: Path | None = None
-        self.what, self.share = "", 0.0
-        """What is done, and how much of it, from 0 to 1, where that is told."""
-        self.merged: dict[str, Any] = {}
-        """What `Merged.to_json` gave, once it is done."""
-        self.error: WorkbenchError | None = None
-        self.version = 0
-        self._process: subprocess.Popen[str] | None = None
+        self.state: State = Idle()
+        self._given_up = threading.Event()
 
-    def start(self, to: Path, dtype: str, form: str, *, force: bool = False) -> None:
-        """Starts the process; returns at once. It goes on when the screens are closed."""
-        asked = {"run": str(self.folder.path.resolve()), "to": str(to), "dtype": dtype, "form": form, "force": force}
-        self.state, self.to, self.what, self.share, self.error = "running", to, "starting", 0.0, None
-        self.version += 1
-        threading.Thread(target=self._follow, args=(asked,), name=f"merge-{self.folder.id}", daemon=True).start()
+    @property
+    def running(self) -> bool:
+        """Whether the merge goes on."""
+        return isinstance(self.state, Running)
+
+    def start(self, to: Path, dtype: Dtype, form: Form, *, force: bool = False) -> None:
+        """Starts the process, where none runs; returns at once. It goes on when the screens are closed."""
+        if self.running:
+            return
+        request = {"run": str(self.folder.path.resolve()), "to": str(to), "dtype": dtype, "form": form, "force": force}
+        self.state, self._given_up = Running(to), threading.Event()
+        name = f"merge-{self.folder.id}"
+        threading.Thread(target=self._follow, args=(request, self.state), name=name, daemon=True).start()
 
     def cancel(self) -> None:
         """Asks the process to end and to leave nothing behind; returns at once."""
-        process = self._process
-        if self.state == "running" and process is not None:
-            self.what = "stopping"
-            self.version += 1
-            threading.Thread(target=_end, args=(process,), daemon=True).start()
+        if isinstance(self.state, Running):
+            self._given_up.set()
+            self.state = replace(self.state, stopping=True)
 
-    def _follow(self, asked: dict[str, Any]) -> None:
-        with tempfile.TemporaryFile() as said:
-            self._process = process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "workbench.engine.merge_worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=said,
-                text=True,
-                start_new_session=True,
-                env={**ENVIRONMENT, **os.environ},
-            )
-            assert process.stdin is not None
-            assert process.stdout is not None
-            with suppress(BrokenPipeError):
-                process.stdin.write(json.dumps(asked))
-                process.stdin.close()
-            for line in process.stdout:
-                self._hear(line)
-            process.wait()
-            said.seek(0)
-            last = said.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
-        if self.state == "running":
-            self.state = "cancelled" if self.what == "stopping" else "failed"
-            self.error = WorkbenchError("The merge ended too early", last or "Its process was ended.", "Try again.")
-        self.version += 1
+    def _follow(self, request: Mapping[str, Any], begun: Running) -> None:
+        given_up = self._given_up
 
-    def _hear(self, line: str) -> None:
+        def hear(message: child.Progress | child.Part) -> None:
+            if isinstance(message, child.Progress):
+                running = replace(begun, stage=message.text, share=message.share)
+                self.state = replace(running, stopping=given_up.is_set())
+
+        command = child.python("workbench.engine.merge_worker")
         try:
-            ((kind, value),) = json.loads(line).items()
-        except (ValueError, AttributeError):
-            return  # A library printed something.
-        if kind == "progress" and self.what != "stopping":
-            self.what, self.share = value[0], value[1] or 0.0
-        elif kind == "error":
-            self.error, self.state = WorkbenchError(*value), "failed"
-        elif kind == "merged":
-            self.merged, self.state = value, "done"
-        self.version += 1
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    for ask in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, ask)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_PATIENCE)
-            return
+            document = child.run(
+                command, request, hear, name="The merge", cancelled=given_up.is_set, grace=_GRACE, outlives=True
+            )
+            self.state = Done(Merged.from_json(document))
+        except child.GivenUpError:
+            self.state = Cancelled()
+        except WorkbenchError as error:
+            self.state = Failed(error)
+        except Exception as error:
+            self.state = Failed(WorkbenchError.unforeseen("The merge", error))

@@ -14,9 +14,8 @@ import gc
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft.tuners.lora import LoraLayer
@@ -35,11 +34,10 @@ from workbench.pairs.template import template_arguments
 from workbench.runs import machine
 from workbench.runs.drift import Drift, drift
 from workbench.runs.folder import RunFolder
+from workbench.runs.merging import Dtype, Form, Merged
 from workbench.runs.model_shape import shape_of
 from workbench.runs.serving import adapter_settings, serve_merged
 
-Dtype = Literal["bf16", "fp16", "fp32"]
-Form = Literal["safetensors", "gguf"]
 Progress = Callable[[str, float | None], None]
 """Told what is done, and how much of it, from 0 to 1, where that is known."""
 
@@ -52,24 +50,6 @@ _BESIDE_WEIGHTS = 32 * 2**20
 """Bytes of tokenizer, configs and card."""
 
 Ids = tuple[Sequence[int], Sequence[int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """What was written. `drift` is None where the run held no pairs out. `bytes` are those on disk."""
-
-    path: str
-    form: Form
-    dtype: Dtype
-    parameters: int
-    bytes: int
-    seconds: float
-    drift: Drift | None
-    serve: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As a document."""
-        return asdict(self)
 
 
 def merge(

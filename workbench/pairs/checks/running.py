@@ -205,9 +205,7 @@ class PairChecks:
         except WorkbenchError as told:
             error = told
         except Exception as told:
-            error = WorkbenchError(
-                "The checks met an error that nobody foresaw", f"{type(told).__name__}: {told}", "Please report it."
-            )
+            error = WorkbenchError.unforeseen("The checks", told)
         if self._run is run:
             self.report, self.error = report, error
             self._run, self.state = None, "done" if report is not None else "failed"

@@ -11,8 +11,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import OptionList, Static
 
-from workbench.runs.drift import drift_from
-from workbench.runs.merging import Merging
+from workbench.runs.merging import Cancelled, Done, Dtype, Failed, Merged, Merging, Running, State
 from workbench.text import one_line, safe
 from workbench.tui import figures
 from workbench.tui.dialogs.base import Dialog
@@ -21,7 +20,7 @@ from workbench.workspace import Workspace
 
 _BEAT = 0.2
 _BAR = 24
-_DTYPES = (
+_DTYPES: tuple[tuple[Dtype, str], ...] = (
     ("bf16", "16 bits, as most models are published"),
     ("fp16", "16 bits, for old GPUs; finer, but large weights do not fit"),
     ("fp32", "32 bits, twice the size"),
@@ -52,7 +51,7 @@ class MergeDialog(Dialog[None]):
     def __init__(self, merging: Merging, workspace: Workspace) -> None:
         super().__init__()
         self._merging, self._workspace = merging, workspace
-        self._version = -1
+        self._shown: State | None = None
 
     def compose(self) -> ComposeResult:
         """Where to, how wide; then how far it is."""
@@ -88,10 +87,11 @@ class MergeDialog(Dialog[None]):
 
     def action_apply(self) -> None:
         """Starts it; once it is done, closes."""
-        if self._merging.state == "done":
+        if isinstance(self._merging.state, Done):
             self.dismiss(None)
+            return
         path = self.query_one(PathField).path
-        if self._merging.state in ("running", "done") or path is None:
+        if self._merging.running or path is None:
             return
         dtype = _DTYPES[self.query_one(OptionList).highlighted or 0][0]
         place = path if path.is_absolute() else self._workspace.root / path
@@ -104,14 +104,15 @@ class MergeDialog(Dialog[None]):
         self._follow()
 
     def _follow(self) -> None:
-        if self._version == self._merging.version:
+        state = self._merging.state
+        if state is self._shown:
             return
-        self._version = self._merging.version
-        asking = self._merging.state not in ("running", "done")
+        self._shown = state
+        asking = not isinstance(state, Running | Done)
         for widget in (*self.query(".form"), self.query_one(PathField), self.query_one(OptionList)):
             widget.display = asking
-        self.query_one("#said", Static).update(_said(self._merging))
-        if self._merging.state == "running":
+        self.query_one("#said", Static).update(_said(state))
+        if isinstance(state, Running):
             hint = "ctrl+x stops · esc hides: it goes on, m shows it again"
         elif asking:
             hint = "↑↓ width · → writes a name out · enter merges · esc closes"
@@ -120,32 +121,31 @@ class MergeDialog(Dialog[None]):
         self.query_one("#hint", Static).update(hint)
 
 
-def _said(merging: Merging) -> Content:
-    match merging.state:
-        case "running":
-            filled, rest = figures.bar(merging.share, _BAR)
-            bar = ((filled, "$accent"), (rest, "$border"), "  ") if merging.share else ()
-            return Content.assemble(one_line(str(merging.to)), "\n", *bar, f"{one_line(merging.what)} …")
-        case "done":
-            return _done(merging)
-        case "failed" if merging.error is not None:
-            error = merging.error
+def _said(state: State) -> Content:
+    match state:
+        case Running():
+            filled, rest = figures.bar(state.share or 0.0, _BAR)
+            bar = ((filled, "$accent"), (rest, "$border"), "  ") if state.share else ()
+            stage = "stopping" if state.stopping else one_line(state.stage)
+            return Content.assemble(one_line(str(state.to)), "\n", *bar, f"{stage} …")
+        case Done(merged):
+            return _done(merged)
+        case Failed(error):
             lines = [f"\n{safe(part)}" for part in (error.message, error.hint) if part]
             return Content.assemble((f"▲ {one_line(error.title)}", "$error"), *lines)
-        case "cancelled":
+        case Cancelled():
             return Content.styled("▲ Stopped; nothing was left behind.", "$warning")
         case _:
             text = "The base is loaded anew for it, beside nothing else: it needs the merged model's size in memory."
             return Content.styled(text, "$secondary")
 
 
-def _done(merging: Merging) -> Content:
-    told = merging.merged
-    size = f"{figures.count(told['parameters'])} parameters in {told['dtype']}, {figures.memory(told['bytes'])}"
-    parts: list[str | tuple[str, str]] = [("✔ ", "$success"), one_line(str(merging.to)), f"\n{size}\n"]
+def _done(merged: Merged) -> Content:
+    size = f"{figures.count(merged.parameters)} parameters in {merged.dtype}, {figures.memory(merged.bytes)}"
+    parts: list[str | tuple[str, str]] = [("✔ ", "$success"), one_line(merged.path), f"\n{size}\n"]
     parts.append(("\nHeld-out responses, merged minus the adapter as it was trained\n", "$secondary"))
-    drift = drift_from(told["drift"]).told() if told["drift"] else ["not measured: the run held no pairs out"]
+    drift = merged.drift.told() if merged.drift else ["not measured: the run held no pairs out"]
     parts += [f"{line}\n" for line in drift]
-    if told["serve"]:
-        parts += [("\nTo serve it\n", "$secondary"), safe(told["serve"])]
+    if merged.serve:
+        parts += [("\nTo serve it\n", "$secondary"), safe(merged.serve)]
     return Content.assemble(*parts)

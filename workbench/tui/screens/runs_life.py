@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
+from workbench.evidence.background import evaluate, known, write_report
 from workbench.runs import labels, lease, process, trash
 from workbench.runs.merging import Merging
 from workbench.runs.watching import Run
@@ -15,8 +16,6 @@ from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.dialogs.label import LabelDialog
 from workbench.tui.dialogs.merge import MergeDialog
 from workbench.tui.dialogs.read import ReadDialog
-from workbench.tui.evaluating import evaluate, known
-from workbench.tui.reporting import write_report
 from workbench.tui.screens.runs_watch import RunsWatch
 from workbench.tui.widgets.run_words import counted, name_of, ordinal, verdicts_in_full
 
@@ -155,7 +154,7 @@ class RunsLife(RunsWatch):
     def action_merge(self) -> None:
         """Merges the run's adapter into its base, in a process of its own; while one does, shows how far it is."""
         run = self.current
-        going = self.merging is not None and self.merging.state == "running"
+        going = self.merging is not None and self.merging.running
         if run is None and not going:
             return
         if not going and run is not None:
@@ -181,8 +180,8 @@ class RunsLife(RunsWatch):
         if run is None:
             return
         self.workbench.tell(f"Writing the report of {name_of(run)} …")
-        written = await write_report(self.workbench.workspace, run.folder)
-        self.workbench.tell(f"{written.headline} {written.path.relative_to(self.workbench.workspace.root)}")
+        headline = await write_report(run.folder)
+        self.workbench.tell(f"{headline} {run.folder.report.relative_to(self.workbench.workspace.root)}")
 
     @background("ask", doing="asking about the evaluation", exclusive=True, opens=True)
     async def action_evaluate(self) -> None:

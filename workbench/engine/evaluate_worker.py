@@ -1,0 +1,48 @@
+"""Evaluates a run on the workspace's probes: for the command line, and in a process for the screens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from workbench.child import Parent, serve
+from workbench.engine.libraries import quick_imports, quiet_libraries
+from workbench.evidence.document import Evidence
+from workbench.evidence.measurable import check
+from workbench.evidence.probes import digests, read_suites
+from workbench.evidence.settings import read_settings
+from workbench.runs.folder import RunFolder
+from workbench.runs.lease import turn
+from workbench.workspace import Workspace
+
+
+def evaluate_run(workspace: Workspace, folder: RunFolder, progress: Callable[[str], None]) -> Evidence:
+    """Writes and returns the run's evidence, once the device is free. `progress` is told what is done next.
+
+    Samples are counted for the embedded model, which has matchers. Raises `WorkbenchError` where there are no probes,
+    the run has no adapter or gives no answers, or the model cannot be loaded.
+    """
+    check(folder)
+    probes, settings = read_suites(workspace.probes), read_settings(workspace.settings)
+    suites = digests(workspace.probes)
+    progress(f"reading {len(probes)} probes")
+    with turn(folder, progress):
+        # Torch comes after the waiting: who waits stays small.
+        quiet_libraries()
+        with quick_imports():
+            from workbench.engine.scoring.evaluate import evaluate
+        from workbench.tiny.matchers import classify
+
+        matcher = classify if folder.record().config.model == "tiny" else None
+        return evaluate(folder, probes, matcher, settings=settings, suites=suites, progress=progress)
+
+
+def work(request: Mapping[str, Any], parent: Parent) -> None:
+    """Leaves evidence.json in the run's folder."""
+    folder = RunFolder(Path(request["run"]))
+    evaluate_run(Workspace.find(Path(request["workspace"])), folder, parent.progress)
+
+
+if __name__ == "__main__":
+    serve(work)
