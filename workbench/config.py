@@ -218,6 +218,14 @@ class RunConfig(BaseModel):
         """Optimizer steps that the run takes over so many pairs."""
         return self.max_steps or math.ceil(self.epochs * math.ceil(train_pairs / self.step_pairs))
 
+    def eval_every(self, total_steps: int) -> int:
+        """Optimizer steps between evaluations of a run of so many."""
+        return self.eval_steps or max(1, round(total_steps / 5))
+
+    def save_every(self, total_steps: int) -> int:
+        """Optimizer steps between checkpoints of a run of so many."""
+        return self.save_steps or max(1, round(total_steps / 10))
+
 
 class Preset(BaseModel):
     """Named settings with a line that says when to choose them, and the methods that they are for."""

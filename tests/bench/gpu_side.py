@@ -17,39 +17,39 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedTokenizerBase
 from trl import DPOTrainer
 
 from tests.bench.gpu_model import SHAPES, parameters, random_quantized
 from tests.bench.random_model import fit_tokenizer, texts
 from tests.bench.stock_trl import arguments
 from workbench.config import build_config
+from workbench.engine.methods.checkpointed import Watched
 from workbench.engine.model.inference import score_batches
 from workbench.engine.training.data import prepare
 from workbench.engine.training.trainers import build_trainer
+from workbench.engine.training.watcher import Due, Watcher
 
 _NEVER = 10**6
 DEVICE = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 DTYPE = torch.bfloat16 if torch.cuda.is_available() else torch.float32
 
 
-class Clock(TrainerCallback):
+class Clock(Watcher):
     """Takes the time of `steps` optimizer steps, after `warm` ones in which kernels are compiled."""
 
     def __init__(self, warm: int, steps: int) -> None:
         self._warm, self._steps = warm, steps
         self.began = self.ended = 0.0
 
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def step_begins(self, step: int) -> None:
         """Starts the clock."""
-        del args, control
-        if state.global_step == self._warm:
+        if step == self._warm:
             self.began = _now()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def step_ends(self, step: int, due: Due) -> None:  # noqa: ARG002
         """Stops it."""
-        del args, control
-        if state.global_step == self._warm + self._steps:
+        if step == self._warm + self._steps:
             self.ended = _now()
 
 
@@ -104,9 +104,10 @@ def stock(asked: Mapping[str, Any]) -> dict[str, Any]:
             train_dataset=Dataset.from_list([{side: row[side] for side in _SIDES} for row in rows]),
             processing_class=tokenizer,
             peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
-            callbacks=[clock],
+            callbacks=[Watched(clock)],
         )
-        return _trained(trainer, clock, asked)
+        trainer.data_collator = counted = Counted(trainer.data_collator, asked["max_length"])
+        return _trained(trainer.train, counted.tokens, clock, asked)
 
 
 def workbench(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +128,16 @@ def workbench(asked: Mapping[str, Any]) -> dict[str, Any]:
     clock = Clock(asked["warm"], asked["steps"])
     prepared = prepare(tokenizer, rows, config.max_length)
     with tempfile.TemporaryDirectory() as folder:
-        return _trained(build_trainer(config, model, tokenizer, prepared, Path(folder), [clock]), clock, asked)
+        loop: Any = build_trainer(config, model, tokenizer, prepared, Path(folder), clock)
+        step_on, tokens = loop.step_on, list[int]()
+
+        def counted(mode: str, places: Sequence[int]) -> Any:
+            step = step_on(mode, places)
+            tokens.extend(len(pair.prompt) + len(pair.chosen) + len(pair.rejected) for pair in step.pairs)
+            return step
+
+        loop.step_on = counted
+        return _trained(loop.run, tokens, clock, asked)
 
 
 def score(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,16 +169,17 @@ def _material(asked: Mapping[str, Any]) -> tuple[list[dict[str, Any]], PreTraine
     return rows, tokenizer, random_quantized(shape, DEVICE, DTYPE)
 
 
-def _trained(trainer: Any, clock: Clock, asked: Mapping[str, Any]) -> dict[str, Any]:
-    counted = Counted(trainer.data_collator, asked["max_length"])
-    trainer.data_collator = counted
+def _trained(
+    train: Callable[[], object], tokens: Sequence[int], clock: Clock, asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`tokens` are those of each pair, in the order of training; filled by `train`."""
     _forget_peak()
-    trainer.train()
+    train()
     skipped, pairs = asked["warm"] * asked["pairs"], asked["steps"] * asked["pairs"]
     return {
         "seconds": clock.ended - clock.began,
         "pairs_trained": pairs,
-        "unique_tokens": sum(counted.tokens[skipped : skipped + pairs]),
+        "unique_tokens": sum(tokens[skipped : skipped + pairs]),
         "parameters": parameters(SHAPES[asked["shape"]]),
         **_memory(),
     }

@@ -46,7 +46,7 @@ def measure(rows: Path, cache: Path) -> dict[str, float]:
     tokenized = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         trainer = build_trainer(config, model, tokenizer, prepared, Path(scratch))
-        next(iter(trainer.get_train_dataloader()))
+        next(trainer.shares())
     after = _memory()
     return {
         "tokens_seconds": tokenized - began,

@@ -37,7 +37,6 @@ def test_two_processes_train_as_one_does(finished_run, make_workspace):
         workspace, "train", "--pairs", "support", "--wait", "--json",
         *(f"--set={each}" for each in ("max_steps=4", "batch_size=4", "learning_rate=1e-3", "save_steps=2")),
         "--set=launcher=accelerate", "--set=processes=2", "--set=report_to=tensorboard",
-        timeout=800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "4 steps, shared by 2 processes" in done.stderr

@@ -24,7 +24,6 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from workbench.config import RunConfig, build_config
-from workbench.engine import trainer as trainer_module
 from workbench.engine.fast.decoder import Decoder
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import PairIds
@@ -41,9 +40,8 @@ STEPS = 2
 def main(asked: dict[str, Any]) -> None:
     """Prints one JSON document: `growth`, and on CUDA `allocated`, in bytes."""
     cuda = torch.cuda.is_available()
-    if asked.get("checkpointing"):
-        configured = trainer_module.DPOConfig
-        trainer_module.DPOConfig = lambda **values: configured(**{**values, "gradient_checkpointing": True})
+    checkpointing = bool(asked.get("checkpointing"))
+    if checkpointing:
         # The layers that the fast path has for a CPU know nothing of it.
         Decoder.suits = staticmethod(lambda _: False)  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as name:
@@ -55,23 +53,23 @@ def main(asked: dict[str, Any]) -> None:
         load_tokenizer("tiny").save_pretrained(folder / "model")
         _reward(asked.get("reward"), folder, small)
         # The first run brings in what every later one shares: libraries, threads, buffers.
-        _trainer(build_config(small), 64, folder / "first").train()
+        _trainer(build_config(small), 64, folder / "first", checkpointing).run()
         _collect()
         before = _memory("VmRSS")
         config = build_config({**asked["config"], "model": str(folder / "model")})
         _reward(asked.get("reward"), folder, config.model_dump())
-        trainer = _trainer(config, asked["length"], folder / "second")
+        trainer = _trainer(config, asked["length"], folder / "second", checkpointing)
         _collect()
         Path("/proc/self/clear_refs").write_text("5")
         if cuda:
             torch.cuda.reset_peak_memory_stats()
-        trainer.train()
+        trainer.run()
     allocated = torch.cuda.max_memory_allocated() if cuda else 0
-    layout = str(getattr(trainer, "layout", "plain"))
+    layout = trainer.path
     print(json.dumps({"growth": _memory("VmHWM") - before, "allocated": allocated, "layout": layout}))
 
 
-def _trainer(config: RunConfig, length: int, runs: Path) -> Any:
+def _trainer(config: RunConfig, length: int, runs: Path, checkpointing: bool) -> Any:
     config = config.model_copy(update={"max_steps": STEPS, "save_steps": 10**6})
     draw = random.Random(0)
     answer = config.completion_tokens if config.method in ONLINE else length - length // 3
@@ -83,7 +81,11 @@ def _trainer(config: RunConfig, length: int, runs: Path) -> Any:
     folder = create(runs, config, map(to_line, rows), {})
     prepared = Prepared(pairs, [], 0, 0, 0, [Subject(row["id"], "", "train") for row in rows])
     kind = KINDS[config.method]
-    return kind.build(config, kind.load(config), load_tokenizer(config.model), prepared, folder.checkpoints)
+    trainer = kind.build(config, kind.load(config), load_tokenizer(config.model), prepared, folder.checkpoints)
+    if checkpointing:
+        trainer.model.enable_input_require_grads()
+        trainer.model.activation_checkpointing_enable()
+    return trainer
 
 
 def _reward(kind: str | None, folder: Path, values: dict[str, Any]) -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from workbench.config import build_config
-from workbench.engine.methods.dpo import build_trainer
+from workbench.engine.fast.loop import PairLoop
+from workbench.engine.methods.pairwise import build
 from workbench.engine.model.loading import load_base
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.training.checkpoints import adapter_state
@@ -57,8 +58,8 @@ def test_the_base_is_bfloat16_and_the_adapter_float32(tmp_path):
     tokenizer, model = load_tokenizer("tiny"), load_base("tiny", "nf4")
     assert model.dtype == torch.bfloat16
     config = build_config({"pairs": ["x"]})
-    trainer = build_trainer(config, model, tokenizer, prepare(tokenizer, ROWS, 1024), tmp_path)
-    assert trainer.args.bf16
-    assert trainer.args.gradient_checkpointing
+    trainer = build(config, model, tokenizer, prepare(tokenizer, ROWS, 1024), tmp_path)
+    assert isinstance(trainer, PairLoop)
+    assert trainer.model.get_base_model().is_activation_checkpointing
     assert {each.dtype for each in adapter_state(trainer.model).values()} == {torch.float32}
     assert {parameter.device.type for parameter in trainer.model.parameters()} == {"cuda"}

@@ -58,7 +58,6 @@ INTERNALS = (
     # The trainers behind `fast = false` and of kto, grpo, rloo and reward: methods/.
     Internal(_TRAINER, "_save_checkpoint", "(self, model, trial)", "wrapped: a checkpoint is complete or none"),
     Internal(_TRAINER, "_load_from_checkpoint", "(self, resume_from_checkpoint, model)", "replaced: float32, checked"),
-    Internal(_TRAINER, "_save_rng_state", "(self, output_dir)", "wrapped: what the reference gave is kept beside it"),
     Internal(_TRAINER, "_save", "(self, output_dir, state_dict)", "called with an adapter gathered from FSDP's shards"),
     Internal(_TRAINER, "save_model", "(self, output_dir, _internal_call)", "overridden for FSDP"),
     Internal(_TRAINER, "_get_train_sampler", "(self, train_dataset)", "replaced: longest pairs first"),

@@ -232,7 +232,7 @@ class Preview:
     def _measured_seconds(self, measured: Measured, steps: int) -> float:
         part = self.config.step_rows // self.config.gradient_accumulation
         held = self.counts.holdout if self.counts else 0
-        every = self.config.eval_steps or max(1, round(steps / 5))
+        every = self.config.eval_every(steps)
         evaluations = 1 + math.ceil(steps / every)
         batches = math.ceil(held / part)
         evaluating = batches * (evaluations * measured.eval_seconds + measured.reference_seconds)

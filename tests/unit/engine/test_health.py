@@ -9,8 +9,9 @@ from peft import LoraConfig
 from trl import GRPOConfig, GRPOTrainer
 
 from workbench.config import build_config
-from workbench.engine.fast.trainer import FastTrainer
-from workbench.engine.methods.dpo import build_trainer
+from workbench.engine.fast.loop import PairLoop
+from workbench.engine.methods.checkpointed import Watched
+from workbench.engine.methods.pairwise import build_trainer
 from workbench.engine.model.loading import load_base
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.training.clock import Clock
@@ -142,17 +143,16 @@ def test_answers_that_grow_with_the_chosen_ones(tmp_path):
 
 def test_a_machine_that_slows_down(tmp_path, monkeypatch):
     """A burden on the training steps themselves, six times what the first ones took."""
-    real, took = FastTrainer.training_step, []
+    real, took = PairLoop.forward_backward, []
 
     def burdened(self, *arguments, **named):
         began = time.perf_counter()
-        loss = real(self, *arguments, **named)
+        real(self, *arguments, **named)
         if len(took) >= 7:
             time.sleep(6 * max(took[:7]))
         took.append(time.perf_counter() - began)
-        return loss
 
-    monkeypatch.setattr(FastTrainer, "training_step", burdened)
+    monkeypatch.setattr(PairLoop, "forward_backward", burdened)
     alerts = run(tmp_path, rows(10), batch_size=1, max_steps=10)
     assert list(alerts) == ["slow"]
     assert "the median before was" in alerts["slow"].message
@@ -163,6 +163,7 @@ class Rewarded(GRPOTrainer):
 
     def __init__(self, **arguments):
         self.pairs_done = self.tokens_done = 0
+        self.total_steps = 3
         self.clock = Clock()
         super().__init__(**arguments)
 
@@ -184,7 +185,7 @@ def test_rewards_without_spread(tmp_path):
             reward_funcs=lambda completions, **_: [1.0] * len(completions),
             processing_class=tokenizer,
             peft_config=LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"),
-            callbacks=[reporter],
+            callbacks=[Watched(reporter)],
         )  # fmt: skip
         sampler = Sampler(tokenizer, model, [], 0)
         reporter.instruments = Instruments(trainer, Movement(trainer.model), Divergence([], 64, 1), sampler, 0)

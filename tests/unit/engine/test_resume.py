@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.unit.engine.training import make, read, row, work
+from workbench.engine.fast.forward import UnsuitableError
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.batch_order import LongestFirst, lengths
 from workbench.engine.training.resume import find_origin
@@ -133,6 +134,25 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(interrupt, whole, tmp_
     ]
     expected, found = (load_file(each.adapter / "adapter_model.safetensors") for each in (whole, folder))
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_run_goes_on_under_trl_where_the_fast_path_fits_no_longer(tmp_path, monkeypatch):
+    """Either writes checkpoints that the other can read."""
+    values = SETTINGS | {"gradient_accumulation": 1, "sample_tokens": 0}
+    whole, folder = (make(tmp_path / name, PAIRS, **values) for name in ("whole", "cut"))
+    work(whole)
+    step = killed_within_an_epoch(folder)
+
+    def unsuited(*_):
+        raise UnsuitableError("for a test")
+
+    monkeypatch.setattr("workbench.engine.methods.pairwise.suited", unsuited)
+    assert isinstance(work(folder), Finished)
+    assert [each.path for each in read(folder, Started)] == ["one line, an attention a row", "plain TRL"]
+    before, after = ([each.metrics for each in run.state().steps[step:]] for run in (whole, folder))
+    assert len(after) == 5
+    for expected, found in zip(before, after, strict=True):
+        assert found == pytest.approx(expected, abs=1e-3, rel=1e-3)
 
 
 def test_only_the_adapter_is_missing(whole, tmp_path):

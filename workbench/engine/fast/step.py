@@ -1,28 +1,91 @@
-"""What is known of an optimizer step, or of a batch that is evaluated, while its micro-batches go through the model."""
+"""An optimizer step over its pairs: what it minimizes, and what is noted as its micro-batches go through the model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from workbench.config import RunConfig
 from workbench.engine.fast.forward import PairOutputs
-from workbench.engine.methods.losses import PairLogps
+from workbench.engine.methods.losses import (
+    ACROSS_PAIRS,
+    REFERENCE_FREE,
+    LossSettings,
+    PairLogps,
+    pair_rewards,
+    weighted_losses,
+)
 from workbench.engine.model.token_ids import PairIds
 
 
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is minimized: a weighted sum of losses, whose mean over the pairs of a step is the step's loss."""
+
+    method: str
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    settings: LossSettings
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Objective:
+        """That of the config's method."""
+        settings = LossSettings(
+            beta=config.beta, label_smoothing=config.label_smoothing, simpo_gamma_ratio=config.simpo_gamma_ratio
+        )
+        names = tuple(config.loss_type) if config.method == "dpo" else (config.method,)
+        weights = tuple(config.loss_weights) if config.method == "dpo" else ()
+        return cls(config.method, names, weights, settings)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether there is a reference at all."""
+        return self.method not in REFERENCE_FREE
+
+    @property
+    def across(self) -> bool:
+        """Whether a pair's loss depends on the other pairs of its step."""
+        return bool(ACROSS_PAIRS.intersection(self.names))
+
+    def losses(self, logps: PairLogps) -> Tensor:
+        """(B,), with a gradient where the log-probabilities have one."""
+        return weighted_losses(self.names, self.weights, logps, self.settings)
+
+    def rewards(self, logps: PairLogps) -> tuple[Tensor, Tensor]:
+        """What the method takes for the rewards of chosen and rejected, each (B,)."""
+        return pair_rewards(self.method, logps, self.settings)
+
+    def loss_gradient(self, logps: PairLogps) -> Tensor:
+        """(2, B): the derivative of the mean loss with respect to the log-probabilities of chosen and rejected."""
+        sums = torch.stack([logps.chosen, logps.rejected]).detach().requires_grad_()
+        with torch.enable_grad():
+            loss = self.losses(replace(logps, chosen=sums[0], rejected=sums[1])).mean()
+            (found,) = torch.autograd.grad(loss, sums)
+        return found
+
+
 class Step:
-    """B pairs, cut already. `micro` are the indices of each micro-batch; `reference` (2, B) None where there is none.
+    """B pairs, cut already, that lie at `places` in their data set.
+
+    `micro` are the indices of each micro-batch; `reference` (2, B) is None where there is none. `tokens_read` counts as
+    TRL does, which reads the prompt twice.
 
     `sums` (2, B) are filled by `note`: the log-probabilities of chosen and rejected, without gradient.
     """
 
     def __init__(
-        self, pairs: Sequence[PairIds], micro: Sequence[list[int]], reference: Tensor | None, device: torch.device
+        self,
+        places: Sequence[int],
+        pairs: Sequence[PairIds],
+        micro: Sequence[list[int]],
+        reference: Tensor | None,
+        device: torch.device,
     ) -> None:
-        self.pairs, self.micro, self.reference = pairs, micro, reference
-        self.read = sum(2 * len(pair.prompt) + len(pair.chosen) + len(pair.rejected) for pair in pairs)
+        self.places, self.pairs, self.micro, self.reference = places, pairs, micro, reference
+        self.tokens_read = sum(2 * len(pair.prompt) + len(pair.chosen) + len(pair.rejected) for pair in pairs)
         lengths = [[len(pair.chosen) for pair in pairs], [len(pair.rejected) for pair in pairs]]
         self.lengths = torch.tensor(lengths, device=device)
         self.sums = torch.zeros((2, len(pairs)), device=device)
@@ -45,11 +108,6 @@ class Step:
         weights = torch.stack([chosen, rejected, chosen, both])
         self._totals += (values * weights).sum(1)
         self._counts += weights.sum(1)
-
-    def forget(self) -> None:
-        """Begins anew to note what metrics need."""
-        self._totals.zero_()
-        self._counts.zero_()
 
     def means(self) -> Tensor:
         """(4,): the mean logit at tokens of chosen, at those of rejected, the share of chosen's tokens that were the

@@ -1,33 +1,40 @@
 """What every trainer of a run has: counts that go on after an interruption, checkpoints that are whole or none."""
 
+# ruff: noqa: ARG002 - the signatures are those that transformers calls.
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.distributed.tensor import DTensor
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from workbench.engine.fast.reference import References
+from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.training import distributed
 from workbench.engine.training.checkpoints import adapter_state, restore_adapter, save_checkpoint
 from workbench.engine.training.clock import Clock
-from workbench.engine.training.score_recorder import GatheredScoreRecorder, Seen
-from workbench.runs.checkpoints import Progress
+from workbench.engine.training.control import StopRequested
+from workbench.engine.training.score_recorder import GatheredScoreRecorder, ScoreRecorder
+from workbench.engine.training.watcher import Due, Watcher
+from workbench.runs.checkpoints import Progress, progress
+
+_NOT_METRICS = ("epoch", "runtime", "samples_per_second", "steps_per_second")
 
 
 class Checkpointed(Trainer):
-    """Goes before a trainer of TRL's among the bases.
+    """Goes before a trainer of TRL's among the bases, and makes it a `Training`.
 
-    `saw` is told what the loss saw of each pair, and after how many updates, where it sees both responses at once.
-    `pairs_done` counts the pairs that went through a training step (grpo, rloo: their answers), `clock` the seconds of
-    training; who resumes from a checkpoint says with `go_on_from` what they begin at.
+    `saw` is told of what loss sees both responses of a pair at once. Of grpo and rloo, `pairs_done` counts the answers.
     """
 
+    path, slow = "plain TRL", ""
+
     def __init__(self, *, keep_checkpoints: int, **arguments: Any) -> None:
-        self.saw: Callable[[Seen, int], None] | None = None
+        self.saw: ScoreRecorder | GatheredScoreRecorder | None = None
+        self.references: dict[str, References] = {}
         self.pairs_done = 0
         self.clock = Clock()
         self._keep = keep_checkpoints
@@ -48,12 +55,22 @@ class Checkpointed(Trainer):
             if len(values) == len(sizes):
                 metrics[name] = [sum(v * n for v, n in zip(values, sizes, strict=True)) / sum(sizes)]
         sizes.clear()
-        if isinstance(self.saw, GatheredScoreRecorder):
+        if self.saw is not None:
             self.saw.gather()
         super().log(logs, start_time)
         if mode == "train":
             # It would go into every checkpoint, megabytes of it in a long run; events.jsonl has it all.
             self.state.log_history.pop()
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return int(self.state.global_step)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return int(self.args.max_steps)
 
     @property
     def tokens_done(self) -> int:
@@ -64,12 +81,41 @@ class Checkpointed(Trainer):
         """Counts on from a checkpoint."""
         self.pairs_done, self._total_train_tokens, self.clock = at.pairs, at.tokens, Clock(at.seconds)
 
+    def remember(self, cache: ScoreCache, version: str) -> None:
+        """Does nothing: TRL asks the reference anew in every step."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+    def run(self, checkpoint: Path | None = None, *, evaluate_first: bool = False) -> None:
+        """Trains to the end or to a stop, on from `checkpoint` where there is one.
+
+        Raises `StopRequested` where the stop came before the first step was done.
+        """
+        self.args.eval_on_start = evaluate_first
+        if checkpoint is not None:
+            at = progress(checkpoint)
+            self.go_on_from(at)
+            if at.step >= self.total_steps:
+                self._load_from_checkpoint(str(checkpoint))
+                self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+                if evaluate_first:
+                    self.evaluate()
+                return
+        try:
+            self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except StopRequested:
+            if self.step == 0:
+                raise
+            # It came during an evaluation, after which the trainer would have saved.
+            self._save_checkpoint(self.model, trial=None)
+            self.callback_handler.on_save(self.args, self.state, self.control)
+
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Raises `WorkbenchError` where the disk is full."""
         at = Progress(self.state.global_step, self.clock.seconds, self.pairs_done, self.tokens_done)
-        weights = sum(parameter.nbytes for parameter in self.model.parameters() if parameter.requires_grad)
         write = partial(super()._save_checkpoint, model, trial)
-        save_checkpoint(Path(self.args.output_dir), at, self._keep, weights, write)
+        save_checkpoint(Path(self.args.output_dir), at, self._keep, self.model, write)
 
     def train(self, resume_from_checkpoint: str | None = None, **named: Any) -> Any:
         """As transformers' Trainer; weights that will be shared out over processes are read while they are whole."""
@@ -91,3 +137,51 @@ class Checkpointed(Trainer):
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Checkpoints get none; the adapter's card is written by `workbench.engine.shipping.model_card`."""
+
+
+class Watched(TrainerCallback):
+    """Tells a `Watcher` what transformers' Trainer does, and does what it wants."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Names what comes first."""
+        self._watcher.training_begins(state.global_step, evaluates=bool(args.eval_on_start))
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Not of every micro-batch, but of the step."""
+        self._watcher.step_begins(state.global_step)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """What is due is what transformers has found so far."""
+        due = Due(control.should_log, control.should_evaluate, control.should_save, control.should_training_stop)
+        self._watcher.step_ends(state.global_step, due)
+        control.should_log, control.should_evaluate = due.log, due.evaluate
+        control.should_save, control.should_training_stop = due.save, due.stop
+
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """A batch of held-out pairs is done."""
+        self._watcher.batch_evaluated()
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        """Of a step or of an evaluation; the summary at the end is left out."""
+        metrics = {
+            name.removeprefix("eval_"): float(value)
+            for name, value in logs.items()
+            if value is not None and name.removeprefix("eval_") not in _NOT_METRICS
+        }
+        epoch = float(logs.get("epoch", 0.0))
+        if "eval_loss" in logs:
+            self._watcher.evaluated(state.global_step, epoch, metrics)
+        elif "loss" in logs:
+            self._watcher.logged(state.global_step, epoch, metrics)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """A checkpoint is written."""
+        if self._watcher.saved(state.global_step):
+            control.should_training_stop = True

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import KTOConfig, KTOTrainer
 
 from workbench.config import RunConfig
@@ -15,6 +15,7 @@ from workbench.engine.methods.sampled import Sampled, over_pairs
 from workbench.engine.methods.trainer_setup import arguments, lora, settle_adapter, told_as_settings
 from workbench.engine.training.data import PLACE, Prepared
 from workbench.engine.training.score_recorder import Forwards, Places, Seen
+from workbench.engine.training.watcher import NOBODY, Watcher
 
 _COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", PLACE)
 
@@ -91,12 +92,12 @@ def build(
     tokenizer: PreTrainedTokenizerBase,
     prepared: Prepared,
     checkpoints: Path,
-    callbacks: Sequence[TrainerCallback] = (),
+    watcher: Watcher = NOBODY,
 ) -> UnpairedTrainer:
     """The trainer, with a fresh adapter on `model`. Raises `WorkbenchError` where the settings do not fit the model."""
     with told_as_settings():
         trainer = UnpairedTrainer(
-            **over_pairs(config, model, tokenizer, prepared, callbacks),
+            **over_pairs(config, model, tokenizer, prepared, watcher),
             args=KTOConfig(
                 **arguments(config, len(prepared.train), model.device, checkpoints, evaluates=bool(prepared.holdout)),
                 beta=config.beta,

@@ -8,15 +8,16 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from workbench.config import RunConfig
-from workbench.engine.methods.checkpointed import Checkpointed
+from workbench.engine.methods.checkpointed import Checkpointed, Watched
 from workbench.engine.methods.reward_sources import load_reward
 from workbench.engine.methods.trainer_setup import arguments, lora, settle_adapter, told_as_settings
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.data import PLACE, Prepared
+from workbench.engine.training.watcher import NOBODY, Watcher
 from workbench.runs.folder import RunFolder
 from workbench.runs.pair_scores import Subject
 
@@ -78,7 +79,7 @@ def build(
     tokenizer: PreTrainedTokenizerBase,
     prepared: Prepared,
     checkpoints: Path,
-    callbacks: Sequence[TrainerCallback] = (),
+    watcher: Watcher = NOBODY,
 ) -> _Online:
     """The trainer, with a fresh adapter on `model`; prompts are those of the run's pairs.
 
@@ -114,7 +115,7 @@ def build(
             else None,
             processing_class=tokenizer,
             peft_config=lora(config),
-            callbacks=list(callbacks),
+            callbacks=[Watched(watcher)],
         )
     trainer.remove_callback(PrinterCallback)
     settle_adapter(trainer.model, config, folder.path)

@@ -1,29 +1,152 @@
-"""SimPO and ORPO: losses of chosen and rejected under the policy alone, so no forward of a reference."""
+"""dpo, simpo and orpo: by the loop of the fast path, or by TRL's trainer where that is wanted or nothing else fits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
+from trl import DPOConfig, DPOTrainer
 
 from workbench.config import RunConfig
-from workbench.engine.methods.dpo import PairTrainer, build_trainer
+from workbench.engine.fast.forward import Layout, UnsuitableError, suited
+from workbench.engine.fast.loop import PairLoop
+from workbench.engine.fast.rows import cut
 from workbench.engine.methods.losses import LossSettings, PairLogps, pair_losses, pair_rewards
-from workbench.engine.training.data import Prepared
+from workbench.engine.methods.sampled import Sampled, over_pairs
+from workbench.engine.methods.sharded import Sharded
+from workbench.engine.methods.trainer_setup import arguments, lora, settle_adapter, told_as_settings, with_adapter
+from workbench.engine.training import distributed
+from workbench.engine.training.batch_order import lengths
+from workbench.engine.training.data import PLACE, Prepared
+from workbench.engine.training.score_recorder import Forwards, Places, Seen
+from workbench.engine.training.trackers import Trackers
+from workbench.engine.training.watcher import NOBODY, Watcher
+
+_TRIED = 2
+"""Pairs that a model is tried with: the longest ones."""
 
 
-class ReferenceFreeTrainer(PairTrainer):
-    """Metrics have TRL's names: rewards are what the method takes for such, log-probabilities sums over a response."""
+def build(
+    config: RunConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prepared: Prepared,
+    checkpoints: Path,
+    watcher: Watcher = NOBODY,
+) -> PairLoop | PairTrainer:
+    """The fast path's loop; or TRL's trainer where the config wants that or the model cannot do better, with the reason
+    in its `slow`.
+
+    Raises `WorkbenchError` where the settings do not fit the model.
+    """
+    slow = ""
+    if config.fast:
+        # Processes that came to different answers would wait for each other for ever.
+        layout, slow = distributed.made_by_first(lambda: _layout(config, model, prepared))
+        if layout is not None:
+            adapted = with_adapter(model, config, checkpoints.parent)
+            settings = _arguments(config, model, prepared, checkpoints) if config.report_to else None
+            trackers = Trackers(settings, adapted, tokenizer)
+            return PairLoop(config, adapted, tokenizer, prepared, checkpoints, layout, watcher, trackers)
+    trainer = build_trainer(config, model, tokenizer, prepared, checkpoints, watcher)
+    trainer.slow = slow
+    return trainer
+
+
+def _layout(config: RunConfig, model: PreTrainedModel, prepared: Prepared) -> tuple[Layout | None, str]:
+    """The layout that suits the model on the run's longest pairs, or None and why there is none."""
+    if by := distributed.shared_out():
+        # Every forward gathers weights from all processes, so all have to make as many: here that goes by lengths.
+        return None, f"{by} shares the model out over the processes"
+    sizes = lengths(prepared.train, config.max_length)
+    longest = sorted(range(len(sizes)), key=lambda place: -sizes[place])[:_TRIED]
+    try:
+        return suited(model, [cut(prepared.train[place], config.max_length) for place in longest]), ""
+    except UnsuitableError as error:
+        return None, str(error)
+
+
+def build_trainer(
+    config: RunConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prepared: Prepared,
+    checkpoints: Path,
+    watcher: Watcher = NOBODY,
+) -> PairTrainer:
+    """TRL's trainer, with a fresh adapter on `model`.
+
+    Raises `WorkbenchError` where the settings do not fit the model.
+    """
+    with told_as_settings():
+        trainer = PairTrainer(
+            method=config.method,
+            settings=LossSettings(beta=config.beta, simpo_gamma_ratio=config.simpo_gamma_ratio),
+            **over_pairs(config, model, tokenizer, prepared, watcher),
+            args=_arguments(config, model, prepared, checkpoints),
+            peft_config=lora(config),
+        )
+    trainer.remove_callback(PrinterCallback)
+    settle_adapter(trainer.model, config, checkpoints.parent)
+    return trainer
+
+
+def _arguments(config: RunConfig, model: PreTrainedModel, prepared: Prepared, checkpoints: Path) -> DPOConfig:
+    return DPOConfig(
+        **arguments(config, len(prepared.train), model.device, checkpoints, evaluates=bool(prepared.holdout)),
+        loss_type=list(config.loss_type),
+        loss_weights=list(config.loss_weights) or None,
+        beta=config.beta,
+        label_smoothing=config.label_smoothing,
+        max_length=config.max_length,
+    )
+
+
+class PairTrainer(Sharded, Sampled, DPOTrainer):
+    """DPOTrainer over pairs that are tokenized already, in an order of its own.
+
+    simpo and orpo need no forward of a reference, and so have a loss of their own. Their metrics have TRL's names:
+    rewards are what the method takes for such, log-probabilities sums over a response.
+    """
 
     def __init__(self, *, method: str, settings: LossSettings, **arguments: Any) -> None:
-        super().__init__(**arguments)
         self._method, self._settings = method, settings
+        self._margins: torch.Tensor | None = None  # of a batch, where rewards are not DPO's
+        super().__init__(**arguments)
+        self.data_collator: Any = Places(self.data_collator)
+        self._forwards = Forwards(self.model)
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The loss of a batch whose first half is chosen and second half rejected."""
+        inputs = dict(inputs)
+        places = inputs.pop(PLACE)
+        pairs = inputs["input_ids"].shape[0] // 2
+        self.take(places.tolist())
+        with self._forwards.watched() as sums:
+            loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self.saw is not None:
+            # Two forwards, policy and reference, each of 2B sums: one copy from the device for all of them.
+            logps = torch.stack(sums).reshape(-1, pairs).tolist()
+            margins = self._margins.tolist() if self._margins is not None else None
+            self.saw(Seen(self.model.training, places.tolist(), logps, margins), self.state.global_step)
+        return loss * self.weight if self.model.training else loss
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if PLACE not in self._signature_columns:
+            self._signature_columns.append(PLACE)
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool) -> Any:
-        del return_outputs  # The logits are never made.
+        if self._method == "dpo":
+            return super()._compute_loss(model, inputs, return_outputs)
         mask = inputs["completion_mask"]
         labels = inputs["input_ids"].masked_fill(mask == 0, -100)
         outputs = model(
@@ -38,7 +161,7 @@ class ReferenceFreeTrainer(PairTrainer):
         logps = PairLogps(chosen, rejected, *counts.chunk(2))
         losses = pair_losses(self._method, logps, self._settings)
         good, bad = pair_rewards(self._method, logps, self._settings)
-        self.margins = good - bad
+        self._margins = good - bad
         self._note(
             {
                 "rewards/chosen": good.mean(),
@@ -60,19 +183,3 @@ class ReferenceFreeTrainer(PairTrainer):
         # One copy from the device for all of them.
         for name, value in zip(means, torch.stack(list(means.values())).tolist(), strict=True):
             metrics[name].append(value)
-
-
-def build(
-    config: RunConfig,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prepared: Prepared,
-    checkpoints: Path,
-    callbacks: Sequence[TrainerCallback] = (),
-) -> ReferenceFreeTrainer:
-    """The trainer of simpo and orpo, with a fresh adapter on `model`. Raises `WorkbenchError` as `build_trainer`."""
-    settings = LossSettings(beta=config.beta, simpo_gamma_ratio=config.simpo_gamma_ratio)
-    arguments = (config, model, tokenizer, prepared, checkpoints, callbacks)
-    trainer = build_trainer(*arguments, kind=ReferenceFreeTrainer, method=config.method, settings=settings)
-    assert isinstance(trainer, ReferenceFreeTrainer)
-    return trainer

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import RewardConfig, RewardTrainer
 
 from workbench.config import RunConfig
@@ -15,6 +15,7 @@ from workbench.engine.methods.sampled import Sampled, over_pairs
 from workbench.engine.methods.trainer_setup import arguments, lora, settle_adapter, told_as_settings
 from workbench.engine.model.loading import HEAD
 from workbench.engine.training.data import Prepared
+from workbench.engine.training.watcher import NOBODY, Watcher
 
 
 class RankTrainer(Sampled, RewardTrainer):
@@ -50,12 +51,12 @@ def build(
     tokenizer: PreTrainedTokenizerBase,
     prepared: Prepared,
     checkpoints: Path,
-    callbacks: Sequence[TrainerCallback] = (),
+    watcher: Watcher = NOBODY,
 ) -> RankTrainer:
     """The trainer, with a fresh adapter and head. Raises `WorkbenchError` where the settings do not fit the model."""
     with told_as_settings():
         trainer = RankTrainer(
-            **over_pairs(config, model, tokenizer, prepared, callbacks),
+            **over_pairs(config, model, tokenizer, prepared, watcher),
             args=RewardConfig(
                 **arguments(config, len(prepared.train), model.device, checkpoints, evaluates=bool(prepared.holdout)),
                 max_length=config.max_length,

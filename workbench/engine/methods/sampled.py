@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from workbench.config import RunConfig
-from workbench.engine.methods.checkpointed import Checkpointed
+from workbench.engine.methods.checkpointed import Checkpointed, Watched
 from workbench.engine.training import distributed
 from workbench.engine.training.batch_order import LongestFirst, lengths
 from workbench.engine.training.data import Prepared, to_dataset
+from workbench.engine.training.watcher import Watcher
 
 
 class Sampled(Checkpointed):
@@ -35,7 +35,7 @@ def over_pairs(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prepared: Prepared,
-    callbacks: Sequence[TrainerCallback],
+    watcher: Watcher,
 ) -> dict[str, Any]:
     """Arguments of an `Sampled` trainer: all but its own settings and the adapter."""
     part = config.batch_size // config.gradient_accumulation
@@ -46,5 +46,5 @@ def over_pairs(
         "train_dataset": to_dataset(prepared.train),
         "eval_dataset": to_dataset(prepared.holdout) if prepared.holdout else None,
         "processing_class": tokenizer,
-        "callbacks": list(callbacks),
+        "callbacks": [Watched(watcher)],
     }

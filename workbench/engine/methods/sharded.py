@@ -34,7 +34,7 @@ class Sharded(Checkpointed):
     def take(self, places: Sequence[int]) -> None:
         """Takes note of a batch, the pairs at `places`, and sets its `weight`."""
         shares = self._shares.get(self._mode)
-        share = shares.share(places) if shares is not None else Share(len(places), len(places), 1)
+        share = shares.share(places) if shares is not None else Share(tuple(places), len(places), len(places), 1)
         self.count(share.own, share.total)
         self.weight = share.weight
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from workbench.config import RunConfig
 from workbench.engine.model.adapter_modes import REFERENCE
 from workbench.engine.training.checkpoints import read_adapter
+from workbench.engine.training.trackers import PROJECT, file_runs
 from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder
 
-_PROJECT = "alignment-workbench"
-"""What trackers file runs under."""
-_SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
 def lora(config: RunConfig, task: str = "CAUSAL_LM", **more: Any) -> LoraConfig | None:
@@ -42,6 +41,28 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
     """Trainable and all parameters, 4-bit weights counted one by one."""
     adapter, total = model.get_nb_trainable_parameters()
     return int(adapter), int(total)
+
+
+def with_adapter(model: Any, config: RunConfig, run: Path) -> Any:
+    """The PeftModel that trains, as TRL's trainers set it up: no dropout, and on CUDA gradient checkpointing.
+
+    Raises `WorkbenchError` where the settings do not fit the model.
+    """
+    with told_as_settings():
+        if config.adapter:
+            model.add_adapter(REFERENCE, model.peft_config["default"])
+        else:
+            model = get_peft_model(model, lora(config))
+        if isinstance(model.get_output_embeddings(), BaseTunerLayer):
+            raise ValueError("An adapter on the output layer (lm_head) does not train: leave it out of target_modules.")
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0
+    if model.device.type == "cuda":
+        model.enable_input_require_grads()
+        model.activation_checkpointing_enable()
+    settle_adapter(model, config, run)
+    return model
 
 
 def settle_adapter(model: Any, config: RunConfig, run: Path) -> None:
@@ -83,11 +104,11 @@ def arguments(
     cuda, total = device.type == "cuda", config.total_steps(pairs)
     part = config.batch_size // config.gradient_accumulation
     if config.report_to:
-        _show_trackers(checkpoints.parent)
+        file_runs(checkpoints.parent)
     return {
         "output_dir": str(checkpoints),
         "learning_rate": config.learning_rate,
-        "lr_scheduler_type": _SCHEDULERS[config.scheduler],
+        "lr_scheduler_type": SCHEDULERS[config.scheduler],
         "warmup_steps": config.warmup,
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
@@ -108,23 +129,13 @@ def arguments(
         "logging_nan_inf_filter": False,
         "eval_strategy": "steps" if evaluates else "no",
         "eval_on_start": evaluates,
-        "eval_steps": config.eval_steps or max(1, round(total / 5)),
+        "eval_steps": config.eval_every(total),
         "save_strategy": "steps",
-        "save_steps": config.save_steps or max(1, round(total / 10)),
+        "save_steps": config.save_every(total),
         "report_to": list(config.report_to) or "none",
         "run_name": checkpoints.parent.name,
-        "project": _PROJECT,
+        "project": PROJECT,
         "ddp_find_unused_parameters": False,
         "ddp_broadcast_buffers": False,
         "disable_tqdm": True,
     }
-
-
-def _show_trackers(run: Path) -> None:
-    """Where trackers file the run, and keep files of their own; what the user has set goes first."""
-    files = run / "tracking"
-    files.mkdir(exist_ok=True)
-    for name, value in {
-        "TENSORBOARD_LOGGING_DIR": str(files), "WANDB_DIR": str(files), "WANDB_PROJECT": _PROJECT
-    }.items():  # fmt: skip
-        os.environ.setdefault(name, value)

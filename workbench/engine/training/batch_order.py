@@ -51,8 +51,12 @@ def lengths(pairs: Sequence[PairIds], max_length: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """`own` of the `total` pairs of a batch that is shared by so many `ranks`."""
+    """The pairs at `places`, which a process takes of a batch of `total` pairs that is shared by so many `ranks`.
 
+    `own` of them count; the only one does not where others have them all.
+    """
+
+    places: tuple[int, ...]
     own: int
     total: int
     ranks: int
@@ -63,16 +67,26 @@ class Share:
         return self.own * self.ranks / self.total
 
 
-class Shares(Sampler[list[int]]):
-    """Batches of `part` pairs, or of fewer at the end of the epoch, from an order that all processes have alike.
+def shared(order: Sequence[int], part: int, ranks: int, rank: int) -> Iterator[Share]:
+    """Of each batch from an order that all processes have alike, `part` pairs a process or fewer at the end, the share
+    of process `rank`.
 
     Where fewer pairs than processes are left, some get one that another has: it counts for nothing.
     """
+    whole = part * ranks
+    for begin in range(0, len(order), whole):
+        batch = order[begin : begin + whole]
+        own = _part(batch, ranks, rank)
+        yield Share(tuple(own or batch[:1]), len(own), len(batch), ranks)
+
+
+class Shares(Sampler[list[int]]):
+    """The same as the batches of a data loader."""
 
     def __init__(self, order: Any, part: int, ranks: int, rank: int) -> None:
         self.sampler, self.batch_size, self.drop_last = order, part, False
         self._ranks, self._rank = ranks, rank
-        self._last: tuple[tuple[int, ...], Share] = ((), Share(0, 0, ranks))
+        self._last = Share((), 0, 0, ranks)
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order of the next iteration."""
@@ -83,23 +97,17 @@ class Shares(Sampler[list[int]]):
         return -(-len(self.sampler) // (self.batch_size * self._ranks))
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = list(self.sampler)
-        whole = self.batch_size * self._ranks
-        for begin in range(0, len(order), whole):
-            batch = order[begin : begin + whole]
-            own = _part(batch, self._ranks, self._rank)
-            share = Share(len(own), len(batch), self._ranks)
-            if len(batch) < whole:
-                own = own or batch[:1]
-                self._last = (tuple(own), share)
-            yield own
+        for share in shared(list(self.sampler), self.batch_size, self._ranks, self._rank):
+            if share.total < self.batch_size * self._ranks:
+                self._last = share
+            yield list(share.places)
 
     def share(self, places: Iterable[int]) -> Share:
         """What the pairs at `places`, one of the batches, are of their whole batch."""
         found = tuple(places)
-        if found == self._last[0]:
-            return self._last[1]
-        return Share(len(found), len(found) * self._ranks, self._ranks)
+        if found == self._last.places:
+            return self._last
+        return Share(found, len(found), len(found) * self._ranks, self._ranks)
 
 
 def _part(batch: Sequence[int], ranks: int, rank: int) -> list[int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from peft import set_peft_model_state_dict
 from safetensors import SafetensorError
@@ -20,15 +22,16 @@ from workbench.runs.writer import RunDeletedError
 
 _WRAPPED = "_checkpoint_wrapped_module."
 """What FSDP's own activation checkpointing puts into names."""
+_NUMPY = [np.ndarray, np.dtype, type(np.dtype(np.uint32)), np.array(0).__reduce__()[0]]
+"""What numpy's state consists of; files with anything else are not read."""
 _BESIDE = 8 * 1024**2
 """Bytes of everything in a checkpoint but adapter and optimizer."""
 
 
-def save_checkpoint(checkpoints: Path, at: Progress, keep: int, weights: int, write: Callable[[], None]) -> None:
+def save_checkpoint(checkpoints: Path, at: Progress, keep: int, model: Any, write: Callable[[], None]) -> None:
     """Lets `write` fill the folder of the checkpoint at `at`, marks it complete, then deletes all but the last `keep`.
 
     Does nothing where that checkpoint is there. Of several processes all `write`, and the first does the rest.
-    `weights` are the adapter's bytes; the optimizer holds two of each.
     Raises `WorkbenchError` where the disk is full, and `RunDeletedError` where the run's folder is gone.
     """
     run, path = RunFolder(checkpoints.parent), checkpoint_path(checkpoints, at.step)
@@ -39,6 +42,8 @@ def save_checkpoint(checkpoints: Path, at: Progress, keep: int, weights: int, wr
     with distributed.first_before_others():
         if distributed.first():
             remove(path)
+    # The optimizer holds two numbers for each that trains.
+    weights = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     try:
         with saving("a checkpoint", run, 3 * weights + _BESIDE):
             write()
@@ -51,6 +56,34 @@ def save_checkpoint(checkpoints: Path, at: Progress, keep: int, weights: int, wr
         raise
     if distributed.first():
         rotate(checkpoints, keep)
+
+
+def save_random_state(checkpoint: Path) -> None:
+    """Writes the states of this process's random number generators, in the format of transformers' Trainer."""
+    states = {"python": random.getstate(), "numpy": np.random.get_state(), "cpu": torch.random.get_rng_state()}
+    if torch.cuda.is_available():
+        of_all = distributed.count() > 1
+        states["cuda"] = torch.cuda.get_rng_state_all() if of_all else torch.cuda.get_rng_state()
+    torch.save(states, checkpoint / _random_state())
+
+
+def restore_random_state(checkpoint: Path) -> None:
+    """Takes them back, where this process has written some."""
+    path = checkpoint / _random_state()
+    if not path.is_file():
+        return
+    with torch.serialization.safe_globals(_NUMPY):
+        states = torch.load(path, map_location="cpu")
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.random.set_rng_state(states["cpu"])
+    if torch.cuda.is_available() and "cuda" in states:
+        of_all = distributed.count() > 1
+        (torch.cuda.set_rng_state_all if of_all else torch.cuda.set_rng_state)(states["cuda"])
+
+
+def _random_state() -> str:
+    return "rng_state.pth" if distributed.count() == 1 else f"rng_state_{distributed.rank()}.pth"
 
 
 def adapter_state(model: Any) -> dict[str, torch.Tensor]:

@@ -6,16 +6,13 @@ import shutil
 import time
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, TrainerState, set_seed
+from transformers import PreTrainedTokenizerBase, set_seed
 
+from workbench.config import RunConfig
 from workbench.engine.fast.reference import reference_version
-from workbench.engine.fast.trainer import FastTrainer
-from workbench.engine.methods.checkpointed import Checkpointed
-from workbench.engine.methods.dpo import PairTrainer
 from workbench.engine.methods.trainer_setup import parameter_counts
 from workbench.engine.model.device import device_name, peak_memory
 from workbench.engine.model.loading import revision
@@ -31,7 +28,7 @@ from workbench.engine.training.instruments import Divergence, Movement, Sampler,
 from workbench.engine.training.reporter import Instruments, Reporter
 from workbench.engine.training.resume import Origin, find_origin
 from workbench.engine.training.score_recorder import GatheredScoreRecorder, ScoreRecorder
-from workbench.engine.training.trainers import KINDS, build_trainer, first_loss, load, reference
+from workbench.engine.training.trainers import KINDS, Training, build_trainer, first_loss, load, reference
 from workbench.methods import ONLINE
 from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
@@ -61,19 +58,21 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Control
     step, changed, total = origin.at.step, 0.0, 0
     try:
         trainer, tokenizer, prepared = _ready(folder, asked, events, reporter, wishes, origin)
-        total = trainer.args.max_steps
+        total = trainer.total_steps
         with ScoreWriter(folder.path) if distributed.first() else nullcontext() as scores:
             if KINDS[asked.config.method].pairs:
                 trainer.saw = _seeing(scores, prepared, asked.config.beta)
             try:
-                _run(trainer, origin)
+                trainer.run(
+                    origin.checkpoint,
+                    evaluate_first=bool(prepared.holdout) and _evaluation_due(trainer, asked.config, origin),
+                )
             finally:
-                if isinstance(trainer, FastTrainer):
-                    trainer.close()
+                trainer.close()
     except StopRequested:
         pass  # Nothing was trained, so there is nothing to save.
     else:
-        step = trainer.state.global_step
+        step = trainer.step
         wishes.check_place()
         events.phase("saving the adapter", step)
         state = adapter_state(trainer.model)
@@ -96,7 +95,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Control
 
 def _ready(
     folder: RunFolder, asked: Record, events: EventWriter, reporter: Reporter, wishes: Control, origin: Origin
-) -> tuple[Checkpointed, PreTrainedTokenizerBase, Prepared]:
+) -> tuple[Training, PreTrainedTokenizerBase, Prepared]:
     """Everything up to the next step, told in a `Started` event."""
     config, answers = asked.config, KINDS[asked.config.method].answers
     set_seed(config.seed)
@@ -114,16 +113,13 @@ def _ready(
     if config.method in ONLINE:
         # Of the pairs only the prompts are used.
         prepared = replace(prepared, truncated=0, identical=0)
-    trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints, [reporter])
-    if isinstance(trainer, FastTrainer):
-        known = ScoreCache(workspace.scores if workspace is not None else None)
-        trainer.remember(known, reference_version(version, config, trainer.model, folder.start))
-    trainer.go_on_from(origin.at)
-    trainer.args.eval_on_start = bool(prepared.holdout) and _evaluation_due(trainer, origin)
+    trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints, reporter)
+    known = ScoreCache(workspace.scores if workspace is not None else None)
+    trainer.remember(known, reference_version(version, config, trainer.model, folder.start))
     reporter.instruments = Instruments(
         trainer=trainer,
         movement=Movement(trainer.model),
-        divergence=Divergence(prepared.holdout, config.max_length, trainer.args.per_device_eval_batch_size)
+        divergence=Divergence(prepared.holdout, config.max_length, config.batch_size // config.gradient_accumulation)
         if answers
         else None,
         sampler=Sampler(tokenizer, model, questions(tokenizer, rows, config.max_length), config.sample_tokens)
@@ -132,7 +128,7 @@ def _ready(
         sample_every=config.sample_every,
     )
     trained, parameters = parameter_counts(trainer.model)
-    if isinstance(trainer, PairTrainer) and trainer.slow:
+    if trainer.slow:
         events.warn(
             "The fast path does not fit the model",
             f"Prompts are read twice a pair, as TRL does it: {trainer.slow}.",
@@ -153,7 +149,7 @@ def _ready(
             reference=reference(config),
             device=device_name(),
             model_revision=version,
-            path=trainer.layout if isinstance(trainer, FastTrainer) else "plain TRL",
+            path=trainer.path,
             processes=distributed.count(),
         )
     )
@@ -183,33 +179,10 @@ def _seeing(scores: ScoreWriter | None, prepared: Prepared, beta: float) -> Scor
     return write if write is not None and distributed.count() == 1 else GatheredScoreRecorder(write)
 
 
-def _evaluation_due(trainer: Checkpointed, origin: Origin) -> bool:
+def _evaluation_due(trainer: Training, config: RunConfig, origin: Origin) -> bool:
     """Whether the step begun at has an evaluation that was not made: a stop gives it up."""
-    step = origin.at.step
-    return not origin.evaluated and (step % int(trainer.args.eval_steps) == 0 or step >= trainer.args.max_steps)
-
-
-def _run(trainer: Checkpointed, origin: Origin) -> None:
-    """Trains to the end or to a stop. Raises `StopRequested` where that came before the first step was done."""
-    if origin.checkpoint and origin.at.step >= trainer.args.max_steps:
-        _take_back(trainer, origin.checkpoint)
-        return
-    try:
-        trainer.train(resume_from_checkpoint=str(origin.checkpoint) if origin.checkpoint else None)
-    except StopRequested:
-        if trainer.state.global_step == 0:
-            raise
-        # It came during an evaluation, after which the trainer would have saved.
-        trainer._save_checkpoint(trainer.model, trial=None)
-        trainer.callback_handler.on_save(trainer.args, trainer.state, trainer.control)
-
-
-def _take_back(trainer: Checkpointed, checkpoint: Path) -> None:
-    """The trainer as it was after the last step: what is left is to save the adapter, and maybe to evaluate."""
-    trainer._load_from_checkpoint(str(checkpoint))
-    trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    if trainer.args.eval_on_start:
-        trainer.evaluate()
+    step, total = origin.at.step, trainer.total_steps
+    return not origin.evaluated and (step % config.eval_every(total) == 0 or step >= total)
 
 
 def _save(folder: RunFolder, model: Any, state: dict[str, Tensor], tokenizer: PreTrainedTokenizerBase) -> None:

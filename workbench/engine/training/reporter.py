@@ -1,18 +1,16 @@
 """Turns what the trainer does into events, and what the user asks into a stop or a pause."""
 
-# ruff: noqa: ARG002 - the signatures are those that transformers calls.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from workbench.engine.model.device import peak_memory
 from workbench.engine.training.control import Control
 from workbench.engine.training.instruments import Divergence, Movement, Sampler
+from workbench.engine.training.watcher import Due, Watcher
 from workbench.runs.checkpoints import checkpoint_path, name_in_run
 from workbench.runs.events import Checkpoint, Continued, Eval, Event, Paused, Step
 from workbench.runs.folder import RunFolder
@@ -20,7 +18,6 @@ from workbench.runs.health import Health
 from workbench.runs.quantities import headline
 from workbench.runs.writer import EventWriter
 
-_NOT_METRICS = ("epoch", "runtime", "samples_per_second", "steps_per_second")
 _PACE = 0.2
 """Seconds between two looks at what a paused worker is asked."""
 
@@ -39,7 +36,7 @@ class Instruments:
     sample_every: int
 
 
-class Reporter(TrainerCallback):
+class Reporter(Watcher):
     """Writes a run's events while it trains. `instruments` are set once there is something to measure.
 
     `check_first` is given step and loss of the first `Step`; it answers with what is wrong, or nothing.
@@ -60,90 +57,66 @@ class Reporter(TrainerCallback):
         self._check_first: Callable[[int, float], str] | None = check_first
         self._began = self._seconds = 0.0
         self._pairs = self._tokens = 0
-        self._training = self._pauses = False
+        self._training = self._pauses = self._evaluates = False
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def training_begins(self, step: int, *, evaluates: bool) -> None:
         """Starts the clock; names what comes first."""
         trainer = self.instruments.trainer
         self._pairs, self._tokens = trainer.pairs_done, trainer.tokens_done
         trainer.clock.run()
-        before = "evaluating before the next step" if state.global_step else "evaluating before the first step"
-        self._events.phase(before if args.eval_on_start else "training", state.global_step)
+        before = "evaluating before the next step" if step else "evaluating before the first step"
+        self._evaluates = evaluates
+        self._events.phase(before if evaluates else "training", step)
 
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def step_begins(self, step: int) -> None:
         """Before the first step, looks for a stop."""
         if not self._training:
             self._training = True
             self._asked.check_stop()
-            if state.global_step == 0 and self.instruments.sample_every:
-                self._sample(state.global_step)
-            if args.eval_on_start:
-                self._events.phase("training", state.global_step)
+            if step == 0 and self.instruments.sample_every:
+                self._sample(step)
+            if self._evaluates:
+                self._events.phase("training", step)
         self._began = time.perf_counter()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def step_ends(self, step: int, due: Due) -> None:
         """Looks for what is asked: after a stop or a pause, saves. What is saved is logged, as is the last step.
 
         So means over several steps never reach across a checkpoint, and come out the same after resuming from it.
         """
         self._seconds += time.perf_counter() - self._began
         self._asked.check_place()
-        last = state.global_step >= state.max_steps
+        last = due.stop
         stops = self._asked.stop and not last
         self._pauses = self._asked.pause and not last and not stops
         if stops:
-            control.should_training_stop = True
-            control.should_evaluate = False
+            due.stop, due.evaluate = True, False
         if stops or self._pauses:
-            control.should_save = True
-        if last or control.should_save:
-            control.should_log = True
+            due.save = True
+        if last or due.save:
+            due.log = True
         every = self.instruments.sample_every
-        if every and not stops and (last or state.global_step % every == 0):
-            self._sample(state.global_step)
+        if every and not stops and (last or step % every == 0):
+            self._sample(step)
 
-    def on_prediction_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def batch_evaluated(self) -> None:
         """An evaluation is given up at once."""
         self._asked.check_stop()
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float],
-        **_: Any,
-    ) -> None:
-        """Writes a `Step` or an `Eval`."""
-        epoch = float(logs.get("epoch", 0.0))
-        metrics = {
-            name.removeprefix("eval_"): float(value)
-            for name, value in logs.items()
-            if value is not None and name.removeprefix("eval_") not in _NOT_METRICS
-        }
-        if "eval_loss" in logs:
-            self._tell_evaluation(state.global_step, epoch, metrics)
-        elif "loss" in logs:
-            self._tell_step(state, epoch, metrics)
-
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Lets both models answer."""
-        if not self.instruments.sample_every:
-            self._sample(state.global_step)
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def saved(self, step: int) -> bool:
         """Names the checkpoint; after that is the place to wait."""
-        path = checkpoint_path(self._folder.checkpoints, state.global_step)
-        self._events.write(Checkpoint(time=time.time(), step=state.global_step, path=name_in_run(path)))
+        path = checkpoint_path(self._folder.checkpoints, step)
+        self._events.write(Checkpoint(time=time.time(), step=step, path=name_in_run(path)))
+        stop = False
         if self._pauses and not self._asked.stop:
-            self._wait(state.global_step)
-            control.should_training_stop = control.should_training_stop or self._asked.stop
+            self._wait(step)
+            stop = self._asked.stop
         self._pauses = False
+        return stop
 
-    def _tell_evaluation(self, step: int, epoch: float, metrics: dict[str, float]) -> None:
-        trainer = self.instruments.trainer
+    def evaluated(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
+        """Writes an `Eval`; lets both models answer."""
+        trainer, metrics = self.instruments.trainer, dict(metrics)
         # Methods that learn from the model's own answers measure it on those.
         if self.instruments.divergence and "kl" not in metrics:
             metrics["kl"] = self.instruments.divergence(trainer.model)
@@ -158,15 +131,18 @@ class Reporter(TrainerCallback):
             )
         )
         print(f"evaluation at step {step}  loss {metrics['loss']:.4f}")
+        if not self.instruments.sample_every:
+            self._sample(step)
 
-    def _tell_step(self, state: TrainerState, epoch: float, metrics: dict[str, float]) -> None:
-        trainer = self.instruments.trainer
+    def logged(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
+        """Writes a `Step`."""
+        trainer, metrics = self.instruments.trainer, dict(metrics)
         metrics["adapter/changed"] = self.instruments.movement.of_first()
         pairs, tokens, seconds = trainer.pairs_done - self._pairs, trainer.tokens_done - self._tokens, self._seconds
         self._pairs, self._tokens, self._seconds = trainer.pairs_done, trainer.tokens_done, 0.0
-        step = Step(
+        event = Step(
             time=time.time(),
-            step=state.global_step,
+            step=step,
             epoch=epoch,
             seconds=trainer.clock.seconds,
             pairs=trainer.pairs_done,
@@ -175,12 +151,11 @@ class Reporter(TrainerCallback):
             tokens_per_second=tokens / seconds if seconds else 0.0,
             memory_bytes=peak_memory(),
         )
-        self.tell(step)
-        loss = metrics["loss"]
+        self.tell(event)
         told = "  ".join(f"{label} {value:.4f}" for label, value in headline(metrics))
-        print(f"step {step.step}/{state.max_steps}  {told}  {step.pairs_per_second:.1f} pairs/s")
-        if self._check_first and (wrong := self._check_first(step.step, loss)):
-            self._events.warn("The run does not go on where it was", wrong, step.step)
+        print(f"step {step}/{trainer.total_steps}  {told}  {event.pairs_per_second:.1f} pairs/s")
+        if self._check_first and (wrong := self._check_first(step, metrics["loss"])):
+            self._events.warn("The run does not go on where it was", wrong, step)
         self._check_first = None
 
     def _sample(self, step: int) -> None:

@@ -85,6 +85,9 @@ class ScoreRecorder:
             )
         self._writer.write(scores)
 
+    def gather(self) -> None:
+        """Does nothing: all is written down already."""
+
 
 class GatheredScoreRecorder:
     """Keeps what this process's losses saw until all processes have come to `gather`; the first one writes it down."""

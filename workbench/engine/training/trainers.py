@@ -5,29 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from workbench.config import RunConfig
-from workbench.engine.fast.build import build as fast
+from workbench.engine.fast.loop import PairLoop
 from workbench.engine.methods import kto, online, pairwise, reward
-from workbench.engine.methods.dpo import build_trainer as build_dpo
+from workbench.engine.methods.checkpointed import Checkpointed
 from workbench.engine.model.loading import attach_adapter, load_base, load_reward_base
 from workbench.runs.folder import RunFolder
 
 BASE = "the base model: the same weights with the adapter switched off"
 NONE = "none: the method has no reference"
 
+Training = PairLoop | Checkpointed
+"""What trains a run: the loop of the fast path, or a trainer of TRL's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`build` takes config, model, tokenizer, `Prepared`, the folder of checkpoints and callbacks.
+    """`build` takes config, model, tokenizer, `Prepared`, the folder of checkpoints and a `Watcher`.
 
     `reference` is what the run is held against, in words. `answers`: the trained model answers, so that its answers and
     its distance from the base can be shown. `pairs`: its loss sees both responses of a pair at once.
     """
 
-    build: Callable[..., Any]
+    build: Callable[..., Training]
     load: Callable[[RunConfig], Any]
     reference: str = BASE
     answers: bool = True
@@ -43,9 +45,9 @@ def _scoring(config: RunConfig) -> Any:
 
 
 KINDS: Mapping[str, Kind] = {
-    "dpo": Kind(partial(fast, build_dpo), _causal),
-    "simpo": Kind(partial(fast, pairwise.build), _causal, NONE),
-    "orpo": Kind(partial(fast, pairwise.build), _causal, NONE),
+    "dpo": Kind(pairwise.build, _causal),
+    "simpo": Kind(pairwise.build, _causal, NONE),
+    "orpo": Kind(pairwise.build, _causal, NONE),
     "kto": Kind(kto.build, _causal),
     "grpo": Kind(online.build, _causal, pairs=False),
     "rloo": Kind(online.build, _causal, pairs=False),
@@ -67,7 +69,7 @@ def load(config: RunConfig, folder: RunFolder) -> Any:
     return attach_adapter(model, folder.start, "default", trains=True) if config.adapter else model
 
 
-def build_trainer(config: RunConfig, *arguments: Any) -> Any:
+def build_trainer(config: RunConfig, *arguments: Any) -> Training:
     """The trainer of the config's method; see `Kind.build`. Raises `WorkbenchError` where the settings do not fit."""
     return KINDS[config.method].build(config, *arguments)
 

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
-from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+from transformers import PreTrainedTokenizerBase
 
 from workbench.config import RunConfig
 from workbench.engine.fast.rows import cut
-from workbench.engine.fast.trainer import FastTrainer
 from workbench.engine.model.device import peak_memory
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.batch_order import lengths
 from workbench.engine.training.data import Prepared
-from workbench.engine.training.trainers import KINDS
+from workbench.engine.training.trainers import KINDS, Training
+from workbench.engine.training.watcher import Due, Watcher
+from workbench.methods import ONLINE
 from workbench.runs.preview import Measured
 
 TYPICAL = 3
@@ -59,17 +59,16 @@ def trial(
     try:
         kind = KINDS[config.method]
         held_out = pairs[-part:] if prepared.holdout else []
-        trainer = kind.build(one, kind.load(one), tokenizer, Prepared(pairs, held_out, 0, 0, 0), scratch, [clock])
-        trainer.args.save_strategy, trainer.args.eval_strategy = SaveStrategy.NO, IntervalStrategy.NO
-        trainer.args.eval_on_start = False
-        rows = list(trainer.train_dataset)
-        batches = DataLoader(rows, batch_size=part, collate_fn=trainer.data_collator)
-        trainer.get_train_dataloader = lambda: batches
+        trainer: Any = kind.build(one, kind.load(one), tokenizer, Prepared(pairs, held_out, 0, 0, 0), scratch, clock)
+        if config.method in ONLINE:
+            rows = list(trainer.train_dataset)
+            batches = DataLoader(rows, batch_size=part, collate_fn=trainer.data_collator)
+            trainer.get_train_dataloader = lambda: batches
         ready = time.perf_counter() - began
         reference = _reference(trainer, pairs, held_out, part)
         _forget_peak()
-        trainer.train()
-        evaluation = _evaluation(trainer, trainer.data_collator(list(trainer.eval_dataset))) if held_out else 0.0
+        trainer.run()
+        evaluation = _evaluation(trainer) if held_out else 0.0
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(str(error).splitlines()[0]) from error
     except (MemoryError, RuntimeError) as error:
@@ -87,26 +86,24 @@ def trial(
     )
 
 
-class _Clock(TrainerCallback):
-    """Seconds of every step; ends the trial once that took long enough."""
+class _Clock(Watcher):
+    """Seconds of every step; ends the trial once that took long enough. Steps are all there is."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
         self._began = 0.0
 
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def step_begins(self, step: int) -> None:  # noqa: ARG002
         """Starts the clock."""
-        del args, state, control
         _wait()
         self._began = time.perf_counter()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def step_ends(self, step: int, due: Due) -> None:  # noqa: ARG002
         """Stops the clock."""
-        del args, state
         _wait()
         self.seconds.append(time.perf_counter() - self._began)
-        if len(self.seconds) > 1 and sum(self.seconds) > _ENOUGH:
-            control.should_training_stop = True
+        due.stop |= len(self.seconds) > 1 and sum(self.seconds) > _ENOUGH
+        due.log = due.evaluate = due.save = False
 
 
 def _pairs(train: Sequence[PairIds], part: int, config: RunConfig) -> list[PairIds]:
@@ -118,12 +115,12 @@ def _pairs(train: Sequence[PairIds], part: int, config: RunConfig) -> list[PairI
     return [cut(pair, config.max_length) for pair in chosen]
 
 
-def _reference(trainer: Any, pairs: Sequence[PairIds], held_out: Sequence[PairIds], part: int) -> float:
+def _reference(trainer: Training, pairs: Sequence[PairIds], held_out: Sequence[PairIds], part: int) -> float:
     """Seconds that a typical micro-batch takes to learn what the reference gives it; 0 where that is not kept.
 
     All of the trial's pairs are known then, as they are to a run after its first epoch.
     """
-    if not isinstance(trainer, FastTrainer) or not trainer.keeps_reference:
+    if not trainer.references:
         return 0.0
     learn = trainer.references["train"]
     learn(range(part), pairs[:part])  # What comes first compiles kernels.
@@ -136,11 +133,10 @@ def _reference(trainer: Any, pairs: Sequence[PairIds], held_out: Sequence[PairId
     return seconds / max(1, -(-(len(pairs) - part) // part))
 
 
-def _evaluation(trainer: Any, batch: dict[str, Any]) -> float:
-    trainer.model.eval()
+def _evaluation(trainer: Training) -> float:
     _wait()
     began = time.perf_counter()
-    trainer.prediction_step(trainer.model, batch, prediction_loss_only=True)
+    trainer.evaluate()
     _wait()
     return time.perf_counter() - began
 

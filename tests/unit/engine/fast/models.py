@@ -15,6 +15,7 @@ from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.data import Prepared
 from workbench.engine.training.trainers import build_trainer
+from workbench.engine.training.watcher import Watcher
 
 LIMIT = 64
 
@@ -56,6 +57,19 @@ def pairs(count, seed=0):
     return found[:count]
 
 
+class Told(Watcher):
+    """Keeps the metrics that are told."""
+
+    def __init__(self):
+        self.logs, self.evaluations = [], []
+
+    def logged(self, _step, _epoch, metrics):
+        self.logs.append(dict(metrics))
+
+    def evaluated(self, _step, _epoch, metrics):
+        self.evaluations.append(dict(metrics))
+
+
 def trainer(model, train, path, *, holdout=(), quantization="nf4", **values):
     """The trainer that a run with these settings has."""
     base = {
@@ -66,7 +80,10 @@ def trainer(model, train, path, *, holdout=(), quantization="nf4", **values):
     config = build_config(base | values)
     loaded = load_base(model, quantization, config.attention, device="cpu")
     prepared = Prepared(list(train), list(holdout), 0, 0, 0)
-    return build_trainer(config, loaded, load_tokenizer(model), prepared, Path(path))
+    told = Told()
+    made = build_trainer(config, loaded, load_tokenizer(model), prepared, Path(path), told)
+    made.told = told
+    return made
 
 
 def stir(each):
@@ -80,12 +97,5 @@ def stir(each):
 
 def losses(each):
     """Trains to the end; the loss of every step."""
-    found = []
-
-    def log(logs, *_, **__):
-        found.append(logs)
-
-    plain = each.log
-    each.log = lambda logs, *rest: (log(dict(logs)), plain(logs, *rest))[1]
-    each.train()
-    return [logs["loss"] for logs in found if "loss" in logs]
+    each.run()
+    return [metrics["loss"] for metrics in each.told.logs]

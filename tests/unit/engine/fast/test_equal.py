@@ -15,9 +15,9 @@ from workbench.engine.fast.forward import (
     _states,
     suited,
 )
+from workbench.engine.fast.loop import PairLoop, Tally
 from workbench.engine.fast.rows import cut, packed
-from workbench.engine.fast.trainer import FastTrainer
-from workbench.engine.methods.dpo import PairTrainer
+from workbench.engine.methods.pairwise import PairTrainer
 from workbench.engine.model.loading import load_base
 
 FAMILIES = ["llama", "qwen3", "mistral", "gemma", "phi", "gpt2"]
@@ -26,37 +26,50 @@ FAMILIES = ["llama", "qwen3", "mistral", "gemma", "phi", "gpt2"]
 def both(model, path, train, **values):
     """The same run by TRL's path and by the fast one, with an adapter that says something, the same in both."""
     made = [trainer(model, train, path / str(fast), fast=fast, **values) for fast in (False, True)]
-    assert [type(each) for each in made] == [PairTrainer, FastTrainer]
+    assert [type(each) for each in made] == [PairTrainer, PairLoop]
     for each in made:
         stir(each)
     return made
-
-
-def batch(each, count):
-    rows = [each.train_dataset[place] for place in range(count)]
-    return each.data_collator(rows)
 
 
 def gradients(each):
     return {name: value.grad.clone() for name, value in each.model.named_parameters() if value.grad is not None}
 
 
-def seen(each, inputs):
-    """What a training step sees of each pair (4, B), the adapter's gradient after it, and the loss."""
-    found = []
-    each.saw = lambda what, _step: found.append(torch.tensor(what.logps))
+class Seen:
+    """Keeps what the loss saw of each batch's pairs."""
+
+    def __init__(self):
+        self.logps = []
+
+    def __call__(self, seen, _step):
+        self.logps.append(torch.tensor(seen.logps))
+
+    def gather(self):
+        pass
+
+
+def seen(each, count):
+    """What a training step on the first pairs sees of each (4, B), the adapter's gradient after it, and the loss."""
+    each.saw = found = Seen()
     each.model.train()
-    each.current_gradient_accumulation_steps = 1
-    loss = each.training_step(each.model, inputs)
-    return found[0], gradients(each), float(loss)
+    if isinstance(each, PairLoop):
+        step = each.step_on("train", range(count))
+        each.forward_backward(step)
+        loss = each.note(step, count, Tally())
+    else:
+        each.current_gradient_accumulation_steps = 1
+        rows = [each.train_dataset[place] for place in range(count)]
+        loss = float(each.training_step(each.model, each.data_collator(rows)))
+    return found.logps[0], gradients(each), loss
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_log_probabilities_and_gradients_are_those_of_trl(family, quantization, tmp_path):
     plain, fast = both(wide(family), tmp_path, pairs(8), quantization=quantization, batch_size=8)
-    expected, slope, loss = seen(plain, batch(plain, 8))
-    found, fast_slope, fast_loss = seen(fast, batch(fast, 8))
+    expected, slope, loss = seen(plain, 8)
+    found, fast_slope, fast_loss = seen(fast, 8)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert (expected[:2] - expected[2:]).abs().max() > 0.01  # the adapter does say something
     assert fast_loss == pytest.approx(loss, abs=1e-5)
@@ -112,11 +125,11 @@ def test_a_step_is_the_mean_over_its_pairs_whatever_its_micro_batches(values, tm
     whole = {"fast": False, "quantization": "none", "batch_size": 8, **values}
     plain = trainer(saved("llama"), pairs(8), tmp_path / "whole", **whole)
     stir(plain)
-    expected, slope, loss = seen(plain, batch(plain, 8))
+    expected, slope, loss = seen(plain, 8)
     fast = trainer(saved("llama"), pairs(8), tmp_path / "one", **whole | {"fast": True, "gradient_accumulation": 8})
-    assert isinstance(fast, FastTrainer)
+    assert isinstance(fast, PairLoop)
     stir(fast)
-    found, fast_slope, fast_loss = seen(fast, batch(fast, 8))
+    found, fast_slope, fast_loss = seen(fast, 8)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert fast_loss == pytest.approx(loss, rel=1e-4)
     scale = max(float(value.abs().max()) for value in slope.values())
@@ -149,29 +162,28 @@ def test_pairs_side_by_side_on_two_cores_give_the_numbers_of_trl(values, tmp_pat
 
 def test_all_of_the_model_is_in_training_from_the_first_step_on(monkeypatch, tmp_path):
     each, seen = trainer(saved("gpt2"), pairs(8), tmp_path, max_steps=2), []
-    run = each._run
+    forward_backward = each.forward_backward
 
     def watched(*arguments):
         seen.append(all(module.training for module in each.model.modules()))
-        return run(*arguments)
+        return forward_backward(*arguments)
 
-    monkeypatch.setattr(each, "_run", watched)
-    each.train()
-    assert len(seen) >= 2
+    monkeypatch.setattr(each, "forward_backward", watched)
+    each.run()
+    assert len(seen) == 2
     assert all(seen)
 
 
 def test_metrics_have_the_names_and_values_of_trl(tmp_path):
-    plain, fast = both(saved("llama"), tmp_path, pairs(8), holdout=pairs(5, seed=2), batch_size=8)
-    logged = []
+    plain, fast = both(saved("llama"), tmp_path, pairs(8), holdout=pairs(5, seed=2), batch_size=8, max_steps=2)
     for each in (plain, fast):
-        seen(each, batch(each, 8))
-        each.saw = None
-        found = {name: value[-1] for name, value in each._metrics["train"].items()}
-        logged.append(found | {f"eval {name}": value for name, value in each.evaluate().items()})
-    expected, found = ({n: v for n, v in each.items() if not n.endswith(("time", "second"))} for each in logged)
-    assert len(expected) == 24
-    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+        each.run(evaluate_first=True)
+    assert (len(plain.told.logs), len(plain.told.evaluations)) == (2, 3)
+    assert set(plain.told.logs[0]) > {"loss", "grad_norm", "learning_rate", "rewards/margins", "num_tokens"}
+    for expected, found in zip(plain.told.logs, fast.told.logs, strict=True):
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    for expected, found in zip(plain.told.evaluations, fast.told.evaluations, strict=True):
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -191,8 +203,8 @@ def test_decoders_of_llamas_kind_are_run_layer_by_layer(family, monkeypatch):
 @pytest.mark.parametrize("targets", [["q_proj", "v_proj"], ["down_proj"], ["o_proj", "gate_proj"]], ids=str)
 def test_some_layers_alone_may_have_adapters(targets, tmp_path):
     plain, fast = both(saved("qwen3"), tmp_path, pairs(6), batch_size=6, target_modules=targets)
-    expected, slope, _ = seen(plain, batch(plain, 6))
-    found, fast_slope, _ = seen(fast, batch(fast, 6))
+    expected, slope, _ = seen(plain, 6)
+    found, fast_slope, _ = seen(fast, 6)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert slope.keys() == fast_slope.keys()
     for name, value in slope.items():

@@ -11,9 +11,8 @@ from peft import LoraConfig, get_peft_model
 from tests.unit.engine.fast.models import LIMIT, pairs, saved
 from workbench.engine.fast import head
 from workbench.engine.fast.attention import block_mask, row_mask
-from workbench.engine.fast.lanes import Lanes
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
-from workbench.engine.fast.micro import even_batches, micro_batches
+from workbench.engine.fast.micro_batches import Lanes, even_batches, micro_batches
 from workbench.engine.fast.rows import Parts, cut, packed, padded, parts
 from workbench.engine.model.loading import load_base
 
@@ -21,7 +20,7 @@ from workbench.engine.model.loading import load_base
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("scale", "softcap"), [(1.0, None), (0.5, None), (2.0, 3.0)])
 def test_the_head_is_a_log_softmax_of_the_logits(bias, scale, softcap, monkeypatch):
-    monkeypatch.setattr(head, "_TILE_BYTES", {"cpu": 4 * 50 * 7})  # tiles of seven tokens
+    monkeypatch.setattr(head, "TILE_BYTES", {"cpu": 4 * 50 * 7})  # tiles of seven tokens
     torch.manual_seed(0)
     weight, shift = torch.randn(50, 8), torch.randn(50) if bias else None
     states, targets, gradient = (

@@ -8,7 +8,7 @@ import torch
 
 from tests.unit.engine.fast.models import losses, pairs, saved, trainer
 from tests.unit.engine.training import make, read, row, work
-from workbench.engine.fast import trainer as fast
+from workbench.engine.fast.loop import PairLoop
 from workbench.engine.fast.reference import References
 from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.runs.events import Step
@@ -55,13 +55,13 @@ def test_a_pair_is_computed_once_and_its_change_is_another_pair(tmp_path):
 @pytest.fixture
 def computed(monkeypatch):
     """How many pairs the reference was computed for since it was last cleared."""
-    found, real = [], fast.FastTrainer._compute_references
+    found, real = [], PairLoop._compute_reference
 
     def compute(self, some):
         found.append(len(some))
         return real(self, some)
 
-    monkeypatch.setattr(fast.FastTrainer, "_compute_references", compute)
+    monkeypatch.setattr(PairLoop, "_compute_reference", compute)
     return found
 
 
