@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from tests.tui.runs_data import make_pairs
 from tests.tui.runs_screen import drawn, put, runs_screen, shown, shows, until
 from workbench.methods import METHODS, RATIOS
-from workbench.runs.catalog import Catalog, Summary
+from workbench.runs.catalog import Catalog, Run
 from workbench.tui.screens.runs import RunsScreen
 
 TINY = {"max_steps": "2", "batch_size": "4", "max_length": "64", "eval_steps": "2", "sample_tokens": "0"}
@@ -44,7 +44,7 @@ async def start(pilot: Pilot[None], method: str, **values: str) -> None:
     await shows(pilot, f"tone-{method}")
 
 
-def runs(root: Path) -> dict[str, Summary]:
+def runs(root: Path) -> dict[str, Run]:
     """The runs by their methods, none of which went wrong."""
     found = {each.config.method: each for each in Catalog(root / "runs").summaries() if each.config is not None}
     for each in found.values():

@@ -12,6 +12,7 @@ import pytest
 from workbench.config import RunConfig
 from workbench.runs import process
 from workbench.runs.folder import RunFolder, create
+from workbench.runs.watching import Pace
 from workbench.workspace import Workspace
 
 
@@ -55,5 +56,4 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The Runs screen looks at its files more often than anyone would: a test waits for the next look."""
-    for name, seconds in (("_BEAT", 0.25), ("_LIST_BEAT", 0.4), ("_CHART_BEAT", 0.5)):
-        monkeypatch.setattr(f"workbench.tui.screens.runs_watch.{name}", seconds)
+    monkeypatch.setattr("workbench.runs.watching.PACE", Pace(0.25, 0.4, 5.0, 0.5))

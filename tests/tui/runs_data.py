@@ -59,10 +59,14 @@ def beginning(total: int = 100) -> list[Event]:
 def trained(root: Path, name: str, method: str, *, age: int, model: str = "tiny", **settings: Any) -> RunFolder:
     """A run that has left an adapter."""
     folder = make_run(root, name, whole_run(), age=age, model=model, method=method, **settings)
-    folder.adapter.mkdir(parents=True)
-    (folder.adapter / "adapter_config.json").write_text("{}")
-    (folder.adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    save_adapter(folder)
     return folder
+
+
+def save_adapter(folder: RunFolder) -> None:
+    folder.adapter.mkdir(parents=True)
+    (folder.adapter / "adapter_config.json").write_text("{}", "utf-8")
+    (folder.adapter / "adapter_model.safetensors").write_bytes(b"weights")
 
 
 def metrics(part: float, rng: random.Random, noise: float = 1.0) -> dict[str, float]:

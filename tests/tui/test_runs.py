@@ -10,12 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.runs_data import append, beginning, displaced, finished, make_run, pace, training, whole_run
+from tests.tui.runs_data import (
+    append,
+    beginning,
+    displaced,
+    finished,
+    make_run,
+    pace,
+    save_adapter,
+    training,
+    whole_run,
+)
 from tests.tui.runs_screen import drawn, runs_screen, shown, shows, told, until
 from workbench.runs import catalog
 from workbench.runs.events import Failed, Phase, Step, Stopped, Warned, decode
 from workbench.runs.folder import RunFolder
-from workbench.runs.watching import Feed
 from workbench.tui.screens.runs import RunsScreen
 from workbench.tui.widgets.run_table import RunTable
 
@@ -166,7 +175,7 @@ async def test_compare_takes_the_run_along(root: Path) -> None:
         await shows(pilot, "1 done")
         await pilot.press("c")
         await until(pilot, lambda: any("no adapter yet" in each for each in told(pilot)))
-        folder.adapter.mkdir()
+        save_adapter(folder)
         await pilot.press("c")
         await until(pilot, lambda: asked == [folder.id])
 
@@ -193,11 +202,11 @@ def test_a_hundred_long_runs_are_listed_cheaply(root: Path, monkeypatch: pytest.
         shutil.copytree(first.path, first.path.with_name(f"{first.id}-{number}"))
     read: list[str] = []
     monkeypatch.setattr(catalog, "decode", lambda line: read.append(line) or decode(line))
-    feed = Feed(root / "runs")
-    assert len(feed.all()) == 100
+    listed = catalog.Catalog(root / "runs")
+    assert len(listed.summaries()) == 100
     assert 0 < len(read) < 100 * 1000, "the middle of a long run is not read"
     read.clear()
-    assert {run.status for run in feed.all()} == {"finished"}
+    assert {run.status for run in listed.summaries()} == {"finished"}
     assert not read
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.tui.runs_data import make_run, whole_run
+from tests.tui.runs_data import make_run, save_adapter, whole_run
 from tests.tui.runs_screen import runs_screen, shows, until
 from tests.unit.evidence.examples import attacks, evidence
 from workbench.evidence.document import write_evidence
@@ -15,9 +15,7 @@ PROBE = {"id": "1", "kind": "tone", "prompt": "Hi", "responses": {"rude": "Go."}
 
 def measured(root: Path) -> RunFolder:
     folder = make_run(root, "tone", whole_run())
-    folder.adapter.mkdir(exist_ok=True)
-    (folder.adapter / "adapter_config.json").write_text("{}", "utf-8")
-    (folder.adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    save_adapter(folder)
     return folder
 
 

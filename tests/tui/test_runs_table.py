@@ -9,8 +9,8 @@ import pytest
 
 from tests.tui.runs_data import beginning, displaced, finished, make_run, training, whole_run
 from tests.tui.runs_screen import runs_screen, shown, shows, until
+from workbench.runs.catalog import Catalog, Run
 from workbench.runs.labels import Labels
-from workbench.runs.watching import Feed, Run
 from workbench.tui.widgets.run_table import RunTable, arrange, final, fitting, header, matches, metrics_of, row
 
 
@@ -19,7 +19,7 @@ def runs(root: Path) -> list[Run]:
     make_run(root, "long", [*beginning(), *training(0, 100), displaced(), finished()], model="tiny")
     make_run(root, "short", [*beginning(), *training(0, 45)], age=5)
     make_run(root, "none", [], age=9)
-    return Feed(root / "runs").all()
+    return Catalog(root / "runs").summaries()
 
 
 @pytest.mark.parametrize("width", [30, 58, 78, 118, 158, 300])
@@ -46,7 +46,7 @@ def test_a_run_whose_training_broke_shows_that_and_not_its_last_good_evaluation(
     events = [*beginning(), *training(0, 25)]
     events[-1].metrics["loss"] = math.nan  # type: ignore[attr-defined]
     make_run(root, "broken", events)
-    [run] = Feed(root / "runs").all()
+    [run] = Catalog(root / "runs").summaries()
     value = final(run, "loss")
     assert value is not None
     assert math.isnan(value)

@@ -13,7 +13,7 @@ from workbench.cli.context import note, print_json, print_table, workspace_of
 from workbench.text import safe
 
 if TYPE_CHECKING:
-    from workbench.runs.catalog import Summary
+    from workbench.runs import catalog
     from workbench.runs.folder import RunFolder
     from workbench.runs.state import RunState, Status
 
@@ -93,10 +93,10 @@ def print_result(folder: RunFolder, state: RunState, status: Status) -> None:
         for line in last_words(folder) if status == "lost" else ():
             print(safe(f"  | {line}"))
     if told["eval"]:
-        from workbench.runs.quantities import METRICS, quantities
+        from workbench.runs.quantities import QUANTITIES, quantities
 
         before, after = told["eval_before"], told["eval"]
-        names = [name for each in quantities(after) for name in METRICS[each] if name in after]
+        names = [name for each in quantities(after) for name in QUANTITIES[each].metrics if name in after]
         rows = [[name, number(before.get(name)), number(after.get(name))] for name in names]
         print_table(["held-out pairs", "before", "after"], rows, right=[1, 2])
     speed, memory = told["pairs_per_second"], told["peak_memory_bytes"]
@@ -104,7 +104,7 @@ def print_result(folder: RunFolder, state: RunState, status: Status) -> None:
         print(f"{speed:.2f} pairs/s, {memory / 1e9:.2f} GB at most, adapter: {folder.adapter}")
 
 
-def summary(one: Summary) -> dict[str, Any]:
+def summary(one: catalog.Run) -> dict[str, Any]:
     """What `runs --json` prints of a run."""
     from workbench.runs.quantities import quantity
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from workbench.compare.messages import Column
 from workbench.compare.scorers import Base
-from workbench.runs.catalog import Summary
+from workbench.runs.catalog import Run
 from workbench.runs.state import Status
 
 
@@ -30,7 +30,7 @@ class TunedRun:
         return Column(name=self.name, adapter=self.adapter, system=system)
 
 
-def tuned_runs(summaries: Iterable[Summary]) -> list[TunedRun]:
+def tuned_runs(summaries: Iterable[Run]) -> list[TunedRun]:
     """The runs that have saved an adapter, newest first. Runs of one name are told apart by their ids."""
     usable = [each for each in summaries if each.status in ("finished", "stopped") and each.config is not None]
     usable = [each for each in usable if each.config is not None and each.config.method != "reward"]

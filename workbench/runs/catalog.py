@@ -14,18 +14,25 @@ from workbench.runs.folder import RunFolder, runs_in
 from workbench.runs.labels import Labels
 from workbench.runs.labels import read as read_labels
 from workbench.runs.lease import places
-from workbench.runs.process import status
+from workbench.runs.process import cause_of_loss, status
 from workbench.runs.state import TERMINAL, RunState, Status, fold
+from workbench.text import one_line
 
 _END = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """One run in short. `config` is None where run.toml cannot be read.
+class Run:
+    """One run as its folder tells it. `config` and `created` are None where run.toml cannot be read.
 
-    Of a long run `state` knows the first and the latest events only: enough for a list, too little for a chart.
-    `place` is that in the line for the device, 1 is next; None where the run does not wait.
+    In a list, `state` knows the first and the latest events of a long run only: too little for a chart. `place` is that
+    in the line for the device, 1 is next; None where the run does not wait. `stopping`: it was asked to stop and has
+    not yet. `trouble` says why it is lost.
+
+    Known only of a run that is read by itself (`runs.watching`): `ahead`, the id of the run before it in the line or at
+    the device; `seconds_to_kill` of one that is stopping; `resumes_from`, the step after which it would go on, None
+    where it cannot; `torn`, checkpoints that are no good, with the reasons; `damaged`, how many lines of events.jsonl
+    cannot be read.
     """
 
     folder: RunFolder
@@ -35,18 +42,35 @@ class Summary:
     state: RunState
     labels: Labels = field(default_factory=Labels)
     place: int | None = None
+    stopping: bool = False
+    trouble: str = ""
+    ahead: str = ""
+    seconds_to_kill: float | None = None
+    resumes_from: int | None = None
+    torn: tuple[tuple[str, str], ...] = ()
+    damaged: int = 0
 
     @property
     def id(self) -> str:
-        """The run's name everywhere."""
+        """The folder's name, which is the run's everywhere."""
         return self.folder.id
+
+    @property
+    def name(self) -> str:
+        """What the user calls the run, else its id. Safe to show."""
+        return one_line(self.labels.name or self.id)
+
+    @property
+    def going(self) -> bool:
+        """Whether a worker is at it, or waits to be."""
+        return self.status in ("queued", "running", "paused")
 
 
 @dataclass(slots=True)
 class _Known:
     events: tuple[int, int]
     others: tuple[tuple[int, int], ...]
-    summary: Summary
+    run: Run
 
 
 class Catalog:
@@ -56,15 +80,13 @@ class Catalog:
         self.runs = runs
         self._known: dict[str, _Known] = {}
 
-    def summaries(self) -> list[Summary]:
+    def summaries(self) -> list[Run]:
         """All runs, newest first."""
         folders = runs_in(self.runs)
         self._known = {folder.id: self._look(folder) for folder in folders}
         places_now = places()
         found = [
-            replace(each.summary, place=places_now.get(each.summary.folder.path.resolve()))
-            if places_now
-            else each.summary
+            replace(each.run, place=places_now.get(each.run.folder.path.resolve())) if places_now else each.run
             for each in self._known.values()
         ]
         return sorted(
@@ -76,9 +98,9 @@ class Catalog:
         others = (_stamp(folder.labels), _stamp(folder.process))
         known = self._known.get(folder.id)
         if known is not None and known.events == events:
-            if known.others == others and known.summary.status in TERMINAL:
+            if known.others == others and known.run.status in TERMINAL:
                 return known
-            state = known.summary.state
+            state = known.run.state
         else:
             state = fold(_ends(folder.events))
         try:
@@ -86,8 +108,16 @@ class Catalog:
             config, created = record.config, record.created
         except WorkbenchError:
             config, created = None, None
-        summary = Summary(folder, config, created, status(folder, state), state, read_labels(folder))
-        return _Known(events, others, summary)
+        run = read_run(folder, config, created, state)
+        return _Known(events, others, run)
+
+
+def read_run(folder: RunFolder, config: RunConfig | None, created: datetime | None, state: RunState) -> Run:
+    """A run whose record and events are known already, with what else its folder tells."""
+    now = status(folder, state)
+    stopping = now in ("running", "paused") and folder.stop.exists()
+    trouble = cause_of_loss(folder) if now == "lost" else ""
+    return Run(folder, config, created, now, state, read_labels(folder), None, stopping, trouble)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

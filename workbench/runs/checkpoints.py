@@ -61,6 +61,13 @@ def torn(folder: RunFolder) -> list[tuple[Path, str]]:
     return [(path, wrong) for path in _found(folder.checkpoints) if (wrong := check(path))]
 
 
+def resume_point(folder: RunFolder) -> tuple[int | None, tuple[tuple[str, str], ...]]:
+    """The step after which the run would go on, None where it cannot, and what is torn: names, and what is wrong."""
+    usable = complete(folder)
+    skipped = tuple((path.name, wrong) for path, wrong in torn(folder))
+    return (step_of(usable[-1]) if usable else None), skipped
+
+
 def check(path: Path) -> str:
     """What is wrong with a checkpoint, in words that follow its name; empty where nothing is."""
     try:

@@ -1,43 +1,64 @@
-"""The quantities that are shown of a run, whatever name its method logs them under."""
+"""The quantities that are shown of a run, whatever name its method logs them under.
+
+All that a chart, a column and a list say of a quantity is here: a new metric is drawn once it has an entry.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-METRICS: Mapping[str, tuple[str, ...]] = {
-    "loss": ("loss",),
-    "reward": ("reward",),
-    "spread": ("reward_std",),
-    "alike": ("frac_reward_zero_std",),
-    "logps": ("logps/chosen", "logps/rejected"),
-    "margin": ("rewards/margins", "margin"),
-    "accuracy": ("rewards/accuracies", "accuracy"),
-    "kl": ("kl",),
-    "point": ("kto/reference_point",),
-    "length": ("completions/mean_length",),
-    "grad": ("grad_norm",),
-    "rate": ("learning_rate",),
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """`metrics` are the names it is logged under, `title` that of its chart, `short` what it is called in little room.
+
+    No value is below `least` or above `most`. `zero`: its sign matters. `noisy`: smoothed, it tells more.
+    """
+
+    title: str
+    metrics: tuple[str, ...]
+    short: str = ""
+    least: float = -math.inf
+    most: float = math.inf
+    zero: bool = False
+    noisy: bool = True
+
+
+QUANTITIES: Mapping[str, Quantity] = {
+    "loss": Quantity("loss", ("loss",), "loss"),
+    "reward": Quantity("reward", ("reward",), "reward"),
+    "spread": Quantity("spread of rewards in a group", ("reward_std",), "spread", least=0),
+    "alike": Quantity("groups without spread", ("frac_reward_zero_std",), least=0, most=1),
+    "logps": Quantity("log-probability", ("logps/chosen", "logps/rejected")),
+    "margin": Quantity("reward margin", ("rewards/margins", "margin"), "margin", zero=True),
+    "accuracy": Quantity("accuracy", ("rewards/accuracies", "accuracy"), "acc", least=0, most=1),
+    "kl": Quantity("KL to the start", ("kl",), "KL", least=0),
+    "point": Quantity("reference point", ("kto/reference_point",)),
+    "length": Quantity("tokens an answer", ("completions/mean_length",), least=0),
+    "grad": Quantity("gradient norm", ("grad_norm",), "grad norm", least=0),
+    "rate": Quantity("learning rate", ("learning_rate",), "learning rate", least=0, noisy=False),
 }
-"""Metrics by quantity, in the order of the charts. A reward model's margin and accuracy are those of its scores."""
+"""In the order of the charts. A reward model's margin and accuracy are those of its scores."""
 
-_LABELS = {"loss": "loss", "margin": "margin", "reward": "reward", "spread": "spread", "kl": "KL"}
 _HEADLINES = {"pairs": ("loss", "margin"), "answers": ("reward", "spread", "kl")}
 """What is told first: of a run on pairs, and of one on the model's own answers, whose loss is about zero always."""
 
 
 def quantities(metrics: Mapping[str, float | None]) -> tuple[str, ...]:
     """The quantities that the metrics have, in their order. Where there is a reward, the loss says nothing."""
-    found = (name for name, metrics_ in METRICS.items() if any(each in metrics for each in metrics_))
-    return tuple(name for name in found if name != "loss" or "reward" not in metrics)
+    there = (name for name, about in QUANTITIES.items() if any(metric in metrics for metric in about.metrics))
+    return tuple(name for name in there if name != "loss" or "reward" not in metrics)
 
 
 def quantity(metrics: Mapping[str, float | None], name: str) -> float | None:
     """The value of a quantity; None where the metrics have none."""
-    return next((metrics[each] for each in METRICS[name] if each in metrics), None)
+    return next((metrics[metric] for metric in QUANTITIES[name].metrics if metric in metrics), None)
 
 
 def headline(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
     """The quantities that are told first, with their labels."""
     kind = _HEADLINES["answers" if "reward" in metrics else "pairs"]
-    values = ((_LABELS[name], quantity(metrics, name)) for name in kind)
+    values = ((QUANTITIES[name].short, quantity(metrics, name)) for name in kind)
     return [(label, value) for label, value in values if value is not None]

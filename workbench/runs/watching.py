@@ -1,63 +1,156 @@
-"""What the Runs screen reads: every run in short, and some in full. Files only, and never on the UI thread."""
+"""Watching the runs of a workspace: when to look at which files, and what they say, as one snapshot a look.
+
+Files are only read, so any number of watchers may look at one run. No screen is known here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
-from workbench.runs import checkpoints, labels, lease, process
-from workbench.runs.catalog import Catalog
+from workbench.runs import checkpoints, lease, machine, process
+from workbench.runs.catalog import Catalog, Run, read_run
 from workbench.runs.events import EventReader
 from workbench.runs.folder import RunFolder
-from workbench.runs.labels import Labels
-from workbench.runs.state import RunState, Status, fold
+from workbench.runs.machine import Gpu
+from workbench.runs.state import RunState, fold
 from workbench.text import safe
 
 _TAIL_BYTES = 64 * 1024
+_LOG_LINES = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One run as its folder tells it. `config` and `created` are None where run.toml cannot be read.
+class Pace:
+    """Seconds between two looks: at one run, at all, at the GPU; and between two drawings of a live run's charts."""
 
-    `place` is that in the queue, 1 is next, and `ahead` the id of the run before it there or at the device. `stopping`:
-    it was asked to stop and has not yet; it will be killed in `seconds_to_kill`. `trouble` says why it is lost, and
-    `resumes_from` after which step it would go on, None where it cannot; `torn` names checkpoints that are no good.
-    `damaged` counts lines of events.jsonl that cannot be read.
+    one: float
+    all: float
+    gpu: float
+    charts: float
+
+
+PACE, SLOW_PACE = Pace(1.0, 2.0, 5.0, 2.0), Pace(5.0, 10.0, 5.0, 15.0)
+"""For a terminal of this machine, and for a slow link."""
+
+
+def pace(*, slow: bool) -> Pace:
+    """The pace of a screen."""
+    return SLOW_PACE if slow else PACE
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to read beside the list of runs, by ids: one run in full, those laid over it, and `log` where it is shown.
+
+    The end of a run that stopped or broke comes with the last lines of its log in any case.
     """
 
-    folder: RunFolder
-    config: RunConfig | None
-    status: Status
-    state: RunState
-    created: datetime | None = None
-    labels: Labels = field(default_factory=Labels)
-    place: int | None = None
-    ahead: str = ""
-    stopping: bool = False
-    seconds_to_kill: float | None = None
-    trouble: str = ""
-    resumes_from: int | None = None
-    torn: tuple[tuple[str, str], ...] = ()
-    damaged: int = 0
+    run: str | None = None
+    overlays: tuple[str, ...] = ()
+    log: bool = False
 
-    @property
-    def id(self) -> str:
-        """The folder's name."""
-        return self.folder.id
 
-    @property
-    def going(self) -> bool:
-        """Whether a worker is at it, or waits to be."""
-        return self.status in ("queued", "running", "paused")
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one look saw. `runs` are all runs in short, newest first; `listed`: they were read in this look.
+
+    `before` has those of `runs` as the look before saw them that have changed their status or are gone since, `run` the
+    one that was wanted, in full, `overlays` the states of those over it by their ids, `log` the last lines of its log,
+    safe to show, `gpu` the one that its worker is on.
+    """
+
+    runs: tuple[Run, ...] = ()
+    listed: bool = False
+    before: tuple[Run, ...] = ()
+    run: Run | None = None
+    overlays: Mapping[str, RunState] = field(default_factory=dict)
+    log: tuple[str, ...] = ()
+    gpu: Gpu | None = None
+
+
+class RunWatcher:
+    """Looks at the runs in a folder again and again, once it is woken.
+
+    One task waits for `next`; the other methods may be called at any time.
+    """
+
+    def __init__(self, runs: Path, pace: Pace) -> None:
+        self._catalog, self._pace = Catalog(runs), pace
+        self._followed: dict[str, _Follower] = {}
+        self._last = Snapshot()
+        self._list_due = self._gpu_due = 0.0
+        self._awake, self._hurry = asyncio.Event(), asyncio.Event()
+
+    def wake(self) -> None:
+        """Looks at everything at once, and goes on."""
+        self._awake.set()
+        self.hurry(at_list=True)
+
+    def sleep(self) -> None:
+        """Looks at nothing until `wake`."""
+        self._awake.clear()
+
+    def hurry(self, *, at_list: bool = False) -> None:
+        """Looks at the wanted run at once, and with `at_list` at all runs."""
+        if at_list:
+            self._list_due = 0.0
+        self._hurry.set()
+
+    async def next(self, wanted: Callable[[], Wanted]) -> Snapshot:
+        """Waits until a look is due, then reads in a thread. After an error it may be called again like before."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), self._pace.one)
+            await asyncio.sleep(0.03)  # Several keys in a row are one look.
+        await self._awake.wait()
+        self._hurry.clear()
+        return await asyncio.to_thread(self.look, wanted())
+
+    def look(self, wanted: Wanted) -> Snapshot:
+        """What the files say now. Blocks, and is for one thread at a time."""
+        now = time.monotonic()
+        snapshot = replace(self._last, listed=False, before=(), run=None, overlays={}, log=())
+        if now >= self._list_due:
+            snapshot = self._with_list(snapshot, now)
+        if wanted.run is not None and any(run.id == wanted.run for run in snapshot.runs):
+            snapshot = self._with_run(snapshot, wanted.run, wanted, now)
+        self._last = snapshot
+        return snapshot
+
+    def _with_list(self, snapshot: Snapshot, now: float) -> Snapshot:
+        self._list_due = now + self._pace.all  # Before it is read: who hurries meanwhile wants another look.
+        try:
+            runs = tuple(self._catalog.summaries())
+        except BaseException:
+            self._list_due = 0.0
+            raise
+        statuses = {run.id: run.status for run in runs}
+        before = tuple(run for run in snapshot.runs if statuses.get(run.id) != run.status)
+        return replace(snapshot, runs=runs, listed=True, before=before)
+
+    def _with_run(self, snapshot: Snapshot, shown: str, wanted: Wanted, now: float) -> Snapshot:
+        self._followed = {
+            run: self._followed.get(run) or _Follower(RunFolder(self._catalog.runs / run))
+            for run in (shown, *wanted.overlays)
+        }
+        run = self._followed[shown].read()
+        gpu = snapshot.gpu
+        if now >= self._gpu_due or self._last.run is None or self._last.run.id != shown:
+            self._gpu_due, gpu = now + self._pace.gpu, _gpu_of(run)
+        log = _log_end(run.folder.log) if wanted.log or run.status in ("failed", "lost", "stopped") else ()
+        overlays = {other: self._followed[other].state() for other in wanted.overlays if other != shown}
+        return replace(snapshot, run=run, overlays=overlays, log=log, gpu=gpu)
 
 
 @dataclass(slots=True)
-class Follower:
+class _Follower:
     """Keeps the whole state of one run up to date, reading what is new only."""
 
     folder: RunFolder
@@ -68,11 +161,9 @@ class Follower:
 
     def __post_init__(self) -> None:
         self._reader = EventReader(self.folder.events)
-        try:
+        with suppress(WorkbenchError):
             record = self.folder.record()
             self._config, self._created = record.config, record.created
-        except WorkbenchError:
-            self._config = None
 
     def state(self) -> RunState:
         """The state as it is now: the same object as before where nothing is new."""
@@ -83,77 +174,22 @@ class Follower:
 
     def read(self) -> Run:
         """The run as it is now."""
-        folder, state = self.folder, self.state()
-        status = process.status(folder, state)
-        stopping = status in ("running", "paused") and folder.stop.exists()
-        place, ahead = _queued(folder) if status == "queued" else (None, "")
-        resumes_from, torn = _checkpoints(folder) if status in ("stopped", "failed", "lost") else (None, ())
-        return Run(
-            folder,
-            self._config,
-            status,
-            state,
-            self._created,
-            labels.read(folder),
-            place,
-            ahead,
-            stopping,
-            process.seconds_to_kill(folder) if stopping else None,
-            process.cause_of_loss(folder) if status == "lost" else "",
-            resumes_from,
-            torn,
-            self._reader.damaged,
+        run = read_run(self.folder, self._config, self._created, self.state())
+        place, ahead = _in_line(self.folder) if run.status == "queued" else (None, "")
+        ended = run.status in ("stopped", "failed", "lost")
+        resumes_from, torn = checkpoints.resume_point(self.folder) if ended else (None, ())
+        return replace(
+            run,
+            place=place,
+            ahead=ahead,
+            seconds_to_kill=process.seconds_to_kill(self.folder) if run.stopping else None,
+            resumes_from=resumes_from,
+            torn=torn,
+            damaged=self._reader.damaged,
         )
 
 
-@dataclass(slots=True)
-class Feed:
-    """The runs of a workspace. One thread at a time."""
-
-    runs: Path
-    _catalog: Catalog = field(init=False)
-    _followed: dict[str, Follower] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._catalog = Catalog(self.runs)
-
-    def all(self) -> list[Run]:
-        """Every run in short, newest first."""
-        return [
-            Run(
-                each.folder,
-                each.config,
-                each.status,
-                each.state,
-                each.created,
-                each.labels,
-                each.place,
-                stopping=each.status in ("running", "paused") and each.folder.stop.exists(),
-                trouble=process.cause_of_loss(each.folder) if each.status == "lost" else "",
-            )
-            for each in self._catalog.summaries()
-        ]
-
-    def one(self, run: str) -> Run:
-        """The run with this id, with all its events."""
-        return self._follower(run).read()
-
-    def states(self, runs: Iterable[str]) -> list[RunState]:
-        """All events of these runs."""
-        return [self._follower(run).state() for run in runs]
-
-    def keep(self, runs: Iterable[str]) -> None:
-        """Forgets the events of all runs but these."""
-        kept = set(runs)
-        self._followed = {run: follower for run, follower in self._followed.items() if run in kept}
-
-    def _follower(self, run: str) -> Follower:
-        if run not in self._followed:
-            self._followed[run] = Follower(RunFolder(self.runs / run))
-        return self._followed[run]
-
-
-def _queued(folder: RunFolder) -> tuple[int | None, str]:
+def _in_line(folder: RunFolder) -> tuple[int | None, str]:
     """The place in the queue, and the run before it there or at the device."""
     path = folder.path.resolve()
     for line in lease.lines():
@@ -164,15 +200,19 @@ def _queued(folder: RunFolder) -> tuple[int | None, str]:
     return None, ""
 
 
-def _checkpoints(folder: RunFolder) -> tuple[int | None, tuple[tuple[str, str], ...]]:
-    """After which step the run would go on, and the checkpoints that are skipped with the reasons."""
-    whole = checkpoints.complete(folder)
-    torn = tuple((path.name, reason) for path, reason in checkpoints.torn(folder))
-    return (checkpoints.step_of(whole[-1]) if whole else None), torn
+def _gpu_of(run: Run) -> Gpu | None:
+    """The GPU that the run's worker is on; None where it is on none, or not there."""
+    started = run.state.started
+    if run.status not in ("running", "paused") or started is None or started.device == "CPU":
+        return None
+    pid, gpus = process.worker_pid(run.folder), machine.gpus()
+    held = [gpu for gpu in gpus if any(holder.pid == pid for holder in gpu.holders)]
+    # In a container the driver knows our processes by other PIDs.
+    return next(iter(held or [gpu for gpu in gpus if gpu.name == started.device]), None)
 
 
-def tail(path: Path, most: int) -> list[str]:
-    """The last `most` lines of the file, safe to show; none where it does not exist.
+def _log_end(path: Path) -> tuple[str, ...]:
+    """The last lines of the file, safe to show; none where it does not exist yet.
 
     A progress bar rewrites its line with carriage returns: only what stood there last is kept.
     """
@@ -182,12 +222,14 @@ def tail(path: Path, most: int) -> list[str]:
             size = file.tell()
             file.seek(max(size - _TAIL_BYTES, 0))
             text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return []
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        return (safe(f"The log cannot be read: {error}"),)
     lines = text.replace("\r\n", "\n").split("\n")
     if size > _TAIL_BYTES:
         lines = lines[1:]
     shown = [safe(line.rstrip("\r").rpartition("\r")[2]).rstrip() for line in lines]
     while shown and not shown[-1]:
         shown.pop()
-    return shown[-most:]
+    return tuple(shown[-_LOG_LINES:])

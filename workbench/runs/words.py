@@ -1,4 +1,4 @@
-"""A preview in words: the same lines in the form and on the command line. Names in them may be untrusted."""
+"""Sizes, times and a run's preview in words, the same in the form and on the command line. Names may be untrusted."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def time_line(preview: Preview) -> str:
         return ""
     told = f"{steps:,} steps of {preview.config.step_rows:,}"
     if preview.seconds is not None and preview.step_seconds is not None:
-        told += f" · about {duration(preview.seconds)}, {preview.step_seconds:.2f} s a step"
+        told += f" · about {rough(preview.seconds)}, {preview.step_seconds:.2f} s a step"
         if preview.unmeasured is not None:
             told += f" as in {preview.unmeasured.run}"
         elif preview.measured is not None:
@@ -122,8 +122,23 @@ def size(amount: int) -> str:
 
 
 def duration(seconds: float) -> str:
+    """8 s, 3 min 05 s, 12 min, 1 h 05 min, 2 d 3 h."""
+    whole = max(int(seconds + 0.5), 0)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min" if whole >= 600 else f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def rough(seconds: float) -> str:
     """A guess of a time, in one unit or two: 8 s, 3 min, 1 h 05 min."""
-    if seconds < 60:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return duration(max(seconds, 1)) if seconds < 60 or seconds >= 3600 else f"{seconds / 60:.0f} min"
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, …"""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

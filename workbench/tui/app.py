@@ -71,15 +71,17 @@ class WorkbenchApp(SteadyApp):
         self.workspace = workspace
         self.slow = slow
         self.scorers = Scorers()
-        self.run_to_open = watch
-        """The run that the Runs screen opens when it is next shown."""
+        self._watch = watch
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         """Shows the first screen."""
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = DARK.name
-        self.switch_mode("runs" if self.run_to_open else "pairs")
+        if self._watch is not None:
+            await self.watch_run(self._watch)
+        else:
+            await self.switch_mode("pairs")
 
     async def on_unmount(self) -> None:
         """Ends the scorer."""
@@ -141,8 +143,12 @@ class WorkbenchApp(SteadyApp):
 
     async def watch_run(self, run: str) -> None:
         """Opens the Runs screen on the run with this id."""
-        self.run_to_open = run
+        from workbench.tui.screens.runs import RunsScreen
+
         await self.switch_mode("runs")
+        (screen, *_) = self.get_screen_stack("runs")
+        if isinstance(screen, RunsScreen):
+            screen.show_run(run)
 
     def tell(self, text: str) -> None:
         """A short notice that goes away by itself, and makes the one before go away; `text` may be untrusted."""

@@ -50,28 +50,6 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def memory(size: int) -> str:
-    """Bytes in GiB or MiB: 21.4 GiB, 812 MiB."""
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
-
-
-def duration(seconds: float) -> str:
-    """8 s, 3 min, 1 h 05 min, 2 d 3 h."""
-    whole = max(int(seconds + 0.5), 0)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min" if whole >= 600 else f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
-
-
-def rough(seconds: float) -> str:
-    """A duration that is only a guess, in one unit or two: 8 s, 3 min, 1 h 05 min."""
-    return duration(seconds) if seconds < 60 or seconds >= 3600 else f"{seconds / 60:.0f} min"
-
-
 def bar(fraction: float, width: int) -> tuple[str, str]:
     """A progress bar of `width` cells as its filled and its empty part, to half a cell."""
     halves = round(min(max(fraction, 0.0), 1.0) * width * 2)

@@ -13,7 +13,7 @@ from workbench.config import to_toml
 from workbench.methods import METHODS
 from workbench.runs.drift import Drift
 from workbench.runs.folder import Record, RunFolder
-from workbench.runs.quantities import METRICS, quantities
+from workbench.runs.quantities import QUANTITIES, quantities
 from workbench.runs.state import RunState
 from workbench.text import one_line
 
@@ -140,7 +140,7 @@ def _held_out(state: RunState) -> list[str]:
     if not state.evals:
         return ["None were held out, or the run was stopped before an evaluation."]
     before, after = state.evals[0].metrics, state.evals[-1].metrics
-    shown = [name for each in quantities(after) for name in METRICS[each]]
+    shown = [name for each in quantities(after) for name in QUANTITIES[each].metrics]
     rows = [
         f"| {name} | {before[name]:.4f} | {after[name]:.4f} |" for name in shown if name in before and name in after
     ]

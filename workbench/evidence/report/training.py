@@ -10,7 +10,7 @@ from workbench.evidence.report.sources import Sources
 from workbench.evidence.report.svg import Line, line_chart
 from workbench.methods import ONLINE
 from workbench.runs.events import Eval, Failed, Finished, Killed, Step, Stopped
-from workbench.runs.quantities import METRICS, quantities
+from workbench.runs.quantities import QUANTITIES, quantities
 from workbench.runs.series import curve, downsample
 from workbench.runs.state import RunState
 
@@ -87,7 +87,7 @@ def _charts(state: RunState) -> list[Chart]:
                 *_lines(state, "logps/rejected", "rejected", "", "rejected"),
             ]
         else:
-            metric = next(each for each in METRICS[name] if each in logged)
+            metric = next(each for each in QUANTITIES[name].metrics if each in logged)
             lines = _lines(state, metric, "run", "training", "held-out")
         if lines:
             bounds = (0.0, 1.05) if name == "accuracy" else None

@@ -11,6 +11,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import OptionList, Static
 
+from workbench.runs import words
 from workbench.runs.merging import Cancelled, Done, Dtype, Failed, Merged, Merging, Running, State
 from workbench.text import one_line, safe
 from workbench.tui import figures
@@ -60,7 +61,7 @@ class MergeDialog(Dialog[None]):
             yield Static("into a new folder, or a file ending in .gguf", markup=False, classes="label form")
             yield PathField(str(self._workspace.merged / self._merging.folder.id))
             options = OptionList(
-                *(Content.assemble((f"{name}  ", "bold"), (words, "$secondary")) for name, words in _DTYPES),
+                *(Content.assemble((f"{name}  ", "bold"), (about, "$secondary")) for name, about in _DTYPES),
                 compact=True,
                 markup=False,
             )
@@ -141,7 +142,7 @@ def _said(state: State) -> Content:
 
 
 def _done(merged: Merged) -> Content:
-    size = f"{figures.count(merged.parameters)} parameters in {merged.dtype}, {figures.memory(merged.bytes)}"
+    size = f"{figures.count(merged.parameters)} parameters in {merged.dtype}, {words.size(merged.bytes)}"
     parts: list[str | tuple[str, str]] = [("✔ ", "$success"), one_line(merged.path), f"\n{size}\n"]
     parts.append(("\nHeld-out responses, merged minus the adapter as it was trained\n", "$secondary"))
     drift = merged.drift.told() if merged.drift else ["not measured: the run held no pairs out"]

@@ -21,7 +21,7 @@ from workbench.errors import WorkbenchError
 from workbench.launch import launch, prepare, take_rows
 from workbench.methods import ONLINE
 from workbench.pairs.store import load_rows
-from workbench.runs.catalog import Catalog, Summary
+from workbench.runs.catalog import Catalog, Run
 from workbench.runs.reusable_runs import rewards, starts
 from workbench.runs.rows import RowCounts
 from workbench.text import one_line, safe
@@ -108,7 +108,7 @@ class NewRunDialog(Dialog[str | None]):
         self._prepared: RunConfig | None = None
         """What was found to be there, with all that it names."""
         self._tried: RunConfig | None = None
-        self._runs: list[Summary] = []
+        self._runs: list[Run] = []
         self._starting = self._wanted = False
         self._left: Widget | None = None
         """What had the focus before the other settings were shown."""

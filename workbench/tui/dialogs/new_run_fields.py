@@ -12,7 +12,7 @@ from textual.widgets import Input, Select, Static
 
 from workbench.config import PRESETS, RunConfig, defaults, fitting_preset, presets_of
 from workbench.methods import METHODS, ONLINE, REFERENCED, uses
-from workbench.runs.catalog import Summary
+from workbench.runs.catalog import Run
 from workbench.text import safe
 from workbench.tui.widgets.check_list import CheckList
 from workbench.tui.widgets.fields import LineField
@@ -181,7 +181,7 @@ class RunFields(Vertical):
         self.query_one("#summary", Static).update(PRESETS[preset].summary)
         self.tidy()
 
-    def offer(self, starts: Sequence[Summary], rewards: Sequence[Summary]) -> None:
+    def offer(self, starts: Sequence[Run], rewards: Sequence[Run]) -> None:
         """Runs to go on from, and runs to be the reward: the newest reward model is, where nothing else was said."""
         adapter, reward = self.query_one("#adapter", RunChoice), self.query_one("#reward", RunChoice)
         with self.prevent(Select.Changed):

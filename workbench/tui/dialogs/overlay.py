@@ -12,12 +12,12 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from workbench.runs.watching import Run
+from workbench.runs.catalog import Run
 from workbench.tui import figures
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.run_charts import OVERLAYS
 from workbench.tui.widgets.run_table import final_of
-from workbench.tui.widgets.run_words import SIGNS, name_of
+from workbench.tui.widgets.run_words import SIGNS
 
 
 class OverlayDialog(Dialog[list[str] | None]):
@@ -68,7 +68,7 @@ class OverlayDialog(Dialog[list[str] | None]):
         status, status_color = SIGNS[run.status]
         margin = final_of(run, "margin")
         room = min(94, self.app.size.width * 94 // 100) - 36
-        name = Content(name_of(run)).truncate(room, ellipsis=True)
+        name = Content(run.name).truncate(room, ellipsis=True)
         return Content.assemble(
             (f"{sign} ", f"bold ${color}"),
             name,

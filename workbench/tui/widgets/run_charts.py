@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.containers import Grid
+from textual.content import Content
 
+from workbench.runs.catalog import Run
 from workbench.runs.events import Eval, Step
-from workbench.runs.quantities import METRICS, quantities
+from workbench.runs.quantities import QUANTITIES, quantities
 from workbench.runs.series import Axis, Curve, curve, horizon, position, round_up
 from workbench.runs.state import RunState
-from workbench.tui.widgets.line_chart import Chart, Figure, Line
-
-TITLES = {
-    "loss": "loss",
-    "reward": "reward",
-    "spread": "spread of rewards in a group",
-    "alike": "groups without spread",
-    "logps": "log-probability",
-    "margin": "reward margin",
-    "accuracy": "accuracy",
-    "kl": "KL to the start",
-    "point": "reference point",
-    "length": "tokens an answer",
-    "grad": "gradient norm",
-    "rate": "learning rate",
-}
-"""The charts in their order: name and title. Both log-probabilities are on one, so that displacement is seen."""
-
-_POSSIBLE = {
-    **dict.fromkeys(("accuracy", "alike"), (0.0, 1.0)),
-    **dict.fromkeys(("spread", "kl", "length", "grad", "rate"), (0.0, math.inf)),
-}
-"""The least and the greatest value of quantities that have some."""
+from workbench.tui.widgets.line_chart import Chart, Figure, Line, Palette, draw, palette_of
 
 _SIDES = (("logps/chosen", "✔", "chosen", "success"), ("logps/rejected", "✘", "rejected", "error"))
 
@@ -43,6 +24,12 @@ OWN = ("●", "accent")
 """Sign and colour of the run that is shown, where others are laid over it."""
 OVERLAYS = (("◆", "warning"), ("○", "success"), ("□", "foreground"), ("△", "error"), ("☆", "secondary"))
 """Signs and colours of runs that are laid over it, in their order: so many fit on a chart."""
+
+_WIDTH, _HEIGHT = 37, 9
+"""Columns and lines that a chart needs to be read."""
+_COLUMNS = 4
+_SHARE = 0.02
+"""The share of a core that drawing may take: where one drawing takes long, the next one waits longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,34 +49,34 @@ def charts_of(state: RunState) -> tuple[str, ...]:
 def _metric(state: RunState, chart: str) -> str:
     """The name under which this run logs the quantity of a chart that has one curve."""
     told: list[Step | Eval] = [*state.steps[-1:], *state.evals[-1:]]
-    names = METRICS[chart]
+    names = QUANTITIES[chart].metrics
     return next((name for name in names for event in told if name in event.metrics), names[0])
 
 
 def figures_of(
-    state: RunState, look: Look, overlays: Sequence[RunState] = (), only: Sequence[str] = tuple(TITLES)
+    state: RunState, look: Look, overlays: Sequence[RunState] = (), only: Sequence[str] = tuple(QUANTITIES)
 ) -> dict[str, Figure]:
     """The figures of the charts `only`. Takes milliseconds where steps are many: not for the UI thread."""
     end = max([_end(state, look.axis), *(_reached(other, look.axis) for other in overlays)])
     figures = {}
     for chart in only:
+        about = QUANTITIES[chart]
         if overlays:
             lines = _compared(chart, [state, *overlays], look.axis)
         elif chart == "logps":
+            # Both on one chart, so that displacement is seen.
             lines = tuple(_train_with_marks(state, *side, look.axis) for side in _SIDES)
         else:
             lines = _train_and_eval(state, _metric(state, chart), look.axis)
-        # The learning rate has no noise: smoothed, it would be another one.
-        smoothing = 0.0 if chart == "rate" else look.smoothing
         figures[chart] = Figure(
-            TITLES[chart],
+            about.title,
             lines,
             end,
             look.axis,
-            zero=chart == "margin",
-            smoothing=smoothing,
+            zero=about.zero,
+            smoothing=look.smoothing if about.noisy else 0.0,
             first_on_top=bool(overlays),
-            possible=_POSSIBLE.get(chart, (-math.inf, math.inf)),
+            possible=(about.least, about.most),
         )
     return figures
 
@@ -136,9 +123,22 @@ def _end(state: RunState, axis: Axis) -> float:
     return round_up(reached / max(state.step, 1) * end) if going else reached or 1.0
 
 
-_WIDTH, _HEIGHT = 37, 9
-"""Columns and lines that a chart needs to be read."""
-_COLUMNS = 4
+def _draw(
+    states: Sequence[RunState], look: Look, sizes: Sequence[tuple[str | None, tuple[int, int]]], palette: Palette
+) -> tuple[dict[str, Figure], dict[str, list[Content]], float]:
+    """The figures of charts with names and sizes, what they look like, and the seconds of computing that it took."""
+    began = time.thread_time()
+    figures = figures_of(states[0], look, states[1:], [name or "" for name, _ in sizes])
+    canvases = {name or "": draw(figures[name or ""], *size, palette) for name, size in sizes}
+    return figures, canvases, time.thread_time() - began
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """The states of the run and of those over it that are drawn, and how."""
+
+    states: tuple[RunState, ...]
+    how: object
 
 
 class RunCharts(Grid):
@@ -149,17 +149,21 @@ class RunCharts(Grid):
     RunCharts.-roomy { grid-gutter: 1 0; }
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pace: float) -> None:
+        """`pace`: seconds between two drawings of a run that goes on."""
         super().__init__(id="charts")
+        self._pace = pace
         self._names: tuple[str, ...] = ()
         self._picked = 0
+        self._drawn: _Drawn | None = None
+        self._due = 0.0
         self.zoomed = False
         """Whether the marked chart is shown alone."""
 
     def compose(self) -> ComposeResult:
         """All charts there are."""
-        for name, title in TITLES.items():
-            yield Chart(name, title)
+        for name, about in QUANTITIES.items():
+            yield Chart(name, about.title)
 
     def on_mount(self) -> None:
         """Shows none before there is a run."""
@@ -177,6 +181,29 @@ class RunCharts(Grid):
     def shown(self) -> list[Chart]:
         """The charts that are in sight, in their order."""
         return [chart for chart in self.query(Chart) if chart.display]
+
+    async def draw(self, run: Run, overlays: Mapping[str, RunState], look: Look) -> None:
+        """Draws what is in sight, in a thread, where run, colours, sizes or look are not what they were.
+
+        `overlays` are the states of the runs laid over it, by their ids. A run that goes on is drawn at the pace.
+        """
+        charts = [chart for chart in self.shown if chart.canvas_size[0] > 8 and chart.canvas_size[1] > 2]
+        palette = palette_of(self.app.theme_variables)
+        sizes = tuple((chart.name, chart.canvas_size) for chart in charts)
+        states, how = (run.state, *overlays.values()), (run.id, tuple(overlays), palette, look, sizes)
+        if self._drawn is not None and self._drawn.how == how:
+            same = all(new is old for new, old in zip(states, self._drawn.states, strict=True))
+            if same or time.monotonic() < self._due:
+                return
+        began = time.thread_time()
+        figures, canvases, cost = await asyncio.to_thread(_draw, states, look, sizes, palette)
+        for chart in charts:
+            canvas = canvases[chart.name or ""]
+            if chart.canvas_size[1] == len(canvas):
+                chart.draw(figures[chart.name or ""], canvas)
+        cost += time.thread_time() - began
+        self._due = time.monotonic() + (max(self._pace, cost / _SHARE) if run.state.status == "running" else 0.0)
+        self._drawn = _Drawn(states, how)
 
     @property
     def page(self) -> str:

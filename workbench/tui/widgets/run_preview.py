@@ -85,7 +85,7 @@ def _time(preview: Preview, waits: str) -> Content:
         from_where = "measured" if preview.unmeasured is None else f"as in {preview.unmeasured.run}"
         return Content.assemble(
             ("about ", "$secondary"),
-            (words.duration(seconds), "bold"),
+            (words.rough(seconds), "bold"),
             (f" · {step:.2g} s a step, {one_line(from_where)}", "$secondary"),
         )
     if preview.unmeasured is not None:

@@ -19,13 +19,14 @@ from textual.message import Message
 from textual.widgets import Input
 
 from workbench.methods import ONLINE
+from workbench.runs.catalog import Run
 from workbench.runs.events import Eval, Failed, Step
-from workbench.runs.quantities import METRICS
-from workbench.runs.watching import Run
+from workbench.runs.quantities import QUANTITIES
+from workbench.runs.words import ordinal, rough
 from workbench.text import cut, one_line
 from workbench.tui import figures
 from workbench.tui.widgets.quiet_lines import QuietLines
-from workbench.tui.widgets.run_words import SIGNS, bar, model_of, name_of, ordinal
+from workbench.tui.widgets.run_words import SIGNS, bar, model_of
 from workbench.tui.widgets.search_line import SearchLine
 
 Value = float | str | None
@@ -34,6 +35,8 @@ _DATES = (re.compile(r"^$"), re.compile(r"^\d{4}-(?=\d\d-\d\d-\d{4}-.)"), re.com
 """What is left out of the ids where they are too wide: nothing, the year, the whole date."""
 _DAY = 86400.0
 _GAP = 2
+_MARGIN = 1
+"""Cells before the first column: the sign of the highlighted run stands there."""
 _NAME, _LONGEST_NAME = 18, 48
 
 
@@ -41,16 +44,19 @@ _NAME, _LONGEST_NAME = 18, 48
 class Column:
     """`value` is what runs are sorted by, None for a run that has none; `shown` is what is seen of it.
 
-    `width` is the cells it takes; `narrow` those on a narrow screen, where they differ.
+    `name` is the title where there is room, `width` the cells it takes, and `narrow` those on a narrow screen, where
+    they differ. `upwards`: it is sorted so at first, as words are, and what is better when it is small.
     """
 
     key: str
     title: str
+    name: str
     width: int
     value: Callable[[Run], Value]
     shown: Callable[[Run, int], Content]
     right: bool = True
     narrow: int = 0
+    upwards: bool = False
 
 
 def final(run: Run, metric: str) -> float | None:
@@ -65,7 +71,7 @@ def final(run: Run, metric: str) -> float | None:
 
 def final_of(run: Run, quantity: str) -> float | None:
     """`final` of a quantity, whatever name the run's method has for it."""
-    values = (final(run, metric) for metric in METRICS[quantity])
+    values = (final(run, metric) for metric in QUANTITIES[quantity].metrics)
     return next((value for value in values if value is not None), None)
 
 
@@ -91,10 +97,12 @@ def metrics_of(runs: Sequence[Run]) -> list[str]:
 def metric_column(metric: str) -> Column:
     """A column for any metric that has none of its own."""
     title = cut(one_line(metric.removeprefix("rewards/").removeprefix("logps/")), 12)
-    return _quantity(metric, title, max(7, cell_len(title)), partial(final, metric=metric))
+    return Column(metric, title, one_line(metric), max(7, cell_len(title)), *_valued(partial(final, metric=metric)))
 
 
-def _number(of: Callable[[Run], float | None]) -> Callable[[Run, int], Content]:
+def _valued(of: Callable[[Run], float | None]) -> tuple[Callable[[Run], Value], Callable[[Run, int], Content]]:
+    """A column's value and how it is shown: as a number."""
+
     def shown(run: Run, width: int) -> Content:
         del width
         value = of(run)
@@ -102,7 +110,15 @@ def _number(of: Callable[[Run], float | None]) -> Callable[[Run, int], Content]:
             return Content("")
         return Content.styled(figures.value(value), "$foreground" if math.isfinite(value) else "$error")
 
-    return shown
+    return of, shown
+
+
+def _quantity(
+    key: str, width: int, of: Callable[[Run], float | None] | None = None, *, upwards: bool = False
+) -> Column:
+    """The column of a quantity; see `runs.quantities`."""
+    about, value = QUANTITIES[key], of or partial(final_of, quantity=key)
+    return Column(key, about.short, about.title, width, *_valued(value), upwards=upwards)
 
 
 def _status(run: Run, width: int) -> Content:
@@ -119,7 +135,7 @@ def _names(left_out: re.Pattern[str]) -> Callable[[Run, int], Content]:
 
 
 def _without(run: Run, left_out: re.Pattern[str]) -> str:
-    return name_of(run) if run.labels.name else left_out.sub("", name_of(run))
+    return run.name if run.labels.name else left_out.sub("", run.name)
 
 
 def _alerts(run: Run, width: int) -> Content:
@@ -139,7 +155,7 @@ def _progress(run: Run, width: int) -> Content:
     if state.step == 0 or not total:
         return Content.styled(cut(one_line(state.phase) or "starting", width), "$secondary")
     percent = f"{state.step / total * 100:>3.0f}%"
-    left = f" {figures.rough(state.seconds_left)}" if state.seconds_left is not None else ""
+    left = f" {rough(state.seconds_left)}" if state.seconds_left is not None else ""
     if width < 14:
         return Content.assemble((percent, "$foreground"), (left.replace(" min", "m"), "$secondary"))
     return Content.assemble(
@@ -171,54 +187,45 @@ def _date(run: Run, width: int) -> Content:
     return Content.styled(f"{run.created:{form}}", "$secondary")
 
 
+def _begun(run: Run) -> float | None:
+    return run.created.timestamp() if run.created else None
+
+
+def _model(run: Run, width: int) -> Content:
+    return Content.styled(cut(model_of(run), width), "$secondary")
+
+
 def _tags(run: Run, width: int) -> Content:
     return Content.styled(cut(one_line(" ".join(f"#{tag}" for tag in run.labels.tags)), width), "$accent")
 
 
-def _quantity(key: str, title: str, width: int, of: Callable[[Run], float | None]) -> Column:
-    return Column(key, title, width, of, _number(of))
-
-
 _COLUMNS = (
-    Column("status", "status", 10, lambda run: run.status, _status, right=False),
-    Column("name", "run", _NAME, lambda run: name_of(run).lower(), _names(_DATES[0]), right=False),
-    Column("alerts", "", 3, lambda run: len(run.state.warnings), _alerts, right=False),
-    Column("progress", "steps", 24, lambda run: run.state.step, _progress, right=False, narrow=10),
-    _quantity("loss", "loss", 6, _loss),
-    _quantity("reward", "reward", 7, partial(final_of, quantity="reward")),
-    _quantity("margin", "margin", 7, partial(final_of, quantity="margin")),
-    _quantity("accuracy", "acc", 5, partial(final_of, quantity="accuracy")),
-    Column("chosen", "chosen Δ", 9, chosen_moved, _moved),
-    _quantity("kl", "KL", 6, partial(final_of, quantity="kl")),
-    Column("speed", "pairs/s", 8, lambda run: run.state.pairs_per_second, _speed),
-    Column("date", "started", 11, lambda run: run.created.timestamp() if run.created else None, _date, narrow=6),
-    Column(
-        "model", "model", 20, model_of, lambda run, width: Content.styled(cut(model_of(run), width), "$secondary"),
-        right=False,
-    ),
-    Column("tags", "tags", 16, lambda run: " ".join(run.labels.tags), _tags, right=False),
-)  # fmt: skip
+    Column("status", "status", "status", 10, lambda run: run.status, _status, right=False, upwards=True),
+    Column("name", "run", "name", _NAME, lambda run: run.name.lower(), _names(_DATES[0]), right=False, upwards=True),
+    Column("alerts", "", "alerts", 3, lambda run: len(run.state.warnings), _alerts, right=False),
+    Column("progress", "steps", "steps", 24, lambda run: run.state.step, _progress, right=False, narrow=10),
+    _quantity("loss", 6, _loss, upwards=True),
+    _quantity("reward", 7),
+    _quantity("margin", 7),
+    _quantity("accuracy", 5),
+    Column("chosen", "chosen Δ", "chosen moved, in nats", 9, chosen_moved, _moved),
+    _quantity("kl", 6, upwards=True),
+    Column("speed", "pairs/s", "pairs/s", 8, lambda run: run.state.pairs_per_second, _speed),
+    Column("date", "started", "started", 11, _begun, _date, narrow=6),
+    Column("model", "model", "model", 20, model_of, _model, right=False, upwards=True),
+    Column("tags", "tags", "tags", 16, lambda run: " ".join(run.labels.tags), _tags, right=False, upwards=True),
+)
+"""From left to right."""
 _MATTER = (
     "status", "name", "progress", "alerts", "reward", "margin", "chosen", "accuracy", "date", "loss", "kl", "speed",
 )  # fmt: skip
+"""What there is room for first."""
+_OFFERED = (
+    "date", "name", "status", "progress", "loss", "margin", "accuracy", "chosen", "kl", "speed", "alerts", "model",
+    "tags", "reward",
+)  # fmt: skip
+"""In the order in which they are offered for sorting."""
 _BY_KEY = {column.key: column for column in _COLUMNS}
-NAMES = {
-    "date": "started",
-    "name": "name",
-    "status": "status",
-    "progress": "steps",
-    "loss": "loss",
-    "margin": "reward margin",
-    "accuracy": "accuracy",
-    "chosen": "chosen moved, in nats",
-    "kl": "KL to the start",
-    "speed": "pairs/s",
-    "alerts": "alerts",
-    "model": "model",
-    "tags": "tags",
-    "reward": "reward",
-}
-"""What the columns are called where there is room, in the order in which they are offered for sorting."""
 
 
 def column(key: str) -> Column:
@@ -226,9 +233,34 @@ def column(key: str) -> Column:
     return _BY_KEY.get(key) or metric_column(key)
 
 
-def ascending_first(key: str) -> bool:
-    """Whether the column is sorted upwards at first: words are, and what is better when it is small."""
-    return key in ("name", "status", "model", "tags", "loss", "kl")
+def sortable(runs: Sequence[Run]) -> list[Column]:
+    """What the runs can be sorted by: the columns, then every metric that has none."""
+    metrics = metrics_of(runs)
+    keys = [key for key in _OFFERED if key != "reward" or "reward" in metrics]
+    shown = {metric for key in _BY_KEY if key in QUANTITIES for metric in QUANTITIES[key].metrics}
+    return [column(key) for key in (*keys, *(metric for metric in metrics if metric not in shown))]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Which runs the table shows: in the order of the column `sort`, those that `query` finds, `archived` ones too."""
+
+    sort: str = "date"
+    upwards: bool = False
+    archived: bool = False
+    query: str = ""
+
+    def of(self, runs: Sequence[Run]) -> list[Run]:
+        """Those of the runs that are shown, in their order; they come newest first."""
+        shown = [run for run in runs if (self.archived or not run.labels.archived) and matches(run, self.query)]
+        return (
+            shown if (self.sort, self.upwards) == ("date", False) else arrange(shown, self.sort, upwards=self.upwards)
+        )
+
+    def sorted_by(self, key: str) -> Listing:
+        """By this column; by the one it is sorted by already, the other way around."""
+        upwards = not self.upwards if key == self.sort else column(key).upwards
+        return replace(self, sort=key, upwards=upwards)
 
 
 def fitting(runs: Sequence[Run], width: int, sort: str) -> list[tuple[Column, int]]:
@@ -327,10 +359,6 @@ def matches(run: Run, query: str) -> bool:
     return all(word in text for word in query.lower().split())
 
 
-_MARGIN = 1
-"""Cells before the first column: the sign of the highlighted run stands there."""
-
-
 class RunTable(QuietLines, can_focus=True):
     """The runs to choose from. Highlighting one shows it, enter opens it. The order is that of the runs handed in."""
 
@@ -362,13 +390,13 @@ class RunTable(QuietLines, can_focus=True):
         """The id of the highlighted run."""
         self._runs: list[Run] = []
         self._top = 0
-        self._sort, self._upwards = "date", False
+        self._listing = Listing()
 
-    def fill(self, runs: Sequence[Run], sort: str, *, upwards: bool) -> None:
-        """Shows these runs in this order, which is that of a column; the highlight stays on its run."""
+    def fill(self, runs: Sequence[Run], listing: Listing) -> None:
+        """Shows these runs in this order, which is that of `listing`; the highlight stays on its run."""
         at = self._index()
         grown = len(runs) != len(self._runs)
-        self._runs, self._sort, self._upwards = list(runs), sort, upwards
+        self._runs, self._listing = list(runs), listing
         if self.current not in {run.id for run in runs}:
             # Where the highlighted run went away, the one that took its place is the next best.
             self.current = runs[min(at, len(runs) - 1)].id if runs else None
@@ -425,10 +453,12 @@ class RunTable(QuietLines, can_focus=True):
         if height < 1:
             return
         self._top = min(max(self._top, at - height + 1), at, max(len(self._runs) - height, 0))
-        columns = fitting(self._runs, self._columns_width(), self._sort)
+        columns = fitting(self._runs, self._columns_width(), self._listing.sort)
         last = min(self._top + height, len(self._runs))
         extra = f"{self._top + 1}–{last} of {len(self._runs)}" if last - self._top < len(self._runs) else ""
-        lines = [Content(" " * _MARGIN) + header(columns, self._sort, upwards=self._upwards, extra=extra)]
+        lines = [
+            Content(" " * _MARGIN) + header(columns, self._listing.sort, upwards=self._listing.upwards, extra=extra)
+        ]
         for run in self._runs[self._top : last]:
             here = run.id == self.current
             line = Content.assemble(("▌" if here else " ", "$accent"), row(run, columns))
@@ -449,7 +479,7 @@ class RunTable(QuietLines, can_focus=True):
             return
         if place.y == 0:
             x = _MARGIN
-            for column, width in fitting(self._runs, self._columns_width(), self._sort):
+            for column, width in fitting(self._runs, self._columns_width(), self._listing.sort):
                 if x <= place.x < x + width + 2:
                     self.post_message(self.SortAsked(column.key))
                 x += width + 2

@@ -11,8 +11,9 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from workbench.runs.catalog import Run
 from workbench.runs.events import Sample
-from workbench.runs.watching import Run
+from workbench.runs.watching import Snapshot
 from workbench.text import cut, one_line, safe
 from workbench.tui.widgets import run_words
 from workbench.tui.widgets.line_chart import Chart
@@ -20,6 +21,13 @@ from workbench.tui.widgets.quiet_lines import QuietLines
 from workbench.tui.widgets.run_charts import OVERLAYS, OWN, Look, RunCharts, charts_of
 from workbench.tui.widgets.wrap import wrap
 
+Part = Literal["charts", "log", "samples"]
+"""What is in the middle."""
+
+_ROOMY = 18
+"""Lines from which on more than the essentials are told in words."""
+_TALL = 26
+"""Lines from which on there is room for the newest answers below the charts."""
 _SIDE_BY_SIDE = 84
 """Cells from which on the two answers stand beside each other."""
 _RULE = " │ "
@@ -160,13 +168,13 @@ class LogView(VerticalScroll):
 
     def __init__(self) -> None:
         super().__init__(id="log")
-        self._lines: list[str] = []
+        self._lines: Sequence[str] = ()
 
     def compose(self) -> ComposeResult:
         """One text."""
         yield Static("", markup=False)
 
-    def show(self, lines: list[str]) -> None:
+    def show(self, lines: Sequence[str]) -> None:
         """Shows these lines, which must be safe already."""
         if lines == self._lines and lines:
             return
@@ -178,17 +186,8 @@ class LogView(VerticalScroll):
             self.call_after_refresh(self.scroll_end, animate=False)
 
 
-Part = Literal["charts", "log", "samples"]
-"""What is in the middle."""
-
-_ROOMY = 18
-"""Lines from which on more than the essentials are told in words."""
-_TALL = 26
-"""Lines from which on there is room for the newest answers below the charts."""
-
-
 class RunView(Vertical):
-    """Shows a run handed in with `show`, but for the curves: the screen has them drawn off the UI thread."""
+    """Shows the run of a snapshot."""
 
     DEFAULT_CSS = """
     RunView { height: 1fr; }
@@ -199,20 +198,23 @@ class RunView(Vertical):
     RunView #ending Static { height: auto; }
     """
 
-    def __init__(self) -> None:
+    def __init__(self, chart_pace: float) -> None:
+        """`chart_pace`: seconds between two drawings of the curves of a run that goes on."""
         super().__init__()
-        self.run_shown: Run | None = None
+        self._chart_pace = chart_pace
+        self._snapshot, self._look = Snapshot(), Look()
         self.part: Part = "charts"
-        self._log: list[str] = []
-        self._machine = ""
-        self._look = Look()
-        self._overlays: Sequence[str] = ()
+
+    @property
+    def run_shown(self) -> Run | None:
+        """The run, as the latest snapshot that has one tells it."""
+        return self._snapshot.run
 
     def compose(self) -> ComposeResult:
         """Heading, progress, numbers and alerts; charts, log or answers; the end; what else there is to know."""
         for name in ("heading", "progress", "alerts", "numbers"):
             yield QuietLines(id=name)
-        yield RunCharts()
+        yield RunCharts(self._chart_pace)
         yield Static("", markup=False, id="no-charts")
         yield LogView()
         yield SamplesView()
@@ -227,19 +229,17 @@ class RunView(Vertical):
         self.query_one("#ending").display = False
         self._texts()
 
-    def show(self, run: Run, log: list[str], machine: str, look: Look, overlays: Sequence[str]) -> None:
-        """Shows all of the run but its curves.
-
-        `log`: the last lines of worker.log, safe; `machine`: memory and load of the device; `overlays`: names of the
-        runs laid over it.
-        """
+    async def show(self, snapshot: Snapshot, look: Look) -> None:
+        """Shows the run of the snapshot, which has one; its curves as `look` says, once they are drawn."""
+        run = snapshot.run
+        assert run is not None
         other = self.run_shown is None or self.run_shown.id != run.id
-        self.run_shown, self._log, self._machine, self._look = run, log, machine, look
-        self._overlays = overlays
+        self._snapshot, self._look = snapshot, look
         if other:
             self.query_one(SamplesView).restart()
         self.charts.offer(charts_of(run.state))
         self._texts()
+        await self.charts.draw(run, snapshot.overlays, look)
 
     def _texts(self) -> None:
         run, width = self.run_shown, self.size.width - 2
@@ -260,7 +260,7 @@ class RunView(Vertical):
         self._lines("facts", run_words.facts(run, width, most) if most else [])
         fits = self.size.height >= _TALL and middle != "samples"
         self._lines("answers", [latest(run.state.samples, width)] if fits else [])
-        ending = run_words.ending(run, self._log[-(4 if drawn else 16) :])
+        ending = run_words.ending(run, self._snapshot.log[-(4 if drawn else 16) :])
         box = self.query_one("#ending")
         box.display = ending is not None and middle == "charts"
         if ending is not None:
@@ -268,7 +268,7 @@ class RunView(Vertical):
         empty.display = not drawn and ending is None and middle == "charts"
         empty.update("Curves come with the first step." if run.going else "There are no curves: no step was made.")
         if middle == "log":
-            self.query_one(LogView).show(self._log)
+            self.query_one(LogView).show(self._snapshot.log)
         elif middle == "samples":
             self.query_one(SamplesView).show(run.state.samples)
         self.caption()
@@ -286,10 +286,12 @@ class RunView(Vertical):
             page = Content.assemble(("[ ]", "bold $accent"), (f" chart {self.charts.page}", "$secondary"))
             parts.append(page)
         right = Content("   ").join(parts)
-        left = run_words.numbers(run.state, width - right.cell_length - 3, self._machine)
+        left = run_words.numbers(run.state, width - right.cell_length - 3, self._snapshot.gpu)
         gap = " " * max(width - left.cell_length - right.cell_length, 0)
         self._lines("numbers", [left + gap + right if right.plain else left])
-        names = [run_words.name_of(run), *self._overlays] if drawn and self._overlays else []
+        overlays = self._snapshot.overlays
+        known = {other.id: other.name for other in self._snapshot.runs}
+        names = [run.name, *(known.get(other, other) for other in overlays)] if drawn and overlays else []
         laid = [
             Content.assemble((f"{sign} ", f"${color}"), (name, f"${color}"))
             for (sign, color), name in zip((OWN, *OVERLAYS), names, strict=False)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from textual.content import Content
 
 from workbench.methods import RATIOS
+from workbench.runs.catalog import Run
 from workbench.runs.events import Eval, Failed, Finished, Killed, Step, Stopped, Warned
-from workbench.runs.quantities import quantity
+from workbench.runs.machine import Gpu
+from workbench.runs.quantities import QUANTITIES, quantity
 from workbench.runs.state import RunState, Status
-from workbench.runs.watching import Run
+from workbench.runs.words import duration, ordinal, rough, size
 from workbench.text import cut, one_line, safe
 from workbench.tui import figures
 
@@ -33,11 +35,13 @@ SIGNS: dict[Status, tuple[str, str]] = {
 }
 """Sign and colour of each status; the word always stands beside them."""
 
-
-def sign(status: Status) -> Content:
-    """The sign of a status in its colour."""
-    text, color = SIGNS[status]
-    return Content.styled(text, color)
+_SAME = 1e-2
+"""Rewards up to this size before the first update are rounding."""
+_VERDICTS = {
+    True: ("✔", "holds", "$success"),
+    False: ("✘", "does not hold", "bold $error"),
+    None: ("?", "too few", "$warning"),
+}
 
 
 def bar(fraction: float, width: int, color: str = "$accent") -> Content:
@@ -81,21 +85,10 @@ def model_of(run: Run) -> str:
     return name if run.config.quantization == "none" else f"{name} {run.config.quantization}"
 
 
-def name_of(run: Run) -> str:
-    """The name that the user gave the run, else its id. Safe to show."""
-    return one_line(run.labels.name or run.id)
-
-
-def ordinal(number: int) -> str:
-    """1st, 2nd, 3rd, 4th, …"""
-    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
-
-
 def heading(run: Run, width: int) -> Content:
     """Sign, name, tags, method, model and data sets of the run."""
     text, color = SIGNS[run.status]
-    name = Content.assemble((f"{text} ", color), (name_of(run), "bold"))
+    name = Content.assemble((f"{text} ", color), (run.name, "bold"))
     parts: list[tuple[str, str | Content]] = [("", name)]
     if run.labels.archived:
         parts.append(("", Content.styled("archived", "$secondary")))
@@ -117,20 +110,20 @@ def progress(run: Run, width: int, now: float) -> Content:
     state = run.state
     end = state.end
     if isinstance(end, Finished | Stopped) and run.status in ("finished", "stopped"):
-        steps = f"{state.step:,} of {state.total_steps:,} steps in {figures.duration(end.seconds)}"
+        steps = f"{state.step:,} of {state.total_steps:,} steps in {duration(end.seconds)}"
         parts: list[tuple[str, str | Content]] = [
             ("", _word(run)),
             ("", steps if state.total_steps else "before the first step"),
             *_resuming(run),
             ("", pace(state)),
-            ("peak memory", figures.memory(end.peak_memory_bytes)),
+            ("peak memory", size(end.peak_memory_bytes)),
             ("adapter weights moved", figures.share(end.changed)),
         ]
         return fit(parts, width)
     if run.going and not run.stopping and (state.step == 0 or state.started is None):
         return fit(_waiting(run, now), width)
     if state.started is None:
-        since = figures.duration((state.last_event or 0.0) - (state.first_event or 0.0))
+        since = duration((state.last_event or 0.0) - (state.first_event or 0.0))
         while_ = one_line(state.phase) or "starting"
         return fit([("", _word(run)), ("while", while_), ("after", since), *_remaining(run), *_resuming(run)], width)
     fraction = state.step / state.total_steps if state.total_steps else 0.0
@@ -160,7 +153,7 @@ def _waiting(run: Run, now: float) -> list[tuple[str, str | Content]]:
     if run.status != "queued":
         phase = "paused" if run.status == "paused" else f"{one_line(run.state.phase) or 'starting'} …"
         since = run.state.last_event
-        return [("", Content.styled(phase, color)), ("", figures.duration(now - since) if since is not None else "")]
+        return [("", Content.styled(phase, color)), ("", duration(now - since) if since is not None else "")]
     if run.place is None:
         return [("", Content.styled("starting …", color))]
     told = f"{ordinal(run.place)} in line" + (", behind" if run.ahead else "")
@@ -173,7 +166,7 @@ def _remaining(run: Run) -> list[tuple[str, str | Content]]:
         saving: list[tuple[str, str | Content]] = [("", "saves after this step"), ("p", "kills it now")]
         if run.seconds_to_kill is None:
             return saving
-        left = figures.duration(run.seconds_to_kill)
+        left = duration(run.seconds_to_kill)
         return [("", Content.assemble(("killed in ", "$warning"), (left, "bold $warning"))), *saving]
     if run.status == "paused":
         return [("", "space continues")]
@@ -181,7 +174,7 @@ def _remaining(run: Run) -> list[tuple[str, str | Content]]:
         return []
     if state.phase not in ("", TRAINING):
         return [("", f"{one_line(state.phase)} …")]  # A worker that resumes has no pace yet; at the end one saves.
-    return [("", f"{figures.rough(state.seconds_left)} left")]
+    return [("", f"{rough(state.seconds_left)} left")]
 
 
 def _resuming(run: Run) -> list[tuple[str, str | Content]]:
@@ -199,38 +192,30 @@ def pace(state: RunState) -> str:
     return f"{figures.value(speed)} pairs/s" if speed is not None else ""
 
 
-def numbers(state: RunState, width: int, machine: str = "") -> Content:
+def numbers(state: RunState, width: int, gpu: Gpu | None = None) -> Content:
     """What the latest step tells beside its curves: tokens a second, memory, epoch, accuracy and the like."""
-    step, evaluation = (state.steps or (None,))[-1], (state.evals or (None,))[-1]
+    step = state.steps[-1] if state.steps else None
+    metrics, held_out = step.metrics if step else {}, state.evals[-1].metrics if state.evals else {}
     parts: list[tuple[str, str | Content]] = []
     if step is not None:
         speed = state.tokens_per_second
         if speed:
             parts.append(("", f"{speed:,.0f} tokens/s"))
-        if machine:
-            parts.append(("", machine))
+        if gpu is not None:
+            busy = f" · {figures.share(gpu.utilization)}" if gpu.utilization is not None else ""
+            parts.append(("", f"GPU {size(gpu.total - gpu.free)} of {size(gpu.total)}{busy}"))
         elif step.memory_bytes:
-            parts.append(("memory", figures.memory(step.memory_bytes)))
+            parts.append(("memory", size(step.memory_bytes)))
         parts.append(("epoch", f"{step.epoch:.2f}"))
-    accuracy = quantity(step.metrics, "accuracy") if step is not None else None
-    held_out = quantity(evaluation.metrics, "accuracy") if evaluation is not None else None
-    if accuracy is not None or held_out is not None:
-        shown = figures.value(accuracy)
-        parts.append(("accuracy", shown if held_out is None else f"{shown} · {figures.value(held_out)} held out"))
-    for label, name in (("grad norm", "grad_norm"), ("learning rate", "learning_rate")):
-        number = metric(step, name)
+    trained, tested = quantity(metrics, "accuracy"), quantity(held_out, "accuracy")
+    if trained is not None or tested is not None:
+        shown = figures.value(trained)
+        parts.append(("accuracy", shown if tested is None else f"{shown} · {figures.value(tested)} held out"))
+    for name in ("grad", "rate"):
+        number = quantity(metrics, name)
         if number is not None:
-            parts.append((label, figures.value(number)))
+            parts.append((QUANTITIES[name].short, figures.value(number)))
     return fit(parts, width) if parts else Content("")
-
-
-def metric(event: Step | Eval | None, name: str) -> float | None:
-    """The value that an event has under a name, None where either is missing."""
-    return event.metrics.get(name) if event is not None else None
-
-
-_SAME = 1e-2
-"""Rewards up to this size before the first update are rounding."""
 
 
 def facts(run: Run, width: int, most: int) -> list[Content]:
@@ -259,7 +244,8 @@ def _beginning(state: RunState) -> list[tuple[str, str | Content]]:
     """Before the first update model and reference are one: the margin is 0, and the sigmoid loss ln 2."""
     first: Eval | Step | None = next((each for each in state.evals if each.step == 0), None)
     first = first or next((each for each in state.steps[:1] if each.step == 1), None)
-    margin, loss = metric(first, "rewards/margins"), metric(first, "loss")
+    margin = quantity(first.metrics, "margin") if first else None
+    loss = quantity(first.metrics, "loss") if first else None
     if margin is None or loss is None:
         return []
     if abs(margin) <= _SAME:
@@ -314,7 +300,7 @@ def alerts_in_full(told: tuple[Warned, ...]) -> Content:
     return Content("\n\n").join(parts)
 
 
-def ending(run: Run, last_lines: list[str]) -> Content | None:
+def ending(run: Run, last_lines: Sequence[str]) -> Content | None:
     """Why the run failed or was lost, what to do, and its last words; None for a run that did not end so."""
     end = run.state.end
     if run.status == "failed" and isinstance(end, Failed):
@@ -340,13 +326,6 @@ def ending(run: Run, last_lines: list[str]) -> Content | None:
     return Content("\n").join(lines)
 
 
-_SIGNS = {
-    True: ("✔", "holds", "$success"),
-    False: ("✘", "does not hold", "bold $error"),
-    None: ("?", "too few", "$warning"),
-}
-
-
 def counted(evidence: Evidence) -> str:
     """How many claims hold, do not, or have too few samples."""
     holds = [verdict.holds for verdict in evidence.verdicts]
@@ -359,7 +338,7 @@ def verdicts_in_full(evidence: Evidence) -> Content:
     order = {False: 0, None: 1, True: 2}
     lines = []
     for verdict in sorted(evidence.verdicts, key=lambda each: order[each.holds]):
-        sign, word, style = _SIGNS[verdict.holds]
+        sign, word, style = _VERDICTS[verdict.holds]
         lines.append(
             Content.assemble(
                 (f"{sign} ", style),

@@ -13,7 +13,7 @@ from textual.widgets._select import SelectCurrent
 
 from workbench.config import RunConfig, choices
 from workbench.methods import METHODS
-from workbench.runs.catalog import Summary
+from workbench.runs.catalog import Run
 from workbench.runs.quantities import quantity
 from workbench.text import one_line
 from workbench.tui import figures
@@ -164,7 +164,7 @@ class RunChoice(Select[str]):
         self._ids: list[str] = []
         super().__init__([self._other], value=OTHER, allow_blank=False, compact=True, id=id)
 
-    def offer(self, runs: Sequence[Summary]) -> None:
+    def offer(self, runs: Sequence[Run]) -> None:
         """These are the runs to choose from. The one that was chosen stays so, if it is among them."""
         chosen, ids = self.run, [each.id for each in runs]
         if ids == self._ids:
@@ -185,7 +185,7 @@ class RunChoice(Select[str]):
         return str(self.value)
 
 
-def _run_line(run: Summary) -> Content:
+def _run_line(run: Run) -> Content:
     """A run in a line: its id, how often it was right on held-out pairs, and how far it went if not to the end."""
     accuracy = quantity(run.state.evals[-1].metrics, "accuracy") if run.state.evals else None
     parts = [f"{figures.share(accuracy)} right"] if accuracy is not None else []
