@@ -6,6 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ from tests.tui.runs_screen import drawn, runs_screen, shown, shows, told, until
 from workbench.runs import catalog
 from workbench.runs.events import Failed, Phase, Step, Stopped, Warned, decode
 from workbench.runs.folder import RunFolder
+from workbench.runs.state import fold
+from workbench.runs.watching import Snapshot
 from workbench.tui.screens.runs import RunsScreen
 from workbench.tui.widgets.run_table import RunTable
 
@@ -276,3 +279,39 @@ async def test_the_settings_are_shown_as_toml(root: Path) -> None:
         await shows(pilot, "1 done")
         await pilot.press("i")
         await shows(pilot, "learning_rate = 0.0003", 'pairs = ["tone"]', "Copy all")
+
+
+async def test_a_look_that_fails_is_told_and_the_next_one_is_shown(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_run(root, "tone", [*beginning(), *training(0, 10)])
+    summaries = catalog.Catalog.summaries
+
+    def denied(_: catalog.Catalog) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    async with runs_screen(root) as pilot:
+        await shows(pilot, "10/100")
+        monkeypatch.setattr(catalog.Catalog, "summaries", denied)
+        await shows(pilot, "While following the runs: PermissionError")
+        await pilot.press("escape")
+        monkeypatch.setattr(catalog.Catalog, "summaries", summaries)
+        append(folder, training(11, 20))
+        await shows(pilot, "20/100")
+
+
+async def test_snapshots_are_shown_as_they_are_fed(root: Path) -> None:
+    folder = make_run(root, "tone", [*beginning(), *training(0, 10)])
+    before = catalog.Catalog(root / "runs").summaries()[0]
+    later = replace(before, status="finished", state=fold([*training(11, 100), finished()], before.state))
+    shutil.rmtree(folder.path)
+    async with runs_screen(root) as pilot:
+        screen = pilot.app.screen
+        assert isinstance(screen, RunsScreen)
+        await shows(pilot, "No runs yet")
+        screen.watcher.sleep()
+        await screen.show(Snapshot((before,), listed=True))
+        await shows(pilot, "● running", "10% 38 s", "1 running")
+        await screen.show(Snapshot((before,), run=before))
+        await shows(pilot, "38.0 pairs/s", "450 train")
+        await screen.show(Snapshot((later,), listed=True, before=(before,)))
+        await shows(pilot, "✔ finished", "1 done")
+        await until(pilot, lambda: told(pilot) == [f"{folder.id} has finished. c shows it beside the base."])

@@ -85,13 +85,11 @@ class Catalog:
         folders = runs_in(self.runs)
         self._known = {folder.id: self._look(folder) for folder in folders}
         places_now = places()
-        found = [
-            replace(each.run, place=places_now.get(each.run.folder.path.resolve())) if places_now else each.run
-            for each in self._known.values()
+        runs = [
+            replace(known.run, place=places_now.get(known.run.folder.path.resolve())) if places_now else known.run
+            for known in self._known.values()
         ]
-        return sorted(
-            found, key=lambda each: (each.created.timestamp() if each.created else 0.0, each.id), reverse=True
-        )
+        return sorted(runs, key=lambda run: (run.created.timestamp() if run.created else 0.0, run.id), reverse=True)
 
     def _look(self, folder: RunFolder) -> _Known:
         events = _stamp(folder.events)
@@ -122,10 +120,10 @@ def read_run(folder: RunFolder, config: RunConfig | None, created: datetime | No
 
 def _stamp(path: Path) -> tuple[int, int]:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return 0, 0
-    return found.st_mtime_ns, found.st_size
+    return stat.st_mtime_ns, stat.st_size
 
 
 def _ends(path: Path) -> Iterator[Event]:

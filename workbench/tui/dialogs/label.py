@@ -53,6 +53,8 @@ class LabelDialog(Dialog[Labels | None]):
 
     def action_apply(self) -> None:
         """Gives the labels back."""
-        name, tags, note = (self.query_one(f"#{each}", LineField).content.strip() for each in ("name", "tags", "note"))
+        name, tags, note = (
+            self.query_one(f"#{field}", LineField).content.strip() for field in ("name", "tags", "note")
+        )
         words = dict.fromkeys(word.lstrip("#") for word in tags.replace(",", " ").split())
         self.dismiss(replace(self._labels, name=name, tags=tuple(word for word in words if word), note=note))

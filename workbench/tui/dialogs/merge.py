@@ -95,8 +95,8 @@ class MergeDialog(Dialog[None]):
         if self._merging.running or path is None:
             return
         dtype = _DTYPES[self.query_one(OptionList).highlighted or 0][0]
-        place = path if path.is_absolute() else self._workspace.root / path
-        self._merging.start(Path(place), dtype, "gguf" if path.suffix == ".gguf" else "safetensors")
+        to = path if path.is_absolute() else self._workspace.root / path
+        self._merging.start(Path(to), dtype, "gguf" if path.suffix == ".gguf" else "safetensors")
         self._follow()
 
     def action_cancel(self) -> None:

@@ -41,7 +41,7 @@ class Line:
     tip: str = ""
 
     @property
-    def told(self) -> float | None:
+    def latest(self) -> float | None:
         """The last value, for the legend: that of the marks where there are any, unless the curve is broken."""
         last = self.curve.last
         return self.marks.last if self.marks and (last is None or math.isfinite(last)) else last
@@ -87,9 +87,9 @@ def draw(figure: Figure, width: int, height: int, palette: Palette) -> list[Cont
         blank = [Content("")] * height
         blank[height // 2] = Content.styled("nothing to draw yet".center(width), "$secondary")
         return blank
-    low, high = limits(each for line in figure.lines for each in (line.curve, line.marks))
+    low, high = limits(curve for line in figure.lines for curve in (line.curve, line.marks))
     least, most = figure.possible
-    y_ticks = [each for each in ticks(low, high, max(3, min(6, height // 2 - 1))) if least <= each <= most]
+    y_ticks = [tick for tick in ticks(low, high, max(3, min(6, height // 2 - 1))) if least <= tick <= most]
     labels = tick_labels(y_ticks)
     gutter = max((len(label) for label in labels), default=0) + 1
     from textual_plotext import Plot
@@ -139,32 +139,32 @@ def _x_ticks(figure: Figure, width: int) -> tuple[list[float], list[str]]:
     """Begin, middle and end of the axis; the end names the unit."""
     end = max(figure.end, 1e-9)
     if figure.unit == "steps":
-        places: list[float] = [0, int(end) // 2, int(end)] if end > 1 else [0, 1]
+        ticks: list[float] = [0, int(end) // 2, int(end)] if end > 1 else [0, 1]
     else:
-        places = [0, end / 2, end]
-    labels = [f"{place:,.4g}" if place < 1000 else f"{place:,.0f}" for place in places]
+        ticks = [0, end / 2, end]
+    labels = [f"{tick:,.4g}" if tick < 1000 else f"{tick:,.0f}" for tick in ticks]
     named = f"{labels[-1]} {figure.unit}"
     if len(named) < width // 3:
         labels[-1] = named
-    return places, labels
+    return ticks, labels
 
 
 def legend(figure: Figure, width: int) -> Content:
     """Sign, name and last value of every line; where `width` is too small closer together, then without the names."""
     steps = [line.broken for line in figure.lines if line.broken is not None]
     note = Content.styled(f"  ▲ since step {min(steps):,}", "$error") if steps else Content("")
-    told = Content("")
+    text = Content("")
     for named, gap, noted in (
         (True, " ", note),
         (True, " ", Content("")),
         (True, "", Content("")),
         (False, " ", Content("")),
     ):
-        entries = [_entry(line, line.told, gap, named=named) for line in figure.lines if line.told is not None]
-        told = Content("  " if gap else " ").join(entries) + noted
-        if told.cell_length <= width:
+        entries = [_entry(line, line.latest, gap, named=named) for line in figure.lines if line.latest is not None]
+        text = Content("  " if gap else " ").join(entries) + noted
+        if text.cell_length <= width:
             break
-    return told
+    return text
 
 
 def _entry(line: Line, last: float, gap: str, *, named: bool) -> Content:

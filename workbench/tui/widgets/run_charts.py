@@ -42,15 +42,15 @@ class Look:
 
 def charts_of(state: RunState) -> tuple[str, ...]:
     """The names of the charts for which the run has values."""
-    told: list[Step | Eval] = [*state.steps[:1], *state.steps[-1:], *state.evals[:1], *state.evals[-1:]]
-    return quantities({name: value for event in told for name, value in event.metrics.items()})
+    events: list[Step | Eval] = [*state.steps[:1], *state.steps[-1:], *state.evals[:1], *state.evals[-1:]]
+    return quantities({name: value for event in events for name, value in event.metrics.items()})
 
 
 def _metric(state: RunState, chart: str) -> str:
     """The name under which this run logs the quantity of a chart that has one curve."""
-    told: list[Step | Eval] = [*state.steps[-1:], *state.evals[-1:]]
+    events: list[Step | Eval] = [*state.steps[-1:], *state.evals[-1:]]
     names = QUANTITIES[chart].metrics
-    return next((name for name in names for event in told if name in event.metrics), names[0])
+    return next((name for name in names for event in events if name in event.metrics), names[0])
 
 
 def figures_of(
@@ -109,8 +109,8 @@ def _compared(chart: str, states: Sequence[RunState], axis: Axis) -> tuple[Line,
 
 
 def _reached(state: RunState, axis: Axis) -> float:
-    told: list[Step | Eval] = [*state.steps[-1:], *state.evals[-1:]]
-    return max((position(each, axis) for each in told), default=0.0)
+    events: list[Step | Eval] = [*state.steps[-1:], *state.evals[-1:]]
+    return max((position(event, axis) for event in events), default=0.0)
 
 
 def _end(state: RunState, axis: Axis) -> float:

@@ -102,7 +102,7 @@ def _memory(preview: Preview, width: int, *, short: bool) -> Content:
     fits = needed <= preview.machine.free
     so_far = "" if preview.counts else "at most "
     device = one_line(preview.machine.device).removeprefix("NVIDIA ")
-    told: list[tuple[str, str]] = [
+    parts: list[tuple[str, str]] = [
         ("✔ " if fits else "▲ " if so_far else "✘ ", "$success" if fits else "$warning" if so_far else "$error"),
         (so_far, "$secondary"),
         (words.size(needed), "bold"),
@@ -111,14 +111,14 @@ def _memory(preview: Preview, width: int, *, short: bool) -> Content:
     ]
     if not fits:
         changes = ", ".join(f"{key} = {value}" for key, value in preview.changes.items())
-        told.append((f"\nwould fit with {changes}" if changes else "\nno setting here would make it fit", "$warning"))
+        parts.append((f"\nwould fit with {changes}" if changes else "\nno setting here would make it fit", "$warning"))
     else:
-        told.append((f"\n{_parts(preview, width, short=short)}", "$secondary"))
+        parts.append((f"\n{_parts(preview, width, short=short)}", "$secondary"))
     gpu = preview.machine.gpu
     if gpu is not None and gpu.holders:
         held = one_line(" · ".join(words.holders(gpu)))
-        told.append((f"\n{cut(held, _NARROW) if short else held}", "$secondary"))
-    return Content.assemble(*told)
+        parts.append((f"\n{cut(held, _NARROW) if short else held}", "$secondary"))
+    return Content.assemble(*parts)
 
 
 def _parts(preview: Preview, width: int, *, short: bool) -> str:

@@ -65,7 +65,7 @@ def final(run: Run, metric: str) -> float | None:
     Where training no longer has a finite value, there is nothing left to be proud of: that one counts.
     """
     latest: list[Eval | Step] = [*run.state.evals[-1:], *run.state.steps[-1:]]
-    values = [each.metrics[metric] for each in latest if metric in each.metrics]
+    values = [event.metrics[metric] for event in latest if metric in event.metrics]
     return next((value for value in values if not math.isfinite(value)), values[0] if values else None)
 
 
@@ -82,7 +82,9 @@ def _loss(run: Run) -> float | None:
 
 def chosen_moved(run: Run) -> float | None:
     """By how many nats the held-out chosen answers moved from the first evaluation to the last."""
-    logps = [each.metrics["logps/chosen"] for each in run.state.evals if "logps/chosen" in each.metrics]
+    logps = [
+        evaluation.metrics["logps/chosen"] for evaluation in run.state.evals if "logps/chosen" in evaluation.metrics
+    ]
     return logps[-1] - logps[0] if len(logps) > 1 else None
 
 
@@ -91,7 +93,7 @@ def metrics_of(runs: Sequence[Run]) -> list[str]:
     latest: list[Eval | Step] = []
     for run in runs:
         latest += [*run.state.evals[-1:], *run.state.steps[-1:]]
-    return sorted({name for each in latest for name in each.metrics})
+    return sorted({name for event in latest for name in event.metrics})
 
 
 def metric_column(metric: str) -> Column:
@@ -139,8 +141,8 @@ def _without(run: Run, left_out: re.Pattern[str]) -> str:
 
 
 def _alerts(run: Run, width: int) -> Content:
-    told = len(run.state.warnings)
-    return Content.styled(f"▲ {told}"[:width], "$warning") if told else Content("")
+    count = len(run.state.warnings)
+    return Content.styled(f"▲ {count}"[:width], "$warning") if count else Content("")
 
 
 def _progress(run: Run, width: int) -> Content:
@@ -277,8 +279,8 @@ def fitting(runs: Sequence[Run], width: int, sort: str) -> list[tuple[Column, in
     picked: dict[str, int] = {}
     room = width
     for key in wanted:
-        each = column(key)
-        takes = (each.narrow if narrow and each.narrow else each.width) + _GAP
+        candidate = column(key)
+        takes = (candidate.narrow if narrow and candidate.narrow else candidate.width) + _GAP
         if takes <= room:
             picked[key], room = takes - _GAP, room - takes
     order = [*_BY_KEY, *(key for key in picked if key not in _BY_KEY)]
@@ -292,21 +294,21 @@ def fitting(runs: Sequence[Run], width: int, sort: str) -> list[tuple[Column, in
                 break
         columns["name"] = replace(columns["name"], shown=_names(left_out))
         picked["name"] = max(picked["name"], min(longest, picked["name"] + room, _LONGEST_NAME))
-    return [(each, picked[key]) for key, each in columns.items()]
+    return [(column, picked[key]) for key, column in columns.items()]
 
 
 def header(columns: Sequence[tuple[Column, int]], sort: str, *, upwards: bool, extra: str = "") -> Content:
     """The titles; that of the column that the runs are sorted by has an arrow. `extra` stands beside "run"."""
     cells = []
-    for each, width in columns:
-        title = f"{each.title} {extra}" if each.key == "name" and extra else each.title
-        room = width - 1 if each.key == sort else width
+    for column, width in columns:
+        title = f"{column.title} {extra}" if column.key == "name" and extra else column.title
+        room = width - 1 if column.key == sort else width
         title = title if cell_len(title) <= room else title[:room].rstrip()
-        if each.key == sort:
+        if column.key == sort:
             text = Content.styled(f"{title}{'▴' if upwards else '▾'}", "$accent")
         else:
             text = Content.styled(title, "$secondary")
-        cells.append(_aligned(text, width, right=each.right))
+        cells.append(_aligned(text, width, right=column.right))
     return Content(" " * _GAP).join(cells)
 
 
@@ -314,12 +316,12 @@ def row(run: Run, columns: Sequence[tuple[Column, int]]) -> Content:
     """A run's cells. Where it failed before there was anything to measure, the reason stands in place of figures."""
     reason = "" if run.state.steps or run.state.evals else _reason(run)
     cells = []
-    for index, (each, width) in enumerate(columns):
-        if reason and each.key not in ("status", "name", "alerts"):
+    for index, (column, width) in enumerate(columns):
+        if reason and column.key not in ("status", "name", "alerts"):
             room = sum(width + _GAP for _, width in columns[index:]) - _GAP
             cells.append(_aligned(Content.styled(one_line(reason), "$foreground"), room, right=False))
             break
-        cells.append(_aligned(each.shown(run, width), width, right=each.right))
+        cells.append(_aligned(column.shown(run, width), width, right=column.right))
     return Content(" " * _GAP).join(cells)
 
 
@@ -474,17 +476,17 @@ class RunTable(QuietLines, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Highlights a run, opens the highlighted one, or sorts by a column."""
-        place = event.get_content_offset(self)
-        if place is None:
+        offset = event.get_content_offset(self)
+        if offset is None:
             return
-        if place.y == 0:
+        if offset.y == 0:
             x = _MARGIN
             for column, width in fitting(self._runs, self._columns_width(), self._listing.sort):
-                if x <= place.x < x + width + 2:
+                if x <= offset.x < x + width + 2:
                     self.post_message(self.SortAsked(column.key))
                 x += width + 2
             return
-        index = self._top + place.y - 1
+        index = self._top + offset.y - 1
         if index < len(self._runs) and not self.go_to_or_open(self._runs[index].id):
             self.post_message(self.Opened())
 

@@ -38,12 +38,12 @@ def latest(samples: Sequence[Sample], width: int) -> Content:
     if not samples or width < 60:
         return Content("")
     newest = samples[-1]
-    asked = one_line(newest.prompt, width // 4)
+    prompt = one_line(newest.prompt, width // 4)
     head = f"step {newest.step:,}  "
-    room = (width - len(head) - len(asked) - 26) // 2
+    room = (width - len(head) - len(prompt) - 26) // 2
     return Content.assemble(
         (head, "$secondary"),
-        (f"“{asked}”", "$secondary"),
+        (f"“{prompt}”", "$secondary"),
         ("  base ", "$secondary"),
         (cut(one_line(newest.base) or "(nothing)", room), "$foreground"),
         ("  aligned ", "$accent"),
@@ -53,7 +53,7 @@ def latest(samples: Sequence[Sample], width: int) -> Content:
 
 def page(samples: Sequence[Sample], back: int, width: int) -> list[Content]:
     """The answers of one step, `back` steps before the newest one, in lines of `width` cells."""
-    steps = sorted({each.step for each in samples})
+    steps = sorted({sample.step for sample in samples})
     if not steps:
         return [Content.styled("No answers yet: they come with the evaluations of held-out pairs.", "$secondary")]
     index = max(len(steps) - 1 - back, 0)
@@ -67,13 +67,13 @@ def page(samples: Sequence[Sample], back: int, width: int) -> list[Content]:
         ("later", "$secondary"),
     )
     lines = [head]
-    for each in samples:
-        if each.step == steps[index]:
-            lines += [Content(""), *_asked(each, width), *_answers(each, width)]
+    for sample in samples:
+        if sample.step == steps[index]:
+            lines += [Content(""), *_prompt(sample, width), *_answers(sample, width)]
     return lines
 
 
-def _asked(sample: Sample, width: int) -> list[Content]:
+def _prompt(sample: Sample, width: int) -> list[Content]:
     return _wrapped(sample.prompt, width - 2, "$secondary", first="› ")
 
 
@@ -108,7 +108,7 @@ def _wrapped(text: str, width: int, style: str, first: str = "") -> list[Content
     lines = wrap([(style, shown)], max(width, 8))
     indent = " " * len(first)
     return [
-        Content.assemble((indent if number else first, style), *((part, each) for each, part in line))
+        Content.assemble((indent if number else first, style), *((part, style) for style, part in line))
         for number, line in enumerate(lines)
     ]
 
@@ -133,13 +133,13 @@ class SamplesView(VerticalScroll):
         """Shows the newest of these, or those that were chosen."""
         if self._back and len(samples) > len(self._samples):
             # What is being read stays in sight when newer answers come.
-            self._back += len({each.step for each in samples}) - len({each.step for each in self._samples})
+            self._back += len({sample.step for sample in samples}) - len({sample.step for sample in self._samples})
         self._samples = samples
         self._redraw()
 
     def go(self, steps: int) -> None:
         """To later answers, or to earlier ones where negative."""
-        most = max(len({each.step for each in self._samples}) - 1, 0)
+        most = max(len({sample.step for sample in self._samples}) - 1, 0)
         self._back = min(max(self._back - steps, 0), most)
         self._redraw()
         self.scroll_home(animate=False)

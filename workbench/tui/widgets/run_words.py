@@ -156,8 +156,8 @@ def _waiting(run: Run, now: float) -> list[tuple[str, str | Content]]:
         return [("", Content.styled(phase, color)), ("", duration(now - since) if since is not None else "")]
     if run.place is None:
         return [("", Content.styled("starting …", color))]
-    told = f"{ordinal(run.place)} in line" + (", behind" if run.ahead else "")
-    return [("", Content.styled("queued", color)), (told, one_line(run.ahead)), ("", "< > move it · p cancels it")]
+    position = f"{ordinal(run.place)} in line" + (", behind" if run.ahead else "")
+    return [("", Content.styled("queued", color)), (position, one_line(run.ahead)), ("", "< > move it · p cancels it")]
 
 
 def _remaining(run: Run) -> list[tuple[str, str | Content]]:
@@ -242,34 +242,34 @@ def _left_out(label: str, pairs: int) -> tuple[str, str | Content]:
 
 def _beginning(state: RunState) -> list[tuple[str, str | Content]]:
     """Before the first update model and reference are one: the margin is 0, and the sigmoid loss ln 2."""
-    first: Eval | Step | None = next((each for each in state.evals if each.step == 0), None)
-    first = first or next((each for each in state.steps[:1] if each.step == 1), None)
+    first: Eval | Step | None = next((event for event in state.evals if event.step == 0), None)
+    first = first or next((event for event in state.steps[:1] if event.step == 1), None)
     margin = quantity(first.metrics, "margin") if first else None
     loss = quantity(first.metrics, "loss") if first else None
     if margin is None or loss is None:
         return []
     if abs(margin) <= _SAME:
         return [("first loss", Content.assemble((figures.value(loss), "$foreground"), (" ✔", "$success")))]
-    told = f"{figures.value(loss)} ✘ margin {figures.value(margin)}, not 0"
-    return [("first loss", Content.styled(told, "$error"))]
+    wrong = f"{figures.value(loss)} ✘ margin {figures.value(margin)}, not 0"
+    return [("first loss", Content.styled(wrong, "$error"))]
 
 
 def alerts(run: Run, width: int, most: int) -> list[Content]:
     """The newest alerts, a line each, the newest first; then what else is wrong with the run's files."""
-    told = run.state.warnings
+    warnings = run.state.warnings
     lines = [
         Content.assemble(
             ("▲ ", "bold $warning"),
-            (one_line(each.title), "bold $warning"),
-            (f"  step {each.step:,}" if each.step else "", "$warning"),
+            (one_line(warning.title), "bold $warning"),
+            (f"  step {warning.step:,}" if warning.step else "", "$warning"),
             ("  ", ""),
-            (one_line(each.message), "$secondary"),
+            (one_line(warning.message), "$secondary"),
         )
-        for each in reversed(told[-most:])
+        for warning in reversed(warnings[-most:])
     ]
     if lines:
         key = Content.assemble(
-            "  ", ("h", "bold $accent"), (f" all {len(told)}" if len(told) > 1 else " more", "$secondary")
+            "  ", ("h", "bold $accent"), (f" all {len(warnings)}" if len(warnings) > 1 else " more", "$secondary")
         )
         lines[0] = lines[0].truncate(width - key.cell_length, ellipsis=True) + key
     if run.damaged:
@@ -283,19 +283,19 @@ def alerts(run: Run, width: int, most: int) -> list[Content]:
     return [line.truncate(width, ellipsis=True) for line in lines]
 
 
-def alerts_in_full(told: tuple[Warned, ...]) -> Content:
+def alerts_in_full(warnings: tuple[Warned, ...]) -> Content:
     """Every alert with its step, reason and remedy, the newest first, to be wrapped."""
     parts = []
-    for each in reversed(told):
+    for warning in reversed(warnings):
         lines = [
             Content.assemble(
-                (f"▲ {one_line(each.title)}", "bold $warning"),
-                (f"   step {each.step:,}" if each.step else "", "$secondary"),
+                (f"▲ {one_line(warning.title)}", "bold $warning"),
+                (f"   step {warning.step:,}" if warning.step else "", "$secondary"),
             ),
-            Content.styled(safe(each.message).rstrip(), "$foreground"),
+            Content.styled(safe(warning.message).rstrip(), "$foreground"),
         ]
-        if each.remedy:
-            lines.append(Content.assemble(("→ ", "$accent"), (safe(each.remedy).rstrip(), "$foreground")))
+        if warning.remedy:
+            lines.append(Content.assemble(("→ ", "$accent"), (safe(warning.remedy).rstrip(), "$foreground")))
         parts.append(Content("\n").join(lines))
     return Content("\n\n").join(parts)
 
@@ -329,15 +329,15 @@ def ending(run: Run, last_lines: Sequence[str]) -> Content | None:
 def counted(evidence: Evidence) -> str:
     """How many claims hold, do not, or have too few samples."""
     holds = [verdict.holds for verdict in evidence.verdicts]
-    told = [(holds.count(True), "hold"), (holds.count(False), "do not hold"), (holds.count(None), "too few samples")]
-    return ", ".join(f"{count} {word}" for count, word in told if count)
+    counts = [(holds.count(True), "hold"), (holds.count(False), "do not hold"), (holds.count(None), "too few samples")]
+    return ", ".join(f"{count} {word}" for count, word in counts if count)
 
 
 def verdicts_in_full(evidence: Evidence) -> Content:
     """Every verdict with what was found, those that do not hold first; then what got worse by most."""
     order = {False: 0, None: 1, True: 2}
     lines = []
-    for verdict in sorted(evidence.verdicts, key=lambda each: order[each.holds]):
+    for verdict in sorted(evidence.verdicts, key=lambda verdict: order[verdict.holds]):
         sign, word, style = _VERDICTS[verdict.holds]
         lines.append(
             Content.assemble(
@@ -351,10 +351,10 @@ def verdicts_in_full(evidence: Evidence) -> Content:
         lines.append(Content.styled("\nWhat got worse by most, log-probability before and after", "bold $foreground"))
         lines += [
             Content.assemble(
-                (f"{each.before:8.2f} → {each.after:.2f}  ", "$foreground"),
-                (f"{one_line(each.response)} · {one_line(each.prompt, 200)}", "$secondary"),
+                (f"{regression.before:8.2f} → {regression.after:.2f}  ", "$foreground"),
+                (f"{one_line(regression.response)} · {one_line(regression.prompt, 200)}", "$secondary"),
             )
-            for each in evidence.regressions
+            for regression in evidence.regressions
         ]
     lines.append(Content.styled(f"\nMeasured {evidence.created} in {evidence.seconds:.0f} s.", "$secondary"))
     return Content("\n").join(lines)

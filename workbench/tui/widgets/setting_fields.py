@@ -141,7 +141,8 @@ class MethodChoice(Select[str]):
 
     def __init__(self, method: str, *, id: str) -> None:  # noqa: A002
         lines = [
-            (Content.assemble(f"{name:<{_NAME}}", (each.when, "$secondary")), name) for name, each in METHODS.items()
+            (Content.assemble(f"{name:<{_NAME}}", (method.when, "$secondary")), name)
+            for name, method in METHODS.items()
         ]
         super().__init__(lines, value=method, allow_blank=False, compact=True, id=id)
 
@@ -166,7 +167,7 @@ class RunChoice(Select[str]):
 
     def offer(self, runs: Sequence[Run]) -> None:
         """These are the runs to choose from. The one that was chosen stays so, if it is among them."""
-        chosen, ids = self.run, [each.id for each in runs]
+        chosen, ids = self.run, [run.id for run in runs]
         if ids == self._ids:
             return
         self._ids = ids
