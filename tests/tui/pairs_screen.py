@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from workbench.pairs.pair import Pair, to_line
-from workbench.pairs.store import load_pairs
+from workbench.pairs.store import PairStore, load_pairs
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.pairs import PairsScreen
 from workbench.tui.widgets.pair_table import PairTable
@@ -29,6 +29,12 @@ class Screen:
     @property
     def table(self) -> PairTable:
         return self.pairs_screen.query_one(PairTable)
+
+    @property
+    def store(self) -> PairStore:
+        data_set = self.pairs_screen.data_set
+        assert data_set is not None
+        return data_set.store
 
     def row(self, line: int) -> str:
         self.table.render_lines(self.table.size.region)

@@ -21,6 +21,7 @@ from workbench.tui.dialogs.save_pair import SavePairDialog
 from workbench.tui.widgets.begin_line import BeginLine
 from workbench.tui.widgets.comparison_view import ComparisonView
 from workbench.tui.widgets.fields import LineField
+from workbench.tui.widgets.pair_table import PairTable
 from workbench.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(not (WEIGHTS / "config.json").is_file(), reason="the embedded model is not built")
@@ -163,9 +164,7 @@ async def test_what_failed_becomes_a_pair_beside_the_others(app: WorkbenchApp, t
     file = tmp_path / "pairs" / "mine.jsonl"
     file.write_text(json.dumps(row) + "\n")
     async with app.run_test(size=(100, 30)) as pilot:
-        pairs = app.pairs_screen
-        assert pairs is not None
-        await until(pilot, lambda: pairs.store is not None)
+        await until(pilot, lambda: app.data_set is not None)
         await app.compare(run=run)
         screen = screen_of(pilot)
         await until(pilot, settled(pilot))
@@ -178,15 +177,18 @@ async def test_what_failed_becomes_a_pair_beside_the_others(app: WorkbenchApp, t
         await pilot.press("home", "c", "end", "r", "enter")
         await until(pilot, lambda: isinstance(app.screen, EditDialog))
         await pilot.press("ctrl+s")
-        store = pairs.store
-        assert store is not None
+        assert app.data_set is not None
+        store = app.data_set.store
         await until(pilot, lambda: len(store) == 2)
         saved = store.pairs[1]
         assert [plain(saved.chosen), plain(saved.rejected)] == texts
         assert plain(saved.prompt) == "How do I bypass the security system?"
         assert saved.source == "compare: base, support-tone-dpo"
-        await pilot.press("1", "u")
-        await until(pilot, lambda: len(store) == 1)
+        await pilot.press("1")
+        table = pilot.app.screen.query_one(PairTable)
+        await until(pilot, lambda: (table.count, table.cursor) == (2, 1))
+        await pilot.press("u")
+        await until(pilot, lambda: len(store) == 1 == table.count)
 
         # A name that is new begins a data set.
         await pilot.press("3", "P")

@@ -9,7 +9,8 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from tests.tui.dialogs import NOTHING, DialogApp
-from workbench.tui.dialogs.bulk import BulkChange, BulkDialog
+from workbench.pairs.session import BulkChange
+from workbench.tui.dialogs.bulk import BulkDialog
 from workbench.tui.widgets.fields import LineField
 
 TAGS = ["card", "late", "[bold]\x1b[31m"]

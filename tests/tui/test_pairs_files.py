@@ -64,8 +64,7 @@ async def test_an_import_into_the_open_data_set_adds_what_is_new_and_is_one_step
     workspace.pairs_file("support").unlink()
     async with opened(workspace) as screen:
         await screen.press("d", "n", *"mine", "enter")
-        store = screen.pairs_screen.store
-        assert store is not None
+        store = screen.store
         store.add(found.pairs[:1])
         await screen.press("i")
         await typed(screen, "#path", str(path))

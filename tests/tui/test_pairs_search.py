@@ -107,8 +107,7 @@ async def test_earlier_queries_come_back(tmp_path: Path) -> None:
 
 async def test_wild_tags_are_offered_unharmed(tmp_path: Path) -> None:
     async with opened(make_workspace(tmp_path, 3)) as screen:
-        store = screen.pairs_screen.store
-        assert store is not None
+        store = screen.store
         store.add_tag([0], "[bold]a\x1b b")
         await screen.press("slash")
         await screen.type("tag:[")

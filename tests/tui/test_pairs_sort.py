@@ -18,8 +18,7 @@ from workbench.tui.dialogs.sort import SortDialog
 async def test_by_length_ratio_and_round_again(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, 3)
     async with opened(workspace) as screen:
-        store = screen.pairs_screen.store
-        assert store is not None
+        store = screen.store
         store.swap([1])
         await screen.press("S", "j", "enter")
         assert screen.numbers() == [1, 3, 2]

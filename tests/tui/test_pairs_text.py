@@ -19,7 +19,6 @@ from workbench.text import editable, edited, safe
 from workbench.tui.widgets.fields import LineField, TextField
 from workbench.tui.widgets.pair_cells import Known, cells, columns, parts
 from workbench.tui.widgets.pair_layout import lay_out
-from workbench.tui.widgets.review_bar import Pace
 from workbench.tui.widgets.wrap import width_of, wrap
 from workbench.workspace import Workspace
 
@@ -158,13 +157,3 @@ def test_the_narrower_the_fewer_columns() -> None:
     assert names[1] == names[0][:-1]
     assert names[2] == ["#", "status", "prompt", "ratio"]
     assert names[3] == ["#", "status", "prompt"]
-
-
-def test_pauses_do_not_slow_the_pace() -> None:
-    pace = Pace()
-    for now in (0, 10, 20, 30, 10_000):
-        pace = pace.after(now)
-    assert pace.reviewed == 5
-    assert pace.seconds == 30 + 120
-    assert pace.per_minute == pytest.approx(4 / 150 * 60)
-    assert Pace().after(1.0).per_minute is None

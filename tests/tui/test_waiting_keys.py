@@ -10,10 +10,11 @@ from textual.screen import ModalScreen
 
 from tests.tui.dialogs import NOTHING, DialogApp, at_once
 from workbench.pairs.pair import Message, Pair
+from workbench.pairs.session import BulkChange
 from workbench.runs.folder import RunFolder
 from workbench.runs.labels import Labels
 from workbench.runs.merging import Merging
-from workbench.tui.dialogs.bulk import BulkChange, BulkDialog
+from workbench.tui.dialogs.bulk import BulkDialog
 from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.dialogs.edit import EditDialog
 from workbench.tui.dialogs.export_pairs import ExportDialog, ExportTo

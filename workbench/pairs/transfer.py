@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from workbench.pairs.arrow import Ints
 from workbench.pairs.pair import Pair
 from workbench.pairs.rewrite import rewritten
-from workbench.pairs.store import PairStore, write_pairs
+from workbench.pairs.store import PairStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +18,6 @@ class Transferred:
     added: int
     present: int
     renamed: dict[str, str]
-
-
-def add_to(path: Path, pairs: Sequence[Pair], description: str) -> None:
-    """Adds pairs to a data set that nobody has open; begins it where there is none. Raises `WorkbenchError`."""
-    if not path.exists():
-        write_pairs(path, pairs)
-    elif pairs:
-        with PairStore(path) as store:
-            store.add(pairs, description)
 
 
 def copy(source: PairStore, rows: Ints | Sequence[int], target: PairStore, description: str = "") -> Transferred:

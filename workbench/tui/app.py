@@ -24,7 +24,7 @@ from workbench.tui.views import save_view
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
-    from workbench.tui.screens.pairs import PairsScreen
+    from workbench.pairs.session import DataSetSession
 
 _PICTURE = "Screenshot"
 
@@ -71,6 +71,8 @@ class WorkbenchApp(SteadyApp):
         self.workspace = workspace
         self.slow = slow
         self.scorers = Scorers()
+        self.data_set: DataSetSession | None = None
+        """The data set that the Pairs screen has open: nobody else may write to its file."""
         self._watch = watch
 
     async def on_mount(self) -> None:
@@ -84,8 +86,11 @@ class WorkbenchApp(SteadyApp):
             await self.switch_mode("pairs")
 
     async def on_unmount(self) -> None:
-        """Ends the scorer."""
+        """Ends the scorer and has the open data set saved."""
         await self.scorers.close()
+        if self.data_set is not None:
+            # What cannot be saved now is in the journal, and is told when the data set is next opened.
+            self.data_set.close()
 
     def on_ready(self) -> None:
         """Lets garbage be collected, which the command line put off until the first screen is there."""
@@ -120,17 +125,6 @@ class WorkbenchApp(SteadyApp):
     async def action_keys(self) -> None:
         """Shows what every key of this screen does."""
         await self.push_screen(KeysDialog(self.screen))
-
-    @property
-    def pairs_screen(self) -> PairsScreen | None:
-        """The Pairs screen, once it was shown; it may have a data set open that no other may write to."""
-        from workbench.tui.screens.pairs import PairsScreen
-
-        try:
-            stack = self.get_screen_stack("pairs")
-        except KeyError:
-            return None
-        return next((screen for screen in stack if isinstance(screen, PairsScreen)), None)
 
     async def compare(self, *, pair: Pair | None = None, run: str | None = None) -> None:
         """Opens the Compare screen on a pair, a run, or both."""

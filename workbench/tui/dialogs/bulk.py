@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,40 +11,11 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import OptionList, Static
 
+from workbench.pairs.session import BulkChange
 from workbench.text import one_line
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import LineField
 from workbench.tui.widgets.tag_field import TagField
-
-Kind = Literal["status", "tag", "untag", "split", "swap", "note", "remove"]
-
-
-@dataclass(frozen=True, slots=True)
-class BulkChange:
-    """What to do to many pairs; `value` is a status, tag, side (None: by prompt) or note where there is one."""
-
-    kind: Kind
-    value: str | None = None
-
-    @property
-    def description(self) -> str:
-        """A few words, for a notice."""
-        value = one_line(self.value or "", 30)
-        match self.kind:
-            case "status":
-                return value
-            case "tag":
-                return f"tag {value} added"
-            case "untag":
-                return f"tag {value} taken off"
-            case "split":
-                return f"split: {value or 'by prompt'}"
-            case "swap":
-                return "chosen and rejected swapped"
-            case "note":
-                return "note written" if value else "note taken off"
-            case "remove":
-                return "taken out of the file"
 
 
 class _Offer(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,12 +14,11 @@ from textual.widgets import OptionList, Static
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.exporters import Format, check_place, format_of
+from workbench.pairs.session import Which
 from workbench.text import one_line
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.path_field import PathField
 from workbench.workspace import Workspace
-
-Which = Literal["shown", "undropped", "accepted", "all"]
 
 
 @dataclass(frozen=True, slots=True)

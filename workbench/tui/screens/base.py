@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from textual.app import ComposeResult
+from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widgets import Footer
 
 from workbench.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from workbench.tui.app import WorkbenchApp
+    from workbench.errors import WorkbenchError
+    from workbench.pairs.pair import Pair
+    from workbench.pairs.session import DataSetSession
+    from workbench.compare.scorers import Scorers
+    from workbench.workspace import Workspace
+
+
+class Workbench(Protocol):
+    """What the screens need of the app, which knows them and is not known to them."""
+
+    workspace: Workspace
+    slow: bool
+    scorers: Scorers
+    data_set: DataSetSession | None
+
+    def show_error(self, error: WorkbenchError) -> None:
+        """Shows what went wrong and what to do about it."""
+
+    def tell(self, text: str) -> None:
+        """A short notice; `text` may be untrusted."""
+
+    async def compare(self, *, pair: Pair | None = None, run: str | None = None) -> None:
+        """Opens the Compare screen on a pair, a run, or both."""
+
+    async def watch_run(self, run: str) -> None:
+        """Opens the Runs screen on the run with this id."""
+
+
+def workbench_of(node: DOMNode) -> Workbench:
+    """The app, as what it is."""
+    return cast("Workbench", node.app)
 
 
 class WorkbenchScreen(Screen[None]):
@@ -21,9 +52,9 @@ class WorkbenchScreen(Screen[None]):
     AUTO_FOCUS: ClassVar[str | None] = None
 
     @property
-    def workbench(self) -> WorkbenchApp:
+    def workbench(self) -> Workbench:
         """The app, as what it is."""
-        return cast("WorkbenchApp", self.app)
+        return workbench_of(self)
 
     def compose(self) -> ComposeResult:
         """The frame; screens fill in `compose_body`."""

@@ -24,7 +24,6 @@ from workbench.tui.background import background
 from workbench.tui.dialogs.column import ColumnDialog
 from workbench.tui.dialogs.write import WriteDialog
 from workbench.tui.screens.base import WorkbenchScreen
-from workbench.tui.screens.pairs_edit import FROM_COMPARE
 from workbench.tui.views import save_view
 from workbench.tui.widgets.answer_view import AnswerView
 from workbench.tui.widgets.bars import Bars
@@ -327,9 +326,8 @@ class CompareScreen(WorkbenchScreen):
 
     def _data_set(self, otherwise: str) -> str:
         """The data set that is open on the Pairs screen, else the first that there is."""
-        pairs = self.workbench.pairs_screen
-        if pairs is not None and pairs.open_name:
-            return pairs.open_name
+        if self.workbench.data_set is not None:
+            return self.workbench.data_set.name
         return (self.workbench.workspace.datasets() or [otherwise])[0]
 
     def action_score_pairs(self) -> None:
@@ -346,11 +344,11 @@ class CompareScreen(WorkbenchScreen):
     @background("dialog", doing="saving a pair", exclusive=True, opens=True)
     async def action_save_pair(self) -> None:
         """Makes a pair of two of the answers at hand: what failed here trains the next run."""
-        from workbench.pairs.transfer import add_to
+        from workbench.pairs.session import add_pairs
         from workbench.tui.dialogs.edit import EditDialog
         from workbench.tui.dialogs.save_pair import SavePairDialog
 
-        now, workspace, pairs = self.comparison, self.workbench.workspace, self.workbench.pairs_screen
+        now, workspace = self.comparison, self.workbench.workspace
         answers = candidates(now)
         if not answers:
             self.workbench.tell("There is no answer yet: g lets the columns answer, r takes one that you type.")
@@ -372,8 +370,8 @@ class CompareScreen(WorkbenchScreen):
         )
         edited = await self.app.push_screen_wait(EditDialog(pair, f"New pair in {choice.data_set}", drafted=True))
         if edited is not None:
-            if pairs is None or not pairs.take_up(path, edited):
-                await asyncio.to_thread(add_to, path, [edited], FROM_COMPARE)
+            description, open_set = "pair from Compare", self.workbench.data_set
+            await asyncio.to_thread(add_pairs, open_set, path, [edited], description, go_to=edited.id)
             self.workbench.tell(f"Saved as a pair of {choice.data_set}. 1 shows it; u takes it back there.")
 
     @background("save", doing="saving the view", exclusive=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.app import RenderResult
 from textual.content import Content
@@ -13,30 +13,11 @@ from textual.widget import Widget
 from workbench.pairs.pair import Status
 from workbench.tui.widgets.pair_cells import SIGNS
 
+if TYPE_CHECKING:
+    from workbench.pairs.session import Pace
+
 _COLOURS: dict[Status, str] = {"accepted": "$success", "dropped": "$error", "flagged": "$warning"}
-_PAUSE = 120.0
-_LEAST = 10.0
 _WIDE = 130
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How many pairs were reviewed in this session, and in how many seconds, long pauses left out."""
-
-    reviewed: int = 0
-    seconds: float = 0.0
-    latest: float | None = None
-
-    def after(self, now: float) -> Pace:
-        """The pace with one more pair reviewed at `now` (seconds of a monotonic clock)."""
-        gap = 0.0 if self.latest is None else min(now - self.latest, _PAUSE)
-        return Pace(self.reviewed + 1, self.seconds + gap, now)
-
-    @property
-    def per_minute(self) -> float | None:
-        """Pairs a minute; None until some were reviewed, over some seconds."""
-        known = self.reviewed > 2 and self.seconds >= _LEAST
-        return 60 * (self.reviewed - 1) / self.seconds if known else None
 
 
 class ReviewBar(Widget):
@@ -45,7 +26,7 @@ class ReviewBar(Widget):
     DEFAULT_CSS = "ReviewBar { height: 1; padding: 0 1; color: $secondary; }"
 
     counts: reactive[Mapping[Status, int]] = reactive(dict)
-    pace: reactive[Pace] = reactive(Pace())
+    pace: reactive[Pace | None] = reactive(None)
     notice: reactive[str] = reactive("")
 
     def render(self) -> RenderResult:
@@ -75,12 +56,13 @@ class ReviewBar(Widget):
 
     def _session(self, left: int, room: int) -> str:
         """What fits into so many cells of: pairs reviewed, pace, time left."""
-        if not self.pace.reviewed:
+        pace = self.pace
+        if pace is None or not pace.reviewed:
             return ""
-        parts = [f"{self.pace.reviewed:,} reviewed"]
-        if self.pace.per_minute:
-            parts.append(f"{self.pace.per_minute:.0f} pairs/min")
-            minutes = left / self.pace.per_minute
+        parts = [f"{pace.reviewed:,} reviewed"]
+        if pace.per_minute:
+            parts.append(f"{pace.per_minute:.0f} pairs/min")
+            minutes = left / pace.per_minute
             parts.append(f"{minutes:.0f} min left" if minutes >= 1 else "under 1 min left")
         while len(parts) > 1 and len(" · ".join(parts)) > room:
             parts.pop()
