@@ -15,7 +15,7 @@ from workbench.pairs.store import PairStore, load_pairs
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.pairs import PairsScreen
 from workbench.tui.widgets.pair_table import PairTable
-from workbench.tui.widgets.pair_text import PairText
+from workbench.tui.widgets.pair_view import PairText
 from workbench.workspace import Workspace
 
 

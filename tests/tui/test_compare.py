@@ -16,9 +16,9 @@ from tests.tui.compare_data import make_run
 from workbench.pairs.pair import Message, Pair
 from workbench.tiny import WEIGHTS
 from workbench.tui.app import WorkbenchApp
+from workbench.tui.dialogs.ask import WriteDialog
 from workbench.tui.dialogs.column import ColumnDialog
 from workbench.tui.dialogs.error import ErrorDialog
-from workbench.tui.dialogs.write import WriteDialog
 from workbench.tui.screens.compare import CompareScreen
 from workbench.tui.widgets.comparison_view import ComparisonView
 from workbench.workspace import Workspace

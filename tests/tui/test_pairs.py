@@ -11,11 +11,9 @@ from workbench.pairs.pair import Message, Pair
 from workbench.pairs.store import write_pairs
 from workbench.tui.dialogs.data_sets import DataSetsDialog
 from workbench.tui.dialogs.error import ErrorDialog
-from workbench.tui.widgets.empty_pairs import EmptyPairs
 from workbench.tui.widgets.pair_table import PairTable
-from workbench.tui.widgets.pair_text import PairText
-from workbench.tui.widgets.pair_view import PairView
-from workbench.tui.widgets.review_bar import ReviewBar
+from workbench.tui.widgets.pair_view import PairText, PairView
+from workbench.tui.widgets.review_bar import EmptyPairs, ReviewBar
 from workbench.workspace import Workspace
 
 

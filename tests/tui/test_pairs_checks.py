@@ -16,8 +16,7 @@ from tests.tui.runs_screen import shown, shows, until
 from workbench.pairs.checks.running import PairChecks, _overall
 from workbench.pairs.pair import Pair
 from workbench.pairs.store import PairStore, write_pairs
-from workbench.tui.dialogs.checks import DoRepair, ShowFinding
-from workbench.tui.widgets.finding_list import FindingList
+from workbench.tui.dialogs.checks import DoRepair, FindingList, ShowFinding
 
 MANY = [talk(f"p{number}", f"Q {number}?", f"a{number} " * 300, f"b{number} " * 300) for number in range(3000)]
 

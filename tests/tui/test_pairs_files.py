@@ -14,8 +14,7 @@ from workbench.pairs.importers import import_rows
 from workbench.pairs.readers import read_rows
 from workbench.pairs.store import load_pairs
 from workbench.tui.dialogs.data_sets import DataSetsDialog
-from workbench.tui.dialogs.export_pairs import ExportDialog
-from workbench.tui.dialogs.import_pairs import ImportDialog
+from workbench.tui.dialogs.pair_files import ExportDialog, ImportDialog
 from workbench.tui.widgets.fields import LineField
 
 

@@ -12,7 +12,7 @@ from workbench.pairs.pair import to_row
 from workbench.pairs.query import Order
 from workbench.runs.folder import create
 from workbench.runs.pair_scores import Score, ScoreWriter, fingerprint
-from workbench.tui.dialogs.sort import SortDialog
+from workbench.tui.screens.pair_browser import SortDialog
 
 
 async def test_by_length_ratio_and_round_again(tmp_path: Path) -> None:

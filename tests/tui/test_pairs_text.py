@@ -17,8 +17,8 @@ from workbench.pairs.pair import Message, Pair, plain
 from workbench.pairs.store import write_pairs
 from workbench.text import editable, edited, safe
 from workbench.tui.widgets.fields import LineField, TextField
-from workbench.tui.widgets.pair_cells import Known, cells, columns, parts
-from workbench.tui.widgets.pair_layout import lay_out
+from workbench.tui.widgets.pair_table import Known, cells, columns, parts
+from workbench.tui.widgets.pair_view import lay_out
 from workbench.tui.widgets.wrap import width_of, wrap
 from workbench.workspace import Workspace
 

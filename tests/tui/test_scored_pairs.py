@@ -17,8 +17,7 @@ from workbench.pairs.pair import Message, Pair
 from workbench.tiny import WEIGHTS
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.scored_pairs import ScoredPairsScreen, score_cells, score_columns, summary_lines
-from workbench.tui.widgets.pair_cells import parts
-from workbench.tui.widgets.pair_table import PairTable
+from workbench.tui.widgets.pair_table import PairTable, parts
 from workbench.workspace import Workspace
 
 COUNT = 12

@@ -17,9 +17,9 @@ from workbench.runs.merging import Merging
 from workbench.tui.dialogs.bulk import BulkDialog
 from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.dialogs.edit import EditDialog
-from workbench.tui.dialogs.export_pairs import ExportDialog, ExportTo
 from workbench.tui.dialogs.label import LabelDialog
 from workbench.tui.dialogs.merge import MergeDialog
+from workbench.tui.dialogs.pair_files import ExportDialog, ExportTo
 from workbench.workspace import Workspace
 
 PAIR = Pair("p1", "Why?", "Because it is so.", "No.")

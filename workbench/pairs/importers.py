@@ -10,16 +10,17 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
 from typing import Any, cast
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.formats import FIELDS, contents
 from workbench.pairs.lines import Problem, UnusableError
-from workbench.pairs.pair import SPLITS, STATUSES, Pair, Split, Status, Text
-from workbench.pairs.readers import RawRow
+from workbench.pairs.pair import SPLITS, STATUSES, TEXTS, Pair, Split, Status, Text
+from workbench.pairs.readers import RawRow, read_rows
 
 _SHOWN_PROBLEMS = 5
-_CONTENT = ("prompt", "chosen", "rejected")
 _SPLIT_NAMES = dict.fromkeys(("test", "validation", "valid", "val", "dev", "eval"), "holdout")
 
 
@@ -147,7 +148,7 @@ def _mapped(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any
 
 
 def _pair(row: dict[str, Any]) -> tuple[str, Pair]:
-    for name in _CONTENT:
+    for name in TEXTS:
         row[name] = _turns_in_text(row.get(name))
     prompt, chosen, rejected = contents(row)
     digest = _digest(prompt, chosen, rejected)
@@ -249,3 +250,47 @@ def _as_text(value: Any) -> str:
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return value.isoformat()
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+
+
+SAMPLE = 5
+"""How many pairs are shown."""
+_ROWS = 200
+_OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
+    "prompt": ("question", "instruction", "input", "query", "context", "messages", "conversation"),
+    "chosen": ("good", "better", "preferred", "positive", "winner", "response_j", "accepted", "output_1"),
+    "rejected": ("bad", "worse", "dispreferred", "negative", "loser", "response_k", "refused", "output_2"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The first rows of a file, and the columns that they have."""
+
+    rows: tuple[RawRow, ...]
+    columns: tuple[str, ...]
+
+    def sample(self, mapping: Mapping[str, str]) -> Imported:
+        """What the first rows become with a mapping {field: column}, `SAMPLE` pairs at most."""
+        return import_rows(self.rows, mapping=mapping, limit=SAMPLE)
+
+
+def beginning(path: Path) -> Beginning:
+    """The first rows of a file; raises `WorkbenchError` where it cannot be read."""
+    rows = tuple(islice(read_rows(path), _ROWS))
+    columns = dict.fromkeys(str(name) for _, row in rows if isinstance(row, dict) for name in row)
+    return Beginning(rows, tuple(columns))
+
+
+def guess(columns: Sequence[str]) -> dict[str, str]:
+    """The column of each of prompt, chosen and rejected, where a column has one of the names in use for it."""
+    found: dict[str, str] = {}
+    folded = {column.strip().casefold(): column for column in reversed(columns)}
+    for text in TEXTS:
+        for name in (text, *_OTHER_NAMES[text]):
+            near = [
+                column for known, column in folded.items() if known in (name, f"{name}_response", f"response_{name}")
+            ]
+            if near and near[0] not in found.values():
+                found[text] = near[0]
+                break
+    return found

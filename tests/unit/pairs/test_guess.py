@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
-from workbench.pairs.guess import SAMPLE, beginning, guess
-from workbench.pairs.importers import import_rows
+from workbench.pairs.importers import SAMPLE, beginning, guess, import_rows
 from workbench.pairs.readers import read_rows
 
 

@@ -13,9 +13,9 @@ from textual.widgets import OptionList, Static
 
 from workbench.pairs.session import BulkChange
 from workbench.text import one_line
+from workbench.tui.dialogs.ask import TagField
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import LineField
-from workbench.tui.widgets.tag_field import TagField
 
 
 class _Offer(NamedTuple):

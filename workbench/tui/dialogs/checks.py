@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
 
 from workbench.pairs.checks.catalog import CHECKS, NEEDS_MODEL
-from workbench.pairs.checks.findings import Finding
+from workbench.pairs.checks.findings import Finding, Severity
 from workbench.pairs.checks.repairs import REPAIRS, Repair, repair_for
-from workbench.pairs.checks.running import PairChecks
+from workbench.pairs.checks.running import SIGNS, PairChecks
 from workbench.text import one_line
 from workbench.tui import figures
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
-from workbench.tui.dialogs.checks_model import ChecksModelDialog
 from workbench.tui.dialogs.confirm import ConfirmDialog
-from workbench.tui.widgets.finding_list import FindingList, details
-from workbench.tui.widgets.length_bars import LengthBars
+from workbench.tui.widgets.fields import LineField
+from workbench.tui.widgets.lines import Lines
 
 _BEAT = 0.2
 _ROOMY = 34
@@ -264,3 +264,257 @@ def _repair(finding: Finding) -> Repair | None:
 
 def _plural(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+STYLES: dict[Severity, str] = {"error": "$error", "warning": "$warning", "note": "$secondary"}
+_NAME, _COUNT = 17, 8
+_SHOWN, _ID = 5, 24
+_PEEKED, _NAMED = 60, 400
+
+
+class FindingList(OptionList):
+    """Findings by gravity; the cursor stays on its finding while others come."""
+
+    DEFAULT_CSS = """
+    FindingList, FindingList:focus { border: none; padding: 0; background: $surface; scrollbar-size-vertical: 1; }
+    FindingList:focus { background-tint: $foreground 0%; }
+    FindingList > .option-list--option { padding: 0; text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor_down", "Down", show=False),
+        Binding("k", "cursor_up", "Up", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, compact=True)
+        self._findings: Sequence[Finding] = ()
+
+    @property
+    def finding(self) -> Finding | None:
+        """The finding under the cursor."""
+        at = self.highlighted
+        return self._findings[at] if at is not None and at < len(self._findings) else None
+
+    def show(self, findings: Sequence[Finding]) -> None:
+        """Shows these findings."""
+        if findings == self._findings:
+            return
+        before = self.finding if self._findings and self.highlighted else None
+        self._findings = findings
+        self._fill()
+        checks = [finding.check for finding in findings]
+        if findings:
+            self.highlighted = checks.index(before.check) if before and before.check in checks else 0
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Lines are made for the width."""
+        del event
+        at = self.highlighted
+        self._fill()
+        self.highlighted = at
+
+    def _fill(self) -> None:
+        width = self.scrollable_content_region.width
+        self.clear_options()
+        self.add_options([Option(_line(finding, width), id=finding.check) for finding in self._findings])
+
+
+def _line(finding: Finding, width: int) -> Content:
+    head = Content.assemble(
+        (f"{SIGNS[finding.severity]} {finding.severity:<9}", STYLES[finding.severity]),
+        (f"{finding.check:<{_NAME}}", "bold"),
+        f"{finding.count:>{_COUNT},}",
+    )
+    said = CHECKS.get(finding.check, "")
+    room = width - head.cell_length - 2
+    return Content.assemble(head, "  ", (one_line(said, max(room, 1)), "$secondary"))
+
+
+def details(
+    finding: Finding, repair: Repair | None, peek: Callable[[str], str] | None = None, *, bars_in: int = 0
+) -> Content:
+    """The whole message, what to do, what one key would mend, the numbers, and the first few pairs.
+
+    `peek` gives the first words of the pair with an id; `bars_in`: draw the lengths in so many cells.
+    """
+    lines: list[Any] = [one_line(finding.message), ("\n→ ", "$accent"), one_line(finding.hint)]
+    if repair is not None and repair.ids:
+        many = "1 pair" if len(repair.ids) == 1 else f"{len(repair.ids):,} pairs"
+        lines += [("\nf ", "bold $accent"), f"{REPAIRS[finding.check]}: {many} ", ("(u undoes it)", "$secondary")]
+    for name, values in finding.figures.items():
+        if name in ("reasons", "characters") and values:
+            told = " · ".join(f"{one_line(str(reason))} {count:,}" for reason, count in values.items())
+            lines += [(f"\n{name}  ", "$secondary"), one_line(told, _NAMED)]
+    if bars_in and "histogram" in finding.figures:
+        lines += ["\n", *(each for bar in full_bars(finding.figures, bars_in) for each in ("\n", bar))]
+    if finding.groups:
+        lines += _groups(finding.groups)
+    else:
+        lines += _pairs(finding.ids, peek)
+    return Content.assemble(*lines)
+
+
+def _pairs(ids: Sequence[str], peek: Callable[[str], str] | None) -> Iterable[Any]:
+    for place, identity in enumerate(ids[:_SHOWN]):
+        yield ("\n" if place else "\n\n") + one_line(identity, _ID)
+        if peek is not None and (words := one_line(peek(identity), _PEEKED)):
+            yield (f"  {words}", "$secondary")
+    if len(ids) > _SHOWN:
+        yield (f"\nand {len(ids) - _SHOWN:,} more", "$secondary")
+
+
+def _groups(groups: Sequence[Sequence[str]]) -> Iterable[Any]:
+    for place, group in enumerate(groups[:_SHOWN]):
+        yield ("\n" if place else "\n\n") + one_line(group[0], _ID)
+        yield ("  with  ", "$secondary")
+        yield ", ".join(one_line(identity, _ID) for identity in group[1:_SHOWN])
+        if len(group) > _SHOWN:
+            yield (f" and {len(group) - _SHOWN:,} more", "$secondary")
+    if len(groups) > _SHOWN:
+        yield (f"\nand {len(groups) - _SHOWN:,} more groups", "$secondary")
+
+
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+_PARTS = " ▏▎▍▌▋▊▉█"
+_BAR_NAME, _BAR_COUNT, _SHARE, _LONGEST = 22, 9, 7, 48
+
+
+class LengthBars(Lines):
+    """Two lines always: the rule's score, and the bars as one small row; where `full`, a line a bar below the score."""
+
+    DEFAULT_CSS = "LengthBars { color: $foreground; }"
+
+    def __init__(self, *, full: bool = False) -> None:
+        super().__init__()
+        self._full = full
+        self._lengths: Mapping[str, Any] = {}
+
+    def show(self, lengths: Mapping[str, Any], *, full: bool) -> None:
+        """Shows the figures of a report."""
+        if (lengths, full) != (self._lengths, self._full):
+            self._lengths, self._full = lengths, full
+            self.redraw()
+            self.refresh(layout=True)
+
+    def lines(self, width: int) -> list[Content]:
+        """What there is to show; nothing where no pair was measured."""
+        found = self._lengths
+        if not found.get("pairs"):
+            return []
+        bars = full_bars(found, width) if self._full else [small_bars(found)]
+        return [line.truncate(width) for line in (score(found, width), *bars)]
+
+
+def score(found: Mapping[str, Any], width: int) -> Content:
+    """What "the longer wins" would score, and the size of the effect, each with its 95% interval."""
+    low, high = found["longer_wins_interval"]
+    small, large = found["effect_interval"]
+    said = Content.assemble(
+        ('"longer wins" ', "$secondary"),
+        (f"{found['longer_wins']:.1%}", "bold"),
+        (f" ({low:.1%} to {high:.1%})", "$secondary"),
+        (" · effect ", "$secondary"),
+        (_signed(found["effect"]), "bold"),
+        (f" ({_signed(small)} to {_signed(large)})", "$secondary"),
+    )
+    chosen, rejected = figures.value(found["mean_chosen"]), figures.value(found["mean_rejected"])
+    whole = Content.assemble(
+        said, (f" · chosen {chosen}, rejected {rejected} {found['unit']} on average", "$secondary")
+    )
+    return whole if whole.cell_length <= width else said
+
+
+def small_bars(found: Mapping[str, Any]) -> Content:
+    """The whole histogram in one line, a bar of up to eight eighths for each bin."""
+    counts = [bar["pairs"] for bar in found["histogram"]]
+    most = max(counts)
+    bars = [_EIGHTHS[-(-8 * count // most)] * 2 for count in counts]
+    middle = len(bars) // 2
+    return Content.assemble(
+        ("rejected longer ", "$secondary"),
+        ("".join(bars[:middle]), "$warning"),
+        (bars[middle], "$secondary"),
+        ("".join(bars[middle + 1 :]), "$accent"),
+        (" chosen longer", "$secondary"),
+    )
+
+
+def full_bars(found: Mapping[str, Any], width: int) -> Sequence[Content]:
+    """A line for each bin: its name, its bar, its pairs, and its share of all."""
+    bins, total = found["histogram"], found["pairs"]
+    most, middle = max(bar["pairs"] for bar in bins), len(bins) // 2
+    longest = max(4, min(_LONGEST, width - _BAR_NAME - _BAR_COUNT - _SHARE - 2))
+    made = []
+    for place, each in enumerate(bins):
+        count = each["pairs"]
+        drawn = _bar(count / most, longest)
+        color = "$warning" if place < middle else "$accent" if place > middle else "$secondary"
+        made.append(
+            Content.assemble(
+                (f"  {each['bar']:<{_BAR_NAME}}"[: _BAR_NAME + 2], "$secondary"),
+                (drawn.ljust(longest), color),
+                f"{count:>{_BAR_COUNT},}",
+                (f"{count / total:>{_SHARE}.1%}", "$secondary"),
+            )
+        )
+    return made
+
+
+def _bar(share: float, width: int) -> str:
+    eighths = round(share * width * 8)
+    if share and not eighths:
+        eighths = 1
+    whole, rest = divmod(eighths, 8)
+    return "█" * whole + (_PARTS[rest] if rest else "")
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.2f}".replace("-", "−")
+
+
+@dataclass(frozen=True, slots=True)
+class TokensOf:
+    """The model whose tokens are counted (None: words), and how many of them a pair may have."""
+
+    model: str | None
+    max_length: int
+
+
+class ChecksModelDialog(Dialog[TokensOf | None]):
+    """A line for the model and one for max_length; None where it is given up."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Give up")]
+    DEFAULT_CSS = """
+    ChecksModelDialog .label { color: $secondary; }
+    ChecksModelDialog #model, ChecksModelDialog #max_length {
+        background: $panel; border: none; height: 1; padding: 0 1; margin-bottom: 1;
+    }
+    ChecksModelDialog .wrong { color: $error; display: none; margin-bottom: 1; }
+    ChecksModelDialog .dialog-hint { margin-bottom: 0; }
+    """
+
+    def __init__(self, model: str | None, max_length: int) -> None:
+        super().__init__()
+        self._model, self._max_length = model, max_length
+
+    def compose(self) -> ComposeResult:
+        """Two lines and what they mean."""
+        with Vertical(classes="dialog"):
+            yield Static("Check with a model's tokens", markup=False, classes="dialog-title")
+            yield Static("model: a folder, a hub id, or tiny; empty for words alone", markup=False, classes="label")
+            yield LineField("tiny" if self._model is None else self._model, id="model")
+            yield Static("max_length: tokens that a pair may have in training", markup=False, classes="label")
+            yield LineField(str(self._max_length), id="max_length")
+            yield Static("✘ max_length is a whole number above 0", markup=False, classes="wrong")
+            yield Static("enter checks again · tab other line · esc gives up", markup=False, classes="dialog-hint")
+
+    def on_input_submitted(self) -> None:
+        """Answers; where the number is none, says so and stays."""
+        model = self.query_one("#model", LineField).content.strip()
+        number = self.query_one("#max_length", LineField)
+        digits = number.content.strip().replace(",", "")
+        if digits.isascii() and digits.isdigit() and int(digits) > 0:
+            self.dismiss(TokensOf(model or None, int(digits)))
+        else:
+            self.query_one(".wrong").display = True
+            number.focus()

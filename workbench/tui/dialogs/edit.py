@@ -1,26 +1,36 @@
-"""The dialog that edits the texts of a pair."""
+"""Edits the texts of a pair: in a dialog, or in the editor that a person is used to while the screens stand aside."""
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult, SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from workbench.pairs.pair import Message, Pair, Text, plain
+from workbench.errors import WorkbenchError
+from workbench.pairs.as_text import from_text, to_text
+from workbench.pairs.pair import ROLES, Message, Pair, Text, plain
 from workbench.text import one_line
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.widgets.fields import TextField
-from workbench.tui.widgets.pair_cells import words
+from workbench.tui.widgets.pair_table import words
 from workbench.tui.widgets.preference import Preference
-from workbench.tui.widgets.turn_editor import TurnEditor
 
 _HEADS = {"prompt": "", "chosen": "✔ chosen", "rejected": "✘ rejected"}
 
@@ -209,3 +219,195 @@ class EditDialog(Dialog[Pair | None]):
 
 def _count(number: int) -> str:
     return "1 word" if number == 1 else f"{number:,} words"
+
+
+_AFTER = {"user": "assistant", "tool": "assistant"}
+
+
+class TurnEditor(Vertical):
+    """A turn of `part` (prompt, chosen or rejected); `role` is None for plain text, which has no turns."""
+
+    DEFAULT_CSS = """
+    TurnEditor {
+        height: auto;
+        Static { height: 1; color: $accent; }
+        TextField, TextField:focus {
+            height: auto; min-height: 1; max-height: 14; padding: 0 1; margin-bottom: 1;
+            border: none; background: $panel 50%;
+        }
+        TextField:focus { background: $panel; }
+        &.-unlabelled Static { display: none; }
+    }
+    """
+
+    def __init__(self, part: str, role: str | None, content: str = "") -> None:
+        super().__init__()
+        self.part, self.role, self._content = part, role, content
+
+    def compose(self) -> ComposeResult:
+        """Role and text."""
+        yield Static(self._label, markup=False)
+        yield TextField(self._content)
+
+    @property
+    def field(self) -> TextField:
+        """Where the text is edited."""
+        return self.query_one(TextField)
+
+    @property
+    def content(self) -> str:
+        """The text as it is to be saved."""
+        return self.field.content
+
+    @property
+    def message(self) -> Message:
+        """The turn as it is to be saved."""
+        return Message(self.role or "", self.content)
+
+    @property
+    def following_role(self) -> str:
+        """Who speaks after this turn, usually."""
+        return _AFTER.get(self.role or "", "user")
+
+    def next_role(self) -> None:
+        """Gives the turn to the next of the roles."""
+        if self.role is not None:
+            self.role = ROLES[(ROLES.index(self.role) + 1) % len(ROLES)]
+            self.query_one(Static).update(self._label)
+
+    @property
+    def _label(self) -> str:
+        return self.role or self.part
+
+
+_USUAL = ("nano", "vim", "vi")
+_MISTAKE = "# ✘ "
+
+
+async def edit_pair(app: App[Any], pair: Pair) -> Pair | None:
+    """The pair as it was left in $VISUAL or $EDITOR; None where nothing was changed or the editor gave up.
+
+    Where the text is no pair, asks whether to go on editing it, with the mistake named at its top.
+
+    Raises:
+        WorkbenchError: there is no editor, or none can be opened here.
+    """
+    command = editor_command()
+    begun = text = to_text(pair)
+    while True:
+        after = _edit(app, command, text)
+        if after is None or after == begun:
+            return None
+        try:
+            return from_text(_decoded(after), pair)
+        except WorkbenchError:
+            text = _without_mistake(after)
+        # The mistake's line is told as it is numbered below the remark.
+        error = _mistake(_MISTAKE + "\n" + text, pair)
+        if error is None:
+            return from_text(text, pair)
+        text = f"{_MISTAKE}{one_line(error.message)}\n{text}"
+        question = ConfirmDialog(error.title, f"{error.message}\n{error.hint}", yes="Throw it away", no="Edit again")
+        if await app.push_screen_wait(question):
+            return None
+
+
+def editor_command() -> list[str]:
+    """The words of the command that edits a file, its name left out.
+
+    Raises:
+        WorkbenchError: there is none, or $EDITOR is not well quoted.
+    """
+    for name in ("VISUAL", "EDITOR"):
+        value = os.environ.get(name, "").strip()
+        if not value:
+            continue
+        try:
+            return shlex.split(value)
+        except ValueError as problem:
+            raise WorkbenchError(
+                "The editor cannot be started", f"${name} is {value!r}: {problem}.", f"Correct ${name}; e edits here."
+            ) from problem
+    found = next((path for name in _USUAL if (path := shutil.which(name))), None)
+    if found is None:
+        raise WorkbenchError(
+            "There is no editor",
+            f"Neither $VISUAL nor $EDITOR is set, and there is no {', '.join(_USUAL)}.",
+            "Set $EDITOR, for instance: export EDITOR=vim. e edits here.",
+        )
+    return [found]
+
+
+def _edit(app: App[Any], command: list[str], text: str) -> str | None:
+    """The text as the editor left it; None where the editor says that it failed. Bytes that are no UTF-8 become lone
+    surrogates, so that they can be written back."""
+    # A folder of its own: what an editor puts beside a file (swap files, backups) is as private, and goes with it.
+    with tempfile.TemporaryDirectory(prefix="workbench-") as folder:
+        path = Path(folder) / "pair.md"
+        path.touch(0o600, exist_ok=False)
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+        try:
+            with app.suspend(), _interrupts_left_alone():
+                code = subprocess.run([*command, str(path)], check=False).returncode
+        except SuspendNotSupported as problem:
+            raise WorkbenchError(
+                "No editor can be opened here",
+                "The screens do not run in a terminal of their own (in a browser, for instance).",
+                "e edits the pair here.",
+            ) from problem
+        except OSError as problem:
+            raise WorkbenchError(
+                "The editor cannot be started",
+                f"{shlex.join(command)}: {problem.strerror or problem}.",
+                "Correct $VISUAL or $EDITOR; e edits here.",
+            ) from problem
+        if code:
+            name = one_line(Path(command[0]).name, 30)
+            app.notify(f"{name} ended with code {code}: the pair stays as it was.", severity="warning", markup=False)
+            return None
+        try:
+            return path.read_bytes().decode("utf-8", "surrogateescape")
+        except OSError as problem:
+            raise WorkbenchError(
+                "The edited text is gone",
+                f"The editor did not leave a file: {problem.strerror or problem}.",
+                "The pair stays as it was. An editor that returns at once needs an option to wait (code --wait).",
+            ) from problem
+
+
+@contextmanager
+def _interrupts_left_alone() -> Iterator[None]:
+    """ctrl+c in the editor reaches this process too, and must not end it. (A handler that is there is not inherited,
+    as SIG_IGN would be.)"""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _mistake(text: str, pair: Pair) -> WorkbenchError | None:
+    try:
+        from_text(_decoded(text), pair)
+    except WorkbenchError as error:
+        return error
+    return None
+
+
+def _decoded(text: str) -> str:
+    for number, line in enumerate(text.split("\n"), 1):
+        if any("\ud800" <= letter <= "\udfff" for letter in line):
+            raise WorkbenchError(
+                "The text is no pair yet", f"Line {number}: there are bytes that are not UTF-8.", "Save it as UTF-8."
+            )
+    return text
+
+
+def _without_mistake(text: str) -> str:
+    lines = text.split("\n")
+    while lines and lines[0].startswith(_MISTAKE.rstrip()):
+        del lines[0]
+    return "\n".join(lines)

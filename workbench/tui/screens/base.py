@@ -12,10 +12,10 @@ from textual.widgets import Footer
 from workbench.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
+    from workbench.compare.scorers import Scorers
     from workbench.errors import WorkbenchError
     from workbench.pairs.pair import Pair
     from workbench.pairs.session import DataSetSession
-    from workbench.compare.scorers import Scorers
     from workbench.workspace import Workspace
 
 

@@ -21,8 +21,8 @@ from workbench.compare.tuned_runs import TunedRun, tuned_runs
 from workbench.pairs.pair import Pair
 from workbench.runs.catalog import Catalog
 from workbench.tui.background import background
+from workbench.tui.dialogs.ask import WriteDialog
 from workbench.tui.dialogs.column import ColumnDialog
-from workbench.tui.dialogs.write import WriteDialog
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.views import save_view
 from workbench.tui.widgets.answer_view import AnswerView

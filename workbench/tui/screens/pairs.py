@@ -17,9 +17,8 @@ from workbench.tui.background import background, let_keys_go_on
 from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.screens.pair_browser import PairBrowser
-from workbench.tui.widgets.empty_pairs import EmptyPairs
 from workbench.tui.widgets.pair_table import PairTable
-from workbench.tui.widgets.review_bar import ReviewBar
+from workbench.tui.widgets.review_bar import EmptyPairs, ReviewBar
 
 if TYPE_CHECKING:
     from workbench.compare.tuned_runs import Drafter
@@ -314,7 +313,7 @@ class PairsScreen(WorkbenchScreen):
     @background("dialog", doing="editing a pair in $EDITOR", opens=True)
     async def action_edit_outside(self) -> None:
         """Edits the pair under the cursor in $EDITOR."""
-        from workbench.tui.external_editor import edit_pair
+        from workbench.tui.dialogs.edit import edit_pair
 
         data_set, pair = self.data_set, self.pair
         if data_set is not None and pair is not None:
@@ -325,7 +324,7 @@ class PairsScreen(WorkbenchScreen):
     @background("dialog", doing="changing the tags", opens=True)
     async def action_tags(self) -> None:
         """Asks for the tags of the pair under the cursor."""
-        from workbench.tui.dialogs.tags import TagsDialog
+        from workbench.tui.dialogs.ask import TagsDialog
 
         data_set, pair = self.data_set, self.pair
         if data_set is not None and pair is not None:
@@ -467,7 +466,7 @@ class PairsScreen(WorkbenchScreen):
     @background("dialog", doing="importing pairs", opens=True)
     async def action_import(self) -> None:
         """Brings pairs in from a file."""
-        from workbench.tui.dialogs.import_pairs import ImportDialog
+        from workbench.tui.dialogs.pair_files import ImportDialog
 
         workspace, data_set = self.workbench.workspace, self.data_set
 
@@ -496,7 +495,7 @@ class PairsScreen(WorkbenchScreen):
     @background("dialog", doing="exporting pairs", opens=True)
     async def action_export(self) -> None:
         """Writes pairs to a file of another kind or place."""
-        from workbench.tui.dialogs.export_pairs import ExportDialog
+        from workbench.tui.dialogs.pair_files import ExportDialog
 
         data_set, rows = self.data_set, self.browser.rows
         if data_set is None or rows is None:

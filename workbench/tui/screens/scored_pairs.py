@@ -27,8 +27,7 @@ from workbench.tui.dialogs.choose import ChooseDialog
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.widgets import pair_cells
 from workbench.tui.widgets.lines import Lines
-from workbench.tui.widgets.pair_cells import Cells
-from workbench.tui.widgets.pair_table import PairTable, Shown
+from workbench.tui.widgets.pair_table import Cells, PairTable, Shown
 from workbench.tui.widgets.search_line import SearchLine
 
 _GATHER, _GATHER_SLOW = 0.25, 1.0

@@ -1,23 +1,220 @@
-"""The pair under the cursor: a rule that says which it is, its text, and what the model will learn from it."""
+"""The pair under the cursor: which it is, its text with the differences marked, and what will be learnt from it."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import ClassVar
 
 from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
 from textual.app import ComposeResult, RenderResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.reactive import reactive
+from textual.geometry import Region, Size
+from textual.reactive import Reactive, reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
 from textual.widget import Widget
 
-from workbench.pairs.diff import word_diff
-from workbench.pairs.pair import Pair, plain
-from workbench.text import cut, one_line
+from workbench.pairs.diff import Span, word_diff
+from workbench.pairs.pair import Message, Pair, Text, plain
+from workbench.text import cut, one_line, safe
 from workbench.tui.background import background
-from workbench.tui.widgets.pair_cells import SIGNS, Known
-from workbench.tui.widgets.pair_layout import Marks
-from workbench.tui.widgets.pair_text import PairText
+from workbench.tui.widgets.pair_table import SIGNS, Known, lengths
+from workbench.tui.widgets.wrap import Line, Run, padded, wrap
+
+SIDE_BY_SIDE = 72
+"""The fewest cells in which chosen and rejected stand beside each other; in fewer, one below the other."""
+
+_ROLE = 11
+_RULE = " │ "
+# A text of megabytes would hold up every move of the cursor; nobody reads that much of it here.
+_SHOWN = 60_000
+
+_SIGN_STYLES = {"+": "plus", "−": "minus"}
+_ONLY_STYLES = {"+": "added", "−": "removed"}
+
+Marks = tuple[list[Span], list[Span]]
+"""The differences between chosen and rejected, as `word_diff` tells them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The lines of a pair; the line where the last user turn begins, and the one where the responses do."""
+
+    lines: list[Line]
+    question: int
+    responses: int
+
+
+def lay_out(pair: Pair, width: int, marks: Marks | None, tokens: tuple[int, int] | None = None) -> Layout:
+    """The pair in lines of at most `width` cells. Without `marks`, differences are not shown; lengths are in `tokens`
+    (of chosen and rejected) where these are given, else in words."""
+    lines: list[Line] = []
+    question = 0
+    turns = _turns(pair.prompt)
+    last_user = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=len(turns) - 1)
+    for index, turn in enumerate(turns):
+        if index == last_user:
+            question = len(lines)
+        style = "text" if index == last_user else "dim"
+        texts = wrap([(style, _shown(turn.content))], max(1, width - _ROLE))
+        for number, text in enumerate(texts):
+            label = turn.role if number == 0 else ""
+            lines.append([("role", f"{label:<{_ROLE}}"), *text])
+    lines.append([])
+    responses = len(lines)
+    spans = marks or (None, None)
+    chosen, rejected = _heads(pair, tokens)
+    if width >= SIDE_BY_SIDE:
+        left = (width - len(_RULE)) // 2
+        right = width - len(_RULE) - left
+        sides = (
+            [chosen, *wrap(_runs(pair.chosen, spans[0], "+"), left)],
+            [rejected, *wrap(_runs(pair.rejected, spans[1], "−"), right)],
+        )
+        lines += [[*padded(one or [], left), ("rule", _RULE), *(other or [])] for one, other in zip_longest(*sides)]
+    else:
+        lines += [chosen, *wrap(_runs(pair.chosen, spans[0], "+"), width), []]
+        lines += [rejected, *wrap(_runs(pair.rejected, spans[1], "−"), width)]
+    return Layout(lines, question, responses)
+
+
+def _turns(prompt: Text) -> tuple[Message, ...]:
+    return (Message("prompt", prompt),) if isinstance(prompt, str) else prompt
+
+
+def _heads(pair: Pair, tokens: tuple[int, int] | None) -> tuple[Line, Line]:
+    chosen, rejected = lengths(pair, tokens)
+    unit = "token" if tokens else "word"
+    delta = rejected - chosen
+    sign = "+" if delta > 0 else "−" if delta < 0 else "±"
+    return (
+        [("chosen", "✔ chosen"), ("dim", f"  {_count(chosen, unit)}")],
+        [("rejected", "✘ rejected"), ("dim", f"  {_count(rejected, unit)} ({sign}{abs(delta):,})")],
+    )
+
+
+def _count(number: int, unit: str) -> str:
+    return f"1 {unit}" if number == 1 else f"{number:,} {unit}s"
+
+
+def _runs(text: Text, spans: list[Span] | None, sign: str) -> Iterator[Run]:
+    """A response in styled runs; each stretch that the other response lacks begins with `sign`."""
+    if spans is None or sum(len(span.text) for span in spans) > _SHOWN:
+        yield "text", _shown(plain(text))
+        return
+    begun = ""
+    for number, span in enumerate(spans):
+        following = spans[number + 1].text if number + 1 < len(spans) else ""
+        text, begun = begun + span.text, ""
+        if span.kind == "same":
+            # A word that begins alike is a different word: the sign goes before it, not into it.
+            if text[-1].isalnum() and following and not following[0].isspace():
+                begun = text.split()[-1]
+                text = text.removesuffix(begun)
+            yield "text", safe(text)
+            continue
+        words_of = text.lstrip()
+        yield "text", safe(text[: len(text) - len(words_of)])
+        if words_of:
+            yield _SIGN_STYLES[sign], sign
+            yield _ONLY_STYLES[sign], safe(words_of)
+
+
+def _shown(text: str) -> str:
+    more = len(text) - _SHOWN
+    return safe(text) if more <= 0 else f"{safe(text[:_SHOWN])}… and {more:,} more characters"
+
+
+class PairText(ScrollView, can_focus=False):
+    """Lines of a pair, laid out for the width there is; only those on the screen are painted."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"pair-text--{name}"
+        for name in ("text", "dim", "role", "rule", "chosen", "rejected", "added", "removed", "plus", "minus")
+    }
+    DEFAULT_CSS = """
+    PairText {
+        padding: 0 0 0 1; scrollbar-size-vertical: 1; overflow-x: hidden; overflow-y: scroll;
+        & > .pair-text--dim { color: $secondary; }
+        & > .pair-text--role { color: $accent; }
+        & > .pair-text--rule { color: $border; }
+        & > .pair-text--chosen { color: $success; text-style: bold; }
+        & > .pair-text--rejected { color: $error; text-style: bold; }
+        & > .pair-text--added { color: $success; }
+        & > .pair-text--removed { color: $error; }
+        & > .pair-text--plus { color: $success; text-style: bold; }
+        & > .pair-text--minus { color: $error; text-style: bold; }
+    }
+    """
+
+    # Without Textual's `layout=True`: another pair would lay out, and then paint, every scrollbar of the screen again.
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0))
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._pair: Pair | None = None
+        self._marks: Marks | None = None
+        self._tokens: tuple[int, int] | None = None
+        self._layout: Layout | None = None
+        self._styles_of: dict[str, Style] = {}
+
+    def show(self, pair: Pair | None, marks: Marks | None, tokens: tuple[int, int] | None = None) -> None:
+        """Shows a pair, scrolled so that its last user turn and the beginning of the responses can be seen."""
+        another = pair is None or self._pair is None or pair.id != self._pair.id
+        self._pair, self._marks, self._tokens = pair, marks, tokens
+        self._lay_out()
+        if another:
+            self.scroll_to(y=self._start(), animate=False, immediate=True)
+
+    def on_resize(self) -> None:
+        """Lays the pair out for the new width."""
+        self._lay_out()
+        self.scroll_to(y=self._start(), animate=False, immediate=True)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines that are to be painted, in the colours of the moment."""
+        base = self.rich_style
+        self._styles_of = {
+            name.removeprefix("pair-text--"): base + self.get_component_rich_style(name, partial=True)
+            for name in self.COMPONENT_CLASSES
+        }
+        self._styles_of[""] = base
+        return super().render_lines(crop)
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the pair."""
+        line = round(self.scroll_y) + y
+        lines = self._layout.lines if self._layout else []
+        runs = lines[line] if line < len(lines) else []
+        strip = Strip([Segment(text, self._styles_of[name]) for name, text in runs])
+        return strip.adjust_cell_length(self.size.width, self._styles_of[""])
+
+    def _lay_out(self) -> None:
+        width = max(4, self.size.width - 1)
+        self._layout = lay_out(self._pair, width, self._marks, self._tokens) if self._pair else None
+        self.virtual_size = Size(width, len(self._layout.lines) if self._layout else 0)
+        self.refresh()
+
+    def watch_virtual_size(self, size: Size) -> None:
+        """Gives the scrollbar its new length; it is always there, as to come or go it would lay the screen out anew."""
+        self.vertical_scrollbar.window_virtual_size = size.height
+
+    def _start(self) -> int:
+        if self._layout is None:
+            return 0
+        third = self.size.height // 3
+        return (
+            max(min(self._layout.question, self._layout.responses), self._layout.responses - third)
+            if (self._layout.responses > third)
+            else 0
+        )
+
 
 _COLOURS = {"new": "$secondary", "accepted": "$success", "dropped": "$error", "flagged": "$warning"}
 _QUOTED = 400

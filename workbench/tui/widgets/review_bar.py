@@ -1,17 +1,20 @@
-"""The line that tells how far the review of a data set is, and how fast it goes."""
+"""What the Pairs screen says of a whole data set: how far its review is, or what to do while there is nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from textual.app import RenderResult
+from textual.app import ComposeResult, RenderResult
+from textual.containers import Center, Middle
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
+from textual.widgets import Static
 
 from workbench.pairs.pair import Status
-from workbench.tui.widgets.pair_cells import SIGNS
+from workbench.text import one_line
+from workbench.tui.widgets.pair_table import SIGNS
 
 if TYPE_CHECKING:
     from workbench.pairs.session import Pace
@@ -67,3 +70,53 @@ class ReviewBar(Widget):
         while len(parts) > 1 and len(" · ".join(parts)) > room:
             parts.pop()
         return " · ".join(parts)
+
+
+class EmptyPairs(Middle):
+    """Says what to do next."""
+
+    DEFAULT_CSS = "EmptyPairs Static { width: auto; max-width: 90%; }"
+
+    def compose(self) -> ComposeResult:
+        """A few lines in the middle."""
+        with Center():
+            yield Static("", markup=False)
+
+    def show_no_data(self, folder: str) -> None:
+        """There is no data set in the workspace."""
+        self._show(
+            (f"No preference pairs in {one_line(folder)} yet", "bold $foreground"),
+            ("", ""),
+            (
+                "i  brings in a file (JSONL, JSON, CSV, Parquet). From the command line, or from Hugging Face:",
+                "$secondary",
+            ),
+            ("    workbench import FILE|HUB_ID --name NAME", "$accent"),
+            ("", ""),
+            ("Or see the whole loop on the embedded model first:", "$secondary"),
+            ("    workbench demo", "$accent"),
+            ("", ""),
+            ("They appear here as soon as they are there.", "$secondary"),
+        )
+
+    def show_no_pairs(self, name: str) -> None:
+        """The data set has no pairs."""
+        self._show(
+            (f"{one_line(name)} has no pairs yet", "bold $foreground"),
+            ("", ""),
+            ("n  writes the first one", "$secondary"),
+            ("i  brings some in from a file", "$secondary"),
+            ("d  opens another data set", "$secondary"),
+        )
+
+    def show_reading(self, name: str) -> None:
+        """The data set is being read."""
+        self._show((f"Reading {one_line(name)} …", "$secondary"))
+
+    def show_unread(self) -> None:
+        """No data set could be read."""
+        self._show(("Nothing is open", "bold $foreground"), ("", ""), ("d  opens a data set", "$secondary"))
+
+    def _show(self, *lines: tuple[str, str]) -> None:
+        text = Content("\n").join(Content.styled(text, style) for text, style in lines)
+        self.query_one(Static).update(text)
