@@ -16,6 +16,7 @@ from workbench.text import one_line
 from workbench.tui.dialogs.ask import TagField
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import LineField
+from workbench.tui.widgets.options import Options
 
 
 class _Offer(NamedTuple):
@@ -43,7 +44,7 @@ _OFFERS = (
 )
 
 
-class _Offers(OptionList):
+class _Offers(Options):
     """The list, whose enter is the dialog's; a click only chooses."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "screen.apply", show=False)]
@@ -56,8 +57,6 @@ class BulkDialog(Dialog[BulkChange | None]):
         # Without priority: it would overtake the keys before it, and do what was not chosen.
         Binding("enter", "apply", "Do it"),
         Binding("escape", "back", "Give up", priority=True),
-        Binding("j", "move('down')", "Down", show=False),
-        Binding("k", "move('up')", "Up", show=False),
     ]
     DEFAULT_CSS = """
     BulkDialog {
@@ -67,7 +66,6 @@ class BulkDialog(Dialog[BulkChange | None]):
             border-subtitle-color: $secondary; height: auto;
         }
         #which { color: $secondary; height: 1; margin-bottom: 1; }
-        #offers, #offers:focus { height: auto; border: none; padding: 0; margin-bottom: 1; background: $surface; }
         #asked { display: none; height: auto; margin-bottom: 1; }
         #asked .label { color: $secondary; }
         #asked > LineField, #asked > LineField:focus { background: $panel; border: none; height: 1; padding: 0 1; }
@@ -122,11 +120,6 @@ class BulkDialog(Dialog[BulkChange | None]):
             self.dismiss(None)
             return
         await self._ask(None)
-
-    def action_move(self, way: str) -> None:
-        """Moves the cursor."""
-        offers = self.query_one("#offers", OptionList)
-        offers.action_cursor_down() if way == "down" else offers.action_cursor_up()
 
     @property
     def _offer(self) -> _Offer:

@@ -25,6 +25,7 @@ from workbench.tui.dialogs.base import Dialog
 from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.widgets.fields import LineField
 from workbench.tui.widgets.lines import Lines
+from workbench.tui.widgets.options import Options
 
 _BEAT = 0.2
 _ROOMY = 34
@@ -272,18 +273,14 @@ _SHOWN, _ID = 5, 24
 _PEEKED, _NAMED = 60, 400
 
 
-class FindingList(OptionList):
+class FindingList(Options):
     """Findings by gravity; the cursor stays on its finding while others come."""
 
     DEFAULT_CSS = """
-    FindingList, FindingList:focus { border: none; padding: 0; background: $surface; scrollbar-size-vertical: 1; }
+    FindingList { scrollbar-size-vertical: 1; }
     FindingList:focus { background-tint: $foreground 0%; }
-    FindingList > .option-list--option { padding: 0; text-wrap: nowrap; text-overflow: ellipsis; }
+    FindingList > .option-list--option { padding: 0; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j", "cursor_down", "Down", show=False),
-        Binding("k", "cursor_up", "Up", show=False),
-    ]
 
     def __init__(self) -> None:
         super().__init__(markup=False, compact=True)

@@ -13,6 +13,7 @@ from textual.widgets import OptionList, Static
 
 from workbench.text import one_line
 from workbench.tui.dialogs.base import Dialog
+from workbench.tui.widgets.options import Options
 
 
 class ChooseDialog(Dialog[str | None]):
@@ -20,13 +21,9 @@ class ChooseDialog(Dialog[str | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss(None)", "Give up"),
-        Binding("j", "move('down')", "Down", show=False),
-        Binding("k", "move('up')", "Up", show=False),
     ]
     DEFAULT_CSS = """
-    ChooseDialog OptionList, ChooseDialog OptionList:focus {
-        height: auto; max-height: 16; border: none; padding: 0; margin-bottom: 1; background: $surface;
-    }
+    ChooseDialog Options { max-height: 16; }
     ChooseDialog .dialog-hint { margin-bottom: 0; }
     """
 
@@ -43,18 +40,13 @@ class ChooseDialog(Dialog[str | None]):
         ]
         with Vertical(classes="dialog"):
             yield Static(self._question, markup=False, classes="dialog-title")
-            yield OptionList(*lines, compact=True)
+            yield Options(*lines, compact=True)
             yield Static("enter opens · esc gives up", classes="dialog-hint")
 
     def on_mount(self) -> None:
         """Begins at what is open now."""
         names = [name for name, _ in self._choices]
         self.query_one(OptionList).highlighted = names.index(self._current) if self._current in names else 0
-
-    def action_move(self, way: str) -> None:
-        """Moves the cursor."""
-        options = self.query_one(OptionList)
-        options.action_cursor_down() if way == "down" else options.action_cursor_up()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Answers."""

@@ -21,6 +21,7 @@ from workbench.text import cut
 from workbench.tui.background import background
 from workbench.tui.dialogs.ask import AskDialog
 from workbench.tui.dialogs.base import Dialog
+from workbench.tui.widgets.options import Options
 from workbench.workspace import Workspace
 
 _NAME = 34
@@ -67,15 +68,10 @@ class DataSetsDialog(Dialog[Answer | None]):
         Binding("m", "transfer(True)", "Move what is shown into it"),
         Binding("g", "merge", "Merge it into the open one"),
         Binding("n", "begin", "New data set"),
-        Binding("j", "move('down')", "Down", show=False),
-        Binding("k", "move('up')", "Up", show=False),
     ]
     DEFAULT_CSS = """
     DataSetsDialog {
-        OptionList, OptionList:focus {
-            height: auto; max-height: 14; border: none; padding: 0; margin-bottom: 1; background: $surface;
-        }
-        OptionList > .option-list--option { text-wrap: nowrap; text-overflow: ellipsis; }
+        Options { max-height: 14; }
         #said { height: 1; color: $warning; }
         .dialog-hint { margin-bottom: 0; }
     }
@@ -90,7 +86,7 @@ class DataSetsDialog(Dialog[Answer | None]):
         """The list, and what can be done."""
         with Vertical(classes="dialog"):
             yield Static("Data sets", classes="dialog-title")
-            yield OptionList(
+            yield Options(
                 *(Option(self._line(name), id=name) for name in self._names),
                 Option(Content.styled("+ a new one", "$secondary")),
                 compact=True,
@@ -125,11 +121,6 @@ class DataSetsDialog(Dialog[Answer | None]):
         """The data set under the cursor; None for a new one."""
         place = self.query_one(OptionList).highlighted or 0
         return self._names[place] if place < len(self._names) else None
-
-    def action_move(self, way: str) -> None:
-        """Moves the cursor."""
-        options = self.query_one(OptionList)
-        options.action_cursor_down() if way == "down" else options.action_cursor_up()
 
     def on_option_list_option_selected(self) -> None:
         """Opens it."""

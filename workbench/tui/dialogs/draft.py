@@ -36,6 +36,7 @@ from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.dialogs.choose import ChooseDialog
 from workbench.tui.dialogs.confirm import ConfirmDialog
+from workbench.tui.widgets.options import Options
 from workbench.tui.widgets.preference import Preference
 
 _FLUSH, _SLOW_FLUSH = 0.05, 0.5
@@ -65,8 +66,6 @@ class DraftDialog(Dialog[Made | None]):
         Binding("d", "drafter", "Base or run that drafts"),
         Binding("s,ctrl+s", "save", "Save"),
         Binding("escape", "back", "Cancel, give up"),
-        Binding("j", "move('down')", "Down", show=False),
-        Binding("k", "move('up')", "Up", show=False),
         Binding("J", "scroll(2)", "Scroll the answer", show=False),
         Binding("K", "scroll(-2)", "Scroll the answer up", show=False),
     ]
@@ -78,11 +77,7 @@ class DraftDialog(Dialog[Made | None]):
         }
         #prompt, #status, #head { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
         #status, #head { color: $secondary; }
-        OptionList, OptionList:focus {
-            height: auto; max-height: 34vh; border: none; padding: 0; margin: 1 0; background: $surface;
-            scrollbar-size-vertical: 1;
-        }
-        OptionList > .option-list--option { text-wrap: nowrap; text-overflow: ellipsis; }
+        Options { max-height: 34vh; margin: 1 0; scrollbar-size-vertical: 1; }
         VerticalScroll { height: auto; min-height: 2; max-height: 10vh; scrollbar-size-vertical: 1; }
         #outcome { height: 1; margin-top: 1; color: $secondary; text-wrap: nowrap; text-overflow: ellipsis; }
         Preference { padding: 0; }
@@ -117,7 +112,7 @@ class DraftDialog(Dialog[Made | None]):
             dialog.border_title = "Draft answers"
             yield Static(one_line(self._ranking.pair.last_user_turn, 400), id="prompt", markup=False)
             yield Static(id="status", markup=False)
-            yield OptionList(compact=True)
+            yield Options(compact=True)
             yield Static(id="head", markup=False)
             with VerticalScroll(can_focus=False):
                 yield Static(id="text", markup=False)
@@ -340,11 +335,6 @@ class DraftDialog(Dialog[Made | None]):
             if not await self.app.push_screen_wait(question):
                 return
         self.dismiss(None)
-
-    def action_move(self, way: str) -> None:
-        """Moves the cursor."""
-        options = self.query_one(OptionList)
-        options.action_cursor_down() if way == "down" else options.action_cursor_up()
 
     def action_scroll(self, lines: int) -> None:
         """Scrolls the answer under the cursor."""

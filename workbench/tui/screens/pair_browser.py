@@ -19,6 +19,7 @@ from workbench.text import cut, one_line
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.screens.base import Workbench, workbench_of
+from workbench.tui.widgets.options import Options
 from workbench.tui.widgets.pair_table import Known, PairTable, Shown, cells, columns
 from workbench.tui.widgets.pair_view import PairView
 from workbench.tui.widgets.search_line import SearchLine
@@ -374,14 +375,9 @@ class SortDialog(Dialog[Order | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss(None)", "Give up"),
-        Binding("j", "move('down')", "Down", show=False),
-        Binding("k", "move('up')", "Up", show=False),
     ]
     DEFAULT_CSS = """
-    SortDialog OptionList, SortDialog OptionList:focus {
-        height: auto; max-height: 16; border: none; padding: 0; margin-bottom: 1; background: $surface;
-    }
-    SortDialog OptionList > .option-list--option { text-wrap: nowrap; text-overflow: ellipsis; }
+    SortDialog Options { max-height: 16; }
     SortDialog .dialog-hint { margin-bottom: 0; }
     """
 
@@ -395,7 +391,7 @@ class SortDialog(Dialog[Order | None]):
         """The orders, the current one marked."""
         with Vertical(classes="dialog"):
             yield Static("Sort by", classes="dialog-title")
-            yield OptionList(*map(self._line, range(len(self._offers))), compact=True, markup=False)
+            yield Options(*map(self._line, range(len(self._offers))), compact=True, markup=False)
             hint = "enter sorts, and turns the marked order round · esc gives up"
             yield Static(hint if self._runs else f"{hint}\n{_NO_RUN}", markup=False, classes="dialog-hint")
 
@@ -404,11 +400,6 @@ class SortDialog(Dialog[Order | None]):
         self.query_one(OptionList).highlighted = next(
             (place for place in range(len(self._offers)) if self._is_current(place)), 0
         )
-
-    def action_move(self, way: str) -> None:
-        """Moves the cursor."""
-        options = self.query_one(OptionList)
-        options.action_cursor_down() if way == "down" else options.action_cursor_up()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Answers."""
