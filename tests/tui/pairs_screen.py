@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from textual.pilot import Pilot
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from workbench.pairs.pair import Pair, to_line
 from workbench.pairs.store import PairStore, load_pairs
 from workbench.tui.app import WorkbenchApp
+from workbench.tui.dialogs.base import Dialog
 from workbench.tui.screens.pairs import PairsScreen
 from workbench.tui.widgets.pair_table import PairTable
 from workbench.tui.widgets.pair_view import PairText
@@ -71,7 +71,9 @@ class Screen:
         quiet = 0
         for _ in range(400):
             await self.pilot.pause()
-            waits = {"dialog", "default"} if isinstance(self.pilot.app.screen, ModalScreen) else {"default"}
+            dialog = self.pilot.app.screen
+            open_still = isinstance(dialog, Dialog) and not dialog.answered
+            waits = {"dialog", "default"} if open_still else {"default"}
             if any(not each.is_finished and each.group not in waits for each in self.pilot.app.workers):
                 quiet = 0
                 await asyncio.sleep(0.01)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.tui.pairs_data import make_pair, make_workspace
 from tests.tui.pairs_screen import opened
+from tests.tui.runs_screen import until
 from workbench.pairs.pair import Message, Pair
+from workbench.pairs.session import DataSetSession
 from workbench.pairs.store import write_pairs
 from workbench.tui.dialogs.data_sets import DataSetsDialog
 from workbench.tui.dialogs.error import ErrorDialog
@@ -171,6 +177,36 @@ async def test_an_empty_workspace_says_what_to_do_and_opens_what_comes(tmp_path:
         await screen.settle()
         assert screen.table.count == 30
         assert not screen.pairs_screen.query_one(EmptyPairs).display
+
+
+async def test_the_first_data_set_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.tui.screens.pairs.LOOK_AGAIN", 1000.0)
+    async with opened(Workspace.find(tmp_path)) as screen:
+        await screen.press("d", "n", *"mine", "enter")
+        store = screen.store
+        screen.pairs_screen.look_again()
+        await screen.settle()
+        assert screen.store is store
+
+
+async def test_a_data_set_that_is_opened_twice_at_once_is_not_locked_by_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = []
+
+    def slowly(path: Path, *, checks_changed: Callable[[], None]) -> DataSetSession:
+        kept.append(DataSetSession(path, checks_changed=checks_changed))
+        time.sleep(0.2)
+        return kept[-1]
+
+    async with opened(make_workspace(tmp_path)) as screen:
+        monkeypatch.setattr("workbench.pairs.session.DataSetSession", slowly)
+        screen.pairs_screen.open("support")
+        await until(screen.pilot, lambda: len(kept) == 1)
+        screen.pairs_screen.open("support")
+        await screen.settle()
+        assert len(kept) == 2
+        assert not screen.store.file.read_only
 
 
 async def test_an_empty_data_set_offers_to_write_the_first_pair(tmp_path: Path) -> None:

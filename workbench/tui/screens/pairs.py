@@ -85,6 +85,7 @@ class PairsScreen(WorkbenchScreen):
         super().__init__()
         self._awaiting_data = False
         """Whether there was no data set in the workspace yet."""
+        self._opening = asyncio.Lock()
         self._taking_in = False
         self._keys_for: tuple[bool, bool, bool] | None = None
         self._shown_edit: Edited | None = None
@@ -145,23 +146,25 @@ class PairsScreen(WorkbenchScreen):
             self.add_class("-empty")
             self.query_one(EmptyPairs).show_no_data(str(workspace.pairs))
 
-    @background("open", doing="opening a data set", exclusive=True, opens=True)
+    @background("open", doing="opening a data set", opens=True)
     async def open(self, name: str) -> None:
-        """Opens a data set."""
-        self.top_bar.context = f"{name} · reading …"
-        before, self.workbench.data_set = self.workbench.data_set, None
-        if before is None:
-            self.add_class("-empty")
-            self.query_one(EmptyPairs).show_reading(name)
-        elif (trouble := await asyncio.to_thread(before.close)) is not None:
-            # Closed first: it may be the same, and is then held by nobody.
-            self.workbench.show_error(trouble)
-        try:
-            path = self.workbench.workspace.existing_pairs_file(name)
-            data_set = self.workbench.data_set = await asyncio.to_thread(_opened, path, self._checks_changed)
-            self._shown_edit = data_set.latest
-        finally:
-            self.show()
+        """Opens a data set, once no other is being opened: one that is given up half-way would stay locked."""
+        self._awaiting_data = False
+        async with self._opening:
+            self.top_bar.context = f"{name} · reading …"
+            before, self.workbench.data_set = self.workbench.data_set, None
+            if before is None:
+                self.add_class("-empty")
+                self.query_one(EmptyPairs).show_reading(name)
+            elif (trouble := await asyncio.to_thread(before.close)) is not None:
+                # Closed first: it may be the same, and is then held by nobody.
+                self.workbench.show_error(trouble)
+            try:
+                path = self.workbench.workspace.existing_pairs_file(name)
+                data_set = self.workbench.data_set = await asyncio.to_thread(_opened, path, self._checks_changed)
+                self._shown_edit = data_set.latest
+            finally:
+                self.show()
         if data_set.store.file.conflicts:
             self.workbench.tell("Another program and you changed the same pairs: C decides which version stays.")
 
