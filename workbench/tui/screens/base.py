@@ -30,6 +30,9 @@ class Workbench(Protocol):
     def show_error(self, error: WorkbenchError) -> None:
         """Shows what went wrong and what to do about it."""
 
+    def tell_failure(self, error: Exception, doing: str) -> None:
+        """Shows an error. `doing` says after "While " what was being done."""
+
     def tell(self, text: str) -> None:
         """A short notice; `text` may be untrusted."""
 

@@ -25,9 +25,9 @@ from workbench.text import cut, one_line
 from workbench.tui.background import background
 from workbench.tui.dialogs.choose import ChooseDialog
 from workbench.tui.screens.base import WorkbenchScreen
-from workbench.tui.widgets import pair_cells
 from workbench.tui.widgets.lines import Lines
 from workbench.tui.widgets.pair_table import Cells, PairTable, Shown
+from workbench.tui.widgets.pair_table import Column as TableColumn
 from workbench.tui.widgets.search_line import SearchLine
 
 _GATHER, _GATHER_SLOW = 0.25, 1.0
@@ -196,22 +196,22 @@ class ScoredPairsScreen(WorkbenchScreen):
             self.dismiss()
 
 
-def score_columns(width: int, *, pairs: int, both: bool) -> list[pair_cells.Column]:
+def score_columns(width: int, *, pairs: int, both: bool) -> list[TableColumn]:
     """The columns that fit into `width` cells for so many `pairs`; `both`: a column stands beside the base."""
-    number = pair_cells.Column("#", max(3, len(str(pairs))), right=True)
-    marks = [pair_cells.Column("margin", _NUMBER, right=True, loud=True)]
+    number = TableColumn("#", max(3, len(str(pairs))), right=True)
+    marks = [TableColumn("margin", _NUMBER, right=True, loud=True)]
     if both:
         marks = [
-            pair_cells.Column("base", _NUMBER, right=True),
+            TableColumn("base", _NUMBER, right=True),
             *marks,
-            pair_cells.Column("shift", _NUMBER, right=True),
+            TableColumn("shift", _NUMBER, right=True),
         ]
-    sums = [pair_cells.Column("chosen", _NUMBER, right=True), pair_cells.Column("rejected", _NUMBER, right=True)]
+    sums = [TableColumn("chosen", _NUMBER, right=True), TableColumn("rejected", _NUMBER, right=True)]
     for tail in ([*marks, *sums], marks, marks[-2:] if both else marks):
         taken = sum(column.width + 2 for column in (number, *tail))
         if width - taken >= 24:
             break
-    return [number, pair_cells.Column("prompt", max(1, width - taken), loud=True), *tail]
+    return [number, TableColumn("prompt", max(1, width - taken), loud=True), *tail]
 
 
 def score_cells(number: int, pair: Pair, row: ScoredPair | None, current: int, *, awaited: bool = True) -> Cells:
