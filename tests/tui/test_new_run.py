@@ -16,8 +16,7 @@ from tests.tui.runs_screen import put, runs_screen, shown, shows, until
 from workbench.config import RunConfig, build_config, from_toml
 from workbench.methods import METHODS, uses
 from workbench.tui.dialogs.new_run import NewRunDialog
-from workbench.tui.dialogs.new_run_fields import RunFields
-from workbench.tui.widgets.setting_fields import RunChoice, SettingGrid
+from workbench.tui.dialogs.new_run_fields import RunChoice, RunFields, SettingGrid
 
 ELSEWHERE = {
     *("pairs", "pairs_weights", "model", "method", "adapter", "reward"),

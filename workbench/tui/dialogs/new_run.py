@@ -27,12 +27,11 @@ from workbench.runs.rows import RowCounts
 from workbench.text import one_line, safe
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
-from workbench.tui.dialogs.new_run_fields import RunFields
+from workbench.tui.dialogs.new_run_fields import RunFields, SettingGrid
 from workbench.tui.dialogs.toml import TomlDialog
 from workbench.tui.trying import previews
 from workbench.tui.widgets.check_list import CheckList
 from workbench.tui.widgets.run_preview import RunPreview
-from workbench.tui.widgets.setting_fields import SettingGrid
 from workbench.workspace import Workspace
 
 _NAMING = {
