@@ -89,12 +89,13 @@ class Failure:
     title: str
     message: str
     hint: str
+    fields: Mapping[str, str]
     traceback: str = ""
 
     def raise_it(self) -> NoReturn:
         """Raises the `WorkbenchError` that the child met, or `UnforeseenError`."""
         if not self.traceback:
-            raise WorkbenchError(self.title, self.message, self.hint)
+            raise WorkbenchError(self.title, self.message, self.hint, fields=self.fields)
         error = UnforeseenError(f"{self.title}: {self.message}")
         error.add_note(f"In the child process:\n{self.traceback}")
         raise error
@@ -329,6 +330,7 @@ async def run_async(
 
     call = partial(run, command, request, tell_loop, cancelled=given_up.is_set, **options)
     running = loop.run_in_executor(None, call)
+    running.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # perhaps nobody waits by then
     try:
         return await asyncio.shield(running)
     except GivenUpError:
@@ -336,7 +338,6 @@ async def run_async(
     except asyncio.CancelledError:
         given_up.set()
         await asyncio.wait({running})
-        running.exception()
         raise
 
 
@@ -383,12 +384,12 @@ def serve(job: Callable[[Any, Parent], Any]) -> NoReturn:
     except KeyboardInterrupt:
         status = 130
     except WorkbenchError as error:
-        parent.tell(Failure(error.title, error.message, error.hint))
+        parent.tell(Failure(error.title, error.message, error.hint, dict(error.fields)))
     except BaseException as error:
         traceback.print_exc()
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(last.filename).name}, line {last.lineno}, in {last.name}"
-        parent.tell(Failure(type(error).__name__, f"{error} ({place})", "", traceback.format_exc()))
+        parent.tell(Failure(type(error).__name__, f"{error} ({place})", "", {}, traceback.format_exc()))
     sys.stderr.flush()
     # Everything is told: taking models or millions of texts apart would take another half second.
     os._exit(status)

@@ -1,13 +1,18 @@
-"""From a config to a running worker: takes the rows of the data sets, makes the run's folder and starts it."""
+"""From a config to a running worker: takes the rows of the data sets, makes the run's folder and starts it.
+
+Or to what that would take, tried in a process of its own before anything is started.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from workbench import child
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.methods import ONLINE, REWARDING
@@ -19,9 +24,13 @@ from workbench.pairs.store import load_rows
 from workbench.rewards import FunctionReward, check_function, parse_reward
 from workbench.runs.folder import RunFolder, create
 from workbench.runs.launchers import settled
+from workbench.runs.preview import Preview, Told, Unmeasured, begin, told_by
 from workbench.runs.process import start
 from workbench.runs.rows import RowCounts
 from workbench.workspace import Workspace
+
+PAUSE = 1.2
+"""Seconds without a change after which a run is tried: that takes seconds of a core to begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,3 +182,42 @@ def launch(workspace: Workspace, config: RunConfig) -> RunFolder:
     folder = create(workspace.runs, config, taken.lines(), taken.sources(), start=start_from)
     start(folder)
     return folder
+
+
+def try_run(workspace: Workspace, config: RunConfig, hear: Callable[[Told], None]) -> None:
+    """Has a process try what `prepare` gave, and calls `hear` with what it learns, soonest first; blocks.
+
+    Raises `WorkbenchError` where that process breaks.
+    """
+    child.run(*_trial(workspace, config), lambda message: hear(told_by(message)), name=_TRIAL, offline=True)
+
+
+async def preview_run(workspace: Workspace, config: RunConfig, show: Callable[[Preview], None]) -> None:
+    """Calls `show` with what the run will take, as it becomes known: arithmetic at once, then counts, then real steps.
+
+    Cancelled, it ends the process that tries the run. Raises `WorkbenchError` where something that the config names is
+    not there.
+    """
+    config, _ = await asyncio.to_thread(prepare, workspace, config)
+    preview = await asyncio.to_thread(begin, workspace.runs, config)
+    show(preview)
+    await asyncio.sleep(PAUSE)
+
+    def hear(message: child.Progress | child.Part) -> None:
+        nonlocal preview
+        preview = preview.after(told_by(message))
+        show(preview)
+
+    hear(child.Progress("counting tokens"))
+    try:
+        await child.run_async(*_trial(workspace, config), hear, name=_TRIAL, offline=True)
+    except WorkbenchError as error:
+        show(preview.after(Unmeasured(f"{error.title}; see workbench train --dry-run.")))
+
+
+_TRIAL = "The trial of the run"
+
+
+def _trial(workspace: Workspace, config: RunConfig) -> tuple[list[str], dict[str, object]]:
+    request: dict[str, object] = {"workspace": str(workspace.root.resolve()), "config": config.model_dump(mode="json")}
+    return child.python("workbench.engine.measure"), request

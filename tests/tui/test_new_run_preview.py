@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from contextlib import aclosing
 from pathlib import Path
 
 import psutil
@@ -13,14 +12,15 @@ import pytest
 
 from tests.tui.runs_data import make_pairs, trained
 from tests.tui.runs_screen import runs_screen, shown, shows, until
+from workbench.child import Part, encode
 from workbench.config import RunConfig, build_config
 from workbench.errors import WorkbenchError
+from workbench.launch import preview_run
 from workbench.runs.machine import Gpu, Holder, Machine, Memory
 from workbench.runs.model_shape import Shape
-from workbench.runs.preview import Counts, Measured, Preview, encode
+from workbench.runs.preview import Counts, Measured, Preview, to_part
 from workbench.runs.rows import RowCounts
 from workbench.tui.dialogs.new_run import NewRunDialog
-from workbench.tui.trying import previews
 from workbench.workspace import Workspace
 
 COUNTS = Counts(18, 2, 0, 7, 0, 43.2, 51, 57, 70, 90)
@@ -31,13 +31,13 @@ MEASURED = Measured(1.0, 0.5, 0.3, 9.0, 900 * 2**20)
 def measuring(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A measuring process that says at once what the real one says after seconds, then stays. Holds its PIDs."""
     pids = tmp_path / "pids"
-    lines = [encode(RowCounts(18, 2, 0)), encode(COUNTS), encode(MEASURED)]
+    lines = [encode(Part(to_part(told))) for told in (RowCounts(18, 2, 0), COUNTS, MEASURED)]
     script = (
-        f"import os, sys, time; sys.stdin.read(); open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n');"
+        f"import os, sys, time; sys.stdin.readline(); open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n');"
         f"sys.stdout.write({''.join(lines)!r}); sys.stdout.flush(); time.sleep(600)"
     )
-    monkeypatch.setattr("workbench.runs.measuring.command", lambda: [sys.executable, "-c", script])
-    monkeypatch.setattr("workbench.tui.trying.PAUSE", 0.1)
+    monkeypatch.setattr("workbench.child.python", lambda _: [sys.executable, "-c", script])
+    monkeypatch.setattr("workbench.launch.PAUSE", 0.1)
     return pids
 
 
@@ -109,7 +109,7 @@ async def test_names_that_are_hostile_are_shown_as_they_are(
         shape = Shape(4096, 32, 32, 8, 128, 14336, 128256, tied=False)
         return Preview(config, Machine(Memory(2**36, 2**35), (gpu,), gpu, 2**20), shape)
 
-    monkeypatch.setattr("workbench.tui.trying.begin", begin)
+    monkeypatch.setattr("workbench.launch.begin", begin)
     make_pairs(root, "tone", 20)
     async with runs_screen(root, (160, 45)) as pilot:
         await pilot.press("n")
@@ -117,11 +117,17 @@ async def test_names_that_are_hostile_are_shown_as_they_are(
         assert not {"\x1b", "\x07"} & set(text)
 
 
-async def test_what_a_run_takes_is_told_of_the_adapter_that_it_goes_on_from(root: Path) -> None:
+async def test_what_a_run_takes_is_told_of_the_adapter_that_it_goes_on_from(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = trained(root, "tone", "dpo", age=1, lora_r=64)
     config = build_config({"pairs": ["tone"], "model": "tiny", "adapter": first.id})
-    async with aclosing(previews(Workspace(root), config)) as learned:
-        preview = await anext(learned)
-    assert preview.config.lora_r == 64
+    shown: list[Preview] = []
+    monkeypatch.setattr("workbench.child.python", lambda _: ["/no/such/program"])
+    monkeypatch.setattr("workbench.launch.PAUSE", 0)
+    await preview_run(Workspace(root), config, shown.append)
+    assert {preview.config.lora_r for preview in shown} == {64}
+    assert shown[-1].unmeasured is not None
+    assert "could not be started" in shown[-1].unmeasured.reason
     with pytest.raises(WorkbenchError, match="No run 'gone'"):
-        await anext(previews(Workspace(root), config.model_copy(update={"adapter": "gone"})))
+        await preview_run(Workspace(root), config.model_copy(update={"adapter": "gone"}), shown.append)

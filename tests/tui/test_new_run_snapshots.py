@@ -39,8 +39,8 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkbenchApp:
         found = Preview(config, machine, LLAMA_8B).after(counts)
         return found.after(Measured(4.0, 1.9, 0.9, 41.0, 22 * GIB)) if config.batch_size != 64 else found
 
-    monkeypatch.setattr("workbench.tui.trying.begin", begin)
-    monkeypatch.setattr("workbench.tui.trying.PAUSE", 999)
+    monkeypatch.setattr("workbench.launch.begin", begin)
+    monkeypatch.setattr("workbench.launch.PAUSE", 999)
     return WorkbenchApp(Workspace.find(tmp_path), watch="none")
 
 

@@ -76,7 +76,7 @@ def test_what_it_says_comes_in_order_and_ends_with_the_result() -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [Progress("a", 0.25), Progress("b"), Part([1]), Result(None), Failure("t", "m", "h")]
+    "message", [Progress("a", 0.25), Progress("b"), Part([1]), Result(None), Failure("t", "m", "h", {})]
 )
 def test_every_message_survives_its_line(message: child.Message) -> None:
     assert decode(encode(message)) == message
@@ -120,10 +120,14 @@ def test_outputs_that_would_fill_a_pipe_stall_nothing() -> None:
 
 
 def test_an_expected_failure_arrives_in_its_three_parts() -> None:
-    refused = 'from workbench.errors import WorkbenchError\nraise WorkbenchError("No", "such", "model")'
+    refused = """
+        from workbench.errors import WorkbenchError
+        raise WorkbenchError("No", "such", "model", fields={"model": "such"})
+    """
     with pytest.raises(WorkbenchError) as raised:
         result(job(refused))
     assert (raised.value.title, raised.value.message, raised.value.hint) == ("No", "such", "model")
+    assert raised.value.fields == {"model": "such"}
 
 
 def test_what_nobody_foresaw_arrives_with_its_place_and_traceback() -> None:
@@ -157,8 +161,8 @@ def test_a_program_that_is_not_there_is_told() -> None:
 def test_giving_up_lets_it_clean_up(tmp_path: Path) -> None:
     cleaned = tmp_path / "cleaned"
     works = f"""
-        parent.progress("working")
         try:
+            parent.progress("working")
             time.sleep(60)
         finally:
             open({str(cleaned)!r}, "w").close()
@@ -228,8 +232,8 @@ def a_parent(body: str, *, outlives: bool) -> tuple[subprocess.Popen[str], int]:
 def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     cleaned = tmp_path / "cleaned"
     body = f"""
-        parent.part(os.getpid())
         try:
+            parent.part(os.getpid())
             time.sleep(60)
         finally:
             open({str(cleaned)!r}, "w").close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +19,19 @@ if TYPE_CHECKING:
 
 def dry_run(workspace: Workspace, config: RunConfig, *, json: bool) -> None:
     """Prints the preview of a run. Exit status 1 where it would not fit; raises `WorkbenchError` where it cannot be."""
-    from workbench.launch import prepare
+    from workbench.launch import prepare, try_run
     from workbench.runs.preview import Doing, begin
 
     config, _ = prepare(workspace, config)
     preview = begin(workspace.runs, config)
-    for told in _learned(workspace, config):
+
+    def hear(told: Told) -> None:
+        nonlocal preview
         if isinstance(told, Doing):
             note(f"{told.name} …")
         preview = preview.after(told)
+
+    try_run(workspace, config, hear)
     trouble = preview.trouble
     if trouble is not None and not trouble.memory:
         raise WorkbenchError(trouble.title, trouble.message, trouble.hint)
@@ -39,29 +41,6 @@ def dry_run(workspace: Workspace, config: RunConfig, *, json: bool) -> None:
         _print(preview)
     if preview.fits is False:
         raise typer.Exit(1)
-
-
-def _learned(workspace: Workspace, config: RunConfig) -> Iterator[Told]:
-    """What the measuring process tells, as it tells it. Raises `WorkbenchError` where that process breaks."""
-    from workbench.runs.measuring import command, environment, question
-    from workbench.runs.preview import decode
-
-    with subprocess.Popen(
-        command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
-    ) as process:
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None  # noqa: PT018
-        try:
-            process.stdin.write(question(workspace.root, config))
-            process.stdin.close()
-            for line in process.stdout:
-                told = decode(line.decode("utf-8", "replace"))
-                if told is not None:
-                    yield told
-            errors = process.stderr.read().decode("utf-8", "replace")
-        finally:
-            process.kill()
-    if process.returncode not in (0, -9):
-        raise WorkbenchError("The run could not be tried", safe(errors.strip()[-600:]), "Start it, and see its log.")
 
 
 def _print(preview: Preview) -> None:

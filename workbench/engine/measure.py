@@ -1,24 +1,19 @@
 """Tries a run before it starts: counts its tokens, then times real steps on the real device. Nothing is kept.
 
-Started as `python -m workbench.engine.measure [FILE]`; FILE, or standard input, is `{"workspace": DIR, "config": {…}}`.
-Prints what it learns as lines of JSON, soonest first: see `workbench.runs.preview`. It downloads nothing, disturbs no
-run (while one has the device, nothing is measured), may be killed at any moment, and ends when its parent does.
+A process that `workbench.launch` starts. It tells what it learns, soonest first: see `workbench.runs.preview`. It
+downloads nothing, disturbs no run (while one has the device, nothing is measured), and may be killed at any moment.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from workbench.child import ENVIRONMENT
+from workbench.child import Parent, serve
 from workbench.config import RunConfig, build_config
 from workbench.engine.libraries import no_garbage, quick_imports
 from workbench.errors import WorkbenchError
@@ -28,44 +23,35 @@ from workbench.runs import lease
 from workbench.runs.catalog import Catalog
 from workbench.runs.folder import RunFolder
 from workbench.runs.launchers import settled
-from workbench.runs.preview import Counts, Doing, Preview, Told, Trouble, Unmeasured, begin, encode
+from workbench.runs.preview import Counts, Preview, Told, Trouble, Unmeasured, begin, to_part
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.engine.training.data import Prepared
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints what is learned. Exit status 0, or 2 where there is no such config; a run that cannot train is told of."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+def work(request: Mapping[str, Any], parent: Parent) -> None:
+    """Tells what it learns; that the run cannot train, too."""
+    logging.disable(logging.WARNING)
     try:
-        asked = json.loads(Path(arguments[0]).read_text("utf-8") if arguments else sys.stdin.read())
-        workspace, config = Workspace.find(Path(asked["workspace"])), build_config(asked["config"])
-    except (OSError, ValueError, KeyError, TypeError, WorkbenchError) as error:
-        print(f"usage: python -m workbench.engine.measure [FILE]: {error!r}", file=sys.stderr)
-        return 2
-    _settle()
-    try:
-        _measure(workspace, config)
+        workspace, config = Workspace.find(Path(request["workspace"])), settled(build_config(request["config"]))
+        with tempfile.TemporaryDirectory(prefix="workbench-measure-", ignore_cleanup_errors=True) as scratch:
+            _measure(workspace, config, RunFolder(Path(scratch)), parent)
     except WorkbenchError as error:
-        _tell(Trouble(error.title, error.message, error.hint))
-    return 0
+        parent.part(to_part(Trouble(error.title, error.message, error.hint)))
 
 
-def _measure(workspace: Workspace, config: RunConfig) -> None:
-    config = settled(config)
-    with tempfile.TemporaryDirectory(prefix="workbench-measure-", ignore_cleanup_errors=True) as scratch:
-        _measure_in(RunFolder(Path(scratch)), workspace, config)
+def _measure(workspace: Workspace, config: RunConfig, scratch: RunFolder, parent: Parent) -> None:
+    def tell(told: Told) -> None:
+        parent.part(to_part(told))
 
-
-def _measure_in(scratch: RunFolder, workspace: Workspace, config: RunConfig) -> None:
     rows = take_rows(workspace, config)
-    _tell(rows.counts)
+    tell(rows.counts)
     preview = begin(workspace.runs, config)
     if preview.shape is None:
-        _tell(_unmeasured(workspace, config, preview.unknown))
+        tell(_unmeasured(workspace, config, preview.unknown))
         return
-    _tell(Doing("counting tokens"))
+    parent.progress("counting tokens")
     began = time.perf_counter()
     # These imports take seconds, and the rows are told by then.
     with no_garbage():
@@ -79,23 +65,23 @@ def _measure_in(scratch: RunFolder, workspace: Workspace, config: RunConfig) -> 
     del rows
     prepared = prepare(tokenizer, scratch.rows(), config.room, workspace.tokens)
     counts = _counts(prepared, config)
-    _tell(counts)
+    tell(counts)
     reason = _refusal(preview.after(counts))
     if reason:
-        _tell(_unmeasured(workspace, config, reason))
+        tell(_unmeasured(workspace, config, reason))
         return
     with lease.Turn(scratch) as turn:
         if not turn.poll():
-            _tell(_unmeasured(workspace, config, "Another run has the device; measuring would disturb it."))
+            tell(_unmeasured(workspace, config, "Another run has the device; measuring would disturb it."))
             return
-        _tell(Doing("measuring a step"))
+        parent.progress("measuring a step")
         with quick_imports():
             from workbench.engine.training.trial import OutOfMemoryError, trial
 
         try:
-            _tell(trial(config, tokenizer, prepared, scratch.path, began))
+            tell(trial(config, tokenizer, prepared, scratch.path, began))
         except OutOfMemoryError as error:
-            _tell(Trouble("Out of memory", f"A step of the longest pairs was tried. {error}", "", memory=True))
+            tell(Trouble("Out of memory", f"A step of the longest pairs was tried. {error}", "", memory=True))
 
 
 def _counts(prepared: Prepared, config: RunConfig) -> Counts:
@@ -143,25 +129,5 @@ def _unmeasured(workspace: Workspace, config: RunConfig, reason: str) -> Unmeasu
     return Unmeasured(reason)
 
 
-def _tell(told: Told) -> None:
-    sys.stdout.write(encode(told))
-    sys.stdout.flush()
-
-
-def _settle() -> None:
-    """Makes this a quiet process that uses no network and does not outlive who asked."""
-    for name, value in {**ENVIRONMENT, "HF_HUB_OFFLINE": "1"}.items():
-        os.environ.setdefault(name, value)
-    logging.disable(logging.WARNING)
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="watch-parent", daemon=True).start()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    serve(work)

@@ -1,17 +1,17 @@
 """All that can be said of a run before it starts: what was learned so far, and what follows from it.
 
 A `Preview` begins with what the settings and the machine tell at once (`begin`), and grows by what the measuring
-process tells, one `Told` a line (`workbench.engine.measure`). The form and `train --dry-run` show the same one.
+process tells (`workbench.engine.measure`). The form and `train --dry-run` show the same one.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from workbench import child
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.runs import machine as machines
@@ -87,22 +87,21 @@ class Trouble:
 
 Told = RowCounts | Counts | Doing | Measured | Unmeasured | Trouble
 _KINDS: dict[str, type[Told]] = {
-    each.__name__.lower(): each for each in (RowCounts, Counts, Doing, Measured, Unmeasured, Trouble)
+    each.__name__.lower(): each for each in (RowCounts, Counts, Measured, Unmeasured, Trouble)
 }
 
 
-def encode(told: Told) -> str:
-    """One line of JSON, newline included."""
-    return json.dumps({"kind": type(told).__name__.lower(), **asdict(told)}) + "\n"
+def to_part(told: Told) -> dict[str, Any]:
+    """What the measuring process sends, as JSON."""
+    return {"kind": type(told).__name__.lower(), **asdict(told)}
 
 
-def decode(line: str) -> Told | None:
-    """What the line tells; None where it is none of these (a library printed something)."""
-    try:
-        raw: Any = json.loads(line)
-        return _KINDS[raw.pop("kind")](**raw)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
+def told_by(message: child.Progress | child.Part) -> Told:
+    """What the measuring process tells with a message."""
+    if isinstance(message, child.Progress):
+        return Doing(message.text)
+    fields = dict(message.value)
+    return _KINDS[fields.pop("kind")](**fields)
 
 
 @dataclass(frozen=True, slots=True)

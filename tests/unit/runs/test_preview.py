@@ -1,7 +1,9 @@
+import json
 from dataclasses import replace
 
 import pytest
 
+from workbench.child import Part, Progress
 from workbench.config import build_config
 from workbench.runs import words
 from workbench.runs.machine import Gpu, Holder, Machine, Memory
@@ -14,8 +16,8 @@ from workbench.runs.preview import (
     Trouble,
     Unmeasured,
     begin,
-    decode,
-    encode,
+    to_part,
+    told_by,
 )  # fmt: skip
 from workbench.runs.rows import RowCounts
 
@@ -36,21 +38,17 @@ def preview(machine=MACHINE, shape=SHAPE, **values):
     [
         RowCounts(1, 2, 3),
         COUNTS,
-        Doing("x"),
         MEASURED,
         Unmeasured("busy", "run", 3.5),
         Trouble("t", "m", "h", memory=True),
     ],
 )
-def test_lines_come_back_as_they_went(told):
-    line = encode(told)
-    assert line.endswith("\n")
-    assert decode(line) == told
+def test_what_is_told_comes_back_as_it_went(told):
+    assert told_by(Part(json.loads(json.dumps(to_part(told))))) == told
 
 
-@pytest.mark.parametrize("line", ["", "loading weights", "[]", "3", '{"kind": "rows"}', '{"kind": "new", "a": 1}'])
-def test_what_is_no_message_is_passed_over(line):
-    assert decode(line) is None
+def test_progress_is_what_it_does_now():
+    assert told_by(Progress("counting tokens")) == Doing("counting tokens")
 
 
 def test_it_grows_by_what_is_told():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +17,7 @@ from textual.widgets import Button, Input, Select, Static
 
 from workbench.config import RunConfig, build_config, to_toml
 from workbench.errors import WorkbenchError
-from workbench.launch import launch, prepare, take_rows
+from workbench.launch import launch, prepare, preview_run, take_rows
 from workbench.methods import ONLINE
 from workbench.pairs.store import load_rows
 from workbench.runs.catalog import Catalog, Run
@@ -29,7 +28,6 @@ from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.dialogs.new_run_fields import RunFields, SettingGrid
 from workbench.tui.dialogs.toml import TomlDialog
-from workbench.tui.trying import previews
 from workbench.tui.widgets.check_list import CheckList
 from workbench.tui.widgets.run_preview import RunPreview
 from workbench.workspace import Workspace
@@ -250,9 +248,7 @@ class NewRunDialog(Dialog[str | None]):
         """Shows what the run will take; another setting, or the end of the form, ends the process that tries it."""
         shown = self.query_one(RunPreview)
         try:
-            async with aclosing(previews(self._workspace, config)) as learned:
-                async for preview in learned:
-                    shown.show(preview)
+            await preview_run(self._workspace, config, shown.show)
         except (OSError, WorkbenchError):
             shown.clear()
 
