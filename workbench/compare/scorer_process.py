@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import ValidationError
 
-from workbench.child import ENVIRONMENT
+from workbench.child import GRACE, Child
 from workbench.compare.messages import (
     REPLIES,
     Cancel,
@@ -30,14 +30,6 @@ from workbench.compare.messages import (
 )
 from workbench.errors import WorkbenchError
 
-_CHUNK = 65536
-_LAST_WORDS = 12
-_KEPT_LINES = 200
-_LONGEST_LINE = 2000
-_KILLED = -9
-_PATIENCE = 3.0
-"""Seconds that a scorer gets to end by itself."""
-
 ScorerRequest = NextToken | ScoreResponse | DistributionAt | Generate | ScorePairs
 ScorerReply = Distribution | Scored | Generated | PairsScored
 StreamedReply = TextChunk | PairBatch
@@ -47,39 +39,33 @@ StreamedReply = TextChunk | PairBatch
 class ScorerProcess:
     """A running scorer. `ready` tells when its model is loaded, or why it cannot be."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: Child) -> None:
         """Reads what `process` says from now on; call `start`."""
         self._process = process
-        self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[Ready] = self._loop.create_future()
         # Nobody may be waiting when the scorer dies: that is no error in itself.
         self.ready.add_done_callback(lambda future: future.cancelled() or future.exception())
         self._open: dict[int, tuple[asyncio.Future[ScorerReply], Callable[[StreamedReply], None] | None]] = {}
-        self._last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._dead = self._closed = False
-        words = asyncio.create_task(self._keep_last_lines())
-        self._tasks = [words, asyncio.create_task(self._read_replies(words))]
+        self._obituary: WorkbenchError | None = None
+        self._closed = False
+        self._ended = asyncio.Event()
+        # A scorer that does not read would make who writes wait; one thread keeps the requests in order.
+        self._writer = ThreadPoolExecutor(1, "scorer-requests")
+        threading.Thread(target=self._read_replies, name=f"scorer-{process.pid}", daemon=True).start()
 
     @classmethod
     async def start(cls, command: Sequence[str]) -> ScorerProcess:
         """Starts `command`. Raises `WorkbenchError` where there is no such program."""
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                # Its own session: Ctrl+C and a hang-up of the terminal are this process's business alone.
-                start_new_session=True,
-                env={**ENVIRONMENT, **os.environ},
-            )
+            return cls(Child(command))
         except OSError as error:
             raise WorkbenchError("The scorer did not start", f"{command[0]}: {error}.") from error
-        return cls(process)
 
     @property
     def running(self) -> bool:
         """Whether the process is there."""
-        return self._process.returncode is None
+        return self._process.running
 
     async def ask(self, request: ScorerRequest, on_part: Callable[[StreamedReply], None] | None = None) -> ScorerReply:
         """The answer to `request`; `on_part` hears what comes before. Raises `WorkbenchError`.
@@ -87,65 +73,56 @@ class ScorerProcess:
         Cancelling the task that waits gives the request up in the scorer as well.
         """
         await asyncio.shield(self.ready)
-        if self._dead:
-            raise await self._obituary()
-        answer: asyncio.Future[ScorerReply] = asyncio.get_running_loop().create_future()
+        if self._obituary is not None:
+            raise WorkbenchError(*self._obituary.args)
+        answer: asyncio.Future[ScorerReply] = self._loop.create_future()
         self._open[request.id] = answer, on_part
         try:
-            self._write(request)
-            assert self._process.stdin is not None
-            await self._process.stdin.drain()
+            await self._write(request)
             return await answer
         except asyncio.CancelledError:
-            with contextlib.suppress(ConnectionError, RuntimeError):
+            with contextlib.suppress(RuntimeError):
                 self._write(Cancel(id=request.id))
             raise
-        except ConnectionError:
-            raise await self._obituary() from None
         finally:
             self._open.pop(request.id, None)
 
     async def close(self) -> None:
         """Ends the process; requests that wait are answered with a `WorkbenchError`."""
         self._closed = True
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
+        await asyncio.to_thread(self._process.end)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), GRACE)
+        self._writer.shutdown(wait=False)
+
+    def _write(self, request: ScorerRequest | Cancel) -> asyncio.Future[None]:
+        line = request.model_dump_json().encode() + b"\n"
+        return self._loop.run_in_executor(self._writer, self._process.write, line)
+
+    def _read_replies(self) -> None:
+        """In a thread of its own, until the process ends."""
+        with contextlib.suppress(RuntimeError):  # The loop is closed, and nobody waits for anything.
+            for line in self._process.lines():
+                self._loop.call_soon_threadsafe(self._hear, line)
+            self._loop.call_soon_threadsafe(self._die, self._process.last_words("The scorer").message)
+
+    def _hear(self, line: bytes) -> None:
         try:
-            await asyncio.wait_for(self._process.wait(), _PATIENCE)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._deliver(REPLIES.validate_json(line))
+        except ValidationError:
+            self._process.remember(line)
 
-    def _write(self, request: ScorerRequest | Cancel) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(request.model_dump_json().encode() + b"\n")
-
-    async def _keep_last_lines(self) -> None:
-        assert self._process.stderr is not None
-        async for line in _lines(self._process.stderr):
-            # Progress bars write one line again and again: its last state is what counts.
-            words = line.rstrip(b"\r").rpartition(b"\r")[2]
-            self._last_lines.append(words[-_LONGEST_LINE:].decode("utf-8", "replace"))
-
-    async def _read_replies(self, words: asyncio.Task[None]) -> None:
-        assert self._process.stdout is not None
-        async for line in _lines(self._process.stdout):
-            try:
-                self._deliver(REPLIES.validate_json(line))
-            except ValidationError:
-                self._last_lines.append(line[-_LONGEST_LINE:].decode("utf-8", "replace"))
-        await self._process.wait()
-        await words
-        self._dead = True
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        error = await self._obituary()
+    def _die(self, last_words: str) -> None:
+        self._obituary = (
+            WorkbenchError("The scorer was closed", "It was asked to end before it could answer.")
+            if self._closed
+            else WorkbenchError("The scorer died", last_words, "Ask again: it is started anew with the next request.")
+        )
         if not self.ready.done():
-            self.ready.set_exception(error)
+            self.ready.set_exception(self._obituary)
         for answer, _ in self._open.values():
-            _settle(answer, error)
+            _settle(answer, self._obituary)
+        self._ended.set()
 
     def _deliver(self, reply: object) -> None:
         match reply:
@@ -163,31 +140,6 @@ class ScorerProcess:
                 _settle(self._open[reply.id][0], _told(reply))
             case _:
                 pass  # late words about a request that nobody waits for any more
-
-    async def _obituary(self) -> WorkbenchError:
-        code = await self._process.wait()
-        words = "\n".join(list(self._last_lines)[-_LAST_WORDS:])
-        if self._closed:
-            return WorkbenchError("The scorer was closed", "It was asked to end before it could answer.")
-        cause = (
-            "It was killed: most likely the machine ran out of memory." if code == _KILLED else f"Exit status {code}."
-        )
-        return WorkbenchError(
-            "The scorer died", f"{cause}\n{words}".rstrip(), "Ask again: it is started anew with the next request."
-        )
-
-
-async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Whole lines of any length (`StreamReader.readline` gives up on those over its limit)."""
-    parts: list[bytes] = []
-    while chunk := await stream.read(_CHUNK):
-        *whole, rest = chunk.split(b"\n")
-        for line in whole:
-            yield b"".join((*parts, line))
-            parts.clear()
-        parts.append(rest)
-    if any(parts):
-        yield b"".join(parts)
 
 
 def _hand_over(

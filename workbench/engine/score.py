@@ -14,8 +14,9 @@ import sys
 import threading
 import time
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
+from workbench.child import claim_stdout
 from workbench.engine.libraries import quick_imports, quiet_libraries
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _PARENT_CHECK = 0.2
 
 def main() -> None:
     """Loads the model and answers requests until stdin ends. Exit status 1: the model could not be loaded."""
-    replies = _claim_stdout()
+    replies = claim_stdout()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
     parser.add_argument("--quantization", choices=["nf4", "int8", "none"], default="nf4")
@@ -110,13 +111,6 @@ def _id_in(line: bytes) -> int:
     except (ValueError, TypeError, KeyError):
         return 0
     return identity if isinstance(identity, int) else 0
-
-
-def _claim_stdout() -> TextIO:
-    """The original stdout, which from now on nobody else has: what prints to file descriptor 1 goes to stderr."""
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return replies
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ async def test_a_death_is_told_with_the_last_words_and_the_next_request_starts_a
     with pytest.raises(WorkbenchError) as raised:
         await client.generate("die", BASE)
     assert raised.value.title == "The scorer died"
-    assert "Exit status 9.\nlast words" in raised.value.message
+    assert "exit status 9.\nlast words" in raised.value.message
     with pytest.raises(WorkbenchError):
         await waiting
     assert not client.running
