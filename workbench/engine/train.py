@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     folder = RunFolder(Path(arguments[0]).resolve())
     try:
-        asked = _claim(folder)
+        control = _claim(folder)
     except WorkbenchError as error:
         print(error, file=sys.stderr)
         return 2
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _cannot_tell(folder, error)
     try:
         with EventWriter(folder.events) as events:
-            end = _turn(folder, events, asked)
+            end = _turn(folder, events, control)
             if end is not None:
                 events.write(end)
     except RunDeletedError:
@@ -71,12 +71,12 @@ def _claim(folder: RunFolder) -> Control:
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     os.environ.update(environment(is_launched(folder)))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    asked = Control(folder)
-    watch(folder, asked, stop_grace(folder))
-    return asked
+    control = Control(folder)
+    watch(folder, control, stop_grace(folder))
+    return control
 
 
-def _turn(folder: RunFolder, events: EventWriter, asked: Control) -> Event | None:
+def _turn(folder: RunFolder, events: EventWriter, control: Control) -> Event | None:
     """Waits for its devices, then trains; the run's last event, or None where a launched process has told it.
 
     Torch is not imported before: who waits stays small.
@@ -90,12 +90,12 @@ def _turn(folder: RunFolder, events: EventWriter, asked: Control) -> Event | Non
             if waits := _missing(turns):
                 events.write(Queued(time=time.time(), step=began, device=waits.device))
                 while _missing(turns):
-                    asked.check_place()
-                    if asked.stop:
+                    control.check_place()
+                    if control.stop:
                         return Stopped(time=time.time(), step=began, seconds=0.0, peak_memory_bytes=0, changed=0.0)
                     time.sleep(PACE)
             events.phase("starting", began)
-            return supervise(folder, asked) if launched else attempt(folder, events, asked)
+            return supervise(folder, control) if launched else attempt(folder, events, control)
     except WorkbenchError as error:
         return _failed(error)
 
@@ -105,7 +105,7 @@ def _missing(turns: Sequence[Turn]) -> Turn | None:
     return next((turn for turn in turns if not turn.poll()), None)
 
 
-def attempt(folder: RunFolder, events: EventWriter, asked: Control) -> Event:
+def attempt(folder: RunFolder, events: EventWriter, control: Control) -> Event:
     """Trains; the run's last event.
 
     Whatever goes wrong is told in it; what is nobody's fault, with its traceback in the log.
@@ -120,7 +120,7 @@ def attempt(folder: RunFolder, events: EventWriter, asked: Control) -> Event:
 
         record = folder.record()
         config = record.config
-        return train(folder, record, events, asked)
+        return train(folder, record, events, control)
     except RunDeletedError:
         raise
     except WorkbenchError as error:

@@ -3,7 +3,7 @@
 import json
 
 from workbench.config import build_config
-from workbench.engine.shipping.model_card import Merging, card, write_card
+from workbench.engine.shipping.model_card import MergeFacts, card, write_card
 from workbench.runs.drift import drift
 from workbench.runs.folder import create
 
@@ -59,7 +59,7 @@ def test_the_hub_learns_base_and_kind_and_the_data(tmp_path):
     assert f"- tone: sha256 `{'ab' * 32}`" in text
     assert "\nMethod: " in text
     assert "\nLoss: sigmoid.\n" in text
-    merged = card(run(tmp_path), Merging("bf16", 8_030_261_248, drift([[-1.0], [-2.0]], [[-1.5], [-2.0]])))
+    merged = card(run(tmp_path), MergeFacts("bf16", 8_030_261_248, drift([[-1.0], [-2.0]], [[-1.5], [-2.0]])))
     assert "library_name: transformers\n" in merged
     assert "base_model_relation: finetune\n" in merged
     assert "8,030,261,248 parameters" in merged

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import transformers
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from workbench.engine.model.chat_rendering import has_control, rendered, rendered_all
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, Pair, Text
 
@@ -66,7 +68,7 @@ def prompt_ids(
     prompt = with_system(prompt, system)
     if isinstance(prompt, str):
         return _plain(tokenizer, prompt)
-    return rendered(tokenizer, prompt, {**(template or {}), "add_generation_prompt": True})
+    return _render(tokenizer, prompt, {**(template or {}), "add_generation_prompt": True})
 
 
 def encode(
@@ -105,7 +107,7 @@ def continued(
         return alone, []
     if isinstance(prompt, str):
         whole = _plain(tokenizer, prompt + prefix)
-    elif has_control(tokenizer, prefix) or any(has_control(tokenizer, turn.content) for turn in prompt):
+    elif _has_control(tokenizer, prefix) or any(_has_control(tokenizer, turn.content) for turn in prompt):
         return alone, list(tokenizer(prefix, add_special_tokens=False, split_special_tokens=True)["input_ids"])
     else:
         turns = [{"role": turn.role, "content": turn.content} for turn in prompt]
@@ -129,7 +131,7 @@ def pair_ids(
     rejected: Text,
     template: Mapping[str, Any] | None = None,
 ) -> PairIds:
-    """The ids of a pair; both responses begin at the same place. Raises `WorkbenchError` as `encode` does."""
+    """The ids of a pair; both responses begin at the same position. Raises `WorkbenchError` as `encode` does."""
     alone = prompt_ids(tokenizer, prompt, template=template)
     return _parted(alone, *(_whole(tokenizer, prompt, response, template) for response in (chosen, rejected)))
 
@@ -147,8 +149,8 @@ def all_pair_ids(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair]) -> l
         alone = tokenizer(text=prompts)["input_ids"]
         both = tokenizer(text=[_ended(tokenizer, prompt, response) for prompt, response in whole])["input_ids"]
     else:
-        alone = rendered_all(tokenizer, prompts, to_answer=True)
-        both = rendered_all(tokenizer, [(*prompt, *response) for prompt, response in whole], to_answer=False)
+        alone = _render_all(tokenizer, prompts, to_answer=True)
+        both = _render_all(tokenizer, [(*prompt, *response) for prompt, response in whole], to_answer=False)
         both = [_closed(tokenizer, ids) for ids in both]
     return list(map(_parted, alone, both[::2], both[1::2]))
 
@@ -158,7 +160,7 @@ def is_ordinary(tokenizer: PreTrainedTokenizerBase, pair: Pair, template: Mappin
     if isinstance(pair.prompt, str):
         return True
     turns = (*pair.prompt, *pair.chosen, *pair.rejected)
-    return bool(pair.prompt) and not template and not any(has_control(tokenizer, turn.content) for turn in turns)
+    return bool(pair.prompt) and not template and not any(_has_control(tokenizer, turn.content) for turn in turns)
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -211,7 +213,7 @@ def _whole(
             raise WorkbenchError("Prompt and response differ in kind", "A plain prompt has a response made of turns.")
         return _plain(tokenizer, _ended(tokenizer, prompt, response))
     turns = (Message("assistant", response),) if isinstance(response, str) else response
-    return _closed(tokenizer, rendered(tokenizer, (*prompt, *turns), template or {}))
+    return _closed(tokenizer, _render(tokenizer, (*prompt, *turns), template or {}))
 
 
 def _ended(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> str:
@@ -238,7 +240,7 @@ def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 def common_length(first: Sequence[int], second: Sequence[int]) -> int:
     """How many tokens both begin with."""
     pairs = enumerate(zip(first, second, strict=False))
-    return next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
+    return next((length for length, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
 def _closing_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> int | None:
@@ -257,9 +259,87 @@ def _closing(tokenizer: PreTrainedTokenizerBase) -> int | None:
     if not tokenizer.chat_template:
         return None
     prompt, response = _PROBE
-    return _closing_of(tokenizer, rendered(tokenizer, (*prompt, *response), {}))
+    return _closing_of(tokenizer, _render(tokenizer, (*prompt, *response), {}))
 
 
 def _declared(model: PreTrainedModel) -> list[int]:
     eos = model.generation_config.eos_token_id if model.generation_config is not None else None
-    return [] if eos is None else [int(each) for each in (eos if isinstance(eos, list) else [eos])]
+    return [] if eos is None else [int(token) for token in (eos if isinstance(eos, list) else [eos])]
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], arguments: Mapping[str, Any]) -> list[int]:
+    """The ids of `turns` in the tokenizer's chat template, which gets `arguments` too.
+
+    A turn that has "<|im_end|>" typed in it does not end there: special tokens within a turn become the tokens of
+    their letters. Without them the ids are those that TRL makes.
+
+    Raises `WorkbenchError` where the template refuses the turns, or a special token cannot be told from text.
+    """
+    if not turns:
+        raise WorkbenchError("An empty prompt", "The prompt has no turns.", "Give at least one user turn.")
+    conversation = [{"role": turn.role, "content": turn.content} for turn in turns]
+    typed = any(_has_control(tokenizer, turn.content) for turn in turns)
+    try:
+        with _markup_is_control(tokenizer):
+            ids: list[int] = tokenizer.apply_chat_template(
+                conversation, tokenize=True, return_dict=True, sanitize_control_tokens=typed, **arguments
+            )["input_ids"]
+    except TemplateError as error:
+        roles = ", ".join(turn.role for turn in turns)
+        raise WorkbenchError(
+            "The model's chat template refuses this conversation",
+            f"Turns: {roles}. The template says: {error}.",
+            "Leave out turns of a role it does not know (often system), or use another model.",
+        ) from error
+    except (ValueError, NotImplementedError) as error:
+        if not typed:
+            raise
+        raise WorkbenchError(
+            "A special token was typed, and this tokenizer cannot take it as text",
+            f"{error}.",
+            "Leave it out of the turns.",
+        ) from error
+    return ids
+
+
+def _render_all(
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Sequence[Message]], *, to_answer: bool
+) -> list[list[int]]:
+    """What `_render` gives for each of `conversations`, in half the time. `to_answer`: up to where an answer begins.
+
+    No turn may have a control token's name in it. Raises what the template raises, whichever conversation it was.
+    """
+    turns = [[{"role": turn.role, "content": turn.content} for turn in conversation] for conversation in conversations]
+    ids: list[list[int]] = tokenizer.apply_chat_template(
+        turns, tokenize=True, return_dict=True, add_generation_prompt=to_answer
+    )["input_ids"]
+    return ids
+
+
+def _has_control(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
+    """Whether a control token's name occurs in `text`."""
+    return any(name in text for name in _control_names(tokenizer))
+
+
+@lru_cache(maxsize=8)
+def _control_names(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    added = tokenizer.added_tokens_decoder.values()
+    return tuple(str(token.content) for token in added if token.special or _is_markup(token.content))
+
+
+def _is_markup(name: str) -> bool:
+    return name.startswith("<|") and name.endswith("|>")
+
+
+@contextmanager
+def _markup_is_control(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """Of the added tokens that are not special, only those for roles and the like are taken for control tokens.
+
+    Answers may have `<think>` or `<tool_call>` in them and mean the tokens.
+    """
+    before = tokenizer.chat_control_tokens
+    tokenizer.chat_control_tokens = [name for name in _control_names(tokenizer) if _is_markup(name)]
+    try:
+        yield
+    finally:
+        tokenizer.chat_control_tokens = before

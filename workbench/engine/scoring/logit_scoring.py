@@ -1,4 +1,4 @@
-"""The logits at the places of a response under several columns, and what they say of its tokens and of each other."""
+"""The logits of a response under several columns: what they say of its tokens, and of each other."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ class Logits:
     values: Tensor
 
 
-class Kept:
+class LogitCache:
     """The logits of the latest responses, within `limit` bytes: walking a response then costs no forward."""
 
     def __init__(self, limit: int = KEPT_BYTES) -> None:
         self._limit = limit
-        self._found: OrderedDict[Hashable, Logits] = OrderedDict()
+        self._logits: OrderedDict[Hashable, Logits] = OrderedDict()
 
     def get(self, key: Hashable) -> Logits | None:
         """What was kept under `key`."""
-        if key in self._found:
-            self._found.move_to_end(key)
-        return self._found.get(key)
+        if key in self._logits:
+            self._logits.move_to_end(key)
+        return self._logits.get(key)
 
     def put(self, key: Hashable, logits: Logits) -> None:
         """Keeps `logits`, and forgets the ones least recently asked for; those beyond the limit are not kept."""
         if logits.values.nbytes > self._limit:
             return
-        self._found[key] = logits
-        while sum(each.values.nbytes for each in self._found.values()) > self._limit:
-            self._found.popitem(last=False)
+        self._logits[key] = logits
+        while sum(kept.values.nbytes for kept in self._logits.values()) > self._limit:
+            self._logits.popitem(last=False)
 
 
 @torch.inference_mode()
 def scored(columns: Sequence[Logits], text: TokenText, top_k: int) -> list[ScoredColumn]:
     """Every token of the response under every column, each compared with the first."""
-    base, found = columns[0], []
+    base, scored_columns = columns[0], []
     for column in columns:
         tokens: list[TokenScore] = []
         total = 0.0
@@ -66,7 +66,7 @@ def scored(columns: Sequence[Logits], text: TokenText, top_k: int) -> list[Score
                 reference = torch.log_softmax(base.values[begin:end].float(), dim=-1)
             total += _add(tokens, column.tokens[begin:end], logprobs, reference, text, top_k)
         mean = total / len(tokens)
-        found.append(
+        scored_columns.append(
             ScoredColumn.model_construct(
                 name=column.name,
                 sum=total,
@@ -77,7 +77,7 @@ def scored(columns: Sequence[Logits], text: TokenText, top_k: int) -> list[Score
                 tokens=tokens,
             )
         )
-    return found
+    return scored_columns
 
 
 def _add(
@@ -89,8 +89,7 @@ def _add(
     top_k: int,
 ) -> float:
     """Adds the tokens `ids`, drawn from `logprobs` (tokens, vocabulary); returns the sum of their log-probabilities."""
-    said = torch.tensor(ids, device=logprobs.device)[:, None]
-    own = logprobs.gather(-1, said)
+    own = logprobs.gather(-1, torch.tensor(ids, device=logprobs.device)[:, None])
     ranks = (logprobs > own).sum(-1) + 1
     best = logprobs.topk(min(max(top_k, 1), logprobs.shape[-1]), dim=-1)
     entropy = -_expected(logprobs, logprobs)
@@ -104,14 +103,14 @@ def _add(
         kl.tolist(), shift_ranks or [None] * len(ids), strict=True,
     )  # fmt: skip
     for token, logprob, rank, others, values, spread, distance, shift_rank in rows:
-        told = text.token(token)
+        token_text = text.token(token)
         top = [(text(other), value) for other, value in zip(others, values, strict=True)]
         tokens.append(
             TokenScore.model_construct(
                 id=token,
-                text=told.text,
-                data=told.data,
-                special=told.special,
+                text=token_text.text,
+                data=token_text.data,
+                special=token_text.special,
                 logprob=logprob,
                 rank=rank,
                 top=top[:top_k],
@@ -125,7 +124,7 @@ def _add(
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """One place under several columns: the candidates joined by token, entropy and KL to the first column in nats."""
+    """One position under several columns: candidates joined by token; entropy, and KL to the first column, in nats."""
 
     candidates: list[TokenCandidate]
     entropy: list[float]
@@ -134,11 +133,11 @@ class Joined:
 
 @torch.inference_mode()
 def joined(logits: Sequence[Tensor], text: TokenText, top_k: int, said: int | None = None) -> Joined:
-    """`logits` (vocabulary,) of every column at one place; `said` is a token to list in any case.
+    """`logits` (vocabulary,) of every column at one position; `said` is a token to list in any case.
 
     Double precision: a change of odds near certainty hangs on the last digits.
     """
-    logprobs = torch.stack([torch.log_softmax(each.double(), dim=-1).cpu() for each in logits])
+    logprobs = torch.stack([torch.log_softmax(column.double(), dim=-1).cpu() for column in logits])
     top = logprobs.topk(min(top_k, logprobs.shape[-1]), dim=-1).indices.flatten()
     if said is not None:
         top = torch.cat([top, torch.tensor([said])])
@@ -148,16 +147,16 @@ def joined(logits: Sequence[Tensor], text: TokenText, top_k: int, said: int | No
     chances = logprobs[:, ids]
     ranks = torch.stack([(row > row[ids][:, None]).sum(-1) + 1 for row in logprobs])
     candidates = []
-    for place, token in enumerate(ids.tolist()):
-        told = text.token(token)
+    for index, token in enumerate(ids.tolist()):
+        token_text = text.token(token)
         candidates.append(
             TokenCandidate(
                 token=token,
-                text=told.text,
-                data=told.data,
-                special=told.special,
-                logprobs=chances[:, place].tolist(),
-                ranks=ranks[:, place].tolist(),
+                text=token_text.text,
+                data=token_text.data,
+                special=token_text.special,
+                logprobs=chances[:, index].tolist(),
+                ranks=ranks[:, index].tolist(),
             )
         )
     return Joined(candidates, (-_expected(logprobs, logprobs)).tolist(), _kl(logprobs))

@@ -57,10 +57,10 @@ def score_pairs(scorer: Scorer, request: ScorePairs) -> Steps:
         table = _Table(scorer, request, cache)
         done = problems = 0
         for window in _parts(order, _WINDOW):
-            found = yield from table.rows([rows.pair(row) for row in window])
-            done += len(found)
-            problems += sum(bool(row.problem) for row in found)
-            yield PairBatch(id=request.id, rows=found, done=done, total=len(order))
+            scored = yield from table.rows([rows.pair(row) for row in window])
+            done += len(scored)
+            problems += sum(bool(row.problem) for row in scored)
+            yield PairBatch(id=request.id, rows=scored, done=done, total=len(order))
         yield PairsScored(
             id=request.id,
             total=len(order),
@@ -85,14 +85,14 @@ def _wanted(rows: Rows, ids: Sequence[str] | None) -> Iterator[list[int]]:
 
 
 @dataclass(slots=True)
-class _Wanted:
+class _Response:
     """A response to score under a column: which one it is, its key, and its ids once they are known."""
 
     pair: Pair
     side: str
     key: Key
     prompt: Sequence[int] = ()
-    response: Sequence[int] = ()
+    ids: Sequence[int] = ()
     cut: bool = False
 
 
@@ -110,14 +110,14 @@ class _Table:
         problems: dict[str, str] = {}
         columns: list[_Sides] = []
         for column in self._request.columns:
-            found = yield from self._under(column, [pair for pair in pairs if pair.id not in problems], problems)
-            columns.append(found)
+            scores = yield from self._under(column, [pair for pair in pairs if pair.id not in problems], problems)
+            columns.append(scores)
         return [self._row(pair, columns, problems) for pair in pairs]
 
     def _row(self, pair: Pair, columns: Sequence[_Sides], problems: Mapping[str, str]) -> ScoredPair:
         if pair.id in problems:
             return ScoredPair(pair=pair.id, problem=problems[pair.id])
-        chosen, rejected = ([found[pair.id, side] for found in columns] for side in ("chosen", "rejected"))
+        chosen, rejected = ([scores[pair.id, side] for scores in columns] for side in ("chosen", "rejected"))
         return ScoredPair(pair=pair.id, chosen=chosen, rejected=rejected)
 
     def _under(self, column: Column, pairs: Sequence[Pair], problems: dict[str, str]) -> Generator[None, None, _Sides]:
@@ -126,66 +126,68 @@ class _Table:
         self._scorer.model(column)  # where there is no adapter, that is told before anything is looked up
         version = _column_key(self._common, self._scorer.adapters.digest(folder))
         wanted = [
-            _Wanted(pair, side, _response_key(version, pair, side, column.system))
+            _Response(pair, side, _response_key(version, pair, side, column.system))
             for pair in pairs
             for side in ("chosen", "rejected")
         ]
-        known = self._cache.get([each.key for each in wanted]) if self._common else {}
-        scores = {(each.pair.id, each.side): known[each.key] for each in wanted if each.key in known}
+        known = self._cache.get([response.key for response in wanted]) if self._common else {}
+        scores = {(asked.pair.id, asked.side): known[asked.key] for asked in wanted if asked.key in known}
         self.cached += len(scores)
         missing = []
-        for each in wanted:
-            if each.key not in known and each.pair.id not in problems:
-                problem = self._encode(each, column)
+        for response in wanted:
+            if response.key not in known and response.pair.id not in problems:
+                problem = self._encode(response, column)
                 if problem:
-                    problems[each.pair.id] = problem
+                    problems[response.pair.id] = problem
                 else:
-                    missing.append(each)
+                    missing.append(response)
         yield None
-        missing = [each for each in missing if each.pair.id not in problems]
+        missing = [response for response in missing if response.pair.id not in problems]
         fresh: dict[Key, ResponseScore] = {}
         while missing:
-            encoded = [(each.prompt, each.response) for each in missing]
-            places = next(batches(encoded, self._scorer.vocabulary, self._tokens))
-            batch = [missing[place] for place in places]
-            for each, side in zip(batch, self._scored(batch, column), strict=True):
-                fresh[each.key] = scores[each.pair.id, each.side] = side
-            taken = set(places)
-            missing = [each for place, each in enumerate(missing) if place not in taken]
+            encoded = [(response.prompt, response.ids) for response in missing]
+            taken = next(batches(encoded, self._scorer.vocabulary, self._tokens))
+            batch = [missing[index] for index in taken]
+            for response, score in zip(batch, self._scored(batch, column), strict=True):
+                fresh[response.key] = scores[response.pair.id, response.side] = score
+            left = set(range(len(missing))).difference(taken)
+            missing = [missing[index] for index in sorted(left)]
             self.computed += len(batch)
             yield None
         if self._common:
             self._cache.put(fresh)
         return scores
 
-    def _scored(self, batch: Sequence[_Wanted], column: Column) -> list[ResponseScore]:
+    def _scored(self, batch: Sequence[_Response], column: Column) -> list[ResponseScore]:
         began = time.perf_counter()
         model = self._scorer.model(column)
-        found = score_batches(model, [(each.prompt, each.response) for each in batch], self._scorer.vocabulary)
-        sides = [
-            ResponseScore(sum=logprobs.double().sum().item(), tokens=len(logprobs), cut=each.cut)
-            for each, logprobs in zip(batch, found, strict=True)
+        token_logprobs = score_batches(
+            model, [(response.prompt, response.ids) for response in batch], self._scorer.vocabulary
+        )
+        scores = [
+            ResponseScore(sum=logprobs.double().sum().item(), tokens=len(logprobs), cut=response.cut)
+            for response, logprobs in zip(batch, token_logprobs, strict=True)
         ]
         pace = (time.perf_counter() - began) / _STEP_SECONDS
         self._tokens = min(max(int(self._tokens / min(max(pace, 0.5), 2.0)), 1), _MOST_TOKENS)
-        return sides
+        return scores
 
-    def _encode(self, wanted: _Wanted, column: Column) -> str:
+    def _encode(self, response: _Response, column: Column) -> str:
         """Fills in the ids, cut as in training; why there are none to score, else nothing."""
-        pair, limit = wanted.pair, self._request.max_length
-        response: Text = pair.chosen if wanted.side == "chosen" else pair.rejected
+        pair, limit = response.pair, self._request.max_length
+        text: Text = pair.chosen if response.side == "chosen" else pair.rejected
         try:
             prompt, ids = encode(
-                self._scorer.tokenizer, pair.prompt, response, column.system, template_arguments(to_row(pair))
+                self._scorer.tokenizer, pair.prompt, text, column.system, template_arguments(to_row(pair))
             )
             if limit is not None and len(prompt) >= limit:
                 return f"Its prompt alone has {len(prompt):,} tokens, {limit:,} is the limit: training leaves it out."
             room = len(ids) if limit is None else limit - len(prompt)
-            wanted.cut = len(ids) > room
+            response.cut = len(ids) > room
             self._scorer.check_response(prompt, ids[:room])
         except WorkbenchError as error:
             return f"{error.title}: {error.message}"
-        wanted.prompt, wanted.response = prompt, ids[:room]
+        response.prompt, response.ids = prompt, ids[:room]
         return ""
 
 
@@ -204,7 +206,7 @@ def _request_key(scorer: Scorer, max_length: int | None) -> str:
 
 
 def _response_key(version: str, pair: Pair, side: str, system: str | None) -> Key:
-    """By what is read, not by the pair's name or place: an edit forgets, a copy or a swap does not."""
+    """By what is read, not by the pair's name or position: an edit forgets, a copy or a swap does not."""
     row = to_row(pair)
     prompt = with_system(pair.prompt, system)
     return key(

@@ -66,23 +66,23 @@ class Beside:
         sums: list[list[float]] = []
         for name, adapter in self.columns:
             self.progress(f"scoring {len(rows):,} {what} under {name}")
-            found: list[float] = []
+            totals: list[float] = []
             for start in range(0, len(rows), _WINDOW):
                 if start:
                     self.progress(f"scoring under {name}: {start:,} of {len(rows):,} {what}")
                 window = self.scorer.score_ids(rows[start : start + _WINDOW], adapter)
-                found += [logprobs.double().sum().item() for logprobs in window]
-            sums.append(found)
+                totals += [logprobs.double().sum().item() for logprobs in window]
+            sums.append(totals)
         return [Reading(before, after, len(response)) for before, after, (_, response) in zip(*sums, rows, strict=True)]
 
     def divergence(self, rows: Sequence[tuple[Ids, Ids]]) -> list[float]:
-        """KL(run ‖ base) summed over the places of every response, in nats."""
+        """KL(run ‖ base) summed over every response, in nats."""
         switched = self.scorer.adapters.switched
         return summed_kl(lambda: switched(None), lambda: switched(self.adapter), rows, self.scorer.vocabulary)
 
     def tokens(self, prompt: Text, response: str, top_k: int = 0) -> Scored:
         """Every token of a response under both, with the likeliest `top_k` there. Raises `WorkbenchError`."""
-        turns = prompt if isinstance(prompt, str) else [Turn(role=each.role, content=each.content) for each in prompt]
+        turns = prompt if isinstance(prompt, str) else [Turn(role=turn.role, content=turn.content) for turn in prompt]
         columns = [Column(name=name, adapter=str(folder) if folder else None) for name, folder in self.columns]
         return self.scorer.score(ScoreResponse(id=0, prompt=turns, response=response, columns=columns, top_k=top_k))
 
@@ -93,15 +93,15 @@ def read_probes(beside: Beside, probes: Sequence[Probe], samples: Samples | None
     tokenizer = beside.scorer.tokenizer
     rows = [encode(tokenizer, probe.prompt, probe.responses[family]) for probe, family in named]
     readings = beside.read(rows, "responses")
-    neutral = [place for place, (probe, _) in enumerate(named) if probe.kind == NEUTRAL]
-    divergences = dict(zip(neutral, beside.divergence([rows[place] for place in neutral]), strict=True))
-    found: dict[str, dict[str, Reading]] = {probe.id: {} for probe in probes}
-    for place, ((probe, family), reading) in enumerate(zip(named, readings, strict=True)):
-        found[probe.id][family] = Reading(
+    neutral = [index for index, (probe, _) in enumerate(named) if probe.kind == NEUTRAL]
+    divergences = dict(zip(neutral, beside.divergence([rows[index] for index in neutral]), strict=True))
+    by_family: dict[str, dict[str, Reading]] = {probe.id: {} for probe in probes}
+    for index, ((probe, family), reading) in enumerate(zip(named, readings, strict=True)):
+        by_family[probe.id][family] = Reading(
             before=reading.before,
             after=reading.after,
             tokens=reading.tokens,
-            kl=divergences.get(place),
+            kl=divergences.get(index),
             sampled=_sampled(samples, probe, family),
         )
     return [
@@ -111,7 +111,7 @@ def read_probes(beside: Beside, probes: Sequence[Probe], samples: Samples | None
             group=probe.group,
             tags=probe.tags,
             prompt=question(probe.prompt),
-            responses=found[probe.id],
+            responses=by_family[probe.id],
             samples=samples.of.get(probe.id, 0) if samples else 0,
         )
         for probe in probes
@@ -127,7 +127,7 @@ def read_pairs(
     """
     held = [row for row in rows if row.get("split") == "holdout"]
     if len(held) > most:
-        held = [held[place] for place in sorted(Random(seed).sample(range(len(held)), most))]
+        held = [held[index] for index in sorted(Random(seed).sample(range(len(held)), most))]
     pairs: list[Pair] = []
     encoded: list[tuple[Ids, Ids]] = []
     limit = min(max_length, beside.scorer.context or max_length)
@@ -140,29 +140,29 @@ def read_pairs(
             encoded += [(ids.prompt, ids.chosen[:room]), (ids.prompt, ids.rejected[:room])]
     if not pairs:
         return []
-    found = beside.read(encoded, "responses of held-out pairs")
+    responses = beside.read(encoded, "responses of held-out pairs")
     return [
         PairReading(pair.id, _group(pair), pair.tags, question(pair.prompt), chosen, rejected)
-        for pair, chosen, rejected in zip(pairs, found[::2], found[1::2], strict=True)
+        for pair, chosen, rejected in zip(pairs, responses[::2], responses[1::2], strict=True)
     ]
 
 
 def sample(beside: Beside, probes: Sequence[Probe], matcher: Matcher, count: int, seed: int) -> Samples:
     """`count` seeded samples of every kind of `probes`, its probes taken in turn, each told by family."""
     kinds = by_kind(probes)
-    asked = [probe for found in kinds.values() for probe in itertools.islice(itertools.cycle(found), count)]
-    said = []
+    asked = [probe for of_kind in kinds.values() for probe in itertools.islice(itertools.cycle(of_kind), count)]
+    answers = []
     for name, folder in beside.columns:
         beside.progress(f"sampling {len(asked):,} responses from {name}")
-        said.append(_answers(beside.scorer, folder, [probe.prompt for probe in asked], seed))
+        answers.append(_answers(beside.scorer, folder, [probe.prompt for probe in asked], seed))
     counts: dict[str, tuple[Counter[str], Counter[str]]] = {probe.id: (Counter(), Counter()) for probe in asked}
-    for column, texts in enumerate(said):
+    for column, texts in enumerate(answers):
         for probe, text in zip(asked, texts, strict=True):
             counts[probe.id][column][matcher(text) or ""] += 1
     examples = [
-        Example(kind, question(asked[place].prompt), said[0][place], said[1][place])
-        for number, (kind, found) in enumerate(kinds.items())
-        for place in range(number * count, number * count + min(_EXAMPLES, len(found), count))
+        Example(kind, question(asked[index].prompt), answers[0][index], answers[1][index])
+        for number, (kind, of_kind) in enumerate(kinds.items())
+        for index in range(number * count, number * count + min(_EXAMPLES, len(of_kind), count))
     ]
     return Samples(counts, Counter(probe.id for probe in asked), examples)
 
@@ -176,13 +176,13 @@ def token_views(beside: Beside, probes: Sequence[Probe], readings: Sequence[Prob
     known = {probe.id: probe for probe in probes}
     return [
         TokenView(
-            probe=found.id,
-            kind=found.kind,
+            probe=reading.id,
+            kind=reading.kind,
             choice=choice,
-            prompt=found.prompt,
-            responses=[_token_response(beside, known[found.id], family) for family in found.responses],
+            prompt=reading.prompt,
+            responses=[_token_response(beside, known[reading.id], family) for family in reading.responses],
         )
-        for found, choice in choose(readings)
+        for reading, choice in choose(readings)
     ]
 
 
@@ -197,15 +197,15 @@ def question(prompt: Text) -> str:
 def _answers(scorer: Scorer, adapter: Path | None, prompts: Sequence[Text], seed: int) -> list[str]:
     """One seeded sample a prompt. Prompts of like length go together: each would be padded to the longest."""
     parts: dict[int, list[int]] = {}
-    for place, prompt in enumerate(prompts):
-        parts.setdefault((len(prompt_ids(scorer.tokenizer, prompt)) // _ALIKE).bit_length(), []).append(place)
-    found = [""] * len(prompts)
-    for number, places in sorted(parts.items()):
-        some = [prompts[place] for place in places]
+    for index, prompt in enumerate(prompts):
+        parts.setdefault((len(prompt_ids(scorer.tokenizer, prompt)) // _ALIKE).bit_length(), []).append(index)
+    answers = [""] * len(prompts)
+    for number, indices in sorted(parts.items()):
+        some = [prompts[index] for index in indices]
         texts = scorer.sample_many(some, adapter, max_new_tokens=MAX_NEW_TOKENS, temperature=1.0, seed=seed + number)
-        for place, text in zip(places, texts, strict=True):
-            found[place] = text
-    return found
+        for index, text in zip(indices, texts, strict=True):
+            answers[index] = text
+    return answers
 
 
 def _sampled(samples: Samples | None, probe: Probe, family: str) -> tuple[int, int] | None:
@@ -228,10 +228,10 @@ def _token_response(beside: Beside, probe: Probe, family: str) -> TokenResponse:
 
 def _token_pieces(base: ScoredColumn, run: ScoredColumn) -> list[TokenPiece]:
     """The tokens, those that only together are a character as one."""
-    found = []
+    merged = []
     for piece in text_spans(run.tokens):
         inside, first = slice(piece.first, piece.last + 1), run.tokens[piece.first]
-        found.append(
+        merged.append(
             TokenPiece(
                 text=piece.text,
                 before=round(sum(token.logprob for token in base.tokens[inside]), _DECIMALS),
@@ -241,4 +241,4 @@ def _token_pieces(base: ScoredColumn, run: ScoredColumn) -> list[TokenPiece]:
                 special=first.special,
             )
         )
-    return found
+    return merged

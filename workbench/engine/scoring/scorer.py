@@ -26,7 +26,7 @@ from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import continued, encode, prompt_ids, stop_token_ids
 from workbench.engine.scoring.answer_kinds import matcher_for
 from workbench.engine.scoring.loaded_adapters import Adapters
-from workbench.engine.scoring.logit_scoring import Kept, Logits, joined, scored
+from workbench.engine.scoring.logit_scoring import LogitCache, Logits, joined, scored
 from workbench.engine.scoring.token_decoding import TokenText
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, Text
@@ -60,7 +60,7 @@ class Scorer:
         """Width of the logits."""
         self.context: int | None = getattr(config, "max_position_embeddings", None)
         """The most tokens of prompt and response together; None where the model does not say."""
-        self._kept = Kept()
+        self._logit_cache = LogitCache()
 
     @property
     def device(self) -> str:
@@ -83,7 +83,7 @@ class Scorer:
 
     def forget_logits(self) -> None:
         """Lets go of the logits kept from earlier requests."""
-        self._kept = Kept()
+        self._logit_cache = LogitCache()
 
     def model(self, column: Column) -> Any:
         """The model as `column` has it. Raises `WorkbenchError` where its adapter cannot be had."""
@@ -99,12 +99,12 @@ class Scorer:
             self.check_room(len(prompt) + len(forced), "The prompt")
             prompts.append(len(prompt))
             logits.append(next_logits(self.model(column), [*prompt, *forced]))
-        found = joined(logits, self.text, request.top_k)
+        candidates = joined(logits, self.text, request.top_k)
         return Distribution(
             id=request.id,
-            candidates=found.candidates,
-            entropy=found.entropy,
-            kl=found.kl,
+            candidates=candidates.candidates,
+            entropy=candidates.entropy,
+            kl=candidates.kl,
             prompt_tokens=prompts,
             forced=[self.text.token(token) for token in forced],
         )
@@ -137,12 +137,12 @@ class Scorer:
                 "Use a prompt with roles, or remove the column with the system message.",
             )
         said = before[0][-1]
-        found = joined([column.values[request.position] for column in columns], self.text, request.top_k, said)
+        candidates = joined([column.values[request.position] for column in columns], self.text, request.top_k, said)
         return Distribution(
             id=request.id,
-            candidates=found.candidates,
-            entropy=found.entropy,
-            kl=found.kl,
+            candidates=candidates.candidates,
+            entropy=candidates.entropy,
+            kl=candidates.kl,
             prompt_tokens=[column.prompt_tokens for column in columns],
             forced=[self.text.token(token) for token in before[0][:-1]],
             said=said,
@@ -215,7 +215,7 @@ class Scorer:
         folder = _folder(column)
         asked = request.model_dump_json(include={"prompt", "response", "template"})
         key: Hashable = (asked, folder, self.adapters.version(folder), column.system)
-        known = self._kept.get(key)
+        known = self._logit_cache.get(key)
         if known is None:
             prompt, response = encode(
                 self.tokenizer, as_text(request.prompt), as_text(request.response), column.system, request.template
@@ -223,7 +223,7 @@ class Scorer:
             self.check_response(prompt, response)
             values = response_logits(self.model(column), prompt, response)
             known = Logits(column.name, len(prompt), tuple(response), values)
-            self._kept.put(key, known)
+            self._logit_cache.put(key, known)
         return Logits(column.name, known.prompt_tokens, known.tokens, known.values)
 
     def _known(self, tokens: Sequence[int]) -> list[int]:

@@ -27,7 +27,7 @@ from workbench.engine.model.loading import attach_adapter, compute_device, load_
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import pair_ids, stop_token_ids
 from workbench.engine.shipping.destination import check_place, written
-from workbench.engine.shipping.model_card import Merging, card
+from workbench.engine.shipping.model_card import MergeFacts, card
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import from_row
 from workbench.pairs.template import template_arguments
@@ -76,8 +76,8 @@ def merge(
     live = _live(folder, config, rows, progress)
     with written(to if form == "safetensors" else to.with_name(f"{to.name}-merged"), keep=form == "safetensors") as new:
         parameters = _merge(folder, config, tokenizer, new, dtype, progress)
-        found = _drift(new, dtype, rows, live, progress)
-        (new / "README.md").write_text(card(folder, Merging(dtype, parameters, found)), "utf-8")
+        measured = _drift(new, dtype, rows, live, progress)
+        (new / "README.md").write_text(card(folder, MergeFacts(dtype, parameters, measured)), "utf-8")
         if form == "gguf":
             from workbench.engine.shipping.to_gguf import convert
 
@@ -90,7 +90,7 @@ def merge(
         parameters=parameters,
         bytes=to.stat().st_size if to.is_file() else sum(path.stat().st_size for path in to.rglob("*")),
         seconds=time.monotonic() - began,
-        drift=found,
+        drift=measured,
         serve=serve_merged(to) if form == "safetensors" else "",
     )
 
@@ -141,7 +141,7 @@ def _parameters(folder: RunFolder, model: str) -> int | None:
 def _widened(model: str) -> int:
     """Bytes of what is added to the largest layer, and of the sum, in float32."""
     try:
-        return 2 * 4 * max(each.weights for each in shape_of(model).linears)
+        return 2 * 4 * max(layer.weights for layer in shape_of(model).linears)
     except WorkbenchError:
         return 2**30
 
@@ -161,15 +161,15 @@ def _held_out(folder: RunFolder, tokenizer: PreTrainedTokenizerBase, max_length:
     """Prompt and response ids of held-out pairs as they were trained, chosen and rejected in turn."""
     rows = [row for row in folder.rows() if row.get("split") == "holdout"]
     pairs = [from_row(row, where=f"pairs.jsonl, held-out row {number}") for number, row in enumerate(rows, 1)]
-    found: list[Ids] = []
+    responses: list[Ids] = []
     for pair, row in zip(pairs, rows, strict=True):
         ids = pair_ids(tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
         room = max_length - len(ids.prompt)
         if room > 0 and ids.prompt:
-            found += [(ids.prompt, ids.chosen[:room]), (ids.prompt, ids.rejected[:room])]
-    count = len(found) // 2
+            responses += [(ids.prompt, ids.chosen[:room]), (ids.prompt, ids.rejected[:room])]
+    count = len(responses) // 2
     kept = range(count) if count <= MOST_PAIRS else [at * count // MOST_PAIRS for at in range(MOST_PAIRS)]
-    return [found[2 * at + side] for at in kept for side in (0, 1)]
+    return [responses[2 * at + side] for at in kept for side in (0, 1)]
 
 
 def _live(folder: RunFolder, config: RunConfig, rows: list[Ids], progress: Progress) -> list[list[float]]:
@@ -273,8 +273,8 @@ def _device(folder: Path) -> str:
 
 
 def _scores(model: Any, base: PreTrainedModel, rows: list[Ids]) -> list[list[float]]:
-    found = score_batches(model, rows, int(base.config.get_text_config().vocab_size))
-    return [each.double().tolist() for each in found]
+    logprobs = score_batches(model, rows, int(base.config.get_text_config().vocab_size))
+    return [response.double().tolist() for response in logprobs]
 
 
 def _release() -> None:

@@ -29,7 +29,7 @@ _HOLDS = {True: "holds", False: "**does not hold**", None: "too few samples"}
 
 
 @dataclass(frozen=True, slots=True)
-class Merging:
+class MergeFacts:
     """How the adapter was merged, for the card of the result. `drift` is None where no pairs were held out."""
 
     dtype: str
@@ -37,7 +37,7 @@ class Merging:
     drift: Drift | None
 
 
-def card(folder: RunFolder, merging: Merging | None = None) -> str:
+def card(folder: RunFolder, merging: MergeFacts | None = None) -> str:
     """Markdown with the metadata that the Hugging Face hub reads, from all that the run's folder knows by now.
 
     Of a model that is a folder of this machine only the name is told. Raises `WorkbenchError` where run.toml cannot
@@ -86,7 +86,7 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
     return [f"## {title}", "", *lines, ""] if lines else []
 
 
-def _merged(merging: Merging, record: Record) -> list[str]:
+def _merged(merging: MergeFacts, record: Record) -> list[str]:
     lines = [f"Merged into the base reloaded in {merging.dtype}: {merging.parameters:,} parameters."]
     if merging.drift is None:
         return [*lines, "How far that moved log-probabilities was not measured: no pairs were held out."]

@@ -56,7 +56,7 @@ _PACE = 0.25
 """Seconds between two looks at the stop file."""
 
 
-def watch(folder: RunFolder, asked: Control, grace: float) -> None:
+def watch(folder: RunFolder, control: Control, grace: float) -> None:
     """Starts to watch, for as long as this process lives. SIGTERM and SIGINT become a stop.
 
     For the main thread. `grace` seconds after a stop was asked for, tracebacks go to stderr and the process ends with
@@ -67,15 +67,15 @@ def watch(folder: RunFolder, asked: Control, grace: float) -> None:
     theirs.settimeout(0)  # As the interpreter demands.
     signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked.tell_stop())
-    arguments = (folder, asked, grace, ours, theirs)
+        signal.signal(number, lambda *_: control.tell_stop())
+    arguments = (folder, control, grace, ours, theirs)
     threading.Thread(target=_watch, args=arguments, name="watchdog", daemon=True).start()
 
 
-def _watch(folder: RunFolder, asked: Control, grace: float, ours: socket.socket, _kept_open: socket.socket) -> None:
+def _watch(folder: RunFolder, control: Control, grace: float, ours: socket.socket, _kept_open: socket.socket) -> None:
     while not folder.stop.exists():
         if select.select([ours], [], [], _PACE)[0] and ours.recv(64):
-            asked.tell_stop()
+            control.tell_stop()
             with suppress(WorkbenchError):  # The file tells the screens; this process knows already.
                 request_stop(folder)
             break

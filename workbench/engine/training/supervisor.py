@@ -26,7 +26,7 @@ _MERCY = 20.0
 """Seconds that the other processes have once one has failed: launchers end them at once, but not all do."""
 
 
-def supervise(folder: RunFolder, asked: Control) -> Failed | None:
+def supervise(folder: RunFolder, control: Control) -> Failed | None:
     """Runs the processes to their end. None where the run has its last event, else what to say instead.
 
     Raises `WorkbenchError` where the launcher's settings cannot be used, `RunDeletedError` where the folder is gone.
@@ -46,7 +46,7 @@ def supervise(folder: RunFolder, asked: Control) -> Failed | None:
             hint="Check launcher_command, and that the program is on PATH.",
         )
     try:
-        _await(folder, asked, process)
+        _await(folder, control, process)
     finally:
         end_all(descendants(os.getpid()))
         process.wait()
@@ -56,10 +56,10 @@ def supervise(folder: RunFolder, asked: Control) -> Failed | None:
     return ranks.failure(ranks.notes(folder), process.returncode, words[0] if words else "", folder.id)
 
 
-def _await(folder: RunFolder, asked: Control, process: subprocess.Popen[bytes]) -> None:
+def _await(folder: RunFolder, control: Control, process: subprocess.Popen[bytes]) -> None:
     failed = None
     while process.poll() is None:
-        asked.check_place()
+        control.check_place()
         if failed is None and any(note.end == "failed" for note in ranks.notes(folder)):
             failed = time.monotonic()
         if failed is not None and time.monotonic() - failed > _MERCY:
