@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 from workbench.runs.catalog import Run
 from workbench.tui import figures
 from workbench.tui.dialogs.base import Dialog
+from workbench.tui.widgets.options import Options
 from workbench.tui.widgets.run_charts import OVERLAYS
 from workbench.tui.widgets.run_table import final_of
 from workbench.tui.widgets.run_words import SIGNS
@@ -31,15 +32,10 @@ class OverlayDialog(Dialog[list[str] | None]):
         Binding("space,plus", "mark", "Mark", priority=True),
         Binding("minus", "clear", "None", priority=True),
         Binding("escape,q", "dismiss(None)", "Give up", priority=True),
-        Binding("j", "move('down')", "Down", show=False),
-        Binding("k", "move('up')", "Up", show=False),
     ]
     DEFAULT_CSS = """
     OverlayDialog .dialog { width: 94; }
-    OverlayDialog OptionList, OverlayDialog OptionList:focus {
-        height: auto; max-height: 12; border: none; padding: 0; margin-bottom: 1; background: $surface;
-    }
-    OverlayDialog OptionList > .option-list--option { text-wrap: nowrap; text-overflow: ellipsis; }
+    OverlayDialog Options { max-height: 12; }
     OverlayDialog .dialog-hint { margin-bottom: 0; }
     """
 
@@ -53,13 +49,13 @@ class OverlayDialog(Dialog[list[str] | None]):
         """The runs with their signs."""
         with Vertical(classes="dialog"):
             yield Static("Lay over the charts", markup=False, classes="dialog-title")
-            yield OptionList(*(Option(self._line(run), id=run.id) for run in self._runs), markup=False, compact=True)
+            yield Options(*(Option(self._line(run), id=run.id) for run in self._runs), markup=False, compact=True)
             hint = f"space marks, up to {len(OVERLAYS)} · - none · enter applies · esc gives up"
             yield Static(hint, markup=False, classes="dialog-hint")
 
     def on_mount(self) -> None:
         """Begins at the first run."""
-        self.query_one(OptionList).highlighted = 0
+        self.query_one(Options).highlighted = 0
 
     def _line(self, run: Run) -> Content:
         sign, color = ("·", "secondary")
@@ -78,13 +74,13 @@ class OverlayDialog(Dialog[list[str] | None]):
         )
 
     def _redraw(self) -> None:
-        options = self.query_one(OptionList)
+        options = self.query_one(Options)
         for index, run in enumerate(self._runs):
             options.replace_option_prompt_at_index(index, self._line(run))
 
     def action_mark(self) -> None:
         """Marks the highlighted run, or takes its mark away."""
-        index = self.query_one(OptionList).highlighted
+        index = self.query_one(Options).highlighted
         if index is None:
             return
         run = self._runs[index].id
@@ -102,13 +98,8 @@ class OverlayDialog(Dialog[list[str] | None]):
         self._redraw()
 
     def action_apply(self) -> None:
-        """Gives the marked runs back; where none was ever marked, the highlighted one."""
+        """Gives the marked runs back."""
         self.dismiss(list(self._marked))
-
-    def action_move(self, way: str) -> None:
-        """Moves the cursor."""
-        options = self.query_one(OptionList)
-        options.action_cursor_down() if way == "down" else options.action_cursor_up()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Marks what was clicked on."""
