@@ -162,7 +162,7 @@ def exit_in_words(code: int) -> str:
         return "was killed (signal 9), most likely because memory ran out"
     with suppress(ValueError):
         return f"was ended by signal {number} ({signal.Signals(number).name})"
-    return f"ended with exit status {code}"
+    return f"was ended by signal {number}" if code < 0 else f"ended with exit status {code}"
 
 
 class Child:

@@ -1,17 +1,21 @@
-"""Tries the model libraries: `python -m workbench.engine.selftest`. Prints a `doctor.Finding` a line as JSON."""
+"""Tries the model libraries, in a process that `doctor.libraries` starts: a part for each `doctor.Finding`."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
+from workbench.child import Parent, serve
 from workbench.engine.libraries import quiet_libraries
 
 _NF4_ERROR = (0.05, 0.12)
 """Root mean square of the rounding, over that of normally distributed weights, is 0.09 for NF4 in blocks of 64."""
 
 
-def main() -> None:
+def work(_: Any, parent: Parent) -> None:
     """torch and its device; 4-bit weights to and fro; a gradient through a 4-bit layer."""
+    tell = partial(_tell, parent)
     quiet_libraries()
     import torch
 
@@ -19,18 +23,18 @@ def main() -> None:
 
     names = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
     if torch.cuda.is_available():
-        _tell("torch", "ok", f"{torch.__version__}, on {names}")
+        tell("torch", "ok", f"{torch.__version__}, on {names}")
     elif gpus():
         hint = "Install a torch that fits the driver (its version is above), or a newer driver."
-        _tell(
+        tell(
             "torch", "missing", f"{torch.__version__} does not see the GPU (built for CUDA {torch.version.cuda})", hint
         )
     else:
-        _tell("torch", "ok", f"{torch.__version__}, on the CPU with {torch.get_num_threads()} threads")
-    _four_bits()
+        tell("torch", "ok", f"{torch.__version__}, on the CPU with {torch.get_num_threads()} threads")
+    _four_bits(tell)
 
 
-def _four_bits() -> None:
+def _four_bits(tell: Callable[..., None]) -> None:
     import bitsandbytes
     import torch
 
@@ -45,9 +49,9 @@ def _four_bits() -> None:
     version = f"bitsandbytes {bitsandbytes.__version__}"
     reinstall = "Install it again: pip install -c constraints.txt bitsandbytes"
     if not _NF4_ERROR[0] < error < _NF4_ERROR[1]:
-        _tell("4-bit", "missing", f"{version} rounds wrongly: an error of {error:.2f}, not 0.09", reinstall)
+        tell("4-bit", "missing", f"{version} rounds wrongly: an error of {error:.2f}, not 0.09", reinstall)
         return
-    _tell("4-bit", "ok", f"{version}, NF4 on {device.type}: an error of {error:.3f} of the weights, as it should be")
+    tell("4-bit", "ok", f"{version}, NF4 on {device.type}: an error of {error:.3f} of the weights, as it should be")
     layer = bitsandbytes.nn.Linear4bit(256, 256, bias=False, compute_dtype=weights.dtype, quant_type="nf4")
     layer.load_state_dict({"weight": weights.cpu()})
     layer.to(device)
@@ -55,14 +59,14 @@ def _four_bits() -> None:
     layer(given).sum().backward()
     expected = back.sum(0).expand(4, -1)
     if given.grad is None or not torch.allclose(given.grad, expected, rtol=0.05, atol=0.5):
-        _tell("training", "missing", "the gradient through a 4-bit layer is wrong", reinstall)
+        tell("training", "missing", "the gradient through a 4-bit layer is wrong", reinstall)
     else:
-        _tell("training", "ok", "gradients pass through 4-bit layers")
+        tell("training", "ok", "gradients pass through 4-bit layers")
 
 
-def _tell(name: str, level: str, message: str, hint: str = "") -> None:
-    print(json.dumps({"name": name, "level": level, "message": message, "hint": hint}), flush=True)
+def _tell(parent: Parent, name: str, level: str, message: str, hint: str = "") -> None:
+    parent.part({"name": name, "level": level, "message": message, "hint": hint})
 
 
 if __name__ == "__main__":
-    main()
+    serve(work)

@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+from workbench.child import exit_in_words
 from workbench.runs import process_identity
 from workbench.runs.folder import RunFolder
 from workbench.runs.requests import stop_grace
@@ -13,7 +14,7 @@ from workbench.runs.worker import recorded
 
 _TAIL = 16 * 1024
 _NO_SPACE = 1024 * 1024
-_OUT_OF_MEMORY = (-signal.SIGKILL, 128 + signal.SIGKILL)
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 _WATCHDOG = "Timeout ("
 """How the traceback begins that the worker's watchdog leaves in the log."""
 
@@ -24,18 +25,14 @@ def cause_of_loss(folder: RunFolder) -> str:
         return "The run's folder was deleted or moved while its worker ran."
     found = recorded(folder)
     code = found.get("exit")
-    if code in _OUT_OF_MEMORY:
-        return "The system killed the worker (signal 9), most likely because memory ran out."
+    if code in _KILLED:
+        return f"The worker {exit_in_words(code)}."
     if folder.stop.exists() and code in (None, 1) and _WATCHDOG in tail(folder.log):
         return f"The worker did not stop within {stop_grace(folder)} s of being asked, and was ended."
     if (full := _full(folder.path)) is not None:
         return f"{full}: the worker could not go on, nor say so. Free some space, then resume."
     if isinstance(code, int):
-        return (
-            f"The worker was ended by signal {-code} ({_name(-code)})."
-            if code < 0
-            else f"The worker ended with exit status {code} and no last event."
-        )
+        return f"The worker {exit_in_words(code)}, without a last event."
     start, host = found.get("start"), found.get("host")
     if isinstance(host, str) and host != os.uname().nodename:
         return f"The worker was started on another machine ({host}); from here nobody can see whether it runs."
@@ -67,10 +64,3 @@ def _full(path: Path) -> str | None:
     if disk.f_bavail * disk.f_frsize < _NO_SPACE:
         return f"The disk of {path} is full"
     return f"The disk of {path} has no room for another file" if disk.f_files and not disk.f_favail else None
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"

@@ -1,6 +1,7 @@
 """What the doctor makes of environments, sizes and versions; and of libraries that crash."""
 
 import socket
+import sys
 from importlib.metadata import PackageNotFoundError
 
 import pytest
@@ -68,14 +69,19 @@ def test_this_machine_has_what_it_needs_or_no_test_could_run():
 
 
 def test_libraries_that_crash_are_told_with_their_last_words():
-    script = (
-        'import json, os; print("noise"); print(json.dumps('
-        '{"name": "torch", "level": "ok", "message": "2", "hint": ""}), flush=True); %s'
-    )
-    died = list(libraries.look(("-c", script % "os.kill(os.getpid(), 11)")))
+    script = """
+import os
+from workbench.child import serve
+def work(request, parent):
+    print("noise")
+    parent.part({"name": "torch", "level": "ok", "message": "2", "hint": ""})
+    %s
+serve(work)
+"""
+    died = list(libraries.look((sys.executable, "-c", script % "os.kill(os.getpid(), 11)")))
     assert [(each.name, each.level) for each in died] == [("torch", "ok"), ("4-bit", "missing")]
     assert "signal 11" in died[1].message
-    failed = list(libraries.look(("-c", script % 'raise ImportError("libcudart.so is gone")')))
+    failed = list(libraries.look((sys.executable, "-c", script % 'raise ImportError("libcudart.so is gone")')))
     assert "libcudart.so is gone" in failed[1].message
     assert failed[1].hint
 
