@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +86,22 @@ class Workspace:
     def errors(self) -> Path:
         """Tracebacks of errors that nobody foresaw: may be deleted at any time."""
         return self.root / _CACHE / "errors"
+
+    def save_view(self, what: str, files: Mapping[str, str]) -> Path:
+        """Writes what is saved of a screen: `files`, texts by suffix, under `what` and the time of day.
+
+        Returns their path without suffix. Raises `WorkbenchError` where that cannot be written.
+        """
+        path = self.views / f"{what}-{time.strftime('%Y-%m-%d-%H%M%S')}"
+        try:
+            self.views.mkdir(exist_ok=True)
+            for suffix, text in files.items():
+                path.with_name(path.name + suffix).write_text(text, "utf-8")
+        except OSError as error:
+            raise WorkbenchError(
+                "The view could not be saved", f"{self.views}: {error}.", "Free space, or mend the folder's rights."
+            ) from error
+        return path
 
     def pairs_file(self, name: str) -> Path:
         """The file of the data set `name`, which need not exist. Raises `WorkbenchError` where that is no file name."""

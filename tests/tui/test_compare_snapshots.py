@@ -21,8 +21,7 @@ from workbench.tui.dialogs.save_pair import SavePairDialog
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.screens.scored_pairs import ScoredPairsScreen, SummaryView
 from workbench.tui.theme import DARK
-from workbench.tui.widgets.comparison_view import ComparisonView
-from workbench.tui.widgets.look import ViewOptions
+from workbench.tui.widgets.comparison_view import ComparisonView, ViewOptions
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=["80x24", "160x45"])
 

@@ -18,7 +18,7 @@ from workbench.tui.app import WorkbenchApp
 from workbench.tui.dialogs.edit import EditDialog
 from workbench.tui.dialogs.error import ErrorDialog
 from workbench.tui.dialogs.save_pair import SavePairDialog
-from workbench.tui.widgets.begin_line import BeginLine
+from workbench.tui.widgets.bars import PrefixLine
 from workbench.tui.widgets.comparison_view import ComparisonView
 from workbench.tui.widgets.fields import LineField
 from workbench.tui.widgets.pair_table import PairTable
@@ -66,7 +66,7 @@ async def test_a_beginning_is_typed_and_taken_and_the_columns_go_on_from_it(app:
         beginning = screen.comparison.forced_prefix
         assert beginning is not None
         assert (beginning.text, beginning.taken) == ("Sure", (taken.token,))
-        assert screen.query_one(BeginLine).query_one(LineField).content == f"Sure{taken.text}"
+        assert screen.query_one(PrefixLine).query_one(LineField).content == f"Sure{taken.text}"
 
         # What is typed after that is text again.
         await pilot.press("backspace")
@@ -75,7 +75,7 @@ async def test_a_beginning_is_typed_and_taken_and_the_columns_go_on_from_it(app:
         await until(pilot, lambda: [said.done for said in screen.comparison.generations] == [True, True])
         assert all(said.text.startswith("Sure") for said in screen.comparison.generations)
         assert screen.comparison.forced_prefix is None
-        assert not screen.query_one(BeginLine).has_class("-shown")
+        assert not screen.query_one(PrefixLine).has_class("-shown")
         await pilot.press("f", "escape")
         await until(pilot, lambda: screen.comparison.forced_prefix is None and bool(screen.comparison.rows))
 

@@ -15,14 +15,11 @@ from tests.unit.compare.examples import CHOSEN, REJECTED, RUN, SYSTEM, column, d
 from workbench.compare.comparison import BASE, Answer, Comparison
 from workbench.compare.messages import Scored, Turn
 from workbench.tui.theme import DARK
+from workbench.tui.widgets.answer_view import token_line
 from workbench.tui.widgets.bars import bar_lines
-from workbench.tui.widgets.comparison_view import ComparisonView
+from workbench.tui.widgets.comparison_view import ComparisonView, ViewOptions, wrapped
 from workbench.tui.widgets.headline import big_lines, cost_parts, fitting_parts, headline_figures
-from workbench.tui.widgets.look import ViewOptions
-from workbench.tui.widgets.prompt_view import wrapped
-from workbench.tui.widgets.token_layout import is_special, lay_out, line_of, spelled, token_at
-from workbench.tui.widgets.token_line import token_line
-from workbench.tui.widgets.token_strip import change_sign, token_cells
+from workbench.tui.widgets.token_strip import change_sign, is_special, lay_out, line_of, spelled, token_at, token_cells
 
 HOSTILE = [
     "\x1b]52;c;aGk=\x07",

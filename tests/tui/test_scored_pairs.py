@@ -147,3 +147,14 @@ async def test_the_worst_pair_comes_first_and_opens(app: WorkbenchApp, tmp_path:
             screen._open("mine")
         await until(pilot, lambda: len(screen.scoring.scores) == COUNT and not screen.scoring.running)
         assert f"{4 * COUNT} scores were known" in str(screen.query_one("#progress").render())
+
+
+@pytest.mark.skipif(not (WEIGHTS / "config.json").is_file(), reason="the embedded model is not built")
+async def test_a_pair_from_another_screen_comes_before_the_scored_ones(app: WorkbenchApp) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3", "d")
+        await until(pilot, lambda: isinstance(app.screen, ScoredPairsScreen))
+        await pilot.press("1")
+        await app.compare(pair=text_pair("Why?"))
+        await until(pilot, lambda: app.screen is screen_of(pilot))
+        await until(pilot, lambda: len(screen_of(pilot).comparison.shown) == 2)

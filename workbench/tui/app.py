@@ -20,7 +20,6 @@ from workbench.tui.own_keys import own_keys
 from workbench.tui.steady import SteadyApp
 from workbench.tui.theme import DARK, LIGHT
 from workbench.tui.unforeseen import write_traceback
-from workbench.tui.views import save_view
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ class WorkbenchApp(SteadyApp):
 
     def save_picture(self) -> None:
         """Saves a picture of the screen in the workspace."""
-        path = save_view(self.workspace.views, self.current_mode, {".svg": self.export_screenshot()})
+        path = self.workspace.save_view(self.current_mode, {".svg": self.export_screenshot()})
         self.tell(f"Saved {path.parent.name}/{path.name}.svg")
 
     async def action_mode(self, mode: str) -> None:

@@ -109,17 +109,17 @@ class SavePairDialog(Dialog[PairChoice | None]):
             self.notify("Name a data set.", severity="warning", markup=False)
 
     def _response(self, side: str) -> Response:
-        place = self._sides[side]
-        return "" if place is None else self._answers[place].response
+        number = self._sides[side]
+        return "" if number is None else self._answers[number].response
 
     def _text(self, side: str) -> str:
-        place = self._sides[side]
-        return "" if place is None else self._answers[place].text
+        number = self._sides[side]
+        return "" if number is None else self._answers[number].text
 
     def _show(self) -> None:
         options = self.query_one(OptionList)
-        for place, line in enumerate(self._lines()):
-            options.replace_option_prompt_at_index(place, line)
+        for number, line in enumerate(self._lines()):
+            options.replace_option_prompt_at_index(number, line)
         room = self._room - len("the model will prefer: ") - 2
         quoted = [one_line(self._text(side), room) or "(to be written)" for side in ("chosen", "rejected")]
         self.query_one("#prefers", Static).update(
@@ -138,8 +138,8 @@ class SavePairDialog(Dialog[PairChoice | None]):
 
     def _lines(self) -> list[Content]:
         lines = []
-        for place, answer in enumerate(self._answers):
-            side = next((name for name, chosen in self._sides.items() if chosen == place), "")
+        for number, answer in enumerate(self._answers):
+            side = next((name for name, chosen in self._sides.items() if chosen == number), "")
             mark, color = _MARKS[side]
             label = cut(one_line(answer.label), _LABEL)
             lines.append(

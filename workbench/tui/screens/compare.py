@@ -24,14 +24,9 @@ from workbench.tui.background import background
 from workbench.tui.dialogs.ask import WriteDialog
 from workbench.tui.dialogs.column import ColumnDialog
 from workbench.tui.screens.base import WorkbenchScreen
-from workbench.tui.views import save_view
 from workbench.tui.widgets.answer_view import AnswerView
-from workbench.tui.widgets.bars import Bars
-from workbench.tui.widgets.begin_line import BeginLine
-from workbench.tui.widgets.columns_bar import ColumnsBar
-from workbench.tui.widgets.comparison_view import ComparisonView
-from workbench.tui.widgets.look import ViewOptions
-from workbench.tui.widgets.prompt_view import PromptView
+from workbench.tui.widgets.bars import Bars, PrefixLine
+from workbench.tui.widgets.comparison_view import ColumnsBar, ComparisonView, PromptView, ViewOptions
 
 if TYPE_CHECKING:
     from workbench.evidence.probes import Probe
@@ -115,7 +110,7 @@ class CompareScreen(WorkbenchScreen):
     def _show(self, **options: Any) -> None:
         """Shows the comparison; `options` are changes of how it is shown."""
         self._options = replace(self._options, **options)
-        if not self.is_mounted:
+        if not (self.is_mounted and self.is_attached):
             return
         session = self.session
         self.top_bar.status = session.device
@@ -156,7 +151,10 @@ class CompareScreen(WorkbenchScreen):
     # What is compared
 
     def open(self, pair: Pair | None = None, run: str | None = None) -> None:
-        """Takes up a pair, a run by its id, or both."""
+        """Takes up a pair, a run by its id, or both; a data set that is being scored steps aside."""
+        above = self.app.screen
+        if above is not self and isinstance(above, WorkbenchScreen):
+            above.dismiss()
         self._open(pair, run)
 
     @background("open", doing="taking up what is compared")
@@ -272,16 +270,16 @@ class CompareScreen(WorkbenchScreen):
 
     def action_begin(self) -> None:
         """Lets the beginning of an answer be typed, and shows what would come after it."""
-        self.query_one(BeginLine).open()
+        self.query_one(PrefixLine).open()
         self._show(speaking=False, cursor=0)
         self.session.force_prefix("")
 
-    @on(BeginLine.Typed)
-    def _prefix_typed(self, event: BeginLine.Typed) -> None:
+    @on(PrefixLine.Typed)
+    def _prefix_typed(self, event: PrefixLine.Typed) -> None:
         self.session.force_prefix(event.text)
 
-    @on(BeginLine.Said)
-    def _prefix_key(self, event: BeginLine.Said) -> None:
+    @on(PrefixLine.KeyPressed)
+    def _prefix_key(self, event: PrefixLine.KeyPressed) -> None:
         match event.what:
             case "down" | "up":
                 cursor = (self._options.cursor or 0) + (1 if event.what == "down" else -1)
@@ -289,11 +287,11 @@ class CompareScreen(WorkbenchScreen):
             case "take":
                 self._take_token()
             case "go on":
-                self.query_one(BeginLine).close()
+                self.query_one(PrefixLine).close()
                 self.session.go_on_from_prefix()
                 self._show(cursor=None, speaking=True)
             case "close":
-                self.query_one(BeginLine).close()
+                self.query_one(PrefixLine).close()
                 self._show(cursor=None)
                 self.session.drop_prefix()
 
@@ -304,7 +302,7 @@ class CompareScreen(WorkbenchScreen):
         if row.special:
             self.workbench.tell("The answer would end here.")
             return
-        self.query_one(BeginLine).write(self.comparison.prefix_text(row))
+        self.query_one(PrefixLine).write(self.comparison.prefix_text(row))
         self.session.force_token(row)
         self._show(cursor=0)
 
@@ -381,7 +379,7 @@ class CompareScreen(WorkbenchScreen):
         picture = self.app.export_screenshot(title=f"{base.model}, {base.quantization}")
         numbers = comparison_document(self.comparison, base.model, base.quantization)
         files = {".svg": picture, ".json": json.dumps(numbers, ensure_ascii=False, indent=1) + "\n"}
-        path = await asyncio.to_thread(save_view, self.workbench.workspace.views, "compare", files)
+        path = await asyncio.to_thread(self.workbench.workspace.save_view, "compare", files)
         self.workbench.tell(f"Saved {path.parent.name}/{path.name}.svg and .json")
 
 

@@ -65,7 +65,10 @@ class ScoredPairsScreen(WorkbenchScreen):
         *,
         open_pair: Callable[[Pair], None],
     ) -> None:
-        """`scorer` gives the scorer of the columns' base; `name` is the data set to begin with."""
+        """`scorer` gives the scorer of the columns' base; `name` is the data set to begin with.
+
+        `open_pair` shows a pair in the place of this screen.
+        """
         super().__init__()
         self._data_set, self._open_pair = name, open_pair
         self.scoring = PairScoring(
@@ -118,7 +121,7 @@ class ScoredPairsScreen(WorkbenchScreen):
 
     def _show(self) -> None:
         """Shows what came: the pairs in their order, the cursor where its pair went."""
-        if not self.is_mounted:
+        if not (self.is_mounted and self.is_attached):
             return
         scoring, rows, order = self.scoring, self.scoring.rows, self.scoring.ordered()
         self.query_one("#progress", Static).update(scoring.progress)
@@ -184,7 +187,6 @@ class ScoredPairsScreen(WorkbenchScreen):
     def _opened(self, event: PairTable.Opened) -> None:
         if self.scoring.rows is not None:
             self._open_pair(self.scoring.rows.pair(event.row))
-            self.dismiss()
 
     def action_back(self) -> None:
         """Cancels what is being scored, or clears the search; else goes back."""

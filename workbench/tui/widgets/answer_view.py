@@ -12,12 +12,38 @@ from textual.message import Message
 
 from workbench.compare import formatting
 from workbench.compare.comparison import Answer, Comparison
-from workbench.text import one_line
-from workbench.tui.widgets.comparison_lines import ComparisonLines
+from workbench.compare.measures import shifts
+from workbench.compare.messages import ScoredColumn
+from workbench.text import cut, one_line
 from workbench.tui.widgets.lines import Lines
-from workbench.tui.widgets.look import ViewOptions
-from workbench.tui.widgets.token_line import token_line
-from workbench.tui.widgets.token_strip import LEGENDS, TokenStrip
+from workbench.tui.widgets.token_strip import LEGENDS, TokenStrip, spelled
+
+_SHORTEST_NAME = 6
+
+
+def token_line(base: ScoredColumn, aligned: ScoredColumn | None, position: int, width: int) -> Content:
+    """Which token of how many, its rank and log-probability in base and aligned, and whether the position shifted."""
+    token = base.tokens[position]
+    gap = "   " if width >= 90 else "  "
+    head = Content.styled(f"token {position + 1} of {len(base.tokens)} ", "$secondary")
+    ranks, logprobs, change = f"{token.rank:,}", formatting.nats(token.logprob), Content("")
+    if aligned is not None:
+        other = aligned.tokens[position]
+        ranks += f" → {other.rank:,}"
+        logprobs += f" → {formatting.nats(other.logprob)}"
+        change = _change(other.logprob - token.logprob, gap + (shifts(aligned)[position] or ""))
+    tail = Content.assemble(
+        (f"{gap}rank ", "$secondary"), (ranks, "bold"), (f"{gap}log-prob ", "$secondary"), (logprobs, "bold"), change
+    )
+    room = max(_SHORTEST_NAME, width - head.cell_length - tail.cell_length)
+    name = cut(f"“{spelled(token.text)}”", room)
+    return Content.assemble(head, (name, "bold $accent"), tail).truncate(width, ellipsis=True)
+
+
+def _change(nats: float, shift: str) -> Content:
+    sign = formatting.direction(nats)
+    color = {"▲": "$success", "▼": "$error"}.get(sign, "$secondary")
+    return Content.assemble((f"  {sign} {formatting.signed(nats)}", color), (shift, "$secondary"))
 
 
 class _Heading(Lines):
@@ -25,10 +51,10 @@ class _Heading(Lines):
 
     def __init__(self) -> None:
         super().__init__()
-        self._comparison, self._answer, self._look = Comparison(), Answer("typed", "", ""), ViewOptions()
+        self._comparison, self._answer, self._by_shift = Comparison(), Answer("typed", "", ""), False
 
-    def show(self, comparison: Comparison, answer: Answer, look: ViewOptions) -> None:
-        self._comparison, self._answer, self._look = comparison, answer, look
+    def show(self, comparison: Comparison, answer: Answer, *, by_shift: bool) -> None:
+        self._comparison, self._answer, self._by_shift = comparison, answer, by_shift
         self.redraw()
 
     def lines(self, width: int) -> list[Content]:
@@ -46,15 +72,23 @@ class _Heading(Lines):
                 more = [(f"   {name} ", "$secondary"), (told, "")]
                 if Content.assemble(*parts, *more).cell_length <= width:
                     parts += more
-        legend = LEGENDS[self._look.by_shift]
+        legend = LEGENDS[self._by_shift]
         line = Content.assemble(*parts)
         if aligned is not None and active and line.cell_length + len(legend) + 3 <= width:
             line = Content.assemble(line, " " * (width - line.cell_length - len(legend)), (legend, "$secondary"))
         return [line.truncate(width, ellipsis=True)]
 
 
-class _Detail(ComparisonLines):
+class _Detail(Lines):
     """The token that is walked to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._comparison = Comparison()
+
+    def show(self, comparison: Comparison) -> None:
+        self._comparison = comparison
+        self.redraw()
 
     def lines(self, width: int) -> list[Content]:
         base, aligned = self._comparison.scores()
@@ -89,17 +123,17 @@ class AnswerView(Vertical):
         yield VerticalScroll(TokenStrip(), can_focus=False)
         yield _Detail()
 
-    def show(self, comparison: Comparison, answer: Answer | None, look: ViewOptions) -> None:
-        """Shows `answer`; hides itself where there is none."""
+    def show(self, comparison: Comparison, answer: Answer | None, *, by_shift: bool, bounds: bool) -> None:
+        """Shows `answer`, its tokens as `token_cells` has them; hides itself where there is none."""
         self._answer = answer
         self.display = answer is not None
         if answer is None:
             return
         active = answer == comparison.answer
         base, aligned = comparison.scores(answer)
-        self.query_one(_Heading).show(comparison, answer, look)
+        self.query_one(_Heading).show(comparison, answer, by_shift=by_shift)
         self.query_one(TokenStrip).show(
-            base, aligned, comparison.position if active else None, by_shift=look.by_shift, bounds=look.bounds
+            base, aligned, comparison.position if active else None, by_shift=by_shift, bounds=bounds
         )
         detail = self.query_one(_Detail)
         detail.display = active

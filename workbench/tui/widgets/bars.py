@@ -1,19 +1,26 @@
-"""The likeliest tokens at one place, base beside aligned, as bars to an eighth of a cell."""
+"""The likeliest next tokens, base beside aligned, as bars; and the line in which a prefix is forced before them."""
 
 from __future__ import annotations
 
 import math
+from typing import ClassVar, Literal
 
 from rich.cells import cell_len
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.geometry import Size
+from textual.message import Message
+from textual.widgets import Input, Static
 
 from workbench.compare import formatting
 from workbench.compare.comparison import Comparison
 from workbench.compare.measures import NextTokenRow, visible_rows
-from workbench.text import cut, one_line
+from workbench.text import cut, editable, one_line
+from workbench.tui.widgets.fields import LineField
 from workbench.tui.widgets.lines import Lines
-from workbench.tui.widgets.token_layout import spelled
+from workbench.tui.widgets.token_strip import spelled
 
 _NUMBER = 6
 _CHANGE = 9
@@ -42,7 +49,7 @@ class Bars(Lines):
     def show(
         self, comparison: Comparison, *, cursor: int | None = None, thick: bool = False, few_words: bool = False
     ) -> None:
-        """Shows what the columns might say at the place looked at; one row may be under a `cursor`.
+        """Shows what the columns might say at the position inspected; one row may be under a `cursor`.
 
         `thick`: two lines a row, for people who sit far away. `few_words`: the bars alone.
         """
@@ -158,3 +165,80 @@ def _bar(logprob: float, size: int) -> str:
 def _padded(text: str, width: int) -> str:
     shown = cut(text, width - 1)
     return shown + " " * (width - cell_len(shown))
+
+
+class PrefixLine(Horizontal):
+    """Hidden until it is opened. What is typed is looked at as it stands; ↑↓ and enter take a token of the bars."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "say('take')", "Take the token", priority=True),
+        Binding("down", "say('down')", "Next token", priority=True, show=False),
+        Binding("up", "say('up')", "Token before", priority=True, show=False),
+        Binding("tab", "say('go on')", "Let the columns go on", priority=True),
+        Binding("escape", "say('close')", "Back", priority=True),
+    ]
+    DEFAULT_CSS = """
+    PrefixLine {
+        height: 1; display: none; padding: 0 1; background: $panel;
+        &.-shown { display: block; }
+        Static { width: auto; height: 1; }
+        #begins { color: $accent; text-style: bold; padding: 0 1 0 0; }
+        #how { color: $secondary; padding: 0 0 0 2; }
+        LineField, LineField:focus {
+            width: 1fr; height: 1; border: none; padding: 0; background: $panel; background-tint: $panel 0%;
+        }
+    }
+    """
+
+    class Typed(Message):
+        """The answer is to begin with this text."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class KeyPressed(Message):
+        """A key that is no text."""
+
+        def __init__(self, what: Literal["take", "down", "up", "go on", "close"]) -> None:
+            super().__init__()
+            self.what = what
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written = ""
+
+    def compose(self) -> ComposeResult:
+        """Label, text, keys."""
+        yield Static("the answer begins", id="begins", markup=False)
+        yield LineField(placeholder="type, or take tokens")
+        yield Static("↑↓ enter takes · tab goes on · esc", id="how", markup=False)
+
+    def open(self) -> None:
+        """Shows the line, empty, and types into it."""
+        self.add_class("-shown")
+        self.write("")
+        self.query_one(LineField).focus()
+
+    def close(self) -> None:
+        """Hides it."""
+        self.remove_class("-shown")
+        self.screen.set_focus(None)
+
+    def write(self, text: str) -> None:
+        """Shows `text`, without asking about it."""
+        field = self.query_one(LineField)
+        self._written = editable(text, one_line=True)
+        field.value = self._written
+        field.cursor_position = len(field.value)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Asks about what was typed."""
+        event.stop()
+        if event.value != self._written:
+            self._written = event.value
+            self.post_message(self.Typed(self.query_one(LineField).content))
+
+    def action_say(self, what: Literal["take", "down", "up", "go on", "close"]) -> None:
+        """Hands the key on."""
+        self.post_message(self.KeyPressed(what))

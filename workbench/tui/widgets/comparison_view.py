@@ -2,20 +2,288 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from rich.cells import cell_len
 from textual.app import ComposeResult
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.events import Click
+from textual.message import Message
 from textual.widgets import Static
 
-from workbench.compare.comparison import Comparison
-from workbench.text import one_line
+from workbench.compare import formatting
+from workbench.compare.comparison import ColumnGeneration, Comparison
+from workbench.compare.measures import family_shares
+from workbench.compare.messages import Column, Prompt, Turn
+from workbench.text import one_line, safe
 from workbench.tui.widgets.answer_view import AnswerView
-from workbench.tui.widgets.bars import Bars
-from workbench.tui.widgets.begin_line import BeginLine
-from workbench.tui.widgets.columns_bar import ColumnsBar
-from workbench.tui.widgets.generation import GenerationView, ShareView
+from workbench.tui.widgets.bars import Bars, PrefixLine
 from workbench.tui.widgets.headline import Headline
-from workbench.tui.widgets.look import ViewOptions
-from workbench.tui.widgets.prompt_view import PromptView
+from workbench.tui.widgets.lines import Lines
+
+
+@dataclass(frozen=True, slots=True)
+class ViewOptions:
+    """`hint` says what could be done next, `title` how answers are generated.
+
+    `speaking`: on a low screen, what the columns say takes the place of the bars. `by_shift`: tokens are coloured by
+    the class of their shift, not by how their log-probability moved. `bounds`: tokens show where they begin, control
+    tokens too. `presenting`: large, and few words. `cursor`: the row of the bars that enter would take.
+    """
+
+    hint: str = ""
+    title: str = ""
+    speaking: bool = False
+    by_shift: bool = False
+    bounds: bool = True
+    presenting: bool = False
+    cursor: int | None = None
+
+
+_NAME_LENGTHS = (40, 32, 24, 18, 14, 10, 7)
+
+
+class ColumnsBar(Lines):
+    """base │ run │ …, the one beside the base marked, each with the probability of the answer in view."""
+
+    DEFAULT_CSS = "ColumnsBar { height: 1; padding: 0 1; background: $panel; }"
+
+    @dataclass
+    class Picked(Message):
+        """The column with this number was clicked on."""
+
+        column: int
+
+    @dataclass
+    class AddClicked(Message):
+        """A column is wanted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._comparison = Comparison()
+        self._ends: list[int] = []
+
+    def show(self, comparison: Comparison) -> None:
+        """Shows the columns of a comparison."""
+        self._comparison = comparison
+        self.redraw()
+
+    def lines(self, width: int) -> list[Content]:
+        """The one line."""
+        for room in _NAME_LENGTHS:
+            line = self._line(room)
+            if line.cell_length <= width:
+                break
+        hint = "+ add a column"
+        if line.cell_length + cell_len(hint) + 3 <= width:
+            line = Content.assemble(line, " " * (width - line.cell_length - cell_len(hint)), (hint, "$secondary"))
+        return [line.truncate(width, ellipsis=True)]
+
+    def _line(self, room: int) -> Content:
+        """All columns, their names cut to `room` cells."""
+        comparison, parts, end = self._comparison, [], 0
+        self._ends = []
+        for number, column in enumerate(comparison.columns):
+            current = number == comparison.current and number > 0
+            part = Content.assemble(
+                ("▸ " if current else "", "$accent"),
+                (one_line(column.name, room), "bold $accent" if current else "bold" if number == 0 else "$secondary"),
+                self._chance(number),
+                self._system_size(number),
+            )
+            parts.append(part)
+            end += part.cell_length + 3
+            self._ends.append(end)
+        return Content.styled(" │ ", "$border").join(parts)
+
+    def on_click(self, event: Click) -> None:
+        """Picks the column under the pointer, or asks for another at the right end."""
+        x = event.get_content_offset(self)
+        if x is None:
+            return
+        number = next((number for number, end in enumerate(self._ends) if x.x < end), None)
+        if number is None:
+            self.post_message(self.AddClicked())
+        elif number:
+            self.post_message(self.Picked(number))
+
+    def _chance(self, number: int) -> Content:
+        """The answer's probability, where more columns are there than the headline tells of."""
+        answer, name = self._comparison.answer, self._comparison.columns[number].name
+        scored = answer.under(name) if answer is not None and len(self._comparison.columns) > 2 else None
+        if answer is None or scored is None:
+            return Content("")
+        base = answer.under(self._comparison.base.name)
+        sign = formatting.direction(scored.sum - base.sum).strip() if base is not None and number else ""
+        color = "$success" if sign == "▲" else "$error"
+        return Content.assemble("  ", formatting.probability(scored.sum), (f" {sign}" if sign else "", color))
+
+    def _system_size(self, number: int) -> Content:
+        """How many tokens the column's system message costs."""
+        column = self._comparison.columns[number]
+        cost = self._comparison.costs.get(column.name)
+        if cost is None or column.system is None:
+            return Content("")
+        return Content.styled(f" (+{cost.extra} tokens)", "$secondary")
+
+
+_ROLE = 11
+
+
+class PromptView(Lines):
+    """Roles dim at the left, their words wrapped beside them. A column's own system message comes first."""
+
+    DEFAULT_CSS = "PromptView:hover { background: $surface; }"
+
+    class Clicked(Message):
+        """The prompt is to be changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._turns: list[tuple[str, str, bool]] = []
+
+    def show(self, prompt: Prompt, column: Column | None) -> None:
+        """Shows a prompt, and the system message that `column` puts before it."""
+        turns = [Turn(role="text", content=prompt)] if isinstance(prompt, str) else prompt
+        shown = [(turn.role, turn.content, False) for turn in turns]
+        if column is not None and column.system:
+            shown.insert(0, ("+ system", column.system, True))
+        if shown != self._turns:
+            self._turns = shown
+            self.redraw()
+            self.call_after_refresh(self._show_end)
+
+    def lines(self, width: int) -> list[Content]:
+        """Every turn, wrapped."""
+        shown: list[Content] = []
+        for role, words, added in self._turns:
+            style = "$secondary" if added else "$foreground"
+            label = one_line(role, _ROLE - 2).ljust(_ROLE)
+            for part in wrapped(words, width - _ROLE):
+                shown.append(Content.assemble((label, "$secondary"), part.stylize(style)))
+                label = " " * _ROLE
+        return shown
+
+    def _show_end(self) -> None:
+        """The last turn is the one that is answered."""
+        if isinstance(self.parent, VerticalScroll):
+            self.parent.scroll_end(animate=False)
+
+    def on_click(self, event: Click) -> None:
+        """Asks for a change."""
+        event.stop()
+        self.post_message(self.Clicked())
+
+
+def wrapped(text: str, width: int) -> list[Content]:
+    """Untrusted text in lines of at most `width` cells."""
+    lines = safe(text).strip("\n").split("\n")
+    return [part for line in lines for part in Content(line).wrap(max(width, 1), overflow="fold")]
+
+
+_FAMILY = 24
+_SHARE = 5
+_WIDEST_BAR = 40
+
+
+class _GenerationText(Lines):
+    """One column's words."""
+
+    def __init__(self, *, accent: bool) -> None:
+        super().__init__()
+        self._color = "$accent" if accent else "$foreground"
+        self._said = ColumnGeneration("")
+
+    def show(self, said: ColumnGeneration) -> None:
+        if said != self._said:
+            self._said = said
+            self.redraw()
+
+    def lines(self, width: int) -> list[Content]:
+        said = self._said
+        heading = Content.styled(one_line(said.name, width), f"bold {self._color}")
+        words = wrapped(said.text, width) if said.text else []
+        if not said.done:
+            end = Content.styled("▌", self._color)
+            if words and words[-1].cell_length < width:
+                words[-1] = words[-1] + end
+            else:
+                words.append(end)
+        elif said.cut:
+            words.append(Content.styled("… cut at the token limit", "$secondary"))
+        elif not said.text:
+            words.append(Content.styled("(it ended at once)", "$secondary"))
+        return [heading, *words]
+
+
+class ShareView(Lines):
+    """How often base and aligned answer in which way, counted over their samples; nothing where there are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._comparison = Comparison()
+
+    def show(self, comparison: Comparison) -> None:
+        """Shows the shares of a comparison."""
+        self._comparison = comparison
+        self.redraw()
+
+    def lines(self, width: int) -> list[Content]:
+        """A family a line."""
+        return share_lines(self._comparison, width)
+
+
+def share_lines(comparison: Comparison, width: int) -> list[Content]:
+    """Heading and a line a family of answers: a bar and the share in base and in aligned."""
+    counted = family_shares(comparison.samples)
+    names = [each.name for each in (comparison.base, comparison.aligned) if each is not None and each.name in counted]
+    if not names:
+        return []
+    families = [one_line(each.family or "other", _FAMILY) for each in counted[names[0]]]
+    label = max(map(cell_len, families)) + 2
+    size = max(3, min(_WIDEST_BAR, (width - label) // len(names) - _SHARE - 3))
+    gap = size + _SHARE + 3
+    heading = [(" " * label, "")]
+    for number, name in enumerate(names):
+        shown = one_line(name, gap - 1)
+        style = "bold $accent" if number else "bold $foreground"
+        heading.append((shown + " " * (gap - cell_len(shown)), style))
+    lines = [Content.assemble(*heading).truncate(width)]
+    for row, family in enumerate(families):
+        parts = [(family + " " * (label - cell_len(family)), "$foreground")]
+        for number, name in enumerate(names):
+            each = counted[name][row]
+            bar = formatting.bar(each.share, size) if each.count else " " * size
+            parts += [(bar, "$accent" if number else "$secondary"), (f" {each.share:{_SHARE - 1}.2f}   ", "")]
+        lines.append(Content.assemble(*parts).truncate(width))
+    return lines
+
+
+class GenerationView(Horizontal):
+    """Base at the left, the column beside it at the right."""
+
+    DEFAULT_CSS = """
+    GenerationView { height: 1fr; }
+    GenerationView VerticalScroll { width: 1fr; height: 1fr; scrollbar-size-vertical: 1; padding-right: 2; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """A text a column."""
+        yield VerticalScroll(_GenerationText(accent=False), can_focus=False)
+        yield VerticalScroll(_GenerationText(accent=True), can_focus=False)
+
+    def show(self, comparison: Comparison) -> None:
+        """Shows what base and aligned said so far."""
+        names = (comparison.base.name, comparison.aligned.name if comparison.aligned else None)
+        for box, name in zip(self.query(VerticalScroll), names, strict=True):
+            said = next((each for each in comparison.generations if each.name == name), None)
+            box.display = said is not None
+            if said is not None:
+                box.query_one(_GenerationText).show(said)
+                if not said.done:
+                    box.scroll_end(animate=False)
+
 
 _TALL = 32
 """Lines from which on digits are big, and generations have a place of their own."""
@@ -44,7 +312,7 @@ class ComparisonView(Vertical):
     ComparisonView.-speaking #generation { display: block; }
     ComparisonView.-speaking.-short Bars { display: none; }
     ComparisonView #generation-title { height: 1; color: $secondary; }
-    ComparisonView BeginLine { margin-top: 1; }
+    ComparisonView PrefixLine { margin-top: 1; }
     ComparisonView.-presenting {
         #answers, #generation-title { display: none; }
         #prompt { max-height: 8; text-style: bold; }
@@ -59,7 +327,7 @@ class ComparisonView(Vertical):
         with Vertical(classes="body"):
             yield VerticalScroll(PromptView(), id="prompt", can_focus=False)
             yield Headline()
-            yield BeginLine()
+            yield PrefixLine()
             yield Bars()
             with Vertical(id="answers"):
                 for _ in range(_ANSWERS):
@@ -71,8 +339,8 @@ class ComparisonView(Vertical):
 
     def on_mount(self) -> None:
         """Fits the parts to the height there is."""
-        self._comparison, self._look = Comparison(), ViewOptions()
-        self.show(self._comparison, self._look)
+        self._comparison, self._options = Comparison(), ViewOptions()
+        self.show(self._comparison, self._options)
 
     def on_resize(self) -> None:
         """Fits the parts to the height there is."""
@@ -83,22 +351,22 @@ class ComparisonView(Vertical):
             self.set_class(not tall, "-short")
             for answer in self.query(AnswerView):
                 answer.set_class(tall, "-tall")
-            self.show(self._comparison, self._look)
+            self.show(self._comparison, self._options)
 
-    def show(self, comparison: Comparison, look: ViewOptions = ViewOptions()) -> None:  # noqa: B008 (it is frozen)
-        """Shows `comparison` in the manner of `look`."""
-        self._comparison, self._look = comparison, look
-        self.set_class(look.speaking, "-speaking")
-        self.set_class(look.presenting, "-presenting")
+    def show(self, comparison: Comparison, options: ViewOptions = ViewOptions()) -> None:
+        """Shows `comparison` as `options` have it."""
+        self._comparison, self._options = comparison, options
+        self.set_class(options.speaking, "-speaking")
+        self.set_class(options.presenting, "-presenting")
         self.query_one(ColumnsBar).show(comparison)
         self.query_one(PromptView).show(comparison.prompt, comparison.aligned)
         headline = self.query_one(Headline)
-        headline.big = look.presenting or self.has_class("-tall")
-        headline.show(comparison, look.hint)
-        thick = look.presenting and self.has_class("-tall")
-        self.query_one(Bars).show(comparison, cursor=look.cursor, thick=thick, few_words=look.presenting)
+        headline.big = options.presenting or self.has_class("-tall")
+        headline.show(comparison, options.hint)
+        thick = options.presenting and self.has_class("-tall")
+        self.query_one(Bars).show(comparison, cursor=options.cursor, thick=thick, few_words=options.presenting)
         self._show_answers()
-        self.query_one("#generation-title", Static).update(one_line(look.title))
+        self.query_one("#generation-title", Static).update(one_line(options.title))
         self.query_one(ShareView).show(comparison)
         self.query_one(GenerationView).show(comparison)
 
@@ -108,7 +376,7 @@ class ComparisonView(Vertical):
         shown = comparison.shown[:_ANSWERS] if self.has_class("-tall") else comparison.shown
         if comparison.answer is not None and (comparison.answer not in shown or not self.has_class("-tall")):
             shown = (comparison.answer,)
-        views = list(self.query(AnswerView))
-        for number, view in enumerate(views):
-            view.show(comparison, shown[number] if number < len(shown) else None, self._look)
-        self.query_one("#answers").display = bool(shown) and not self._look.presenting
+        for number, view in enumerate(self.query(AnswerView)):
+            answer = shown[number] if number < len(shown) else None
+            view.show(comparison, answer, by_shift=self._options.by_shift, bounds=self._options.bounds)
+        self.query_one("#answers").display = bool(shown) and not self._options.presenting
