@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from workbench.pairs.checks.characters import cleaned
-from workbench.pairs.checks.encoding import mended
+from workbench.pairs.checks.characters import cleaned, mended
 from workbench.pairs.checks.findings import Finding, plural
 from workbench.pairs.pair import Pair, Text
 

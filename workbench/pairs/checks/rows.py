@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench.pairs.arrow import ints, strings
-from workbench.pairs.checks.swaps import SCORES
+from workbench.pairs.checks.refusals import SCORES
 from workbench.pairs.checks.texts import SIGNS, TURN, Texts, has_empty_turn, joined, numbers, shape
 from workbench.pairs.columns import Block
 from workbench.pairs.rows import Rows

@@ -8,19 +8,14 @@ from functools import partial
 from typing import Any
 
 from workbench.pairs.checks.catalog import CHECKS
-from workbench.pairs.checks.characters import invisible
-from workbench.pairs.checks.content import empty, identical
-from workbench.pairs.checks.contradictions import contradiction
-from workbench.pairs.checks.duplicates import duplicate
-from workbench.pairs.checks.encoding import encoding
+from workbench.pairs.checks.characters import encoding, invisible
+from workbench.pairs.checks.content import empty, identical, too_similar
+from workbench.pairs.checks.contradictions import contradiction, leak
+from workbench.pairs.checks.duplicates import duplicate, near_duplicate
 from workbench.pairs.checks.findings import SEVERITIES, Finding, Report
-from workbench.pairs.checks.leaks import leak
 from workbench.pairs.checks.length import Lengths, figures, length_bias
-from workbench.pairs.checks.near import near_duplicate
-from workbench.pairs.checks.refusals import refusal
+from workbench.pairs.checks.refusals import refusal, swap
 from workbench.pairs.checks.roles import roles, turn_markers
-from workbench.pairs.checks.similar import too_similar
-from workbench.pairs.checks.swaps import swap
 from workbench.pairs.checks.texts import Texts
 from workbench.pairs.checks.tokens import TokenCounts, token_findings
 from workbench.pairs.checks.watch import Progress, Watch
