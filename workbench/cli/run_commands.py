@@ -242,7 +242,8 @@ def _print_facts(state: RunState) -> None:
     if facts:
         print("\nBefore the first step")
         for name, value in facts.items():
-            print(safe(f"  {name.replace('_', ' '):<22}{value}"))
+            if value != "":
+                print(safe(f"  {name.replace('_', ' '):<22}{value}"))
 
 
 def _print_samples(state: RunState) -> None:

@@ -41,7 +41,8 @@ class Phase(Event):
 class Started(Event):
     """Everything that is known before the first step. Counts are of pairs; `processes` share them out.
 
-    `path` says how pairs go through the model: "plain TRL", or how the fast path lays their rows out.
+    `path` says how pairs go through the model: "plain TRL", or how the fast path lays their rows out; `slower_because`,
+    why they do not in a faster way that there is.
     """
 
     kind: ClassVar[str] = "started"
@@ -57,6 +58,7 @@ class Started(Event):
     device: str
     model_revision: str
     path: str = ""
+    slower_because: str = ""
     processes: int = 1
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import sys
+import traceback
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,38 +95,43 @@ class PairInputs:
     logps_only: bool = False
 
 
-def suited(base: Any, pairs: Sequence[PairIds]) -> Layout:
+def suited(base: Any, pairs: Sequence[PairIds]) -> tuple[Layout, str]:
     """The fastest layout that gives `pairs` the log-probabilities that plain rows give them, on this very model.
+
+    The text says why no faster one does; it is empty for the fastest. The log (stderr) has it with its traceback.
 
     `pairs`, cut already, should be the longest: what goes wrong with length, as a sliding window does, shows in them.
     Raises `UnsuitableError` where there is none. `base` has no adapter yet, and is left as it was.
     """
     _check(base)
-    before, problem = base.config._attn_implementation, ""
+    before, refusals, layouts = base.config._attn_implementation, list[str](), [_fastest(base), Layout.LINES]
+    if before == "eager":
+        refusals.append(f"{layouts.pop(0)}: the model's own attention is eager")
     with asking(base):
         expected = _plain(base, pairs)
-        for layout in _layouts(base):
+        for layout in layouts:
             try:
                 forward = PairForward(base, layout)
                 worst = _difference(forward.sums(forward.rows(pairs)), expected)
                 if worst <= _TOLERANCE.get(base.dtype, _LOOSE):
-                    return layout
-                problem = f"log-probabilities differ by {worst:.1%} from those of plain rows"
+                    return layout, "; ".join(refusals)
+                reason = f"log-probabilities differ by {worst:.1%} from those of plain rows"
             except Exception as error:
-                problem = next(iter(str(error).splitlines()), type(error).__name__)
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
+                traceback.print_exc()
             finally:
                 base.set_attn_implementation(before)
-    raise UnsuitableError(problem)
+            refusals.append(f"{layout}: {reason}")
+            print(f"Shared prompts do not fit the model as {refusals[-1]}", file=sys.stderr)
+    raise UnsuitableError("; ".join(refusals))
 
 
 def _base(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _layouts(base: Any) -> Sequence[Layout]:
-    if base.config._attn_implementation == "eager":
-        return (Layout.LINES,)
-    return (Layout.FLEX if base.device.type == "cuda" else Layout.LINE, Layout.LINES)
+def _fastest(base: Any) -> Layout:
+    return Layout.FLEX if base.device.type == "cuda" else Layout.LINE
 
 
 def _check(base: Any) -> None:

@@ -36,12 +36,12 @@ def build(
     checkpoints: Path,
     watcher: Watcher = NOBODY,
 ) -> PairLoop | PairTrainer:
-    """The fast path's loop; or TRL's trainer where the config wants that or the model cannot do better, with the reason
-    in its `slow`.
+    """The fast path's loop; or TRL's trainer where the config wants that or the model cannot do better.
 
+    `slow` of either says why it is not a faster one.
     Raises `WorkbenchError` where the settings do not fit the model.
     """
-    slow = ""
+    slow = "fast = false"
     if config.fast:
         # Processes that came to different answers would wait for each other for ever.
         layout, slow = distributed.made_by_first(lambda: _layout(config, model, prepared))
@@ -49,21 +49,23 @@ def build(
             adapted = with_adapter(model, config, checkpoints.parent)
             settings = _arguments(config, model, prepared, checkpoints) if config.report_to else None
             trackers = Trackers(settings, adapted, tokenizer)
-            return PairLoop(config, adapted, tokenizer, prepared, checkpoints, layout, watcher, trackers)
+            loop = PairLoop(config, adapted, tokenizer, prepared, checkpoints, layout, watcher, trackers)
+            loop.slow = slow
+            return loop
     trainer = build_trainer(config, model, tokenizer, prepared, checkpoints, watcher)
     trainer.slow = slow
     return trainer
 
 
 def _layout(config: RunConfig, model: PreTrainedModel, prepared: Prepared) -> tuple[Layout | None, str]:
-    """The layout that suits the model on the run's longest pairs, or None and why there is none."""
+    """The layout that suits the model on the run's longest pairs, or None; and why there is no faster one."""
     if by := distributed.shared_out():
         # Every forward gathers weights from all processes, so all have to make as many: here that goes by lengths.
         return None, f"{by} shares the model out over the processes"
     sizes = lengths(prepared.train, config.max_length)
     longest = sorted(range(len(sizes)), key=lambda place: -sizes[place])[:_TRIED]
     try:
-        return suited(model, [cut(prepared.train[place], config.max_length) for place in longest]), ""
+        return suited(model, [cut(prepared.train[place], config.max_length) for place in longest])
     except UnsuitableError as error:
         return None, str(error)
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase, set_seed
 
 from workbench.config import RunConfig
 from workbench.engine.fast.reference import reference_version
+from workbench.engine.methods.checkpointed import Checkpointed
 from workbench.engine.methods.trainer_setup import parameter_counts
 from workbench.engine.model.device import device_name, peak_memory
 from workbench.engine.model.loading import revision
@@ -128,7 +129,7 @@ def _ready(
         sample_every=config.sample_every,
     )
     trained, parameters = parameter_counts(trainer.model)
-    if trainer.slow:
+    if trainer.slow and config.fast and trainer.path == Checkpointed.path:
         events.warn(
             "The fast path does not fit the model",
             f"Prompts are read twice a pair, as TRL does it: {trainer.slow}.",
@@ -150,6 +151,7 @@ def _ready(
             device=device_name(),
             model_revision=version,
             path=trainer.path,
+            slower_because=trainer.slow,
             processes=distributed.count(),
         )
     )

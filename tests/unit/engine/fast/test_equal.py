@@ -235,17 +235,38 @@ def test_a_branch_does_not_see_the_other():
     assert before[1] == pytest.approx(float(after[1]), abs=1e-4)
 
 
+def test_why_a_faster_layout_is_refused_is_told_and_logged(capfd, monkeypatch):
+    def refuses(*_, **__):
+        raise NotImplementedError("no such kernel")
+
+    monkeypatch.setattr("workbench.engine.fast.forward.row_masks", refuses)
+    monkeypatch.setattr("workbench.engine.fast.forward.Decoder.suits", lambda _: False)
+    base = load_base(saved("llama"), "none", device="cpu")
+    reason = "one line, an attention a row: no such kernel"
+    assert suited(base, [cut(pair, LIMIT) for pair in pairs(2)]) == (Layout.LINES, reason)
+    log = capfd.readouterr().err
+    assert f"Shared prompts do not fit the model as {reason}" in log
+    assert "in refuses" in log  # the traceback
+
+
 @pytest.mark.parametrize("family", ["mistral", "gemma"])
-def test_a_window_narrower_than_the_rows_is_found_out(family, tmp_path):
+def test_a_window_narrower_than_the_rows_is_found_out(family, tmp_path, capfd):
     base = load_base(saved(family), "none", device="cpu")  # its layers see 12 tokens
     before = base.config._attn_implementation
     longest = [cut(pair, LIMIT) for pair in pairs(4)]
-    with pytest.raises(UnsuitableError, match="differ"):
+    with pytest.raises(UnsuitableError, match="a line a pair, a mask: log-probabilities differ"):
         suited(base, longest)
+    log = capfd.readouterr().err
+    assert "Shared prompts do not fit the model as a line a pair, a mask: log-probabilities differ" in log
     assert base.config._attn_implementation == before
     short = [pair for pair in longest if len(pair.prompt) + len(pair.chosen) + len(pair.rejected) <= 12]
     assert short
-    assert isinstance(suited(base, short), Layout)
+    layout, slower_because = suited(base, short)
+    expected = {
+        "mistral": (Layout.LINE, ""),
+        "gemma": (Layout.LINES, f"{Layout.LINE}: the model's own attention is eager"),
+    }
+    assert (layout, slower_because) == expected[family]
     made = trainer(saved(family), pairs(4), tmp_path, fast=True)
     assert type(made) is PairTrainer
     assert "differ" in made.slow

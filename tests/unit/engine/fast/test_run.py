@@ -8,25 +8,28 @@ from workbench.runs.events import Finished, Started, Warned
 
 
 @pytest.mark.parametrize(
-    ("values", "path", "warned"),
+    ("values", "path", "slower_because", "warned"),
     [
-        ({}, "one line, an attention a row", []),
-        ({"fast": False}, "plain TRL", []),
+        ({}, "one line, an attention a row", [], []),
+        ({"fast": False}, "plain TRL", ["fast = false"], []),
         (
             {"model": "mistral", "sample_tokens": 0, "holdout": 0.0},
             "plain TRL",
+            ["one line, an attention a row: ", "; a line a pair, a mask: "],
             ["The fast path does not fit the model"],
         ),
     ],
     ids=str,
 )
-def test_a_run_tells_its_path(values, path, warned, tmp_path):
+def test_a_run_tells_its_path(values, path, slower_because, warned, tmp_path):
     if values.get("model"):
         values = values | {"model": saved(values["model"])}
     folder = make(tmp_path / "runs", max_steps=1, **values)
     assert isinstance(work(folder), Finished)
     (started,) = read(folder, Started)
     assert started.path == path
+    assert bool(started.slower_because) == bool(slower_because)
+    assert all(reason in started.slower_because for reason in slower_because)
     told = [each for each in read(folder, Warned) if each.title.startswith("The fast path")]
     assert [each.title for each in told] == warned
     assert all("12 tokens" in each.message or "differ" in each.message for each in told)
