@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import tomlkit
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,7 +24,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from workbench.errors import WorkbenchError
-from workbench.methods import METHODS, ONLINE, MethodName, users, uses
+from workbench.methods import DEFAULT_METHOD, METHODS, Method, users, uses
 
 LossType = Literal[
     "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
@@ -46,6 +47,20 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, int | float) else value
 
 
+class _UnfitError(ValueError):
+    """Settings that do not fit, alone or together: by setting, what is wrong with it."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__()
+        self.fields = dict(fields)
+
+
+def _known_method(name: str) -> str:
+    if name not in METHODS:
+        raise _UnfitError({"method": f'"{name}" is none of {", ".join(METHODS)}'})
+    return name
+
+
 class RunConfig(BaseModel):
     """The settings of a run. Every field that its method uses can be given with --set KEY=VALUE."""
 
@@ -57,8 +72,8 @@ class RunConfig(BaseModel):
     """How often each data set's pairs count: 0.5 takes half of them, 2 each twice, 1.5 each once and half again."""
     model: str = Field("tiny", min_length=1)
     """A local folder, a Hugging Face id, or tiny (the embedded model)."""
-    method: MethodName = "dpo"
-    """The method of preference optimization: dpo, simpo, orpo, kto, reward, grpo or rloo."""
+    method: Annotated[str, AfterValidator(_known_method)] = DEFAULT_METHOD
+    """The method of preference optimization; `workbench train --help` says when to choose which."""
     adapter: str = ""
     """A run whose adapter to go on from, with its rank and layers; the reference is that adapter, frozen."""
     loss_type: Annotated[list[LossType], BeforeValidator(_listed)] = Field(default=["sigmoid"], min_length=1)
@@ -170,7 +185,7 @@ class RunConfig(BaseModel):
             yield "loss_weights", f"has {len(self.loss_weights)} entries for {len(self.loss_type)} loss types"
         if "exo_pair" in self.loss_type and not self.label_smoothing:
             yield "label_smoothing", "must be above 0 for exo_pair; its paper takes 0.001"
-        if self.method in ONLINE:
+        if self.facts.online:
             if not self.reward:
                 yield "reward", f"is not given; {self.method} needs run:ID or FILE.py:FUNCTION"
             if self.batch_size % self.group_size:
@@ -200,14 +215,19 @@ class RunConfig(BaseModel):
         return {key: value for key, value in plain(self).items() if uses(self.method, key)}
 
     @property
+    def facts(self) -> Method:
+        """What is true of the run's method."""
+        return METHODS[self.method]
+
+    @property
     def room(self) -> int:
         """Tokens that a pair may have: those of `max_length`, but for the answers that the model gives itself."""
-        return self.max_length - self.completion_tokens if self.method in ONLINE else self.max_length
+        return self.max_length - self.completion_tokens if self.facts.online else self.max_length
 
     @property
     def step_pairs(self) -> int:
         """Pairs that an optimizer step is about: of grpo's and rloo's, the prompts alone."""
-        return self.step_rows // self.group_size if self.method in ONLINE else self.step_rows
+        return self.step_rows // self.group_size if self.facts.online else self.step_rows
 
     @property
     def step_rows(self) -> int:
@@ -234,7 +254,7 @@ class Preset(BaseModel):
 
     summary: str
     values: dict[str, Any]
-    methods: tuple[str, ...] = ("dpo",)
+    methods: tuple[str, ...] = (DEFAULT_METHOD,)
 
 
 PRESETS: dict[str, Preset] = {
@@ -259,7 +279,7 @@ PRESETS: dict[str, Preset] = {
             methods=(name,),
         )
         for name, method in METHODS.items()
-        if name != "dpo"
+        if method.values
     },
 }
 
@@ -277,7 +297,7 @@ def build_config(values: Mapping[str, Any], *, preset: str | None = None, settin
             raise WorkbenchError("Not a setting", f"--set {setting!r} has no '='.", "Write it as --set KEY=VALUE.")
         given[key.strip()] = value.strip()
     named = _preset(preset).values if preset else {}
-    method = str(given.get("method", named.get("method", "dpo")))
+    method = str(given.get("method", named.get("method", DEFAULT_METHOD)))
     if preset and method in METHODS and method not in PRESETS[preset].methods:
         fitting = f"Presets for {method}: {', '.join(presets_of(method))}."
         raise WorkbenchError(f"The preset {preset!r} is not for {method}", PRESETS[preset].summary, fitting)
@@ -300,7 +320,7 @@ def fitting_preset(method: str, model: str) -> str:
     """The preset to begin with: one for small models for the embedded model, for others what most people take."""
     if model == "tiny":
         return "small"
-    return "standard" if method == "dpo" else method
+    return next(name for name, preset in PRESETS.items() if preset.methods == (method,))
 
 
 def from_toml(text: str, *, where: str) -> RunConfig:
@@ -331,7 +351,7 @@ def _validated(values: Mapping[str, Any]) -> RunConfig:
                 _nearest(key, RunConfig.model_fields),
                 f"Settings: {', '.join(RunConfig.model_fields)}.",
             )
-        method = values.get("method", "dpo")
+        method = values.get("method", DEFAULT_METHOD)
         if method in METHODS and not uses(method, key):
             raise WorkbenchError(
                 f"{method} has no use for {key!r}", f"It is a setting of {', '.join(users(key))}.", "Leave it out."
@@ -352,14 +372,6 @@ def wrong_settings(error: ValidationError, hint: str, where: str = "") -> Workbe
     if len(lines) == 1:
         return WorkbenchError(lines[0], where, hint, fields=fields)
     return WorkbenchError(f"{len(lines)} settings are wrong", "\n".join([*lines, where]).strip(), hint, fields=fields)
-
-
-class _UnfitError(ValueError):
-    """Settings that do not go together: by setting, what is wrong with it."""
-
-    def __init__(self, fields: Mapping[str, str]) -> None:
-        super().__init__()
-        self.fields = dict(fields)
 
 
 _REASONS = {

@@ -15,7 +15,6 @@ from pathlib import Path
 from workbench import child
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
-from workbench.methods import ONLINE, REWARDING
 from workbench.models import resolve
 from workbench.pairs.rewrite import rewritten
 from workbench.pairs.rows import Rows
@@ -108,7 +107,7 @@ def _going_on(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path]
     """The config with the shape of the adapter that it goes on from, and the folder of that adapter."""
     other = RunFolder(workspace.run_folder(config.adapter))
     asked = other.record().config
-    if asked.method == "reward":
+    if not asked.facts.answers:
         raise WorkbenchError(
             "That is a reward model", f"{other.id} scores answers and gives none.", "Name a run of another method."
         )
@@ -132,7 +131,7 @@ def _with_reward(workspace: Workspace, config: RunConfig) -> RunConfig:
         return config.model_copy(update={"reward": f"{reward.file}:{reward.function}"})
     other = RunFolder(workspace.run_folder(reward.run))
     asked = other.record().config
-    if asked.method not in REWARDING:
+    if not asked.facts.gives_reward:
         raise WorkbenchError(
             "That run has no reward to give",
             f"{other.id} was trained by {asked.method}, which leaves no reward behind.",
@@ -165,7 +164,7 @@ def prepare(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path | 
     """
     with _about("model"):
         resolve(config.model)
-    if config.method in ONLINE:
+    if config.facts.online:
         with _about("reward"):
             config = _with_reward(workspace, config)
     start_from = None

@@ -1,4 +1,7 @@
-"""The methods of preference optimization: when to choose which, the settings that are its own, its authors' advice.
+"""The methods of preference optimization: when to choose which, what is true of it, and its authors' advice.
+
+All that the rest of the house asks about a method is a field of `Method`; the engine adds what trains it
+(`engine.training.trainers`).
 
 Authors give learning rates for training all weights. An adapter scaled by alpha / rank, as this one is, wants about ten
 times as much, in supervised and in reinforcement learning (Schulman et al., LoRA Without Regret, 2025, at
@@ -7,11 +10,21 @@ thinkingmachines.ai/blog/lora; TRL's guide of that name trains GRPO at 1e-5 so).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-MethodName = Literal["dpo", "simpo", "orpo", "kto", "reward", "grpo", "rloo"]
+DEFAULT_METHOD = "dpo"
+_OF_POLICIES = ("adapter", "beta", "sample_every", "sample_tokens")
+"""Settings of every method that trains a model which answers."""
+_OF_ONLINE = (*_OF_POLICIES, "reward", "group_size", "completion_tokens", "temperature")
+
+
+def _first_dpo_loss(config: Any) -> float | None:
+    if config.loss_type != ["sigmoid"]:
+        return None
+    return math.log(2) * (config.loss_weights[0] if config.loss_weights else 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +39,27 @@ class Method:
     rests_on: str
     ours: str
     values: Mapping[str, Any] = field(default_factory=dict)
+    settings: Collection[str] = _OF_POLICIES
+    """The settings that it uses and not every method does."""
+    does: str = "It makes preferred answers likelier than rejected ones"
+    """What it makes of a model, in words for the model's card."""
+    pairwise: bool = True
+    """Its loss sees both responses of a pair at once, so that each pair has scores."""
+    online: bool = False
+    """It trains on answers of the model itself: of the pairs it takes the prompts, and its batch counts answers."""
+    answers: bool = True
+    """Its model answers, so that its answers and its distance from the base can be shown; else it gives scores."""
+    reference: bool = False
+    """It holds the policy to a reference: what the adapter was before the first update."""
+    log_ratios: bool = False
+    """Its rewards are log-ratios to the reference, zero before the first update."""
+    first_loss: Callable[[Any], float | None] = lambda _: None
+    """From a run's config, the loss while policy and reference are the same; None: the data decides."""
+
+    @property
+    def gives_reward(self) -> bool:
+        """Whether its run can be the reward of another: by the scores of a reward model, or by log-ratios."""
+        return self.log_ratios or not self.answers
 
 
 METHODS: Mapping[str, Method] = {
@@ -35,6 +69,10 @@ METHODS: Mapping[str, Method] = {
         "beta 0.1: arXiv 2305.18290, appendix B.",
         "learning rate 5e-5, as at much lower ones few weights of an adapter move; the paper has RMSprop at 1e-6 for "
         "all weights.",
+        settings=(*_OF_POLICIES, "loss_type", "loss_weights", "label_smoothing", "fast"),
+        reference=True,
+        log_ratios=True,
+        first_loss=_first_dpo_loss,
     ),
     "simpo": Method(
         "Simple Preference Optimization",
@@ -43,6 +81,7 @@ METHODS: Mapping[str, Method] = {
         "authors' repository (princeton-nlp/SimPO; arXiv 2405.14734), which advises 0.5 to begin with.",
         "ten times that learning rate.",
         {"beta": 2.0, "simpo_gamma_ratio": 0.5, "learning_rate": 6e-6, "warmup": 0.1},
+        settings=(*_OF_POLICIES, "simpo_gamma_ratio", "fast"),
     ),
     "orpo": Method(
         "Odds Ratio Preference Optimization",
@@ -52,6 +91,7 @@ METHODS: Mapping[str, Method] = {
         "ten times that learning rate; warm-up 0.1 and cosine, where the authors warm up for 200 steps and fall with "
         "the inverse square root.",
         {"beta": 0.1, "learning_rate": 5e-5, "warmup": 0.1},
+        settings=(*_OF_POLICIES, "fast"),
     ),
     "kto": Method(
         "Kahneman-Tversky Optimization",
@@ -60,6 +100,10 @@ METHODS: Mapping[str, Method] = {
         "table 1, and ContextualAI/HALOs; weights times numbers, good to bad, from 1 to 3/2 (pairs: 1): eq. 9.",
         "ten times that learning rate, warm-up 0.1. TRL's guide to KTO is more careful: 1e-6 at most for beta 0.1.",
         {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0, "learning_rate": 5e-5, "warmup": 0.1},
+        settings=(*_OF_POLICIES, "desirable_weight", "undesirable_weight"),
+        reference=True,
+        log_ratios=True,
+        first_loss=lambda config: (config.desirable_weight + config.undesirable_weight) / 4,
     ),
     "reward": Method(
         "Reward model",
@@ -67,6 +111,10 @@ METHODS: Mapping[str, Method] = {
         "one epoch, as more overfits, learning rate 9e-6 for all weights, cosine: arXiv 2203.02155, appendix C.",
         "learning rate 1e-4: ten times that, and TRL's default; TRL's guide names 1e-3 for adapters.",
         {"epochs": 1.0, "learning_rate": 1e-4},
+        settings=(),
+        does="It gives an answer a score, higher for preferred ones",
+        pairwise=False,
+        answers=False,
     ),
     "grpo": Method(
         "Group Relative Policy Optimization",
@@ -75,6 +123,11 @@ METHODS: Mapping[str, Method] = {
         "section 4.2, with groups of 64 and 1024 answers a step; groups of 8 and the loss (DAPO's): TRL's defaults.",
         "ten times that learning rate; 32 answers a step, for one GPU.",
         {"beta": 0.04, "group_size": 8, "batch_size": 32, "learning_rate": 1e-5},
+        settings=_OF_ONLINE,
+        does="It makes answers with a high reward likelier",
+        pairwise=False,
+        online=True,
+        reference=True,
     ),
     "rloo": Method(
         "REINFORCE Leave-One-Out",
@@ -83,45 +136,20 @@ METHODS: Mapping[str, Method] = {
         "TRL's default.",
         "ten times that learning rate; 32 answers a step, for one GPU, where the paper has 256 and more.",
         {"beta": 0.05, "group_size": 4, "batch_size": 32, "learning_rate": 1e-5},
+        settings=_OF_ONLINE,
+        does="It makes answers with a high reward likelier",
+        pairwise=False,
+        online=True,
+        reference=True,
     ),
 }
 
-ONLINE: frozenset[str] = frozenset({"grpo", "rloo"})
-"""Methods that train on answers of the model itself; their batch counts answers, not pairs."""
-
-RATIOS: frozenset[str] = frozenset({"dpo", "kto"})
-"""Methods whose rewards are log-ratios to a reference, zero before the first update."""
-
-REFERENCED: frozenset[str] = RATIOS | ONLINE
-"""Methods that hold the policy to a reference: what the adapter was before the first update."""
-
-REWARDING: frozenset[str] = RATIOS | {"reward"}
-"""Methods whose runs can be the reward of others: by the scores of a reward model, or by log-ratios to a reference."""
-
-_NOT_REWARD = frozenset(METHODS) - {"reward"}
-_ONLY: Mapping[str, frozenset[str]] = {
-    "adapter": _NOT_REWARD,
-    "loss_type": frozenset({"dpo"}),
-    "loss_weights": frozenset({"dpo"}),
-    "label_smoothing": frozenset({"dpo"}),
-    "fast": frozenset({"dpo", "simpo", "orpo"}),
-    "beta": _NOT_REWARD,
-    "simpo_gamma_ratio": frozenset({"simpo"}),
-    "desirable_weight": frozenset({"kto"}),
-    "undesirable_weight": frozenset({"kto"}),
-    "reward": ONLINE,
-    "group_size": ONLINE,
-    "completion_tokens": ONLINE,
-    "temperature": ONLINE,
-    "sample_every": _NOT_REWARD,
-    "sample_tokens": _NOT_REWARD,
-}
-"""Settings that only some methods use. All others are everybody's."""
+_NOT_OF_ALL = frozenset(setting for method in METHODS.values() for setting in method.settings)
 
 
 def uses(method: str, setting: str) -> bool:
     """Whether the method knows what to do with the setting."""
-    return setting not in _ONLY or method in _ONLY[setting]
+    return setting not in _NOT_OF_ALL or setting in METHODS[method].settings
 
 
 def users(setting: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from workbench.engine.libraries import quiet_libraries
 from workbench.engine.scoring.scorer import Scorer
 from workbench.evidence.probes import Probe, read_suites
 from workbench.launch import launch
-from workbench.methods import METHODS, ONLINE
+from workbench.methods import METHODS
 from workbench.runs.events import Finished
 from workbench.workspace import Workspace
 
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     rows: list[dict[str, Any]] = []
     for method in chosen:
         recipe = dict(RECIPES[method])
-        if method in ONLINE:
+        if METHODS[method].online:
             if not any(row["method"] == "dpo" for row in rows):
                 rows.append(measure(workspace, "dpo", RECIPES["dpo"]))
             recipe["reward"] = f"run:{next(row['run'] for row in rows if row['method'] == 'dpo')}"

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from tests.tui.runs_data import make_pairs
 from tests.tui.runs_screen import drawn, put, runs_screen, shown, shows, until
-from workbench.methods import METHODS, RATIOS
+from workbench.methods import METHODS
 from workbench.runs.catalog import Catalog, Run
 from workbench.tui.screens.runs import RunsScreen
 
@@ -78,4 +78,4 @@ async def looks_right(pilot: Pilot[None], method: str, run: str) -> None:
     text = shown(pilot)
     assert ("reward margin" in text) == ("margin" in CHARTS[method])
     assert ("spread of rewards in a group" in text) == ("spread" in CHARTS[method])
-    assert ("first loss" in text) == (method in RATIOS)
+    assert ("first loss" in text) == METHODS[method].log_ratios

@@ -28,8 +28,7 @@ from workbench.engine.fast.decoder import Decoder
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.data import Prepared
-from workbench.engine.training.trainers import KINDS
-from workbench.methods import ONLINE
+from workbench.engine.training.trainers import build_trainer, load_untrained
 from workbench.runs.folder import RunFolder, create
 from workbench.runs.pair_scores import Subject
 from workbench.runs.rows import to_line
@@ -72,7 +71,7 @@ def main(asked: dict[str, Any]) -> None:
 def _trainer(config: RunConfig, length: int, runs: Path, checkpointing: bool) -> Any:
     config = config.model_copy(update={"max_steps": STEPS, "save_steps": 10**6})
     draw = random.Random(0)
-    answer = config.completion_tokens if config.method in ONLINE else length - length // 3
+    answer = config.completion_tokens if config.facts.online else length - length // 3
     pairs = []
     for _ in range(config.batch_size * STEPS):
         sides = [[draw.randrange(5, 1000) for _ in range(size)] for size in (length - answer, answer, answer)]
@@ -80,8 +79,8 @@ def _trainer(config: RunConfig, length: int, runs: Path, checkpointing: bool) ->
     rows = [{"id": str(place), "prompt": "a", "chosen": "b", "rejected": "c"} for place in range(len(pairs))]
     folder = create(runs, config, map(to_line, rows), {})
     prepared = Prepared(pairs, [], 0, 0, 0, [Subject(row["id"], "", "train") for row in rows])
-    kind = KINDS[config.method]
-    trainer = kind.build(config, kind.load(config), load_tokenizer(config.model), prepared, folder.checkpoints)
+    model, tokenizer = load_untrained(config), load_tokenizer(config.model)
+    trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints)
     if checkpointing:
         trainer.model.enable_input_require_grads()
         trainer.model.activation_checkpointing_enable()
@@ -98,7 +97,7 @@ def _reward(kind: str | None, folder: Path, values: dict[str, Any]) -> None:
         place = runs / "reward"
         shutil.rmtree(place, ignore_errors=True)
         made.path.rename(place)
-        base = KINDS[kind].load(config)
+        base = load_untrained(config)
         more = {"modules_to_save": ["score"]} if kind == "reward" else {}
         task = "SEQ_CLS" if kind == "reward" else "CAUSAL_LM"
         adapter = LoraConfig(r=4, target_modules="all-linear", task_type=task, **more)

@@ -49,3 +49,10 @@ def test_errors_are_made_where_they_are_raised() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Error")
     ]
     assert made == []
+
+
+def test_what_is_true_of_a_method_is_asked_of_its_entry() -> None:
+    """So that a new one is an entry in `METHODS` and a trainer."""
+    compared = re.compile(r"methods?\b\s*(==|!=|in|not in)\s*([\"'{\[]|\([\"']|frozenset)")
+    askers = [path for path, source in SOURCES.items() if compared.search(source)]
+    assert askers == []

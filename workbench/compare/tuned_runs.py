@@ -33,7 +33,7 @@ class TunedRun:
 def tuned_runs(summaries: Iterable[Run]) -> list[TunedRun]:
     """The runs that have saved an adapter, newest first. Runs of one name are told apart by their ids."""
     usable = [each for each in summaries if each.status in ("finished", "stopped") and each.config is not None]
-    usable = [each for each in usable if each.config is not None and each.config.method != "reward"]
+    usable = [each for each in usable if each.config is not None and each.config.facts.answers]
     usable = [each for each in usable if each.folder.has_adapter]
     names = [_short(each.id) for each in usable]
     return [

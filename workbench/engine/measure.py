@@ -18,7 +18,6 @@ from workbench.config import RunConfig, build_config
 from workbench.engine.libraries import no_garbage, quick_imports
 from workbench.errors import WorkbenchError
 from workbench.launch import take_rows
-from workbench.methods import ONLINE
 from workbench.runs import lease
 from workbench.runs.catalog import Catalog
 from workbench.runs.folder import RunFolder
@@ -90,7 +89,7 @@ def _counts(prepared: Prepared, config: RunConfig) -> Counts:
     from workbench.engine.training.data import sizes
 
     found, limit = sizes(prepared.train), config.max_length
-    if config.method in ONLINE:  # What the pairs say does not matter, but what the model may say.
+    if config.facts.online:  # What the pairs say does not matter, but what the model may say.
         found = np.concatenate([found[:, :1], np.full((len(found), 2), config.completion_tokens)], axis=1)
     sides = np.minimum(found[:, :1] + found[:, 1:], limit)
     return Counts(
@@ -109,7 +108,7 @@ def _counts(prepared: Prepared, config: RunConfig) -> Counts:
 
 def _refusal(preview: Preview) -> str:
     """Why no step is tried, in a sentence; empty where one is."""
-    if preview.config.method in ONLINE:
+    if preview.config.facts.online:
         return "How long answers take depends on the answers."
     if preview.fits is False:
         return "It would not fit, so no step was tried."

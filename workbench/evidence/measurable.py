@@ -8,7 +8,7 @@ from workbench.runs.folder import RunFolder
 
 def answers(folder: RunFolder) -> bool:
     """Whether the run's model gives answers, whose probabilities can be measured. Raises `WorkbenchError`."""
-    return folder.record().config.method != "reward"
+    return folder.record().config.facts.answers
 
 
 def check(folder: RunFolder) -> None:

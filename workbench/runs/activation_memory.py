@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from workbench.config import RunConfig
-from workbench.methods import ONLINE, uses
+from workbench.methods import uses
 from workbench.runs.model_shape import Shape
 
 Device = Literal["cuda", "cpu"]
@@ -97,9 +97,9 @@ class Pass:
             if device == "cuda":
                 tokens = -(-tokens // LINE_MULTIPLE) * LINE_MULTIPLE
             return cls(shape, config, device, lengths.row, tokens, places, shared=True)
-        rows = part if config.method in ONLINE else 2 * part
+        rows = part if config.facts.online else 2 * part
         tokens = rows * lengths.longest
-        answers = part * (config.completion_tokens if config.method in ONLINE else lengths.responses)
+        answers = part * (config.completion_tokens if config.facts.online else lengths.responses)
         places = min(tokens, answers) if device == "cuda" else tokens
         return cls(shape, config, device, lengths.longest, tokens, places, shared=False)
 
@@ -152,7 +152,7 @@ class Pass:
     def output_layer(self) -> int:
         """The output layer at work. A reward model has a number an answer instead."""
         shape = self.shape
-        if self.config.method == "reward":
+        if not self.config.facts.answers:
             return -(-self.tokens // self.width) * shape.hidden * self.number
         if self.shared:
             tile = (

@@ -26,7 +26,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from workbench.config import RunConfig
-from workbench.methods import ONLINE
 from workbench.runs.activation_memory import (
     FLOAT,
     KEPT_WEIGHT_BYTES,
@@ -46,7 +45,6 @@ __all__ = ["Device", "Estimate", "Judge", "Lengths", "Part", "adapter_weights", 
 _MOMENTS = 2
 _NF4_WEIGHT = 0.5 + 1 / 64 + 4 / (64 * 256)
 _HELD = {"nf4": "4 bits", "int8": "8 bits", "none": "full"}
-_WITHOUT_REFERENCE = frozenset({"simpo", "orpo", "reward"})
 _LIBRARIES: dict[Device, int] = {"cpu": 620 * 2**20, "cuda": 600 * 2**20}
 """A worker before it has a model: Python, torch and the rest; on CUDA the context and the kernels on the device."""
 _ROOM: dict[Device, float] = {"cpu": 1.5, "cuda": 1.06}
@@ -115,10 +113,10 @@ def estimate(
         kept += adapter // 2  # Under autocast the adapter is there once more, in bfloat16.
     beside = {"logits": micro.output_layer(), "backward": backward}
     apart: dict[str, int] = {}
-    if config.method in ONLINE:
+    if config.facts.online:
         apart = _answering(shape, config, lengths, device) | _judging(judge, config, lengths, device)
-    if config.method not in _WITHOUT_REFERENCE:
-        (apart if shares(config) or config.method in ONLINE else beside)["reference pass"] = micro.without_gradient()
+    if config.facts.reference:
+        (apart if shares(config) or config.facts.online else beside)["reference pass"] = micro.without_gradient()
     parts = [
         Part("weights in " + _HELD[config.quantization], _quantized(shape, config.quantization, device)),
         Part("weights not quantized", shape.exact * width(device)),
@@ -183,9 +181,9 @@ def _answering(shape: Shape, config: RunConfig, lengths: Lengths, device: Device
 
 def _held(judge: Judge, device: Device) -> int:
     adapter = adapter_weights(judge.shape, judge.config) * FLOAT
-    head = judge.shape.hidden if judge.config.method == "reward" else 0
+    head = judge.shape.hidden if not judge.config.facts.answers else 0
     exact = judge.shape.exact
-    if judge.config.method == "reward" and not judge.shape.tied:
+    if not judge.config.facts.answers and not judge.shape.tied:
         exact -= judge.shape.vocabulary * judge.shape.hidden  # It has no output layer.
     return _quantized(judge.shape, judge.config.quantization, device) + (exact + head) * width(device) + adapter
 
@@ -196,7 +194,7 @@ def _judging(judge: Judge | None, config: RunConfig, lengths: Lengths, device: D
     shape, answers = judge.shape, config.batch_size // config.gradient_accumulation
     streams = 2 * shape.hidden + 3 * shape.intermediate
     size = answers * lengths.longest * streams * width(device) + unpacked(shape, judge.config.quantization, device)
-    if judge.config.method != "reward":
+    if judge.config.facts.answers:
         each = config.completion_tokens * shape.vocabulary
         size += min(answers * each, max(each, REWARD_LOGITS)) * (width(device) + FLOAT)
     return {"judging": size}

@@ -8,7 +8,6 @@ from typing import Any
 
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
-from workbench.methods import ONLINE
 from workbench.rewards import RunReward, parse_reward
 from workbench.runs import machine
 from workbench.runs.estimate import Device, Judge, Lengths, estimate
@@ -60,7 +59,7 @@ def advice(config: RunConfig, runs: Path | None = None) -> str:
 def judge_of(config: RunConfig, runs: Path) -> Judge | None:
     """The model of the run, one of those in `runs`, that gives the reward; None where there is none, or none known."""
     try:
-        named = parse_reward(config.reward) if config.method in ONLINE else None
+        named = parse_reward(config.reward) if config.facts.online else None
         if not isinstance(named, RunReward):
             return None
         asked = RunFolder(runs / named.run).record().config

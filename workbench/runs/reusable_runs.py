@@ -6,20 +6,19 @@ from collections.abc import Iterable
 
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
-from workbench.methods import REWARDING
 from workbench.models import resolve
 from workbench.runs.catalog import Run
 
 
 def starts(summaries: Iterable[Run], model: str) -> list[Run]:
     """Runs whose adapter another run on the model can go on from, in the order given."""
-    return [each for each, config in _saved(summaries, model) if config.method != "reward"]
+    return [each for each, config in _saved(summaries, model) if config.facts.answers]
 
 
 def rewards(summaries: Iterable[Run], model: str) -> list[Run]:
     """Runs that can judge the answers of a run on the model: reward models, then runs with an implicit reward."""
-    found = [(each, config.method) for each, config in _saved(summaries, model) if config.method in REWARDING]
-    return [each for each, _ in sorted(found, key=lambda found: found[1] != "reward")]
+    found = [(each, config.facts) for each, config in _saved(summaries, model) if config.facts.gives_reward]
+    return [each for each, _ in sorted(found, key=lambda found: found[1].answers)]
 
 
 def _saved(summaries: Iterable[Run], model: str) -> list[tuple[Run, RunConfig]]:

@@ -19,6 +19,7 @@ from workbench.engine.methods.losses import (
     weighted_losses,
 )
 from workbench.engine.model.token_ids import PairIds
+from workbench.methods import uses
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class Objective:
         settings = LossSettings(
             beta=config.beta, label_smoothing=config.label_smoothing, simpo_gamma_ratio=config.simpo_gamma_ratio
         )
-        names = tuple(config.loss_type) if config.method == "dpo" else (config.method,)
-        weights = tuple(config.loss_weights) if config.method == "dpo" else ()
+        names = tuple(config.loss_type) if uses(config.method, "loss_type") else (config.method,)
+        weights = tuple(config.loss_weights)
         return cls(config.method, names, weights, settings)
 
     @property

@@ -23,6 +23,7 @@ from workbench.engine.training.data import PLACE, Prepared
 from workbench.engine.training.score_recorder import Forwards, Places, Seen
 from workbench.engine.training.trackers import Trackers
 from workbench.engine.training.watcher import NOBODY, Watcher
+from workbench.methods import METHODS
 
 _TRIED = 2
 """Pairs that a model is tried with: the longest ones."""
@@ -147,7 +148,7 @@ class PairTrainer(Sharded, Sampled, DPOTrainer):
             self._signature_columns.append(PLACE)
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool) -> Any:
-        if self._method == "dpo":
+        if METHODS[self._method].reference:
             return super()._compute_loss(model, inputs, return_outputs)
         mask = inputs["completion_mask"]
         labels = inputs["input_ids"].masked_fill(mask == 0, -100)

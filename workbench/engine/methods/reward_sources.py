@@ -34,7 +34,7 @@ def load_reward(config: RunConfig, runs: Path, pad: int) -> Reward:
         return _function(named)
     folder = RunFolder(runs / named.run)
     asked = folder.record().config
-    reward = _of_scores(folder, asked, pad) if asked.method == "reward" else _implicit(folder, asked, pad)
+    reward = _implicit(folder, asked, pad) if asked.facts.answers else _of_scores(folder, asked, pad)
     return _by_parts(reward, config.batch_size // config.gradient_accumulation)
 
 

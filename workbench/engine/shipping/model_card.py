@@ -10,7 +10,7 @@ from typing import Any
 
 from workbench import __version__
 from workbench.config import to_toml
-from workbench.methods import METHODS
+from workbench.methods import METHODS, uses
 from workbench.runs.drift import Drift
 from workbench.runs.folder import Record, RunFolder
 from workbench.runs.quantities import QUANTITIES, quantities
@@ -19,12 +19,6 @@ from workbench.text import one_line
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;"})
-_LIKELIER = "It makes preferred answers likelier than rejected ones"
-_MADE = {
-    "reward": "It gives an answer a score, higher for preferred ones",
-    "grpo": "It makes answers with a high reward likelier",
-    "rloo": "It makes answers with a high reward likelier",
-}
 _HOLDS = {True: "holds", False: "**does not hold**", None: "too few samples"}
 
 
@@ -51,7 +45,7 @@ def card(folder: RunFolder, merging: MergeFacts | None = None) -> str:
     lines = [
         "---",
         f"library_name: {'transformers' if merging else 'peft'}",
-        f"pipeline_tag: {'text-classification' if method == 'reward' else 'text-generation'}",
+        f"pipeline_tag: {'text-generation' if METHODS[method].answers else 'text-classification'}",
         *([f"base_model: {base}", f"base_model_relation: {'finetune' if merging else 'adapter'}"] if known else []),
         f"tags: [alignment-workbench, trl, {method}, lora]",
         "---",
@@ -60,8 +54,8 @@ def card(folder: RunFolder, merging: MergeFacts | None = None) -> str:
         "",
         f"Trained with the Alignment Workbench {__version__} on {record.created:%Y-%m-%d}.",
         f"Method: {METHODS[method].title}.",
-        *([f"Loss: {', '.join(record.config.loss_type)}."] if method == "dpo" else []),
-        f"{_MADE.get(method, _LIKELIER)}; nothing beyond the numbers below was measured here.",
+        *([f"Loss: {', '.join(record.config.loss_type)}."] if uses(method, "loss_type") else []),
+        f"{METHODS[method].does}; nothing beyond the numbers below was measured here.",
         "",
         *([f"Base revision: `{state.started.model_revision}`", ""] if state.started else []),
         *_section("Merged", _merged(merging, record) if merging else []),

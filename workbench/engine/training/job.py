@@ -29,8 +29,7 @@ from workbench.engine.training.instruments import Divergence, Movement, Sampler,
 from workbench.engine.training.reporter import Instruments, Reporter
 from workbench.engine.training.resume import Origin, find_origin
 from workbench.engine.training.score_recorder import GatheredScoreRecorder, ScoreRecorder
-from workbench.engine.training.trainers import KINDS, Training, build_trainer, first_loss, load, reference
-from workbench.methods import ONLINE
+from workbench.engine.training.trainers import Training, build_trainer, load, reference
 from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
 from workbench.runs.folder import Record, RunFolder
@@ -53,7 +52,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Control
     began = time.perf_counter()
     wishes = wishes or Control(folder)
     origin = distributed.made_by_first(lambda: find_origin(folder, events))
-    health = Health(first_loss(asked.config), method=asked.config.method, beta=asked.config.beta)
+    health = Health(asked.config.facts.first_loss(asked.config), method=asked.config.method, beta=asked.config.beta)
     health.remember(origin.told)
     reporter = Reporter(folder, events, health, wishes, origin.check_first)
     step, changed, total = origin.at.step, 0.0, 0
@@ -61,7 +60,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Control
         trainer, tokenizer, prepared = _ready(folder, asked, events, reporter, wishes, origin)
         total = trainer.total_steps
         with ScoreWriter(folder.path) if distributed.first() else nullcontext() as scores:
-            if KINDS[asked.config.method].pairs:
+            if asked.config.facts.pairwise:
                 trainer.saw = _seeing(scores, prepared, asked.config.beta)
             try:
                 trainer.run(
@@ -98,7 +97,7 @@ def _ready(
     folder: RunFolder, asked: Record, events: EventWriter, reporter: Reporter, wishes: Control, origin: Origin
 ) -> tuple[Training, PreTrainedTokenizerBase, Prepared]:
     """Everything up to the next step, told in a `Started` event."""
-    config, answers = asked.config, KINDS[asked.config.method].answers
+    config, answers = asked.config, asked.config.facts.answers
     set_seed(config.seed)
     wishes.check_stop()
     events.phase("loading the model", origin.at.step)
@@ -111,7 +110,7 @@ def _ready(
     told = _Tokenizing(events, wishes, len(rows), origin.at.step)
     with distributed.first_before_others():
         prepared = prepare(tokenizer, rows, config.room, cache, told)
-    if config.method in ONLINE:
+    if config.facts.online:
         # Of the pairs only the prompts are used.
         prepared = replace(prepared, truncated=0, identical=0)
     trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints, reporter)

@@ -21,9 +21,8 @@ from workbench.engine.model.device import peak_memory
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.batch_order import lengths
 from workbench.engine.training.data import Prepared
-from workbench.engine.training.trainers import KINDS, Training
+from workbench.engine.training.trainers import Training, build_trainer, load_untrained
 from workbench.engine.training.watcher import Due, Watcher
-from workbench.methods import ONLINE
 from workbench.runs.preview import Measured
 
 TYPICAL = 3
@@ -57,10 +56,10 @@ def trial(
     )
     clock = _Clock()
     try:
-        kind = KINDS[config.method]
         held_out = pairs[-part:] if prepared.holdout else []
-        trainer: Any = kind.build(one, kind.load(one), tokenizer, Prepared(pairs, held_out, 0, 0, 0), scratch, clock)
-        if config.method in ONLINE:
+        part_of_it = Prepared(pairs, held_out, 0, 0, 0)
+        trainer: Any = build_trainer(one, load_untrained(one), tokenizer, part_of_it, scratch, clock)
+        if config.facts.online:
             rows = list(trainer.train_dataset)
             batches = DataLoader(rows, batch_size=part, collate_fn=trainer.data_collator)
             trainer.get_train_dataloader = lambda: batches

@@ -44,7 +44,7 @@ def _sections(sources: Sources) -> list[Section]:
 
 
 def _scores(sources: Sources) -> Mapping[str, float] | None:
-    if sources.record.config.method != "reward":
+    if sources.record.config.facts.answers:
         return None
     return sources.state.evals[-1].metrics if sources.state.evals else {}
 

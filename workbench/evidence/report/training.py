@@ -8,7 +8,6 @@ from workbench.evidence.report.content import Block, Cell, Chart, Charts, Exchan
 from workbench.evidence.report.figures import decimal, duration, signed, size
 from workbench.evidence.report.sources import Sources
 from workbench.evidence.report.svg import Line, line_chart
-from workbench.methods import ONLINE
 from workbench.runs.events import Eval, Failed, Finished, Killed, Step, Stopped
 from workbench.runs.quantities import QUANTITIES, quantities
 from workbench.runs.series import curve, downsample
@@ -145,7 +144,7 @@ def _facts(sources: Sources) -> list[tuple[str, str]]:
         facts.append(("ended", state.end.message))
     if state.steps:
         seconds, pairs = state.steps[-1].seconds, state.steps[-1].pairs
-        what = "answers" if sources.record.config.method in ONLINE else "pairs"
+        what = "answers" if sources.record.config.facts.online else "pairs"
         facts.append((f"{what} trained", f"{pairs:,}" + (f", {pairs / seconds:.1f} a second" if seconds else "")))
     started = state.started
     if started is not None:

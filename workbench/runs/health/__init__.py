@@ -7,25 +7,33 @@ function that uses them, each with its reason, and windows grow with the length 
 
 from __future__ import annotations
 
-from workbench.methods import METHODS, ONLINE, RATIOS
+from workbench.methods import DEFAULT_METHOD, METHODS, Method
 from workbench.runs.events import Eval, Event, Resumed, Sample, Step, Warned
 from workbench.runs.health import answers, blowup, displacement, holdout, motion, separation, spread, start, throughput
 from workbench.runs.health.detector import Detector
 from workbench.runs.health.history import History
 from workbench.runs.state import RunState
 
-_REFERENCE = RATIOS | ONLINE
-_OFFLINE = frozenset(METHODS) - ONLINE
+
+def _has_log_ratios(method: Method) -> bool:
+    return method.log_ratios
+
+
+def _has_pairs(method: Method) -> bool:
+    return not method.online
+
 
 DETECTORS: tuple[Detector, ...] = (
-    Detector("first-loss", Step, start.wrong_beginning, methods=RATIOS),
+    Detector("first-loss", Step, start.wrong_beginning, suits=_has_log_ratios),
     Detector("not-finite", Step | Eval, blowup.not_finite),
     Detector("exploding", Step, blowup.exploding, unless=frozenset({"not-finite"})),
     Detector("not-moving", Step, motion.not_moving, unless=frozenset({"not-finite"})),
-    Detector("stuck", Step, motion.stuck, frozenset({"not-finite", "not-moving"}), RATIOS),
-    Detector("displacement", Step | Eval, displacement.both_fall, frozenset({"not-finite", "exploding"}), RATIOS),
-    Detector("too-easy", Step, separation.at_once, frozenset({"exploding"}), RATIOS),
-    Detector("overfitting", Eval, holdout.overfitting, frozenset({"not-finite", "exploding"}), _OFFLINE),
+    Detector("stuck", Step, motion.stuck, frozenset({"not-finite", "not-moving"}), _has_log_ratios),
+    Detector(
+        "displacement", Step | Eval, displacement.both_fall, frozenset({"not-finite", "exploding"}), _has_log_ratios
+    ),
+    Detector("too-easy", Step, separation.at_once, frozenset({"exploding"}), _has_log_ratios),
+    Detector("overfitting", Eval, holdout.overfitting, frozenset({"not-finite", "exploding"}), _has_pairs),
     Detector("longer", Sample, answers.longer, unless=frozenset({"not-finite"})),
     Detector("no-spread", Step, spread.none_left),
     Detector("slow", Step, throughput.collapsed),
@@ -45,11 +53,12 @@ class Health:
         first_loss: float | None,
         told: frozenset[str] = frozenset(),
         *,
-        method: str = "dpo",
+        method: str = DEFAULT_METHOD,
         beta: float | None = None,
     ) -> None:
-        self._history = History(first_loss, beta if method in _REFERENCE else None, method)
-        self._detectors = [each for each in DETECTORS if method in each.methods]
+        facts = METHODS[method]
+        self._history = History(first_loss, beta if facts.reference else None, online=facts.online)
+        self._detectors = [detector for detector in DETECTORS if detector.suits(facts)]
         self._told = set(told)
 
     def remember(self, state: RunState) -> None:

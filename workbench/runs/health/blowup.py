@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from statistics import median
 
-from workbench.methods import ONLINE
 from workbench.runs.events import Eval, Step
 from workbench.runs.health.detector import Finding
 from workbench.runs.health.history import History, value, values
@@ -59,7 +58,7 @@ def exploding(history: History) -> Finding | None:
     if gradient > max(GRADIENT_LEAST, GRADIENT_TIMES * gradient_then):
         return _finding(history, "gradient", f"the gradient's norm is {gradient:.3g}; it began at {gradient_then:.2g}")
     # The loss of grpo and rloo is about zero whatever happens.
-    if history.method not in ONLINE and loss_then > 0 and loss > LOSS_TIMES * loss_then:
+    if not history.online and loss_then > 0 and loss > LOSS_TIMES * loss_then:
         return _finding(history, "loss", f"the loss is {loss:.3g}; it began at {loss_then:.3g}")
     if abs(margin) > MARGIN:
         return _finding(history, "margin", f"the margin is {margin:.4g}, where 1 to 20 is usual")

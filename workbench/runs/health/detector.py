@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import UnionType
 
-from workbench.methods import METHODS
+from workbench.methods import Method
 from workbench.runs.events import Event
 from workbench.runs.health.history import History
 
@@ -24,12 +24,12 @@ class Finding:
 class Detector:
     """`find` is called after each event of the kinds `of`, which is then the latest in the history.
 
-    `unless` names alerts that explain this one: once one of them was told, this one would only repeat it. `methods`
-    are those that it makes sense for.
+    `unless` names alerts that explain this one: once one of them was told, this one would only repeat it. `suits` says
+    which methods it makes sense for.
     """
 
     code: str
     of: type[Event] | UnionType
     find: Callable[[History], Finding | None]
     unless: frozenset[str] = frozenset()
-    methods: frozenset[str] = frozenset(METHODS)
+    suits: Callable[[Method], bool] = lambda _: True

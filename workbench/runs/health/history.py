@@ -22,7 +22,7 @@ class History:
 
     first_loss: float | None
     beta: float | None
-    method: str = "dpo"
+    online: bool = False
     started: Started | None = None
     steps: list[Step] = field(default_factory=list)
     evals: list[Eval] = field(default_factory=list)

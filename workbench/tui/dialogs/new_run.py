@@ -18,7 +18,6 @@ from textual.widgets import Button, Input, Select, Static
 from workbench.config import RunConfig, build_config, to_toml
 from workbench.errors import WorkbenchError
 from workbench.launch import launch, prepare, preview_run, take_rows
-from workbench.methods import ONLINE
 from workbench.pairs.store import load_rows
 from workbench.runs.catalog import Catalog, Run
 from workbench.runs.reusable_runs import rewards, starts
@@ -260,7 +259,7 @@ class NewRunDialog(Dialog[str | None]):
     def _accept(self, config: RunConfig, rows: RowCounts) -> None:
         train, held = rows.train, rows.holdout
         steps = config.total_steps(train)
-        online = config.method in ONLINE
+        online = config.facts.online
         parts: list[tuple[str, str]] = [
             (f"{train:,}", "bold"),
             (" prompts, " if online else " pairs train, ", "$secondary"),

@@ -12,7 +12,7 @@ from textual.widgets import Input, Select, Static
 from textual.widgets._select import SelectCurrent
 
 from workbench.config import PRESETS, RunConfig, choices, defaults, fitting_preset, presets_of
-from workbench.methods import METHODS, ONLINE, REFERENCED, uses
+from workbench.methods import DEFAULT_METHOD, METHODS, uses
 from workbench.runs.catalog import Run
 from workbench.runs.quantities import quantity
 from workbench.text import one_line, safe
@@ -89,7 +89,7 @@ _PLACE = ("report_to", "launcher", "processes", "launcher_config", "launcher_com
 """Settings of the machine: a preset leaves them as they are."""
 _OF_ADAPTER = ("lora_r", "lora_alpha", "lora_variant", "target_modules")
 """Settings that a run which goes on from an adapter takes from that."""
-_FIRST_METHOD, _FIRST_MODEL = "dpo", "tiny"
+_FIRST_MODEL = "tiny"
 
 
 class RunFields(Vertical):
@@ -112,7 +112,7 @@ class RunFields(Vertical):
 
     def __init__(self, sets: Sequence[str]) -> None:
         super().__init__(id="fields")
-        self._sets, self._presets = sets, presets_of(_FIRST_METHOD)
+        self._sets, self._presets = sets, presets_of(DEFAULT_METHOD)
         self._defaults: dict[str, str] = {}
         self._preset, self._preset_chosen = "", False
         self._wrong: Mapping[str, str] = {}
@@ -130,9 +130,9 @@ class RunFields(Vertical):
                 yield LineField(placeholder=hint, id="pairs_weights")
             with Horizontal(classes="row", id="row-method"):
                 yield Static("method", classes="label")
-                yield MethodChoice(_FIRST_METHOD, id="method")
+                yield MethodChoice(DEFAULT_METHOD, id="method")
                 yield Static("preset", classes="label -second")
-                preset = fitting_preset(_FIRST_METHOD, _FIRST_MODEL)
+                preset = fitting_preset(DEFAULT_METHOD, _FIRST_MODEL)
                 yield _choice("preset", ((name, name) for name in self._presets), preset)
             yield Static("", markup=False, id="when")
             yield Static("", markup=False, id="summary")
@@ -195,7 +195,7 @@ class RunFields(Vertical):
         with self.prevent(Select.Changed):
             adapter.offer(starts)
             reward.offer(rewards)
-            models = [each.id for each in rewards if each.config is not None and each.config.method == "reward"]
+            models = [each.id for each in rewards if each.config is not None and not each.config.facts.answers]
             if models and not reward.run and not self.query_one("#function", PathField).content:
                 reward.value = models[0]
         self.tidy()
@@ -210,11 +210,13 @@ class RunFields(Vertical):
             ("row-weights", len(self.query_one(CheckList).marked) > 1),
             ("row-adapter", begins and adapter.offers),
             ("begins", goes_on),
-            ("row-reward", method in ONLINE),
-            ("row-function", method in ONLINE and not reward.run),
+            ("row-reward", METHODS[method].online),
+            ("row-function", METHODS[method].online and not reward.run),
         ):
             self.query_one(f"#{name}").display = there
-        reference = "The reference is then that adapter, frozen" if method in REFERENCED else "There is no reference"
+        reference = (
+            "The reference is then that adapter, frozen" if METHODS[method].reference else "There is no reference"
+        )
         self.query_one("#begins", Static).update(f"{reference}. The adapter keeps its rank.")
         launcher = self.query_one("#launcher", Select).value
         unused = {
@@ -275,7 +277,7 @@ class RunFields(Vertical):
             values["pairs_weights"] = self._weights
         if uses(self.method, "adapter"):
             values["adapter"] = self.query_one("#adapter", RunChoice).run
-        if self.method in ONLINE:
+        if METHODS[self.method].online:
             run = self.query_one("#reward", RunChoice).run
             values["reward"] = f"run:{run}" if run else self.query_one("#function", PathField).content.strip()
         for grid in self.query(SettingGrid):

@@ -18,7 +18,6 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Input
 
-from workbench.methods import ONLINE
 from workbench.runs.catalog import Run
 from workbench.runs.events import Eval, Failed, Step
 from workbench.runs.quantities import QUANTITIES
@@ -77,7 +76,7 @@ def final_of(run: Run, quantity: str) -> float | None:
 
 def _loss(run: Run) -> float | None:
     """None for methods whose loss is about zero whatever happens."""
-    return None if run.config is not None and run.config.method in ONLINE else final(run, "loss")
+    return None if run.config is not None and run.config.facts.online else final(run, "loss")
 
 
 def chosen_moved(run: Run) -> float | None:

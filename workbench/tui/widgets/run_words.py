@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from workbench.methods import RATIOS
 from workbench.runs.catalog import Run
 from workbench.runs.events import Eval, Failed, Finished, Killed, Step, Stopped, Warned
 from workbench.runs.machine import Gpu
@@ -230,7 +229,7 @@ def facts(run: Run, width: int, most: int) -> list[Content]:
         _left_out("truncated", started.truncated),
         _left_out("identical", started.identical),
         ("adapter", f"{figures.count(trained)} of {figures.count(total)} ({figures.share(trained / max(total, 1))})"),
-        *(_beginning(run.state) if run.config is None or run.config.method in RATIOS else []),
+        *(_beginning(run.state) if run.config is None or run.config.facts.log_ratios else []),
         ("reference", cut(one_line(started.reference), min(width - 12, 76))),
     ]
     return wrap(parts, width, most)
