@@ -16,6 +16,7 @@ class Options(OptionList):
         Binding("k", "cursor_up", "Up", show=False),
     ]
     DEFAULT_CSS = """
-    Options, Options:focus { height: auto; border: none; padding: 0; margin-bottom: 1; background: $surface; }
+    Options { height: auto; padding: 0; margin-bottom: 1; }
+    Options, Options:focus { border: none; background: $surface; }
     Options > .option-list--option { text-wrap: nowrap; text-overflow: ellipsis; }
     """
