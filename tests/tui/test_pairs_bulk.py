@@ -27,14 +27,14 @@ def _outcome(app: DialogApp) -> str:
 @pytest.mark.parametrize(
     ("keys", "change"),
     [
-        ((), BulkChange("status", "accepted")),
-        (("j", "j"), BulkChange("status", "flagged")),
-        (("j",) * 4 + ("enter", "l", "tab"), BulkChange("tag", "late")),
-        (("j",) * 4 + ("enter", "n", "e", "w"), BulkChange("tag", "new")),
-        (("j",) * 5 + ("enter", "tab"), BulkChange("untag", "card")),
-        (("j",) * 6 + ("enter", "j", "k"), BulkChange("note", "jk")),
-        (("j",) * 8, BulkChange("split", "holdout")),
-        (("j",) * 9, BulkChange("split")),
+        (("j",), BulkChange("status", "accepted")),
+        (("j",) * 3, BulkChange("status", "flagged")),
+        (("j",) * 5 + ("enter", "l", "tab"), BulkChange("tag", "late")),
+        (("j",) * 5 + ("enter", "n", "e", "w"), BulkChange("tag", "new")),
+        (("j",) * 6 + ("enter", "tab"), BulkChange("untag", "card")),
+        (("j",) * 7 + ("enter", "j", "k"), BulkChange("note", "jk")),
+        (("j",) * 9, BulkChange("split", "holdout")),
+        (("j",) * 10, BulkChange("split")),
         (("up", "up"), BulkChange("swap")),
         (("up",), BulkChange("remove")),
     ],
@@ -50,6 +50,23 @@ async def test_each_change(keys: tuple[str, ...], change: BulkChange) -> None:
     assert change.description
 
 
+async def test_nothing_is_chosen_at_first() -> None:
+    app = DialogApp(_dialog())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("enter", "enter")
+        assert app.answer is NOTHING
+        assert "Choose" in _outcome(app)
+
+
+async def test_all_pairs_are_changed_only_after_a_question() -> None:
+    app = DialogApp(BulkDialog(1234, 1234, "", TAGS))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("j", "enter", "enter")
+        assert app.answer is NOTHING
+        await pilot.press("enter", "y")
+    assert app.answer == BulkChange("status", "accepted")
+
+
 async def test_a_click_chooses_and_does_nothing_yet() -> None:
     app = DialogApp(_dialog(1))
     async with app.run_test(size=(80, 24)) as pilot:
@@ -61,7 +78,7 @@ async def test_a_click_chooses_and_does_nothing_yet() -> None:
 async def test_escape_goes_back_and_then_gives_up() -> None:
     app = DialogApp(_dialog())
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press(*"jjjj", "enter", "enter")
+        await pilot.press(*"jjjjj", "enter", "enter")
         assert app.answer is NOTHING
         await pilot.press("escape", "escape")
     assert app.answer is None
@@ -69,12 +86,12 @@ async def test_escape_goes_back_and_then_gives_up() -> None:
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 45)])
 def test_the_picture(snap_compare: Any, size: tuple[int, int]) -> None:
-    assert snap_compare(DialogApp(_dialog()), press=["j"], terminal_size=size)
+    assert snap_compare(DialogApp(_dialog()), press=["j", "j"], terminal_size=size)
 
 
 def test_the_picture_of_tags(snap_compare: Any) -> None:
     async def run(pilot: Pilot[None]) -> None:
-        await pilot.press("j", "j", "j", "j", "enter")
+        await pilot.press(*"jjjjj", "enter")
         pilot.app.screen.query_one(LineField).cursor_blink = False
         await pilot.pause(0.1)
 

@@ -37,13 +37,13 @@ async def answer_to(dialog: ModalScreen[Any], first: tuple[str, ...], *keys: str
 @pytest.mark.parametrize(
     ("first", "keys", "change"),
     [
-        ((), "jj", BulkChange("status", "flagged")),
-        ((*"jjjjjj", "enter"), "late", BulkChange("note", "late")),
-        ((*"jjjj", "enter"), "late", BulkChange("tag", "late")),
+        ((), "jjj", BulkChange("status", "flagged")),
+        ((*"jjjjjjj", "enter"), "late", BulkChange("note", "late")),
+        ((*"jjjjj", "enter"), "late", BulkChange("tag", "late")),
     ],
 )
 async def test_a_bulk_change_is_the_one_that_was_chosen(first: tuple[str, ...], keys: str, change: BulkChange) -> None:
-    assert await answer_to(BulkDialog(9, 10, "", ["card"]), first, *keys, "enter") == change
+    assert await answer_to(BulkDialog(9, 10, "sad", ["card"]), first, *keys, "enter") == change
 
 
 async def test_an_export_goes_to_the_whole_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,10 @@ from textual.widgets import OptionList, Static
 
 from workbench.pairs.session import BulkChange
 from workbench.text import one_line
+from workbench.tui.background import background
 from workbench.tui.dialogs.ask import TagField
 from workbench.tui.dialogs.base import Dialog
+from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.widgets.fields import LineField
 from workbench.tui.widgets.options import Options
 
@@ -44,6 +46,9 @@ _OFFERS = (
 )
 
 
+_ALL = "No filter is set: these are all pairs of the data set."
+
+
 class _Offers(Options):
     """The list, whose enter is the dialog's; a click only chooses."""
 
@@ -54,7 +59,6 @@ class BulkDialog(Dialog[BulkChange | None]):
     """What to do to the `shown` of `total` pairs that `query` finds; None where it is given up."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        # Without priority: it would overtake the keys before it, and do what was not chosen.
         Binding("enter", "apply", "Do it"),
         Binding("escape", "back", "Give up", priority=True),
     ]
@@ -80,7 +84,7 @@ class BulkDialog(Dialog[BulkChange | None]):
 
     def compose(self) -> ComposeResult:
         """Which pairs, what to do, what that comes to."""
-        which = f"({one_line(self._searched, 60)})" if self._searched.strip() else "No filter is set: these are all."
+        which = f"({one_line(self._searched, 60)})" if self._searched.strip() else _ALL
         with Vertical(id="box") as box:
             box.border_title = f"Everything the filter shows: {self._shown:,} of {self._total:,} pairs"
             yield Static(which, markup=False, id="which")
@@ -90,8 +94,8 @@ class BulkDialog(Dialog[BulkChange | None]):
             yield Static(markup=False, classes="dialog-hint")
 
     def on_mount(self) -> None:
-        """Begins at the first."""
-        self.query_one("#offers", OptionList).highlighted = 0
+        """Begins at none: what concerns so many pairs is chosen on purpose."""
+        self.query_one("#offers", OptionList).highlighted = None
         self._show_outcome()
 
     def on_option_list_option_highlighted(self) -> None:
@@ -102,17 +106,23 @@ class BulkDialog(Dialog[BulkChange | None]):
         """Says what it comes to."""
         self._show_outcome()
 
-    async def on_input_submitted(self) -> None:
+    def on_input_submitted(self) -> None:
         """Enter in the line that asks."""
-        await self.action_apply()
+        self.action_apply()
 
+    @background("dialog", doing="choosing a change", opens=True)
     async def action_apply(self) -> None:
-        """Does it; asks for the tag or note first."""
-        offer = self._offer
-        if self._asking is None and offer.asks:
+        """Does it, after a question where no filter narrows it down; asks for the tag or note first."""
+        offer, change = self._offer, self._change
+        if offer is not None and offer.asks and self._asking is None:
             await self._ask(offer)
-        elif (change := self._change) is not None:
-            self.dismiss(change)
+        elif offer is not None and change is not None:
+            sure = bool(self._searched.strip())
+            if not sure:
+                question = f"{self._pairs} will {_outcome(offer, change)}."
+                sure = await self.app.push_screen_wait(ConfirmDialog(question, _ALL, yes="Do it", no="Leave them"))
+            if sure:
+                self.dismiss(change)
 
     async def action_back(self) -> None:
         """From a question back to the list; from there, gives up."""
@@ -122,13 +132,20 @@ class BulkDialog(Dialog[BulkChange | None]):
         await self._ask(None)
 
     @property
-    def _offer(self) -> _Offer:
-        return self._asking or _OFFERS[self.query_one("#offers", OptionList).highlighted or 0]
+    def _offer(self) -> _Offer | None:
+        here = self.query_one("#offers", OptionList).highlighted
+        return self._asking or (_OFFERS[here] if here is not None else None)
+
+    @property
+    def _pairs(self) -> str:
+        return "1 pair" if self._shown == 1 else f"{self._shown:,} pairs"
 
     @property
     def _change(self) -> BulkChange | None:
         """What is to be done; None where the tag is still missing."""
         offer = self._offer
+        if offer is None:
+            return None
         if not offer.asks:
             return offer.change
         if self._asking is None:
@@ -154,21 +171,27 @@ class BulkDialog(Dialog[BulkChange | None]):
 
     def _show_outcome(self) -> None:
         offer, change = self._offer, self._change
-        pairs = "1 pair" if self._shown == 1 else f"{self._shown:,} pairs"
-        what = offer.what
-        if offer.asks and change is not None and change.value is not None:
-            value = one_line(change.value, 24)
-            what = "lose their notes" if not value else f"{what}: “{value}”"
-        sign = "▲ " if offer.warns else ""
-        text = Content.assemble(
-            (f"{sign}{pairs} will {what}.", "$warning" if offer.warns else "$foreground"),
-            (" One step: u takes it back.", "$secondary"),
-        )
-        if self._asking is not None and change is None:
+        if offer is None:
+            text = Content.styled("Choose what to do.", "$secondary")
+        elif self._asking is not None and change is None:
             text = Content.styled("Type one tag, or take a known one with tab.", "$secondary")
+        else:
+            sign, color = ("▲ ", "$warning") if offer.warns else ("", "$foreground")
+            text = Content.assemble(
+                (f"{sign}{self._pairs} will {_outcome(offer, change)}.", color),
+                (" One step: u takes it back.", "$secondary"),
+            )
         self.query_one("#outcome", Static).update(text)
-        enter = "goes on" if offer.asks and self._asking is None else "does it"
+        enter = "goes on" if offer is not None and offer.asks and self._asking is None else "does it"
         keys = (
             f"tab known tag · enter {enter} · esc back" if self._asking else f"↑↓ choose · enter {enter} · esc gives up"
         )
         self.query_one(".dialog-hint", Static).update(keys)
+
+
+def _outcome(offer: _Offer, change: BulkChange | None) -> str:
+    """What will happen to the pairs, after "will"."""
+    if not offer.asks or change is None or change.value is None:
+        return offer.what
+    value = one_line(change.value, 24)
+    return f"{offer.what}: “{value}”" if value else "lose their notes"
