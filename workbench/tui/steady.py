@@ -3,7 +3,8 @@
 All of Textual's internals that this leans on are in this module, and `tests/tui/test_steady.py` checks them:
 `MessagePump._dispatch_message` (through which every message of every widget goes), `App._handle_exception` (to which
 timers, layout and Textual's own workers bring their errors), `App.on_event` (which hands a key to what has the focus
-at that moment), the queues of the pumps, `Screen._callbacks` (what waits for the next refresh), `_screen_stacks`.
+at that moment), the queues of the pumps, `Screen._callbacks` (what waits for the next refresh), `App._screen_stacks` and `_nodes`,
+`OptionList._move_page`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from textual.dom import DOMNode
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.screen import ModalScreen, Screen
+from textual.widgets import OptionList
 from textual.worker import Worker, WorkerFailed, get_current_worker
 
 from workbench.errors import WorkbenchError
@@ -32,6 +34,7 @@ _LONGEST_HOLD = 5.0
 """Seconds after which keys are dropped, if what they were typed for has not come."""
 _LOOK_AGAIN = 0.002
 _textual_dispatch = MessagePump._dispatch_message
+_textual_move_page = OptionList._move_page
 
 
 @dataclass(slots=True)
@@ -155,6 +158,8 @@ class SteadyApp(App[None]):
         standing = [screen for stack in self._screen_stacks.values() for screen in stack]
         if any(each.screen not in standing for each in self._openings):
             return False
+        if any(screen not in standing for screen in self._nodes):
+            return False  # A screen that was closed has yet to go.
         screen = self.screen
         return not screen._callbacks and all(
             node._is_mounted and not node.message_queue_size for node in screen.walk_children(with_self=True)
@@ -200,6 +205,13 @@ async def _dispatch(pump: MessagePump, message: Message) -> None:
         await _textual_dispatch(pump, message)
 
 
+def _move_page(options: OptionList, direction: Any) -> None:
+    if options.option_count:
+        _textual_move_page(options, direction)
+
+
 # An exception ends the loop of its widget (`_process_messages_loop`), and with it the app or a part of the screen.
 # There is no hook around a message, and half of the widgets are Textual's own: so the one method is replaced.
 MessagePump._dispatch_message = _dispatch  # type: ignore[method-assign, assignment]
+# The page keys raise KeyError in an empty list, as in the command palette's where nothing is found.
+OptionList._move_page = _move_page  # type: ignore[method-assign]
