@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from workbench.config import RunConfig
+from workbench.errors import WorkbenchError
 from workbench.runs import process
 from workbench.runs.folder import RunFolder, create
 from workbench.runs.watching import Pace
+from workbench.tui.unforeseen import Unforeseen
 from workbench.workspace import Workspace
 
 
@@ -57,3 +60,21 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The Runs screen looks at its files more often than anyone would: a test waits for the next look."""
     monkeypatch.setattr("workbench.runs.watching.PACE", Pace(0.25, 0.4, 5.0, 0.5))
+    for name, seconds in (("_BEAT", 0.25), ("_LIST_BEAT", 0.4), ("_CHART_BEAT", 0.5)):
+        monkeypatch.setattr(f"workbench.tui.screens.runs_watch.{name}", seconds)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_unforeseen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An error that nobody foresaw is a dialog for the user, and a failure for a test."""
+    met: list[str] = []
+    take = Unforeseen.take
+
+    def noted(self: Unforeseen, error: Exception, doing: str) -> WorkbenchError | None:
+        met.append("".join(traceback.format_exception(error)))
+        return take(self, error, doing)
+
+    monkeypatch.setattr(Unforeseen, "take", noted)
+    yield
+    if met and request.node.get_closest_marker("unforeseen") is None:
+        pytest.fail("\n".join(met))

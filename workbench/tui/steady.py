@@ -3,8 +3,8 @@
 All of Textual's internals that this leans on are in this module, and `tests/tui/test_steady.py` checks them:
 `MessagePump._dispatch_message` (through which every message of every widget goes), `App._handle_exception` (to which
 timers, layout and Textual's own workers bring their errors), `App.on_event` (which hands a key to what has the focus
-at that moment), the queues of the pumps, `Screen._callbacks` (what waits for the next refresh), `App._screen_stacks` and `_nodes`,
-`OptionList._move_page`.
+at that moment), `active_message_pump` and the pumps' queues, `Screen._callbacks` (what waits for the next refresh),
+`App._screen_stacks`, `App._nodes`, `OptionList._move_page`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from textual import events
+from textual._context import active_message_pump
 from textual.app import App
 from textual.css.query import NoMatches
 from textual.dom import DOMNode
@@ -85,14 +86,22 @@ class SteadyApp(App[None]):
         known = any((each.title, each.message) == (error.title, error.message) for each in shown)
         if not known and error is not self._shown:
             self._shown = error
-            self.push_screen(ErrorDialog(error))
+            self.call_later(self.push_screen, ErrorDialog(error))
 
     def _handle_exception(self, error: Exception) -> None:
         """Textual's last resort. The app ends only where it has not begun, or cannot even show an error."""
-        if self._dom_ready and not self._exit and not isinstance(self.screen, ErrorDialog):
-            self.tell_failure(error, "drawing, or at a beat of its clock")
+        pump = active_message_pump.get(self)
+        if self._dom_ready and not self._exit and not isinstance(_screen_of(pump), ErrorDialog):
+            self._give_up_building(pump)
+            self.tell_failure(error, f"{type(pump).__name__} was drawn, or at a beat of its clock")
         else:
             self._end_through(error)
+
+    def _give_up_building(self, pump: MessagePump) -> None:
+        """Closes the dialog that a widget is not there yet for: one of which a part is missing is no use."""
+        screen = _screen_of(pump)
+        if isinstance(screen, ModalScreen) and not pump._is_mounted:
+            self.call_later(screen.dismiss, None)
 
     def _end_through(self, error: Exception) -> None:
         self.fatal = self.fatal or error
@@ -113,13 +122,11 @@ class SteadyApp(App[None]):
                 raise  # There is nothing yet to show an error on.
             if isinstance(error, NoMatches) and _is_going(pump):
                 return
-            screen = pump.screen if isinstance(pump, DOMNode) and pump is not self and pump.is_attached else None
-            if isinstance(screen, ErrorDialog):
+            if isinstance(_screen_of(pump), ErrorDialog):
                 self._end_through(error)
-                return
-            if building and isinstance(screen, ModalScreen):
-                screen.dismiss(None)  # A dialog of which a part is missing is no use.
-            self.tell_failure(error, _doing(pump, message))
+            else:
+                self._give_up_building(pump)
+                self.tell_failure(error, _doing(pump, message))
         finally:
             self._dispatching -= 1
 
@@ -187,6 +194,11 @@ class SteadyApp(App[None]):
         super()._suspend_signal()
 
 
+def _screen_of(pump: MessagePump) -> Screen[Any] | None:
+    """The screen that a widget is on; None for the app, and for what is on none."""
+    return pump.screen if isinstance(pump, DOMNode) and not isinstance(pump, App) and pump.is_attached else None
+
+
 def _is_going(pump: MessagePump) -> bool:
     """Whether the widget is being taken away, its children before it."""
     return not pump.is_attached or (isinstance(pump, DOMNode) and getattr(pump.screen, "answered", False))
@@ -214,4 +226,4 @@ def _move_page(options: OptionList, direction: Any) -> None:
 # There is no hook around a message, and half of the widgets are Textual's own: so the one method is replaced.
 MessagePump._dispatch_message = _dispatch  # type: ignore[method-assign, assignment]
 # The page keys raise KeyError in an empty list, as in the command palette's where nothing is found.
-OptionList._move_page = _move_page  # type: ignore[method-assign]
+OptionList._move_page = _move_page  # type: ignore[method-assign, assignment]
