@@ -60,8 +60,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The Runs screen looks at its files more often than anyone would: a test waits for the next look."""
     monkeypatch.setattr("workbench.runs.watching.PACE", Pace(0.25, 0.4, 5.0, 0.5))
-    for name, seconds in (("_BEAT", 0.25), ("_LIST_BEAT", 0.4), ("_CHART_BEAT", 0.5)):
-        monkeypatch.setattr(f"workbench.tui.screens.runs_watch.{name}", seconds)
 
 
 @pytest.fixture(autouse=True)
