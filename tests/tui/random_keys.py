@@ -1,0 +1,97 @@
+"""Keys at random through a pseudo-terminal: one at a time, and many in one write."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bench.terminal import Terminal
+from tests.tui.pairs_data import make_workspace
+from tests.tui.runs_data import beginning, make_run, trained
+
+# Without ctrl+p, whose palette quits; and without ctrl+c, ctrl+q and ctrl+z, which end or stop the program.
+_LETTERS = [*"abcdefghijklmnoprstuvwxyzABCDEFGHIJKLMNOPRSTUVWXYZ0123456789/?+-<>[], .#", *"123123"]
+_OTHERS = [
+    "\r",
+    "\x1b",
+    "\t",
+    "\x1b[Z",
+    "\x1b[A",
+    "\x1b[B",
+    "\x1b[C",
+    "\x1b[D",
+    "\x1b[5~",
+    "\x1b[6~",
+    "\x1b[H",
+    "\x1b[F",
+]
+_CONTROLS = ["\x7f", "\x13", "\x0e", "\x12", "\x04", "\x0f", "\x14", "\x18", "\n"]
+_KEYS = [*_LETTERS, *_OTHERS, *_OTHERS, *_CONTROLS, "\r", "\r", "\x1b", "\x1b"]
+
+
+def type_at_random(folder: Path, seed: int, count: int, patch: pytest.MonkeyPatch) -> None:
+    """Types `count` keys and quits. Asserts that the program lived until q, met nothing unforeseen, ended with 0."""
+    patch.chdir(folder)  # Exports go where the program runs.
+    patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    patch.setenv("VISUAL", "true")
+    make_workspace(folder, 30)
+    make_workspace(folder, 12, "other")
+    for age, method in enumerate(("reward", "dpo")):
+        trained(folder, "support", method, age=age)
+    make_run(folder, "support", beginning(), age=5)
+    rng = random.Random(seed)
+    sent: list[str] = []
+    with Terminal(folder) as terminal:
+        terminal.read_until("Accept")
+        while sum(map(len, sent)) < count:
+            keys = rng.randint(2, 12) if rng.random() < 0.5 else 1
+            sent.append("".join(rng.choice(_KEYS) for _ in range(keys)))
+            terminal.press(sent[-1])
+            terminal.count(0.02 if keys > 1 or rng.random() < 0.7 else 0.25)
+            assert _written(folder) == "", sent[-8:]
+            assert terminal.process.is_running(), sent[-8:]
+        status = _leave(terminal)
+        assert status == 0, (status, sent[-8:])
+    assert _written(folder) == "", sent[-8:]
+
+
+def _written(folder: Path) -> str:
+    """The tracebacks of what nobody foresaw."""
+    return "\n".join(path.read_text("utf-8") for path in (folder / ".cache" / "errors").glob("*.txt"))
+
+
+def _leave(terminal: Terminal) -> int | None:
+    """Closes whatever is open and presses q; the exit status, None where the program stays."""
+    for key in [*("\x1b", "y") * 10, "\x1b", *"qqqqqq"]:
+        with contextlib.suppress(OSError):  # It is gone.
+            terminal.press(key)
+            terminal.count(0.35)
+        if (status := terminal._process.poll()) is not None:
+            return status
+    with contextlib.suppress(OSError):
+        terminal.count(10)
+    return terminal._process.poll()
+
+
+@contextlib.contextmanager
+def load(processes: int) -> Iterator[None]:
+    """Keeps cores busy."""
+    busy = [multiprocessing.get_context("fork").Process(target=_burn, daemon=True) for _ in range(processes)]
+    for process in busy:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.join()
+
+
+def _burn() -> None:
+    while True:
+        pass
