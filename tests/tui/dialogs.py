@@ -46,3 +46,7 @@ async def at_once(pilot: Pilot[None], *keys: str) -> None:
         event.set_sender(pilot.app)
         driver.send_message(event)
     await pilot.pause(0.1)
+    app = pilot.app
+    assert isinstance(app, SteadyApp)
+    while app._running and (app._held or not app._settled()):
+        await pilot.pause(0.02)
