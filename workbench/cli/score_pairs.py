@@ -59,7 +59,7 @@ def score_data_set(
 def _scored(base: Base, request: Any) -> tuple[list[ScoredPair], PairsScored]:
     scorer = scorer_of(base)
     from workbench.compare.messages import PairBatch
-    from workbench.engine.scoring.pair_scoring import score_pairs
+    from workbench.engine.scoring.score_pairs import score_pairs
 
     rows: list[ScoredPair] = []
     told = time.monotonic()

@@ -19,7 +19,7 @@ from workbench.evidence.measurements import Key, Measure, Measurement
 from workbench.evidence.readings import PairReading, ProbeReading
 from workbench.evidence.regressions import Regression
 from workbench.evidence.statistics import Change, Estimate
-from workbench.evidence.tokens import TokenView
+from workbench.evidence.token_views import TokenView
 from workbench.evidence.verdicts import Verdict
 
 VERSION = 2

@@ -14,7 +14,7 @@ from workbench.compare.token_text import text_of
 from workbench.engine.model.inference import sample
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.scoring.generation import generate_steps
-from workbench.engine.scoring.pair_scoring import score_pairs
+from workbench.engine.scoring.score_pairs import score_pairs
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 

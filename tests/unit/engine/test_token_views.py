@@ -9,7 +9,7 @@ from workbench.engine.scoring.probing import Beside, read_probes, token_views
 from workbench.engine.scoring.scorer import Scorer
 from workbench.evidence.probes import Probe, parse_probes
 from workbench.evidence.readings import ProbeReading
-from workbench.evidence.tokens import TokenView
+from workbench.evidence.token_views import TokenView
 from workbench.tiny.starters import build_probes
 
 

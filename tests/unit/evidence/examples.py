@@ -8,7 +8,7 @@ from workbench.evidence.length import control
 from workbench.evidence.measurements import measure, preferred, tabulate
 from workbench.evidence.readings import PairReading, ProbeReading, Reading
 from workbench.evidence.regressions import worst
-from workbench.evidence.tokens import TokenPiece, TokenResponse, TokenView
+from workbench.evidence.token_views import TokenPiece, TokenResponse, TokenView
 from workbench.evidence.verdicts import judge
 
 

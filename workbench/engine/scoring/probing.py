@@ -18,7 +18,7 @@ from workbench.engine.scoring.scorer import Scorer
 from workbench.evidence.document import Example
 from workbench.evidence.probes import Probe, by_kind
 from workbench.evidence.readings import PairReading, ProbeReading, Reading
-from workbench.evidence.tokens import TokenPiece, TokenResponse, TokenView, choose
+from workbench.evidence.token_views import TokenPiece, TokenResponse, TokenView, choose
 from workbench.pairs.pair import Pair, Text, from_row
 from workbench.pairs.split import group_key
 from workbench.pairs.template import template_arguments

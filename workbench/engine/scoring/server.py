@@ -29,7 +29,7 @@ from workbench.compare.messages import (
     TextChunk,
 )
 from workbench.engine.scoring.generation import generate_steps
-from workbench.engine.scoring.pair_scoring import score_pairs
+from workbench.engine.scoring.score_pairs import score_pairs
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 

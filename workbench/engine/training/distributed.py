@@ -67,9 +67,9 @@ def whether(asked: bool) -> bool:
     """What the first process says."""
     if _group is None:
         return asked
-    told = torch.tensor([asked])
-    dist.broadcast(told, 0, group=_group)
-    return bool(told)
+    answer = torch.tensor([asked])
+    dist.broadcast(answer, 0, group=_group)
+    return bool(answer)
 
 
 def made_by_first(make: Callable[[], _Value]) -> _Value:
@@ -85,9 +85,9 @@ def all_of(value: _Value) -> list[_Value]:
     """What each process gives, by rank."""
     if _group is None:
         return [value]
-    found: list[_Value] = [value] * count()
-    dist.all_gather_object(found, value, group=_group)
-    return found
+    values: list[_Value] = [value] * count()
+    dist.all_gather_object(values, value, group=_group)
+    return values
 
 
 @contextmanager
@@ -111,8 +111,8 @@ def shared_out() -> str:
 
 def whole(parameter: torch.Tensor) -> torch.Tensor:
     """A parameter's numbers, without gradient; of one that is shared out, put together, which takes all processes."""
-    found = parameter.detach()
-    return found.full_tensor() if isinstance(found, DTensor) else found
+    weight = parameter.detach()
+    return weight.full_tensor() if isinstance(weight, DTensor) else weight
 
 
 class ControlOfFirst(Control):

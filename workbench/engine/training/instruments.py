@@ -36,7 +36,7 @@ class _Batch:
 
 
 class Divergence:
-    """Measures at the places of both responses of the first pairs, `batch` pairs at once, cut as in training."""
+    """Measures over both responses of the first pairs, `batch` pairs at once, cut as in training."""
 
     def __init__(self, pairs: Sequence[PairIds], max_length: int, batch: int) -> None:
         pairs = pairs[:PAIRS]
@@ -48,21 +48,21 @@ class Divergence:
 
     def __call__(self, model: Any) -> float:
         """Nats a token, in float32. Where it began is what `as_reference` has, for methods without a reference too."""
-        total, places = 0.0, 0
+        total, tokens = 0.0, 0
         with asking(model):
             for batch in self._batches:
-                found, count = _of_batch(model, batch)
-                total, places = total + found, places + count
-        return total / max(places, 1)
+                divergence, count = _of_batch(model, batch)
+                total, tokens = total + divergence, tokens + count
+        return total / max(tokens, 1)
 
 
 def _of_batch(model: Any, batch: _Batch) -> tuple[float, int]:
-    """The sum over the response places, and how many they are."""
+    """The sum over the response tokens, and how many they are."""
     ids, mask, response = (each.to(model.device) for each in (batch.ids, batch.mask, batch.response))
-    places = response.any(0).nonzero()[:, 0]
+    positions = response.any(0).nonzero()[:, 0]
     width = max(1, _LOGITS_BYTES // (4 * len(ids) * int(model.config.get_text_config().vocab_size)))
     total = 0.0
-    for part in places.split(width):
+    for part in positions.split(width):
         policy = _logprobs(model, ids, mask, part)
         with as_reference(model):
             reference = _logprobs(model, ids, mask, part)
@@ -71,9 +71,9 @@ def _of_batch(model: Any, batch: _Batch) -> tuple[float, int]:
     return total, int(response.sum())
 
 
-def _logprobs(model: Any, ids: Tensor, mask: Tensor, places: Tensor) -> Tensor:
-    """Log-probabilities, (B, places, vocabulary) in float32, of the token after each of `places`."""
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=places).logits
+def _logprobs(model: Any, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+    """Log-probabilities, (B, positions, vocabulary) in float32, of the token after each of `positions`."""
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=positions).logits
     return torch.log_softmax(logits.float(), dim=-1)
 
 
@@ -104,12 +104,12 @@ class Movement:
     """
 
     def __init__(self, model: torch.nn.Module, sample: int = SAMPLE) -> None:
-        first, other = list[_Place](), list[_Place]()
+        first, other = list[_Weight](), list[_Weight]()
         for path, module in model.named_modules():
-            for name, each in module.named_parameters(path, recurse=False):
-                if each.requires_grad:
-                    place = _Place(module, name.rpartition(".")[2])
-                    (first if "lora_A" in name or "embedding_A" in name else other).append(place)
+            for name, parameter in module.named_parameters(path, recurse=False):
+                if parameter.requires_grad:
+                    weight = _Weight(module, name.rpartition(".")[2])
+                    (first if "lora_A" in name or "embedding_A" in name else other).append(weight)
         self._first, self._other = _Sampled(first, sample), _Sampled(other, sample)
 
     def of_first(self) -> float:
@@ -123,7 +123,7 @@ class Movement:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Weight:
     """Where a parameter is; which one it is changes when it is shared out."""
 
     module: torch.nn.Module
@@ -135,21 +135,21 @@ class _Place:
 
 
 class _Sampled:
-    def __init__(self, places: Sequence[_Place], sample: int) -> None:
-        self.total = sum(each.parameter.numel() for each in places)
+    def __init__(self, weights: Sequence[_Weight], sample: int) -> None:
+        self.total = sum(weight.parameter.numel() for weight in weights)
         self._stride = max(1, math.ceil(self.total / sample))
-        self._places = places
-        self._before = [self._of(each).clone() for each in places]
+        self._weights = weights
+        self._before = [self._of(weight).clone() for weight in weights]
 
     def moved(self) -> float:
-        if not self._places:
+        if not self._weights:
             return 0.0
-        pairs = zip(self._places, self._before, strict=True)
-        different = torch.stack([(self._of(each) != before).sum() for each, before in pairs]).sum()
+        both = zip(self._weights, self._before, strict=True)
+        different = torch.stack([(self._of(weight) != before).sum() for weight, before in both]).sum()
         return int(different) / sum(before.numel() for before in self._before)
 
-    def _of(self, place: _Place) -> torch.Tensor:
-        return place.parameter.reshape(-1)[:: self._stride]
+    def _of(self, weight: _Weight) -> torch.Tensor:
+        return weight.parameter.reshape(-1)[:: self._stride]
 
 
 PROMPTS = 2

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from workbench.evidence.report.content import Cell, Probed, Scored, Section, Table, Token
 from workbench.evidence.report.figures import decimal, number, signed
 from workbench.evidence.report.svg import two_bars
-from workbench.evidence.tokens import TokenPiece, TokenResponse, TokenView
+from workbench.evidence.token_views import TokenPiece, TokenResponse, TokenView
 
 _MOST = 120
 """Tokens of a response that are shown."""

@@ -11,7 +11,7 @@ from workbench.evidence.regressions import Regression
 from workbench.evidence.report.sources import Sources
 from workbench.evidence.settings import Settings
 from workbench.evidence.statistics import Change, Estimate
-from workbench.evidence.tokens import TokenPiece, TokenResponse, TokenView
+from workbench.evidence.token_views import TokenPiece, TokenResponse, TokenView
 from workbench.evidence.verdicts import Verdict
 from workbench.pairs.checks.findings import Finding, Report
 from workbench.runs.events import Eval, Event, Finished, Sample, Started, Step, Warned

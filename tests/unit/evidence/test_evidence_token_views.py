@@ -3,7 +3,7 @@
 import math
 
 from workbench.evidence.readings import ProbeReading, Reading
-from workbench.evidence.tokens import choose
+from workbench.evidence.token_views import choose
 
 
 def reading(number: int, kind: str, **chances: tuple[float, float]) -> ProbeReading:
