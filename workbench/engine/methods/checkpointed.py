@@ -1,4 +1,5 @@
-"""What every trainer of a run has: counts that go on after an interruption, checkpoints that are whole or none."""
+"""What every trainer of TRL's has in a run: counts that go on after an interruption, checkpoints that are whole or not
+there, and pairs that are tokenized already."""
 
 # ruff: noqa: ARG002 - the signatures are those that transformers calls.
 from __future__ import annotations
@@ -8,15 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from torch.distributed.tensor import DTensor
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
+from workbench.config import RunConfig
 from workbench.engine.fast.reference import References
 from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.training import distributed
+from workbench.engine.training.batch_order import LongestFirst, lengths
 from workbench.engine.training.checkpoints import adapter_state, restore_adapter, save_checkpoint
 from workbench.engine.training.clock import Clock
 from workbench.engine.training.control import StopRequested
+from workbench.engine.training.data import Prepared, to_dataset
 from workbench.engine.training.score_recorder import GatheredScoreRecorder, ScoreRecorder
 from workbench.engine.training.watcher import Due, Watcher
 from workbench.runs.checkpoints import Progress, progress
@@ -27,29 +40,30 @@ _NOT_METRICS = ("epoch", "runtime", "samples_per_second", "steps_per_second")
 class Checkpointed(Trainer):
     """Goes before a trainer of TRL's among the bases, and makes it a `Training`.
 
-    `saw` is told of what loss sees both responses of a pair at once. Of grpo and rloo, `pairs_done` counts the answers.
+    `order` is that of the training pairs; without one, TRL's. `saw` is told of what loss sees both responses of a pair
+    at once. Of grpo and rloo, `pairs_done` counts the answers.
     """
 
     path, slow = "plain TRL", ""
 
-    def __init__(self, *, keep_checkpoints: int, **arguments: Any) -> None:
+    def __init__(self, *, keep_checkpoints: int, order: LongestFirst | None = None, **arguments: Any) -> None:
         self.saw: ScoreRecorder | GatheredScoreRecorder | None = None
         self.references: dict[str, References] = {}
         self.pairs_done = 0
         self.clock = Clock()
-        self._keep = keep_checkpoints
+        self._keep, self._order = keep_checkpoints, order
         self._batches: dict[str, list[int]] = {"train": [], "eval": []}
         super().__init__(**arguments)
 
     def count(self, pairs: int, of_all: int | None = None) -> None:
         """Takes note of a batch that goes through the model, and of how many pairs go through it in all processes."""
-        self._batches["train" if self.model.training else "eval"].append(pairs)
+        self._batches[self.mode].append(pairs)
         if self.model.training:
             self.pairs_done += pairs * distributed.count() if of_all is None else of_all
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Weights a batch's metrics by its pairs: a short last batch must not count as much as a full one."""
-        mode = "train" if self.model.training else "eval"
+        mode = self.mode
         sizes, metrics = self._batches[mode], self._metrics[mode]
         for name, values in metrics.items():
             if len(values) == len(sizes):
@@ -61,6 +75,11 @@ class Checkpointed(Trainer):
         if mode == "train":
             # It would go into every checkpoint, megabytes of it in a long run; events.jsonl has it all.
             self.state.log_history.pop()
+
+    @property
+    def mode(self) -> str:
+        """What is counted apart: "train" or "eval"."""
+        return "train" if self.model.training else "eval"
 
     @property
     def step(self) -> int:
@@ -135,8 +154,35 @@ class Checkpointed(Trainer):
         if not any(isinstance(each, DTensor) for each in model.parameters()):
             restore_adapter(model, Path(resume_from_checkpoint))
 
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        """Leaves the ids as `workbench.engine.model.token_ids` made them."""
+        return dataset
+
+    def _get_train_sampler(self, *arguments: Any) -> Any:
+        return super()._get_train_sampler(*arguments) if self._order is None else self._order
+
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Checkpoints get none; the adapter's card is written by `workbench.engine.shipping.model_card`."""
+
+
+def over_pairs(
+    config: RunConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prepared: Prepared,
+    watcher: Watcher,
+) -> dict[str, Any]:
+    """Arguments of a trainer over pairs, in an order of ours: all but its own settings and the adapter."""
+    part = config.batch_size // config.gradient_accumulation
+    return {
+        "order": LongestFirst(lengths(prepared.train, config.max_length), part * distributed.count(), config.seed),
+        "keep_checkpoints": config.keep_checkpoints,
+        "model": model,
+        "train_dataset": to_dataset(prepared.train),
+        "eval_dataset": to_dataset(prepared.holdout) if prepared.holdout else None,
+        "processing_class": tokenizer,
+        "callbacks": [Watched(watcher)],
+    }
 
 
 class Watched(TrainerCallback):

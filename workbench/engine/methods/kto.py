@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from trl import KTOConfig, KTOTrainer
 
 from workbench.config import RunConfig
-from workbench.engine.methods.sampled import Sampled, over_pairs
+from workbench.engine.methods.checkpointed import Checkpointed, over_pairs
 from workbench.engine.methods.trainer_setup import arguments, lora, settle_adapter, told_as_settings
 from workbench.engine.training.data import PLACE, Prepared
 from workbench.engine.training.score_recorder import Forwards, Places, Seen
@@ -43,7 +43,7 @@ class Unpaired:
         return self._collator(examples)
 
 
-class UnpairedTrainer(Sampled, KTOTrainer):
+class UnpairedTrainer(Checkpointed, KTOTrainer):
     """KTOTrainer over pairs, with what each pair's responses got beside TRL's metrics.
 
     TRL's `kl`, the reference point, is named `kto/reference_point`: it is a sum over a response, in nats, of answers to

@@ -11,14 +11,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from trl import RewardConfig, RewardTrainer
 
 from workbench.config import RunConfig
-from workbench.engine.methods.sampled import Sampled, over_pairs
+from workbench.engine.methods.checkpointed import Checkpointed, over_pairs
 from workbench.engine.methods.trainer_setup import arguments, lora, settle_adapter, told_as_settings
 from workbench.engine.model.loading import HEAD
 from workbench.engine.training.data import Prepared
 from workbench.engine.training.watcher import NOBODY, Watcher
 
 
-class RankTrainer(Sampled, RewardTrainer):
+class RankTrainer(Checkpointed, RewardTrainer):
     """RewardTrainer over pairs that are tokenized already, in an order of its own."""
 
     def __init__(self, **arguments: Any) -> None:
