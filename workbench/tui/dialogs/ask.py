@@ -92,10 +92,6 @@ class WriteDialog(Dialog[tuple[str, ...] | None]):
 
     def action_apply(self) -> None:
         """Gives the texts back; an empty last one is no answer."""
-        # After the keys that wait in the field: this one has overtaken them.
-        (self.focused or self).call_later(self._apply)
-
-    def _apply(self) -> None:
         texts = tuple(field.content for field in self.query(TextField))
         if texts[-1].strip():
             self.dismiss(texts)

@@ -83,10 +83,6 @@ class ColumnDialog(Dialog[ColumnChoice | None]):
 
     def action_apply(self) -> None:
         """Gives the choice back; the base without a system message is there already."""
-        # After the keys that wait in the field: this one has overtaken them.
-        (self.focused or self).call_later(self._apply)
-
-    def _apply(self) -> None:
         number = self.query_one(OptionList).highlighted or 0
         run = self._runs[number] if number < len(self._runs) else None
         field = self.query_one(TextField)

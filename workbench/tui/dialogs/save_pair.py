@@ -98,10 +98,6 @@ class SavePairDialog(Dialog[PairChoice | None]):
 
     def action_apply(self) -> None:
         """Gives the choice back."""
-        # After the keys that wait in the field: this one has overtaken them.
-        (self.focused or self).call_later(self._apply)
-
-    def _apply(self) -> None:
         name = self.query_one(LineField).content.strip()
         if name:
             self.dismiss(PairChoice(self._response("chosen"), self._response("rejected"), name))
