@@ -1,7 +1,7 @@
 """What goes over the scorer's pipe: one JSON object a line, requests down its stdin, replies up its stdout.
 
 Every request has an `id` of the sender's choice, which its replies bear. A request is answered by one reply, or by
-several and a last one, which is named in its docstring; or by `Refused`, or by `Cancelled` after a `Cancel`.
+several and a last one, which is named in its docstring; or by `Refused`, or by `RequestCancelled` after a `Cancel`.
 Requests for one distribution or one response go before generations, and those before tables of pairs: what is asked
 while a table is scored is answered within a batch of it.
 
@@ -122,7 +122,7 @@ class ScorePairs(_Message):
 
 
 class Cancel(_Message):
-    """Gives up the request `id`, which then answers nothing more than a `Cancelled`; heard between two tokens."""
+    """Gives up the request `id`, which then answers a `RequestCancelled` and no more; heard between two tokens."""
 
     op: Literal["cancel"] = "cancel"
     id: int
@@ -307,7 +307,7 @@ class PairsScored(_Message):
     seconds: float
 
 
-class Cancelled(_Message):
+class RequestCancelled(_Message):
     """Answers a request that was given up."""
 
     kind: Literal["cancelled"] = "cancelled"
@@ -325,7 +325,7 @@ class Refused(_Message):
 
 
 Reply = Annotated[
-    Ready | Distribution | Scored | TextChunk | Generated | PairBatch | PairsScored | Cancelled | Refused,
+    Ready | Distribution | Scored | TextChunk | Generated | PairBatch | PairsScored | RequestCancelled | Refused,
     Field(discriminator="kind"),
 ]
 
@@ -333,5 +333,5 @@ REQUESTS: TypeAdapter[NextToken | ScoreResponse | DistributionAt | Generate | Sc
     Request
 )
 REPLIES: TypeAdapter[
-    Ready | Distribution | Scored | TextChunk | Generated | PairBatch | PairsScored | Cancelled | Refused
+    Ready | Distribution | Scored | TextChunk | Generated | PairBatch | PairsScored | RequestCancelled | Refused
 ] = TypeAdapter(Reply)

@@ -14,7 +14,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from workbench.compare.messages import (
     Cancel,
-    Cancelled,
     Column,
     Distribution,
     Generate,
@@ -22,6 +21,7 @@ from workbench.compare.messages import (
     Generation,
     NextToken,
     Refused,
+    RequestCancelled,
     ScoreResponse,
     TextChunk,
     Turn,
@@ -339,7 +339,7 @@ def test_a_server_whose_only_question_was_given_up_waits_for_the_next(scorer: Sc
     inbox.put(Cancel(id=1))
     serving = Thread(target=Server(scorer, inbox, outbox.put).run, daemon=True)
     serving.start()
-    assert outbox.get(timeout=30) == Cancelled(id=1)
+    assert outbox.get(timeout=30) == RequestCancelled(id=1)
     serving.join(0.2)
     assert serving.is_alive()
     inbox.put(NextToken(id=2, prompt=PROMPT, columns=[BASE]))

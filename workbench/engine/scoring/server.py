@@ -13,7 +13,6 @@ from pydantic import BaseModel
 
 from workbench.compare.messages import (
     Cancel,
-    Cancelled,
     Column,
     Distribution,
     DistributionAt,
@@ -23,6 +22,7 @@ from workbench.compare.messages import (
     PairBatch,
     PairsScored,
     Refused,
+    RequestCancelled,
     Scored,
     ScorePairs,
     ScoreResponse,
@@ -120,7 +120,7 @@ class Server:
         for queue in self._queues:
             for job in [each for each in queue if each.id == identity]:
                 queue.remove(job)
-                self._send(Cancelled(id=identity))
+                self._send(RequestCancelled(id=identity))
 
     def _step(self, job: _Job) -> bool:
         """Does a step of `job` and sends what it says, or why it cannot go on; whether there is more to do."""

@@ -100,7 +100,7 @@ class Exchanges:
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class ReportToken:
     """A piece of a response with its log-probabilities; `step` is how strongly it is shaded, −3 (fell) to 3 (rose)."""
 
     text: str
@@ -113,17 +113,17 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ReportResponse:
     """A response token by token. `told` sums it up, `more` says how many tokens at the end are left out."""
 
     family: str
     told: str
-    tokens: Sequence[Token]
+    tokens: Sequence[ReportToken]
     table: Table
     more: int = 0
 
     @property
-    def moved(self) -> list[Token]:
+    def moved(self) -> list[ReportToken]:
         """The tokens that are shaded."""
         return [token for token in self.tokens if token.step]
 
@@ -134,7 +134,7 @@ class Probed:
 
     about: str
     prompt: str
-    responses: Sequence[Scored]
+    responses: Sequence[ReportResponse]
 
 
 Block = Table | Facts | Charts | Prose | Points | Exchanges | Probed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from workbench.evidence.report.content import Cell, Probed, Scored, Section, Table, Token
+from workbench.evidence.report.content import Cell, Probed, ReportResponse, ReportToken, Section, Table
 from workbench.evidence.report.figures import decimal, number, signed
 from workbench.evidence.report.svg import two_bars
 from workbench.evidence.token_views import TokenPiece, TokenResponse, TokenView
@@ -33,10 +33,10 @@ def _probed(view: TokenView) -> Probed:
     )
 
 
-def _scored(response: TokenResponse) -> Scored:
+def _scored(response: TokenResponse) -> ReportResponse:
     before, after = math.exp(min(response.before, 0.0)), math.exp(min(response.after, 0.0))
     shown = response.pieces[:_MOST]
-    return Scored(
+    return ReportResponse(
         family=response.response,
         told=f"P {decimal(before)} → {decimal(after)}; log-probability {decimal(response.before, 2)} → "
         f"{decimal(response.after, 2)} ({signed(response.after - response.before)})",
@@ -46,7 +46,7 @@ def _scored(response: TokenResponse) -> Scored:
     )
 
 
-def _token(piece: TokenPiece) -> Token:
+def _token(piece: TokenPiece) -> ReportToken:
     before, after = math.exp(min(piece.before, 0.0)), math.exp(min(piece.after, 0.0))
     change = piece.after - piece.before
     step = sum(abs(change) >= least for least in _STEPS)
@@ -55,7 +55,7 @@ def _token(piece: TokenPiece) -> Token:
         f"change {signed(change)} nats. "
     )
     hint += "The run's first choice." if piece.ranks[1] == 1 else f"The run would say: {visible(piece.likeliest)}"
-    return Token(
+    return ReportToken(
         text=visible(piece.text).strip(" ") or "␣",
         before=piece.before,
         after=piece.after,
