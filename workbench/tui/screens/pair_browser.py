@@ -214,7 +214,6 @@ class PairBrowser(Vertical):
     async def action_sort(self) -> None:
         """Asks for the order that the pairs are shown in."""
         from workbench.runs.pair_scores import runs_with_scores
-        from workbench.tui.screens.pair_browser import SortDialog
 
         data_set = self._data_set
         if data_set is not None:
