@@ -169,9 +169,9 @@ async def test_the_screen_shows_what_the_trainer_logged(finished_run: FinishedRu
         await until(pilot, lambda: isinstance(app.screen, ScoredPairsScreen))
         table = app.screen
         assert isinstance(table, ScoredPairsScreen)
-        await until(pilot, lambda: logged.keys() <= table._scores.keys() and not table._scoring)
+        await until(pilot, lambda: logged.keys() <= table.scoring.scores.keys() and not table.scoring.running)
         for identity, score in logged.items():
-            row = table._scores[identity]
+            row = table.scoring.scores[identity]
             shown = [each.sum for side in (row.chosen, row.rejected) for each in side]
             told = [score.ref_chosen, score.chosen, score.ref_rejected, score.rejected]
             assert shown == pytest.approx(told, abs=1e-4)
