@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import random
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,15 +68,16 @@ def _written(folder: Path) -> str:
 
 def _leave(terminal: Terminal) -> int | None:
     """Closes whatever is open and presses q; the exit status, None where the program stays."""
-    for key in [*("\x1b", "y") * 10, "\x1b", *"qqqqqq"]:
-        with contextlib.suppress(OSError):  # It is gone.
+    try:
+        for key in [*("\x1b", "y") * 10, "\x1b", *"qqqqqq"]:
             terminal.press(key)
             terminal.count(0.35)
-        if (status := terminal._process.poll()) is not None:
-            return status
-    with contextlib.suppress(OSError):
-        terminal.count(10)
-    return terminal._process.poll()
+    except OSError:
+        pass  # The terminal is closed: the process ends.
+    try:
+        return terminal._process.wait(20)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 @contextlib.contextmanager
