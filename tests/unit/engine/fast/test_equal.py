@@ -274,4 +274,4 @@ def test_a_window_narrower_than_the_rows_is_found_out(family, tmp_path, capfd):
 
 def test_fast_false_is_plain_trl(tmp_path):
     made = trainer(saved("llama"), pairs(4), tmp_path, fast=False)
-    assert (type(made), made.slow) == (PairTrainer, "")
+    assert (type(made), made.slow) == (PairTrainer, "fast = false")
