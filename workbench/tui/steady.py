@@ -24,7 +24,7 @@ from textual.dom import DOMNode
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.screen import ModalScreen, Screen
-from textual.widgets import OptionList
+from textual.widgets import Input, OptionList, TextArea
 from textual.worker import Worker, WorkerFailed, get_current_worker
 
 from workbench.errors import WorkbenchError
@@ -145,9 +145,13 @@ class SteadyApp(App[None]):
     async def _send_held(self) -> None:
         """Hands on what is held: each event once the one before it has done its work."""
         since = time.monotonic()
+        field: Input | TextArea | None = None
         while self._held and self._running:
-            if self._settled():
-                self.call_later(super().on_event, self._held.popleft())
+            # A letter after a letter, in one field, opens nothing in between.
+            if self._settled() or (field is not None and field is self.focused and _is_letter(self._held[0])):
+                event = self._held.popleft()
+                field = self.focused if _is_letter(event) and isinstance(self.focused, Input | TextArea) else None
+                self.call_later(super().on_event, event)
                 since = time.monotonic()
                 await asyncio.sleep(0)
             elif time.monotonic() - since > _LONGEST_HOLD:
@@ -192,6 +196,10 @@ class SteadyApp(App[None]):
         """What was typed for another program is not for the screen that comes after it."""
         self._held.clear()
         super()._suspend_signal()
+
+
+def _is_letter(event: events.Event) -> bool:
+    return isinstance(event, events.Key) and event.is_printable
 
 
 def _screen_of(pump: MessagePump) -> Screen[Any] | None:
