@@ -37,7 +37,7 @@ class Internal:
     why: str
 
     @property
-    def library(self) -> str:
+    def package(self) -> str:
         """Its key in `VERSIONS`."""
         return self.where.partition(".")[0].partition(":")[0]
 

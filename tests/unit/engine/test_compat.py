@@ -50,7 +50,7 @@ def difference(internal):
     except (ImportError, AttributeError):
         same = False
     users = [str(path.relative_to(ENGINE)) for path in FILES if used(internal.name, path)]
-    where = f"{internal.where}.{internal.name} ({internal.library} {version(internal.library)})"
+    where = f"{internal.where}.{internal.name} ({internal.package} {version(internal.package)})"
     return (
         ""
         if same
