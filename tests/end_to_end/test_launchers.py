@@ -11,7 +11,7 @@ import pytest
 from tests.end_to_end.conftest import workbench
 from tests.unit.engine.training import make, row, work
 from workbench.runs import ranks
-from workbench.runs.events import Failed, Finished, Stopped
+from workbench.runs.events import Eval, Failed, Finished, Step, Stopped
 from workbench.runs.folder import RunFolder
 from workbench.runs.pair_scores import read_margins
 from workbench.runs.process import alive, kill, request_stop, resume, start, status, worker_pid
@@ -45,13 +45,15 @@ def test_two_processes_train_as_one_does(finished_run, make_workspace):
     assert two.started.processes == 2
     assert [each.pairs for each in two.steps] == [each.pairs for each in one.steps] == [8, 16, 24, 32]
     names = ("loss", "grad_norm", "rewards/margins", "logps/chosen", "logps/rejected", "learning_rate", "num_tokens")
-    for expected, found in zip([*one.steps, *one.evals], [*two.steps, *two.evals], strict=True):
+    alone_events: list[Step | Eval] = [*one.steps, *one.evals]
+    for expected, found in zip(alone_events, (*two.steps, *two.evals), strict=True):
+        assert isinstance(found, Step | Eval)
         for name in set(names) & set(expected.metrics):
             assert found.metrics[name] == pytest.approx(expected.metrics[name], **SAME), name
-    expected, found = read_margins(finished_run.folder), read_margins(folder.path)
-    assert {name: each.step for name, each in found.items()} == {name: each.step for name, each in expected.items()}
-    for name, score in expected.items():
-        assert found[name].margin == pytest.approx(score.margin, **SAME)
+    alone, shared = read_margins(finished_run.folder), read_margins(folder.path)
+    assert {name: each.step for name, each in shared.items()} == {name: each.step for name, each in alone.items()}
+    for name, score in alone.items():
+        assert shared[name].margin == pytest.approx(score.margin, **SAME)
     assert [path.name for path in sorted(folder.checkpoints.iterdir())] == ["checkpoint-2", "checkpoint-4"]
     assert (folder.adapter / "adapter_model.safetensors").is_file()
     assert {note.end for note in ranks.notes(folder)} == {"done"}

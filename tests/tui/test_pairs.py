@@ -240,6 +240,7 @@ async def test_the_bar_counts_and_tells_the_pace(tmp_path: Path) -> None:
         assert "✔ 2 accepted  ✘ 1 dropped  ⚑ 1 flagged  6 left" in line
         assert "4 reviewed" in line
         assert "pairs/min" not in line
+        assert bar.pace is not None
         bar.pace = replace(bar.pace, seconds=18.0)
         assert "4 reviewed · 10 pairs/min · under 1 min left" in str(bar.render())
 

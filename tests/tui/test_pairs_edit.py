@@ -64,6 +64,7 @@ async def test_an_empty_text_is_saved_only_when_asked_twice() -> None:
         assert app.answer is NOTHING
         assert "empty: chosen" in _said(pilot)
         await pilot.press("ctrl+s")
+        assert isinstance(app.answer, Pair)
         assert app.answer.chosen == (Message("assistant", ""),)
 
 

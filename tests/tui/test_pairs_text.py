@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from textual.widgets import Static
 
 from tests.tui.pairs_data import make_pair
-from tests.tui.test_pairs import opened
+from tests.tui.pairs_screen import opened
 from workbench.pairs.diff import word_diff
 from workbench.pairs.pair import Message, Pair, plain
 from workbench.pairs.store import write_pairs

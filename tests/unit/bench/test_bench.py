@@ -118,7 +118,7 @@ def test_what_the_gpu_bench_has_is_not_measured_again(rows, monkeypatch):
         raise AssertionError("measured")
 
     known = {ask.name: {**asdict(ask), "seconds": 1.0} for ask in gpu.PLAN}
-    monkeypatch.setattr(gpu.subprocess, "run", refused)
+    monkeypatch.setattr("tests.bench.gpu.subprocess.run", refused)
     assert list(gpu.measure(gpu.PLAN, rows, float("inf"), known)) == []
     known["stock-16x16"] = {"side": "stock", "part": 16, "out_of_memory": True}
     del known["stock-32x32"], known["stock-64x64"]  # larger than what did not fit

@@ -74,7 +74,7 @@ def resolve(where):
 def parameters(function):
     if hasattr(function, "default"):  # an operator of torch's
         return f"({', '.join(argument.name for argument in function.default._schema.arguments)})"
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    stars: dict[object, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     names = inspect.signature(function).parameters.values()
     return f"({', '.join(stars.get(each.kind, '') + each.name for each in names)})"
 

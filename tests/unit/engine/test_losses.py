@@ -1,5 +1,6 @@
 import copy
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def logps(chosen, rejected, reference_chosen=0.0, reference_rejected=0.0, tokens
 
 
 def test_there_is_a_loss_for_every_name_that_a_run_may_give() -> None:
-    assert set(LOSSES) == {*LossType.__args__, "simpo", "orpo"}
+    assert set(LOSSES) == {*get_args(LossType), "simpo", "orpo"}
 
 
 # h(chosen) = -4 - -6 = 2 nats over 4 tokens, h(rejected) = -9 - -8 = -1 over 2: a difference of 3, or of 1 a token.

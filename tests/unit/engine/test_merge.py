@@ -16,11 +16,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from tests.unit.engine import training
 from tests.unit.engine.plain_loading import logprobs
 from tests.unit.engine.random_models import make
-from workbench.engine import merge as merging
 from workbench.engine.model.loading import attach_adapter, load_base
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.shipping.merge import merge
 from workbench.errors import WorkbenchError
+from workbench.runs import machine
 from workbench.runs.events import Started
 from workbench.runs.folder import RunFolder
 from workbench.runs.machine import Memory
@@ -187,13 +187,13 @@ def test_what_cannot_be_merged_is_refused_before_anything_is_loaded(tmp_path, ma
     assert (full / "thesis.tex").read_text() == "years of work"
     bare = training.make(tmp_path / "bare")
     assert not refused(bare, tmp_path / "x", "has saved no adapter")
-    monkeypatch.setattr(merging.machine, "disk_free", lambda _: 1000)
+    monkeypatch.setattr(machine, "disk_free", lambda _: 1000)
     assert not refused(folder, tmp_path / "x", "Not enough disk")
     monkeypatch.undo()
-    monkeypatch.setattr(merging.machine, "memory", lambda: Memory(10**6, 1000))
+    monkeypatch.setattr(machine, "memory", lambda: Memory(10**6, 1000))
     assert not refused(folder, tmp_path / "x", "Not enough memory")
     # The base was trained unquantized: it takes four bytes a weight on the CPU, the merged one two.
-    monkeypatch.setattr(merging.machine, "memory", lambda: Memory(10**6, 3 * made["llama"][2].parameters))
+    monkeypatch.setattr(machine, "memory", lambda: Memory(10**6, 3 * made["llama"][2].parameters))
     assert not refused(folder, tmp_path / "x", "Not enough memory")
     assert not (tmp_path / "x").exists()
 

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.unit.engine.training import make, read, work
-from workbench.engine import data, job
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import PairIds, pair_ids
+from workbench.engine.training import data, job
 from workbench.engine.training.data import prepare, sizes, to_dataset
 from workbench.engine.training.token_file import Entry, stored
 from workbench.pairs.pair import from_row

@@ -28,7 +28,8 @@ def test_the_better_run_is_told_with_its_lead() -> None:
 def test_a_run_beside_itself_is_no_better() -> None:
     found = versus(evidence(), evidence())
     assert found.better is None
-    assert all(each.change.difference.value == 0 for each in (*found.scores, *found.measurements))
+    for row in (found.scores, found.measurements):
+        assert all(each.change.difference.value == 0 for each in row)
     assert all(each.change.p_value == 1 for each in found.measurements)
 
 

@@ -1,6 +1,7 @@
 import os
 import sys
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -16,7 +17,7 @@ class NVMLError(Exception):
 
 def driver(holders=(), busy=93):
     """What nvidia-ml-py answers on a machine with two GPUs."""
-    found = ModuleType("pynvml")
+    found: Any = ModuleType("pynvml")
     found.NVMLError = NVMLError
     found.nvmlInit = found.nvmlShutdown = lambda: None
     found.nvmlDeviceGetCount = lambda: 2

@@ -74,7 +74,9 @@ def some_evidence(text: str, verdicts: tuple[Verdict, ...] = ()) -> Evidence:
         created="2026-01-02T03:04:05+00:00",
         seconds=12.0,
         seed=0,
-        provenance=Provenance("a" * 64, {text: "b" * 64}, "c" * 64, {"torch": text}, Settings().model_dump()),
+        provenance=Provenance(
+            "a" * 64, {text: "b" * 64}, "c" * 64, {"torch": text}, Settings.model_validate({}).model_dump()
+        ),
         verdicts=verdicts
         or (
             verdict("refusals of attacks, by probability", holds=True, value=0.948),
