@@ -69,9 +69,10 @@ def _written(folder: Path) -> str:
 def _leave(terminal: Terminal) -> int | None:
     """Closes whatever is open and presses q; the exit status, None where the program stays."""
     try:
-        for key in [*("\x1b", "y") * 10, "\x1b", *"qqqqqq"]:
+        # The program may have hundreds of keys to catch up with, and a model to load, before it comes to these.
+        for key in ("\x1b", "y", "\x1b", "q") * 90:
             terminal.press(key)
-            terminal.count(0.35)
+            terminal.count(0.4)
     except OSError:
         pass  # The terminal is closed: the process ends.
     try:
