@@ -252,7 +252,7 @@ def orphan() -> Iterator[psutil.Process]:
 
 
 def test_it_does_not_outlive_its_parent(orphan: psutil.Process) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60  # It imports torch first, on a machine that may be busy.
     while orphan.is_running() and orphan.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the scorer is still there"
         time.sleep(0.1)

@@ -63,7 +63,7 @@ def changed(workspace: Workspace, *bursts: str) -> bool:
     """Whether writes to the terminal changed anything; ends the program by q, or fails."""
     before = state(workspace)
     with Terminal(workspace.root) as terminal:
-        terminal.read_until("Accept")
+        terminal.read_until("the model will prefer")
         terminal.count(1)
         for burst in bursts:
             terminal.press(burst)
@@ -80,4 +80,5 @@ def test_a_burst_through_a_terminal_changes_nothing(burst: str, tmp_path: Path) 
 
 
 def test_the_witness_sees_a_change(tmp_path: Path) -> None:
+    """Without this, the tests above would prove nothing."""
     assert changed(make_workspace(tmp_path, 8), "x")

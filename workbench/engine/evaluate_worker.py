@@ -26,8 +26,8 @@ def evaluate_run(workspace: Workspace, folder: RunFolder, progress: Callable[[st
     check(folder)
     probes, settings = read_suites(workspace.probes), read_settings(workspace.settings)
     suites = digests(workspace.probes)
-    progress(f"reading {len(probes)} probes")
     with turn(folder, progress):
+        progress(f"reading {len(probes)} probes")
         # Torch comes after the waiting: who waits stays small.
         quiet_libraries()
         with quick_imports():

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
+from textual.css.query import NoMatches
 from textual.dom import DOMNode
+from textual.message_pump import MessagePump
 from textual.worker import Worker, get_current_worker
 
 _AFTER_FAILURE = 1.0
@@ -68,6 +70,11 @@ def background_loop(group: str, *, doing: str) -> Callable[[_Method[_Node, _P]],
     return _decorator(group, doing, exclusive=True, loops=True)
 
 
+def is_going(pump: MessagePump) -> bool:
+    """Whether a widget is being taken away, its children before it."""
+    return not pump.is_attached or (isinstance(pump, DOMNode) and getattr(pump.screen, "answered", False))
+
+
 def let_keys_go_on() -> None:
     """Called in a job that `opens`, before long work after which it opens nothing more: keys need not wait for it."""
     worker = get_current_worker()
@@ -87,6 +94,8 @@ def _decorator(
                         await job.method(self, *arguments, **named)
                         failed = False
                     except Exception as error:
+                        if isinstance(error, NoMatches) and is_going(self):
+                            return
                         if not failed:
                             cast("_App", self.app).tell_failure(error, doing)
                         failed = True

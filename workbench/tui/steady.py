@@ -28,6 +28,7 @@ from textual.widgets import Input, OptionList, TextArea
 from textual.worker import Worker, WorkerFailed, get_current_worker
 
 from workbench.errors import WorkbenchError
+from workbench.tui.background import is_going
 from workbench.tui.dialogs.error import ErrorDialog
 from workbench.tui.unforeseen import Unforeseen
 
@@ -73,8 +74,8 @@ class SteadyApp(App[None]):
         """Shows an error. `doing` says after "While " what was being done."""
         if isinstance(error, WorkerFailed) and isinstance(error.error, Exception):
             error = error.error
-        if self._exit or not self._screen_stacks.get(self._current_mode):
-            return
+        if self._exit or not self._running or not self._screen_stacks.get(self._current_mode):
+            return  # There is nothing any more to show it on.
         if isinstance(error, WorkbenchError):
             self.show_error(error)
         elif (told := self.unforeseen.take(error, doing)) is not None:
@@ -120,7 +121,7 @@ class SteadyApp(App[None]):
             building = isinstance(message, (events.Compose, events.Mount, events.Load))
             if pump is self and building:
                 raise  # There is nothing yet to show an error on.
-            if isinstance(error, NoMatches) and _is_going(pump):
+            if isinstance(error, NoMatches) and is_going(pump):
                 return
             if isinstance(_screen_of(pump), ErrorDialog):
                 self._end_through(error)
@@ -205,11 +206,6 @@ def _is_letter(event: events.Event) -> bool:
 def _screen_of(pump: MessagePump) -> Screen[Any] | None:
     """The screen that a widget is on; None for the app, and for what is on none."""
     return pump.screen if isinstance(pump, DOMNode) and not isinstance(pump, App) and pump.is_attached else None
-
-
-def _is_going(pump: MessagePump) -> bool:
-    """Whether the widget is being taken away, its children before it."""
-    return not pump.is_attached or (isinstance(pump, DOMNode) and getattr(pump.screen, "answered", False))
 
 
 def _doing(pump: MessagePump, message: Message) -> str:
