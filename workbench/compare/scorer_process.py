@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,8 @@ class ScorerProcess:
         """Reads what `process` says from now on; call `start`."""
         self._process = process
         self._loop = asyncio.get_running_loop()
+        # Callbacks may need the context variables of who started this; a thread of our own has none.
+        self._context = contextvars.copy_context()
         self.ready: asyncio.Future[Ready] = self._loop.create_future()
         # Nobody may be waiting when the scorer dies: that is no error in itself.
         self.ready.add_done_callback(lambda future: future.cancelled() or future.exception())
@@ -103,8 +106,9 @@ class ScorerProcess:
         """In a thread of its own, until the process ends."""
         with contextlib.suppress(RuntimeError):  # The loop is closed, and nobody waits for anything.
             for line in self._process.lines():
-                self._loop.call_soon_threadsafe(self._hear, line)
-            self._loop.call_soon_threadsafe(self._die, self._process.last_words("The scorer").message)
+                self._loop.call_soon_threadsafe(self._hear, line, context=self._context)
+            last_words = self._process.last_words("The scorer").message
+            self._loop.call_soon_threadsafe(self._die, last_words, context=self._context)
 
     def _hear(self, line: bytes) -> None:
         try:

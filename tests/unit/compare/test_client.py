@@ -1,6 +1,7 @@
 """The client against a child that speaks the protocol and can be made to misbehave (see scripted_scorer.py)."""
 
 import asyncio
+import contextvars
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -31,6 +32,16 @@ async def test_a_generation_streams_its_pieces_and_ends_with_the_whole(client: S
     pieces: list[TextChunk] = []
     whole = await client.generate("hello", BASE, on_chunk=pieces.append)
     assert "".join(piece.text for piece in pieces) == whole.columns[0].text == "0 1 2 "
+
+
+async def test_what_comes_is_heard_in_the_context_of_who_started_the_scorer() -> None:
+    """Textual's timers and widgets find their app in a context variable."""
+    told = contextvars.ContextVar[str]("told")
+    told.set("the app")
+    heard: list[str | None] = []
+    async with scripted() as client:
+        await client.generate("hello", BASE, on_chunk=lambda _: heard.append(told.get(None)))
+    assert heard == ["the app"] * 3
 
 
 async def test_answers_find_those_who_asked(client: ScorerClient) -> None:
