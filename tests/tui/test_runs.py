@@ -281,6 +281,7 @@ async def test_the_settings_are_shown_as_toml(root: Path) -> None:
         await shows(pilot, "learning_rate = 0.0003", 'pairs = ["tone"]', "Copy all")
 
 
+@pytest.mark.unforeseen
 async def test_a_look_that_fails_is_told_and_the_next_one_is_shown(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_run(root, "tone", [*beginning(), *training(0, 10)])
     summaries = catalog.Catalog.summaries

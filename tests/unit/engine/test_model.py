@@ -7,8 +7,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import BertConfig, BertModel
 
-from workbench.engine import model as loading
-from workbench.engine.model import sources
+from workbench.engine.model import loading, sources
 from workbench.engine.model.loading import attach_adapter, load_base, revision
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import FALLBACK_TEMPLATE, stop_token_id, stop_token_ids
