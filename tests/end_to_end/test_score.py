@@ -20,10 +20,10 @@ import pytest_asyncio
 from tests.end_to_end.conftest import FinishedRun
 from tests.tui.test_compare import screen_of, settled, until, write
 from workbench.compare.client import ScorerClient
-from workbench.compare.formatting import nats
 from workbench.compare.messages import Column, TextChunk, Turn
 from workbench.config import build_config
 from workbench.errors import WorkbenchError
+from workbench.figures import nats
 from workbench.runs.folder import RunFolder, create
 from workbench.runs.pair_scores import read_margins
 from workbench.tui.app import WorkbenchApp

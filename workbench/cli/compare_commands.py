@@ -168,8 +168,8 @@ def _print_shares(answers: list[Generation], samples: int) -> None:
 
 def _print_scored(scored: Scored) -> None:
     """A row a token: its log-probability and rank in every column, and the change against the base."""
-    from workbench.compare.formatting import direction, nats, probability, signed
     from workbench.compare.measures import deltas, prompt_costs, shifts
+    from workbench.figures import direction, nats, nats_change, probability
 
     base, *others = scored.columns
     header = ["", "token", "base", "rank"]
@@ -182,9 +182,9 @@ def _print_scored(scored: Scored) -> None:
         header += [cut(_DATE.sub("", column.name), _WIDEST_NAME), "rank", "Δ", ""]
         for row, token, change, shift in zip(rows, column.tokens, deltas(column, base), shifts(column), strict=True):
             word = "" if shift in (None, "unshifted") else shift
-            row += [nats(token.logprob), str(token.rank), f"{direction(change)} {signed(change)}", word]
+            row += [nats(token.logprob), str(token.rank), f"{direction(change)} {nats_change(change)}", word]
         change = column.sum - base.sum
-        foot[0] += [nats(column.sum), "", f"{direction(change)} {signed(change)}", ""]
+        foot[0] += [nats(column.sum), "", f"{direction(change)} {nats_change(change)}", ""]
         foot[1] += [nats(column.mean), "", "", ""]
         foot[2] += [probability(column.sum), "", "", ""]
     numbers = [index for index, name in enumerate(header) if index != 1 and (name or index == 0)]

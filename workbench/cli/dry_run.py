@@ -44,7 +44,7 @@ def dry_run(workspace: Workspace, config: RunConfig, *, json: bool) -> None:
 
 
 def _print(preview: Preview) -> None:
-    from workbench.runs.words import disk_line, fit_lines, memory_rows, rows_line, time_line, tokens_line
+    from workbench.runs.preview import disk_line, fit_lines, memory_rows, rows_line, time_line, tokens_line
 
     lines = [("rows", rows_line(preview)), ("tokens", tokens_line(preview)), ("time", time_line(preview))]
     for name, text in lines:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.cli.context import print_table
 from workbench.evidence.measurements import HELD_OUT, LENGTH_MATCHED, Measurement
-from workbench.evidence.verdicts import told, wanted
+from workbench.evidence.verdicts import wanted
+from workbench.figures import share
 
 if TYPE_CHECKING:
     from workbench.evidence.document import Evidence
@@ -73,7 +74,7 @@ def _print_probes(probes: list[dict[str, Any]]) -> None:
         if numbers is None:
             return ["", "", ""]
         low, high = numbers["after"]["interval"]
-        return [told(numbers["before"]["mean"]), told(numbers["after"]["mean"]), f"[{told(low)}, {told(high)}]"]
+        return [share(numbers["before"]["mean"]), share(numbers["after"]["mean"]), f"[{share(low)}, {share(high)}]"]
 
     sampled = any(row["samples"] for row in probes)
     header = ["probes", "response", "P before", "after", "95% interval"]
@@ -92,7 +93,7 @@ def _print_parts(measurements: Iterable[Measurement]) -> None:
         if each.part and each.kind != HELD_OUT and each.measure == "probability":
             row = rows.setdefault((each.kind, each.part), [f"{each.prompts} {each.kind}", each.part, "", "", "", ""])
             place = 4 if wanted(each.kind, each.response) < 0 else 2
-            row[place], row[place + 1] = (told(one.value) for one in (each.change.before, each.change.after))
+            row[place], row[place + 1] = (share(one.value) for one in (each.change.before, each.change.after))
     if rows:
         print()
         header = ["probes", "part", "P wanted before", "after", "P unwanted before", "after"]
@@ -121,12 +122,12 @@ def _print_pairs(evidence: Evidence) -> None:
     length, calibration = evidence.length_control, evidence.calibration
     if length is not None:
         print(
-            f"accuracy at equal length {told(length.accuracy.value)} {_interval(length.accuracy)}; "
-            f"preferring the longer response would be right in {told(length.longer_wins.value)}"
+            f"accuracy at equal length {share(length.accuracy.value)} {_interval(length.accuracy)}; "
+            f"preferring the longer response would be right in {share(length.longer_wins.value)}"
         )
     if calibration is not None:
         error, brier = calibration.error, calibration.brier
-        print(f"calibration error {told(error.value)} {_interval(error)}, Brier score {told(brier.value)}")
+        print(f"calibration error {share(error.value)} {_interval(error)}, Brier score {share(brier.value)}")
 
 
 def _interval(estimate: Estimate, *, signed: bool = False) -> str:
@@ -135,4 +136,4 @@ def _interval(estimate: Estimate, *, signed: bool = False) -> str:
 
 
 def _p(change: Change) -> str:
-    return "" if change.p_value is None else told(change.p_value)
+    return "" if change.p_value is None else share(change.p_value)

@@ -101,14 +101,14 @@ def _document(row: ScoredPair, columns: Sequence[Column]) -> dict[str, Any]:
 
 
 def _print(columns: Sequence[Column], summaries: Sequence[ColumnSummary], rows: Sequence[ScoredPair]) -> None:
-    from workbench.compare.formatting import nats, signed
     from workbench.compare.measures import margin_shift, pair_margin
+    from workbench.figures import nats, nats_change
 
     table = []
     for column, each in _with(columns, summaries):
         shares = ["" if value is None else f"{value:.1%}" for value in (each.accuracy, each.improved)]
         means = ["" if value is None else nats(value) for value in (each.margin, each.chosen, each.rejected)]
-        table.append([column.name, *shares, *means, "" if each.shift is None else signed(each.shift)])
+        table.append([column.name, *shares, *means, "" if each.shift is None else nats_change(each.shift)])
     header = ["", "accuracy", "improved", "margin", "chosen", "rejected", "shift"]
     print_table(header, table, right=range(1, len(header)))
     worst = [row for row in rows if not row.problem][:_WORST]
@@ -123,7 +123,7 @@ def _print(columns: Sequence[Column], summaries: Sequence[ColumnSummary], rows: 
                     nats(pair_margin(row, last)),
                     nats(row.chosen[last].sum),
                     nats(row.rejected[last].sum),
-                    *([signed(margin_shift(row, last))] if last else []),
+                    *([nats_change(margin_shift(row, last))] if last else []),
                 ]
                 for row in worst
             ],

@@ -9,6 +9,7 @@ from typing import Any
 from workbench.evidence.measurements import BOTH, HELD_OUT, Key, Measure, Paired, Table, changed
 from workbench.evidence.settings import Settings
 from workbench.evidence.statistics import Change, Estimate, ratio
+from workbench.figures import share
 
 _BY: tuple[Measure, ...] = ("probability", "samples")
 _ROUNDING = 1e-9
@@ -159,7 +160,7 @@ def _value(claim: Claim, paired: Paired, found: Change, seed: int) -> Estimate |
 def _conditions(claim: Claim, found: Change, value: Estimate) -> list[tuple[bool, str]]:
     """What was found, each with what the claim needs of it, and whether that is met."""
     before, after = found.before.value, found.after.value
-    first, then = f"before {told(before)}", f"after {told(after)}"
+    first, then = f"before {share(before)}", f"after {share(after)}"
     if claim.before is not None:
         met = [(_reaches(before, claim.before), f"{first} (≥ {claim.before:.2f})")]
     else:
@@ -169,7 +170,7 @@ def _conditions(claim: Claim, found: Change, value: Estimate) -> list[tuple[bool
     elif claim.at_least is not None:
         met.append((_reaches(after, claim.at_least), f"{then} (≥ {claim.at_least:.2f})"))
     elif claim.kept is not None:
-        met.append((_reaches(value.value, claim.kept), f"{then}, ratio {told(value.value)} (≥ {claim.kept:.2f})"))
+        met.append((_reaches(value.value, claim.kept), f"{then}, ratio {share(value.value)} (≥ {claim.kept:.2f})"))
     elif claim.lost is not None:
         met.append((_reaches(value.value, -claim.lost), f"{then}, change {value.value:+.3f} (≥ {-claim.lost:.2f})"))
     return met
@@ -177,8 +178,3 @@ def _conditions(claim: Claim, found: Change, value: Estimate) -> list[tuple[bool
 
 def _reaches(value: float, threshold: float) -> bool:
     return value >= threshold - _ROUNDING
-
-
-def told(value: float) -> str:
-    """A share or probability with three decimals; what would round to 0 without being 0 is told as such."""
-    return "<.001" if 0 < value < 0.0005 else f"{value:.3f}"

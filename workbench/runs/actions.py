@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
+from workbench.figures import duration, ordinal
 from workbench.runs import checkpoints, labels, lease, process, trash
 from workbench.runs.catalog import Run
-from workbench.runs.words import duration, ordinal
 from workbench.workspace import Workspace
 
 

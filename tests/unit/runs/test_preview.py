@@ -5,7 +5,6 @@ import pytest
 
 from workbench.child import Part, Progress
 from workbench.config import build_config
-from workbench.runs import words
 from workbench.runs.machine import Gpu, Holder, Machine, Memory
 from workbench.runs.model_shape import Shape
 from workbench.runs.preview import (
@@ -16,6 +15,10 @@ from workbench.runs.preview import (
     Trouble,
     Unmeasured,
     begin,
+    fit_lines,
+    memory_rows,
+    rows_line,
+    time_line,
     to_part,
     told_by,
 )  # fmt: skip
@@ -53,12 +56,12 @@ def test_progress_is_what_it_does_now():
 
 def test_it_grows_by_what_is_told():
     first = preview(gradient_accumulation=4)
-    assert (first.steps, first.seconds, words.rows_line(first), words.time_line(first)) == (None, None, "", "")
+    assert (first.steps, first.seconds, rows_line(first), time_line(first)) == (None, None, "", "")
     rows = first.after(RowCounts(415, 50, 2))
     assert rows.steps == 26
     counted = rows.after(COUNTS)
     assert counted.needed < rows.needed
-    assert words.rows_line(counted) == "412 train · 50 held out · 3 dropped · 7 truncated · 1 identical · 2 unusable"
+    assert rows_line(counted) == "412 train · 50 held out · 3 dropped · 7 truncated · 1 identical · 2 unusable"
     done = counted.after(Doing("measuring a step")).after(MEASURED)
     assert done.doing == ""
     # 26 steps of 4 parts; evaluations at the start, after every fifth of the run and at the end, of 13 parts each.
@@ -71,7 +74,7 @@ def test_it_grows_by_what_is_told():
         .after(replace(MEASURED, reference_seconds=0.2))
     )
     assert twice.seconds == pytest.approx(30 + 4 * (52 * 0.5 + 26 * 0.2) + 13 * (7 * 0.25 + 0.2))
-    assert words.time_line(done) == "26 steps of 16 · about 2 min, 2.00 s a step (measured)"
+    assert time_line(done) == "26 steps of 16 · about 2 min, 2.00 s a step (measured)"
     assert done.needed == pytest.approx(20 * GIB * 1.06 + 600 * 2**20, rel=0.001)
     assert done.fits
 
@@ -79,15 +82,15 @@ def test_it_grows_by_what_is_told():
 def test_an_earlier_run_tells_the_pace():
     found = preview().after(COUNTS).after(Unmeasured("busy", "2026-01-01-tone", 8.0))
     assert found.seconds == 26 * 16 / 8
-    assert "as in 2026-01-01-tone" in words.time_line(found)
-    assert any("busy" in line for line in words.fit_lines(found))
+    assert "as in 2026-01-01-tone" in time_line(found)
+    assert any("busy" in line for line in fit_lines(found))
 
 
 def test_what_does_not_fit_comes_with_what_would():
     large = preview(batch_size=64, quantization="none", fast=False).after(RowCounts(1000, 10, 0))
     assert large.fits is False
     assert large.changes
-    lines = words.fit_lines(large)
+    lines = fit_lines(large)
     assert lines[0].startswith("✘ does not fit")
     assert "--set gradient_accumulation=" in lines[1]
     assert "20.0 GiB held by vllm (7)" in lines[2]
@@ -98,11 +101,11 @@ def test_what_does_not_fit_comes_with_what_would():
 def test_a_full_disk_does_not_fit():
     full = preview(Machine(MACHINE.memory, (GPU,), GPU, GIB))
     assert full.fits is False
-    assert "disk is too small" in words.fit_lines(full)[0]
+    assert "disk is too small" in fit_lines(full)[0]
 
 
 def test_an_unknown_model_is_neither(tmp_path):
     found = begin(tmp_path, build_config({"pairs": ["x"], "model": "nobody/has-this"}))
     assert (found.fits, found.needed, found.changes) == (None, None, {})
-    assert words.fit_lines(found)[0].startswith("▲ The model is not on this machine yet")
-    assert words.memory_rows(found) == []
+    assert fit_lines(found)[0].startswith("▲ The model is not on this machine yet")
+    assert memory_rows(found) == []

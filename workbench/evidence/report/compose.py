@@ -7,12 +7,12 @@ from datetime import datetime
 
 from workbench.evidence.report import measures
 from workbench.evidence.report.content import Exchange, Exchanges, Report, Section
-from workbench.evidence.report.figures import duration
 from workbench.evidence.report.provenance import data, limits, settings
 from workbench.evidence.report.sources import Sources
 from workbench.evidence.report.story import caveats, claims, headline, tally
 from workbench.evidence.report.tokens import token_by_token
 from workbench.evidence.report.training import answers, training
+from workbench.figures import duration
 
 
 def compose(sources: Sources) -> Report:

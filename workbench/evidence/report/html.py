@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from workbench.evidence.report.content import SIGNS, Report, kind_name
-from workbench.evidence.report.figures import signed
 from workbench.evidence.report.markup import escape
+from workbench.figures import signed
 
 _STEPS = {-3: "down3", -2: "down2", -1: "down1", 0: "still", 1: "up1", 2: "up2", 3: "up3"}
 """The class that shades a token."""

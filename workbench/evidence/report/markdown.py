@@ -18,7 +18,7 @@ from workbench.evidence.report.content import (
     Report,
     Table,
 )
-from workbench.evidence.report.figures import signed
+from workbench.figures import signed
 from workbench.text import one_line
 
 _MARKS = re.compile(r"([\\`*_\[\]<>&|~#$])")

@@ -9,10 +9,10 @@ from workbench.evidence.document import Evidence
 from workbench.evidence.length import LengthControl
 from workbench.evidence.measurements import BOTH, HELD_OUT, LENGTH_MATCHED, Measurement
 from workbench.evidence.report.content import Block, Cell, Chart, Charts, Exchange, Section, Table
-from workbench.evidence.report.figures import decimal, interval, number, signed
 from workbench.evidence.report.story import SHARES
 from workbench.evidence.report.svg import Point, interval_plot, reliability
 from workbench.evidence.statistics import Change, Estimate
+from workbench.figures import decimal, interval, number, signed
 
 _CHANGE = ("before", "after", "change")
 _TEST = ("p", "effect", "detectable")

@@ -9,11 +9,11 @@ from markupsafe import Markup
 from workbench.evidence.document import Evidence
 from workbench.evidence.measurements import Measure
 from workbench.evidence.report.content import Cell, Section, Table, Tone
-from workbench.evidence.report.figures import decimal, interval
 from workbench.evidence.report.svg import interval_plot
 from workbench.evidence.settings import Settings
 from workbench.evidence.verdicts import Claim, Verdict
 from workbench.evidence.verdicts import claims as claims_at
+from workbench.figures import decimal, interval
 
 SHARES: frozenset[Measure] = frozenset({"probability", "samples", "accuracy", "ranking"})
 """What lies between 0 and 1, and is drawn so."""

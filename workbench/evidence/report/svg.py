@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from workbench.evidence.report.figures import number
 from workbench.evidence.report.markup import element
+from workbench.figures import number
 from workbench.runs.series import Curve, limits, tick_labels, ticks
 
 _WIDTH, _HEIGHT = 360.0, 208.0

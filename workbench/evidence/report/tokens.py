@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from workbench.evidence.report.content import Cell, Probed, ReportResponse, ReportToken, Section, Table
-from workbench.evidence.report.figures import decimal, number, signed
 from workbench.evidence.report.svg import two_bars
 from workbench.evidence.token_views import TokenPiece, TokenResponse, TokenView
+from workbench.figures import decimal, number, signed
 
 _MOST = 120
 """Tokens of a response that are shown."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from workbench.evidence.report.content import Block, Cell, Chart, Charts, Exchange, Facts, Points, Section, Table
-from workbench.evidence.report.figures import decimal, duration, signed, size
 from workbench.evidence.report.sources import Sources
 from workbench.evidence.report.svg import Line, line_chart
+from workbench.figures import decimal, duration, signed, size
 from workbench.runs.events import Eval, Failed, Finished, Killed, Step, Stopped
 from workbench.runs.quantities import QUANTITIES, quantities
 from workbench.runs.series import curve, downsample

@@ -14,12 +14,12 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from workbench import figures
 from workbench.pairs.checks.catalog import CHECKS, NEEDS_MODEL
 from workbench.pairs.checks.findings import Finding, Severity
 from workbench.pairs.checks.repairs import REPAIRS, Repair, repair_for
 from workbench.pairs.checks.running import SIGNS, PairChecks
 from workbench.text import one_line
-from workbench.tui import figures
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.dialogs.confirm import ConfirmDialog
@@ -218,7 +218,7 @@ def state_line(checks: PairChecks) -> Content:
     )
     if checks.running:
         progress = checks.progress
-        filled, rest = figures.bar(progress.overall, _BAR)
+        filled, rest = figures.progress_bar(progress.overall, _BAR)
         doing = f"  {progress.overall:4.0%}  {progress.check or 'reading'}"
         so_far = f" · {_plural(len(checks.findings), 'finding')} so far" if checks.findings else ""
         return Content.assemble((filled, "$accent"), (rest, "$border"), doing, (so_far, "$secondary"))

@@ -15,8 +15,8 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from workbench import figures
 from workbench.errors import WorkbenchError
-from workbench.runs import words
 from workbench.text import cut
 from workbench.tui.background import background
 from workbench.tui.dialogs.ask import AskDialog
@@ -181,4 +181,4 @@ def _described(path: Path) -> str:
     except OSError as error:
         return f"▲ {error.strerror}"
     pairs = "1 pair" if lines == 1 else f"{lines:,} pairs"
-    return f"{pairs:>14}  {words.size(stat.st_size):>8}  {words.rough(max(time.time() - stat.st_mtime, 0)):>10} ago"
+    return f"{pairs:>14}  {figures.size(stat.st_size):>8}  {figures.rough(max(time.time() - stat.st_mtime, 0)):>10} ago"

@@ -11,10 +11,9 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import OptionList, Static
 
-from workbench.runs import words
+from workbench import figures
 from workbench.runs.merging import Cancelled, Done, Dtype, Failed, Merged, Merging, Running, State
 from workbench.text import one_line, safe
-from workbench.tui import figures
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.path_field import PathField
 from workbench.workspace import Workspace
@@ -125,7 +124,7 @@ class MergeDialog(Dialog[None]):
 def _said(state: State) -> Content:
     match state:
         case Running():
-            filled, rest = figures.bar(state.share or 0.0, _BAR)
+            filled, rest = figures.progress_bar(state.share or 0.0, _BAR)
             bar = ((filled, "$accent"), (rest, "$border"), "  ") if state.share else ()
             stage = "stopping" if state.stopping else one_line(state.stage)
             return Content.assemble(one_line(str(state.to)), "\n", *bar, f"{stage} …")
@@ -142,7 +141,7 @@ def _said(state: State) -> Content:
 
 
 def _done(merged: Merged) -> Content:
-    size = f"{figures.count(merged.parameters)} parameters in {merged.dtype}, {words.size(merged.bytes)}"
+    size = f"{figures.count(merged.parameters)} parameters in {merged.dtype}, {figures.size(merged.bytes)}"
     parts: list[str | tuple[str, str]] = [("✔ ", "$success"), one_line(merged.path), f"\n{size}\n"]
     parts.append(("\nHeld-out responses, merged minus the adapter as it was trained\n", "$secondary"))
     drift = merged.drift.told() if merged.drift else ["not measured: the run held no pairs out"]

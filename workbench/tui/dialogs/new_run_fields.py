@@ -11,12 +11,12 @@ from textual.content import Content
 from textual.widgets import Input, Select, Static
 from textual.widgets._select import SelectCurrent
 
+from workbench import figures
 from workbench.config import PRESETS, RunConfig, choices, defaults, fitting_preset, presets_of
 from workbench.methods import DEFAULT_METHOD, METHODS, uses
 from workbench.runs.catalog import Run
 from workbench.runs.quantities import quantity
 from workbench.text import one_line, safe
-from workbench.tui import figures
 from workbench.tui.widgets.check_list import CheckList
 from workbench.tui.widgets.fields import LineField
 from workbench.tui.widgets.path_field import PathField
@@ -457,7 +457,7 @@ class RunChoice(Select[str]):
 def _run_line(run: Run) -> Content:
     """A run in a line: its id, how often it was right on held-out pairs, and how far it went if not to the end."""
     accuracy = quantity(run.state.evals[-1].metrics, "accuracy") if run.state.evals else None
-    parts = [f"{figures.share(accuracy)} right"] if accuracy is not None else []
+    parts = [f"{figures.percent(accuracy)} right"] if accuracy is not None else []
     if run.status != "finished":
         parts.append(f"{run.status} at {run.state.step:,}")
     return Content.assemble(one_line(run.id, _ID_WIDTH), "  ", (" · ".join(parts), "$secondary"))

@@ -12,8 +12,8 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from workbench import figures
 from workbench.runs.catalog import Run
-from workbench.tui import figures
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.options import Options
 from workbench.tui.widgets.run_charts import OVERLAYS

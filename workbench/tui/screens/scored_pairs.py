@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Static
 
-from workbench.compare import formatting
+from workbench import figures
 from workbench.compare.client import ScorerClient
 from workbench.compare.measures import ColumnSummary, margin_shift, pair_margin
 from workbench.compare.messages import Column, ScoredPair
@@ -226,11 +226,11 @@ def score_cells(number: int, pair: Pair, row: ScoredPair | None, current: int, *
     if row is None or row.problem:
         return shown | blank
     return shown | {
-        "base": formatting.nats(pair_margin(row, 0)),
-        "margin": formatting.nats(pair_margin(row, current)),
-        "shift": formatting.signed(margin_shift(row, current)),
-        "chosen": formatting.nats(row.chosen[current].sum),
-        "rejected": formatting.nats(row.rejected[current].sum),
+        "base": figures.nats(pair_margin(row, 0)),
+        "margin": figures.nats(pair_margin(row, current)),
+        "shift": figures.nats_change(margin_shift(row, current)),
+        "chosen": figures.nats(row.chosen[current].sum),
+        "rejected": figures.nats(row.rejected[current].sum),
     }
 
 
@@ -264,8 +264,8 @@ def summary_lines(told: Sequence[tuple[str, ColumnSummary]], current: int, width
         parts = [("▸ " if number == current else "  ", "$accent"), (name + " " * (room - cell_len(name)), style)]
         for label, value in (
             ("says chosen", _percent(each.accuracy)),
-            ("margin", "…" if each.margin is None else formatting.nats(each.margin)),
-            ("shift", "" if each.shift is None else formatting.signed(each.shift)),
+            ("margin", "…" if each.margin is None else figures.nats(each.margin)),
+            ("shift", "" if each.shift is None else figures.nats_change(each.shift)),
             ("improved", "" if each.improved is None else _percent(each.improved)),
         ):
             more = [(f"   {label} ", "$secondary"), (f"{value:>6}", "")]

@@ -10,7 +10,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 
-from workbench.compare import formatting
+from workbench import figures
 from workbench.compare.comparison import Answer, Comparison
 from workbench.compare.measures import shifts
 from workbench.compare.messages import ScoredColumn
@@ -26,11 +26,11 @@ def token_line(base: ScoredColumn, aligned: ScoredColumn | None, position: int, 
     token = base.tokens[position]
     gap = "   " if width >= 90 else "  "
     head = Content.styled(f"token {position + 1} of {len(base.tokens)} ", "$secondary")
-    ranks, logprobs, change = f"{token.rank:,}", formatting.nats(token.logprob), Content("")
+    ranks, logprobs, change = f"{token.rank:,}", figures.nats(token.logprob), Content("")
     if aligned is not None:
         other = aligned.tokens[position]
         ranks += f" → {other.rank:,}"
-        logprobs += f" → {formatting.nats(other.logprob)}"
+        logprobs += f" → {figures.nats(other.logprob)}"
         change = _change(other.logprob - token.logprob, gap + (shifts(aligned)[position] or ""))
     tail = Content.assemble(
         (f"{gap}rank ", "$secondary"), (ranks, "bold"), (f"{gap}log-prob ", "$secondary"), (logprobs, "bold"), change
@@ -41,9 +41,9 @@ def token_line(base: ScoredColumn, aligned: ScoredColumn | None, position: int, 
 
 
 def _change(nats: float, shift: str) -> Content:
-    sign = formatting.direction(nats)
+    sign = figures.direction(nats)
     color = {"▲": "$success", "▼": "$error"}.get(sign, "$secondary")
-    return Content.assemble((f"  {sign} {formatting.signed(nats)}", color), (shift, "$secondary"))
+    return Content.assemble((f"  {sign} {figures.nats_change(nats)}", color), (shift, "$secondary"))
 
 
 class _Heading(Lines):
@@ -64,9 +64,9 @@ class _Heading(Lines):
         if base is not None:
             parts.append((f"   {len(base.tokens)} tokens", "$secondary"))
             for name, written in (
-                ("sum", formatting.nats),
-                ("mean", formatting.nats),
-                ("perplexity", formatting.perplexity),
+                ("sum", figures.nats),
+                ("mean", figures.nats),
+                ("perplexity", figures.perplexity),
             ):
                 told = " → ".join(written(getattr(each, name)) for each in (base, aligned) if each is not None)
                 more = [(f"   {name} ", "$secondary"), (told, "")]

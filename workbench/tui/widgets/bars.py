@@ -14,7 +14,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from workbench.compare import formatting
+from workbench import figures
 from workbench.compare.comparison import Comparison
 from workbench.compare.measures import NextTokenRow, visible_rows
 from workbench.text import cut, editable, one_line
@@ -124,11 +124,11 @@ def spread_line(comparison: Comparison, width: int) -> Content | None:
     if comparison.spread is None:
         return None
     entropies, distance = comparison.spread
-    told = " → ".join(formatting.nats(each) for each in entropies)
+    told = " → ".join(figures.nats(each) for each in entropies)
     parts = [("entropy ", "$secondary"), (told, ""), (" nats", "$secondary")]
     if distance is not None and comparison.aligned is not None:
         names = f"   KL({one_line(comparison.aligned.name, 24)} ‖ {one_line(comparison.base.name, 24)}) "
-        parts += [(names, "$secondary"), (formatting.nats(distance), ""), (" nats", "$secondary")]
+        parts += [(names, "$secondary"), (figures.nats(distance), ""), (" nats", "$secondary")]
     return Content.assemble(*parts).truncate(width, ellipsis=True)
 
 
@@ -140,9 +140,9 @@ def _row_line(row: NextTokenRow, token: int, size: int, *, under_cursor: bool) -
     parts += _measured(row.base, size, "$secondary")
     if row.aligned is not None and row.change is not None:
         parts += _measured(row.aligned, size, "$accent")
-        sign = formatting.direction(row.change)
+        sign = figures.direction(row.change)
         color = {"▲": "$success", "▼": "$error"}.get(sign, "$secondary")
-        parts.append((f"{sign} {formatting.signed(row.change)}".rjust(_CHANGE + 3), color))
+        parts.append((f"{sign} {figures.nats_change(row.change)}".rjust(_CHANGE + 3), color))
     return Content.assemble(*parts)
 
 
@@ -155,11 +155,11 @@ def _second_line(row: NextTokenRow, token: int, size: int) -> Content:
 
 
 def _measured(logprob: float, size: int, color: str) -> list[tuple[str, str]]:
-    return [(_bar(logprob, size), color), (f" {formatting.share(logprob):>{_NUMBER - 1}}   ", "")]
+    return [(_bar(logprob, size), color), (f" {figures.share(math.exp(min(logprob, 0.0))):>{_NUMBER - 1}}   ", "")]
 
 
 def _bar(logprob: float, size: int) -> str:
-    return formatting.bar(math.exp(min(logprob, 0.0)), size)
+    return figures.share_bar(math.exp(min(logprob, 0.0)), size)
 
 
 def _padded(text: str, width: int) -> str:

@@ -12,7 +12,7 @@ from textual.events import Click
 from textual.message import Message
 from textual.widgets import Static
 
-from workbench.compare import formatting
+from workbench import figures
 from workbench.compare.comparison import ColumnGeneration, Comparison
 from workbench.compare.measures import family_shares
 from workbench.compare.messages import Column, Prompt, Turn
@@ -115,9 +115,9 @@ class ColumnsBar(Lines):
         if answer is None or scored is None:
             return Content("")
         base = answer.under(self._comparison.base.name)
-        sign = formatting.direction(scored.sum - base.sum).strip() if base is not None and number else ""
+        sign = figures.direction(scored.sum - base.sum).strip() if base is not None and number else ""
         color = "$success" if sign == "▲" else "$error"
-        return Content.assemble("  ", formatting.probability(scored.sum), (f" {sign}" if sign else "", color))
+        return Content.assemble("  ", figures.probability(scored.sum), (f" {sign}" if sign else "", color))
 
     def _system_size(self, number: int) -> Content:
         """How many tokens the column's system message costs."""
@@ -254,7 +254,7 @@ def share_lines(comparison: Comparison, width: int) -> list[Content]:
         parts = [(family + " " * (label - cell_len(family)), "$foreground")]
         for number, name in enumerate(names):
             each = counted[name][row]
-            bar = formatting.bar(each.share, size) if each.count else " " * size
+            bar = figures.share_bar(each.share, size) if each.count else " " * size
             parts += [(bar, "$accent" if number else "$secondary"), (f" {each.share:{_SHARE - 1}.2f}   ", "")]
         lines.append(Content.assemble(*parts).truncate(width))
     return lines

@@ -11,7 +11,7 @@ from rich.style import Style
 from textual.content import Content
 from textual.renderables.digits import Digits
 
-from workbench.compare import formatting
+from workbench import figures
 from workbench.compare.comparison import Answer, Comparison
 from workbench.text import cut, one_line
 from workbench.tui.widgets.lines import Lines
@@ -34,7 +34,7 @@ class BeforeAfter:
     @property
     def color(self) -> str:
         """The theme colour of its direction; its sign says the same."""
-        sign = formatting.direction(self.change)
+        sign = figures.direction(self.change)
         return "$success" if sign == "▲" else "$error" if sign == "▼" else "$foreground"
 
 
@@ -88,10 +88,10 @@ def headline_figures(comparison: Comparison) -> list[BeforeAfter]:
             BeforeAfter(
                 "P(chosen over rejected)",
                 "",
-                formatting.odds_on(before),
-                "" if after is None else formatting.odds_on(after),
+                figures.odds_on(before),
+                "" if after is None else figures.odds_on(after),
                 odds,
-                "" if implicit is None else f"DPO σ(β·Δ) {formatting.odds_on(implicit)} at β {comparison.beta:g}",
+                "" if implicit is None else f"DPO σ(β·Δ) {figures.odds_on(implicit)} at β {comparison.beta:g}",
             )
         )
     return told
@@ -103,7 +103,7 @@ def cost_parts(comparison: Comparison) -> list[str]:
     for column in comparison.columns[1:]:
         name, cost = one_line(column.name, 24), costs.get(column.name)
         if cost is not None and column.system:
-            extra, per_million = formatting.count(cost.extra), formatting.count(cost.per_million)
+            extra, per_million = figures.tokens(cost.extra), figures.tokens(cost.per_million)
             burnt = f"{extra} tokens a request, {per_million} in a million requests"
             prompted.append(f"{name} burns {burnt}")
         elif cost is not None:
@@ -127,22 +127,22 @@ def _of_answer(comparison: Comparison, answer: Answer) -> BeforeAfter:
     if base is None:
         return BeforeAfter(caption, detail, "…")
     if aligned is None:
-        return BeforeAfter(caption, detail, formatting.probability(base.sum), "…" if comparison.aligned else "")
+        return BeforeAfter(caption, detail, figures.probability(base.sum), "…" if comparison.aligned else "")
     change = aligned.sum - base.sum
     return BeforeAfter(
         caption,
         detail,
-        formatting.probability(base.sum),
-        formatting.probability(aligned.sum),
+        figures.probability(base.sum),
+        figures.probability(aligned.sum),
         change,
-        formatting.times(change),
+        figures.times(change),
     )
 
 
 def _line(figure: BeforeAfter, label_width: int, number_width: int, width: int) -> Content:
     label = cut(figure.caption, label_width - 1)
     label += " " * (label_width - cell_len(label))
-    sign = formatting.direction(figure.change)
+    sign = figures.direction(figure.change)
     line = Content.assemble(
         (label, "$secondary"),
         (figure.before.rjust(number_width), "bold"),
@@ -171,7 +171,7 @@ def big_lines(told: list[BeforeAfter], width: int) -> list[Content] | None:
 
 def _big(figure: BeforeAfter, width: int) -> list[Content] | None:
     """Caption, three lines of digits, and what they mean, all `width` cells wide; None where that is too narrow."""
-    sign = formatting.direction(figure.change).strip()
+    sign = figures.direction(figure.change).strip()
     before = _digits(figure.before)
     digits = [list(line) for line in zip(before, _digits(figure.after), strict=True)] if figure.after else None
     shown = []

@@ -12,8 +12,8 @@ from textual.color import Color
 from textual.content import Content
 from textual.message import Message
 
+from workbench import figures
 from workbench.runs.series import Curve, downsample, limits, smooth, tick_labels, ticks
-from workbench.tui import figures
 from workbench.tui.widgets.quiet_lines import QuietLines
 
 Palette = Mapping[str, tuple[int, int, int]]

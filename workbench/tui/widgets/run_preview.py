@@ -7,8 +7,8 @@ from textual.containers import Grid
 from textual.content import Content
 from textual.widgets import Static
 
-from workbench.runs import words
-from workbench.runs.preview import Preview
+from workbench import figures
+from workbench.runs.preview import Preview, disk_line, holders, memory_parts
 from workbench.text import cut, one_line, safe
 
 _LINES = ("length", "limit", "time", "memory", "disk")
@@ -85,7 +85,7 @@ def _time(preview: Preview, waits: str) -> Content:
         from_where = "measured" if preview.unmeasured is None else f"as in {preview.unmeasured.run}"
         return Content.assemble(
             ("about ", "$secondary"),
-            (words.rough(seconds), "bold"),
+            (figures.rough(seconds), "bold"),
             (f" · {step:.2g} s a step, {one_line(from_where)}", "$secondary"),
         )
     if preview.unmeasured is not None:
@@ -105,9 +105,9 @@ def _memory(preview: Preview, width: int, *, short: bool) -> Content:
     parts: list[tuple[str, str]] = [
         ("✔ " if fits else "▲ " if so_far else "✘ ", "$success" if fits else "$warning" if so_far else "$error"),
         (so_far, "$secondary"),
-        (words.size(needed), "bold"),
+        (figures.size(needed), "bold"),
         (" measured" if preview.measured else "", "$secondary"),
-        (f" of {words.size(preview.machine.free)} free on {device}", "$secondary"),
+        (f" of {figures.size(preview.machine.free)} free on {device}", "$secondary"),
     ]
     if not fits:
         changes = ", ".join(f"{key} = {value}" for key, value in preview.changes.items())
@@ -116,7 +116,7 @@ def _memory(preview: Preview, width: int, *, short: bool) -> Content:
         parts.append((f"\n{_parts(preview, width, short=short)}", "$secondary"))
     gpu = preview.machine.gpu
     if gpu is not None and gpu.holders:
-        held = one_line(" · ".join(words.holders(gpu)))
+        held = one_line(" · ".join(holders(gpu)))
         parts.append((f"\n{cut(held, _NARROW) if short else held}", "$secondary"))
     return Content.assemble(*parts)
 
@@ -124,7 +124,7 @@ def _memory(preview: Preview, width: int, *, short: bool) -> Content:
 def _parts(preview: Preview, width: int, *, short: bool) -> str:
     """The parts of the memory in lines of `width` cells; `short`: as many of the largest as one line has place for."""
     lines = [""]
-    for part in words.memory_parts(preview):
+    for part in memory_parts(preview):
         longer = f"{lines[-1]} · {part}" if lines[-1] else part
         if len(longer) <= width or not lines[-1]:
             lines[-1] = longer
@@ -136,4 +136,4 @@ def _parts(preview: Preview, width: int, *, short: bool) -> str:
 def _disk(preview: Preview) -> Content:
     short = preview.disk_needed > preview.machine.disk_free
     sign = ("✘ ", "$error") if short else ("✔ ", "$success")
-    return Content.assemble(sign, (words.disk_line(preview), "$error" if short else "$secondary"))
+    return Content.assemble(sign, (disk_line(preview), "$error" if short else "$secondary"))

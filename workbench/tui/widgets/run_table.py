@@ -18,12 +18,12 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Input
 
+from workbench import figures
+from workbench.figures import ordinal, rough
 from workbench.runs.catalog import Run
 from workbench.runs.events import Eval, Failed, Step
 from workbench.runs.quantities import QUANTITIES
-from workbench.runs.words import ordinal, rough
 from workbench.text import cut, one_line
-from workbench.tui import figures
 from workbench.tui.widgets.quiet_lines import QuietLines
 from workbench.tui.widgets.run_words import SIGNS, bar, model_of
 from workbench.tui.widgets.search_line import SearchLine
@@ -172,7 +172,7 @@ def _moved(run: Run, width: int) -> Content:
     if moved is None:
         return Content("")
     return Content.styled(
-        f"{'▲' if moved >= 0 else '▼'} {figures.signed(moved)}", "$success" if moved >= 0 else "$error"
+        f"{'▲' if moved >= 0 else '▼'} {figures.signed_value(moved)}", "$success" if moved >= 0 else "$error"
     )
 
 

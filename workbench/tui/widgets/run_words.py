@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from workbench import figures
+from workbench.figures import duration, ordinal, rough, size
 from workbench.runs.catalog import Run
 from workbench.runs.events import Eval, Failed, Finished, Killed, Step, Stopped, Warned
 from workbench.runs.machine import Gpu
 from workbench.runs.quantities import QUANTITIES, quantity
 from workbench.runs.state import RunState, Status
-from workbench.runs.words import duration, ordinal, rough, size
 from workbench.text import cut, one_line, safe
-from workbench.tui import figures
 
 if TYPE_CHECKING:
     from workbench.evidence.document import Evidence
@@ -45,7 +45,7 @@ _VERDICTS = {
 
 def bar(fraction: float, width: int, color: str = "$accent") -> Content:
     """A progress bar of `width` cells. The track is drawn too, so that it can be told without colours."""
-    filled, empty = figures.bar(fraction, width)
+    filled, empty = figures.progress_bar(fraction, width)
     return Content.assemble((filled, color), (empty, "$border"))
 
 
@@ -116,7 +116,7 @@ def progress(run: Run, width: int, now: float) -> Content:
             *_resuming(run),
             ("", pace(state)),
             ("peak memory", size(end.peak_memory_bytes)),
-            ("adapter weights moved", figures.share(end.changed)),
+            ("adapter weights moved", figures.percent(end.changed)),
         ]
         return fit(parts, width)
     if run.going and not run.stopping and (state.step == 0 or state.started is None):
@@ -201,7 +201,7 @@ def numbers(state: RunState, width: int, gpu: Gpu | None = None) -> Content:
         if speed:
             parts.append(("", f"{speed:,.0f} tokens/s"))
         if gpu is not None:
-            busy = f" · {figures.share(gpu.utilization)}" if gpu.utilization is not None else ""
+            busy = f" · {figures.percent(gpu.utilization)}" if gpu.utilization is not None else ""
             parts.append(("", f"GPU {size(gpu.total - gpu.free)} of {size(gpu.total)}{busy}"))
         elif step.memory_bytes:
             parts.append(("memory", size(step.memory_bytes)))
@@ -228,7 +228,7 @@ def facts(run: Run, width: int, most: int) -> list[Content]:
         _left_out("dropped", started.dropped),
         _left_out("truncated", started.truncated),
         _left_out("identical", started.identical),
-        ("adapter", f"{figures.count(trained)} of {figures.count(total)} ({figures.share(trained / max(total, 1))})"),
+        ("adapter", f"{figures.count(trained)} of {figures.count(total)} ({figures.percent(trained / max(total, 1))})"),
         *(_beginning(run.state) if run.config is None or run.config.facts.log_ratios else []),
         ("reference", cut(one_line(started.reference), min(width - 12, 76))),
     ]
