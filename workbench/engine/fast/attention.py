@@ -20,14 +20,14 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from workbench.engine.fast.rows import PairRows, Parts
+from workbench.engine.fast.rows import PairRows, RowParts
 from workbench.runs.activation_memory import MASK_MULTIPLE
 
 KERNEL = "workbench_pairs"
 """The name of this attention in transformers' registry."""
 
 
-def row_mask(parts: Parts, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def row_mask(parts: RowParts, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(width, width) to add to the scores: 0 where the token of a line may attend to that of a column, else very low.
 
     `width` may be more than the row. Padding comes last, so nothing else sees it; it sees something itself, as a

@@ -194,7 +194,7 @@ def _states(base: Any, inputs: PairInputs) -> Tensor:
         masks["attention_mask"] = rows.ids.new_zeros((1, 1, 1, 1))
     found = base.base_model(input_ids=rows.ids, position_ids=rows.positions, use_cache=False, **masks)
     states: Tensor = found.last_hidden_state
-    return states.reshape(-1, states.shape[-1])[rows.places]
+    return states.reshape(-1, states.shape[-1])[rows.predictors]
 
 
 def _sums(rows: PairRows, logps: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from workbench.engine.fast.forward import Layout, PairForward, PairOutputs
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
 from workbench.engine.fast.micro_batches import Lanes, even_batches, micro_batches
 from workbench.engine.fast.reference import References
-from workbench.engine.fast.rows import cut, parts
+from workbench.engine.fast.rows import cut, row_parts
 from workbench.engine.fast.step import Objective, Step
 from workbench.engine.methods.trainer_setup import SCHEDULERS
 from workbench.engine.model.adapter_modes import REFERENCE, as_reference
@@ -234,7 +234,7 @@ class PairLoop:
         return Step(places, pairs, self._micro_batches(pairs), reference, self.model.device)
 
     def _micro_batches(self, pairs: Sequence[PairIds]) -> list[list[int]]:
-        rows, budget = [parts(pair) for pair in pairs], TOKEN_BUDGET[self.model.device.type]
+        rows, budget = [row_parts(pair) for pair in pairs], TOKEN_BUDGET[self.model.device.type]
         if self._lanes is not None:
             return even_batches(rows, self._lanes.count, self._most_pairs, budget)
         sizes = [row.total for row in rows]

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import torch
 
-from workbench.engine.fast.rows import Parts
+from workbench.engine.fast.rows import RowParts
 
 _LONG = 2000
 """Tokens of a row whose attention takes a small model as long as all else."""
@@ -40,7 +40,7 @@ def micro_batches(sizes: Sequence[int], most: int, budget: int, *, padded: bool 
     return found
 
 
-def even_batches(rows: Sequence[Parts], lanes: int, most: int, budget: int) -> list[list[int]]:
+def even_batches(rows: Sequence[RowParts], lanes: int, most: int, budget: int) -> list[list[int]]:
     """The same for `lanes` that work side by side, which together hold `most` rows and `budget` tokens at most: parts
     of about the same work, as many of them as a multiple of the lanes where there are rows enough."""
     at_once = max(1, most // lanes)
@@ -56,7 +56,7 @@ def even_batches(rows: Sequence[Parts], lanes: int, most: int, budget: int) -> l
     return parts
 
 
-def _work(row: Parts) -> float:
+def _work(row: RowParts) -> float:
     """What a row takes, in that of a token alone: attention grows with the square, and responses have logits."""
     return row.total * (1 + row.total / _LONG) + (row.chosen + row.rejected) / 2
 

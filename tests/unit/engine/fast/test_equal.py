@@ -189,7 +189,7 @@ def test_metrics_have_the_names_and_values_of_trl(tmp_path):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_decoders_of_llamas_kind_are_run_layer_by_layer(family, monkeypatch):
     """The states are those of transformers' own layers; the others go through these."""
-    monkeypatch.setattr("workbench.engine.fast.row_attention._BLOCK", 8)
+    monkeypatch.setattr("workbench.engine.fast.decoder._BLOCK", 8)
     base = load_base(wide(family), "none", device="cpu")
     assert Decoder.suits(base) == (family in ("llama", "qwen3", "mistral"))
     if Decoder.suits(base):

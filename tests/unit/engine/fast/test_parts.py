@@ -13,7 +13,7 @@ from workbench.engine.fast import head
 from workbench.engine.fast.attention import block_mask, row_mask
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
 from workbench.engine.fast.micro_batches import Lanes, even_batches, micro_batches
-from workbench.engine.fast.rows import Parts, cut, packed, padded, parts
+from workbench.engine.fast.rows import RowParts, cut, packed, padded, row_parts
 from workbench.engine.model.loading import load_base
 
 
@@ -44,7 +44,7 @@ def test_the_head_is_a_log_softmax_of_the_logits(bias, scale, softcap, monkeypat
 
 @given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
 def test_a_token_sees_what_its_own_side_would_show_it(trunk, chosen, rejected):
-    row = Parts(trunk, chosen, rejected)
+    row = RowParts(trunk, chosen, rejected)
     seen = row_mask(row, row.total, torch.float32, torch.device("cpu")) == 0
     sides = [[*range(trunk + chosen)], [*range(trunk), *range(trunk + chosen, row.total)]]
     for query in range(row.total):
@@ -78,10 +78,10 @@ def test_rows_have_a_place_for_every_token_of_both_responses():
                 counted = own & (rows.sides[side] == 1)
                 assert rows.targets[counted].tolist() == response
                 before = [*pair.prompt, *response][len(pair.prompt) - 1 : -1]
-                assert flat[rows.places[counted]].tolist() == before
+                assert flat[rows.predictors[counted]].tolist() == before
                 wanted = range(len(pair.prompt) - 1, len(pair.prompt) + len(response) - 1)
-                assert places[rows.places[counted]].tolist() == list(wanted)
-    assert sum(parts(pair).total for pair in some) == packed(some).ids.numel()
+                assert places[rows.predictors[counted]].tolist() == list(wanted)
+    assert sum(row_parts(pair).total for pair in some) == packed(some).ids.numel()
 
 
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=30), st.integers(1, 8), st.integers(1, 200), st.booleans())
@@ -102,7 +102,7 @@ _SIZES = st.lists(st.integers(1, 100), min_size=1, max_size=30)
 @given(_SIZES, st.integers(1, 4), st.integers(0, 8), st.integers(1, 500))
 def test_even_batches_have_every_pair_once_and_are_even(sizes, lanes, more, budget):
     most = lanes + more
-    found = even_batches([Parts(size, 0, 0) for size in sizes], lanes, most, budget)
+    found = even_batches([RowParts(size, 0, 0) for size in sizes], lanes, most, budget)
     assert sorted(index for part in found for index in part) == list(range(len(sizes)))
     assert len(found) == len(sizes) or len(found) % lanes == 0
     assert all(found)
@@ -115,9 +115,9 @@ def test_even_batches_have_every_pair_once_and_are_even(sizes, lanes, more, budg
 
 
 def test_lanes_have_the_same_work_not_the_same_tokens():
-    responses_apart = [Parts(100, 0, 0), Parts(0, 50, 50), Parts(100, 0, 0), Parts(0, 50, 50)]
+    responses_apart = [RowParts(100, 0, 0), RowParts(0, 50, 50), RowParts(100, 0, 0), RowParts(0, 50, 50)]
     assert [sorted(part) for part in even_batches(responses_apart, 2, 4, 4096)] == [[0, 1], [2, 3]]
-    long_apart = [Parts(400, 0, 0), *[Parts(100, 0, 0)] * 5]
+    long_apart = [RowParts(400, 0, 0), *[RowParts(100, 0, 0)] * 5]
     assert [sorted(part) for part in even_batches(long_apart, 2, 6, 4096)] == [[0], [1, 2, 3, 4, 5]]
 
 

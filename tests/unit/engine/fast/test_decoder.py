@@ -10,10 +10,9 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm, apply_rotary_
 
 from workbench.config import build_config
 from workbench.engine.fast.attention import row_mask
-from workbench.engine.fast.layers import apply_rope, rms_norm, rope_angles, swiglu
+from workbench.engine.fast.decoder import apply_rope, rms_norm, rope_angles, row_attention, row_blocks, swiglu
 from workbench.engine.fast.lora import adapted, fuse
-from workbench.engine.fast.row_attention import row, row_attention
-from workbench.engine.fast.rows import Parts
+from workbench.engine.fast.rows import RowParts
 from workbench.engine.model.loading import load_base
 from workbench.runs.estimate import Lengths, estimate
 from workbench.runs.model_shape import shape_of
@@ -67,10 +66,10 @@ def turned(heads, angles):
 def test_attention_is_that_of_each_row_by_itself(heads, block, apart, firsts, monkeypatch):
     """All tokens ask; or some of the first row, none of the second and most of the third; or some of rejected alone; or
     none at all. Branches are computed apart, or not, or some."""
-    monkeypatch.setattr("workbench.engine.fast.row_attention._BLOCK", block)
-    monkeypatch.setattr("workbench.engine.fast.row_attention._APART", apart)
+    monkeypatch.setattr("workbench.engine.fast.decoder._BLOCK", block)
+    monkeypatch.setattr("workbench.engine.fast.decoder._APART", apart)
     many, some = heads
-    parts = (Parts(4, 3, 2), Parts(2, 2, 2), Parts(3, 4, 1))
+    parts = (RowParts(4, 3, 2), RowParts(2, 2, 2), RowParts(3, 4, 1))
     masks = [row_mask(each, each.total, torch.float64, torch.device("cpu"))[None, None] for each in parts]
     tokens = [each.total for each in parts]
     asks = [place >= first for first, count in zip(firsts, tokens, strict=True) for place in range(count)]
@@ -79,7 +78,7 @@ def test_attention_is_that_of_each_row_by_itself(heads, block, apart, firsts, mo
     by = rope_angles(angles.cos(), angles.sin(), many)
     query = drawn(len(asking), many, 8, gradient=True)
     key, value = drawn(23, some, 8, gradient=True), drawn(23, some, 8, gradient=True)
-    rows = [row(each, torch.float64, first) for each, first in zip(parts, firsts, strict=True)]
+    rows = [row_blocks(each, torch.float64, first) for each, first in zip(parts, firsts, strict=True)]
 
     def ours(q, k, v):
         return row_attention(q, k, v, (by[0][asking], by[1][asking]), by, rows, 0.3)
