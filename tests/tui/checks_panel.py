@@ -9,7 +9,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from tests.tui.runs_screen import until
-from workbench.pairs.checks.running import PairChecks
+from workbench.pairs.checks.background import PairChecks
 from workbench.pairs.pair import Message, Pair
 from workbench.pairs.store import write_pairs
 from workbench.tui import app as application

@@ -13,7 +13,8 @@ import pytest
 
 from tests.tui.checks_panel import CLEAN, FAULTY, checked, panel, talk
 from tests.tui.runs_screen import shown, shows, until
-from workbench.pairs.checks.running import PairChecks, _overall
+from workbench.pairs.checks.background import PairChecks, _overall
+from workbench.pairs.checks.findings import checks_by_id
 from workbench.pairs.pair import Pair
 from workbench.pairs.store import PairStore, write_pairs
 from workbench.tui.dialogs.checks import DoRepair, FindingList, ShowFinding
@@ -52,12 +53,12 @@ def checks_of(folder: Path, pairs: list[Pair], **how: object) -> PairChecks:
 def test_what_is_known_of_each_pair(tmp_path: Path) -> None:
     told: list[float] = []
     checks = checks_of(tmp_path, FAULTY, changed=lambda: told.append(time.monotonic()))
-    assert (checks.state, checks.summary, checks.sign("same"), checks.by_id()) == ("none", "", "", {})
+    assert (checks.begun, checks.summary, checks.sign("same"), checks.by_id()) == (False, "", "", {})
     checks.start()
     wait(lambda: not checks.running)
     assert checks.report is not None
     assert checks.findings == checks.report.findings
-    assert checks.by_id() == checks.report.by_id()
+    assert checks.by_id() == checks_by_id(checks.report.findings)
     assert checks.sign("same") == "✘ identical"
     assert checks.sign("copy-2") == "▲ duplicate"
     assert checks.sign(FAULTY[-1].id) == "▲ invisible +1"
@@ -114,7 +115,7 @@ def test_no_process_is_left(tmp_path: Path, how: str) -> None:
     if how == "start":
         assert checks.running
     else:
-        assert checks.state == "cancelled"
+        assert (checks.begun, checks.running, checks.report, checks.error) == (True, False, None, None)
     checks.close()
     assert workers() == []
 
@@ -123,7 +124,7 @@ def test_a_failure_is_told(tmp_path: Path) -> None:
     checks = checks_of(tmp_path, CLEAN)
     checks.start("/no/such/model")
     wait(lambda: not checks.running)
-    assert (checks.state, checks.report) == ("failed", None)
+    assert checks.report is None
     assert checks.error is not None
     assert "No such model" in checks.error.title
     assert checks.summary == "▲ checks failed"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +14,7 @@ from workbench.text import one_line
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from workbench.pairs.checks.findings import Finding, Report
+    from workbench.pairs.checks.findings import CheckFinding, ChecksReport
     from workbench.pairs.checks.repairs import Repair
 
 _EXAMPLES = """\b
@@ -54,10 +53,8 @@ def check(
     json: Json = False,
 ) -> None:
     """Say what is wrong with a data set, which pairs those are, and what to do."""
-    from workbench.pairs.checks.catalog import CHECKS, SLOW
-    from workbench.pairs.checks.model import count_tokens
-    from workbench.pairs.checks.rows import texts_of
-    from workbench.pairs.checks.run import run_checks
+    from workbench.pairs.checks.findings import CHECKS, SLOW
+    from workbench.pairs.checks.run import check_rows
     from workbench.pairs.store import load_rows
 
     if fix is not None:
@@ -65,20 +62,12 @@ def check(
     path = workspace_of(context).existing_pairs_file(name)
     rows = load_rows(path)
     problems = rows.base.problems
-    # Millions of texts and no cycles: looking for some costs a fifth of the time.
-    gc.disable()
+    left_out = SLOW if fast else frozenset()
+    if fix is not None:
+        left_out = frozenset(CHECKS) - {fix, *_FAMILY.get(fix, ())}
     progress = _Progress()
     try:
-        texts = texts_of(rows)
-        tokens = None
-        if model is not None:
-            wanted = set(texts.ids)
-            every = (rows.pair(row) for row in rows.order.tolist() if rows.id(row) in wanted)
-            tokens = count_tokens(list(every), model, progress=progress)
-        left_out = SLOW if fast else frozenset()
-        if fix is not None:
-            left_out = frozenset(CHECKS) - {fix, *_FAMILY.get(fix, ())}
-        report = run_checks(texts, tokens=tokens, max_length=max_length, leave_out=left_out, progress=progress)
+        report = check_rows(rows, model=model, max_length=max_length, leave_out=left_out, on_progress=progress)
     finally:
         progress.done()
     if fix is not None:
@@ -104,7 +93,7 @@ _FAMILY = {
 
 
 def _refuse_unknown(fix: str, model: str | None) -> None:
-    from workbench.pairs.checks.catalog import NEEDS_MODEL
+    from workbench.pairs.checks.findings import NEEDS_MODEL
     from workbench.pairs.checks.repairs import REPAIRS
 
     if fix not in REPAIRS:
@@ -117,7 +106,7 @@ def _refuse_unknown(fix: str, model: str | None) -> None:
         raise WorkbenchError(f"{fix} needs a model", "Tokens are a model's.", "Say which: --model M")
 
 
-def _mend(path: Path, report: Report, fix: str, *, yes: bool, json: bool) -> None:
+def _mend(path: Path, report: ChecksReport, fix: str, *, yes: bool, json: bool) -> None:
     from workbench.pairs.checks.repairs import REPAIRS, repair_for
     from workbench.pairs.store import PairStore
 
@@ -142,7 +131,7 @@ def _mend(path: Path, report: Report, fix: str, *, yes: bool, json: bool) -> Non
         print_json({"check": fix, "changed": changed})
 
 
-def _document(report: Report, problems: int) -> dict[str, Any]:
+def _document(report: ChecksReport, problems: int) -> dict[str, Any]:
     from workbench.pairs.checks.repairs import REPAIRS
 
     return {
@@ -154,7 +143,7 @@ def _document(report: Report, problems: int) -> dict[str, Any]:
     }
 
 
-def _tell(name: str, report: Report) -> None:
+def _tell(name: str, report: ChecksReport) -> None:
     from workbench.pairs.checks.repairs import REPAIRS
 
     for finding in report.findings:
@@ -169,7 +158,7 @@ def _tell(name: str, report: Report) -> None:
     note(f"{report.checked:,} pairs of {name} checked{dropped}: {kinds}.")
 
 
-def _tell_one(finding: Finding) -> None:
+def _tell_one(finding: CheckFinding) -> None:
     print(f"{finding.severity:<8} {finding.check}: {one_line(finding.message)}")
     print(f"    {one_line(finding.hint)}")
     shown = ", ".join(one_line(identity, 40) for identity in finding.ids[:_SHOWN])
@@ -178,7 +167,7 @@ def _tell_one(finding: Finding) -> None:
         print(f"    pairs: {shown}" + (f" and {more:,} more (--json names all)" if more > 0 else ""))
 
 
-def _tell_lengths(report: Report) -> None:
+def _tell_lengths(report: ChecksReport) -> None:
     found = report.lengths
     low, high = found["longer_wins_interval"]
     print(

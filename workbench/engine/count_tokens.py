@@ -1,4 +1,4 @@
-"""Counts the tokens of pairs, in a process that `pairs.checks.model` starts.
+"""Counts the tokens of pairs, in a process that `pairs.checks.tokens` starts.
 
 What is counted are the ids that training and scoring use. Only the tokenizer is loaded, not the weights.
 """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.arrow import Ints
-from workbench.pairs.checks.running import PairChecks
+from workbench.pairs.checks.background import PairChecks
 from workbench.pairs.exporters import Format, export_pairs
 from workbench.pairs.pair import Message, Pair, Status
 from workbench.pairs.store import PairStore, load_pairs, write_pairs

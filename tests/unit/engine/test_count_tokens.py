@@ -12,9 +12,8 @@ from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import FALLBACK_TEMPLATE
 from workbench.engine.training.data import prepare
 from workbench.errors import WorkbenchError
-from workbench.pairs.checks.model import count_tokens
 from workbench.pairs.checks.run import run_checks
-from workbench.pairs.checks.tokens import PairTokens, TokenCounts
+from workbench.pairs.checks.tokens import PairTokens, TokenCounts, count_tokens
 from workbench.pairs.pair import Message, Pair, from_row, to_row
 
 _WORDS = ["the", "small", "grey", "cat", "sat", "by", "an", "open", "door", "and", "looked", "at", "rain"]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.pairs.some_pairs import some
 from workbench.errors import WorkbenchError
-from workbench.pairs.checks.findings import Finding
+from workbench.pairs.checks.findings import CheckFinding
 from workbench.pairs.checks.repairs import repair_for
 from workbench.pairs.importers import Imported
 from workbench.pairs.lines import Problem
@@ -106,7 +106,7 @@ def test_taking_all_that_is_shown_out_of_the_file(session: DataSetSession) -> No
 
 
 def test_a_repair_leaves_out_pairs_that_are_gone(session: DataSetSession) -> None:
-    repair = repair_for(Finding("duplicate", "warning", ("id1", "nobody", "id2"), "", ""))
+    repair = repair_for(CheckFinding("duplicate", "warning", ("id1", "nobody", "id2"), "", ""))
     assert repair is not None
     edited = session.repair(repair)
     assert (edited.rows, edited.notice.split(".")[0]) == ((1, 2), "drop as duplicate: 2 pairs changed")
@@ -114,7 +114,7 @@ def test_a_repair_leaves_out_pairs_that_are_gone(session: DataSetSession) -> Non
 
 
 def test_edits_make_the_checks_out_of_date(session: DataSetSession) -> None:
-    session.checks.state = "done"
+    session.checks.begun = True
     session.judge(0, "accepted")
     session.judge(0, "accepted")
     session.swap(1)

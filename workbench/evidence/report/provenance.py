@@ -8,7 +8,7 @@ from workbench import __version__
 from workbench.config import RunConfig
 from workbench.evidence.report.content import Block, Cell, Facts, Points, Prose, Section, Table, Tone
 from workbench.evidence.report.sources import Sources
-from workbench.pairs.checks.findings import Finding, Severity
+from workbench.pairs.checks.findings import CheckFinding, Severity
 
 _TONES: dict[Severity, Tone] = {"error": "bad", "warning": "unsure", "note": "good"}
 _NAMED = 5
@@ -119,11 +119,11 @@ def _checks(sources: Sources) -> Block:
     )
 
 
-def _severity(finding: Finding) -> Cell:
+def _severity(finding: CheckFinding) -> Cell:
     return Cell(finding.severity, "verdict", _TONES[finding.severity])
 
 
-def _found(finding: Finding) -> list[Cell]:
+def _found(finding: CheckFinding) -> list[Cell]:
     return [
         Cell(finding.message),
         Cell(f"{finding.count:,}", "number"),

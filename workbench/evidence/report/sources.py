@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from workbench.errors import WorkbenchError
 from workbench.evidence.document import Evidence, read_evidence
-from workbench.pairs.checks.findings import Report as Checks
+from workbench.pairs.checks.findings import ChecksReport
 from workbench.pairs.checks.run import run_checks
 from workbench.pairs.pair import Pair, from_row
 from workbench.runs import labels
@@ -29,7 +29,7 @@ class Sources:
     status: Status
     labels: Labels
     evidence: Evidence | None
-    checks: Checks | None
+    checks: ChecksReport | None
     unchecked: str = ""
 
 

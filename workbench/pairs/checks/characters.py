@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 
-from workbench.pairs.checks.findings import Finding, plural
+from workbench.pairs.checks.findings import CheckFinding, Watch, plural
 from workbench.pairs.checks.texts import Texts
-from workbench.pairs.checks.watch import Watch
 
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _ALWAYS = (
@@ -26,29 +26,26 @@ _ONE = re.compile(
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 
 
-def invisible(columns: Texts, watch: Watch) -> list[Finding]:
+def invisible(columns: Texts, _: Watch) -> Iterator[CheckFinding]:
     """Pairs with control, direction or invisible characters, those left out that a script or an emoji needs."""
-    watch.tick(0, 1)
     named: list[int] = []
     kinds: Counter[str] = Counter()
-    for place in columns.matching(_for_re2(_LOOK)):
-        found = {sign for texts in columns.fields.values() for sign in unwanted(texts[place])}
+    for index in columns.matching(_for_re2(_LOOK)):
+        found = {sign for texts in columns.fields.values() for sign in unwanted(texts[index])}
         if found:
-            named.append(place)
+            named.append(index)
             kinds.update(found)
     if not named:
-        return []
+        return
     told = ", ".join(f"{_name(sign)} in {count:,}" for sign, count in kinds.most_common(4))
-    return [
-        Finding(
-            "invisible",
-            "warning",
-            columns.named(named),
-            f"{plural(len(named), 'pair has', 'pairs have')} control, direction or invisible characters ({told}).",
-            "Take them out: they are tokens that the model learns to write.",
-            figures={"characters": {f"U+{ord(sign):04X}": count for sign, count in kinds.most_common()}},
-        )
-    ]
+    yield CheckFinding(
+        "invisible",
+        "warning",
+        columns.named(named),
+        f"{plural(len(named), 'pair has', 'pairs have')} control, direction or invisible characters ({told}).",
+        "Take them out: they are tokens that the model learns to write.",
+        figures={"characters": {f"U+{ord(sign):04X}": count for sign, count in kinds.most_common()}},
+    )
 
 
 def unwanted(text: str) -> list[str]:
@@ -114,15 +111,13 @@ _SURE = re.compile(f"[{_byte(0xC2)}{_byte(0xC3)}]")
 _LOST = re.compile("[\ufffd\ue000-\uf8ff]")
 
 
-def encoding(columns: Texts, watch: Watch) -> list[Finding]:
+def encoding(columns: Texts, _: Watch) -> Iterator[CheckFinding]:
     """Pairs with misread characters, and those with replacement or private-use characters."""
-    watch.tick(0, 1)
-    places = columns.matching(f"[{_TWO}{_THREE}{_FOUR}][{_LATER}]|{_LOST.pattern}")
+    indices = columns.matching(f"[{_TWO}{_THREE}{_FOUR}][{_LATER}]|{_LOST.pattern}")
     misread = [
-        place for place in places if any(mended(texts[place]) != texts[place] for texts in columns.fields.values())
+        index for index in indices if any(mended(texts[index]) != texts[index] for texts in columns.fields.values())
     ]
-    lost = [place for place in places if any(_LOST.search(texts[place]) for texts in columns.fields.values())]
-    findings = []
+    lost = [index for index in indices if any(_LOST.search(texts[index]) for texts in columns.fields.values())]
     if misread:
         example = next(
             (text, whole)
@@ -130,28 +125,22 @@ def encoding(columns: Texts, watch: Watch) -> list[Finding]:
             for text in (texts[misread[0]],)
             if (whole := mended(text)) != text
         )
-        findings.append(
-            Finding(
-                "encoding",
-                "warning",
-                columns.named(misread),
-                f"{plural(len(misread), 'pair has', 'pairs have')} text read in the wrong encoding"
-                f" ({_shown(*example)}).",
-                "Read the source as UTF-8 and import it anew, or mend the text here.",
-            )
+        yield CheckFinding(
+            "encoding",
+            "warning",
+            columns.named(misread),
+            f"{plural(len(misread), 'pair has', 'pairs have')} text read in the wrong encoding ({_shown(*example)}).",
+            "Read the source as UTF-8 and import it anew, or mend the text here.",
         )
     if lost:
-        findings.append(
-            Finding(
-                "lost-characters",
-                "warning",
-                columns.named(lost),
-                f"{plural(len(lost), 'pair has', 'pairs have')} characters that stand for nothing: replacement"
-                " characters (U+FFFD), or private ones that one font alone knew.",
-                "Go back to the source, or write what was meant.",
-            )
+        yield CheckFinding(
+            "lost-characters",
+            "warning",
+            columns.named(lost),
+            f"{plural(len(lost), 'pair has', 'pairs have')} characters that stand for nothing: replacement"
+            " characters (U+FFFD), or private ones that one font alone knew.",
+            "Go back to the source, or write what was meant.",
         )
-    return findings
 
 
 def mended(text: str) -> str:

@@ -2,81 +2,68 @@
 
 from __future__ import annotations
 
-from workbench.pairs.checks.findings import Finding, plural
+from collections.abc import Iterator
+
+from workbench.pairs.checks.findings import CheckFinding, Watch, plural
 from workbench.pairs.checks.keys import same_words
 from workbench.pairs.checks.texts import Texts
-from workbench.pairs.checks.watch import Watch
 
 
-def empty(columns: Texts, watch: Watch) -> list[Finding]:
+def empty(columns: Texts, _: Watch) -> Iterator[CheckFinding]:
     """Prompts and responses with nothing but white space in them, and empty turns among others."""
-    watch.tick(0, 1)
     blank = {
-        name: [place for place, text in enumerate(texts) if not text or text.isspace()]
+        name: [index for index, text in enumerate(texts) if not text or text.isspace()]
         for name, texts in columns.fields.items()
     }
-    findings = []
-    if places := sorted({place for found in blank.values() for place in found}):
+    if indices := sorted({index for found in blank.values() for index in found}):
         parts = ", ".join(f"{len(found):,} {name}" for name, found in blank.items() if found)
-        findings.append(
-            Finding(
-                "empty",
-                "error",
-                columns.named(places),
-                f"{plural(len(places), 'pair has', 'pairs have')} an empty text ({parts}).",
-                "Write what is missing, or drop them.",
-            )
+        yield CheckFinding(
+            "empty",
+            "error",
+            columns.named(indices),
+            f"{plural(len(indices), 'pair has', 'pairs have')} an empty text ({parts}).",
+            "Write what is missing, or drop them.",
         )
-    whole = set(places)
-    if turns := [place for place in columns.empty_turns if place not in whole]:
-        findings.append(
-            Finding(
-                "empty-turn",
-                "warning",
-                columns.named(turns),
-                f"{plural(len(turns), 'pair has', 'pairs have')} an empty turn in the conversation.",
-                "Take the turn out, or write what was said; some chat templates render nothing for it.",
-            )
+    whole = set(indices)
+    if turns := [index for index in columns.empty_turns if index not in whole]:
+        yield CheckFinding(
+            "empty-turn",
+            "warning",
+            columns.named(turns),
+            f"{plural(len(turns), 'pair has', 'pairs have')} an empty turn in the conversation.",
+            "Take the turn out, or write what was said; some chat templates render nothing for it.",
         )
-    return findings
 
 
-def identical(columns: Texts, watch: Watch) -> list[Finding]:
+def identical(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
     """Pairs whose responses are the same, exactly or but for case, white space and typographic signs."""
-    watch.tick(0, 1)
     same: list[int] = []
     alike: list[int] = []
     shapes = columns.shapes
-    for place, (chosen, rejected) in watch.each(list(zip(columns.chosen, columns.rejected, strict=True))):
+    for index, (chosen, rejected) in watch.over(list(zip(columns.chosen, columns.rejected, strict=True))):
         if not chosen.strip() and not rejected.strip():
             continue
         if chosen == rejected:
-            if _one_shape(shapes[place]):
-                same.append(place)
+            if _one_shape(shapes[index]):
+                same.append(index)
         elif _may_be_alike(chosen, rejected) and same_words(chosen) == same_words(rejected):
-            alike.append(place)
-    findings = []
+            alike.append(index)
     if same:
-        findings.append(
-            Finding(
-                "identical",
-                "error",
-                columns.named(same),
-                f"{plural(len(same), 'pair has', 'pairs have')} the same text as chosen and as rejected.",
-                "Such a pair has no gradient: edit one side, or drop it.",
-            )
+        yield CheckFinding(
+            "identical",
+            "error",
+            columns.named(same),
+            f"{plural(len(same), 'pair has', 'pairs have')} the same text as chosen and as rejected.",
+            "Such a pair has no gradient: edit one side, or drop it.",
         )
     if alike:
-        findings.append(
-            Finding(
-                "identical-words",
-                "warning",
-                columns.named(alike),
-                f"{plural(len(alike), 'pair differs', 'pairs differ')} only in case, white space or typographic signs.",
-                "The model would learn the form alone: edit one side, or drop it.",
-            )
+        yield CheckFinding(
+            "identical-words",
+            "warning",
+            columns.named(alike),
+            f"{plural(len(alike), 'pair differs', 'pairs differ')} only in case, white space or typographic signs.",
+            "The model would learn the form alone: edit one side, or drop it.",
         )
-    return findings
 
 
 def _one_shape(shape: str) -> bool:
@@ -103,36 +90,34 @@ LIMIT = 0.1
 _CHUNK = 4000
 
 
-def too_similar(columns: Texts, watch: Watch) -> list[Finding]:
+def too_similar(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
     """Pairs whose responses are within `LIMIT` by edit distance and yet not the same words.
 
     Their shared tokens drown the few that differ: DPO then pushes down chosen and rejected alike (displacement).
     """
     from rapidfuzz.distance import Levenshtein
 
-    places = [place for place, (one, other) in enumerate(_responses(columns)) if one != other and _may_be(one, other)]
+    indices = [index for index, (one, other) in enumerate(_responses(columns)) if one != other and _may_be(one, other)]
     named: list[int] = []
-    for done in range(0, len(places), _CHUNK):
-        watch.tick(done, len(places))
-        for place in places[done : done + _CHUNK]:
-            one, other = columns.chosen[place], columns.rejected[place]
+    for done in range(0, len(indices), _CHUNK):
+        watch.tick(done, len(indices))
+        for index in indices[done : done + _CHUNK]:
+            one, other = columns.chosen[index], columns.rejected[index]
             most = int(LIMIT * max(len(one), len(other)))
             close = Levenshtein.distance(one, other, score_cutoff=most) <= most
             if close and same_words(one) != same_words(other):
-                named.append(place)
+                named.append(index)
     if not named:
-        return []
-    return [
-        Finding(
-            "too-similar",
-            "warning",
-            columns.named(named),
-            f"{plural(len(named), 'pair has', 'pairs have')} responses that differ in less than {LIMIT:.0%} of their"
-            " characters.",
-            "Likely displacement (both responses lose probability): make the difference larger, or train with an"
-            " added likelihood term (loss sigmoid + sft).",
-        )
-    ]
+        return
+    yield CheckFinding(
+        "too-similar",
+        "warning",
+        columns.named(named),
+        f"{plural(len(named), 'pair has', 'pairs have')} responses that differ in less than {LIMIT:.0%} of their"
+        " characters.",
+        "Likely displacement (both responses lose probability): make the difference larger, or train with an"
+        " added likelihood term (loss sigmoid + sft).",
+    )
 
 
 def _responses(columns: Texts) -> list[tuple[str, str]]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import zlib
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.pairs.checks.findings import Finding, plural
+from workbench.pairs.checks.findings import CheckFinding, Watch, plural
 from workbench.pairs.checks.texts import Texts
-from workbench.pairs.checks.watch import Watch
 
 EDGES = (1.1, 1.5, 2.0, 4.0)
 """Ratios of the longer to the shorter response at which the bars of the histogram part."""
@@ -23,7 +22,7 @@ _Z = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
+class ResponseLengths:
     """The lengths of each pair's responses, in words or tokens."""
 
     unit: str
@@ -31,18 +30,18 @@ class Lengths:
     rejected: Sequence[int]
 
     @classmethod
-    def in_words(cls, columns: Texts, watch: Watch) -> Lengths:
-        """Lengths as the number of words."""
+    def in_words(cls, columns: Texts, watch: Watch) -> ResponseLengths:
+        """Lengths as numbers of words."""
         if columns.words is not None:
             return cls("words", *columns.words)
         return cls(
             "words",
-            [len(text.split()) for _, text in watch.each(columns.chosen)],
-            [len(text.split()) for _, text in watch.each(columns.rejected)],
+            [len(text.split()) for _, text in watch.over(columns.chosen)],
+            [len(text.split()) for _, text in watch.over(columns.rejected)],
         )
 
 
-def figures(lengths: Lengths) -> dict[str, Any]:
+def figures(lengths: ResponseLengths) -> dict[str, Any]:
     """The distribution of the length differences; shares and effect with 95% intervals.
 
     `longer_wins` is the accuracy of a rule that prefers the longer response (ties count half), `effect` the mean
@@ -82,62 +81,60 @@ def figures(lengths: Lengths) -> dict[str, Any]:
     }
 
 
-def length_bias(columns: Texts, lengths: Lengths, found: Mapping[str, Any]) -> list[Finding]:
+def length_bias(columns: Texts, lengths: ResponseLengths, stats: Mapping[str, Any]) -> Iterator[CheckFinding]:
     """A bias where "the longer wins" or "the shorter wins" is right in 55% of the pairs or more, and not by chance.
 
     Names the pairs of the winning side whose responses differ in length 1.5 times or more.
     """
-    if found["pairs"] < _FEWEST:
-        return []
-    wins, (low, high) = found["longer_wins"], found["longer_wins_interval"]
+    if stats["pairs"] < _FEWEST:
+        return
+    wins, (low, high) = stats["longer_wins"], stats["longer_wins_interval"]
     if abs(wins - 0.5) < _BIASED or low <= 0.5 <= high:
-        return []
+        return
     longer = wins > 0.5
     sides = zip(lengths.chosen, lengths.rejected, strict=True)
     named = [
-        place
-        for place, (one, other) in enumerate(sides)
+        index
+        for index, (one, other) in enumerate(sides)
         if (one > other) == longer and one != other and max(one, other) >= _FAR * max(min(one, other), 1)
     ]
     rule, score = ("longer", wins) if longer else ("shorter", 1 - wins)
     interval = (low, high) if longer else (1 - high, 1 - low)
-    effect = found["effect"]
-    return [
-        Finding(
-            "length-bias",
-            "warning" if abs(wins - 0.5) >= _BADLY_BIASED else "note",
-            columns.named(named),
-            f'"The {rule} wins" alone would be right in {score:.1%} of the pairs'
-            f" (95%: {interval[0]:.1%} to {interval[1]:.1%}); chosen is {abs(found['mean_difference']):.1f}"
-            f" {lengths.unit} {'longer' if found['mean_difference'] > 0 else 'shorter'} on average"
-            f" (effect {effect:+.2f}). {plural(len(named), 'pair differs', 'pairs differ')} {_FAR}-fold that way.",
-            "Balance the lengths by a subset, or add pairs that go the other way;"
-            f" judge a run on its length-matched subset, not against 50% but against {score:.0%}.",
-            figures=found,
-            to_mend=columns.named(_surplus(columns, lengths)),
-        )
-    ]
+    effect = stats["effect"]
+    yield CheckFinding(
+        "length-bias",
+        "warning" if abs(wins - 0.5) >= _BADLY_BIASED else "note",
+        columns.named(named),
+        f'"The {rule} wins" alone would be right in {score:.1%} of the pairs'
+        f" (95%: {interval[0]:.1%} to {interval[1]:.1%}); chosen is {abs(stats['mean_difference']):.1f}"
+        f" {lengths.unit} {'longer' if stats['mean_difference'] > 0 else 'shorter'} on average"
+        f" (effect {effect:+.2f}). {plural(len(named), 'pair differs', 'pairs differ')} {_FAR}-fold that way.",
+        "Balance the lengths by a subset, or add pairs that go the other way;"
+        f" judge a run on its length-matched subset, not against 50% but against {score:.0%}.",
+        figures=stats,
+        to_mend=columns.named(_surplus(columns, lengths)),
+    )
 
 
-def _surplus(columns: Texts, lengths: Lengths) -> list[int]:
-    """The places of pairs without which "chosen is so much longer" and "rejected is so much longer" are equally many.
+def _surplus(columns: Texts, lengths: ResponseLengths) -> list[int]:
+    """The indices of pairs without which "chosen is so much longer" and "rejected is so much longer" are equally many.
 
     Within each bar of the histogram the same number stays on both sides: accepted pairs before others, else by a draw
     that depends on the id alone.
     """
     bars: dict[int, list[int]] = {}
-    for place, (one, other) in enumerate(zip(lengths.chosen, lengths.rejected, strict=True)):
+    for index, (one, other) in enumerate(zip(lengths.chosen, lengths.rejected, strict=True)):
         bar = bisect_right(EDGES, max(one, other) / max(min(one, other), 1)) + 1
         if one != other:
-            bars.setdefault(bar if one > other else -bar, []).append(place)
+            bars.setdefault(bar if one > other else -bar, []).append(index)
 
-    def claim(place: int) -> tuple[bool, int]:
-        drawn = zlib.crc32(columns.ids[place].encode("utf-8", "surrogatepass"))
-        return columns.statuses[place] != "accepted", drawn
+    def claim(index: int) -> tuple[bool, int]:
+        drawn = zlib.crc32(columns.ids[index].encode("utf-8", "surrogatepass"))
+        return columns.statuses[index] != "accepted", drawn
 
     found: list[int] = []
-    for bar, places in bars.items():
-        found += sorted(places, key=claim)[len(bars.get(-bar, ())) :]
+    for bar, indices in bars.items():
+        found += sorted(indices, key=claim)[len(bars.get(-bar, ())) :]
     return sorted(found)
 
 

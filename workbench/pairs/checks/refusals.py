@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from workbench.pairs.checks.findings import Finding, plural
+from workbench.pairs.checks.findings import CheckFinding, Watch, plural
 from workbench.pairs.checks.texts import Texts
-from workbench.pairs.checks.watch import Watch
 
 _HARM = """
 bypass past fool break disable disarm ignore pretend rules role butt butthole lick live lives living action babysat
@@ -92,29 +91,26 @@ _ANSWER = 40
 """Characters that an answer has at least."""
 
 
-def refusal(columns: Texts, watch: Watch) -> list[Finding]:
+def refusal(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
     """Pairs whose chosen response opens with a refusal, whose rejected one answers, and whose prompt has no word that
     could explain it. A heuristic: a prompt can be harmful in harmless words."""
-    watch.tick(0, 1)
     named = []
-    for _, place in watch.each(columns.matching(REFUSAL.pattern, "chosen", ignore_case=True)):
-        chosen, rejected = columns.chosen[place], columns.rejected[place]
+    for _, index in watch.over(columns.matching(REFUSAL.pattern, "chosen", ignore_case=True)):
+        chosen, rejected = columns.chosen[index], columns.rejected[index]
         if not REFUSAL.search(chosen[:_OPENING]) or len(rejected) < _ANSWER or _EVASIVE.search(rejected[:_OPENING]):
             continue
-        if not HARM.search(columns.prompts[place]):
-            named.append(place)
+        if not HARM.search(columns.prompts[index]):
+            named.append(index)
     if not named:
-        return []
-    return [
-        Finding(
-            "refusal",
-            "warning",
-            columns.named(named),
-            f"{plural(len(named), 'pair prefers', 'pairs prefer')} a refusal to an answer, where the prompt has no sign"
-            " of harm.",
-            "Read them: where the prompt is harmless, swap the pair or drop it; the model would learn to over-refuse.",
-        )
-    ]
+        return
+    yield CheckFinding(
+        "refusal",
+        "warning",
+        columns.named(named),
+        f"{plural(len(named), 'pair prefers', 'pairs prefer')} a refusal to an answer, where the prompt has no sign"
+        " of harm.",
+        "Read them: where the prompt is harmless, swap the pair or drop it; the model would learn to over-refuse.",
+    )
 
 
 _SCORES = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("chosen_rating", "rejected_rating"))
@@ -126,37 +122,34 @@ _LONG = 150
 _SHORT = 15
 
 
-def swap(columns: Texts, watch: Watch) -> list[Finding]:
+def swap(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
     """Pairs whose own scores say the opposite, and those whose chosen response insults, repeats itself over and over
     or stops at its first word while the rejected one does not. A heuristic but for the scores."""
-    watch.tick(0, 1)
     reasons: dict[int, str] = {}
-    for place, extra in columns.extras.items():
+    for index, extra in columns.extras.items():
         if _scored_the_other_way(extra):
-            reasons[place] = "scored the other way round"
-    for place in columns.matching(ABUSE.pattern, "chosen", ignore_case=True):
-        chosen, rejected = columns.chosen[place], columns.rejected[place]
-        if _insults(chosen) and not _insults(rejected) and not ASKED_FOR.search(columns.prompts[place]):
-            reasons.setdefault(place, "chosen insults")
-    for place, (chosen, rejected) in watch.each(list(zip(columns.chosen, columns.rejected, strict=True))):
+            reasons[index] = "scored the other way round"
+    for index in columns.matching(ABUSE.pattern, "chosen", ignore_case=True):
+        chosen, rejected = columns.chosen[index], columns.rejected[index]
+        if _insults(chosen) and not _insults(rejected) and not ASKED_FOR.search(columns.prompts[index]):
+            reasons.setdefault(index, "chosen insults")
+    for index, (chosen, rejected) in watch.over(list(zip(columns.chosen, columns.rejected, strict=True))):
         if len(chosen) <= _SHORT and len(rejected) >= _LONG and _breaks_off(chosen) and not _breaks_off(rejected):
-            reasons.setdefault(place, "chosen breaks off")
+            reasons.setdefault(index, "chosen breaks off")
         elif len(chosen) > _LONG and _repeats(chosen) and not _repeats(rejected):
-            reasons.setdefault(place, "chosen repeats itself")
+            reasons.setdefault(index, "chosen repeats itself")
     if not reasons:
-        return []
+        return
     counts = Counter(reasons.values())
     told = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
-    return [
-        Finding(
-            "swap",
-            "warning",
-            columns.named(sorted(reasons)),
-            f"{plural(len(reasons), 'pair looks', 'pairs look')} exchanged: rejected seems the better one ({told}).",
-            "Read them; swap where the rejected response is the better one.",
-            figures={"reasons": dict(counts)},
-        )
-    ]
+    yield CheckFinding(
+        "swap",
+        "warning",
+        columns.named(sorted(reasons)),
+        f"{plural(len(reasons), 'pair looks', 'pairs look')} exchanged: rejected seems the better one ({told}).",
+        "Read them; swap where the rejected response is the better one.",
+        figures={"reasons": dict(counts)},
+    )
 
 
 def _scored_the_other_way(extra: Mapping[str, Any]) -> bool:
@@ -171,9 +164,9 @@ def _insults(text: str) -> bool:
     return any(not _quoted(text, match.start()) for match in ABUSE.finditer(text))
 
 
-def _quoted(text: str, place: int) -> bool:
-    """Whether a place lies between quotation marks."""
-    return text[:place].count('"') % 2 == 1 or text[:place].count("“") > text[:place].count("”")
+def _quoted(text: str, index: int) -> bool:
+    """Whether the character at `index` lies between quotation marks."""
+    return text[:index].count('"') % 2 == 1 or text[:index].count("“") > text[:index].count("”")
 
 
 def _breaks_off(text: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from workbench.pairs.checks.characters import cleaned, mended
-from workbench.pairs.checks.findings import Finding, plural
+from workbench.pairs.checks.findings import CheckFinding, plural
 from workbench.pairs.pair import Pair, Text
 
 REPAIRS: dict[str, str] = {
@@ -44,7 +44,7 @@ class Repair:
         return [after for pair in pairs if pair.id in wanted and (after := self.change(pair)) != pair]
 
 
-def repair_for(finding: Finding) -> Repair | None:
+def repair_for(finding: CheckFinding) -> Repair | None:
     """The repair of a finding; None where there is no safe one."""
     ids = finding.ids if finding.to_mend is None else finding.to_mend
     match finding.check:

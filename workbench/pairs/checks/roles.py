@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
 
-from workbench.pairs.checks.findings import Finding, plural
+from workbench.pairs.checks.findings import CheckFinding, Watch, plural
 from workbench.pairs.checks.texts import Texts, shape
-from workbench.pairs.checks.watch import Watch
 from workbench.pairs.pair import Pair
 
 _PROMPT = re.compile(r"s?(u(at+)*a)*u(at+)*")
@@ -18,47 +18,41 @@ _MARKER = re.compile(r"(?:^|\n)\s*(?:Human|Assistant|User)\s?:|<\|(?:im_start|im
 _NAMES = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
 
 
-def roles(columns: Texts, watch: Watch) -> list[Finding]:
+def roles(columns: Texts, _: Watch) -> Iterator[CheckFinding]:
     """Prompts that do not go (system) user assistant user … user, and responses that the assistant does not open and
     close. Tools answer the assistant."""
-    watch.tick(0, 1)
     reasons = {turns: reason for turns in set(columns.shapes) if turns and (reason := _wrong(turns))}
     if not reasons:
-        return []
-    named = [place for place, turns in enumerate(columns.shapes) if turns in reasons]
-    counts = Counter(reasons[columns.shapes[place]] for place in named)
+        return
+    named = [index for index, turns in enumerate(columns.shapes) if turns in reasons]
+    counts = Counter(reasons[columns.shapes[index]] for index in named)
     told = "; ".join(f"{count:,} {reason}" for reason, count in counts.most_common(3))
-    return [
-        Finding(
-            "roles",
-            "error",
-            columns.named(named),
-            f"{plural(len(named), 'pair has', 'pairs have')} turns out of order ({told}).",
-            "Most chat templates refuse or misread such a conversation: join, add or take out turns.",
-            figures={"reasons": dict(counts)},
-        )
-    ]
+    yield CheckFinding(
+        "roles",
+        "error",
+        columns.named(named),
+        f"{plural(len(named), 'pair has', 'pairs have')} turns out of order ({told}).",
+        "Most chat templates refuse or misread such a conversation: join, add or take out turns.",
+        figures={"reasons": dict(counts)},
+    )
 
 
-def turn_markers(columns: Texts, watch: Watch) -> list[Finding]:
+def turn_markers(columns: Texts, _: Watch) -> Iterator[CheckFinding]:
     """Responses with the marker of another turn in them, as of a transcript that was not parted there."""
-    watch.tick(0, 1)
     named = [
-        place
-        for place in columns.matching(_ROUGH_MARKER, "chosen", "rejected")
-        if _MARKER.search(columns.chosen[place]) or _MARKER.search(columns.rejected[place])
+        index
+        for index in columns.matching(_ROUGH_MARKER, "chosen", "rejected")
+        if _MARKER.search(columns.chosen[index]) or _MARKER.search(columns.rejected[index])
     ]
     if not named:
-        return []
-    return [
-        Finding(
-            "turn-marker",
-            "warning",
-            columns.named(named),
-            f'{plural(len(named), "pair has", "pairs have")} a turn marker ("Human:", "Assistant:") inside a response.',
-            "Cut the response off there: the model would learn to speak for the user.",
-        )
-    ]
+        return
+    yield CheckFinding(
+        "turn-marker",
+        "warning",
+        columns.named(named),
+        f'{plural(len(named), "pair has", "pairs have")} a turn marker ("Human:", "Assistant:") inside a response.',
+        "Cut the response off there: the model would learn to speak for the user.",
+    )
 
 
 def order_fault(pair: Pair) -> str:

@@ -22,9 +22,9 @@ class Texts:
     """Pairs side by side: entry i of every list is of pair i.
 
     `prompts`, `chosen` and `rejected` are plain texts, turns parted by a blank line; `shapes` the roles of the turns
-    ("su|a|a": a system and a user turn, answered twice; empty for plain text). `empty_turns` are the places of pairs
+    ("su|a|a": a system and a user turn, answered twice; empty for plain text). `empty_turns` are the indices of pairs
     with an empty turn among others that are not. `total` counts dropped pairs too, which are left out. `words`, where
-    they are known, are those of chosen and rejected; `extras` the unknown columns, by place, of pairs that have any.
+    they are known, are those of chosen and rejected; `extras` the unknown columns, by index, of pairs that have any.
     """
 
     ids: Sequence[str]
@@ -53,9 +53,9 @@ class Texts:
             shapes=[shape(pair) for pair in kept],
             statuses=[pair.status for pair in kept],
             splits=[pair.split for pair in kept],
-            empty_turns=[place for place, pair in enumerate(kept) if has_empty_turn(pair)],
-            extras={place: pair.extra for place, pair in enumerate(kept) if pair.extra},
-            prompt_at=lambda place: kept[place].prompt,
+            empty_turns=[index for index, pair in enumerate(kept) if has_empty_turn(pair)],
+            extras={index: pair.extra for index, pair in enumerate(kept) if pair.extra},
+            prompt_at=lambda index: kept[index].prompt,
             total=len(every),
         )
 
@@ -77,7 +77,7 @@ class Texts:
         self.__dict__.pop("arrow", None)
 
     def matching(self, pattern: str, *fields: str, ignore_case: bool = False) -> list[int]:
-        """The places of the pairs that a regular expression (RE2) is found in, ascending; no fields: in any of them."""
+        """The indices of the pairs in which a regular expression (RE2) matches a field, or any where none is named."""
         import numpy as np
         import pyarrow.compute as pc
 
@@ -85,16 +85,16 @@ class Texts:
         for name in fields or tuple(self.fields):
             hits = pc.match_substring_regex(self.arrow[name], pattern, ignore_case=ignore_case)
             found[numbers(pc.indices_nonzero(hits))] = True
-        places: list[int] = np.flatnonzero(found).tolist()
-        return places
+        indices: list[int] = np.flatnonzero(found).tolist()
+        return indices
 
-    def named(self, places: Iterable[int]) -> tuple[str, ...]:
-        """The ids at these places."""
-        return tuple(self.ids[place] for place in places)
+    def named(self, indices: Iterable[int]) -> tuple[str, ...]:
+        """The ids at these indices."""
+        return tuple(self.ids[index] for index in indices)
 
 
 def numbers(column: Any) -> Any:
-    """The places that `indices_nonzero` gives. (`to_numpy` would import pandas, which takes half a second.)"""
+    """The indices that `indices_nonzero` gives. (`to_numpy` would import pandas, which takes half a second.)"""
     import numpy as np
 
     return np.frombuffer(column.buffers()[1], np.uint64)[: len(column)].astype(np.int64) if len(column) else []

@@ -1,16 +1,21 @@
-"""What a model's tokenizer and chat template make of the pairs, judged by counts that the engine measured."""
+"""What a model's tokenizer and chat template make of the pairs.
+
+The engine counts the tokens, in a process of its own: no model library is imported here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
-from workbench.pairs.checks.findings import Finding, plural
-from workbench.pairs.checks.length import Lengths
+from workbench import child
+from workbench.models import resolve
+from workbench.pairs.checks.findings import CheckFinding, OnProgress, TokenLengths, Watch, plural
+from workbench.pairs.checks.length import ResponseLengths
 from workbench.pairs.checks.texts import Texts
-from workbench.pairs.checks.token_lengths import TokenLengths
-from workbench.pairs.checks.watch import Watch
+from workbench.pairs.pair import Pair, to_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +32,9 @@ class PairTokens:
     refused: str = ""
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> PairTokens:
-        """The counts in a line of what the engine prints."""
-        return cls(**{name: found[name] for name in ("prompt", "chosen", "rejected", "shared", "stops", "refused")})
+    def from_json(cls, row: Mapping[str, Any]) -> PairTokens:
+        """The counts in a row of the engine's, which has the pair's id too."""
+        return cls(**{field.name: row[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,88 +44,99 @@ class TokenCounts:
     model: str
     pairs: Mapping[str, PairTokens]
 
-    def lengths(self, ids: Sequence[str]) -> Lengths:
+    def lengths(self, ids: Sequence[str]) -> ResponseLengths:
         """The lengths of the responses in tokens."""
-        found = [self.pairs[identity] for identity in ids]
-        return Lengths("tokens", [each.chosen for each in found], [each.rejected for each in found])
+        counts = [self.pairs[identity] for identity in ids]
+        return ResponseLengths("tokens", [pair.chosen for pair in counts], [pair.rejected for pair in counts])
 
     def compact(self, ids: Sequence[str]) -> TokenLengths:
         """The lengths of the responses of these pairs, to be asked by id; without those that the template refused."""
-        counted = ((identity, self.pairs[identity]) for identity in ids)
-        return TokenLengths.of((identity, each.chosen, each.rejected) for identity, each in counted if not each.refused)
+        counts = ((identity, self.pairs[identity]) for identity in ids)
+        return TokenLengths.of((identity, pair.chosen, pair.rejected) for identity, pair in counts if not pair.refused)
 
 
-def token_findings(columns: Texts, tokens: TokenCounts, max_length: int, watch: Watch) -> list[Finding]:
+def count_tokens(pairs: Sequence[Pair], model: str, *, on_progress: OnProgress = lambda *_: None) -> TokenCounts:
+    """The tokens of each pair under the chat template of `model`, exactly as training makes them.
+
+    Raises `WorkbenchError` where the model cannot be had.
+    """
+    resolve(model)
+    watch = Watch("tokens", on_progress)
+    counts: dict[str, PairTokens] = {}
+
+    def hear(message: child.Progress | child.Part) -> None:
+        if isinstance(message, child.Part):
+            counts.update((row["id"], PairTokens.from_json(row)) for row in message.value)
+            watch.tick(len(counts), len(pairs))
+
+    with tempfile.TemporaryFile() as rows:
+        for pair in pairs:
+            rows.write(to_line(pair).encode("utf-8", "replace"))
+        rows.seek(0)
+        command = child.python("workbench.engine.count_tokens")
+        request = {"model": model, "rows": rows.fileno()}
+        child.run(command, request, hear, name=f"Counting tokens with {model}", files=[rows.fileno()], grace=0)
+    return TokenCounts(model, counts)
+
+
+def token_findings(columns: Texts, _: Watch, tokens: TokenCounts, max_length: int) -> Iterator[CheckFinding]:
     """What `max_length` does to the pairs, by the rules of training, and whether their responses end."""
-    counted = [tokens.pairs[identity] for identity in columns.ids]
-    watch.tick(0, 1)
+    counts = [tokens.pairs[identity] for identity in columns.ids]
 
-    def places(holds: Callable[[PairTokens], bool]) -> tuple[str, ...]:
-        return columns.named(place for place, each in enumerate(counted) if not each.refused and holds(each))
+    def those(holds: Callable[[PairTokens], bool]) -> tuple[str, ...]:
+        return columns.named(index for index, pair in enumerate(counts) if not pair.refused and holds(pair))
 
-    findings: list[Finding] = []
-    if refused := [place for place, each in enumerate(counted) if each.refused]:
-        findings.append(
-            Finding(
-                "template",
-                "error",
-                columns.named(refused),
-                f"{plural(len(refused), 'pair is', 'pairs are')} refused by the chat template of {tokens.model}"
-                f" ({counted[refused[0]].refused})",
-                "Leave out turns of a role it does not know (often system), or use another model.",
-            )
+    if refused := [index for index, pair in enumerate(counts) if pair.refused]:
+        yield CheckFinding(
+            "template",
+            "error",
+            columns.named(refused),
+            f"{plural(len(refused), 'pair is', 'pairs are')} refused by the chat template of {tokens.model}"
+            f" ({counts[refused[0]].refused})",
+            "Leave out turns of a role it does not know (often system), or use another model.",
         )
-    if named := places(lambda each: each.prompt >= max_length):
-        findings.append(
-            Finding(
-                "dropped",
-                "warning",
-                named,
-                f"{plural(len(named), 'prompt fills', 'prompts fill')} max_length {max_length:,} alone:"
-                f" training leaves {'it' if len(named) == 1 else 'them'} out.",
-                f"Raise max_length (the longest pair needs {_longest(counted):,}), or shorten the prompts.",
-            )
+    if named := those(lambda pair: pair.prompt >= max_length):
+        yield CheckFinding(
+            "dropped",
+            "warning",
+            named,
+            f"{plural(len(named), 'prompt fills', 'prompts fill')} max_length {max_length:,} alone:"
+            f" training leaves {'it' if len(named) == 1 else 'them'} out.",
+            f"Raise max_length (the longest pair needs {_longest(counts):,}), or shorten the prompts.",
         )
-    if named := places(lambda each: each.prompt < max_length < each.prompt + max(each.chosen, each.rejected)):
-        findings.append(
-            Finding(
-                "truncated",
-                "warning",
-                named,
-                f"{plural(len(named), 'pair has', 'pairs have')} a response cut off at max_length {max_length:,},"
-                " the token that ends it included.",
-                f"Raise max_length (the longest pair needs {_longest(counted):,}), or shorten the responses.",
-            )
+    if named := those(lambda pair: pair.prompt < max_length < pair.prompt + max(pair.chosen, pair.rejected)):
+        yield CheckFinding(
+            "truncated",
+            "warning",
+            named,
+            f"{plural(len(named), 'pair has', 'pairs have')} a response cut off at max_length {max_length:,},"
+            " the token that ends it included.",
+            f"Raise max_length (the longest pair needs {_longest(counts):,}), or shorten the responses.",
         )
-    if named := places(lambda each: each.prompt < max_length and _same_once_cut(each, max_length - each.prompt)):
-        findings.append(
-            Finding(
-                "identical-cut",
-                "error",
-                named,
-                f"{plural(len(named), 'pair has', 'pairs have')} the same tokens as chosen and as rejected once cut at"
-                f" max_length {max_length:,}.",
-                "Such a pair has no gradient: raise max_length, or edit one side.",
-            )
+    if named := those(lambda pair: pair.prompt < max_length and _same_once_cut(pair, max_length - pair.prompt)):
+        yield CheckFinding(
+            "identical-cut",
+            "error",
+            named,
+            f"{plural(len(named), 'pair has', 'pairs have')} the same tokens as chosen and as rejected once cut at"
+            f" max_length {max_length:,}.",
+            "Such a pair has no gradient: raise max_length, or edit one side.",
         )
-    if named := places(lambda each: not each.stops):
-        findings.append(
-            Finding(
-                "no-stop",
-                "warning",
-                named,
-                f"{plural(len(named), 'pair has', 'pairs have')} a response that the chat template of {tokens.model}"
-                " does not end in a token at which generation stops.",
-                "Runs here add the end-of-sequence token; other trainers would teach the model to go on. Mend the"
-                " template or eos_token in the model's tokenizer_config.json.",
-            )
+    if named := those(lambda pair: not pair.stops):
+        yield CheckFinding(
+            "no-stop",
+            "warning",
+            named,
+            f"{plural(len(named), 'pair has', 'pairs have')} a response that the chat template of {tokens.model}"
+            " does not end in a token at which generation stops.",
+            "Runs here add the end-of-sequence token; other trainers would teach the model to go on. Mend the"
+            " template or eos_token in the model's tokenizer_config.json.",
         )
-    return findings
 
 
-def _same_once_cut(each: PairTokens, room: int) -> bool:
-    return each.shared >= room or each.shared == each.chosen == each.rejected
+def _same_once_cut(pair: PairTokens, room: int) -> bool:
+    return pair.shared >= room or pair.shared == pair.chosen == pair.rejected
 
 
-def _longest(counted: Sequence[PairTokens]) -> int:
-    return max(each.prompt + max(each.chosen, each.rejected) for each in counted)
+def _longest(counts: Sequence[PairTokens]) -> int:
+    return max(pair.prompt + max(pair.chosen, pair.rejected) for pair in counts)

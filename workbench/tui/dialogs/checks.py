@@ -15,10 +15,9 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from workbench import figures
-from workbench.pairs.checks.catalog import CHECKS, NEEDS_MODEL
-from workbench.pairs.checks.findings import Finding, Severity
+from workbench.pairs.checks.background import SIGNS, PairChecks
+from workbench.pairs.checks.findings import CHECKS, NEEDS_MODEL, CheckFinding, Severity
 from workbench.pairs.checks.repairs import REPAIRS, Repair, repair_for
-from workbench.pairs.checks.running import SIGNS, PairChecks
 from workbench.text import one_line
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
@@ -101,7 +100,7 @@ class ChecksDialog(Dialog[ShowFinding | DoRepair | None]):
     def on_mount(self) -> None:
         """Begins where nothing ran, and follows."""
         self.query_one(FindingList).focus()
-        if self._checks.state == "none":
+        if not self._checks.begun:
             self._checks.start()
         self._follow()
         self.set_interval(_BEAT, self._follow)
@@ -130,7 +129,7 @@ class ChecksDialog(Dialog[ShowFinding | DoRepair | None]):
         if finding is not None:
             bars = self.has_class("-small")
             box.update(details(finding, repair_for(finding), self._peek, bars_in=box.size.width if bars else 0))
-        elif self._checks.state == "done":
+        elif self._checks.report is not None:
             box.update(_looked_for(self._checks))
         else:
             box.update("")
@@ -222,7 +221,7 @@ def state_line(checks: PairChecks) -> Content:
         doing = f"  {progress.overall:4.0%}  {progress.check or 'reading'}"
         so_far = f" · {_plural(len(checks.findings), 'finding')} so far" if checks.findings else ""
         return Content.assemble((filled, "$accent"), (rest, "$border"), doing, (so_far, "$secondary"))
-    if checks.state == "failed" and checks.error is not None:
+    if checks.error is not None:
         error = checks.error
         return Content.assemble(
             (f"✘ {one_line(error.title)}", "$error"),
@@ -258,7 +257,7 @@ def _looked_for(checks: PairChecks) -> Content:
     )
 
 
-def _repair(finding: Finding) -> Repair | None:
+def _repair(finding: CheckFinding) -> Repair | None:
     repair = repair_for(finding)
     return repair if repair is not None and repair.ids else None
 
@@ -284,15 +283,15 @@ class FindingList(Options):
 
     def __init__(self) -> None:
         super().__init__(markup=False, compact=True)
-        self._findings: Sequence[Finding] = ()
+        self._findings: Sequence[CheckFinding] = ()
 
     @property
-    def finding(self) -> Finding | None:
+    def finding(self) -> CheckFinding | None:
         """The finding under the cursor."""
         at = self.highlighted
         return self._findings[at] if at is not None and at < len(self._findings) else None
 
-    def show(self, findings: Sequence[Finding]) -> None:
+    def show(self, findings: Sequence[CheckFinding]) -> None:
         """Shows these findings."""
         if findings == self._findings:
             return
@@ -316,7 +315,7 @@ class FindingList(Options):
         self.add_options([Option(_line(finding, width), id=finding.check) for finding in self._findings])
 
 
-def _line(finding: Finding, width: int) -> Content:
+def _line(finding: CheckFinding, width: int) -> Content:
     head = Content.assemble(
         (f"{SIGNS[finding.severity]} {finding.severity:<9}", STYLES[finding.severity]),
         (f"{finding.check:<{_NAME}}", "bold"),
@@ -328,7 +327,7 @@ def _line(finding: Finding, width: int) -> Content:
 
 
 def details(
-    finding: Finding, repair: Repair | None, peek: Callable[[str], str] | None = None, *, bars_in: int = 0
+    finding: CheckFinding, repair: Repair | None, peek: Callable[[str], str] | None = None, *, bars_in: int = 0
 ) -> Content:
     """The whole message, what to do, what one key would mend, the numbers, and the first few pairs.
 

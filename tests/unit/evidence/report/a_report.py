@@ -13,7 +13,7 @@ from workbench.evidence.settings import Settings
 from workbench.evidence.statistics import Change, Estimate
 from workbench.evidence.token_views import TokenPiece, TokenResponse, TokenView
 from workbench.evidence.verdicts import Verdict
-from workbench.pairs.checks.findings import Finding, Report
+from workbench.pairs.checks.findings import CheckFinding, ChecksReport
 from workbench.runs.events import Eval, Event, Finished, Sample, Started, Step, Warned
 from workbench.runs.folder import Record
 from workbench.runs.labels import Labels
@@ -155,7 +155,7 @@ def events(text: str) -> list[Event]:
 
 def some_sources(text: str = "plain", evidence: Evidence | None = None, *, measured: bool = True) -> Sources:
     """A finished run with its evidence, unless it was not `measured`."""
-    finding = Finding("duplicate", "warning", (text, "p2"), text, text)
+    finding = CheckFinding("duplicate", "warning", (text, "p2"), text, text)
     return Sources(
         run="2026-01-02-0304-some-dpo",
         record=Record(
@@ -168,5 +168,5 @@ def some_sources(text: str = "plain", evidence: Evidence | None = None, *, measu
         status="finished",
         labels=Labels(name=text, note=text, tags=(text,)),
         evidence=(evidence or some_evidence(text)) if measured else None,
-        checks=Report(360, 360, (finding,), {}, {}),
+        checks=ChecksReport(360, 360, (finding,), {}, {}),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workbench.pairs.checks.findings import Finding, Report
+from workbench.pairs.checks.findings import CheckFinding, ChecksReport
 from workbench.pairs.checks.run import run_checks
 from workbench.pairs.pair import Message, Pair
 
@@ -30,11 +30,11 @@ CLEAN = [
 ]
 
 
-def found(report: Report) -> dict[str, Finding]:
+def found(report: ChecksReport) -> dict[str, CheckFinding]:
     """The findings by the name of their check."""
     return {finding.check: finding for finding in report.findings}
 
 
-def check(*pairs: Pair, clean: bool = True) -> dict[str, Finding]:
+def check(*pairs: Pair, clean: bool = True) -> dict[str, CheckFinding]:
     """What is found in these pairs, among clean ones."""
     return found(run_checks([*(CLEAN if clean else ()), *pairs]))

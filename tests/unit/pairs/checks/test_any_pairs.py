@@ -8,7 +8,7 @@ import unicodedata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.pairs.checks.catalog import CHECKS
+from workbench.pairs.checks.findings import CHECKS
 from workbench.pairs.checks.keys import beginning, prompt_key, rough_key, same_words
 from workbench.pairs.checks.repairs import REPAIRS, repair_for
 from workbench.pairs.checks.run import run_checks

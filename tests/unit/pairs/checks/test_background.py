@@ -12,7 +12,7 @@ from tests.unit.pairs.checks.build import CLEAN, talk
 from workbench.child import GivenUpError
 from workbench.errors import WorkbenchError
 from workbench.pairs.checks.background import check_file
-from workbench.pairs.checks.findings import Finding
+from workbench.pairs.checks.findings import CheckFinding
 from workbench.pairs.checks.run import run_checks
 from workbench.pairs.store import write_pairs
 
@@ -29,8 +29,8 @@ def test_it_says_what_the_checks_say(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     write_pairs(path, PAIRS)
     told: list[tuple[str, float]] = []
-    found: list[Finding] = []
-    report = check_file(path, progress=lambda *step: told.append(step), found=found.append)
+    found: list[CheckFinding] = []
+    report = check_file(path, on_progress=lambda *step: told.append(step), on_finding=found.append)
     here = run_checks(PAIRS)
     assert {finding.check for finding in here.findings} >= {
         "empty",

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.pairs.checks.build import CLEAN, check, found, talk
-from workbench.pairs.checks.catalog import CHECKS
+from workbench.pairs.checks.findings import CHECKS, checks_by_id
 from workbench.pairs.checks.run import run_checks
 from workbench.pairs.checks.texts import Texts
 from workbench.pairs.pair import Message, Pair
@@ -180,11 +180,11 @@ def test_dropped_pairs_are_left_out() -> None:
 def test_the_gravest_comes_first_and_pairs_know_their_findings() -> None:
     report = run_checks([*CLEAN, replace(CLEAN[0], id="copy"), talk("same", "Q?", "Yes, it is.", "Yes, it is.")])
     assert [finding.check for finding in report.findings] == ["identical", "duplicate"]
-    assert report.by_id() == {"same": ("identical",), "copy": ("duplicate",)}
+    assert checks_by_id(report.findings) == {"same": ("identical",), "copy": ("duplicate",)}
 
 
 def test_progress() -> None:
     told: list[tuple[str, float]] = []
-    run_checks(CLEAN, progress=lambda name, share: told.append((name, share)))
+    run_checks(CLEAN, on_progress=lambda name, share: told.append((name, share)))
     assert {name for name, _ in told} <= {*CHECKS, "tokens"}
     assert all(0 <= share <= 1 for _, share in told)

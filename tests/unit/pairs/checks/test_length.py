@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.pairs.checks.build import found, talk
-from workbench.pairs.checks.length import Lengths, figures
+from workbench.pairs.checks.length import ResponseLengths, figures
 from workbench.pairs.checks.repairs import repair_for
 from workbench.pairs.checks.run import run_checks
 from workbench.pairs.pair import Pair
@@ -23,7 +23,7 @@ def _pairs(longer: int, shorter: int) -> list[Pair]:
 
 
 def test_figures_by_hand() -> None:
-    got = figures(Lengths("words", [10, 4, 6, 5], [5, 8, 6, 4]))
+    got = figures(ResponseLengths("words", [10, 4, 6, 5], [5, 8, 6, 4]))
     assert (got["longer_chosen"], got["longer_rejected"], got["same_length"]) == (2, 1, 1)
     assert got["mean_difference"] == pytest.approx(0.5)
     assert got["longer_wins"] == pytest.approx(2.5 / 4)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.pairs.checks.build import CLEAN, talk
-from workbench.pairs.checks.rows import texts_of
 from workbench.pairs.checks.texts import Texts
+from workbench.pairs.checks.texts_from_rows import texts_of
 from workbench.pairs.pair import Message, Pair
 from workbench.pairs.store import PairStore, load_rows, write_pairs
 
@@ -60,8 +60,8 @@ def _equal(one: Texts, other: Texts) -> None:
 
 def test_checks_import_neither_screens_nor_models() -> None:
     code = (
-        "import sys, workbench.pairs.checks.catalog; assert 'numpy' not in sys.modules\n"
-        "from workbench.pairs.checks import model, repairs, rows, run\n"
+        "import sys, workbench.pairs.checks.findings; assert 'numpy' not in sys.modules\n"
+        "from workbench.pairs.checks import repairs, run, tokens\n"
         "run.run_checks([])\n"
         "assert not {'torch', 'transformers', 'tokenizers', 'textual', 'pandas', 'scipy'} & set(sys.modules)"
     )

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.unit.pairs.checks.build import CLEAN, talk
 from workbench.pairs.checks.background import check_file
+from workbench.pairs.checks.findings import TokenLengths
 from workbench.pairs.checks.run import run_checks
-from workbench.pairs.checks.token_lengths import TokenLengths
 from workbench.pairs.checks.tokens import PairTokens, TokenCounts
 from workbench.pairs.store import write_pairs
 

@@ -51,9 +51,9 @@ def texts_of(rows: Rows, *, with_dropped: bool = False) -> Texts:
         shapes=[columns["shape"][row] for row in kept],
         statuses=[statuses[row] for row in kept],
         splits=[sides[row] or None for row in kept],
-        empty_turns=[place for place, row in enumerate(kept) if row in empty],
+        empty_turns=[index for index, row in enumerate(kept) if row in empty],
         extras=_extras(rows, kept),
-        prompt_at=lambda place: rows.text(kept[place], "prompt"),
+        prompt_at=lambda index: rows.text(kept[index], "prompt"),
         total=len(order),
         words=(rows.words["chosen"][kept].tolist(), rows.words["rejected"][kept].tolist()),
     )
@@ -103,4 +103,4 @@ def _extras(rows: Rows, kept: list[int]) -> dict[int, Mapping[str, Any]]:
     """The unknown columns of the pairs; none where the first pairs have none of those that checks know."""
     if not any(SCORES & rows.pair(row).extra.keys() for row in kept[:_LOOKED_AT]):
         return {}
-    return {place: extra for place, row in enumerate(kept) if (extra := rows.pair(row).extra)}
+    return {index: extra for index, row in enumerate(kept) if (extra := rows.pair(row).extra)}
