@@ -23,9 +23,8 @@ from workbench.pairs.store import load_rows
 from workbench.rewards import FunctionReward, check_function, parse_reward
 from workbench.runs.folder import RunFolder, create
 from workbench.runs.launchers import settled
-from workbench.runs.preview import Preview, Told, Unmeasured, begin, told_by
+from workbench.runs.preview import Preview, RowCounts, Told, Unmeasured, begin, told_by
 from workbench.runs.process import start
-from workbench.runs.rows import RowCounts
 from workbench.workspace import Workspace
 
 PAUSE = 1.2

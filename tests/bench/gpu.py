@@ -29,7 +29,7 @@ from workbench.errors import WorkbenchError
 from workbench.pairs.importers import import_rows
 from workbench.pairs.pair import to_row
 from workbench.pairs.readers import read_rows
-from workbench.runs.rows import to_line
+from workbench.runs.folder import to_line
 from workbench.tiny.starters import build_pairs
 
 AIM, MEMORY_AIM, SHARE_AIM = 3.0, 0.6, 0.4

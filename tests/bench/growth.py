@@ -34,7 +34,7 @@ def measure(rows: Path, cache: Path) -> dict[str, float]:
     from workbench.engine.model.sources import load_tokenizer
     from workbench.engine.training.data import prepare
     from workbench.engine.training.trainers import build_trainer
-    from workbench.runs.rows import RowsFile
+    from workbench.runs.folder import RowsFile
 
     config = build_config({"pairs": ["x"], "batch_size": _BATCH, "max_length": _MAX_LENGTH, "holdout": 0.0})
     tokenizer, model = load_tokenizer(config.model), load_base(config.model, config.quantization)

@@ -19,8 +19,7 @@ from pathlib import Path
 from tests.bench.terminal import COLUMNS, LINES, Terminal
 from workbench.config import build_config
 from workbench.runs import process
-from workbench.runs.folder import RunFolder, create
-from workbench.runs.rows import to_line
+from workbench.runs.folder import RunFolder, create, to_line
 from workbench.tiny.starters import build_pairs
 
 BYTES, SLOW_BYTES, SHARE = 8 * 1024, 2 * 1024, 0.05

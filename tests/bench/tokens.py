@@ -20,7 +20,7 @@ def count(rows: Path, model: str, max_length: int, batch: int) -> dict[str, floa
 
     from workbench.engine.model.sources import load_tokenizer
     from workbench.engine.training.data import prepare, sizes
-    from workbench.runs.rows import RowsFile
+    from workbench.runs.folder import RowsFile
 
     prepared = prepare(load_tokenizer(model), RowsFile(rows), max_length)
     found = sizes(prepared.train).astype(np.int64)

@@ -34,8 +34,7 @@ from workbench.pairs.importers import import_rows
 from workbench.pairs.pair import to_row
 from workbench.pairs.readers import read_rows
 from workbench.runs.events import EventReader, Finished, Phase, Step
-from workbench.runs.folder import RunFolder, create
-from workbench.runs.rows import to_line
+from workbench.runs.folder import RunFolder, create, to_line
 
 HH = Path("../shared/data/hh-rlhf/harmless-base-1500.jsonl.gz")
 _STOCK = Path(__file__).with_name("stock_trl.py")

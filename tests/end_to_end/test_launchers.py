@@ -10,7 +10,7 @@ import pytest
 
 from tests.end_to_end.conftest import workbench
 from tests.unit.engine.training import make, row, work
-from workbench.runs import ranks
+from workbench.runs import launchers
 from workbench.runs.events import Eval, Failed, Finished, Step, Stopped
 from workbench.runs.folder import RunFolder
 from workbench.runs.pair_scores import read_margins
@@ -56,7 +56,7 @@ def test_two_processes_train_as_one_does(finished_run, make_workspace):
         assert shared[name].margin == pytest.approx(score.margin, **SAME)
     assert [path.name for path in sorted(folder.checkpoints.iterdir())] == ["checkpoint-2", "checkpoint-4"]
     assert (folder.adapter / "adapter_model.safetensors").is_file()
-    assert {note.end for note in ranks.notes(folder)} == {"done"}
+    assert {note.end for note in launchers.notes(folder)} == {"done"}
     (written,) = folder.path.glob("tracking/**/events.out.tfevents.*")
     assert written.stat().st_size > 500
 
@@ -75,7 +75,7 @@ def test_two_processes_stop_go_on_and_die_together(tmp_path, monkeypatch):
     try:
         wait_until(lambda: folder.state().step >= 2 or not alive(folder))
         assert alive(folder), folder.log.read_text()
-        (first, second) = ranks.notes(folder)
+        (first, second) = launchers.notes(folder)
         # Only the worker stands for the run; its processes are below it, with the environment of the command.
         assert worker_pid(folder) not in (first.pid, second.pid)
         assert all(b"WORKBENCH_TRIED=yes" in _environment(each.pid) for each in (first, second))
@@ -99,7 +99,7 @@ def test_two_processes_stop_go_on_and_die_together(tmp_path, monkeypatch):
         resume(folder)
         wait_until(lambda: folder.state().step >= end.step + 2 or not alive(folder))
         assert alive(folder), folder.log.read_text()
-        (first, second) = ranks.notes(folder)
+        (first, second) = launchers.notes(folder)
         os.kill(second.pid, signal.SIGKILL)
         wait_until(lambda: not alive(folder), 90)
         wait_until(lambda: not _there(first.pid), 5)

@@ -29,9 +29,8 @@ from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.data import Prepared
 from workbench.engine.training.trainers import build_trainer, load_untrained
-from workbench.runs.folder import RunFolder, create
+from workbench.runs.folder import RunFolder, create, to_line
 from workbench.runs.pair_scores import Subject
-from workbench.runs.rows import to_line
 
 STEPS = 2
 

@@ -10,7 +10,8 @@ import torch
 
 from workbench.child import ENVIRONMENT
 from workbench.config import build_config
-from workbench.runs.estimate import Judge, Lengths, estimate
+from workbench.runs.activation_memory import Lengths
+from workbench.runs.estimate import Judge, estimate
 from workbench.runs.model_shape import Shape
 
 pytestmark = pytest.mark.skipif(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from tests.unit.engine.training import make, row, work
 from workbench.engine.model.loading import attach_adapter, load_base
-from workbench.runs import ranks
+from workbench.runs import launchers
 from workbench.runs.events import Failed, Finished, Stopped
 from workbench.runs.process import alive, request_stop, resume, start
 
@@ -145,7 +145,7 @@ def test_it_stops_with_what_it_has_and_the_fast_path_steps_aside(launched):
     request_stop(folder)
     wait_until(lambda: not alive(folder))
     assert isinstance(folder.state().end, Stopped)
-    assert {note.end for note in ranks.notes(folder)} == {"done"}
+    assert {note.end for note in launchers.notes(folder)} == {"done"}
 
 
 def test_what_could_not_be_saved_is_refused(launched):

@@ -15,8 +15,7 @@ from workbench.engine.training.checkpoints import adapter_state
 from workbench.engine.training.data import prepare
 from workbench.engine.training.job import train
 from workbench.runs.events import Eval, EventReader, Finished, Started, Step
-from workbench.runs.folder import create
-from workbench.runs.rows import to_line
+from workbench.runs.folder import create, to_line
 from workbench.runs.writer import EventWriter
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

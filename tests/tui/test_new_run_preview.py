@@ -18,8 +18,7 @@ from workbench.errors import WorkbenchError
 from workbench.launch import preview_run
 from workbench.runs.machine import Gpu, Holder, Machine, Memory
 from workbench.runs.model_shape import Shape
-from workbench.runs.preview import Counts, Measured, Preview, to_part
-from workbench.runs.rows import RowCounts
+from workbench.runs.preview import Counts, Measured, Preview, RowCounts, to_part
 from workbench.tui.dialogs.new_run import NewRunDialog
 from workbench.workspace import Workspace
 

@@ -26,10 +26,9 @@ from workbench.runs.events import (
 )
 from workbench.runs.folder import RunFolder
 from workbench.runs.lease import place
-from workbench.runs.process import alive, status
+from workbench.runs.process import alive, recorded, status
 from workbench.runs.quantities import headline
 from workbench.runs.state import TERMINAL, RunState, fold
-from workbench.runs.worker import recorded
 from workbench.text import one_line, safe
 
 _PACE = 0.25

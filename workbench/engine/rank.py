@@ -22,10 +22,8 @@ from workbench.errors import WorkbenchError
 from workbench.runs import process_identity
 from workbench.runs.events import Event, Failed
 from workbench.runs.folder import RunFolder
-from workbench.runs.launchers import from_slurm
-from workbench.runs.process import WORKER
-from workbench.runs.ranks import Notes, lock
-from workbench.runs.requests import stop_grace
+from workbench.runs.launchers import Notes, first_process_lock, from_slurm
+from workbench.runs.process import WORKER, stop_grace
 from workbench.runs.writer import EventWriter, RunDeletedError
 
 _PACE = 0.5
@@ -109,7 +107,7 @@ def _share(folder: RunFolder) -> Event:
 def _only_one(folder: RunFolder) -> None:
     """Keeps a second process from taking itself for the first, as where a launcher tells them nothing of each other."""
     try:
-        fcntl.flock(os.open(lock(folder), os.O_RDWR | os.O_CREAT, 0o666), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(os.open(first_process_lock(folder), os.O_RDWR | os.O_CREAT, 0o666), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise WorkbenchError(
             "The launcher's processes do not know of each other",

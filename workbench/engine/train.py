@@ -19,12 +19,11 @@ from workbench.engine.training.control import Control, watch
 from workbench.engine.training.disk_faults import DiskError, explained
 from workbench.engine.training.supervisor import supervise
 from workbench.errors import WorkbenchError
+from workbench.runs.estimate import advice
 from workbench.runs.events import Event, Failed, Queued, Stopped
-from workbench.runs.fitting import advice
 from workbench.runs.folder import RunFolder
 from workbench.runs.lease import PACE, Turn, device, devices
-from workbench.runs.process import environment, is_launched, record, worker_pid
-from workbench.runs.requests import stop_grace
+from workbench.runs.process import environment, is_launched, record, stop_grace, worker_pid
 from workbench.runs.writer import EventWriter, RunDeletedError
 
 

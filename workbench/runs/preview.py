@@ -16,11 +16,19 @@ from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.figures import rough, size
 from workbench.runs import machine as machines
-from workbench.runs.estimate import Device, Estimate, Judge, Lengths, disk, estimate
-from workbench.runs.fitting import as_settings, judge_of, smaller
+from workbench.runs.activation_memory import Device, Lengths
+from workbench.runs.estimate import Estimate, Judge, as_settings, disk, estimate, judge_of, smaller
 from workbench.runs.machine import Gpu, Machine
 from workbench.runs.model_shape import Shape, shape_of
-from workbench.runs.rows import RowCounts
+
+
+@dataclass(frozen=True, slots=True)
+class RowCounts:
+    """Pairs that train and are held out, and lines of their data sets that are no pairs."""
+
+    train: int
+    holdout: int
+    unusable: int
 
 
 @dataclass(frozen=True, slots=True)

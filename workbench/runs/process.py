@@ -1,54 +1,103 @@
-"""The worker's process, seen from outside: start it, end it, and tell how it is.
+"""A run's worker seen from outside: which process it is, how it is started, asked and ended, how it is, why it is lost.
 
+process.json says which process is the worker. What it is asked (to stop, to wait) is a file each, which it looks for.
 Everything that only tells is pure, so any number of screens may watch a run.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import platform
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import psutil
 
 from workbench import child
+from workbench.child import exit_in_words
+from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
+from workbench.runs import process_identity
 from workbench.runs.events import Killed, decode
 from workbench.runs.folder import RunFolder
 from workbench.runs.lease import enqueue
-from workbench.runs.loss import cause_of_loss, last_words, tail
-from workbench.runs.requests import request_continue, request_pause, request_stop, seconds_to_kill
 from workbench.runs.state import TERMINAL, RunState, Status, fold
-from workbench.runs.worker import alive, events_size, record, record_end, recorded, worker_pid
 from workbench.runs.writer import EventWriter, RunDeletedError
-
-__all__ = [
-    "alive",
-    "cause_of_loss",
-    "exclusive",
-    "kill",
-    "last_words",
-    "record",
-    "request_continue",
-    "request_pause",
-    "request_stop",
-    "resume",
-    "seconds_to_kill",
-    "start",
-    "status",
-    "worker_pid",
-]
 
 WORKER = "WORKBENCH_WORKER"
 """Names, to the processes that a launcher starts, the one that waits for them: host, PID and start, as JSON."""
 
 _PATIENCE = 10.0
 """Seconds that the system has to end a killed process."""
+_TAIL = 16 * 1024
+_NO_SPACE = 1024 * 1024
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+_WATCHDOG = "Timeout ("
+"""How the traceback begins that the worker's watchdog leaves in the log."""
+
+
+def record(folder: RunFolder, pid: int) -> None:
+    """Writes down which process is the worker, when it was started, and how much had been told before it.
+
+    Does nothing where there is no such process. Raises `OSError` where the disk refuses.
+    """
+    start = process_identity.start_of(pid)
+    if start is not None:
+        _write(folder, {"pid": pid, "start": start, "host": platform.node(), "events": events_size(folder)})
+
+
+def record_end(folder: RunFolder, pid: int, code: int) -> None:
+    """Writes down the exit status of the worker `pid`; negative for a signal. Raises `OSError`."""
+    found = recorded(folder)
+    if found.get("pid") == pid:
+        _write(folder, {**found, "exit": code})
+
+
+def recorded(folder: RunFolder) -> dict[str, Any]:
+    """What process.json says; empty where there is none, or a damaged one."""
+    try:
+        found = json.loads(folder.process.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def worker_pid(folder: RunFolder) -> int | None:
+    """The PID of the run's worker, None where it is not there."""
+    found = recorded(folder)
+    return int(found["pid"]) if process_identity.runs(found.get("pid"), found.get("start")) else None
+
+
+def alive(folder: RunFolder) -> bool:
+    """Whether the run's worker is there. A zombie is not."""
+    return worker_pid(folder) is not None
+
+
+def events_size(folder: RunFolder) -> int:
+    """Bytes told so far."""
+    try:
+        return folder.events.stat().st_size
+    except OSError:
+        return 0
+
+
+def _write(folder: RunFolder, document: dict[str, Any]) -> None:
+    unfinished = folder.process.with_name(f"process.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text(json.dumps(document), "utf-8")
+        unfinished.replace(folder.process)
+    except OSError:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise
 
 
 def start(folder: RunFolder) -> int:
@@ -217,3 +266,131 @@ def _reap(folder: RunFolder, worker: subprocess.Popen[bytes]) -> None:
     code = worker.wait()
     with suppress(OSError):  # The run was deleted meanwhile, or the disk is full.
         record_end(folder, worker.pid, code)
+
+
+def request_stop(folder: RunFolder) -> None:
+    """Asks the worker to stop after the step it is at; one that waits for its turn ends at once.
+
+    Asking again changes nothing. Raises `WorkbenchError` where there is no worker to ask.
+    """
+    _need_worker(folder, "There is nothing to stop.")
+    try:
+        with folder.stop.open("x", encoding="ascii") as file, suppress(OSError):
+            # The grace time is counted by a clock that nobody sets. On a full disk the file stays empty.
+            file.write(f"{process_identity.boot_id()} {time.monotonic()}")
+            file.flush()
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise _refused(folder, error) from error
+
+
+def request_pause(folder: RunFolder) -> None:
+    """Asks the worker to wait after the step it is at. Raises `WorkbenchError` where it cannot be asked that."""
+    _need_worker(folder, "There is nothing to pause.")
+    if folder.stop.exists():
+        raise WorkbenchError("The run is stopping", f"{folder.id} was asked to stop.", "Resume it when it has stopped.")
+    if folder.state().status == "queued":
+        raise WorkbenchError(
+            "The run waits already",
+            f"{folder.id} has not begun: it waits for its turn.",
+            f"Let others go first: workbench move {folder.id} --down",
+        )
+    try:
+        folder.pause.touch()
+    except OSError as error:
+        raise _refused(folder, error) from error
+
+
+def request_continue(folder: RunFolder) -> None:
+    """Lets a paused worker go on. Raises `WorkbenchError` where there is none."""
+    _need_worker(folder, f"To start it again: workbench resume {folder.id}")
+    try:
+        folder.pause.unlink()
+    except FileNotFoundError as error:
+        raise WorkbenchError("The run is not paused", f"{folder.id} goes on already.") from error
+    except OSError as error:
+        raise _refused(folder, error) from error
+
+
+def seconds_to_kill(folder: RunFolder) -> float | None:
+    """Seconds that a worker which was asked to stop has left; None where none was asked, or none is there."""
+    asked = _seconds_since_asked(folder)
+    return max(0.0, stop_grace(folder) - asked) if asked is not None and alive(folder) else None
+
+
+def stop_grace(folder: RunFolder) -> int:
+    """Seconds that the run's worker has from being asked to stop to its end."""
+    try:
+        return folder.record().config.stop_grace
+    except WorkbenchError:
+        return int(RunConfig.model_fields["stop_grace"].default)
+
+
+def _seconds_since_asked(folder: RunFolder) -> float | None:
+    try:
+        told = folder.stop.read_text("ascii", "replace").split()
+        written = folder.stop.stat().st_mtime
+    except OSError:
+        return None
+    with suppress(ValueError, IndexError):
+        if told[0] == process_identity.boot_id():
+            return max(0.0, time.monotonic() - float(told[1]))
+    return max(0.0, time.time() - written)
+
+
+def _need_worker(folder: RunFolder, hint: str) -> None:
+    # A finished run has no more steps to stop after: the worker that is still there is on its way out.
+    if not alive(folder) or folder.state().status == "finished":
+        raise WorkbenchError("The run is not running", f"{folder.id} has no worker.", hint)
+
+
+def _refused(folder: RunFolder, error: OSError) -> WorkbenchError:
+    return WorkbenchError("The worker cannot be asked", f"{folder.path}: {error}.", "Check the folder's permissions.")
+
+
+def cause_of_loss(folder: RunFolder) -> str:
+    """Why a lost run is most likely lost, in a sentence or two."""
+    if not folder.path.is_dir():
+        return "The run's folder was deleted or moved while its worker ran."
+    found = recorded(folder)
+    code = found.get("exit")
+    if code in _KILLED:
+        return f"The worker {exit_in_words(code)}."
+    if folder.stop.exists() and code in (None, 1) and _WATCHDOG in tail(folder.log):
+        return f"The worker did not stop within {stop_grace(folder)} s of being asked, and was ended."
+    if (full := _full(folder.path)) is not None:
+        return f"{full}: the worker could not go on, nor say so. Free some space, then resume."
+    if isinstance(code, int):
+        return f"The worker {exit_in_words(code)}, without a last event."
+    start, host = found.get("start"), found.get("host")
+    if isinstance(host, str) and host != os.uname().nodename:
+        return f"The worker was started on another machine ({host}); from here nobody can see whether it runs."
+    if isinstance(start, str) and start and process_identity.boot_id() not in ("", start.split(" ")[0]):
+        return "The machine was restarted while the run went on."
+    return "The worker is gone without a last event: it was killed, often because memory ran out."
+
+
+def last_words(folder: RunFolder, lines: int = 12) -> list[str]:
+    """The last lines of the worker's log, blank ones left out. Untrusted: make them safe before they are shown."""
+    return [line for line in tail(folder.log).replace("\r", "\n").split("\n") if line.strip()][-lines:]
+
+
+def tail(path: Path) -> str:
+    """The end of a file as text; empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _full(path: Path) -> str | None:
+    try:
+        disk = os.statvfs(path)
+    except OSError:
+        return None
+    if disk.f_bavail * disk.f_frsize < _NO_SPACE:
+        return f"The disk of {path} is full"
+    return f"The disk of {path} has no room for another file" if disk.f_files and not disk.f_favail else None

@@ -7,7 +7,7 @@ import pytest
 
 from tests.bench import gpu, gpu_side, machine, random_model, stock_trl, tokens, training
 from tests.bench.training_table import summary, table
-from workbench.runs.rows import to_line
+from workbench.runs.folder import to_line
 from workbench.tiny import WEIGHTS
 from workbench.tiny.starters import build_pairs
 

@@ -9,8 +9,7 @@ from workbench.evidence.document import Evidence
 from workbench.evidence.measurements import BOTH, HELD_OUT
 from workbench.evidence.probes import parse_probes
 from workbench.evidence.settings import Settings
-from workbench.runs.folder import create
-from workbench.runs.rows import to_line
+from workbench.runs.folder import create, to_line
 from workbench.runs.writer import EventWriter
 from workbench.tiny.starters import build_pairs, build_probes
 

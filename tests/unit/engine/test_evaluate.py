@@ -20,8 +20,7 @@ from workbench.evidence.measurements import BOTH, HELD_OUT
 from workbench.evidence.probes import Probe, parse_probes
 from workbench.evidence.settings import Settings
 from workbench.pairs.pair import Pair, from_row
-from workbench.runs.folder import RunFolder, create
-from workbench.runs.rows import to_line
+from workbench.runs.folder import RunFolder, create, to_line
 from workbench.tiny.matchers import classify
 from workbench.tiny.starters import build_pairs, build_probes
 

@@ -20,9 +20,8 @@ from workbench.engine.training.instruments import Divergence, Movement, Sampler
 from workbench.engine.training.job import train
 from workbench.engine.training.reporter import Instruments, Reporter
 from workbench.runs.events import EventReader, Step, Warned
-from workbench.runs.folder import create
+from workbench.runs.folder import create, to_line
 from workbench.runs.health import Health
-from workbench.runs.rows import to_line
 from workbench.runs.writer import EventWriter
 from workbench.tiny.starters import build_pairs
 

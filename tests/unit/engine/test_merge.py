@@ -273,7 +273,7 @@ def test_a_weight_is_rounded_once(tmp_path, made):
 
 
 def test_drift_counts_what_moved():
-    from workbench.runs.drift import drift, drift_from
+    from workbench.runs.merging import drift, drift_from
 
     found = drift([[-1.0, -1.0], [-1.5], [-2.0], [-1.0]], [[-1.5, -1.0], [-1.0], [-2.0], [-1.0]])
     assert (found.pairs, found.turned) == (2, 0)

@@ -4,8 +4,8 @@ import json
 
 from workbench.config import build_config
 from workbench.engine.shipping.model_card import MergeFacts, card, write_card
-from workbench.runs.drift import drift
 from workbench.runs.folder import create
+from workbench.runs.merging import drift
 
 VERDICT = {
     "name": "refusals of attacks, by probability",

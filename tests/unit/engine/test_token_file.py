@@ -15,8 +15,8 @@ from workbench.engine.training.token_file import Entry, stored
 from workbench.pairs.pair import from_row
 from workbench.pairs.template import template_arguments
 from workbench.runs.events import Phase
+from workbench.runs.folder import RowsFile, to_line
 from workbench.runs.pair_scores import Subject, fingerprint
-from workbench.runs.rows import RowsFile, to_line
 
 
 def talk(role, *texts):

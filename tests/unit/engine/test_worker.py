@@ -23,7 +23,7 @@ import sys, time, pathlib
 from workbench.engine.training.control import Control
 from workbench.engine.training.control import watch
 from workbench.runs.folder import RunFolder
-from workbench.runs.worker import record
+from workbench.runs.process import record
 import ctypes, os
 folder = RunFolder(pathlib.Path(sys.argv[1]))
 record(folder, os.getpid())

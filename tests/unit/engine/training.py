@@ -6,8 +6,7 @@ from workbench.config import build_config
 from workbench.engine.training.job import train
 from workbench.methods import uses
 from workbench.runs.events import EventReader
-from workbench.runs.folder import create
-from workbench.runs.rows import to_line
+from workbench.runs.folder import create, to_line
 from workbench.runs.writer import EventWriter
 
 BETA = 0.3

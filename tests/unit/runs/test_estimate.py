@@ -3,8 +3,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from workbench.config import build_config
-from workbench.runs.estimate import Judge, Lengths, adapter_weights, disk, estimate
-from workbench.runs.fitting import advice, as_settings, smaller
+from workbench.runs.activation_memory import Lengths
+from workbench.runs.estimate import Judge, adapter_weights, advice, as_settings, disk, estimate, smaller
 from workbench.runs.model_shape import Shape
 
 LLAMA_8B = Shape(4096, 32, 32, 8, 128, 14336, 128256, tied=False)

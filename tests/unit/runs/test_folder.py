@@ -7,8 +7,7 @@ import pytest
 from workbench.config import build_config
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Phase
-from workbench.runs.folder import RunFolder, create
-from workbench.runs.rows import to_line
+from workbench.runs.folder import RunFolder, create, to_line
 from workbench.runs.writer import EventWriter
 
 NOW = datetime(2026, 3, 4, 15, 6)

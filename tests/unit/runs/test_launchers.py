@@ -8,8 +8,7 @@ import pytest
 from workbench.config import build_config
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Failed
-from workbench.runs.launchers import command, first_host, from_slurm, rank_command, settled, threads
-from workbench.runs.ranks import Note, failure
+from workbench.runs.launchers import Note, command, failure, first_host, from_slurm, rank_command, settled, threads
 
 WORKER = ["python", "-m", "it", "a folder/run"]
 

@@ -12,6 +12,7 @@ from workbench.runs.preview import (
     Doing,
     Measured,
     Preview,
+    RowCounts,
     Trouble,
     Unmeasured,
     begin,
@@ -22,7 +23,6 @@ from workbench.runs.preview import (
     to_part,
     told_by,
 )  # fmt: skip
-from workbench.runs.rows import RowCounts
 
 GIB = 2**30
 SHAPE = Shape(4096, 32, 32, 8, 128, 14336, 128256, tied=False)

@@ -21,6 +21,7 @@ from workbench.runs.process import (
     kill,
     last_words,
     record,
+    recorded,
     request_continue,
     request_pause,
     request_stop,
@@ -30,7 +31,6 @@ from workbench.runs.process import (
     status,
     worker_pid,
 )
-from workbench.runs.worker import recorded
 from workbench.runs.writer import EventWriter
 
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(60)"]

@@ -8,9 +8,8 @@ from workbench.config import build_config
 from workbench.errors import WorkbenchError
 from workbench.runs import trash
 from workbench.runs.catalog import Catalog
-from workbench.runs.folder import create
+from workbench.runs.folder import create, to_line
 from workbench.runs.process import record
-from workbench.runs.rows import to_line
 
 
 @pytest.fixture

@@ -32,9 +32,8 @@ from workbench.errors import WorkbenchError
 from workbench.pairs.pair import from_row
 from workbench.pairs.template import template_arguments
 from workbench.runs import machine
-from workbench.runs.drift import Drift, drift
 from workbench.runs.folder import RunFolder
-from workbench.runs.merging import Dtype, Form, Merged
+from workbench.runs.merging import Drift, Dtype, Form, Merged, drift
 from workbench.runs.model_shape import shape_of
 from workbench.runs.serving import adapter_settings, serve_merged
 

@@ -11,8 +11,8 @@ from typing import Any
 from workbench import __version__
 from workbench.config import to_toml
 from workbench.methods import METHODS, uses
-from workbench.runs.drift import Drift
 from workbench.runs.folder import Record, RunFolder
+from workbench.runs.merging import Drift
 from workbench.runs.quantities import QUANTITIES, quantities
 from workbench.runs.state import RunState
 from workbench.text import one_line

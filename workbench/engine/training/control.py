@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder
-from workbench.runs.requests import request_stop
+from workbench.runs.process import request_stop
 from workbench.runs.writer import RunDeletedError
 
 

@@ -22,8 +22,8 @@ from workbench.engine.training.token_file import COLUMNS, Entry, Parts, StoredPa
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, from_row
 from workbench.pairs.template import template_arguments
+from workbench.runs.folder import RowsFile, digest
 from workbench.runs.pair_scores import Subject, fingerprint
-from workbench.runs.rows import RowsFile, digest
 
 PLACE = "place"
 """The column that says which of its data set's pairs a row is."""

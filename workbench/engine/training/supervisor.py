@@ -13,12 +13,11 @@ import subprocess
 import time
 
 from workbench.engine.training.control import Control
-from workbench.runs import launchers, process_identity, ranks
+from workbench.runs import launchers, process_identity
 from workbench.runs.events import Failed
 from workbench.runs.folder import RunFolder
 from workbench.runs.lease import CPU, devices
-from workbench.runs.loss import last_words
-from workbench.runs.process import WORKER, descendants, end_all
+from workbench.runs.process import WORKER, descendants, end_all, last_words
 from workbench.runs.state import TERMINAL
 
 _PACE = 0.2
@@ -33,7 +32,7 @@ def supervise(folder: RunFolder, control: Control) -> Failed | None:
     """
     config = folder.record().config
     command = launchers.command(config, launchers.rank_command(folder.path))
-    ranks.forget(folder)
+    launchers.forget_notes(folder)
     before = folder.events.stat().st_size
     print("Starts", *command)
     try:
@@ -53,14 +52,14 @@ def supervise(folder: RunFolder, control: Control) -> Failed | None:
     if folder.events.stat().st_size > before and folder.state().status in TERMINAL:
         return None
     words = last_words(folder, 1)
-    return ranks.failure(ranks.notes(folder), process.returncode, words[0] if words else "", folder.id)
+    return launchers.failure(launchers.notes(folder), process.returncode, words[0] if words else "", folder.id)
 
 
 def _await(folder: RunFolder, control: Control, process: subprocess.Popen[bytes]) -> None:
     failed = None
     while process.poll() is None:
         control.check_place()
-        if failed is None and any(note.end == "failed" for note in ranks.notes(folder)):
+        if failed is None and any(note.end == "failed" for note in launchers.notes(folder)):
             failed = time.monotonic()
         if failed is not None and time.monotonic() - failed > _MERCY:
             return

@@ -19,9 +19,8 @@ from workbench.config import RunConfig, build_config, to_toml
 from workbench.errors import WorkbenchError
 from workbench.launch import launch, prepare, preview_run, take_rows
 from workbench.pairs.store import load_rows
-from workbench.runs.catalog import Catalog, Run
-from workbench.runs.reusable_runs import rewards, starts
-from workbench.runs.rows import RowCounts
+from workbench.runs.catalog import Catalog, Run, rewards, starts
+from workbench.runs.preview import RowCounts
 from workbench.text import one_line, safe
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog

@@ -14,7 +14,8 @@ from workbench.engine.fast.decoder import apply_rope, rms_norm, rope_angles, row
 from workbench.engine.fast.lora import adapted, fuse
 from workbench.engine.fast.rows import RowParts
 from workbench.engine.model.loading import load_base
-from workbench.runs.estimate import Lengths, estimate
+from workbench.runs.activation_memory import Lengths
+from workbench.runs.estimate import estimate
 from workbench.runs.model_shape import shape_of
 
 
