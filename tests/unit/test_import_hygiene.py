@@ -21,7 +21,7 @@ CORE = [
     "workbench.text",
     *(f"workbench.pairs.{name}" for name in ("pair", "store", "query", "split", "diff", "importers")),
     *(f"workbench.runs.{name}" for name in ("events", "state", "merging", "serving", "push")),
-    *(f"workbench.doctor.{name}" for name in ("packages", "system", "terminal", "hub", "libraries")),
+    "workbench.doctor",
     *(f"workbench.compare.{name}" for name in ("messages", "client")),
 ]
 ENGINE = [f"workbench.engine.{name}" for name in ("train", "score", "merge_worker", "evaluate_worker", "selftest")]

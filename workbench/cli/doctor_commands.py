@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,7 @@ from workbench.cli.run_results import examples
 from workbench.text import one_line
 
 if TYPE_CHECKING:
-    from workbench.doctor.findings import Finding
-    from workbench.workspace import Workspace
+    from workbench.doctor import Finding
 
 _SIGNS = {"ok": "✔ ok", "warning": "▲ warning", "missing": "✘ missing"}
 
@@ -30,30 +28,21 @@ def doctor(context: typer.Context, json: Json = False) -> None:
     Python and packages, memory, disk and GPU, terminal, Hugging Face, torch, and real 4-bit weights. Nothing is
     changed, and no token is shown. Exit status: 1 where something is missing; warnings leave it at 0.
     """
-    found = []
-    for finding in _findings(workspace_of(context)):
-        found.append(finding)
+    from workbench.doctor import examine
+
+    findings = []
+    for finding in examine(workspace_of(context)):
+        findings.append(finding)
         if not json:
             _print(finding)
-    wanting = [each for each in found if each.level == "missing"]
+    missing = [finding for finding in findings if finding.level == "missing"]
     if json:
-        print_json({"ok": not wanting, "checks": [asdict(each) for each in found]})
+        print_json({"ok": not missing, "checks": [asdict(finding) for finding in findings]})
     else:
-        warnings = sum(each.level == "warning" for each in found)
-        print(f"\n{len(wanting)} missing, {warnings} warnings, {len(found)} checks")
-    if wanting:
+        warnings = sum(finding.level == "warning" for finding in findings)
+        print(f"\n{len(missing)} missing, {warnings} warnings, {len(findings)} checks")
+    if missing:
         raise typer.Exit(1)
-
-
-def _findings(workspace: Workspace) -> Iterator[Finding]:
-    """Fast ones first."""
-    from workbench.doctor import hub, libraries, packages, system, terminal
-
-    yield from packages.look()
-    yield from system.look(workspace)
-    yield from terminal.look()
-    yield from hub.look()
-    yield from libraries.look()
 
 
 def _print(finding: Finding) -> None:

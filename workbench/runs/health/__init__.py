@@ -1,18 +1,32 @@
-"""Is the run learning, and learning the right thing? Alerts in plain words, from the run's own events.
-
-Each kind of alert is one function of what was told so far (`History`), in the module named after what it watches, and
-one `Detector` in the table below. A false alarm costs as much trust as silence: thresholds are constants beside the
-function that uses them, each with its reason, and windows grow with the length of the run.
-"""
+"""Is the run learning, and learning the right thing? Alerts in plain words, from the run's own events."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from types import UnionType
+
 from workbench.methods import DEFAULT_METHOD, METHODS, Method
 from workbench.runs.events import Eval, Event, Resumed, Sample, Step, Warned
-from workbench.runs.health import answers, blowup, displacement, holdout, motion, separation, spread, start, throughput
-from workbench.runs.health.detector import Detector
+from workbench.runs.health import detectors
+from workbench.runs.health.detectors import Alert
 from workbench.runs.health.history import History
 from workbench.runs.state import RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """`find` is called after each event of the kinds `of`, which is then the latest in the history.
+
+    `unless` names alerts that explain this one: once one of them was told, this one would only repeat it. `suits` says
+    which methods it makes sense for.
+    """
+
+    code: str
+    of: type[Event] | UnionType
+    find: Callable[[History], Alert | None]
+    unless: frozenset[str] = frozenset()
+    suits: Callable[[Method], bool] = lambda _: True
 
 
 def _has_log_ratios(method: Method) -> bool:
@@ -24,19 +38,19 @@ def _has_pairs(method: Method) -> bool:
 
 
 DETECTORS: tuple[Detector, ...] = (
-    Detector("first-loss", Step, start.wrong_beginning, suits=_has_log_ratios),
-    Detector("not-finite", Step | Eval, blowup.not_finite),
-    Detector("exploding", Step, blowup.exploding, unless=frozenset({"not-finite"})),
-    Detector("not-moving", Step, motion.not_moving, unless=frozenset({"not-finite"})),
-    Detector("stuck", Step, motion.stuck, frozenset({"not-finite", "not-moving"}), _has_log_ratios),
+    Detector("first-loss", Step, detectors.wrong_beginning, suits=_has_log_ratios),
+    Detector("not-finite", Step | Eval, detectors.not_finite),
+    Detector("exploding", Step, detectors.exploding, unless=frozenset({"not-finite"})),
+    Detector("not-moving", Step, detectors.not_moving, unless=frozenset({"not-finite"})),
+    Detector("stuck", Step, detectors.stuck, frozenset({"not-finite", "not-moving"}), _has_log_ratios),
     Detector(
-        "displacement", Step | Eval, displacement.both_fall, frozenset({"not-finite", "exploding"}), _has_log_ratios
+        "displacement", Step | Eval, detectors.displacement, frozenset({"not-finite", "exploding"}), _has_log_ratios
     ),
-    Detector("too-easy", Step, separation.at_once, frozenset({"exploding"}), _has_log_ratios),
-    Detector("overfitting", Eval, holdout.overfitting, frozenset({"not-finite", "exploding"}), _has_pairs),
-    Detector("longer", Sample, answers.longer, unless=frozenset({"not-finite"})),
-    Detector("no-spread", Step, spread.none_left),
-    Detector("slow", Step, throughput.collapsed),
+    Detector("too-easy", Step, detectors.too_easy, frozenset({"exploding"}), _has_log_ratios),
+    Detector("overfitting", Eval, detectors.overfitting, frozenset({"not-finite", "exploding"}), _has_pairs),
+    Detector("longer", Sample, detectors.longer_answers, unless=frozenset({"not-finite"})),
+    Detector("no-spread", Step, detectors.no_spread),
+    Detector("slow", Step, detectors.slow),
 )
 
 
@@ -67,7 +81,7 @@ class Health:
             if event is not None:
                 self._history.add(event)
         self._history.add(Resumed(time=state.last_event or 0.0, step=state.step, checkpoint=""))
-        self._told.update(each.code for each in state.warnings)
+        self._told.update(warning.code for warning in state.warnings)
 
     def observe(self, event: Event) -> list[Warned]:
         """The alerts that `event` gives rise to, each kind once a run."""
@@ -78,17 +92,8 @@ class Health:
         for detector in self._detectors:
             if not isinstance(event, detector.of) or self._told & {detector.code, *detector.unless}:
                 continue
-            found = detector.find(self._history)
-            if found:
+            alert = detector.find(self._history)
+            if alert:
                 self._told.add(detector.code)
-                alerts.append(
-                    Warned(
-                        time=event.time,
-                        step=event.step,
-                        code=detector.code,
-                        title=found.title,
-                        message=found.message,
-                        remedy=found.remedy,
-                    )
-                )
+                alerts.append(Warned(time=event.time, step=event.step, code=detector.code, **asdict(alert)))
         return alerts

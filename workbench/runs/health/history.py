@@ -49,10 +49,10 @@ class History:
             case Sample():
                 self.samples.append(event)
             case Resumed():
-                self.steps = [each for each in self.steps if each.step <= event.step]
-                self.first_steps = [each for each in self.first_steps if each.step <= event.step]
-                self.evals = [each for each in self.evals if each.step <= event.step]
-                self.samples = [each for each in self.samples if each.step <= event.step]
+                self.steps = [earlier for earlier in self.steps if earlier.step <= event.step]
+                self.first_steps = [earlier for earlier in self.first_steps if earlier.step <= event.step]
+                self.evals = [earlier for earlier in self.evals if earlier.step <= event.step]
+                self.samples = [earlier for earlier in self.samples if earlier.step <= event.step]
                 self.resumed_at = event.step
 
     @property
@@ -74,8 +74,8 @@ class History:
 
     def rate(self, times: float) -> str:
         """The setting for a learning rate so many times the highest seen lately, as it is given on the command line."""
-        rates = [each.metrics.get("learning_rate", 0.0) for each in self.steps[-_LONGEST:]]
-        peak = max((each for each in rates if math.isfinite(each)), default=0.0)
+        rates = [step.metrics.get("learning_rate", 0.0) for step in self.steps[-_LONGEST:]]
+        peak = max((rate for rate in rates if math.isfinite(rate)), default=0.0)
         return f"--set learning_rate={times * peak:.2g}" if peak > 0 else "--set learning_rate=…"
 
     def closer(self, times: float) -> str:
@@ -100,7 +100,7 @@ def value(event: Step | Eval, name: str) -> float:
 
 def values(events: Iterable[Step | Eval], name: str) -> list[float]:
     """A metric of each event, NaN where one has none."""
-    return [value(each, name) for each in events]
+    return [value(event, name) for event in events]
 
 
 def mean(steps: Sequence[Step], name: str) -> float:
@@ -118,5 +118,5 @@ def mean(steps: Sequence[Step], name: str) -> float:
 
 def after_warmup(steps: Sequence[Step]) -> bool:
     """Whether the learning rate was at work throughout and no longer rising; taken for granted where it is not told."""
-    rates = [each.metrics["learning_rate"] for each in steps if "learning_rate" in each.metrics]
+    rates = [step.metrics["learning_rate"] for step in steps if "learning_rate" in step.metrics]
     return not rates or (rates[0] > 0 and rates[0] >= max(rates))

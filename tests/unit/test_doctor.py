@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 from packaging.requirements import Requirement
 
-from workbench.doctor import hub, libraries, packages, system, terminal
+from workbench import doctor
 from workbench.runs import machine
 from workbench.workspace import Workspace
 
@@ -25,16 +25,16 @@ from workbench.workspace import Workspace
     ],
 )
 def test_colours(environment, level, said):
-    found = terminal.colours(environment)
+    found = doctor.colours(environment)
     assert (found.level, said in found.message) == (level, True), found
     assert bool(found.hint) == (level != "ok")
 
 
 def test_size_and_characters():
-    assert terminal.room((80, 24)).level == "ok"
-    assert terminal.room((79, 24)).level == terminal.room((80, 23)).level == "warning"
-    assert terminal.characters("UTF-8").level == terminal.characters("utf8").level == "ok"
-    assert terminal.characters("ANSI_X3.4-1968").level == "missing"
+    assert doctor.room((80, 24)).level == "ok"
+    assert doctor.room((79, 24)).level == doctor.room((80, 23)).level == "warning"
+    assert doctor.characters("UTF-8").level == doctor.characters("utf8").level == "ok"
+    assert doctor.characters("ANSI_X3.4-1968").level == "missing"
 
 
 def installed(versions):
@@ -49,8 +49,8 @@ def installed(versions):
 def test_packages_that_are_absent_or_too_old_are_missing():
     asked = [Requirement(each) for each in ("torch>=2.13,<3", "trl>=1.16,<1.17", "peft>=0.21")]
     whole = {"torch": "2.13.0+cpu", "trl": "1.16.0", "peft": "0.21.2"}
-    assert packages.needed(asked, installed(whole)).level == "ok"
-    found = packages.needed(asked, installed({"torch": "2.12.0", "trl": "1.17.0"}))
+    assert doctor.needed(asked, installed(whole)).level == "ok"
+    found = doctor.needed(asked, installed({"torch": "2.12.0", "trl": "1.17.0"}))
     assert found.level == "missing"
     for said in ("torch 2.12.0 is not", "trl 1.17.0 is not", "peft is not installed"):
         assert said in found.message
@@ -59,13 +59,13 @@ def test_packages_that_are_absent_or_too_old_are_missing():
 def test_other_versions_than_those_tested_are_a_warning():
     lines = ["# pins", "torch==2.13.0", "textual-serve==1.1.3", "unrelated==1"]
     names = ["torch", "textual_serve"]
-    assert packages.pinned(lines, names, installed({"torch": "2.13.0+cu130", "unrelated": "2"})).level == "ok"
-    found = packages.pinned(lines, names, installed({"torch": "2.14.0", "textual-serve": "1.1.3"}))
+    assert doctor.pinned(lines, names, installed({"torch": "2.13.0+cu130", "unrelated": "2"})).level == "ok"
+    found = doctor.pinned(lines, names, installed({"torch": "2.14.0", "textual-serve": "1.1.3"}))
     assert (found.level, found.message) == ("warning", "torch 2.14.0, tested with 2.13.0")
 
 
 def test_this_machine_has_what_it_needs_or_no_test_could_run():
-    assert all(each.level != "missing" for each in packages.look())
+    assert all(each.level != "missing" for each in doctor.packages())
 
 
 def test_libraries_that_crash_are_told_with_their_last_words():
@@ -78,10 +78,10 @@ def work(request, parent):
     %s
 serve(work)
 """
-    died = list(libraries.look((sys.executable, "-c", script % "os.kill(os.getpid(), 11)")))
+    died = list(doctor.libraries((sys.executable, "-c", script % "os.kill(os.getpid(), 11)")))
     assert [(each.name, each.level) for each in died] == [("torch", "ok"), ("4-bit", "missing")]
     assert "signal 11" in died[1].message
-    failed = list(libraries.look((sys.executable, "-c", script % 'raise ImportError("libcudart.so is gone")')))
+    failed = list(doctor.libraries((sys.executable, "-c", script % 'raise ImportError("libcudart.so is gone")')))
     assert "libcudart.so is gone" in failed[1].message
     assert failed[1].hint
 
@@ -90,7 +90,7 @@ def test_disk_and_memory(tmp_path, monkeypatch):
     def look(free, disk):
         monkeypatch.setattr(machine, "memory", lambda: machine.Memory(64 * 10**9, free))
         monkeypatch.setattr(machine, "disk_free", lambda _: disk)
-        return {each.name: each for each in system.look(Workspace(tmp_path))}
+        return {each.name: each for each in doctor.machine(Workspace(tmp_path))}
 
     roomy = look(32 * 10**9, 10**12)
     assert (roomy["memory"].level, roomy["disk"].level) == ("ok", "ok")
@@ -104,12 +104,12 @@ def test_the_hub_is_reached_or_not(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
-        assert hub._reached(address, offline=False).level == "ok"
-        assert hub._reached(address, offline=True).level == "warning"
+        assert doctor._reached(address, offline=False).level == "ok"
+        assert doctor._reached(address, offline=True).level == "warning"
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@127.0.0.1:{server.getsockname()[1]}")
-        through = hub._reached("https://hub.invalid", offline=False)
+        through = doctor._reached("https://hub.invalid", offline=False)
         assert (through.level, "secret" in through.message) == ("ok", False)
-    assert hub._reached(address, offline=False).level == "warning"
+    assert doctor._reached(address, offline=False).level == "warning"
     (tmp_path / "models--org--name").mkdir()
-    assert "1 in" in hub._cached(tmp_path).message
-    assert "org/name" in hub._cached(tmp_path).message
+    assert "1 in" in doctor._cached(tmp_path).message
+    assert "org/name" in doctor._cached(tmp_path).message
