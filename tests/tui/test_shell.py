@@ -17,6 +17,7 @@ from workbench.tui.app import WorkbenchApp
 from workbench.tui.dialogs.error import ErrorDialog
 from workbench.tui.dialogs.keys import KeysDialog
 from workbench.tui.screens.base import WorkbenchScreen
+from workbench.tui.widgets.key_bar import KeyBar
 
 UNTRUSTED = "\x1b]52;c;aGk=\x07 [/] [bold red]x[/bold red] \u202eevil\u202c \x9b31m \x00"
 
@@ -73,6 +74,36 @@ async def test_the_sheet_and_the_palette_tell_every_key(tmp_path: Path, mode: st
         assert "Copy selected text" not in sheet
         await pilot.press("escape")
         assert not isinstance(app.screen, KeysDialog)
+
+
+async def test_a_click_on_a_key_in_the_bar_below_presses_it(tmp_path: Path) -> None:
+    app = WorkbenchApp(make_workspace(tmp_path, 3))
+    async with app.run_test(size=(60, 24)) as pilot:
+        await pilot.pause(0.2)
+        line = _shown(app).splitlines()[-1]
+        await pilot.hover(KeyBar, (line.index("Accept"), 0))
+        await pilot.click(KeyBar, (line.index("Accept"), 0))
+        await pilot.pause()
+        assert "✔ accepted" in _shown(app)
+        assert "Keys" not in line
+        bar = app.screen.query_one(KeyBar)
+        bar.scroll_to(bar.max_scroll_x, animate=False)
+        await pilot.pause()
+        await pilot.click(KeyBar, (_shown(app).splitlines()[-1].index("Keys"), 0))
+        await pilot.pause()
+        assert isinstance(app.screen, KeysDialog)
+
+
+async def test_the_bar_below_tells_one_key_for_each_action_that_is_shown(tmp_path: Path) -> None:
+    app = WorkbenchApp(make_workspace(tmp_path, 3))
+    async with app.run_test(size=(200, 24)) as pilot:
+        await pilot.pause(0.2)
+        first = {}
+        for active in app.screen.active_bindings.values():
+            if active.binding.show:
+                first.setdefault(active.binding.action, active.binding)
+        told = " ".join(f"{app.get_key_display(each)} {each.description}" for each in first.values())
+        assert _shown(app).splitlines()[-1].strip() == told
 
 
 async def test_a_command_of_the_palette_does_what_its_key_does(tmp_path: Path) -> None:

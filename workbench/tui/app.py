@@ -73,12 +73,13 @@ class WorkbenchApp(SteadyApp):
         self.data_set: DataSetSession | None = None
         """The data set that the Pairs screen has open: nobody else may write to its file."""
         self._watch = watch
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        # Set before anything is styled: a theme that changes has all styles parsed again.
+        self.set_reactive(WorkbenchApp.theme, DARK.name)
 
     async def on_mount(self) -> None:
         """Shows the first screen."""
-        self.register_theme(DARK)
-        self.register_theme(LIGHT)
-        self.theme = DARK.name
         if self._watch is not None:
             await self.watch_run(self._watch)
         else:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 from textual.app import ComposeResult
 from textual.dom import DOMNode
 from textual.screen import Screen
-from textual.widgets import Footer
 
+from workbench.tui.widgets.key_bar import KeyBar
 from workbench.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def workbench_of(node: DOMNode) -> Workbench:
 
 
 class WorkbenchScreen(Screen[None]):
-    """A screen with the top bar above `compose_body` and the footer below it."""
+    """A screen with the top bar above `compose_body` and the bar of keys below it."""
 
     MODE: ClassVar[str]
     AUTO_FOCUS: ClassVar[str | None] = None
@@ -63,7 +63,7 @@ class WorkbenchScreen(Screen[None]):
         """The frame; screens fill in `compose_body`."""
         yield TopBar(self.MODE)
         yield from self.compose_body()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def compose_body(self) -> ComposeResult:
         """The widgets between the bars."""
