@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.bench.terminal import Terminal
 from tests.tui.compare_data import make_run
 from workbench.compare.client import ScorerClient
-from workbench.compare.messages import Column, TextChunk, Turn
+from workbench.compare.messages import Column, DistributionAt, Generate, NextToken, ScoreResponse, TextChunk, Turn
 from workbench.evidence.probes import Probe, read_suites
 from workbench.workspace import Workspace
 
@@ -45,11 +45,13 @@ async def at_the_client(adapter: Path) -> dict[str, float]:
 
         async def pair(probe: Probe) -> None:
             for response in list(probe.responses.values())[:2]:
-                await client.score(_turns(probe), response, columns, top_k=0)
+                await client.ask(ScoreResponse(prompt=_turns(probe), response=response, columns=columns, top_k=0))
 
         async def first_token(probe: Probe) -> float:
             began, heard = time.perf_counter(), asyncio.Event()
-            asked = asyncio.create_task(client.generate(_turns(probe), columns, on_chunk=lambda _: heard.set()))
+            asked = asyncio.create_task(
+                client.ask(Generate(prompt=_turns(probe), columns=columns), lambda _: heard.set())
+            )
             await heard.wait()
             taken = _since(began)
             asked.cancel()
@@ -57,18 +59,19 @@ async def at_the_client(adapter: Path) -> dict[str, float]:
             return taken
 
         async def walk(probe: Probe) -> None:
-            await client.distribution_at(_turns(probe), next(iter(probe.responses.values())), columns, 5)
+            response = next(iter(probe.responses.values()))
+            await client.ask(DistributionAt(prompt=_turns(probe), response=response, columns=columns, position=5))
 
         async def next_token(probe: Probe) -> None:
-            await client.next_token(_turns(probe), columns)
+            await client.ask(NextToken(prompt=_turns(probe), columns=columns))
 
         async def newest(probe: Probe) -> None:
             """Ten questions, each of which takes the place of the one before."""
             for _ in range(9):
-                older = asyncio.create_task(client.next_token(_turns(probe), columns, prefix="Sure"))
+                older = asyncio.create_task(client.ask(NextToken(prompt=_turns(probe), columns=columns, prefix="Sure")))
                 await asyncio.sleep(0)
                 older.cancel()
-            await client.next_token(_turns(probe), columns, prefix="Sure.")
+            await client.ask(NextToken(prompt=_turns(probe), columns=columns, prefix="Sure."))
 
         await pair(probes[0])  # Attaches the adapter.
         for name, ask in (
@@ -82,7 +85,7 @@ async def at_the_client(adapter: Path) -> dict[str, float]:
         found |= _told("first token of a generation", firsts)
         pieces: list[TextChunk] = []
         busy = asyncio.create_task(
-            client.generate(_turns(probes[0]), columns, samples=64, temperature=1.0, on_chunk=pieces.append)
+            client.ask(Generate(prompt=_turns(probes[0]), columns=columns, samples=64, temperature=1.0), pieces.append)
         )
         while not pieces:
             await asyncio.sleep(0.01)

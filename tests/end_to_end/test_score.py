@@ -20,7 +20,7 @@ import pytest_asyncio
 from tests.end_to_end.conftest import FinishedRun
 from tests.tui.test_compare import screen_of, settled, until, write
 from workbench.compare.client import ScorerClient
-from workbench.compare.messages import Column, TextChunk, Turn
+from workbench.compare.messages import Column, Generate, NextToken, ScoreResponse, TextChunk, Turn
 from workbench.config import build_config
 from workbench.errors import WorkbenchError
 from workbench.figures import nats
@@ -86,14 +86,14 @@ async def test_a_warm_scorer_answers_all_three_questions(client: ScorerClient, a
     ready = await client.start()
     assert ready.model == "tiny"
     assert 1e6 < ready.parameters < 1e7
-    scored = await client.score(PROMPT, "Sure. First wait", columns(adapter))
+    scored = await client.ask(ScoreResponse(prompt=PROMPT, response="Sure. First wait", columns=columns(adapter)))
     assert [column.name for column in scored.columns] == ["base", "run"]
     assert scored.columns[0].sum != scored.columns[1].sum
-    distribution = await client.next_token(PROMPT, columns(adapter), prefix="Sure. First")
+    distribution = await client.ask(NextToken(prompt=PROMPT, columns=columns(adapter), prefix="Sure. First"))
     assert any(candidate.text == " wait" for candidate in distribution.candidates)
     pieces: list[TextChunk] = []
-    whole = await client.generate(
-        PROMPT, columns(adapter), temperature=1.0, seed=2, max_new_tokens=20, on_chunk=pieces.append
+    whole = await client.ask(
+        Generate(prompt=PROMPT, columns=columns(adapter), temperature=1.0, seed=2, max_new_tokens=20), pieces.append
     )
     for place, column in enumerate(whole.columns):
         assert "".join(piece.text for piece in pieces if piece.column == place) == column.text
@@ -105,37 +105,42 @@ async def test_a_score_does_not_wait_for_a_generation_and_a_cancelled_one_ends(
 ) -> None:
     pieces: list[TextChunk] = []
     task = asyncio.create_task(
-        client.generate(PROMPT, columns(adapter), temperature=9.0, seed=1, max_new_tokens=30000, on_chunk=pieces.append)
+        client.ask(
+            Generate(prompt=PROMPT, columns=columns(adapter), temperature=9.0, seed=1, max_new_tokens=30000),
+            pieces.append,
+        )
     )
     while not pieces:
         await asyncio.sleep(0.01)
-    await client.score(PROMPT, "Hi", [BASE])
+    await client.ask(ScoreResponse(prompt=PROMPT, response="Hi", columns=[BASE]))
     assert not task.done()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await client.score(PROMPT, "Hi", [BASE])
+    await client.ask(ScoreResponse(prompt=PROMPT, response="Hi", columns=[BASE]))
     count = len(pieces)
-    await client.score(PROMPT, "Hi", [BASE])
+    await client.ask(ScoreResponse(prompt=PROMPT, response="Hi", columns=[BASE]))
     assert len(pieces) == count
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_refusal_names_the_way_out_and_the_scorer_lives_on(client: ScorerClient) -> None:
     with pytest.raises(WorkbenchError, match="No adapter there"):
-        await client.generate(PROMPT, [Column(name="x", adapter="/no/such/folder")])
-    assert (await client.score(PROMPT, "Hi", [BASE])).columns[0].tokens
+        await client.ask(Generate(prompt=PROMPT, columns=[Column(name="x", adapter="/no/such/folder")]))
+    assert (await client.ask(ScoreResponse(prompt=PROMPT, response="Hi", columns=[BASE]))).columns[0].tokens
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_killed_scorer_is_told_and_started_anew(client: ScorerClient) -> None:
     (child,) = [each for each in psutil.Process().children() if "workbench.engine.score" in each.cmdline()]
-    task = asyncio.create_task(client.generate(PROMPT, [BASE], temperature=9.0, max_new_tokens=30000))
+    task = asyncio.create_task(
+        client.ask(Generate(prompt=PROMPT, columns=[BASE], temperature=9.0, max_new_tokens=30000))
+    )
     await asyncio.sleep(0.2)
     child.kill()
     with pytest.raises(WorkbenchError, match="memory"):
         await task
-    assert (await client.score(PROMPT, "Hi", [BASE])).columns[0].tokens
+    assert (await client.ask(ScoreResponse(prompt=PROMPT, response="Hi", columns=[BASE]))).columns[0].tokens
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -149,7 +154,11 @@ async def test_scores_of_held_out_pairs_are_what_the_trainer_logged(
         sums = []
         for row in rows:
             prompt = [Turn(**turn) for turn in row["prompt"]]
-            sums.append((await client.score(prompt, row[side][0]["content"], [column])).columns[0].sum)
+            sums.append(
+                (await client.ask(ScoreResponse(prompt=prompt, response=row[side][0]["content"], columns=[column])))
+                .columns[0]
+                .sum
+            )
         logged = finished_run.result["eval"][f"logps/{side}"]
         assert sum(sums) / len(sums) == pytest.approx(logged, abs=1e-3 * abs(logged))
 

@@ -161,15 +161,15 @@ async def test_what_is_given_up_changes_nothing_and_asks_no_more(
         assert dialog._ranking.order == (1, 0)
 
         # A closed dialog gives its request up in the scorer, which lives on.
-        current = dialog._scorer_of(dialog._drafter.base)._current
-        assert current is not None
+        process = dialog._scorer_of(dialog._drafter.base)._process
+        assert process is not None
         with silent_scorers():
             await screen.pilot.press("t")
-            await until(screen.pilot, lambda: dialog._waiting and len(current._open) == 1)
+            await until(screen.pilot, lambda: dialog._waiting and len(process._open) == 1)
             dialog.dismiss(None)
-            await until(screen.pilot, lambda: not current._open)
+            await until(screen.pilot, lambda: not process._open)
         await screen.settle()
-        assert current.running
+        assert process.running
         assert len(scorers()) == 1
         assert saved(workspace) == [PAIR, OTHER]
 

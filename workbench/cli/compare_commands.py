@@ -81,7 +81,7 @@ def score(
     base, columns = columns_of(workspace_of(context), run or [], model, system, system_column)
     from workbench.compare.messages import ScoreResponse
 
-    request = ScoreResponse(id=1, prompt=asked, response=response, columns=columns, top_k=top_k)
+    request = ScoreResponse(prompt=asked, response=response, columns=columns, top_k=top_k)
     scored = scorer_of(base).score(request)
     if as_json:
         print_json(scored.model_dump(include={"columns"}))
@@ -115,7 +115,6 @@ def generate(
     answers: list[Generation] = []
     for column in columns:
         request = Generate(
-            id=1,
             prompt=asked,
             prefix=prefix,
             columns=[column],

@@ -82,7 +82,6 @@ def draft(
     base, columns = columns_of(workspace, [run] if run else [], model)
     column = columns[-1] if run else columns[0].model_copy(update={"name": base.model})
     request = Generate(
-        id=1,
         prompt=prompt,
         columns=[column],
         max_new_tokens=max_new_tokens,

@@ -33,9 +33,7 @@ def score_data_set(
     from workbench.compare.messages import ScorePairs
 
     path = workspace.existing_pairs_file(name)
-    request = ScorePairs(
-        id=1, path=str(path), columns=list(columns), max_length=max_length, cache=str(workspace.scores)
-    )
+    request = ScorePairs(path=str(path), columns=list(columns), max_length=max_length, cache=str(workspace.scores))
     rows, end = _scored(base, request)
     rows = worst_first(rows, len(columns) - 1)
     summaries = [summarize(rows, place) for place in range(len(columns))]

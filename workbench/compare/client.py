@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import itertools
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, overload
 
+from pydantic import ValidationError
+
+from workbench.child import GRACE, Child
 from workbench.compare.messages import (
-    Column,
+    REPLIES,
+    Cancel,
     Distribution,
     DistributionAt,
     Generate,
@@ -18,26 +25,22 @@ from workbench.compare.messages import (
     NextToken,
     PairBatch,
     PairsScored,
-    Prompt,
     Ready,
-    Response,
+    Refused,
     Scored,
     ScorePairs,
     ScoreResponse,
+    ScorerRequest,
     TextChunk,
 )
-from workbench.compare.scorer_process import ScorerProcess, ScorerRequest, StreamedReply
 from workbench.errors import WorkbenchError
-
-_Expected = TypeVar("_Expected", Distribution, Scored, Generated, PairsScored)
-_Part = TypeVar("_Part", TextChunk, PairBatch)
 
 
 class ScorerClient:
     """One scorer process for one base model, shared by all that ask.
 
-    A request on a scorer that is not running starts it. Cancelling the task that waits for an answer gives the
-    request up in the scorer as well. Use from one event loop; `close` when done, or use `async with`.
+    A request on a scorer that is not running starts it. Use from one event loop; `close` when done, or use
+    `async with`.
     """
 
     def __init__(self, model: str, quantization: str = "nf4", *, command: Sequence[str] | None = None) -> None:
@@ -47,7 +50,7 @@ class ScorerClient:
             sys.executable, "-P", "-m", "workbench.engine.score", "--model", model, "--quantization", quantization,
         ]  # fmt: skip
         self._ids = itertools.count(1)
-        self._current: ScorerProcess | None = None
+        self._process: _ScorerProcess | None = None
         self._starting = asyncio.Lock()
 
     async def __aenter__(self) -> ScorerClient:
@@ -64,160 +67,145 @@ class ScorerClient:
     @property
     def running(self) -> bool:
         """Whether a scorer process is there (it may still be loading the model)."""
-        return self._current is not None and self._current.running
+        return self._process is not None and self._process.running
 
     async def start(self) -> Ready:
         """Starts the scorer where none runs, and waits until its model is loaded.
 
         Raises `WorkbenchError` where the model cannot be loaded.
         """
-        return await asyncio.shield((await self._running()).ready)
+        return await asyncio.shield((await self._started()).ready)
 
-    async def next_token(
-        self,
-        prompt: Prompt,
-        columns: Sequence[Column],
-        *,
-        prefix: str = "",
-        taken: Sequence[int] = (),
-        top_k: int = 12,
-        template: Mapping[str, Any] | None = None,
-    ) -> Distribution:
-        """The distribution of the token after `prompt`, `prefix` and the tokens `taken`. Raises `WorkbenchError`."""
-        request = NextToken(
-            id=next(self._ids),
-            prompt=prompt,
-            prefix=prefix,
-            taken=list(taken),
-            columns=list(columns),
-            top_k=top_k,
-            template=dict(template or {}),
-        )
-        return await self._ask(request, Distribution)
+    @overload
+    async def ask(self, request: NextToken | DistributionAt) -> Distribution: ...
+    @overload
+    async def ask(self, request: ScoreResponse) -> Scored: ...
+    @overload
+    async def ask(self, request: Generate, on_part: Callable[[TextChunk], None] | None = None) -> Generated: ...
+    @overload
+    async def ask(self, request: ScorePairs, on_part: Callable[[PairBatch], None] | None = None) -> PairsScored: ...
+    async def ask(self, request: ScorerRequest, on_part: Callable[[Any], None] | None = None) -> Any:
+        """The answer to `request`, which gets an id; `on_part` is called with what comes before the answer.
 
-    async def score(
-        self,
-        prompt: Prompt,
-        response: Response,
-        columns: Sequence[Column],
-        *,
-        top_k: int = 5,
-        template: Mapping[str, Any] | None = None,
-    ) -> Scored:
-        """Log-probabilities and ranks of the tokens of `response`. Raises `WorkbenchError`."""
-        request = ScoreResponse(
-            id=next(self._ids),
-            prompt=prompt,
-            response=response,
-            columns=list(columns),
-            top_k=top_k,
-            template=dict(template or {}),
-        )
-        return await self._ask(request, Scored)
-
-    async def distribution_at(
-        self,
-        prompt: Prompt,
-        response: Response,
-        columns: Sequence[Column],
-        position: int,
-        *,
-        top_k: int = 12,
-        template: Mapping[str, Any] | None = None,
-    ) -> Distribution:
-        """Every column's distribution at token number `position` of a response. Raises `WorkbenchError`."""
-        request = DistributionAt(
-            id=next(self._ids),
-            prompt=prompt,
-            response=response,
-            position=position,
-            columns=list(columns),
-            top_k=top_k,
-            template=dict(template or {}),
-        )
-        return await self._ask(request, Distribution)
-
-    async def generate(
-        self,
-        prompt: Prompt,
-        columns: Sequence[Column],
-        *,
-        prefix: str = "",
-        max_new_tokens: int = 128,
-        temperature: float = 0.0,
-        seed: int = 0,
-        samples: int = 1,
-        template: Mapping[str, Any] | None = None,
-        on_chunk: Callable[[TextChunk], None] | None = None,
-    ) -> Generated:
-        """Responses from every column; `on_chunk` is called with each chunk of text as it comes.
-
-        Raises `WorkbenchError`.
+        Cancelling the task that waits gives the request up in the scorer as well. Raises `WorkbenchError`.
         """
-        request = Generate(
-            id=next(self._ids),
-            prompt=prompt,
-            prefix=prefix,
-            columns=list(columns),
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            seed=seed,
-            samples=samples,
-            template=dict(template or {}),
-        )
-        return await self._ask(request, Generated, _only(TextChunk, on_chunk))
-
-    async def score_pairs(
-        self,
-        path: Path,
-        columns: Sequence[Column],
-        *,
-        ids: Sequence[str] | None = None,
-        max_length: int | None = None,
-        cache: Path | None = None,
-        on_rows: Callable[[PairBatch], None] | None = None,
-    ) -> PairsScored:
-        """Scores the pairs of a data set behind all other requests; `on_rows` is called with rows as they come.
-
-        `path` is the data set's file, `cache` that of `Workspace.scores`; see `ScorePairs`. Raises `WorkbenchError`.
-        """
-        request = ScorePairs(
-            id=next(self._ids),
-            path=str(path.resolve()),
-            columns=list(columns),
-            ids=None if ids is None else list(ids),
-            max_length=max_length,
-            cache=str(cache.resolve()) if cache is not None else None,
-        )
-        return await self._ask(request, PairsScored, _only(PairBatch, on_rows))
+        process = await self._started()
+        return await process.ask(request.model_copy(update={"id": next(self._ids)}), on_part)
 
     async def close(self) -> None:
         """Ends the scorer; requests that wait are answered with a `WorkbenchError`."""
-        current, self._current = self._current, None
-        if current is not None:
-            await current.close()
+        process, self._process = self._process, None
+        if process is not None:
+            await process.close()
 
-    async def _ask(
-        self, request: ScorerRequest, expected: type[_Expected], on_part: Callable[[StreamedReply], None] | None = None
-    ) -> _Expected:
-        answer = await (await self._running()).ask(request, on_part)
-        if not isinstance(answer, expected):
-            raise WorkbenchError(
-                "The scorer answered another question",
-                f"Asked for {expected.__name__}, it sent {type(answer).__name__}.",
-                "Start the workbench anew; if this comes back, report it as a bug.",
-            )
-        return answer
-
-    async def _running(self) -> ScorerProcess:
+    async def _started(self) -> _ScorerProcess:
         async with self._starting:
-            if self._current is None or not self._current.running:
-                self._current = await ScorerProcess.start(self._command)
-            return self._current
+            if self._process is None or not self._process.running:
+                try:
+                    self._process = _ScorerProcess(Child(self._command))
+                except OSError as error:
+                    raise WorkbenchError("The scorer did not start", f"{self._command[0]}: {error}.") from error
+            return self._process
 
 
-def _only(kind: type[_Part], on_part: Callable[[_Part], None] | None) -> Callable[[StreamedReply], None] | None:
-    """`on_part`, called with replies of one kind only."""
-    if on_part is None:
-        return None
-    return lambda part: on_part(part) if isinstance(part, kind) else None
+class _ScorerProcess:
+    """A running scorer: requests go in, replies come out, and its end is told to all who wait.
+
+    `ready` tells when its model is loaded, or why it cannot be.
+    """
+
+    def __init__(self, process: Child) -> None:
+        """Reads what `process` says from now on."""
+        self._process = process
+        self._loop = asyncio.get_running_loop()
+        # Callbacks may need the context variables of who started this; a thread of our own has none.
+        self._context = contextvars.copy_context()
+        self.ready: asyncio.Future[Ready] = self._loop.create_future()
+        # Nobody may be waiting when the scorer dies: that is no error in itself.
+        self.ready.add_done_callback(lambda future: future.cancelled() or future.exception())
+        self._open: dict[int, tuple[asyncio.Future[Any], Callable[[Any], None] | None]] = {}
+        self._obituary: WorkbenchError | None = None
+        self._closed = False
+        self._ended = asyncio.Event()
+        # A scorer that does not read would make who writes wait; one thread keeps the requests in order.
+        self._writer = ThreadPoolExecutor(1, "scorer-requests")
+        threading.Thread(target=self._read_replies, name=f"scorer-{process.pid}", daemon=True).start()
+
+    @property
+    def running(self) -> bool:
+        return self._process.running
+
+    async def ask(self, request: ScorerRequest, on_part: Callable[[Any], None] | None) -> Any:
+        await asyncio.shield(self.ready)
+        if self._obituary is not None:
+            raise WorkbenchError(*self._obituary.args)
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._open[request.id] = answer, on_part
+        try:
+            await self._write(request)
+            return await answer
+        except asyncio.CancelledError:
+            with contextlib.suppress(RuntimeError):
+                self._write(Cancel(id=request.id))
+            raise
+        finally:
+            self._open.pop(request.id, None)
+
+    async def close(self) -> None:
+        self._closed = True
+        await asyncio.to_thread(self._process.end)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), GRACE)
+        self._writer.shutdown(wait=False)
+
+    def _write(self, message: ScorerRequest | Cancel) -> asyncio.Future[None]:
+        line = message.model_dump_json().encode() + b"\n"
+        return self._loop.run_in_executor(self._writer, self._process.write, line)
+
+    def _read_replies(self) -> None:
+        """In a thread of its own, until the process ends."""
+        with contextlib.suppress(RuntimeError):  # The loop is closed, and nobody waits for anything.
+            for line in self._process.lines():
+                self._loop.call_soon_threadsafe(self._hear, line, context=self._context)
+            last_words = self._process.last_words("The scorer").message
+            self._loop.call_soon_threadsafe(self._die, last_words, context=self._context)
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            reply = REPLIES.validate_json(line)
+        except ValidationError:
+            self._process.remember(line)
+            return
+        if reply.id in self._open:
+            answer, on_part = self._open[reply.id]
+            if answer.done():
+                return
+            if isinstance(reply, Refused):
+                answer.set_exception(_error(reply))
+            elif not isinstance(reply, TextChunk | PairBatch):
+                answer.set_result(reply)
+            elif on_part is not None:
+                try:
+                    on_part(reply)
+                except Exception as error:  # What a callback raises ends the request that it belongs to and no other.
+                    answer.set_exception(error)
+        elif not self.ready.done():
+            if isinstance(reply, Ready):
+                self.ready.set_result(reply)
+            elif isinstance(reply, Refused):
+                self.ready.set_exception(_error(reply))
+
+    def _die(self, last_words: str) -> None:
+        self._obituary = (
+            WorkbenchError("The scorer was closed", "It was asked to end before it could answer.")
+            if self._closed
+            else WorkbenchError("The scorer died", last_words, "Ask again: it is started anew with the next request.")
+        )
+        for waiting in (self.ready, *(answer for answer, _ in self._open.values())):
+            if not waiting.done():
+                waiting.set_exception(self._obituary)
+        self._ended.set()
+
+
+def _error(refused: Refused) -> WorkbenchError:
+    return WorkbenchError(refused.title, refused.message, refused.hint)

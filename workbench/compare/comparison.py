@@ -146,9 +146,9 @@ class Comparison:
         return self.answers[self.active] if self.active < len(self.answers) else None
 
     @property
-    def template(self) -> dict[str, Any]:
-        """Further arguments of the chat template."""
-        return template_arguments(self.rendering)
+    def question(self) -> dict[str, Any]:
+        """What every request about it has: the prompt, the columns, and further arguments of the chat template."""
+        return {"prompt": self.prompt, "columns": self.columns, "template": template_arguments(self.rendering)}
 
     @property
     def shown(self) -> tuple[Answer, ...]:

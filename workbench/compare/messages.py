@@ -1,6 +1,6 @@
 """What goes over the scorer's pipe: one JSON object a line, requests down its stdin, replies up its stdout.
 
-Every request has an `id` of the sender's choice, which its replies bear. A request is answered by one reply, or by
+Every request has an `id` of the client's choice, which its replies bear. A request is answered by one reply, or by
 several and a last one, which is named in its docstring; or by `Refused`, or by `RequestCancelled` after a `Cancel`.
 Requests for one distribution or one response go before generations, and those before tables of pairs: what is asked
 while a table is scored is answered within a batch of it.
@@ -43,10 +43,14 @@ class Column(_Message):
     system: str | None = None
 
 
-class _PromptRequest(_Message):
-    id: int
-    prompt: Prompt
+class _Request(_Message):
+    id: int = 0
+    """Given by the client, where the request goes to another process."""
     columns: list[Column] = Field(min_length=1)
+
+
+class _PromptRequest(_Request):
+    prompt: Prompt
     template: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of the chat template: what a pair has in its columns `tools` and `chat_template_kwargs`."""
 
@@ -103,7 +107,7 @@ class Generate(_PromptRequest):
     samples: int = Field(default=1, ge=1, le=256)
 
 
-class ScorePairs(_Message):
+class ScorePairs(_Request):
     """Asks for the log-probabilities of all pairs of a data set under all columns, in the background.
 
     `path` is the data set's file; acknowledged edits that are not in it yet count. With `ids`, only these pairs, else
@@ -113,9 +117,7 @@ class ScorePairs(_Message):
     """
 
     op: Literal["pairs"] = "pairs"
-    id: int
     path: str
-    columns: list[Column] = Field(min_length=1)
     ids: list[str] | None = None
     max_length: int | None = Field(default=None, ge=2)
     cache: str | None = None
@@ -128,9 +130,11 @@ class Cancel(_Message):
     id: int
 
 
-Request = Annotated[
-    NextToken | ScoreResponse | DistributionAt | Generate | ScorePairs | Cancel, Field(discriminator="op")
-]
+ScorerRequest = NextToken | ScoreResponse | DistributionAt | Generate | ScorePairs
+
+REQUESTS: TypeAdapter[ScorerRequest | Cancel] = TypeAdapter(
+    Annotated[ScorerRequest | Cancel, Field(discriminator="op")]
+)
 
 
 class Ready(_Message):
@@ -324,14 +328,8 @@ class Refused(_Message):
     hint: str
 
 
-Reply = Annotated[
-    Ready | Distribution | Scored | TextChunk | Generated | PairBatch | PairsScored | RequestCancelled | Refused,
-    Field(discriminator="kind"),
-]
-
-REQUESTS: TypeAdapter[NextToken | ScoreResponse | DistributionAt | Generate | ScorePairs | Cancel] = TypeAdapter(
-    Request
-)
-REPLIES: TypeAdapter[
+ScorerReply = (
     Ready | Distribution | Scored | TextChunk | Generated | PairBatch | PairsScored | RequestCancelled | Refused
-] = TypeAdapter(Reply)
+)
+
+REPLIES: TypeAdapter[ScorerReply] = TypeAdapter(Annotated[ScorerReply, Field(discriminator="kind")])

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from workbench.compare.client import ScorerClient
 from workbench.compare.measures import ColumnSummary, pair_margin, summarize
-from workbench.compare.messages import Column, PairBatch, ScoredPair
+from workbench.compare.messages import Column, PairBatch, PairsScored, ScoredPair, ScorePairs
 from workbench.pairs.arrow import Ints
 from workbench.pairs.query import Query, parse
 from workbench.pairs.rows import Rows
@@ -23,6 +25,17 @@ ORDERS = ("margin", "shift", "")
 """By margin and by shift, lowest first; as in the file."""
 _SUMMED_EVERY = 3.0
 """Seconds between two summaries of all that came."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringProgress:
+    """How far the scoring is: `done` of `total` pairs; `end` is the scorer's last word, after `seconds`."""
+
+    stage: Literal["reading", "waiting", "scoring", "done", "cancelled", "failed"] = "reading"
+    done: int = 0
+    total: int = 0
+    end: PairsScored | None = None
+    seconds: float = 0.0
 
 
 class PairScoring:
@@ -53,17 +66,21 @@ class PairScoring:
         self.scores: dict[str, ScoredPair] = {}
         self.summaries: list[ColumnSummary] = []
         self.order_by = ORDERS[0]
-        self.progress = ""
-        self.running = False
+        self.progress = ScoringProgress()
         self._margins: npt.NDArray[np.float64] = np.empty((0, 0))
         """(columns, rows of the store), NaN where there is no number: so that any size is sorted at once."""
         self._summarized = 0.0
         self._gathering: asyncio.TimerHandle | None = None
 
-    async def read(self, name: str, path: Path) -> None:
+    @property
+    def running(self) -> bool:
+        """Whether pairs are being scored, or wait for the model."""
+        return self.progress.stage in ("waiting", "scoring")
+
+    async def read(self, path: Path) -> None:
         """Reads a data set in the place of the one before, and narrows it to the query. Raises `WorkbenchError`."""
         self.rows, self.found, self.scores, self.summaries = None, None, {}, []
-        self._say(f"Reading {name} …")
+        self._say(ScoringProgress())
         self._path, self.rows = path, await asyncio.to_thread(load_rows, path)
         self._margins = np.full((len(self.columns), len(self.rows)), np.nan)
         await self.find(self.query)
@@ -71,20 +88,18 @@ class PairScoring:
     async def score(self) -> None:
         """Scores the data set that was read. Raises `WorkbenchError`."""
         began = time.monotonic()
-        self.running = True
-        progress = "not scored"
+        progress = ScoringProgress("failed")
         try:
-            self._say("◌ waiting for the model …")
+            self._say(ScoringProgress("waiting"))
             client = await self._scorer()
-            end = await client.score_pairs(self._path, self.columns, cache=self._cache, on_rows=self.take_in)
-            problems = f" · {end.problems:,} without numbers" if end.problems else ""
-            seconds = time.monotonic() - began
-            progress = f"{end.total:,} pairs in {seconds:.1f} s · {end.cached:,} scores were known{problems}"
+            request = ScorePairs(path=str(self._path), columns=self.columns, cache=str(self._cache))
+            end = await client.ask(request, self.take_in)
+            progress = ScoringProgress("done", end.total, end.total, end, time.monotonic() - began)
         except asyncio.CancelledError:
-            progress = f"cancelled · {len(self.scores):,} pairs scored"
+            progress = ScoringProgress("cancelled", len(self.scores))
             raise
         finally:
-            self.running, self._summarized = False, 0.0
+            self._summarized = 0.0
             self._say(progress)
 
     def take_in(self, batch: PairBatch) -> None:
@@ -94,7 +109,7 @@ class PairScoring:
             row = self.rows.row(scored.pair) if self.rows is not None else None
             if row is not None and not scored.problem:
                 self._margins[:, row] = [pair_margin(scored, number) for number in range(len(self.columns))]
-        self.progress = f"◌ scored {batch.done:,} of {batch.total:,} · esc cancels"
+        self.progress = ScoringProgress("scoring", batch.done, batch.total)
         if self._gathering is None:
             self._gathering = asyncio.get_running_loop().call_later(self._gather_seconds, self._take_gathered)
 
@@ -103,7 +118,7 @@ class PairScoring:
         if self.running:
             self._on_change()
 
-    def _say(self, progress: str) -> None:
+    def _say(self, progress: ScoringProgress) -> None:
         self.progress = progress
         self._on_change()
 

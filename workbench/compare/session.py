@@ -12,7 +12,7 @@ from typing import Any, Literal
 from workbench.compare.client import ScorerClient
 from workbench.compare.comparison import BASE, Answer, Comparison
 from workbench.compare.measures import NextTokenRow
-from workbench.compare.messages import Prompt, TextChunk
+from workbench.compare.messages import DistributionAt, Generate, NextToken, Prompt, ScoreResponse, TextChunk
 from workbench.compare.scorers import Base
 from workbench.compare.tuned_runs import TunedRun, with_unique_name
 from workbench.errors import WorkbenchError
@@ -319,22 +319,19 @@ class ComparisonSession:
         client, now = await self.scorer(), self.comparison
         prefix, answer = now.forced_prefix, now.answer
         if prefix is not None or answer is None:
-            text, taken = (prefix.text, prefix.taken) if prefix else ("", ())
-            reply = await client.next_token(
-                now.prompt, now.columns, prefix=text, taken=taken, top_k=_TOP_K, template=now.template
-            )
+            text, taken = (prefix.text, list(prefix.taken)) if prefix else ("", [])
+            reply = await client.ask(NextToken(prefix=text, taken=taken, top_k=_TOP_K, **now.question))
             title = "next token"
         else:
-            reply = await client.distribution_at(
-                now.prompt, answer.response, now.columns, now.position, top_k=_TOP_K, template=now.template
-            )
+            request = DistributionAt(response=answer.response, position=now.position, top_k=_TOP_K, **now.question)
+            reply = await client.ask(request)
             title = f"at token {now.position + 1}" if now.position else "next token"
         self._update(self.comparison.with_distribution(reply, title))
 
     async def _score(self) -> None:
         for answer in self.comparison.unscored():
             client, now = await self.scorer(), self.comparison
-            scored = await client.score(now.prompt, answer.response, now.columns, top_k=0, template=now.template)
+            scored = await client.ask(ScoreResponse(response=answer.response, top_k=0, **now.question))
             self._update(self.comparison.with_scores(answer.response, scored))
 
     async def _generate(self, prefix: str) -> None:
@@ -343,16 +340,9 @@ class ComparisonSession:
         try:
             client = await self.scorer()
             self._update(self.comparison.with_generation_started(prefix))
-            now = self.comparison
-            generated = await client.generate(
-                now.prompt,
-                now.columns,
-                prefix=prefix,
-                temperature=self.temperature,
-                seed=self.seed,
-                template=now.template,
-                on_chunk=self._hear,
-            )
+            question, temperature = self.comparison.question, self.temperature
+            request = Generate(prefix=prefix, temperature=temperature, seed=self.seed, **question)
+            generated = await client.ask(request, self._hear)
         except Exception:
             self._update(replace(self.comparison, generations=()))
             raise
@@ -367,15 +357,8 @@ class ComparisonSession:
         try:
             client, now = await self.scorer(), self.comparison
             self.sampled_tokens = 1
-            generated = await client.generate(
-                now.prompt,
-                now.columns,
-                temperature=self.sample_temperature,
-                seed=self.seed,
-                samples=SAMPLES,
-                template=now.template,
-                on_chunk=self._count,
-            )
+            request = Generate(temperature=self.sample_temperature, seed=self.seed, samples=SAMPLES, **now.question)
+            generated = await client.ask(request, self._count)
             self.comparison = self.comparison.with_samples(generated)
         finally:
             self.sampled_tokens = 0

@@ -11,11 +11,14 @@ import pytest
 import pytest_asyncio
 
 from workbench.compare.client import ScorerClient
-from workbench.compare.messages import Column, TextChunk
+from workbench.compare.messages import Column, Generate, TextChunk
 from workbench.errors import WorkbenchError
 
 SCRIPT = Path(__file__).with_name("scripted_scorer.py")
-BASE = [Column(name="base")]
+
+
+def saying(prompt: str) -> Generate:
+    return Generate(prompt=prompt, columns=[Column(name="base")])
 
 
 def scripted(mode: str = "well") -> ScorerClient:
@@ -30,7 +33,7 @@ async def client() -> AsyncIterator[ScorerClient]:
 
 async def test_a_generation_streams_its_pieces_and_ends_with_the_whole(client: ScorerClient) -> None:
     pieces: list[TextChunk] = []
-    whole = await client.generate("hello", BASE, on_chunk=pieces.append)
+    whole = await client.ask(saying("hello"), pieces.append)
     assert "".join(piece.text for piece in pieces) == whole.columns[0].text == "0 1 2 "
 
 
@@ -40,54 +43,54 @@ async def test_what_comes_is_heard_in_the_context_of_who_started_the_scorer() ->
     told.set("the app")
     heard: list[str | None] = []
     async with scripted() as client:
-        await client.generate("hello", BASE, on_chunk=lambda _: heard.append(told.get(None)))
+        await client.ask(saying("hello"), lambda _: heard.append(told.get(None)))
     assert heard == ["the app"] * 3
 
 
 async def test_answers_find_those_who_asked(client: ScorerClient) -> None:
-    slow, quick = await asyncio.gather(client.generate("be slow", BASE), client.generate("quick", BASE))
+    slow, quick = await asyncio.gather(client.ask(saying("be slow")), client.ask(saying("quick")))
     assert quick.id == slow.id + 1
 
 
 async def test_a_refusal_is_raised_in_its_three_parts(client: ScorerClient) -> None:
     with pytest.raises(WorkbenchError) as raised:
-        await client.generate("refuse", BASE)
+        await client.ask(saying("refuse"))
     assert (raised.value.title, raised.value.message, raised.value.hint) == ("No adapter there", "It is not.", "Wait.")
 
 
 async def test_floods_on_stderr_and_noise_on_stdout_stall_nothing(client: ScorerClient) -> None:
-    whole = await asyncio.wait_for(client.generate("chatter", BASE), 20)
+    whole = await asyncio.wait_for(client.ask(saying("chatter")), 20)
     assert whole.columns[0].tokens == 3
 
 
 async def test_an_answer_of_a_megabyte_arrives(client: ScorerClient) -> None:
-    whole = await client.generate("long", BASE)
+    whole = await client.ask(saying("long"))
     assert whole.columns[0].text == "é" * 500_000
 
 
 async def test_cancelling_the_task_cancels_the_request(client: ScorerClient) -> None:
-    task = asyncio.create_task(client.generate("be silent", BASE))
+    task = asyncio.create_task(client.ask(saying("be silent")))
     await asyncio.sleep(0.1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     # The child answers in order: once this is answered it has heard of the cancelled one, and says so when it dies.
-    await client.generate("hello", BASE)
+    await client.ask(saying("hello"))
     with pytest.raises(WorkbenchError, match="cancelled 1"):
-        await client.generate("die", BASE)
+        await client.ask(saying("die"))
 
 
 async def test_a_death_is_told_with_the_last_words_and_the_next_request_starts_anew(client: ScorerClient) -> None:
-    waiting = asyncio.create_task(client.generate("be silent", BASE))
+    waiting = asyncio.create_task(client.ask(saying("be silent")))
     await asyncio.sleep(0.05)
     with pytest.raises(WorkbenchError) as raised:
-        await client.generate("die", BASE)
+        await client.ask(saying("die"))
     assert raised.value.title == "The scorer died"
     assert "exit status 9.\nlast words" in raised.value.message
     with pytest.raises(WorkbenchError):
         await waiting
     assert not client.running
-    assert (await client.generate("hello", BASE)).columns[0].tokens == 3
+    assert (await client.ask(saying("hello"))).columns[0].tokens == 3
 
 
 async def test_a_model_that_cannot_be_loaded_is_told_as_the_scorer_tells_it() -> None:
@@ -99,7 +102,7 @@ async def test_a_model_that_cannot_be_loaded_is_told_as_the_scorer_tells_it() ->
 async def test_a_scorer_that_dies_at_once_is_told_with_its_words() -> None:
     client = scripted("dies at once")
     with pytest.raises(WorkbenchError, match="no such library"):
-        await client.generate("hello", BASE)
+        await client.ask(saying("hello"))
     with pytest.raises(WorkbenchError, match="no such library"):
         await client.start()
     await client.close()
@@ -115,15 +118,15 @@ async def test_what_a_callback_raises_ends_its_request_only(client: ScorerClient
         raise KeyError("bad callback")
 
     with pytest.raises(KeyError, match="bad callback"):
-        await client.generate("hello", BASE, on_chunk=fail)
-    assert (await client.generate("hello", BASE)).columns[0].tokens == 3
+        await client.ask(saying("hello"), fail)
+    assert (await client.ask(saying("hello"))).columns[0].tokens == 3
 
 
 async def test_closing_ends_the_process_and_answers_who_waits() -> None:
     client = scripted()
     await client.start()
     (process,) = psutil.Process().children()
-    waiting = asyncio.create_task(client.generate("be silent", BASE))
+    waiting = asyncio.create_task(client.ask(saying("be silent")))
     await asyncio.sleep(0.1)
     await client.close()
     with pytest.raises(WorkbenchError, match="was closed"):

@@ -84,7 +84,7 @@ class Beside:
         """Every token of a response under both, with the likeliest `top_k` there. Raises `WorkbenchError`."""
         turns = prompt if isinstance(prompt, str) else [Turn(role=turn.role, content=turn.content) for turn in prompt]
         columns = [Column(name=name, adapter=str(folder) if folder else None) for name, folder in self.columns]
-        return self.scorer.score(ScoreResponse(id=0, prompt=turns, response=response, columns=columns, top_k=top_k))
+        return self.scorer.score(ScoreResponse(prompt=turns, response=response, columns=columns, top_k=top_k))
 
 
 def read_probes(beside: Beside, probes: Sequence[Probe], samples: Samples | None) -> list[ProbeReading]:

@@ -63,9 +63,9 @@ class Server:
     def warm_up(self) -> None:
         """Answers questions of no interest, so that the first real ones do not pay for first use."""
         columns = [Column(name="base")]
-        for _ in generate_steps(self._scorer, Generate(id=0, prompt="Hello", columns=columns, max_new_tokens=2)):
+        for _ in generate_steps(self._scorer, Generate(prompt="Hello", columns=columns, max_new_tokens=2)):
             pass
-        self._scorer.score(ScoreResponse(id=0, prompt="Hello", response=" you", columns=columns))
+        self._scorer.score(ScoreResponse(prompt="Hello", response=" you", columns=columns))
         self._scorer.forget_logits()
 
     def run(self) -> None:

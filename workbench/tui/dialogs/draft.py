@@ -16,7 +16,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from workbench.compare.client import ScorerClient
-from workbench.compare.messages import Generated, TextChunk
+from workbench.compare.messages import Generate, Generated, TextChunk
 from workbench.compare.ranking import (
     DRAFT_TOKENS,
     DRAFTS,
@@ -146,17 +146,16 @@ class DraftDialog(Dialog[Made | None]):
                 self._show_status()
             await client.start()
             self._loading_since = None
-            reply = await client.generate(
-                self._prompt,
-                [drafter.column],
+            request = Generate(
+                prompt=self._prompt,
+                columns=[drafter.column],
                 max_new_tokens=DRAFT_TOKENS,
                 temperature=temperature,
                 seed=self._seed,
                 samples=samples,
                 template=self._template,
-                on_chunk=self._hear,
             )
-            told = self._take_in(reply)
+            told = self._take_in(await client.ask(request, self._hear))
         except WorkbenchError as error:
             told = f"no drafts: {one_line(error.title)}"
             raise

@@ -18,7 +18,7 @@ from workbench import figures
 from workbench.compare.client import ScorerClient
 from workbench.compare.measures import ColumnSummary, margin_shift, pair_margin
 from workbench.compare.messages import Column, ScoredPair
-from workbench.compare.pair_scoring import PairScoring
+from workbench.compare.pair_scoring import PairScoring, ScoringProgress
 from workbench.pairs.pair import Pair
 from workbench.pairs.query import QueryError, parse
 from workbench.text import cut, one_line
@@ -95,7 +95,7 @@ class ScoredPairsScreen(WorkbenchScreen):
     @background("open", doing="scoring the pairs", exclusive=True)
     async def _open(self, name: str) -> None:
         self._data_set = name
-        await self.scoring.read(name, self.workbench.workspace.existing_pairs_file(name))
+        await self.scoring.read(self.workbench.workspace.existing_pairs_file(name))
         self._tell_found()
         await self.scoring.score()
 
@@ -124,7 +124,7 @@ class ScoredPairsScreen(WorkbenchScreen):
         if not (self.is_mounted and self.is_attached):
             return
         scoring, rows, order = self.scoring, self.scoring.rows, self.scoring.ordered()
-        self.query_one("#progress", Static).update(scoring.progress)
+        self.query_one("#progress", Static).update(progress_line(scoring.progress, self._data_set))
         summaries = zip((column.name for column in scoring.columns), scoring.summaries, strict=False)
         self.query_one(SummaryView).show(list(summaries), scoring.current)
         if rows is None:
@@ -196,6 +196,23 @@ class ScoredPairsScreen(WorkbenchScreen):
             self.query_one(SearchLine).clear()
         else:
             self.dismiss()
+
+
+def progress_line(progress: ScoringProgress, name: str) -> str:
+    """How far the scoring of the data set `name` is, or what came of it."""
+    match progress:
+        case ScoringProgress("reading"):
+            return f"Reading {name} …"
+        case ScoringProgress("waiting"):
+            return "◌ waiting for the model …"
+        case ScoringProgress("scoring", done, total):
+            return f"◌ scored {done:,} of {total:,} · esc cancels"
+        case ScoringProgress("cancelled", done):
+            return f"cancelled · {done:,} pairs scored"
+        case ScoringProgress("done", end=end, seconds=seconds) if end is not None:
+            problems = f" · {end.problems:,} without numbers" if end.problems else ""
+            return f"{end.total:,} pairs in {seconds:.1f} s · {end.cached:,} scores were known{problems}"
+    return "not scored"
 
 
 def score_columns(width: int, *, pairs: int, both: bool) -> list[TableColumn]:
