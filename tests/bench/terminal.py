@@ -53,6 +53,11 @@ class Terminal:
         return psutil.Process(self._process.pid)
 
     @property
+    def runs(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
+    @property
     def computed(self) -> float:
         """Seconds that the process has computed."""
         spent = self.process.cpu_times()

@@ -5,9 +5,16 @@ The witness is the journal: none of these bursts changes a pair, though s swaps,
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from textual.binding import Binding
+from textual.pilot import Pilot
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
@@ -15,12 +22,28 @@ from tests.bench.terminal import Terminal
 from tests.tui.dialogs import at_once
 from tests.tui.pairs_data import make_workspace
 from tests.tui.pairs_screen import opened
-from tests.tui.runs_data import trained
-from tests.tui.runs_screen import until
+from tests.tui.runs_data import beginning, make_run, trained, training
+from tests.tui.runs_screen import runs_screen, shows, until
+from workbench.compare.scorers import Scorers
 from workbench.pairs.store import load_pairs
+from workbench.runs.actions import ACTIONS
+from workbench.runs.folder import RunFolder
+from workbench.tui.screens.compare import CompareScreen
+from workbench.tui.screens.pair_browser import PairBrowser
+from workbench.tui.screens.pairs import PairsScreen
+from workbench.tui.screens.runs import RunsScreen
 from workbench.workspace import Workspace
 
-_OPENING = ["/", "e", "E", "c", "t", "o", "n", "r", "D", "f", "S", "v", "d", "i", "w", "question_mark", "ctrl+p"]
+
+def opening(*kinds: type[Any]) -> Iterator[Binding]:
+    """The keys of these screens and widgets whose actions open a dialog or a line, or may."""
+    for kind in kinds:
+        for binding in kind.BINDINGS:
+            assert isinstance(binding, Binding)
+            method = getattr(kind, f"action_{binding.action.partition('(')[0]}", None)
+            source = inspect.getsource(inspect.unwrap(method)) if method is not None else ""
+            if any(call in source for call in ("push_screen", ".open(", "self._ask")) or binding.action == "draft":
+                yield binding
 
 
 def state(workspace: Workspace) -> list[tuple[str, bytes]]:
@@ -30,7 +53,9 @@ def state(workspace: Workspace) -> list[tuple[str, bytes]]:
     return pairs + runs
 
 
-@pytest.mark.parametrize("key", _OPENING)
+@pytest.mark.parametrize(
+    "key", [*(binding.key for binding in opening(PairsScreen, PairBrowser)), "E", "question_mark", "ctrl+p"]
+)
 async def test_letters_with_a_key_that_opens_something_on_pairs_change_nothing(
     key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,6 +79,80 @@ async def test_keys_after_one_that_closes_a_dialog_go_to_the_screen_below(tmp_pa
         await until(screen.pilot, lambda: not isinstance(screen.pilot.app.screen, ModalScreen))
         await until(screen.pilot, lambda: screen.on_disk()[0].status == "accepted")
         assert screen.on_disk()[0].note == "late"
+
+
+async def closed(pilot: Pilot[None]) -> None:
+    """Presses esc until the screen has its keys back."""
+    for _ in range(9):
+        if isinstance(pilot.app.screen, RunsScreen | CompareScreen) and not isinstance(pilot.app.focused, Input):
+            return
+        await at_once(pilot, "escape")
+    raise AssertionError(pilot.app.screen)
+
+
+def possible(screen: Any, binding: Binding) -> bool:
+    """Whether the key would open something now."""
+    name, _, parameter = binding.action.partition("(")
+    if name == "act":
+        do = ACTIONS[parameter.strip("')")].do
+        if "ask(" not in inspect.getsource(do.func if isinstance(do, partial) else do):  # type: ignore[arg-type]
+            return False
+    return screen.check_action(name, (parameter.strip("')"),)) is True
+
+
+@pytest.mark.parametrize(("run", "asked"), [(0, {"n", "p", "K", "S", "t", "i"}), (1, {"D", "e", "m", "i", "slash"})])
+async def test_letters_with_a_key_that_opens_something_on_runs_change_nothing(
+    run: int, asked: set[str], root: Path, worker: Callable[[RunFolder], int]
+) -> None:
+    trained(root, "tone", "dpo", age=9).evidence.write_text("{}")
+    worker(make_run(root, "tone", [*beginning(), *training(0, 5)]))
+    async with runs_screen(root) as pilot:
+        await shows(pilot, "5/100")
+        screen = pilot.app.screen
+        assert isinstance(screen, RunsScreen)
+        before, tried = sorted(root.rglob("*")), set()
+        for binding in opening(RunsScreen):
+            screen.table.go_to(screen.runs[run].id)
+            await until(pilot, lambda: screen.view.run_shown == screen.current)
+            if possible(screen, binding):
+                key = binding.key.split(",")[0]
+                tried.add(key)
+                # A archives the run, D asks whether to delete it, P pauses it.
+                await at_once(pilot, key, *"APs")
+                await closed(pilot)
+                assert sorted(root.rglob("*")) == before, key
+        assert asked <= tried
+
+
+async def test_letters_with_a_key_that_opens_something_on_compare_change_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scorers, "of", lambda *_: Silent())
+    workspace = make_workspace(root, 8)
+    trained(root, "tone", "dpo", age=9)
+    async with runs_screen(root) as pilot:
+        await at_once(pilot, "3")
+        screen = pilot.app.screen
+        assert isinstance(screen, CompareScreen)
+        screen.open(load_pairs(workspace.pairs_file("support"))[0][0])
+        await until(pilot, lambda: len(screen.comparison.columns) == 2 and len(screen.comparison.answers) == 2)
+        before = screen.comparison
+        keys = [binding.key for binding in opening(CompareScreen)]
+        assert {"p", "r", "plus", "f", "d", "P"} <= set(keys)
+        for key in keys:
+            # - takes the column away, space turns to a probe.
+            await at_once(pilot, key, *"- x")
+            await closed(pilot)
+            assert screen.comparison == before, key
+
+
+class Silent:
+    """A scorer whose model never comes."""
+
+    running = True
+
+    async def start(self) -> None:
+        await asyncio.Event().wait()
 
 
 # Through a real terminal

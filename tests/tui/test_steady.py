@@ -15,6 +15,7 @@ import pytest
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding
+from textual.command import CommandList, CommandPalette
 from textual.message_pump import MessagePump
 from textual.pilot import Pilot
 from textual.screen import Screen
@@ -24,7 +25,7 @@ import workbench.tui
 from tests.tui.runs_screen import until
 from workbench.errors import WorkbenchError
 from workbench.tui import background as background_module
-from workbench.tui.background import JOBS, Job, background, background_loop
+from workbench.tui.background import JOBS, Job, background, background_loop, is_going
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.dialogs.error import ErrorDialog
 from workbench.tui.steady import SteadyApp
@@ -301,6 +302,109 @@ async def test_a_dialog_that_answers_below_another_closes_after_it() -> None:
         assert answers == [None]
 
 
+class _Closing(Dialog[None]):
+    """Looks for a part that is not there."""
+
+    @background("look", doing="looking")
+    async def look(self, going: asyncio.Event) -> None:
+        await going.wait()
+        self.query_one("#part")
+
+
+async def test_no_error_is_told_of_a_job_whose_dialog_was_answered_meanwhile() -> None:
+    app, going = SteadyApp(), asyncio.Event()
+    async with app.run_test() as pilot:
+        await app.push_screen(dialog := _Closing())
+        dialog.look(going)
+        await pilot.pause()
+        dialog._answered = True  # As between its answer and its end.
+        going.set()
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert not told(app)
+        assert not app.unforeseen.written
+
+
+async def test_a_part_that_is_missing_in_an_open_dialog_is_told(tmp_path: Path) -> None:
+    app, going = SteadyApp(tmp_path), asyncio.Event()
+    async with app.run_test() as pilot:
+        await app.push_screen(dialog := _Closing())
+        assert not is_going(dialog)
+        dialog.look(going)
+        going.set()
+        await until(pilot, lambda: "While looking" in told(app))
+        await closed(pilot)
+        await dialog.dismiss(None)
+        assert is_going(dialog)
+
+
+# Keys that wait
+
+
+class _Slow(SteadyApp):
+    """s works until `done` is set; keys pressed meanwhile are for what comes after."""
+
+    BINDINGS = [Binding("s", "work", "Work"), Binding("a", "note", "Note")]  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done, self.noted = asyncio.Event(), 0
+
+    @background("work", doing="working hard", opens=True)
+    async def action_work(self) -> None:
+        await self.done.wait()
+
+    def action_note(self) -> None:
+        self.noted += 1
+
+
+async def test_keys_wait_for_long_work_and_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.tui.steady._LONGEST_HOLD", 0.1)
+    app = _Slow()
+    async with app.run_test() as pilot:
+        driver = app._driver
+        assert driver is not None
+        for key in "saa":
+            driver.send_message(events.Key(key, key))
+        await until(pilot, lambda: any("Still working hard" in str(notice.message) for notice in app._notifications))
+        assert app.noted == 0
+        app.done.set()
+        await until(pilot, lambda: app.noted == 2)
+
+
+async def test_esc_drops_keys_that_wait_for_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.tui.steady._LONGEST_HOLD", 0.1)
+    app = _Slow()
+    async with app.run_test() as pilot:
+        driver = app._driver
+        assert driver is not None
+        for key in "saa":
+            driver.send_message(events.Key(key, key))
+        await until(pilot, lambda: app._overdue)
+        driver.send_message(events.Key("escape", None))
+        await until(pilot, lambda: not app._held)
+        driver.send_message(events.Key("a", "a"))
+        await until(pilot, lambda: app.noted == 1)
+        app.done.set()
+
+
+# The palette
+
+
+async def test_the_palette_begins_at_no_command() -> None:
+    app = _Slow()
+    async with app.run_test() as pilot:
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: app.screen.has_class("-ready"))
+        assert app.screen.query_one(CommandList).highlighted is None
+        await pilot.press("enter")
+        await pilot.pause(0.2)
+        assert isinstance(app.screen, CommandPalette)
+        assert app.noted == 0
+        await pilot.press(*"not", "enter")
+        await until(pilot, lambda: not isinstance(app.screen, CommandPalette))
+
+
 # Textual
 
 
@@ -322,3 +426,4 @@ def test_what_is_leaned_on_in_textual_is_as_it_was() -> None:
         assert hasattr(App(), name), name
     assert hasattr(events.Key("a", "a"), "is_forwarded")
     assert isinstance(OptionList._move_page, type(told))
+    assert "command_list.highlighted = 0" in inspect.getsource(CommandPalette._refresh_command_list)

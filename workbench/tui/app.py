@@ -15,8 +15,7 @@ from textual.screen import Screen
 from workbench.compare.scorers import Scorers
 from workbench.pairs.pair import Pair
 from workbench.text import one_line
-from workbench.tui.dialogs.keys import KeysDialog
-from workbench.tui.own_keys import own_keys
+from workbench.tui.dialogs.keys import KeysDialog, own_keys
 from workbench.tui.steady import SteadyApp
 from workbench.tui.theme import DARK, LIGHT
 from workbench.tui.unforeseen import write_traceback

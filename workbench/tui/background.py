@@ -105,7 +105,7 @@ def _decorator(
                         await asyncio.sleep(_AFTER_FAILURE)
 
             worker: Worker[None] = self.run_worker(
-                run, name=method.__name__, group=group, exclusive=exclusive, exit_on_error=False
+                run, name=method.__name__, description=doing, group=group, exclusive=exclusive, exit_on_error=False
             )
             if opens:
                 cast("_App", self.app).hold_keys_for(worker)

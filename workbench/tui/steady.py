@@ -4,7 +4,7 @@ All of Textual's internals that this leans on are in this module, and `tests/tui
 `MessagePump._dispatch_message` (through which every message of every widget goes), `App._handle_exception` (to which
 timers, layout and Textual's own workers bring their errors), `App.on_event` (which hands a key to what has the focus
 at that moment), `active_message_pump` and the pumps' queues, `Screen._callbacks` (what waits for the next refresh),
-`App._screen_stacks`, `App._nodes`, `OptionList._move_page`.
+`App._screen_stacks`, `App._nodes`, `OptionList._move_page`, `CommandPalette._refresh_command_list`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 from textual import events
 from textual._context import active_message_pump
 from textual.app import App
+from textual.command import CommandInput, CommandPalette
 from textual.css.query import NoMatches
 from textual.dom import DOMNode
 from textual.message import Message
@@ -33,7 +34,7 @@ from workbench.tui.dialogs.error import ErrorDialog
 from workbench.tui.unforeseen import Unforeseen
 
 _LONGEST_HOLD = 5.0
-"""Seconds after which keys are dropped, if what they were typed for has not come."""
+"""Seconds after which it is said that keys wait for work to end; where none goes on, they are dropped."""
 _LOOK_AGAIN = 0.002
 _textual_dispatch = MessagePump._dispatch_message
 _textual_move_page = OptionList._move_page
@@ -66,6 +67,8 @@ class SteadyApp(App[None]):
         """Messages that are being handled by any widget, screen or the app now."""
         self._openings: list[_Opening] = []
         self._held: deque[events.Event] = deque()
+        self._overdue = False
+        """Whether keys have waited so long for a job that esc lets them go."""
         self._sender: asyncio.Task[None] | None = None
 
     # Errors
@@ -78,13 +81,13 @@ class SteadyApp(App[None]):
             return  # There is nothing any more to show it on.
         if isinstance(error, WorkbenchError):
             self.show_error(error)
-        elif (told := self.unforeseen.take(error, doing)) is not None:
-            self.show_error(told)
+        elif (to_show := self.unforeseen.take(error, doing)) is not None:
+            self.show_error(to_show)
 
     def show_error(self, error: WorkbenchError) -> None:
         """Shows what went wrong and what to do about it; not twice at a time, and no error a second time."""
         shown = [screen.error for screen in self.screen_stack if isinstance(screen, ErrorDialog)]
-        known = any((each.title, each.message) == (error.title, error.message) for each in shown)
+        known = any((other.title, other.message) == (error.title, error.message) for other in shown)
         if not known and error is not self._shown:
             self._shown = error
             self.call_later(self.push_screen, ErrorDialog(error))
@@ -136,7 +139,9 @@ class SteadyApp(App[None]):
     async def on_event(self, event: events.Event) -> None:
         """Hands keys and pasted text on, one at a time."""
         typed = isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded
-        if typed and (self._held or not self._settled(handling=1)):
+        if self._overdue and isinstance(event, events.Key) and event.key == "escape":
+            self._drop_held()
+        elif typed and (self._held or not self._settled(handling=1)):
             self._held.append(event)
             if self._sender is None or self._sender.done():
                 self._sender = asyncio.create_task(self._send_held())
@@ -155,27 +160,42 @@ class SteadyApp(App[None]):
                 self.call_later(super().on_event, event)
                 since = time.monotonic()
                 await asyncio.sleep(0)
-            elif time.monotonic() - since > _LONGEST_HOLD:
-                self._held.clear()
-                self._openings.clear()
-                self.bell()
-            else:
+            elif time.monotonic() - since < _LONGEST_HOLD or self._overdue:
                 await asyncio.sleep(_LOOK_AGAIN)
+            elif awaited := self._awaited:
+                self._overdue = True
+                doing = awaited[0].worker.description
+                self.notify(f"Still {doing}: keys wait until that is done. esc drops them.", markup=False)
+            else:
+                self._drop_held()
+        self._overdue = False
+
+    def _drop_held(self) -> None:
+        self._held.clear()
+        self._openings.clear()
+        self.bell()
 
     def _settled(self, handling: int = 0) -> bool:
         """Whether nobody has anything left to do, besides `handling` messages that are known of."""
         if self._dispatching > handling or self.message_queue_size or self._next_callbacks:
             return False
-        self._openings = [each for each in self._openings if not each.worker.is_finished]
-        standing = [screen for stack in self._screen_stacks.values() for screen in stack]
-        if any(each.screen not in standing for each in self._openings):
-            return False
-        if any(screen not in standing for screen in self._nodes):
-            return False  # A screen that was closed has yet to go.
+        if self._awaited or any(screen not in self._standing for screen in self._nodes):
+            return False  # A screen has yet to come, or one that was closed has yet to go.
         screen = self.screen
         return not screen._callbacks and all(
             node._is_mounted and not node.message_queue_size for node in screen.walk_children(with_self=True)
         )
+
+    @property
+    def _standing(self) -> list[Screen[Any]]:
+        return [screen for stack in self._screen_stacks.values() for screen in stack]
+
+    @property
+    def _awaited(self) -> list[_Opening]:
+        """The jobs that have yet to open something."""
+        self._openings = [opening for opening in self._openings if not opening.worker.is_finished]
+        standing = self._standing
+        return [opening for opening in self._openings if opening.screen not in standing]
 
     def hold_keys_for(self, worker: Worker[Any]) -> None:
         """Holds keys until the worker has opened a dialog, or has ended."""
@@ -183,7 +203,7 @@ class SteadyApp(App[None]):
 
     def let_keys_go_on(self, worker: Worker[Any]) -> None:
         """Holds keys for the worker no longer."""
-        self._openings = [each for each in self._openings if each.worker is not worker]
+        self._openings = [opening for opening in self._openings if opening.worker is not worker]
 
     async def push_screen_wait(self, screen: Any, *, mode: str | None = None) -> Any:
         """Shows a dialog and waits for its answer. While it stands, keys are its own."""
@@ -193,10 +213,24 @@ class SteadyApp(App[None]):
                 opening.screen = screen
         return await super().push_screen_wait(screen, mode=mode)
 
+    def action_command_palette(self) -> None:
+        """Shows every command."""
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(_Palette(id="--command-palette"))
+
     def _suspend_signal(self) -> None:
         """What was typed for another program is not for the screen that comes after it."""
         self._held.clear()
         super()._suspend_signal()
+
+
+class _Palette(CommandPalette):
+    """The palette, which offers nothing to enter before something was typed: its first command changes a pair."""
+
+    def _refresh_command_list(self, command_list: Any, commands: Any, clear_current: bool) -> None:
+        super()._refresh_command_list(command_list, commands, clear_current)
+        if not self.query_one(CommandInput).value:
+            command_list.highlighted = None
 
 
 def _is_letter(event: events.Event) -> bool:

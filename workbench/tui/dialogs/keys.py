@@ -1,4 +1,4 @@
-"""The sheet of keys."""
+"""The keys that this program gives meaning to, and the sheet that tells them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,36 @@ from typing import Any, ClassVar
 from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widgets import Static
 
 from workbench.tui.dialogs.base import Dialog
-from workbench.tui.own_keys import own_keys
 
 _GAP = 4
+
+
+def own_keys(screen: Screen[Any]) -> list[ActiveBinding]:
+    """The active bindings that have a description and are ours, not those of Textual's own widgets."""
+    return [
+        active
+        for active in screen.active_bindings.values()
+        if active.binding.description and _declared_here(active.node, active.binding)
+    ]
+
+
+def _declared_here(node: DOMNode, binding: Binding) -> bool:
+    """Whether a class of this package declares the binding, and not one that it inherits from."""
+    return any(
+        isinstance(declared, Binding)
+        and (declared.action, declared.description) == (binding.action, binding.description)
+        for kind in type(node).__mro__
+        if kind.__module__.startswith("workbench.")
+        for declared in vars(kind).get("BINDINGS", ())
+    )
 
 
 class KeysDialog(Dialog[None]):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
+from textual.binding import ActiveBinding
 from textual.dom import DOMNode
 from textual.screen import Screen
 
@@ -70,6 +71,18 @@ class WorkbenchScreen(Screen[None]):
         yield from ()
 
     @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        """The keys of the moment, as the footer, the sheet and the palette show them.
+
+        Those of a line that is typed in come first, then the screen's, its widgets' and the app's.
+        """
+        return dict(sorted(super().active_bindings.items(), key=lambda item: _place_in_footer(item[1])))
+
+    @property
     def top_bar(self) -> TopBar:
         """The bar above: `top_bar.context` and `top_bar.status` are texts to set."""
         return self.query_one(TopBar)
+
+
+def _place_in_footer(active: ActiveBinding) -> tuple[bool, bool, bool]:
+    return isinstance(active.node, App), not active.binding.priority, not isinstance(active.node, Screen)
