@@ -129,14 +129,14 @@ def workbench(asked: Mapping[str, Any]) -> dict[str, Any]:
     prepared = prepare(tokenizer, rows, config.max_length)
     with tempfile.TemporaryDirectory() as folder:
         loop: Any = build_trainer(config, model, tokenizer, prepared, Path(folder), clock)
-        step_on, tokens = loop.step_on, list[int]()
+        batch_of, tokens = loop.batch, list[int]()
 
-        def counted(mode: str, places: Sequence[int]) -> Any:
-            step = step_on(mode, places)
-            tokens.extend(len(pair.prompt) + len(pair.chosen) + len(pair.rejected) for pair in step.pairs)
-            return step
+        def counted(mode: str, indices: Sequence[int]) -> Any:
+            batch = batch_of(mode, indices)
+            tokens.extend(len(pair.prompt) + len(pair.chosen) + len(pair.rejected) for pair in batch.pairs)
+            return batch
 
-        loop.step_on = counted
+        loop.batch = counted
         return _trained(loop.run, tokens, clock, asked)
 
 

@@ -8,12 +8,12 @@ import torch
 
 from workbench.config import build_config
 from workbench.engine.fast.loop import PairLoop
-from workbench.engine.methods.pairwise import build
 from workbench.engine.model.loading import load_base
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.training.checkpoints import adapter_state
 from workbench.engine.training.data import prepare
 from workbench.engine.training.job import train
+from workbench.engine.training.trainers import build_trainer
 from workbench.runs.events import Eval, EventReader, Finished, Started, Step
 from workbench.runs.folder import create, to_line
 from workbench.runs.writer import EventWriter
@@ -57,7 +57,7 @@ def test_the_base_is_bfloat16_and_the_adapter_float32(tmp_path):
     tokenizer, model = load_tokenizer("tiny"), load_base("tiny", "nf4")
     assert model.dtype == torch.bfloat16
     config = build_config({"pairs": ["x"]})
-    trainer = build(config, model, tokenizer, prepare(tokenizer, ROWS, 1024), tmp_path)
+    trainer = build_trainer(config, model, tokenizer, prepare(tokenizer, ROWS, 1024), tmp_path)
     assert isinstance(trainer, PairLoop)
     assert trainer.model.get_base_model().is_activation_checkpointing
     assert {each.dtype for each in adapter_state(trainer.model).values()} == {torch.float32}

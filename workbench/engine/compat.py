@@ -61,16 +61,7 @@ INTERNALS = (
     Internal(_TRAINER, "_save", "(self, output_dir, state_dict)", "called with an adapter gathered from FSDP's shards"),
     Internal(_TRAINER, "save_model", "(self, output_dir, _internal_call)", "overridden for FSDP"),
     Internal(_TRAINER, "_get_train_sampler", "(self, train_dataset)", "replaced: longest pairs first"),
-    Internal(
-        _TRAINER,
-        "_get_dataloader",
-        "(self, dataset, description, batch_size, sampler_fn, is_training, dataloader_key)",
-        "replaced where several processes share the pairs of a batch",
-    ),
-    Internal(_TRAINER, "_remove_unused_columns", "(self, dataset, description)", "called by our dataloader"),
     Internal(_TRAINER, "_prepare_inputs", "(self, inputs)", "called by the reward model's evaluation"),
-    Internal(_TRAINER, "_set_signature_columns_if_needed", "(self)", "overridden: the pair's index stays in a row"),
-    Internal(_TRAINER, "_signature_columns", "self._signature_columns", "set: the columns that a row keeps"),
     Internal(_TRAINER, "gather_function", "self.gather_function(losses", "replaced: the loss of our own share alone"),
     Internal(_TRAINER, "log_history", "self.state.log_history.append(", "the last entry is dropped after it was told"),
     Internal(

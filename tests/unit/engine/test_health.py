@@ -11,14 +11,14 @@ from trl import GRPOConfig, GRPOTrainer
 from workbench.config import build_config
 from workbench.engine.fast.loop import PairLoop
 from workbench.engine.methods.checkpointed import Watched
-from workbench.engine.methods.pairwise import build_trainer
 from workbench.engine.model.loading import load_base
 from workbench.engine.model.sources import load_tokenizer
-from workbench.engine.training.clock import Clock
 from workbench.engine.training.control import Control
 from workbench.engine.training.instruments import Divergence, Movement, Sampler
 from workbench.engine.training.job import train
 from workbench.engine.training.reporter import Instruments, Reporter
+from workbench.engine.training.resume import find_origin
+from workbench.engine.training.trainers import build_trainer
 from workbench.runs.events import EventReader, Step, Warned
 from workbench.runs.folder import create, to_line
 from workbench.runs.health import Health
@@ -163,7 +163,6 @@ class Rewarded(GRPOTrainer):
     def __init__(self, **arguments):
         self.pairs_done = self.tokens_done = 0
         self.total_steps = 3
-        self.clock = Clock()
         super().__init__(**arguments)
 
 
@@ -171,7 +170,7 @@ def test_rewards_without_spread(tmp_path):
     """TRL's own GRPO under a constant reward: its logs go through the reporter as a DPO run's do."""
     folder = create(tmp_path, build_config({"pairs": ["x"]}), map(to_line, rows(4)), {"x": "0" * 64})
     with EventWriter(folder.events) as events:
-        reporter = Reporter(folder, events, Health(None), Control(folder), lambda *_: "")
+        reporter = Reporter(folder, events, Health(None), Control(folder), find_origin(folder, events))
         model, tokenizer = load_base("tiny", "none", device="cpu"), load_tokenizer("tiny")
         trainer = Rewarded(
             model=model,

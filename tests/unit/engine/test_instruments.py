@@ -1,17 +1,27 @@
 """What is measured beside the trainer's metrics: divergence, moved weights, answers, time."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
 from tests.unit.engine.training import ROWS, row
+from workbench.config import build_config
 from workbench.engine.model.loading import load_base
 from workbench.engine.model.sources import load_tokenizer
-from workbench.engine.training.clock import Clock
+from workbench.engine.training.control import Control
 from workbench.engine.training.data import prepare
 from workbench.engine.training.instruments import Divergence, Movement, Sampler, questions
+from workbench.engine.training.reporter import Instruments, Reporter
+from workbench.engine.training.resume import Origin
+from workbench.engine.training.watcher import Due
+from workbench.runs.checkpoints import Progress
+from workbench.runs.folder import create
+from workbench.runs.health import Health
+from workbench.runs.state import RunState
+from workbench.runs.writer import EventWriter
 
 MAX_LENGTH = 24
 """Cuts some of the responses."""
@@ -134,14 +144,32 @@ def test_movement_is_the_share_of_weights_that_changed(sample):
     assert 0 < movement.of_all() < movement.of_first()
 
 
-def test_the_clock_counts_only_while_it_runs():
-    clock = Clock(5.0)
-    time.sleep(0.02)
-    assert clock.seconds == 5.0
-    clock.run()
-    time.sleep(0.05)
-    clock.rest()
-    found = clock.seconds
-    assert 5.05 <= found < 5.5
-    time.sleep(0.02)
-    assert clock.seconds == found
+class PausedOnce(Control):
+    """Someone pauses the run after a step, and lets it go on a moment later."""
+
+    looks = 0
+
+    @property
+    def pause(self):
+        self.looks += 1
+        return self.looks < 3
+
+
+def test_a_training_goes_on_counting_its_seconds_and_leaves_pauses_out(tmp_path):
+    folder = create(tmp_path, build_config({"pairs": ["x"]}), [], {"x": "0" * 64})
+    with EventWriter(folder.events) as events:
+        origin = Origin(None, Progress(seconds=5.0), RunState(), {})
+        reporter = Reporter(folder, events, Health(None), PausedOnce(folder), origin)
+        trainer = SimpleNamespace(pairs_done=0, tokens_done=0)
+        reporter.instruments = Instruments(trainer, None, None, None, 1000)
+        reporter.training_begins(4, evaluates=False)
+        reporter.step_begins(4)
+        time.sleep(0.05)
+        reporter.step_ends(5, Due())
+        began = time.perf_counter()
+        before = reporter.seconds
+        assert 5.05 <= before < 5.5
+        assert not reporter.saved(5)
+        paused = time.perf_counter() - began
+    assert reporter.waited > 0.15
+    assert reporter.seconds - before == pytest.approx(paused - reporter.waited, abs=0.05)

@@ -13,12 +13,9 @@ from workbench.config import LossType, RunConfig
 from workbench.engine.methods.losses import (
     ACROSS_PAIRS,
     LOSSES,
-    REFERENCE_FREE,
     LossSettings,
+    Objective,
     PairLogps,
-    pair_losses,
-    pair_rewards,
-    weighted_losses,
 )
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import pair_ids
@@ -71,7 +68,7 @@ def test_there_is_a_loss_for_every_name_that_a_run_may_give() -> None:
 )  # fmt: skip
 def test_one_pair_by_hand(name: str, by_hand: float) -> None:
     one = logps(-4, -9, -6, -8, (4, 2))
-    assert pair_losses(name, one, SETTINGS).tolist() == pytest.approx([by_hand], abs=2e-6)
+    assert LOSSES[name](one, SETTINGS).tolist() == pytest.approx([by_hand], abs=2e-6)
 
 
 def test_optimal_transport_sorts_each_side_of_the_batch() -> None:
@@ -82,7 +79,7 @@ def test_optimal_transport_sorts_each_side_of_the_batch() -> None:
     assert set(by_hand) == ACROSS_PAIRS
     for name, deltas in by_hand.items():
         expected = [math.log1p(math.exp(-delta)) for delta in deltas]
-        assert pair_losses(name, two, settings).tolist() == pytest.approx(expected, abs=1e-6)
+        assert LOSSES[name](two, settings).tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_step_cut_into_parts_has_the_likelihood_loss_of_the_whole() -> None:
@@ -90,7 +87,7 @@ def test_a_step_cut_into_parts_has_the_likelihood_loss_of_the_whole() -> None:
     chosen = [-4.0, -21.0, -2.5, -1.0]
     whole = logps(chosen, [0.0] * 4, [0.0] * 4, [0.0] * 4, (tokens, [1.0] * 4))
     mean = sum(-each for each in chosen) / sum(tokens)
-    assert pair_losses("sft", whole, SETTINGS).mean().item() == pytest.approx(mean)
+    assert LOSSES["sft"](whole, SETTINGS).mean().item() == pytest.approx(mean)
     parts = [
         PairLogps(
             whole.chosen[part], whole.rejected[part], whole.chosen_tokens[part], whole.rejected_tokens[part],
@@ -98,34 +95,34 @@ def test_a_step_cut_into_parts_has_the_likelihood_loss_of_the_whole() -> None:
         )
         for part in (slice(0, 1), slice(1, 4))
     ]  # fmt: skip
-    sums = sum(pair_losses("sft", part, SETTINGS).sum().item() for part in parts)
+    sums = sum(LOSSES["sft"](part, SETTINGS).sum().item() for part in parts)
     assert sums / 4 == pytest.approx(mean)
 
 
 def test_several_losses_are_summed_with_their_weights() -> None:
     one = logps([-4, -3], [-9, -1], [-6, -3], [-8, -1], ([4, 2], [2, 2]))
-    both = weighted_losses(["sigmoid", "sft"], [1.0, 10.0], one, SETTINGS)
-    alone = [pair_losses(name, one, SETTINGS) for name in ("sigmoid", "sft")]
+    both = Objective(["sigmoid", "sft"], [1.0, 10.0], SETTINGS, reference=True).losses(one)
+    alone = [LOSSES[name](one, SETTINGS) for name in ("sigmoid", "sft")]
     assert both.tolist() == pytest.approx((alone[0] + 10 * alone[1]).tolist())
-    plain = weighted_losses(["sigmoid", "sft"], [], one, SETTINGS)
+    plain = Objective(["sigmoid", "sft"], [], SETTINGS, reference=True).losses(one)
     assert plain.tolist() == pytest.approx((alone[0] + alone[1]).tolist())
 
 
 def test_rewards_are_log_ratios_or_without_a_reference_means_a_token() -> None:
     one = logps(-4, -9, -6, -8, (4, 2))
-    assert [each.item() for each in pair_rewards("dpo", one, SETTINGS)] == [1.0, -0.5]
-    assert [each.item() for each in pair_rewards("simpo", one, SETTINGS)] == [-0.5, -2.25]
-    assert [each.item() for each in pair_rewards("orpo", one, SETTINGS)] == [-0.5, -2.25]
+    assert [each.item() for each in Objective(["dpo"], [], SETTINGS, reference=True).rewards(one)] == [1.0, -0.5]
+    assert [each.item() for each in Objective(["simpo"], [], SETTINGS, reference=False).rewards(one)] == [-0.5, -2.25]
+    assert [each.item() for each in Objective(["orpo"], [], SETTINGS, reference=False).rewards(one)] == [-0.5, -2.25]
 
 
 def test_a_loss_says_that_it_needs_a_reference() -> None:
     bare = PairLogps(*[torch.tensor([-1.0]) for _ in range(4)])
     for name in LOSSES:
-        if name in REFERENCE_FREE:
-            assert pair_losses(name, bare, SETTINGS).isfinite().all()
+        if name in ("sft", "simpo", "orpo"):
+            assert LOSSES[name](bare, SETTINGS).isfinite().all()
         else:
             with pytest.raises(ValueError, match="reference"):
-                pair_losses(name, bare, SETTINGS)
+                LOSSES[name](bare, SETTINGS)
 
 
 @st.composite
@@ -144,7 +141,7 @@ def test_every_loss_is_finite_with_a_gradient_for_any_pairs(batch: PairLogps, na
     given_ = PairLogps(
         chosen, rejected, batch.chosen_tokens, batch.rejected_tokens, batch.reference_chosen, batch.reference_rejected
     )
-    losses = pair_losses(name, given_, LossSettings(beta=beta, label_smoothing=0.1))
+    losses = LOSSES[name](given_, LossSettings(beta=beta, label_smoothing=0.1))
     assert losses.shape == chosen.shape
     assert losses.dtype == torch.float32
     assert losses.isfinite().all()
@@ -159,7 +156,7 @@ def test_while_policy_and_reference_agree_the_loss_is_ln_2(batch: PairLogps) -> 
         batch.chosen, batch.rejected, batch.chosen_tokens, batch.rejected_tokens, batch.chosen, batch.rejected
     )
     for name in ("sigmoid", "sigmoid_norm", "aot", "aot_unpaired"):
-        losses = pair_losses(name, same, LossSettings())
+        losses = LOSSES[name](same, LossSettings())
         assert torch.allclose(losses, torch.full_like(losses, math.log(2)))
 
 
@@ -169,7 +166,7 @@ def test_a_likelier_chosen_answer_never_costs_more(batch: PairLogps, name: str) 
         batch.chosen * 0.9, batch.rejected, batch.chosen_tokens, batch.rejected_tokens, batch.reference_chosen,
         batch.reference_rejected,
     )  # fmt: skip
-    before, after = (pair_losses(name, each, LossSettings()) for each in (batch, likelier))
+    before, after = (LOSSES[name](each, LossSettings()) for each in (batch, likelier))
     assert (after <= before + 1e-5 * before.abs().clamp(min=1)).all()
 
 
@@ -232,14 +229,14 @@ def test_every_dpo_loss_equals_that_of_trl(models, tokenizer, rows, ours, tmp_pa
     found = trl_losses.dpo(policy, reference, tokenizer, rows, tmp_path, names, settings)
     assert len(found) == 15
     for name, value in found.items():
-        assert pair_losses(name, ours, settings).mean().item() == pytest.approx(value, rel=1e-5), name
+        assert LOSSES[name](ours, settings).mean().item() == pytest.approx(value, rel=1e-5), name
 
 
 def test_simpo_equals_that_of_trl(models, tokenizer, rows, ours, tmp_path) -> None:
     settings = LossSettings(beta=2.5, simpo_gamma_ratio=0.55)
     loss, metrics = trl_losses.simpo(copy.deepcopy(models[0]), tokenizer, rows, tmp_path, settings)
-    assert pair_losses("simpo", ours, settings).mean().item() == pytest.approx(loss, rel=1e-5)
-    chosen, rejected = pair_rewards("simpo", ours, settings)
+    assert LOSSES["simpo"](ours, settings).mean().item() == pytest.approx(loss, rel=1e-5)
+    chosen, rejected = Objective(["simpo"], [], settings, reference=False).rewards(ours)
     assert chosen.mean().item() == pytest.approx(metrics["rewards/chosen"], rel=1e-5)
     assert rejected.mean().item() == pytest.approx(metrics["rewards/rejected"], rel=1e-5)
 
@@ -248,7 +245,7 @@ def test_orpo_equals_that_of_trl_but_for_the_prompt_in_its_likelihood(models, to
     settings = LossSettings(beta=0.3)
     loss, metrics = trl_losses.orpo(copy.deepcopy(models[0]), tokenizer, rows, tmp_path, settings)
     mean = ours.chosen / ours.chosen_tokens
-    odds = (pair_losses("orpo", ours, settings) + mean).mean().item()
+    odds = (LOSSES["orpo"](ours, settings) + mean).mean().item()
     assert odds == pytest.approx(loss - metrics["nll_loss"], rel=1e-4)
     assert mean.mean().item() == pytest.approx(metrics["logps/chosen"], rel=1e-5)
 
@@ -258,4 +255,4 @@ def test_the_odds_ratio_equals_that_of_trl_for_any_probabilities(chosen: float, 
     settings = LossSettings(beta=0.3)
     one = logps(chosen, rejected)
     theirs = trl_losses.odds_ratio_losses(one.chosen, one.rejected, 0.3)
-    assert (pair_losses("orpo", one, settings) + one.chosen).item() == pytest.approx(theirs.item(), rel=1e-4, abs=2e-6)
+    assert (LOSSES["orpo"](one, settings) + one.chosen).item() == pytest.approx(theirs.item(), rel=1e-4, abs=2e-6)

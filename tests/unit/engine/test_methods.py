@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.unit.engine.training import ROWS, make, read, row, work
-from workbench.engine.methods.losses import LossSettings, PairLogps, pair_losses, pair_rewards
+from workbench.engine.methods.losses import LossSettings, Objective, PairLogps
 from workbench.engine.model.loading import attach_adapter, load_base
 from workbench.errors import WorkbenchError
 from workbench.methods import METHODS
@@ -55,9 +55,9 @@ def test_what_is_logged_is_the_loss_of_what_is_logged(tmp_path, method) -> None:
         *(torch.tensor([step.metrics[f"logps/{side}"]]) for side in SIDES),
         *(torch.tensor([round(counts[side])]) for side in SIDES),
     )
-    settings = LossSettings(beta=0.3)
-    assert step.metrics["loss"] == pytest.approx(pair_losses(method, logps, settings).item(), rel=1e-5)
-    better, worse = pair_rewards(method, logps, settings)
+    objective = Objective([method], [], LossSettings(beta=0.3), reference=False)
+    assert step.metrics["loss"] == pytest.approx(objective.losses(logps).item(), rel=1e-5)
+    better, worse = objective.rewards(logps)
     assert step.metrics["rewards/margins"] == pytest.approx((better - worse).item(), rel=1e-5)
     assert read_margins(folder.path)["p0"].margin == pytest.approx((better - worse).item(), rel=1e-5)
 

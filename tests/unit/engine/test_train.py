@@ -9,10 +9,10 @@ from peft import PeftModel
 
 from tests.unit.engine.training import BETA, ROWS, make, plain_logps, read, row, work
 from workbench.engine import train as worker
-from workbench.engine.methods.pairwise import build_trainer
 from workbench.engine.model.loading import load_base
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.training.data import prepare
+from workbench.engine.training.trainers import build_trainer
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Checkpoint, Eval, Failed, Finished, Phase, Started, Step, Stopped, Warned
 from workbench.runs.folder import RunFolder
@@ -114,7 +114,8 @@ def test_adapters_are_float32_in_the_optimizer_from_exact_values(tmp_path, token
     made = {}
     for quantization in ("nf4", "none"):
         model = load_base("tiny", quantization, device="cpu")
-        made[quantization] = build_trainer(folder.record().config, model, tokenizer, prepared, folder.checkpoints)
+        config = folder.record().config.model_copy(update={"fast": False})
+        made[quantization] = build_trainer(config, model, tokenizer, prepared, folder.checkpoints)
     trainer = made["nf4"]
     parameters, other = ([each for each in model.model.parameters() if each.requires_grad] for model in made.values())
     assert {each.dtype for each in parameters} == {torch.float32}
@@ -135,7 +136,7 @@ def test_adapters_are_float32_in_the_optimizer_from_exact_values(tmp_path, token
     ],
 )
 def test_steps_are_planned_as_the_trainer_counts_them(values, pairs, tmp_path, tokenizer):
-    config = make(tmp_path, **values).record().config
+    config = make(tmp_path, fast=False, **values).record().config
     prepared = prepare(tokenizer, [row(number) for number in range(pairs)], 1024)
     trainer = build_trainer(config, load_base("tiny", "none", device="cpu"), tokenizer, prepared, tmp_path)
     trainer.args.max_steps = values["max_steps"] or -1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,30 +21,30 @@ from torch.optim import AdamW
 from transformers import TrainerControl, TrainerState, get_scheduler
 
 from workbench.config import RunConfig
+from workbench.engine.fast.batch import Batch
 from workbench.engine.fast.forward import Layout, PairForward, PairOutputs
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
 from workbench.engine.fast.micro_batches import Lanes, even_batches, micro_batches
 from workbench.engine.fast.reference import References
-from workbench.engine.fast.rows import cut, row_parts
-from workbench.engine.fast.step import Objective, Step
-from workbench.engine.methods.trainer_setup import SCHEDULERS
+from workbench.engine.fast.rows import PairRows, cut, row_parts
+from workbench.engine.methods.losses import Objective
+from workbench.engine.methods.trainer_setup import SCHEDULERS, TrainerInputs
 from workbench.engine.model.adapter_modes import REFERENCE, as_reference
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.training import distributed
 from workbench.engine.training.batch_order import LongestFirst, Share, lengths, shared
 from workbench.engine.training.checkpoints import (
+    of_process,
     restore_adapter,
     restore_random_state,
     save_checkpoint,
     save_random_state,
 )
-from workbench.engine.training.clock import Clock
 from workbench.engine.training.control import StopRequested
-from workbench.engine.training.data import Prepared
-from workbench.engine.training.score_recorder import GatheredScoreRecorder, ScoreRecorder, Seen
+from workbench.engine.training.score_recorder import BatchLogps, ScoreRecorder
 from workbench.engine.training.trackers import Trackers
-from workbench.engine.training.watcher import Due, Watcher
+from workbench.engine.training.watcher import Due
 from workbench.runs.activation_memory import TOKEN_BUDGET
 from workbench.runs.checkpoints import Progress, checkpoint_path, progress
 
@@ -53,39 +53,29 @@ METRICS = (
     "logits/chosen", "logits/rejected", "mean_token_accuracy", "entropy",
 )  # fmt: skip
 """What is noted of every step beside its loss; the names are TRL's."""
+_REFERENCES = "references.pt"
 _NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)")
 """Names of parameters without weight decay, as transformers' Trainer has them."""
 
 
 class PairLoop:
-    """One run's training. `path` says in words how rows go through the model; `saw` is told what the loss saw of them.
+    """One run's training. `path` says in words how rows go through the model, `slow` why not in a faster way;
+    `recorder` is told what the loss saw of them.
 
     A step takes `batch_size` pairs in each process. They go through the model in micro-batches of
     `batch_size // gradient_accumulation` pairs at most, as many tokens at once as pays. The loss is the mean over the
     step's pairs; what TRL averages over the tokens of a micro-batch is averaged over those of the step.
     """
 
-    slow = ""
-
-    def __init__(
-        self,
-        config: RunConfig,
-        model: Any,
-        tokenizer: Any,
-        prepared: Prepared,
-        checkpoints: Path,
-        layout: Layout,
-        watcher: Watcher,
-        trackers: Trackers,
-    ) -> None:
-        """`model` is a PeftModel in evaluation mode, `tokenizer` goes into checkpoints. `trackers` are told what the
-        run logs, `watcher` all that happens."""
-        self._config, self._tokenizer, self._checkpoints = config, tokenizer, checkpoints
-        self._watcher, self._trackers = watcher, trackers
+    def __init__(self, inputs: TrainerInputs, layout: Layout, slow: str, trackers: Trackers) -> None:
+        """The model is a PeftModel in evaluation mode. `trackers` are told what the run logs."""
+        config, model, prepared = inputs.config, inputs.model, inputs.prepared
+        self._config, self._tokenizer, self._checkpoints = config, inputs.tokenizer, inputs.checkpoints
+        self._watcher, self._trackers = inputs.watcher, trackers
         self._pairs = {"train": prepared.train, "eval": prepared.holdout}
-        self.model, self.path, self.layout = model, str(layout), layout
-        self.objective = Objective.of(config)
-        self.saw: ScoreRecorder | GatheredScoreRecorder | None = None
+        self.model, self.path, self.slow, self._layout = model, str(layout), slow, layout
+        self._objective = Objective.of(config)
+        self.recorder: ScoreRecorder | None = None
         # Data: the longest pairs come first, the others at random by the seed.
         pairs_a_step = config.batch_size * distributed.count()
         self._order = LongestFirst(lengths(prepared.train, config.max_length), pairs_a_step, config.seed)
@@ -93,14 +83,13 @@ class PairLoop:
         # How far it is: counted over all processes, and over all workers of the run.
         self.step, self.total_steps = 0, config.total_steps(len(prepared.train))
         self.pairs_done = self.tokens_done = 0
-        self.clock = Clock()
         # Forward: the model knows pairs from here on, in the precision of the device, and wrapped for its processes.
         self._accelerator = _accelerator(model)
         self._wrapped = self._accelerator.prepare_model(model)
         self._forward = PairForward(model, layout)
         self._adapted = adapted(model)
-        on_cpu, decoder = model.device.type == "cpu", self._forward.decoder
-        if on_cpu:
+        decoder = self._forward.decoder
+        if model.device.type == "cpu":
             fuse(model, decoder.projections if decoder is not None else ())
         self._most_pairs = config.batch_size // config.gradient_accumulation
         # Gradients that processes share go through the wrapped model's own backward.
@@ -109,10 +98,11 @@ class PairLoop:
         self._lanes = Lanes(self._most_pairs) if side_by_side else None
         # Step: walking through all modules takes longer than some operations of a small model.
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = _optimizer(model, config)
-        self.scheduler = _scheduler(self.optimizer, config, self.total_steps)
-        # Events.
-        self._logged_step, self._since_log = 0, Tally()
+        self._optimizer = _optimizer(model, config)
+        warmup = math.ceil(self.total_steps * config.warmup)
+        self._scheduler = get_scheduler(SCHEDULERS[config.scheduler], self._optimizer, warmup, self.total_steps)
+        # Events: what was summed since the last one.
+        self._logged_step, self._since_log = 0, dict[str, float]()
         self._gradient_norm: Tensor | float = 0.0
         self._learning_rate = 0.0
         self.remember(ScoreCache(None), "")
@@ -132,13 +122,10 @@ class PairLoop:
                 self.evaluate()
             for share in self.shares():
                 self._watcher.step_begins(self.step)
-                step = self.step_on("train", share.places)
-                self.forward_backward(step, share.weight)
-                loss = self.note(step, share.own, self._since_log)
-                self._since_log.loss += loss * share.own / share.total
-                self._since_log.tokens += step.tokens_read
+                batch = self.batch("train", share.indices)
+                self.forward_backward(batch, share.weight)
+                self._count(batch, share)
                 self._update()
-                self.step, self.pairs_done = self.step + 1, self.pairs_done + share.total
                 due = self._due()
                 self._watcher.step_ends(self.step, due)
                 if due.log:
@@ -157,6 +144,8 @@ class PairLoop:
         finally:
             self._trackers.end(self.step)
 
+    # Data
+
     def shares(self) -> Iterator[Share]:
         """This process's share of each step's pairs, from the step on that is next."""
         while self.step < self.total_steps:
@@ -164,9 +153,82 @@ class PairLoop:
             self._order.set_epoch(epoch)
             yield from self._shared(list(self._order))[steps_done:]
 
-    def _shared(self, places: Sequence[int]) -> list[Share]:
-        """This process's share of each batch of the pairs at `places`."""
-        return list(shared(places, self._config.batch_size, distributed.count(), distributed.rank()))
+    def _shared(self, indices: Sequence[int]) -> list[Share]:
+        """This process's share of each batch of the pairs with these indices."""
+        return list(shared(indices, self._config.batch_size, distributed.count(), distributed.rank()))
+
+    def batch(self, mode: str, indices: Sequence[int]) -> Batch:
+        """Pairs of the data set of `mode`, "train" or "eval", in micro-batches, with what the reference gives them."""
+        pairs = [cut(self._pairs[mode][index], self._config.max_length) for index in indices]
+        reference = None
+        if self.references:
+            reference = self.references[mode](indices, pairs).to(self.model.device)
+        return Batch(indices, pairs, self._micro_batches(pairs), reference, self.model.device)
+
+    def _micro_batches(self, pairs: Sequence[PairIds]) -> list[list[int]]:
+        rows, budget = [row_parts(pair) for pair in pairs], TOKEN_BUDGET[self.model.device.type]
+        if self._lanes is not None:
+            return even_batches(rows, self._lanes.count, self._most_pairs, budget)
+        sizes = [row.total for row in rows]
+        return micro_batches(sizes, self._most_pairs, budget, padded=self._layout is Layout.LINES)
+
+    # Forward, loss and step
+
+    def forward_backward(self, batch: Batch, weight: float = 1.0) -> None:
+        """Forward and backward of all pairs of a step: leaves the gradients of its mean loss, times `weight`, in the
+        parameters, and what metrics need in `batch`."""
+        across = self._objective.across_pairs and len(batch.micro_batches) > 1
+        slope = self._loss_gradient(batch) if across else None
+
+        def loss_of(micro_batch: Sequence[int], outputs: PairOutputs) -> Tensor:
+            if slope is not None:
+                return (slope[:, micro_batch] * outputs.sums).sum()
+            return self._objective.losses(batch.logps(outputs.sums, micro_batch)).sum() / len(batch.pairs)
+
+        if self._lanes is not None:
+            self._side_by_side(self._lanes, batch, loss_of)
+            return
+        for micro_batch in batch.micro_batches:
+            # Processes put their gradients together in the backward of the last micro-batch.
+            last = micro_batch is batch.micro_batches[-1]
+            with nullcontext() if last else self._accelerator.no_sync(self._wrapped):
+                outputs = self._forward(self._rows(batch.pairs, micro_batch), self._wrapped)
+                batch.note(micro_batch, outputs)
+                (loss_of(micro_batch, outputs) * weight).backward()
+
+    def _side_by_side(
+        self, lanes: Lanes, batch: Batch, loss_of: Callable[[Sequence[int], PairOutputs], Tensor]
+    ) -> None:
+        def work(micro_batch: Sequence[int]) -> tuple[PairOutputs, Sequence[Tensor]]:
+            outputs = self._forward(self._rows(batch.pairs, micro_batch))
+            return outputs, torch.autograd.grad(loss_of(micro_batch, outputs), self._parameters)
+
+        results = lanes.map(work, batch.micro_batches)
+        for micro_batch, (outputs, gradients) in zip(batch.micro_batches, results, strict=True):
+            batch.note(micro_batch, outputs)
+            for parameter, gradient in zip(self._parameters, gradients, strict=True):
+                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+
+    def _loss_gradient(self, batch: Batch) -> Tensor:
+        """`Objective.loss_gradient` of the whole step, which takes a forward of it all."""
+        sums = torch.empty_like(batch.sums)
+        for micro_batch in batch.micro_batches:
+            sums[:, micro_batch] = self._forward.sums(self._rows(batch.pairs, micro_batch), self._wrapped)
+        return self._objective.loss_gradient(batch.logps(sums))
+
+    def _rows(self, pairs: Sequence[PairIds], micro_batch: Sequence[int]) -> PairRows:
+        return self._forward.rows([pairs[position] for position in micro_batch])
+
+    def _update(self) -> None:
+        """Moves the adapter along its gradients."""
+        self._gradient_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._config.max_grad_norm)
+        self._optimizer.step()
+        self._learning_rate = float(self._scheduler.get_last_lr()[0])
+        self._scheduler.step()
+        self._optimizer.zero_grad()
+        self.step += 1
+
+    # Events
 
     def _due(self) -> Due:
         """What comes after the step that was just made."""
@@ -178,134 +240,73 @@ class PairLoop:
             stop=last,
         )
 
-    def _update(self) -> None:
-        """Moves the adapter along its gradients."""
-        self._gradient_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._config.max_grad_norm)
-        self.optimizer.step()
-        self._learning_rate = float(self.scheduler.get_last_lr()[0])
-        self.scheduler.step()
-        self.optimizer.zero_grad()
-
-    def forward_backward(self, step: Step, weight: float = 1.0) -> None:
-        """Forward and backward of all pairs of a step: leaves the gradients of its mean loss, times `weight`, in the
-        parameters, and what metrics need in `step`."""
-        slope = self._loss_gradient(step) if self.objective.across and len(step.micro) > 1 else None
-
-        def loss_of(indices: Sequence[int], outputs: PairOutputs) -> Tensor:
-            if slope is not None:
-                return (slope[:, indices] * outputs.sums).sum()
-            return self.objective.losses(step.logps(outputs.sums, indices)).sum() / len(step.pairs)
-
-        if self._lanes is not None:
-            self._side_by_side(self._lanes, step, loss_of)
-            return
-        for indices in step.micro:
-            # Processes put their gradients together in the backward of the last micro-batch.
-            with nullcontext() if indices is step.micro[-1] else self._accelerator.no_sync(self._wrapped):
-                outputs = self._outputs(step, indices, self._wrapped)
-                step.note(indices, outputs)
-                (loss_of(indices, outputs) * weight).backward()
-
-    def _side_by_side(self, lanes: Lanes, step: Step, loss_of: Callable[[Sequence[int], PairOutputs], Tensor]) -> None:
-        def work(indices: Sequence[int]) -> tuple[PairOutputs, Sequence[Tensor]]:
-            outputs = self._outputs(step, indices)
-            return outputs, torch.autograd.grad(loss_of(indices, outputs), self._parameters)
-
-        for indices, (outputs, gradients) in zip(step.micro, lanes.map(work, step.micro), strict=True):
-            step.note(indices, outputs)
-            for parameter, gradient in zip(self._parameters, gradients, strict=True):
-                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
-
-    def _loss_gradient(self, step: Step) -> Tensor:
-        """`Objective.loss_gradient` of the whole step, which takes a forward of it all."""
-        sums = torch.empty_like(step.sums)
-        for indices in step.micro:
-            rows = self._forward.rows([step.pairs[index] for index in indices])
-            sums[:, indices] = self._forward.sums(rows, self._wrapped)
-        return self.objective.loss_gradient(step.logps(sums))
-
-    def step_on(self, mode: str, places: Sequence[int]) -> Step:
-        """The pairs at `places` in the data set of `mode`, "train" or "eval": in micro-batches, with what the reference
-        gives them."""
-        pairs = [cut(self._pairs[mode][place], self._config.max_length) for place in places]
-        reference = None
-        if self.references:
-            reference = self.references[mode](places, pairs).to(self.model.device)
-        return Step(places, pairs, self._micro_batches(pairs), reference, self.model.device)
-
-    def _micro_batches(self, pairs: Sequence[PairIds]) -> list[list[int]]:
-        rows, budget = [row_parts(pair) for pair in pairs], TOKEN_BUDGET[self.model.device.type]
-        if self._lanes is not None:
-            return even_batches(rows, self._lanes.count, self._most_pairs, budget)
-        sizes = [row.total for row in rows]
-        return micro_batches(sizes, self._most_pairs, budget, padded=self.layout is Layout.LINES)
-
-    def _outputs(self, step: Step, indices: Sequence[int], wrapped: Any = None) -> PairOutputs:
-        return self._forward(self._forward.rows([step.pairs[index] for index in indices]), wrapped)
-
-    def note(self, step: Step, pairs: int, tally: Tally) -> float:
-        """The step's loss. Its metrics are added to `tally`, for so many pairs; `saw` is told what the loss saw."""
-        training, logps = tally is self._since_log, step.logps(step.sums)
-        chosen, rejected = self.objective.rewards(logps)
-        means = torch.stack([chosen, rejected, (chosen > rejected).float(), chosen - rejected, *step.sums]).mean(1)
-        loss = self.objective.losses(logps).mean()
+    def measure(self, batch: Batch, pairs: int, *, training: bool) -> dict[str, float]:
+        """Loss and metrics of a batch that went through the model, as sums over `pairs` of its pairs."""
+        logps = batch.logps(batch.sums)
+        chosen, rejected = self._objective.rewards(logps)
+        means = torch.stack([chosen, rejected, (chosen > rejected).float(), chosen - rejected, *batch.sums]).mean(1)
+        loss = self._objective.losses(logps).mean()
         # One copy from the device for all of them.
-        loss_value, *values = torch.cat([loss[None], means, step.means()]).tolist()
-        tally.add(pairs, dict(zip(METRICS, values, strict=True)))
-        if self.saw is not None:
-            seen = step.sums if step.reference is None else torch.cat([step.sums, step.reference])
-            margins = None if self.objective.needs_reference else (chosen - rejected).tolist()
-            self.saw(Seen(training, step.places, seen.tolist(), margins), self.step)
-        return float(loss_value)
+        values = torch.cat([loss[None], means, batch.token_means()]).tolist()
+        if self.recorder is not None:
+            seen = batch.sums if batch.reference is None else torch.cat([batch.sums, batch.reference])
+            margins = None if self._objective.reference else (chosen - rejected).tolist()
+            self.recorder(BatchLogps(training, batch.indices, seen.tolist(), margins), self.step)
+        return {name: value * pairs for name, value in zip(("loss", *METRICS), values, strict=True)} | {"pairs": pairs}
 
-    def evaluate(self) -> None:
-        """Measures loss and metrics of the held-out pairs, and tells them."""
-        tally = Tally()
-        self.model.eval()
-        with torch.no_grad():
-            for share in self._shared(range(len(self._pairs["eval"]))):
-                step = self.step_on("eval", share.places)
-                for indices in step.micro:
-                    step.note(indices, self._outputs(step, indices))
-                tally.loss += self.note(step, share.own, tally) * share.own
-                self._watcher.batch_evaluated()
-        self.model.train()
-        total = tally.of_all_processes()
-        metrics = {"loss": total.loss / total.pairs, **total.means(), "num_tokens": float(self.tokens_done)}
-        self._gather_scores()
-        self._trackers.log(
-            self.step, {f"eval_{name}": value for name, value in metrics.items()} | {"epoch": self.epoch}
-        )
-        self._watcher.evaluated(self.step, self.epoch, metrics)
+    def _count(self, batch: Batch, share: Share) -> None:
+        """Adds a training batch to what is logged next."""
+        sums = self.measure(batch, share.own, training=True)
+        _add(self._since_log, sums | {"step loss": sums["loss"] / share.total, "tokens": batch.tokens_read})
+        self.pairs_done += share.total
 
     def _log(self) -> None:
         """Tells the means over the steps since it last did."""
-        total, steps = self._since_log.of_all_processes(), self.step - self._logged_step
-        self._since_log, self._logged_step = Tally(), self.step
-        self.tokens_done += total.tokens
+        total, steps = distributed.summed(self._since_log), self.step - self._logged_step
+        self._since_log, self._logged_step = {}, self.step
+        self.tokens_done += int(total["tokens"])
         metrics = {
-            "loss": total.loss / steps,
+            "loss": total["step loss"] / steps,
             "grad_norm": float(self._gradient_norm),
             "learning_rate": self._learning_rate,
-            **total.means(),
+            **{name: total[name] / total["pairs"] for name in METRICS},
             "num_tokens": float(self.tokens_done),
         }
-        self._gather_scores()
-        self._trackers.log(self.step, metrics | {"epoch": self.epoch})
-        self._watcher.logged(self.step, self.epoch, metrics)
+        self._tell("", self._watcher.logged, metrics)
 
-    def _gather_scores(self) -> None:
-        if self.saw is not None:
-            self.saw.gather()
+    def evaluate(self) -> None:
+        """Measures loss and metrics of the held-out pairs, and tells them."""
+        sums: dict[str, float] = {}
+        self.model.eval()
+        with torch.no_grad():
+            for share in self._shared(range(len(self._pairs["eval"]))):
+                batch = self.batch("eval", share.indices)
+                for micro_batch in batch.micro_batches:
+                    batch.note(micro_batch, self._forward(self._rows(batch.pairs, micro_batch)))
+                _add(sums, self.measure(batch, share.own, training=False))
+                self._watcher.batch_evaluated()
+        self.model.train()
+        total = distributed.summed(sums)
+        metrics = {name: total[name] / total["pairs"] for name in ("loss", *METRICS)}
+        self._tell("eval_", self._watcher.evaluated, metrics | {"num_tokens": float(self.tokens_done)})
+
+    def _tell(self, prefix: str, tell: Callable[..., None], metrics: dict[str, float]) -> None:
+        if self.recorder is not None:
+            self.recorder.gather()
+        values = {f"{prefix}{name}": value for name, value in metrics.items()}
+        self._trackers.log(self.step, values | {"epoch": self.epoch})
+        tell(self.step, self.epoch, metrics)
 
     @property
     def epoch(self) -> float:
         """Passes over the training pairs so far."""
         return self.step / self._steps_an_epoch
 
+    # Checkpoints
+
     def _save(self) -> bool:
         """Writes a checkpoint where there is none at this step; whether to stop after it."""
-        at = Progress(self.step, self.clock.seconds, self.pairs_done, self.tokens_done)
+        at = Progress(self.step, self._watcher.seconds, self.pairs_done, self.tokens_done)
         save_checkpoint(self._checkpoints, at, self._config.keep_checkpoints, self.model, self._write)
         self._trackers.saved(self.step)
         return self._watcher.saved(self.step)
@@ -317,8 +318,8 @@ class PairLoop:
         if distributed.first():
             self.model.save_pretrained(path, save_embedding_layers=False, selected_adapters=["default"])
             self._tokenizer.save_pretrained(path)
-            torch.save(self.optimizer.state_dict(), path / "optimizer.pt")
-            torch.save(self.scheduler.state_dict(), path / "scheduler.pt")
+            torch.save(self._optimizer.state_dict(), path / "optimizer.pt")
+            torch.save(self._scheduler.state_dict(), path / "scheduler.pt")
             TrainerState(
                 epoch=self.epoch,
                 global_step=self.step,
@@ -330,47 +331,48 @@ class PairLoop:
                 stateful_callbacks=[TrainerControl()],
             ).save_to_json(str(path / "trainer_state.json"))
         save_random_state(path)
-        torch.save({mode: each.known for mode, each in self.references.items()}, path / _references())
+        known = {mode: reference.known for mode, reference in self.references.items()}
+        torch.save(known, path / of_process(_REFERENCES))
         self._keep_references()
 
     def _load(self, checkpoint: Path) -> None:
         """Everything as it was when `checkpoint` was written."""
         at = progress(checkpoint)
         self.step = self._logged_step = at.step
-        self.pairs_done, self.tokens_done, self.clock = at.pairs, at.tokens, Clock(at.seconds)
+        self.pairs_done, self.tokens_done = at.pairs, at.tokens
         restore_adapter(self.model, checkpoint)
-        self.optimizer.load_state_dict(torch.load(checkpoint / "optimizer.pt", map_location="cpu"))
-        self.scheduler.load_state_dict(torch.load(checkpoint / "scheduler.pt"))
+        self._optimizer.load_state_dict(torch.load(checkpoint / "optimizer.pt", map_location="cpu"))
+        self._scheduler.load_state_dict(torch.load(checkpoint / "scheduler.pt"))
         restore_random_state(checkpoint)
-        references = checkpoint / _references()
+        # Each process knows the reference of the pairs that it was given.
+        references = checkpoint / of_process(_REFERENCES)
         if references.is_file():
             for mode, known in torch.load(references).items():
                 self.references[mode].known = known
 
     def remember(self, cache: ScoreCache, version: str) -> None:
         """Keeps the reference's log-probabilities in `cache`; see `References` for the version."""
-        version = f"{version} {self.layout}" if version else ""
+        version = f"{version} {self._layout}" if version else ""
         self._cache = cache
         self.references = {
             mode: References(self._compute_reference, len(pairs), cache, version)
             for mode, pairs in self._pairs.items()
-            if self.objective.needs_reference
+            if self._objective.reference
         }
 
     def _compute_reference(self, pairs: Sequence[PairIds]) -> Tensor:
         """(2, B), on the CPU: the reference's log-probabilities of chosen and of rejected."""
-        found = torch.empty((2, len(pairs)))
-        goes_on = REFERENCE in self.model.peft_config
+        sums = torch.empty((2, len(pairs)))
 
-        def work(indices: Sequence[int]) -> Tensor:
-            return self._forward.sums(self._forward.rows([pairs[index] for index in indices]))
+        def work(micro_batch: Sequence[int]) -> Tensor:
+            return self._forward.sums(self._rows(pairs, micro_batch))
 
-        micro = self._micro_batches(pairs)
-        with as_reference(self.model) if goes_on else adapters_off(self._adapted):
-            sums = map(work, micro) if self._lanes is None else self._lanes.map(work, micro)
-            for indices, each in zip(micro, sums, strict=True):
-                found[:, indices] = each.float().cpu()
-        return found
+        parts = self._micro_batches(pairs)
+        with as_reference(self.model) if REFERENCE in self.model.peft_config else adapters_off(self._adapted):
+            results = map(work, parts) if self._lanes is None else self._lanes.map(work, parts)
+            for micro_batch, result in zip(parts, results, strict=True):
+                sums[:, micro_batch] = result.float().cpu()
+        return sums
 
     def close(self) -> None:
         """Keeps what was computed of the reference, and lets go of the cache."""
@@ -378,39 +380,13 @@ class PairLoop:
         self._cache.close()
 
     def _keep_references(self) -> None:
-        for each in self.references.values():
-            each.keep()
+        for reference in self.references.values():
+            reference.keep()
 
 
-class Tally:
-    """Sums over this process's pairs: of each metric, of the loss, and of the tokens that were read."""
-
-    def __init__(self) -> None:
-        self.sums = dict.fromkeys(METRICS, 0.0)
-        self.pairs = self.tokens = 0
-        self.loss = 0.0
-
-    def add(self, pairs: int, values: dict[str, float]) -> None:
-        """Adds the means over so many pairs; none where they count for another process."""
-        if pairs:
-            self.pairs += pairs
-            for name, value in values.items():
-                self.sums[name] += value * pairs
-
-    def of_all_processes(self) -> Tally:
-        """The sums over the pairs of all processes, all of which have to ask."""
-        total = Tally()
-        for each in distributed.all_of(self):
-            for name, value in each.sums.items():
-                total.sums[name] += value
-            total.pairs += each.pairs
-            total.tokens += each.tokens
-            total.loss += each.loss
-        return total
-
-    def means(self) -> dict[str, float]:
-        """Of each metric, the mean over the pairs."""
-        return {name: total / self.pairs for name, total in self.sums.items()}
+def _add(sums: dict[str, float], values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0.0) + value
 
 
 def _optimizer(model: Any, config: RunConfig) -> AdamW:
@@ -425,11 +401,6 @@ def _optimizer(model: Any, config: RunConfig) -> AdamW:
     return AdamW(groups, lr=config.learning_rate, fused=True)
 
 
-def _scheduler(optimizer: AdamW, config: RunConfig, total_steps: int) -> Any:
-    warmup = math.ceil(total_steps * config.warmup)
-    return get_scheduler(SCHEDULERS[config.scheduler], optimizer, warmup, total_steps)
-
-
 def _accelerator(model: Any) -> Accelerator:
     """What gives the model the device's precision, and shares its gradients between processes."""
     on_cpu = model.device.type == "cpu"
@@ -439,8 +410,3 @@ def _accelerator(model: Any) -> Accelerator:
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=False, broadcast_buffers=False)],
     )
-
-
-def _references() -> str:
-    """The file of what is known of the reference: each process knows that of the pairs that it was given."""
-    return "references.pt" if distributed.count() == 1 else f"references_{distributed.rank()}.pt"

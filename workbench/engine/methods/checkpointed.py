@@ -4,6 +4,8 @@ there, and pairs that are tokenized already."""
 # ruff: noqa: ARG002 - the signatures are those that transformers calls.
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,7 @@ import torch
 from datasets import Dataset
 from torch.distributed.tensor import DTensor
 from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -21,16 +22,15 @@ from transformers import (
     TrainingArguments,
 )
 
-from workbench.config import RunConfig
 from workbench.engine.fast.reference import References
+from workbench.engine.methods.trainer_setup import TrainerInputs, arguments, lora, settle_adapter, told_as_settings
 from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.training import distributed
 from workbench.engine.training.batch_order import LongestFirst, lengths
 from workbench.engine.training.checkpoints import adapter_state, restore_adapter, save_checkpoint
-from workbench.engine.training.clock import Clock
 from workbench.engine.training.control import StopRequested
-from workbench.engine.training.data import Prepared, to_dataset
-from workbench.engine.training.score_recorder import GatheredScoreRecorder, ScoreRecorder
+from workbench.engine.training.data import PAIR_INDEX, to_dataset
+from workbench.engine.training.score_recorder import ScoreRecorder
 from workbench.engine.training.watcher import Due, Watcher
 from workbench.runs.checkpoints import Progress, progress
 
@@ -40,20 +40,21 @@ _NOT_METRICS = ("epoch", "runtime", "samples_per_second", "steps_per_second")
 class Checkpointed(Trainer):
     """Goes before a trainer of TRL's among the bases, and makes it a `Training`.
 
-    `order` is that of the training pairs; without one, TRL's. `saw` is told of what loss sees both responses of a pair
-    at once. Of grpo and rloo, `pairs_done` counts the answers.
+    `order` is that of the training pairs; without one, TRL's. `recorder` is told of what loss sees both responses of a
+    pair at once. Of grpo and rloo, `pairs_done` counts the answers.
     """
 
     path, slow = "plain TRL", ""
 
-    def __init__(self, *, keep_checkpoints: int, order: LongestFirst | None = None, **arguments: Any) -> None:
-        self.saw: ScoreRecorder | GatheredScoreRecorder | None = None
+    def __init__(
+        self, *, keep_checkpoints: int, watcher: Watcher, order: LongestFirst | None, **arguments: Any
+    ) -> None:
+        self.recorder: ScoreRecorder | None = None
         self.references: dict[str, References] = {}
         self.pairs_done = 0
-        self.clock = Clock()
-        self._keep, self._order = keep_checkpoints, order
+        self._keep, self._watcher, self._order = keep_checkpoints, watcher, order
         self._batches: dict[str, list[int]] = {"train": [], "eval": []}
-        super().__init__(**arguments)
+        super().__init__(callbacks=[Watched(watcher)], **arguments)
 
     def count(self, pairs: int, of_all: int | None = None) -> None:
         """Takes note of a batch that goes through the model, and of how many pairs go through it in all processes."""
@@ -69,8 +70,8 @@ class Checkpointed(Trainer):
             if len(values) == len(sizes):
                 metrics[name] = [sum(v * n for v, n in zip(values, sizes, strict=True)) / sum(sizes)]
         sizes.clear()
-        if self.saw is not None:
-            self.saw.gather()
+        if self.recorder is not None:
+            self.recorder.gather()
         super().log(logs, start_time)
         if mode == "train":
             # It would go into every checkpoint, megabytes of it in a long run; events.jsonl has it all.
@@ -98,7 +99,7 @@ class Checkpointed(Trainer):
 
     def go_on_from(self, at: Progress) -> None:
         """Counts on from a checkpoint."""
-        self.pairs_done, self._total_train_tokens, self.clock = at.pairs, at.tokens, Clock(at.seconds)
+        self.pairs_done, self._total_train_tokens = at.pairs, at.tokens
 
     def remember(self, cache: ScoreCache, version: str) -> None:
         """Does nothing: TRL asks the reference anew in every step."""
@@ -118,6 +119,7 @@ class Checkpointed(Trainer):
             if at.step >= self.total_steps:
                 self._load_from_checkpoint(str(checkpoint))
                 self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+                self._watcher.training_begins(self.step, evaluates=evaluate_first)
                 if evaluate_first:
                     self.evaluate()
                 return
@@ -132,7 +134,7 @@ class Checkpointed(Trainer):
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Raises `WorkbenchError` where the disk is full."""
-        at = Progress(self.state.global_step, self.clock.seconds, self.pairs_done, self.tokens_done)
+        at = Progress(self.step, self._watcher.seconds, self.pairs_done, self.tokens_done)
         write = partial(super()._save_checkpoint, model, trial)
         save_checkpoint(Path(self.args.output_dir), at, self._keep, self.model, write)
 
@@ -165,24 +167,71 @@ class Checkpointed(Trainer):
         """Checkpoints get none; the adapter's card is written by `workbench.engine.shipping.model_card`."""
 
 
-def over_pairs(
-    config: RunConfig,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prepared: Prepared,
-    watcher: Watcher,
-) -> dict[str, Any]:
-    """Arguments of a trainer over pairs, in an order of ours: all but its own settings and the adapter."""
-    part = config.batch_size // config.gradient_accumulation
-    return {
-        "order": LongestFirst(lengths(prepared.train, config.max_length), part * distributed.count(), config.seed),
-        "keep_checkpoints": config.keep_checkpoints,
-        "model": model,
+def build_trl(
+    kind: Callable[..., Any],
+    settings_kind: type[TrainingArguments],
+    inputs: TrainerInputs,
+    settings: dict[str, Any],
+    **others: Any,
+) -> Any:
+    """A trainer of TRL's, a `Checkpointed`, with a fresh adapter on the model.
+
+    By default it takes pairs, the longest first. `settings` are the method's own, for `settings_kind`.
+
+    Raises `WorkbenchError` where the settings do not fit the model.
+    """
+    config, prepared = inputs.config, inputs.prepared
+    pairs_at_once = config.batch_size // config.gradient_accumulation * distributed.count()
+    defaults = {
+        "order": LongestFirst(lengths(prepared.train, config.max_length), pairs_at_once, config.seed),
         "train_dataset": to_dataset(prepared.train),
         "eval_dataset": to_dataset(prepared.holdout) if prepared.holdout else None,
-        "processing_class": tokenizer,
-        "callbacks": [Watched(watcher)],
+        "peft_config": lora(config),
     }
+    with told_as_settings():
+        trainer = kind(
+            keep_checkpoints=config.keep_checkpoints,
+            watcher=inputs.watcher,
+            model=inputs.model,
+            args=settings_kind(**arguments(inputs) | settings),
+            processing_class=inputs.tokenizer,
+            **defaults | others,
+        )
+    trainer.remove_callback(PrinterCallback)
+    settle_adapter(trainer.model, config, inputs.run)
+    return trainer
+
+
+class WithIndices:
+    """A collator that passes on which pairs a batch has, beside what another collator makes of them."""
+
+    def __init__(self, collator: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> None:
+        self._collator = collator
+
+    def __call__(self, pairs: list[dict[str, Any]]) -> dict[str, Any]:
+        """The batch; `PAIR_INDEX` has a number a pair."""
+        return self._collator(pairs) | {PAIR_INDEX: torch.tensor([pair[PAIR_INDEX] for pair in pairs])}
+
+
+class ForwardSums:
+    """Notes the sums of the token log-probabilities that a model's forwards give back while it is `watched`."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._sums: list[torch.Tensor] | None = None
+        model.register_forward_hook(self._note)
+
+    @contextmanager
+    def watched(self) -> Iterator[list[torch.Tensor]]:
+        """The list gets a tensor (2B) a forward: chosen first, then rejected."""
+        self._sums = []
+        try:
+            yield self._sums
+        finally:
+            self._sums = None
+
+    def _note(self, _model: torch.nn.Module, _inputs: Any, output: Any) -> None:
+        if self._sums is not None and getattr(output, "log_probs", None) is not None:
+            self._sums.append(output.log_probs.detach().float().sum(1))
 
 
 class Watched(TrainerCallback):

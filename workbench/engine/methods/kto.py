@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import KTOConfig, KTOTrainer
 
-from workbench.config import RunConfig
-from workbench.engine.methods.checkpointed import Checkpointed, over_pairs
-from workbench.engine.methods.trainer_setup import arguments, lora, settle_adapter, told_as_settings
-from workbench.engine.training.data import PLACE, Prepared
-from workbench.engine.training.score_recorder import Forwards, Places, Seen
-from workbench.engine.training.watcher import NOBODY, Watcher
-
-_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", PLACE)
+from workbench.engine.methods.checkpointed import Checkpointed, ForwardSums, WithIndices, build_trl
+from workbench.engine.methods.trainer_setup import TrainerInputs
+from workbench.engine.training.data import PAIR_INDEX
+from workbench.engine.training.score_recorder import BatchLogps
 
 
 class Unpaired:
@@ -52,8 +46,8 @@ class UnpairedTrainer(Checkpointed, KTOTrainer):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.data_collator: Any = Places(Unpaired(self.data_collator))
-        self._forwards = Forwards(self.model)
+        self.data_collator: Any = WithIndices(Unpaired(self.data_collator))
+        self._forwards = ForwardSums(self.model)
 
     def compute_loss(
         self,
@@ -64,49 +58,32 @@ class UnpairedTrainer(Checkpointed, KTOTrainer):
     ) -> Any:
         """The loss of a batch of good answers, then bad ones."""
         inputs = dict(inputs)
-        places = inputs.pop(PLACE)
-        pairs = len(places)
+        indices = inputs.pop(PAIR_INDEX)
+        pairs = len(indices)
         self.count(pairs)
         with self._forwards.watched() as sums:
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # Four forwards: policy and reference, each of the mismatched examples first.
-        mismatched, policy, _, reference = torch.stack(sums).reshape(4, 2, pairs)
-        del mismatched
+        _, policy, _, reference = torch.stack(sums).reshape(4, 2, pairs)
         chosen, rejected = policy - reference
-        metrics = self._metrics["train" if self.model.training else "eval"]
+        metrics = self._metrics[self.mode]
         metrics["rewards/accuracies"].append((chosen > rejected).float().mean().item())
         metrics["kto/reference_point"].append(metrics["kl"].pop())
         del metrics["kl"]
-        if self.saw is not None:
+        if self.recorder is not None:
             logps = torch.cat([policy, reference]).tolist()
-            self.saw(Seen(self.model.training, places.tolist(), logps), self.state.global_step)
+            self.recorder(BatchLogps(self.model.training, indices.tolist(), logps), self.step)
         return loss
 
-    def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = list(_COLUMNS)
 
-
-def build(
-    config: RunConfig,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prepared: Prepared,
-    checkpoints: Path,
-    watcher: Watcher = NOBODY,
-) -> UnpairedTrainer:
-    """The trainer, with a fresh adapter on `model`. Raises `WorkbenchError` where the settings do not fit the model."""
-    with told_as_settings():
-        trainer = UnpairedTrainer(
-            **over_pairs(config, model, tokenizer, prepared, watcher),
-            args=KTOConfig(
-                **arguments(config, len(prepared.train), model.device, checkpoints, evaluates=bool(prepared.holdout)),
-                beta=config.beta,
-                desirable_weight=config.desirable_weight,
-                undesirable_weight=config.undesirable_weight,
-                max_length=config.max_length,
-            ),
-            peft_config=lora(config),
-        )
-    trainer.remove_callback(PrinterCallback)
-    settle_adapter(trainer.model, config, checkpoints.parent)
+def build(inputs: TrainerInputs) -> UnpairedTrainer:
+    """See `build_trl`."""
+    config = inputs.config
+    settings = {
+        "beta": config.beta,
+        "desirable_weight": config.desirable_weight,
+        "undesirable_weight": config.undesirable_weight,
+        "max_length": config.max_length,
+    }
+    trainer: UnpairedTrainer = build_trl(UnpairedTrainer, KTOConfig, inputs, settings)
     return trainer

@@ -8,11 +8,14 @@ summed and what averaged over tokens, are those of TRL 1.16; tests compare every
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
+
+from workbench.config import RunConfig
+from workbench.methods import uses
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +49,56 @@ class LossSettings:
     simpo_gamma_ratio: float = 0.5
 
 
-def pair_losses(name: str, logps: PairLogps, settings: LossSettings) -> Tensor:
-    """The loss of every pair, (B,), by its name in `LOSSES`; their mean is the batch's loss.
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is minimized: the sum of the losses of these `names`, by `weights`, one a name, or none for 1 each.
 
-    Raises `KeyError` for an unknown name, `ValueError` where the loss needs a reference and `logps` has none.
+    `reference`: rewards are held to one.
     """
-    return LOSSES[name](logps, settings)
 
+    names: Sequence[str]
+    weights: Sequence[float]
+    settings: LossSettings
+    reference: bool
 
-def weighted_losses(names: Sequence[str], weights: Sequence[float], logps: PairLogps, settings: LossSettings) -> Tensor:
-    """The sum of several losses for every pair, (B,): one weight a name, or none for 1 each."""
-    weights = weights or [1.0] * len(names)
-    return torch.stack(
-        [weight * pair_losses(name, logps, settings) for name, weight in zip(names, weights, strict=True)]
-    ).sum(0)
+    @classmethod
+    def of(cls, config: RunConfig) -> Objective:
+        """That of the config's method."""
+        settings = LossSettings(
+            beta=config.beta, label_smoothing=config.label_smoothing, simpo_gamma_ratio=config.simpo_gamma_ratio
+        )
+        names = config.loss_type if uses(config.method, "loss_type") else [config.method]
+        return cls(names, config.loss_weights, settings, config.facts.reference)
 
+    @property
+    def across_pairs(self) -> bool:
+        """Whether a pair's loss depends on the other pairs of its step."""
+        return bool(ACROSS_PAIRS.intersection(self.names))
 
-def pair_rewards(method: str, logps: PairLogps, settings: LossSettings) -> tuple[Tensor, Tensor]:
-    """What a method takes for the rewards of chosen and rejected, each (B,), without gradient.
+    def losses(self, logps: PairLogps) -> Tensor:
+        """The loss of every pair, (B,), with a gradient where the log-probabilities have one; their mean is the step's.
 
-    dpo: beta * h, the implicit reward. simpo and orpo: beta * log pi a token.
-    """
-    if method in REFERENCE_FREE:
-        chosen, rejected = _means(logps)
-    else:
-        chosen, rejected = _ratios(logps)
-    return settings.beta * chosen.detach(), settings.beta * rejected.detach()
+        Raises `ValueError` where a loss needs a reference and `logps` has none.
+        """
+        weights = self.weights or [1.0] * len(self.names)
+        both = zip(self.names, weights, strict=True)
+        return torch.stack([weight * LOSSES[name](logps, self.settings) for name, weight in both]).sum(0)
+
+    def loss_gradient(self, logps: PairLogps) -> Tensor:
+        """(2, B): the derivative of the mean loss with respect to the log-probabilities of chosen and rejected."""
+        sums = torch.stack([logps.chosen, logps.rejected]).detach().requires_grad_()
+        with torch.enable_grad():
+            loss = self.losses(replace(logps, chosen=sums[0], rejected=sums[1])).mean()
+            (gradient,) = torch.autograd.grad(loss, sums)
+        return gradient
+
+    def rewards(self, logps: PairLogps) -> tuple[Tensor, Tensor]:
+        """What the method takes for the rewards of chosen and rejected, each (B,), without gradient.
+
+        dpo: beta * h, the implicit reward. simpo and orpo: beta * log pi a token.
+        """
+        chosen, rejected = _ratios(logps) if self.reference else _means(logps)
+        return self.settings.beta * chosen.detach(), self.settings.beta * rejected.detach()
 
 
 def sigmoid(logps: PairLogps, settings: LossSettings) -> Tensor:
@@ -204,9 +231,6 @@ LOSSES: Mapping[str, Callable[[PairLogps, LossSettings], Tensor]] = {
         discopop, sft, sigmoid_norm, simpo, orpo,
     )
 }  # fmt: skip
-
-REFERENCE_FREE = frozenset({"sft", "simpo", "orpo"})
-"""Losses that need no log-probabilities of a reference."""
 
 ACROSS_PAIRS = frozenset({"aot", "aot_unpaired"})
 """Losses that compare the pairs of a batch with each other: cutting a batch into parts changes them."""

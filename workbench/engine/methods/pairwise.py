@@ -2,113 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
 from accelerate.data_loader import prepare_data_loader
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
 from workbench.config import RunConfig
 from workbench.engine.fast.forward import Layout, UnsuitableError, suited
 from workbench.engine.fast.loop import PairLoop
 from workbench.engine.fast.rows import cut
-from workbench.engine.methods.checkpointed import Checkpointed, over_pairs
-from workbench.engine.methods.losses import LossSettings, PairLogps, pair_losses, pair_rewards
-from workbench.engine.methods.trainer_setup import arguments, lora, settle_adapter, told_as_settings, with_adapter
+from workbench.engine.methods.checkpointed import Checkpointed, ForwardSums, WithIndices, build_trl
+from workbench.engine.methods.losses import Objective, PairLogps
+from workbench.engine.methods.trainer_setup import TrainerInputs, arguments, with_adapter
 from workbench.engine.training import distributed
 from workbench.engine.training.batch_order import Share, Shares, lengths
-from workbench.engine.training.data import PLACE, Prepared
-from workbench.engine.training.score_recorder import Forwards, Places, Seen
+from workbench.engine.training.data import PAIR_INDEX
+from workbench.engine.training.score_recorder import BatchLogps
 from workbench.engine.training.trackers import Trackers
-from workbench.engine.training.watcher import NOBODY, Watcher
-from workbench.methods import METHODS
 from workbench.runs.checkpoints import Progress
 
 _TRIED = 2
 """Pairs that a model is tried with: the longest ones."""
 
 
-def build(
-    config: RunConfig,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prepared: Prepared,
-    checkpoints: Path,
-    watcher: Watcher = NOBODY,
-) -> PairLoop | PairTrainer:
+def build(inputs: TrainerInputs) -> PairLoop | PairTrainer:
     """The fast path's loop; or TRL's trainer where the config wants that or the model cannot do better.
 
     `slow` of either says why it is not a faster one.
     Raises `WorkbenchError` where the settings do not fit the model.
     """
-    slow = "fast = false"
+    config, slow = inputs.config, "fast = false"
     if config.fast:
         # Processes that came to different answers would wait for each other for ever.
-        layout, slow = distributed.made_by_first(lambda: _layout(config, model, prepared))
+        layout, slow = distributed.made_by_first(lambda: _layout(inputs))
         if layout is not None:
-            adapted = with_adapter(model, config, checkpoints.parent)
-            settings = _arguments(config, model, prepared, checkpoints) if config.report_to else None
-            trackers = Trackers(settings, adapted, tokenizer)
-            loop = PairLoop(config, adapted, tokenizer, prepared, checkpoints, layout, watcher, trackers)
-            loop.slow = slow
-            return loop
-    trainer = build_trainer(config, model, tokenizer, prepared, checkpoints, watcher)
+            settings = DPOConfig(**arguments(inputs), **_settings(config)) if config.report_to else None
+            inputs = replace(inputs, model=with_adapter(inputs))
+            return PairLoop(inputs, layout, slow, Trackers(settings, inputs.model, inputs.tokenizer))
+    trainer: PairTrainer = build_trl(PairTrainer, DPOConfig, inputs, _settings(config), objective=Objective.of(config))
     trainer.slow = slow
     return trainer
 
 
-def _layout(config: RunConfig, model: PreTrainedModel, prepared: Prepared) -> tuple[Layout | None, str]:
+def _layout(inputs: TrainerInputs) -> tuple[Layout | None, str]:
     """The layout that suits the model on the run's longest pairs, or None; and why there is no faster one."""
     if by := distributed.shared_out():
         # Every forward gathers weights from all processes, so all have to make as many: here that goes by lengths.
         return None, f"{by} shares the model out over the processes"
-    sizes = lengths(prepared.train, config.max_length)
-    longest = sorted(range(len(sizes)), key=lambda place: -sizes[place])[:_TRIED]
+    pairs, limit = inputs.prepared.train, inputs.config.max_length
+    sizes = lengths(pairs, limit)
+    longest = sorted(range(len(sizes)), key=lambda index: -sizes[index])[:_TRIED]
     try:
-        return suited(model, [cut(prepared.train[place], config.max_length) for place in longest])
+        return suited(inputs.model, [cut(pairs[index], limit) for index in longest])
     except UnsuitableError as error:
         return None, str(error)
 
 
-def build_trainer(
-    config: RunConfig,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prepared: Prepared,
-    checkpoints: Path,
-    watcher: Watcher = NOBODY,
-) -> PairTrainer:
-    """TRL's trainer, with a fresh adapter on `model`.
-
-    Raises `WorkbenchError` where the settings do not fit the model.
-    """
-    with told_as_settings():
-        trainer = PairTrainer(
-            method=config.method,
-            settings=LossSettings(beta=config.beta, simpo_gamma_ratio=config.simpo_gamma_ratio),
-            **over_pairs(config, model, tokenizer, prepared, watcher),
-            args=_arguments(config, model, prepared, checkpoints),
-            peft_config=lora(config),
-        )
-    trainer.remove_callback(PrinterCallback)
-    settle_adapter(trainer.model, config, checkpoints.parent)
-    return trainer
-
-
-def _arguments(config: RunConfig, model: PreTrainedModel, prepared: Prepared, checkpoints: Path) -> DPOConfig:
-    return DPOConfig(
-        **arguments(config, len(prepared.train), model.device, checkpoints, evaluates=bool(prepared.holdout)),
-        loss_type=list(config.loss_type),
-        loss_weights=list(config.loss_weights) or None,
-        beta=config.beta,
-        label_smoothing=config.label_smoothing,
-        max_length=config.max_length,
-    )
+def _settings(config: RunConfig) -> dict[str, Any]:
+    return {
+        "loss_type": list(config.loss_type),
+        "loss_weights": list(config.loss_weights) or None,
+        "beta": config.beta,
+        "label_smoothing": config.label_smoothing,
+        "max_length": config.max_length,
+    }
 
 
 class PairTrainer(Checkpointed, DPOTrainer):
@@ -116,23 +77,22 @@ class PairTrainer(Checkpointed, DPOTrainer):
 
     accelerate would fill the last batch of an epoch up with pairs that were seen already, and TRL asks the other
     processes for a dozen numbers a batch. Here each process takes its part of what is left, its loss weighs as much as
-    its pairs do (`weight`), and metrics, tokens and what was seen of pairs are put together when they are logged.
+    its pairs do, and metrics, tokens and what was seen of pairs are put together when they are logged.
 
     simpo and orpo need no forward of a reference, and so have a loss of their own. Their metrics have TRL's names:
     rewards are what the method takes for such, log-probabilities sums over a response.
     """
 
-    def __init__(self, *, method: str, settings: LossSettings, **arguments: Any) -> None:
-        self._method, self._settings = method, settings
+    def __init__(self, *, objective: Objective, **arguments: Any) -> None:
+        self._objective = objective
         self._margins: torch.Tensor | None = None  # of a batch, where rewards are not DPO's
-        self.weight = 1.0
         self._shares: dict[str, Shares] = {}
         self._tokens_told = 0
         super().__init__(**arguments)
         if distributed.count() > 1:
             self.accelerator.gather = self.accelerator.gather_for_metrics = _as_it_is
-        self.data_collator: Any = Places(self.data_collator)
-        self._forwards = Forwards(self.model)
+        self.data_collator: Any = WithIndices(self.data_collator)
+        self._forwards = ForwardSums(self.model)
 
     def compute_loss(
         self,
@@ -143,25 +103,21 @@ class PairTrainer(Checkpointed, DPOTrainer):
     ) -> Any:
         """The loss of a batch whose first half is chosen and second half rejected."""
         inputs = dict(inputs)
-        places = inputs.pop(PLACE)
-        pairs = inputs["input_ids"].shape[0] // 2
-        self.take(places.tolist())
+        indices = inputs.pop(PAIR_INDEX).tolist()
+        shares = self._shares.get(self.mode)
+        share = shares.share(indices) if shares is not None else Share(tuple(indices), len(indices), len(indices), 1)
+        self.count(share.own, share.total)
         with self._forwards.watched() as sums:
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        if self.saw is not None:
+        if self.recorder is not None:
             # Two forwards, policy and reference, each of 2B sums: one copy from the device for all of them.
-            logps = torch.stack(sums).reshape(-1, pairs).tolist()
+            logps = torch.stack(sums).reshape(-1, len(indices)).tolist()
             margins = self._margins.tolist() if self._margins is not None else None
-            self.saw(Seen(self.model.training, places.tolist(), logps, margins), self.state.global_step)
-        return loss * self.weight if self.model.training else loss
-
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()
-        if PLACE not in self._signature_columns:
-            self._signature_columns.append(PLACE)
+            self.recorder(BatchLogps(self.model.training, indices, logps, margins), self.step)
+        return loss * share.weight if self.model.training else loss
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool) -> Any:
-        if METHODS[self._method].reference:
+        if self._objective.reference:
             return super()._compute_loss(model, inputs, return_outputs)
         mask = inputs["completion_mask"]
         labels = inputs["input_ids"].masked_fill(mask == 0, -100)
@@ -175,37 +131,25 @@ class PairTrainer(Checkpointed, DPOTrainer):
         chosen, rejected = outputs.log_probs.float().sum(1).chunk(2)
         counts = mask[:, 1:].sum(1)
         logps = PairLogps(chosen, rejected, *counts.chunk(2))
-        losses = pair_losses(self._method, logps, self._settings)
-        good, bad = pair_rewards(self._method, logps, self._settings)
+        losses = self._objective.losses(logps)
+        good, bad = self._objective.rewards(logps)
         self._margins = good - bad
-        self._note(
-            {
-                "rewards/chosen": good.mean(),
-                "rewards/rejected": bad.mean(),
-                "rewards/accuracies": (good > bad).float().mean(),
-                "rewards/margins": (good - bad).mean(),
-                "logps/chosen": chosen.detach().mean(),
-                "logps/rejected": rejected.detach().mean(),
-                "entropy": (outputs.entropy.detach() * mask[:, 1:]).sum() / counts.sum(),
-            }
-        )
+        means = {
+            "rewards/chosen": good.mean(),
+            "rewards/rejected": bad.mean(),
+            "rewards/accuracies": (good > bad).float().mean(),
+            "rewards/margins": (good - bad).mean(),
+            "logps/chosen": chosen.detach().mean(),
+            "logps/rejected": rejected.detach().mean(),
+            "entropy": (outputs.entropy.detach() * mask[:, 1:]).sum() / counts.sum(),
+        }
+        # One copy from the device for all of them.
+        for name, value in zip(means, torch.stack(list(means.values())).tolist(), strict=True):
+            self._metrics[self.mode][name].append(value)
         if self.model.training:
             self._total_train_tokens += int(inputs["attention_mask"].sum())
         self._metrics[self.mode]["num_tokens"] = [self._total_train_tokens]
         return losses.mean()
-
-    def _note(self, means: dict[str, torch.Tensor]) -> None:
-        metrics = self._metrics[self.mode]
-        # One copy from the device for all of them.
-        for name, value in zip(means, torch.stack(list(means.values())).tolist(), strict=True):
-            metrics[name].append(value)
-
-    def take(self, places: Sequence[int]) -> None:
-        """Takes note of a batch, the pairs at `places`, and sets its `weight`."""
-        shares = self._shares.get(self.mode)
-        share = shares.share(places) if shares is not None else Share(tuple(places), len(places), len(places), 1)
-        self.count(share.own, share.total)
-        self.weight = share.weight
 
     def go_on_from(self, at: Progress) -> None:
         """Counts on from a checkpoint."""
@@ -224,26 +168,22 @@ class PairTrainer(Checkpointed, DPOTrainer):
             self.gather_function = self._noted
         return super().evaluation_loop(*arguments, **named)
 
-    def _get_dataloader(
-        self,
-        dataset: Any,
-        description: str,
-        batch_size: int,
-        sampler_fn: Callable[[Any], Any] | None = None,
-        is_training: bool = False,
-        dataloader_key: str | None = None,
-    ) -> DataLoader:
+    def get_train_dataloader(self) -> DataLoader:
+        """All pairs, or this process's share of each batch."""
         if distributed.count() == 1:
-            return super()._get_dataloader(dataset, description, batch_size, sampler_fn, is_training, dataloader_key)
-        order = sampler_fn(dataset) if is_training and sampler_fn is not None else range(len(dataset))
-        shares = Shares(order, batch_size, distributed.count(), distributed.rank())
-        self._shares["train" if is_training else "eval"] = shares
-        loader = DataLoader(
-            self._remove_unused_columns(dataset, description=description),
-            batch_sampler=shares,
-            collate_fn=self.data_collator,
-            pin_memory=self.args.dataloader_pin_memory,
-        )
+            return super().get_train_dataloader()
+        return self._shared_out("train", self.train_dataset, self._order, self.args.per_device_train_batch_size)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """The same of the held-out pairs."""
+        if distributed.count() == 1:
+            return super().get_eval_dataloader(eval_dataset)
+        pairs = self.eval_dataset
+        return self._shared_out("eval", pairs, range(len(pairs)), self.args.per_device_eval_batch_size)
+
+    def _shared_out(self, mode: str, dataset: Any, order: Any, batch_size: int) -> DataLoader:
+        shares = self._shares[mode] = Shares(order, batch_size, distributed.count(), distributed.rank())
+        loader = DataLoader(dataset, batch_sampler=shares, collate_fn=self.data_collator)
         # As accelerate would, but for the sharing out.
         return prepare_data_loader(
             loader, self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
@@ -260,12 +200,13 @@ class PairTrainer(Checkpointed, DPOTrainer):
             for name, values in metrics.items()
             if name != "num_tokens"
         }
-        found = distributed.all_of((sums, sum(sizes), self._total_train_tokens - self._tokens_told))
-        total = sum(size for _, size, _ in found)
+        total = distributed.summed(
+            {**sums, "pairs": sum(sizes), "num_tokens": self._total_train_tokens - self._tokens_told}
+        )
         for name in sums:
-            metrics[name] = [sum(each[name] for each, _, _ in found) / total]
-        sizes[:] = [total]
-        self._tokens_told += sum(tokens for _, _, tokens in found)
+            metrics[name] = [total[name] / total["pairs"]]
+        sizes[:] = [int(total["pairs"])]
+        self._tokens_told += int(total["num_tokens"])
         self._total_train_tokens = self._tokens_told
         metrics["num_tokens"] = [self._tokens_told]
 

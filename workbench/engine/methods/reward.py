@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import RewardConfig, RewardTrainer
 
-from workbench.config import RunConfig
-from workbench.engine.methods.checkpointed import Checkpointed, over_pairs
-from workbench.engine.methods.trainer_setup import arguments, lora, settle_adapter, told_as_settings
+from workbench.engine.methods.checkpointed import Checkpointed, build_trl
+from workbench.engine.methods.trainer_setup import TrainerInputs, lora
 from workbench.engine.model.loading import HEAD
-from workbench.engine.training.data import Prepared
-from workbench.engine.training.watcher import NOBODY, Watcher
 
 
 class RankTrainer(Checkpointed, RewardTrainer):
@@ -41,30 +36,12 @@ class RankTrainer(Checkpointed, RewardTrainer):
         with torch.no_grad(), self.compute_loss_context_manager():
             return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
 
-    def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = ["prompt_ids", "chosen_ids", "rejected_ids"]
 
-
-def build(
-    config: RunConfig,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prepared: Prepared,
-    checkpoints: Path,
-    watcher: Watcher = NOBODY,
-) -> RankTrainer:
-    """The trainer, with a fresh adapter and head. Raises `WorkbenchError` where the settings do not fit the model."""
-    with told_as_settings():
-        trainer = RankTrainer(
-            **over_pairs(config, model, tokenizer, prepared, watcher),
-            args=RewardConfig(
-                **arguments(config, len(prepared.train), model.device, checkpoints, evaluates=bool(prepared.holdout)),
-                max_length=config.max_length,
-            ),
-            peft_config=lora(config, "SEQ_CLS", modules_to_save=[HEAD]),
-        )
-    trainer.remove_callback(PrinterCallback)
-    settle_adapter(trainer.model, config, checkpoints.parent)
+def build(inputs: TrainerInputs) -> RankTrainer:
+    """See `build_trl`; the head is fresh too."""
+    config = inputs.config
+    peft_config, settings = lora(config, "SEQ_CLS", modules_to_save=[HEAD]), {"max_length": config.max_length}
+    trainer: RankTrainer = build_trl(RankTrainer, RewardConfig, inputs, settings, peft_config=peft_config)
     return trainer
 
 

@@ -1,9 +1,10 @@
-"""What all methods set up alike: the adapter, in float32, and the arguments of transformers' Trainer."""
+"""What all methods set up alike: what a trainer is made of, the adapter in float32, and the trainer's arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,36 @@ import torch
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
+from transformers import PreTrainedTokenizerBase
 
 from workbench.config import RunConfig
 from workbench.engine.model.adapter_modes import REFERENCE
 from workbench.engine.training.checkpoints import read_adapter
+from workbench.engine.training.data import Prepared
 from workbench.engine.training.trackers import PROJECT, file_runs
+from workbench.engine.training.watcher import Watcher
 from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder
 
 SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerInputs:
+    """What a trainer is made of. `model` is the base, or a PeftModel; `checkpoints` the folder for them, in the run's;
+    `watcher` is told all that happens."""
+
+    config: RunConfig
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    prepared: Prepared
+    checkpoints: Path
+    watcher: Watcher
+
+    @property
+    def run(self) -> Path:
+        """The run's folder."""
+        return self.checkpoints.parent
 
 
 def lora(config: RunConfig, task: str = "CAUSAL_LM", **more: Any) -> LoraConfig | None:
@@ -43,11 +65,12 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
     return int(adapter), int(total)
 
 
-def with_adapter(model: Any, config: RunConfig, run: Path) -> Any:
+def with_adapter(inputs: TrainerInputs) -> Any:
     """The PeftModel that trains, as TRL's trainers set it up: no dropout, and on CUDA gradient checkpointing.
 
     Raises `WorkbenchError` where the settings do not fit the model.
     """
+    model, config = inputs.model, inputs.config
     with told_as_settings():
         if config.adapter:
             model.add_adapter(REFERENCE, model.peft_config["default"])
@@ -61,7 +84,7 @@ def with_adapter(model: Any, config: RunConfig, run: Path) -> Any:
     if model.device.type == "cuda":
         model.enable_input_require_grads()
         model.activation_checkpointing_enable()
-    settle_adapter(model, config, run)
+    settle_adapter(model, config, inputs.run)
     return model
 
 
@@ -97,16 +120,15 @@ def told_as_settings() -> Iterator[None]:
         ) from error
 
 
-def arguments(
-    config: RunConfig, pairs: int, device: torch.device, checkpoints: Path, *, evaluates: bool
-) -> dict[str, Any]:
-    """For transformers' Trainer, over so many training pairs."""
-    cuda, total = device.type == "cuda", config.total_steps(pairs)
+def arguments(inputs: TrainerInputs) -> dict[str, Any]:
+    """For transformers' Trainer; a method's own settings come beside them."""
+    config, prepared = inputs.config, inputs.prepared
+    cuda, total = inputs.model.device.type == "cuda", config.total_steps(len(prepared.train))
     part = config.batch_size // config.gradient_accumulation
     if config.report_to:
-        file_runs(checkpoints.parent)
+        file_runs(inputs.run)
     return {
-        "output_dir": str(checkpoints),
+        "output_dir": str(inputs.checkpoints),
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": SCHEDULERS[config.scheduler],
         "warmup_steps": config.warmup,
@@ -127,15 +149,16 @@ def arguments(
         "logging_steps": config.logging_steps,
         "logging_first_step": True,
         "logging_nan_inf_filter": False,
-        "eval_strategy": "steps" if evaluates else "no",
-        "eval_on_start": evaluates,
+        "eval_strategy": "steps" if prepared.holdout else "no",
+        "eval_on_start": bool(prepared.holdout),
         "eval_steps": config.eval_every(total),
         "save_strategy": "steps",
         "save_steps": config.save_every(total),
         "report_to": list(config.report_to) or "none",
-        "run_name": checkpoints.parent.name,
+        "run_name": inputs.run.name,
         "project": PROJECT,
         "ddp_find_unused_parameters": False,
         "ddp_broadcast_buffers": False,
         "disable_tqdm": True,
+        "remove_unused_columns": False,
     }

@@ -44,19 +44,19 @@ class LongestFirst(Sampler[int]):
 
 def lengths(pairs: Sequence[PairIds], max_length: int) -> list[int]:
     """Tokens of every pair's longer side, prompt included, as it is cut to fit."""
-    found = sizes(pairs)
-    longest: list[int] = np.minimum(found[:, 0] + found[:, 1:].max(1), max_length).tolist()
+    tokens = sizes(pairs)
+    longest: list[int] = np.minimum(tokens[:, 0] + tokens[:, 1:].max(1), max_length).tolist()
     return longest
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The pairs at `places`, which a process takes of a batch of `total` pairs that is shared by so many `ranks`.
+    """The pairs that a process takes of a batch of `total` pairs, which so many `ranks` share.
 
     `own` of them count; the only one does not where others have them all.
     """
 
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
     own: int
     total: int
     ranks: int
@@ -100,14 +100,14 @@ class Shares(Sampler[list[int]]):
         for share in shared(list(self.sampler), self.batch_size, self._ranks, self._rank):
             if share.total < self.batch_size * self._ranks:
                 self._last = share
-            yield list(share.places)
+            yield list(share.indices)
 
-    def share(self, places: Iterable[int]) -> Share:
-        """What the pairs at `places`, one of the batches, are of their whole batch."""
-        found = tuple(places)
-        if found == self._last.places:
+    def share(self, indices: Iterable[int]) -> Share:
+        """What one of the batches is of the whole batch."""
+        batch = tuple(indices)
+        if batch == self._last.indices:
             return self._last
-        return Share(found, len(found), len(found) * self._ranks, self._ranks)
+        return Share(batch, len(batch), len(batch) * self._ranks, self._ranks)
 
 
 def _part(batch: Sequence[int], ranks: int, rank: int) -> list[int]:

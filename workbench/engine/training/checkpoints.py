@@ -24,6 +24,7 @@ _WRAPPED = "_checkpoint_wrapped_module."
 """What FSDP's own activation checkpointing puts into names."""
 _NUMPY = [np.ndarray, np.dtype, type(np.dtype(np.uint32)), np.array(0).__reduce__()[0]]
 """What numpy's state consists of; files with anything else are not read."""
+_RANDOM_STATE = "rng_state.pth"
 _BESIDE = 8 * 1024**2
 """Bytes of everything in a checkpoint but adapter and optimizer."""
 
@@ -64,12 +65,12 @@ def save_random_state(checkpoint: Path) -> None:
     if torch.cuda.is_available():
         of_all = distributed.count() > 1
         states["cuda"] = torch.cuda.get_rng_state_all() if of_all else torch.cuda.get_rng_state()
-    torch.save(states, checkpoint / _random_state())
+    torch.save(states, checkpoint / of_process(_RANDOM_STATE))
 
 
 def restore_random_state(checkpoint: Path) -> None:
     """Takes them back, where this process has written some."""
-    path = checkpoint / _random_state()
+    path = checkpoint / of_process(_RANDOM_STATE)
     if not path.is_file():
         return
     with torch.serialization.safe_globals(_NUMPY):
@@ -82,8 +83,10 @@ def restore_random_state(checkpoint: Path) -> None:
         (torch.cuda.set_rng_state_all if of_all else torch.cuda.set_rng_state)(states["cuda"])
 
 
-def _random_state() -> str:
-    return "rng_state.pth" if distributed.count() == 1 else f"rng_state_{distributed.rank()}.pth"
+def of_process(name: str) -> str:
+    """The name of a file of which every process has its own: as it is for the only process, else with its rank."""
+    stem, _, suffix = name.partition(".")
+    return name if distributed.count() == 1 else f"{stem}_{distributed.rank()}.{suffix}"
 
 
 def adapter_state(model: Any) -> dict[str, torch.Tensor]:

@@ -25,7 +25,7 @@ from workbench.pairs.template import template_arguments
 from workbench.runs.folder import RowsFile, digest
 from workbench.runs.pair_scores import Subject, fingerprint
 
-PLACE = "place"
+PAIR_INDEX = "pair_index"
 """The column that says which of its data set's pairs a row is."""
 
 _VERSION = "1"
@@ -107,13 +107,13 @@ def to_dataset(pairs: Sequence[PairIds]) -> Dataset:
         return _mapped(pairs.file, pairs.rows)
     ids = [(pair.prompt, pair.chosen, pair.rejected) for pair in pairs]
     columns = dict(zip(COLUMNS, map(list, zip(*ids, strict=True)), strict=True))
-    return Dataset.from_dict({**columns, PLACE: list(range(len(ids)))})
+    return Dataset.from_dict({**columns, PAIR_INDEX: list(range(len(ids)))})
 
 
 def _mapped(file: TokenFile, rows: np.ndarray) -> Dataset:
     places = np.full(len(file.sizes), -1)
     places[rows] = np.arange(len(rows))
-    table = file.table.select(COLUMNS).append_column(PLACE, pa.array(places))
+    table = file.table.select(COLUMNS).append_column(PAIR_INDEX, pa.array(places))
     # With a fingerprint given, the data set does not read all of itself to make one.
     return Dataset(InMemoryTable(table), fingerprint="pairs").select(rows)
 

@@ -7,7 +7,7 @@ the CPU (gloo), so that it disturbs no device. Every call is to be made by all p
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
@@ -88,6 +88,15 @@ def all_of(value: _Value) -> list[_Value]:
     values: list[_Value] = [value] * count()
     dist.all_gather_object(values, value, group=_group)
     return values
+
+
+def summed(values: Mapping[str, float]) -> dict[str, float]:
+    """The values of all processes, added up name by name."""
+    total: dict[str, float] = {}
+    for of_process in all_of(values):
+        for name, value in of_process.items():
+            total[name] = total.get(name, 0) + value
+    return total
 
 
 @contextmanager

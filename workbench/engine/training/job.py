@@ -28,7 +28,7 @@ from workbench.engine.training.disk_faults import saving
 from workbench.engine.training.instruments import Divergence, Movement, Sampler, questions
 from workbench.engine.training.reporter import Instruments, Reporter
 from workbench.engine.training.resume import Origin, find_origin
-from workbench.engine.training.score_recorder import GatheredScoreRecorder, ScoreRecorder
+from workbench.engine.training.score_recorder import ScoreRecorder
 from workbench.engine.training.trainers import Training, build_trainer, load, reference
 from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
@@ -44,24 +44,24 @@ _TELL_EVERY = 1.0
 """Seconds between two words about how far something is."""
 
 
-def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Control | None = None) -> Finished | Stopped:
+def train(folder: RunFolder, asked: Record, events: EventWriter, control: Control | None = None) -> Finished | Stopped:
     """Trains the run, from its newest complete checkpoint where it has one, and returns its last event.
 
     Raises `WorkbenchError`, `RunDeletedError`, and what the libraries raise.
     """
     began = time.perf_counter()
-    wishes = wishes or Control(folder)
+    control = control or Control(folder)
     origin = distributed.made_by_first(lambda: find_origin(folder, events))
     health = Health(asked.config.facts.first_loss(asked.config), method=asked.config.method, beta=asked.config.beta)
     health.remember(origin.told)
-    reporter = Reporter(folder, events, health, wishes, origin.check_first)
+    reporter = Reporter(folder, events, health, control, origin)
     step, changed, total = origin.at.step, 0.0, 0
     try:
-        trainer, tokenizer, prepared = _ready(folder, asked, events, reporter, wishes, origin)
+        trainer, tokenizer, prepared = _ready(folder, asked, events, reporter, control, origin)
         total = trainer.total_steps
         with ScoreWriter(folder.path) if distributed.first() else nullcontext() as scores:
             if asked.config.facts.pairwise:
-                trainer.saw = _seeing(scores, prepared, asked.config.beta)
+                trainer.recorder = ScoreRecorder(scores, prepared, asked.config.beta)
             try:
                 trainer.run(
                     origin.checkpoint,
@@ -73,7 +73,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Control
         pass  # Nothing was trained, so there is nothing to save.
     else:
         step = trainer.step
-        wishes.check_place()
+        control.check_place()
         events.phase("saving the adapter", step)
         state = adapter_state(trainer.model)
         if distributed.first():
@@ -94,20 +94,20 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, wishes: Control
 
 
 def _ready(
-    folder: RunFolder, asked: Record, events: EventWriter, reporter: Reporter, wishes: Control, origin: Origin
+    folder: RunFolder, asked: Record, events: EventWriter, reporter: Reporter, control: Control, origin: Origin
 ) -> tuple[Training, PreTrainedTokenizerBase, Prepared]:
     """Everything up to the next step, told in a `Started` event."""
     config, answers = asked.config, asked.config.facts.answers
     set_seed(config.seed)
-    wishes.check_stop()
+    control.check_stop()
     events.phase("loading the model", origin.at.step)
     tokenizer = load_tokenizer(config.model)
     model = load(config, folder)
     version = revision(config.model, model)
-    wishes.check_stop()
+    control.check_stop()
     rows, workspace = folder.rows(), Workspace.around(folder.path)
     cache = workspace.tokens if workspace is not None else None
-    told = _Tokenizing(events, wishes, len(rows), origin.at.step)
+    told = _Tokenizing(events, control, len(rows), origin.at.step)
     with distributed.first_before_others():
         prepared = prepare(tokenizer, rows, config.room, cache, told)
     if config.facts.online:
@@ -154,30 +154,24 @@ def _ready(
             processes=distributed.count(),
         )
     )
-    wishes.check_stop()
+    control.check_stop()
     return trainer, tokenizer, prepared
 
 
 class _Tokenizing:
-    """Tells how far that is. Raises `StopRequested` where that is wished."""
+    """Tells how far that is. Raises `StopRequested` where that is asked for."""
 
-    def __init__(self, events: EventWriter, wishes: Control, pairs: int, step: int) -> None:
-        self._events, self._wishes, self._pairs, self._step = events, wishes, pairs, step
+    def __init__(self, events: EventWriter, control: Control, pairs: int, step: int) -> None:
+        self._events, self._control, self._pairs, self._step = events, control, pairs, step
         self._told = time.monotonic()
         events.phase("tokenizing the pairs", step)
 
     def __call__(self, done: int) -> None:
         if distributed.count() == 1:  # Of several processes only one may be here.
-            self._wishes.check_stop()
+            self._control.check_stop()
         if time.monotonic() - self._told >= _TELL_EVERY:
             self._told = time.monotonic()
             self._events.phase(f"tokenizing the pairs {done / self._pairs:.0%}", self._step)
-
-
-def _seeing(scores: ScoreWriter | None, prepared: Prepared, beta: float) -> ScoreRecorder | GatheredScoreRecorder:
-    """What takes note of what the loss sees of each pair. `scores` is None in processes that do not write."""
-    write = ScoreRecorder(scores, prepared.train_subjects, prepared.holdout_subjects, beta) if scores else None
-    return write if write is not None and distributed.count() == 1 else GatheredScoreRecorder(write)
 
 
 def _evaluation_due(trainer: Training, config: RunConfig, origin: Origin) -> bool:

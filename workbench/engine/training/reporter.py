@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from workbench.engine.model.device import peak_memory
 from workbench.engine.training.control import Control
 from workbench.engine.training.instruments import Divergence, Movement, Sampler
+from workbench.engine.training.resume import Origin
 from workbench.engine.training.watcher import Due, Watcher
 from workbench.runs.checkpoints import checkpoint_path, name_in_run
 from workbench.runs.events import Checkpoint, Continued, Eval, Event, Paused, Step
@@ -39,8 +40,7 @@ class Instruments:
 class Reporter(Watcher):
     """Writes a run's events while it trains. `instruments` are set once there is something to measure.
 
-    `check_first` is given step and loss of the first `Step`; it answers with what is wrong, or nothing.
-    `waited` counts the seconds spent paused.
+    `origin` is where its worker begins. `waited` counts the seconds spent paused.
     """
 
     def __init__(
@@ -48,22 +48,31 @@ class Reporter(Watcher):
         folder: RunFolder,
         events: EventWriter,
         health: Health,
-        asked: Control,
-        check_first: Callable[[int, float], str],
+        control: Control,
+        origin: Origin,
     ) -> None:
         self.instruments: Instruments
         self.waited = 0.0
-        self._folder, self._events, self._health, self._asked = folder, events, health, asked
-        self._check_first: Callable[[int, float], str] | None = check_first
-        self._began = self._seconds = 0.0
+        self._folder, self._events, self._health, self._control = folder, events, health, control
+        self._origin = origin
+        self._began = self._step_began = time.perf_counter()
+        self._step_seconds = 0.0
         self._pairs = self._tokens = 0
-        self._training = self._pauses = self._evaluates = False
+        self._training = self._pauses = self._evaluates = self._logged = False
+
+    @property
+    def seconds(self) -> float:
+        """That the training has taken so far, by all workers of the run; pauses left out.
+
+        No calendar: a machine's clock may jump, this one does not.
+        """
+        return self._origin.at.seconds + time.perf_counter() - self._began - self.waited
 
     def training_begins(self, step: int, *, evaluates: bool) -> None:
         """Starts the clock; names what comes first."""
         trainer = self.instruments.trainer
         self._pairs, self._tokens = trainer.pairs_done, trainer.tokens_done
-        trainer.clock.run()
+        self._began = time.perf_counter()
         before = "evaluating before the next step" if step else "evaluating before the first step"
         self._evaluates = evaluates
         self._events.phase(before if evaluates else "training", step)
@@ -72,23 +81,23 @@ class Reporter(Watcher):
         """Before the first step, looks for a stop."""
         if not self._training:
             self._training = True
-            self._asked.check_stop()
+            self._control.check_stop()
             if step == 0 and self.instruments.sample_every:
                 self._sample(step)
             if self._evaluates:
                 self._events.phase("training", step)
-        self._began = time.perf_counter()
+        self._step_began = time.perf_counter()
 
     def step_ends(self, step: int, due: Due) -> None:
         """Looks for what is asked: after a stop or a pause, saves. What is saved is logged, as is the last step.
 
         So means over several steps never reach across a checkpoint, and come out the same after resuming from it.
         """
-        self._seconds += time.perf_counter() - self._began
-        self._asked.check_place()
+        self._step_seconds += time.perf_counter() - self._step_began
+        self._control.check_place()
         last = due.stop
-        stops = self._asked.stop and not last
-        self._pauses = self._asked.pause and not last and not stops
+        stops = self._control.stop and not last
+        self._pauses = self._control.pause and not last and not stops
         if stops:
             due.stop, due.evaluate = True, False
         if stops or self._pauses:
@@ -101,16 +110,16 @@ class Reporter(Watcher):
 
     def batch_evaluated(self) -> None:
         """An evaluation is given up at once."""
-        self._asked.check_stop()
+        self._control.check_stop()
 
     def saved(self, step: int) -> bool:
         """Names the checkpoint; after that is the place to wait."""
         path = checkpoint_path(self._folder.checkpoints, step)
         self._events.write(Checkpoint(time=time.time(), step=step, path=name_in_run(path)))
         stop = False
-        if self._pauses and not self._asked.stop:
+        if self._pauses and not self._control.stop:
             self._wait(step)
-            stop = self._asked.stop
+            stop = self._control.stop
         self._pauses = False
         return stop
 
@@ -125,7 +134,7 @@ class Reporter(Watcher):
                 time=time.time(),
                 step=step,
                 epoch=epoch,
-                seconds=trainer.clock.seconds,
+                seconds=self.seconds,
                 pairs=trainer.pairs_done,
                 metrics=metrics,
             )
@@ -138,13 +147,17 @@ class Reporter(Watcher):
         """Writes a `Step`."""
         trainer, metrics = self.instruments.trainer, dict(metrics)
         metrics["adapter/changed"] = self.instruments.movement.of_first()
-        pairs, tokens, seconds = trainer.pairs_done - self._pairs, trainer.tokens_done - self._tokens, self._seconds
-        self._pairs, self._tokens, self._seconds = trainer.pairs_done, trainer.tokens_done, 0.0
+        pairs, tokens, seconds = (
+            trainer.pairs_done - self._pairs,
+            trainer.tokens_done - self._tokens,
+            self._step_seconds,
+        )
+        self._pairs, self._tokens, self._step_seconds = trainer.pairs_done, trainer.tokens_done, 0.0
         event = Step(
             time=time.time(),
             step=step,
             epoch=epoch,
-            seconds=trainer.clock.seconds,
+            seconds=self.seconds,
             pairs=trainer.pairs_done,
             metrics=metrics,
             pairs_per_second=pairs / seconds if seconds else 0.0,
@@ -154,9 +167,9 @@ class Reporter(Watcher):
         self.tell(event)
         told = "  ".join(f"{label} {value:.4f}" for label, value in headline(metrics))
         print(f"step {step}/{trainer.total_steps}  {told}  {event.pairs_per_second:.1f} pairs/s")
-        if self._check_first and (wrong := self._check_first(step, metrics["loss"])):
+        if not self._logged and (wrong := self._origin.check_first(step, metrics["loss"])):
             self._events.warn("The run does not go on where it was", wrong, step)
-        self._check_first = None
+        self._logged = True
 
     def _sample(self, step: int) -> None:
         if self.instruments.sampler:
@@ -165,17 +178,15 @@ class Reporter(Watcher):
 
     def _wait(self, step: int) -> None:
         """Until the pause is over, or a stop asked for. The time does not count."""
-        clock, began = self.instruments.trainer.clock, time.perf_counter()
-        clock.rest()
+        began = time.perf_counter()
         self._events.write(Paused(time=time.time(), step=step))
         print(f"paused at step {step}")
-        while self._asked.pause and not self._asked.stop:
+        while self._control.pause and not self._control.stop:
             time.sleep(_PACE)
-            self._asked.check_place()
-        if not self._asked.stop:
+            self._control.check_place()
+        if not self._control.stop:
             self._events.write(Continued(time=time.time(), step=step))
         self.waited += time.perf_counter() - began
-        clock.run()
 
     def tell(self, event: Event) -> None:
         """Writes an event, and the alerts that it gives rise to."""

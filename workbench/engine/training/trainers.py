@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+from transformers import PreTrainedTokenizerBase
 
 from workbench.config import RunConfig
 from workbench.engine.fast.loop import PairLoop
 from workbench.engine.methods import kto, online, pairwise, reward
 from workbench.engine.methods.checkpointed import Checkpointed
+from workbench.engine.methods.trainer_setup import TrainerInputs
 from workbench.engine.model.loading import attach_adapter, load_base, load_reward_base
+from workbench.engine.training.data import Prepared
+from workbench.engine.training.watcher import Watcher
 from workbench.runs.folder import RunFolder
 
 Training = PairLoop | Checkpointed
 """What trains a run: the loop of the fast path, or a trainer of TRL's."""
 
-BUILDERS: Mapping[str, Callable[..., Training]] = {
+BUILDERS: Mapping[str, Callable[[TrainerInputs], Training]] = {
     "dpo": pairwise.build,
     "simpo": pairwise.build,
     "orpo": pairwise.build,
@@ -24,7 +30,7 @@ BUILDERS: Mapping[str, Callable[..., Training]] = {
     "rloo": online.build,
     "reward": reward.build,
 }
-"""By method, what makes a trainer of config, model, tokenizer, `Prepared`, folder of checkpoints and a `Watcher`."""
+"""By method, what makes its trainer."""
 
 
 def reference(config: RunConfig) -> str:
@@ -48,6 +54,16 @@ def load_untrained(config: RunConfig) -> Any:
     return load_model(config.model, config.quantization, config.attention)
 
 
-def build_trainer(config: RunConfig, *arguments: Any) -> Training:
-    """The trainer of the config's method; see `BUILDERS`. Raises `WorkbenchError` where the settings do not fit."""
-    return BUILDERS[config.method](config, *arguments)
+def build_trainer(
+    config: RunConfig,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prepared: Prepared,
+    checkpoints: Path,
+    watcher: Watcher | None = None,
+) -> Training:
+    """The trainer of the config's method; see `TrainerInputs`.
+
+    Raises `WorkbenchError` where the settings do not fit the model.
+    """
+    return BUILDERS[config.method](TrainerInputs(config, model, tokenizer, prepared, checkpoints, watcher or Watcher()))

@@ -54,11 +54,11 @@ def trial(
             "report_to": [],
         }
     )
-    clock = _Clock()
+    stopwatch = _Stopwatch()
     try:
         held_out = pairs[-part:] if prepared.holdout else []
         part_of_it = Prepared(pairs, held_out, 0, 0, 0)
-        trainer: Any = build_trainer(one, load_untrained(one), tokenizer, part_of_it, scratch, clock)
+        trainer: Any = build_trainer(one, load_untrained(one), tokenizer, part_of_it, scratch, stopwatch)
         if config.facts.online:
             rows = list(trainer.train_dataset)
             batches = DataLoader(rows, batch_size=part, collate_fn=trainer.data_collator)
@@ -74,9 +74,9 @@ def trial(
         if isinstance(error, MemoryError) or "not enough memory" in str(error) or "allocate memory" in str(error):
             raise OutOfMemoryError(str(error).splitlines()[0] if str(error) else "") from error
         raise
-    typical = clock.seconds[1:] or clock.seconds
+    typical = stopwatch.step_seconds[1:] or stopwatch.step_seconds
     return Measured(
-        longest_seconds=clock.seconds[0],
+        longest_seconds=stopwatch.step_seconds[0],
         typical_seconds=sum(typical) / len(typical),
         eval_seconds=evaluation,
         ready_seconds=ready,
@@ -85,11 +85,11 @@ def trial(
     )
 
 
-class _Clock(Watcher):
+class _Stopwatch(Watcher):
     """Seconds of every step; ends the trial once that took long enough. Steps are all there is."""
 
     def __init__(self) -> None:
-        self.seconds: list[float] = []
+        self.step_seconds: list[float] = []
         self._began = 0.0
 
     def step_begins(self, step: int) -> None:  # noqa: ARG002
@@ -100,8 +100,8 @@ class _Clock(Watcher):
     def step_ends(self, step: int, due: Due) -> None:  # noqa: ARG002
         """Stops the clock."""
         _wait()
-        self.seconds.append(time.perf_counter() - self._began)
-        due.stop |= len(self.seconds) > 1 and sum(self.seconds) > _ENOUGH
+        self.step_seconds.append(time.perf_counter() - self._began)
+        due.stop |= len(self.step_seconds) > 1 and sum(self.step_seconds) > _ENOUGH
         due.log = due.evaluate = due.save = False
 
 

@@ -19,6 +19,11 @@ class Due:
 class Watcher:
     """Is told what happens in a training, in every process. This one does nothing."""
 
+    @property
+    def seconds(self) -> float:
+        """That the training has taken so far, by all workers of the run; pauses left out."""
+        return 0.0
+
     def training_begins(self, step: int, *, evaluates: bool) -> None:
         """`step` steps are done. `evaluates`: the held-out pairs come before the next one."""
 
@@ -40,7 +45,3 @@ class Watcher:
     def saved(self, step: int) -> bool:  # noqa: ARG002 - what others are told
         """A checkpoint is written. Whether to stop."""
         return False
-
-
-NOBODY = Watcher()
-"""Where nobody watches."""

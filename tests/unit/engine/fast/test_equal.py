@@ -15,7 +15,7 @@ from workbench.engine.fast.forward import (
     _states,
     suited,
 )
-from workbench.engine.fast.loop import PairLoop, Tally
+from workbench.engine.fast.loop import PairLoop
 from workbench.engine.fast.rows import cut, packed
 from workbench.engine.methods.pairwise import PairTrainer
 from workbench.engine.model.loading import load_base
@@ -51,12 +51,12 @@ class Seen:
 
 def seen(each, count):
     """What a training step on the first pairs sees of each (4, B), the adapter's gradient after it, and the loss."""
-    each.saw = found = Seen()
+    each.recorder = found = Seen()
     each.model.train()
     if isinstance(each, PairLoop):
-        step = each.step_on("train", range(count))
-        each.forward_backward(step)
-        loss = each.note(step, count, Tally())
+        batch = each.batch("train", range(count))
+        each.forward_backward(batch)
+        loss = each.measure(batch, count, training=True)["loss"] / count
     else:
         each.current_gradient_accumulation_steps = 1
         rows = [each.train_dataset[place] for place in range(count)]
