@@ -19,6 +19,8 @@ from workbench.cli.watch import watch
 from workbench.config import build_config
 from workbench.demo import PAIRS, pace, prepare
 from workbench.engine.libraries import quiet_libraries
+from workbench.engine.model.inference import fitting_threads
+from workbench.engine.model.token_ids import encode
 from workbench.engine.scoring.scorer import Scorer
 from workbench.evidence.probes import Probe, read_suites
 from workbench.launch import launch
@@ -65,9 +67,9 @@ def probabilities(adapter: Path, probes: Sequence[Probe]) -> dict[str, list[floa
         (f"{probe.kind} {family}", probe.prompt, text) for probe in probes for family, text in probe.responses.items()
     ]
     found: dict[str, list[list[float]]] = {}
-    with scorer.fitting_threads():
+    with fitting_threads(scorer.adapters.model):
         for place, folder in enumerate((None, adapter)):
-            scored = scorer.score_many([(prompt, text) for _, prompt, text in named], folder)
+            scored = scorer.score_ids([encode(scorer.tokenizer, prompt, text) for _, prompt, text in named], folder)
             for (name, _, _), logps in zip(named, scored, strict=True):
                 found.setdefault(name, [[], []])[place].append(math.exp(logps.double().sum().item()))
     return {name: [statistics.fmean(side) for side in sides] for name, sides in found.items()}

@@ -57,6 +57,7 @@ def test_a_method_on_pairs_moves_the_probes_the_right_way(demo: Path, method: st
     result = train(demo, method, STEPS[method], "sample_tokens=0", *rate)
     before, after = result["eval_before"], result["eval"]
     assert after["rewards/margins"] > before["rewards/margins"]  # type: ignore[index]
+    from workbench.engine.model.token_ids import encode
     from workbench.engine.scoring.scorer import Scorer
 
     scorer, adapter = Scorer("tiny", "none"), demo / "runs" / str(result["id"]) / "adapter"
@@ -66,7 +67,8 @@ def test_a_method_on_pairs_moves_the_probes_the_right_way(demo: Path, method: st
         for probe in [each for each in probes if each.kind == kind][:ONLY]:
             for family, response in probe.responses.items():
                 base, run = (
-                    float(scorer.score_many([(probe.prompt, response)], folder)[0].sum()) for folder in (None, adapter)
+                    float(scorer.score_ids([encode(scorer.tokenizer, probe.prompt, response)], folder)[0].sum())
+                    for folder in (None, adapter)
                 )
                 found.setdefault((kind, family), []).append(run - base)
     moved = {name: sum(values) / len(values) for name, values in found.items()}

@@ -57,11 +57,12 @@ def score_data_set(
 def _scored(base: Base, request: Any) -> tuple[list[ScoredPair], PairsScored]:
     scorer = scorer_of(base)
     from workbench.compare.messages import PairBatch
+    from workbench.engine.model.inference import fitting_threads
     from workbench.engine.scoring.score_pairs import score_pairs
 
     rows: list[ScoredPair] = []
     told = time.monotonic()
-    with scorer.fitting_threads():
+    with fitting_threads(scorer.adapters.model):
         for reply in score_pairs(scorer, request):
             if isinstance(reply, PairBatch):
                 rows += reply.rows

@@ -44,6 +44,7 @@ def main() -> None:
     from workbench.compare.messages import Ready
 
     with quick_imports():
+        from workbench.engine.model.inference import fitting_threads
         from workbench.engine.scoring.scorer import Scorer
         from workbench.engine.scoring.server import Server, refused
     from workbench.errors import WorkbenchError
@@ -57,7 +58,7 @@ def main() -> None:
     except WorkbenchError as error:
         send(refused(0, error))
         sys.exit(1)
-    with scorer.fitting_threads():
+    with fitting_threads(scorer.adapters.model):
         server = Server(scorer, inbox, send)
         server.warm_up()
         ready = Ready(

@@ -26,6 +26,8 @@ from workbench.compare.messages import (
     TextChunk,
     Turn,
 )
+from workbench.engine.model.inference import fitting_threads
+from workbench.engine.model.token_ids import encode
 from workbench.engine.scoring.generation import generate_steps
 from workbench.engine.scoring.scorer import Scorer
 from workbench.engine.scoring.server import Incoming, Server
@@ -59,7 +61,7 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def scorer() -> Iterator[Scorer]:
     loaded = Scorer("tiny", "nf4", device="cpu")
-    with loaded.fitting_threads():
+    with fitting_threads(loaded.adapters.model):
         yield loaded
 
 
@@ -282,7 +284,9 @@ def test_scores_in_batches_equal_single_ones(
     rows = batch()
     for folder in (None, adapters[0]):
         column = Column(name="x", adapter=str(folder) if folder else None)
-        for (prompt, response), many in zip(rows, scorer.score_many(rows, folder), strict=True):
+        for (prompt, response), many in zip(
+            rows, scorer.score_ids([encode(scorer.tokenizer, *row) for row in rows], folder), strict=True
+        ):
             turns = [Turn(role="user", content=prompt[0].content)]
             (one,) = scorer.score(ScoreResponse(id=1, prompt=turns, response=response, columns=[column])).columns
             assert many.tolist() == pytest.approx([token.logprob for token in one.tokens], abs=TOLERANCE)
@@ -314,7 +318,7 @@ def test_samples_follow_the_probabilities(scorer: Scorer) -> None:
 
 def test_no_samples_of_nothing(scorer: Scorer) -> None:
     assert scorer.sample_many([]) == []
-    assert scorer.score_many([]) == []
+    assert scorer.score_ids([]) == []
 
 
 def test_text_of_a_stream_of_tokens_is_whole(scorer: Scorer) -> None:

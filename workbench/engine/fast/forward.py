@@ -18,7 +18,7 @@ from workbench.engine.fast.attention import KERNEL, block_mask, padded_mask, row
 from workbench.engine.fast.decoder import Decoder
 from workbench.engine.fast.head import Head, TokenScores, token_logps, token_scores
 from workbench.engine.fast.rows import PairRows, packed, padded
-from workbench.engine.model.adapter_modes import asking
+from workbench.engine.model.inference import asking
 from workbench.engine.model.token_ids import PairIds
 from workbench.runs.activation_memory import LINE_MULTIPLE
 

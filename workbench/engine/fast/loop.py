@@ -29,7 +29,7 @@ from workbench.engine.fast.reference import References
 from workbench.engine.fast.rows import PairRows, cut, row_parts
 from workbench.engine.methods.losses import Objective
 from workbench.engine.methods.trainer_setup import SCHEDULERS, TrainerInputs
-from workbench.engine.model.adapter_modes import REFERENCE, as_reference
+from workbench.engine.model.inference import REFERENCE, as_reference
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.training import distributed

@@ -13,7 +13,7 @@ import torch
 from peft import PeftModel
 
 from workbench.config import RunConfig
-from workbench.engine.model.adapter_modes import asking
+from workbench.engine.model.inference import asking
 from workbench.engine.model.loading import attach_adapter, load_base, load_reward_base
 from workbench.errors import WorkbenchError
 from workbench.rewards import FunctionReward, parse_reward

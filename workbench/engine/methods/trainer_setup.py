@@ -15,7 +15,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedTokenizerBase
 
 from workbench.config import RunConfig
-from workbench.engine.model.adapter_modes import REFERENCE
+from workbench.engine.model.inference import REFERENCE
 from workbench.engine.training.checkpoints import read_adapter
 from workbench.engine.training.data import Prepared
 from workbench.engine.training.trackers import PROJECT, file_runs

@@ -1,8 +1,9 @@
-"""The model's arithmetic for comparing: log-probabilities of responses and sampling. Eval mode, float32 log-softmax."""
+"""Asking a model: as policy or as reference, log-probabilities of responses, and samples. Float32 log-softmax."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +20,56 @@ _LOGITS_BYTES = 256 * 1024**2
 _KL_LOGITS_BYTES = 64 * 1024**2
 """Upper bound of one model's float32 logits that `summed_kl` holds at once; a few times that is needed."""
 _BATCH_TOKENS = 16384
+REFERENCE = "ref"
+"""TRL's name for the frozen copy of an adapter that a run goes on from."""
+_SMALL = 50_000_000
+"""Parameters."""
+
+
+@contextmanager
+def as_reference(model: Model) -> Iterator[None]:
+    """What the policy is held against: the adapter that the run went on from, else the base."""
+    if REFERENCE not in model.peft_config:
+        with model.disable_adapter():
+            yield
+        return
+    active = model.active_adapter
+    model.set_adapter(REFERENCE)
+    try:
+        yield
+    finally:
+        model.set_adapter(active)
+
+
+@contextmanager
+def asking(model: Model) -> Iterator[None]:
+    """Eval mode, no gradients and fitting threads within; after it the model is as it was in its training.
+
+    Not `torch.inference_mode`: what a model keeps from a forward within that (rotary embeddings that follow the length,
+    for one) could not take part in training any more.
+    """
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), fitting_threads(model):
+            yield
+    finally:
+        model.train(training)
+
+
+@contextmanager
+def fitting_threads(model: Model) -> Iterator[None]:
+    """Meanwhile, one thread for a small model on the CPU.
+
+    Waking more for every small product costs what they save, and far more where a run trains beside.
+    """
+    threads = torch.get_num_threads()
+    if model.device.type == "cpu" and sum(parameter.numel() for parameter in model.parameters()) < _SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @torch.inference_mode()

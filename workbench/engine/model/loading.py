@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +48,22 @@ def compute_device(device: str | None = None) -> torch.device:
 def compute_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 on CUDA; float32 on the CPU, which is slow at anything less."""
     return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def device_name() -> str:
+    """The GPU's name, or the CPU with its threads."""
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name(0))
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def peak_memory() -> int:
+    """Bytes, the most so far: of the GPU where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def load_base(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from workbench.engine.model.inference import fitting_threads
 from workbench.engine.scoring.probing import Beside, Matcher, read_pairs, read_probes, sample, token_views
 from workbench.engine.scoring.scorer import Scorer
 from workbench.engine.shipping.model_card import write_card
@@ -46,7 +47,7 @@ def evaluate(
     progress("loading the model")
     scorer = Scorer(config.model, config.quantization)
     beside = Beside(scorer, folder.adapter, progress)
-    with scorer.fitting_threads():
+    with fitting_threads(scorer.adapters.model):
         claimed = {claim.kind for claim in claims(settings) if claim.measure is None}
         asked = [probe for probe in probes if probe.kind in claimed]
         samples = sample(beside, asked, matcher, settings.samples, seed) if matcher and settings.samples else None

@@ -90,7 +90,7 @@ class _ColumnSamples:
                 tokens=self._counts[number],
                 ended=self._ended[number],
                 filled=not self._ended[number] and self._limit < self._request.max_new_tokens,
-                family=self._scorer.matcher.family(self._request.prefix + stream.text),
+                family=self._scorer.family_of(self._request.prefix + stream.text),
                 prompt_tokens=self._prompt_tokens,
             )
             for number, stream in enumerate(self._streams)

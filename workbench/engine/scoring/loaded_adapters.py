@@ -50,7 +50,7 @@ class Adapters:
         """What tells the adapter in `folder`, as it is now, from any other: a hash of its files; "" for the base."""
         if folder is None:
             return ""
-        key = folder, _version(folder)
+        key = folder, version(folder)
         if key not in self._digests:
             digest = hashlib.sha256()
             for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
@@ -61,17 +61,12 @@ class Adapters:
             self._digests[key] = digest.hexdigest()
         return self._digests[key]
 
-    def version(self, folder: Path | None) -> tuple[int, int]:
-        """What changes when the adapter's file does, without reading it."""
-        return _version(folder) if folder is not None else (0, 0)
-
     def _attach(self, folder: Path) -> str:
         """The name of the adapter in `folder`, attached where it is not yet, or not in this version."""
-        version = _version(folder)
-        known = self._attached.get(folder)
-        if known is not None and known.version == version:
+        known, now = self._attached.get(folder), version(folder)
+        if known is not None and known.version == now:
             return known.name
-        adapter = _Adapter(f"adapter{next(self._names)}", version)
+        adapter = _Adapter(f"adapter{next(self._names)}", now)
         try:
             self.model = attach_adapter(self.model, folder, adapter.name)
         finally:
@@ -83,10 +78,12 @@ class Adapters:
         return adapter.name
 
 
-def _version(folder: Path) -> tuple[int, int]:
-    """Modification time and size of the adapter's weights; zeros where there are none."""
+def version(folder: Path | None) -> tuple[int, int]:
+    """What changes when the adapter's file does: its modification time and size, zeros where there is none."""
+    if folder is None:
+        return (0, 0)
     try:
-        found = (folder / ADAPTER_WEIGHTS).stat()
+        file = (folder / ADAPTER_WEIGHTS).stat()
     except OSError:
         return (0, 0)
-    return (found.st_mtime_ns, found.st_size)
+    return (file.st_mtime_ns, file.st_size)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workbench.compare.messages import ScoredColumn, TokenCandidate, TokenScore
+from workbench.compare.messages import Distribution, DistributionAt, NextToken, ScoredColumn, TokenCandidate, TokenScore
 from workbench.engine.scoring.token_decoding import TokenText
 
 _CHUNK_BYTES = 64 * 1024**2
@@ -51,7 +51,7 @@ class LogitCache:
 
 
 @torch.inference_mode()
-def scored(columns: Sequence[Logits], text: TokenText, top_k: int) -> list[ScoredColumn]:
+def score_columns(columns: Sequence[Logits], text: TokenText, top_k: int) -> list[ScoredColumn]:
     """Every token of the response under every column, each compared with the first."""
     base, scored_columns = columns[0], []
     for column in columns:
@@ -122,23 +122,21 @@ def _add(
     return own.double().sum().item()
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """One position under several columns: candidates joined by token; entropy, and KL to the first column, in nats."""
-
-    candidates: list[TokenCandidate]
-    entropy: list[float]
-    kl: list[float]
-
-
 @torch.inference_mode()
-def joined(logits: Sequence[Tensor], text: TokenText, top_k: int, said: int | None = None) -> Joined:
-    """`logits` (vocabulary,) of every column at one position; `said` is a token to list in any case.
+def distribution(
+    request: NextToken | DistributionAt,
+    logits: Sequence[Tensor],
+    text: TokenText,
+    prompt_tokens: list[int],
+    forced: Sequence[int],
+    said: int | None = None,
+) -> Distribution:
+    """`logits` (vocabulary,) of every column at one position; `said` is the token that is there.
 
     Double precision: a change of odds near certainty hangs on the last digits.
     """
     logprobs = torch.stack([torch.log_softmax(column.double(), dim=-1).cpu() for column in logits])
-    top = logprobs.topk(min(top_k, logprobs.shape[-1]), dim=-1).indices.flatten()
+    top = logprobs.topk(min(request.top_k, logprobs.shape[-1]), dim=-1).indices.flatten()
     if said is not None:
         top = torch.cat([top, torch.tensor([said])])
     top = top.unique()
@@ -159,12 +157,17 @@ def joined(logits: Sequence[Tensor], text: TokenText, top_k: int, said: int | No
                 ranks=ranks[:, index].tolist(),
             )
         )
-    return Joined(candidates, (-_expected(logprobs, logprobs)).tolist(), _kl(logprobs))
-
-
-def _kl(logprobs: Tensor) -> list[float]:
-    """KL(column ‖ first), never below 0, of `logprobs` (columns, vocabulary)."""
-    return [0.0, *(max(_expected(row, row - logprobs[0]).item(), 0.0) for row in logprobs[1:])]
+    # KL(column ‖ first column), never below 0.
+    kl = [0.0, *(max(_expected(column, column - logprobs[0]).item(), 0.0) for column in logprobs[1:])]
+    return Distribution(
+        id=request.id,
+        candidates=candidates,
+        entropy=(-_expected(logprobs, logprobs)).tolist(),
+        kl=kl,
+        prompt_tokens=prompt_tokens,
+        forced=[text.token(token) for token in forced],
+        said=said,
+    )
 
 
 def _expected(logprobs: Tensor, values: Tensor) -> Tensor:

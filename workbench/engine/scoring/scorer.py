@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from workbench.compare.messages import (
@@ -24,15 +22,18 @@ from workbench.engine.model.inference import Ids, next_logits, response_logits, 
 from workbench.engine.model.loading import Quantization, load_base
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import continued, encode, prompt_ids, stop_token_ids
-from workbench.engine.scoring.answer_kinds import matcher_for
-from workbench.engine.scoring.loaded_adapters import Adapters
-from workbench.engine.scoring.logit_scoring import LogitCache, Logits, joined, scored
+from workbench.engine.scoring.loaded_adapters import Adapters, version
+from workbench.engine.scoring.logit_scoring import LogitCache, Logits, distribution, score_columns
 from workbench.engine.scoring.token_decoding import TokenText
 from workbench.errors import WorkbenchError
+from workbench.models import resolve
+from workbench.pairs.checks.refusals import REFUSAL
 from workbench.pairs.pair import Message, Text
+from workbench.tiny import WEIGHTS
+from workbench.tiny.matchers import classify
 
-_SMALL = 50_000_000
-"""Parameters."""
+_OPENING = 160
+"""Characters in which a refusal shows."""
 _SAMPLED_TOKENS = 65536
 """Prompts and samples in one batch: 8 GiB of keys and values for a model of 8 billion parameters."""
 
@@ -52,7 +53,8 @@ class Scorer:
         self.adapters = Adapters(base)
         self.stops = stop_token_ids(self.tokenizer, base)
         self.text = TokenText(self.tokenizer)
-        self.matcher = matcher_for(model)
+        self.family_of = _family_matcher(model)
+        """Of a response, its kind of answer ("refusing") where that can be told from its words, else None."""
         self.parameters = int(base.num_parameters())
         """Of the base, adapters not counted."""
         config = base.config.get_text_config()
@@ -66,20 +68,6 @@ class Scorer:
     def device(self) -> str:
         """Where the model is: cpu, cuda:0."""
         return str(self.adapters.model.device)
-
-    @contextmanager
-    def fitting_threads(self) -> Iterator[None]:
-        """Meanwhile, one thread for a small model on the CPU.
-
-        Waking more for every small product costs what they save, and far more where a run trains beside.
-        """
-        before = torch.get_num_threads()
-        if self.device == "cpu" and self.parameters < _SMALL:
-            torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
 
     def forget_logits(self) -> None:
         """Lets go of the logits kept from earlier requests."""
@@ -99,15 +87,7 @@ class Scorer:
             self.check_room(len(prompt) + len(forced), "The prompt")
             prompts.append(len(prompt))
             logits.append(next_logits(self.model(column), [*prompt, *forced]))
-        candidates = joined(logits, self.text, request.top_k)
-        return Distribution(
-            id=request.id,
-            candidates=candidates.candidates,
-            entropy=candidates.entropy,
-            kl=candidates.kl,
-            prompt_tokens=prompts,
-            forced=[self.text.token(token) for token in forced],
-        )
+        return distribution(request, logits, self.text, prompts, forced)
 
     def score(self, request: ScoreResponse) -> Scored:
         """Every token of the response, the stop token included, under every column. Raises `WorkbenchError`."""
@@ -121,7 +101,7 @@ class Scorer:
         for column in request.columns:
             columns.append(self._logits(request, column))
             yield None
-        yield Scored.model_construct(id=request.id, columns=scored(columns, self.text, request.top_k))
+        yield Scored.model_construct(id=request.id, columns=score_columns(columns, self.text, request.top_k))
 
     def distribution_at(self, request: DistributionAt) -> Distribution:
         """Every column's distribution at a position of a response. Raises `WorkbenchError`."""
@@ -136,24 +116,12 @@ class Scorer:
                 "A system message before a plain text prompt changed the tokens at the seam.",
                 "Use a prompt with roles, or remove the column with the system message.",
             )
-        said = before[0][-1]
-        candidates = joined([column.values[request.position] for column in columns], self.text, request.top_k, said)
-        return Distribution(
-            id=request.id,
-            candidates=candidates.candidates,
-            entropy=candidates.entropy,
-            kl=candidates.kl,
-            prompt_tokens=[column.prompt_tokens for column in columns],
-            forced=[self.text.token(token) for token in before[0][:-1]],
-            said=said,
-        )
-
-    def score_many(self, rows: Sequence[tuple[Text, Text]], adapter: Path | None = None) -> list[Tensor]:
-        """Log-probabilities, (tokens,) each, of every (prompt, response), batched. Raises `WorkbenchError`."""
-        return self.score_ids([encode(self.tokenizer, prompt, response) for prompt, response in rows], adapter)
+        *forced, said = before[0]
+        logits = [column.values[request.position] for column in columns]
+        return distribution(request, logits, self.text, [column.prompt_tokens for column in columns], forced, said)
 
     def score_ids(self, rows: Sequence[tuple[Ids, Ids]], adapter: Path | None = None) -> list[Tensor]:
-        """The same of prompts and responses that are token ids already. Raises `WorkbenchError`."""
+        """Log-probabilities, (tokens,) each, of every (prompt, response), batched. Raises `WorkbenchError`."""
         for prompt, response in rows:
             self.check_response(prompt, response)
         return score_batches(self.adapters.switched(adapter), rows, self.vocabulary)
@@ -214,7 +182,7 @@ class Scorer:
         """The response as `column` reads it, kept from before where it was read."""
         folder = _folder(column)
         asked = request.model_dump_json(include={"prompt", "response", "template"})
-        key: Hashable = (asked, folder, self.adapters.version(folder), column.system)
+        key: Hashable = (asked, folder, version(folder), column.system)
         known = self._logit_cache.get(key)
         if known is None:
             prompt, response = encode(
@@ -236,6 +204,17 @@ class Scorer:
 def as_text(text: Prompt | Response) -> Text:
     """A prompt or a response as pairs have it."""
     return text if isinstance(text, str) else tuple(Message(turn.role, turn.content) for turn in text)
+
+
+def _family_matcher(model: str) -> Callable[[str], str | None]:
+    """The grammar's matcher for the embedded model; for others, whether a response opens with a refusal (English)."""
+    return classify if resolve(model) == str(WEIGHTS) else _refuses
+
+
+def _refuses(response: str) -> str | None:
+    if not response.strip():
+        return None
+    return "refusing" if REFUSAL.search(response[:_OPENING]) else "answering"
 
 
 def _folder(column: Column) -> Path | None:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from workbench.engine.model.adapter_modes import as_reference, asking
-from workbench.engine.model.inference import sample
+from workbench.engine.model.inference import as_reference, asking, sample
 from workbench.engine.model.token_ids import PairIds, prompt_ids, stop_token_ids
 from workbench.engine.training.distributed import whole
 from workbench.pairs.pair import Text, from_row

@@ -15,8 +15,7 @@ from workbench.config import RunConfig
 from workbench.engine.fast.reference import reference_version
 from workbench.engine.methods.checkpointed import Checkpointed
 from workbench.engine.methods.trainer_setup import parameter_counts
-from workbench.engine.model.device import device_name, peak_memory
-from workbench.engine.model.loading import revision
+from workbench.engine.model.loading import device_name, peak_memory, revision
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.shipping.model_card import card

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.engine.model.device import peak_memory
+from workbench.engine.model.loading import peak_memory
 from workbench.engine.training.control import Control
 from workbench.engine.training.instruments import Divergence, Movement, Sampler
 from workbench.engine.training.resume import Origin

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from workbench.config import RunConfig
 from workbench.engine.fast.rows import cut
-from workbench.engine.model.device import peak_memory
+from workbench.engine.model.loading import peak_memory
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.batch_order import lengths
 from workbench.engine.training.data import Prepared
