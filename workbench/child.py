@@ -51,7 +51,6 @@ MALLOC_…: memory of a step that is given back to the system is got again in th
 tenth of a small model's time. OMP_WAIT_POLICY: threads that spin while they wait slow each other down several times as
 soon as anything else runs.
 """
-OFFLINE = {"HF_HUB_OFFLINE": "1"}
 GRACE = 3.0
 """Seconds that a child has to clean up after it was asked to end."""
 _KILL_PATIENCE = 10.0
@@ -150,9 +149,9 @@ def python(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
-def environment(*, offline: bool = False) -> dict[str, str]:
-    """What a child gets: `ENVIRONMENT` and what the user has set. `offline`: it looks nothing up on the hub."""
-    return {**ENVIRONMENT, **(OFFLINE if offline else {}), **os.environ}
+def environment() -> dict[str, str]:
+    """What a child gets: `ENVIRONMENT` and what the user has set."""
+    return {**ENVIRONMENT, **os.environ}
 
 
 def exit_in_words(code: int) -> str:
@@ -168,7 +167,7 @@ def exit_in_words(code: int) -> str:
 class Child:
     """A process that was started. All methods may be called from any thread."""
 
-    def __init__(self, command: Sequence[str], *, offline: bool = False, files: Sequence[int] = ()) -> None:
+    def __init__(self, command: Sequence[str], *, files: Sequence[int] = ()) -> None:
         """Starts it, with `files` open under their numbers. Raises `OSError` where that is refused."""
         self._process = subprocess.Popen(
             command,
@@ -177,7 +176,7 @@ class Child:
             stderr=subprocess.PIPE,
             start_new_session=True,
             pass_fds=files,
-            env=environment(offline=offline),
+            env=environment(),
         )
         self.pid = self._process.pid
         self._ended = threading.Event()
@@ -262,7 +261,6 @@ def run(
     name: str,
     cancelled: Callable[[], bool] = lambda: False,
     grace: float = GRACE,
-    offline: bool = False,
     outlives: bool = False,
     files: Sequence[int] = (),
 ) -> Any:
@@ -273,7 +271,7 @@ def run(
     clean up. `files` are open in the child as well.
     """
     try:
-        child = Child(command, offline=offline, files=files)
+        child = Child(command, files=files)
     except OSError as error:
         raise WorkbenchError(
             f"{name} could not be started", str(error), "Free memory or processes; try again."

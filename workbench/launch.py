@@ -187,7 +187,7 @@ def try_run(workspace: Workspace, config: RunConfig, hear: Callable[[Told], None
 
     Raises `WorkbenchError` where that process breaks.
     """
-    child.run(*_trial(workspace, config), lambda message: hear(told_by(message)), name=_TRIAL, offline=True)
+    child.run(*_trial(workspace, config), lambda message: hear(told_by(message)), name=_TRIAL)
 
 
 async def preview_run(workspace: Workspace, config: RunConfig, show: Callable[[Preview], None]) -> None:
@@ -208,7 +208,7 @@ async def preview_run(workspace: Workspace, config: RunConfig, show: Callable[[P
 
     hear(child.Progress("counting tokens"))
     try:
-        await child.run_async(*_trial(workspace, config), hear, name=_TRIAL, offline=True)
+        await child.run_async(*_trial(workspace, config), hear, name=_TRIAL)
     except WorkbenchError as error:
         show(preview.after(Unmeasured(f"{error.title}; see workbench train --dry-run.")))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -310,9 +311,15 @@ async def test_failures_reach_the_loop() -> None:
 
 def test_what_the_user_set_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    names = "TOKENIZERS_PARALLELISM", "TQDM_DISABLE", "HF_HUB_OFFLINE"
-    told = f"return [os.environ.get(name) for name in {names}]"
-    assert result(job(told)) == ["true", "1", None]
-    assert result(job(told), offline=True) == ["true", "1", "1"]
+    told = "return [os.environ.get(name) for name in ('TOKENIZERS_PARALLELISM', 'TQDM_DISABLE')]"
+    assert result(job(told)) == ["true", "1"]
     assert os.environ["TOKENIZERS_PARALLELISM"] == "true"
+
+
+def test_measuring_looks_nothing_up_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    seen: list[str | None] = []
+    monkeypatch.setattr("workbench.child.serve", lambda _: seen.append(os.environ.get("HF_HUB_OFFLINE")))
+    runpy.run_module("workbench.engine.measure", run_name="__main__")
+    assert seen == ["1"]

@@ -17,7 +17,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from workbench.child import Parent, serve
 from workbench.engine.model.sources import load_tokenizer
-from workbench.engine.model.token_ids import PairIds, encode, pair_ids, stop_token_ids
+from workbench.engine.model.token_ids import PairIds, common_length, encode, pair_ids, stop_token_ids
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.pairs.pair import Message, from_row
@@ -86,16 +86,12 @@ class Ruler:
 
 
 def _line(identity: str, ids: PairIds, *, stops: bool, refused: str) -> dict[str, Any]:
-    equal = zip(ids.chosen, ids.rejected, strict=False)
-    shared = next(
-        (place for place, (one, other) in enumerate(equal) if one != other), min(len(ids.chosen), len(ids.rejected))
-    )
     return {
         "id": identity,
         "prompt": len(ids.prompt),
         "chosen": len(ids.chosen),
         "rejected": len(ids.rejected),
-        "shared": shared,
+        "shared": common_length(ids.chosen, ids.rejected),
         "stops": stops,
         "refused": refused,
     }

@@ -7,6 +7,7 @@ downloads nothing, disturbs no run (while one has the device, nothing is measure
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -129,4 +130,5 @@ def _unmeasured(workspace: Workspace, config: RunConfig, reason: str) -> Unmeasu
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     serve(work)

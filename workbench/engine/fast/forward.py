@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import traceback
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -58,7 +58,7 @@ class PairForward:
 
     def __init__(self, model: Any, layout: Layout) -> None:
         self.model, self.layout = model, layout
-        self._base = _base(model)
+        self._base = model.get_base_model() if hasattr(model, "get_base_model") else model
         _teach(self._base)
         if layout is not Layout.LINES:
             self._base.set_attn_implementation(KERNEL)
@@ -67,32 +67,25 @@ class PairForward:
     def rows(self, pairs: Sequence[PairIds]) -> PairRows:
         """The rows of `pairs`, which are cut already, on the model's device."""
         if self.layout is Layout.LINES:
-            made = padded(pairs)
+            rows = padded(pairs)
         else:
-            made = packed(pairs, LINE_MULTIPLE if self.layout is Layout.FLEX else 1)
-        return made.to(self._base.device)
+            rows = packed(pairs, LINE_MULTIPLE if self.layout is Layout.FLEX else 1)
+        return rows.to(self._base.device)
 
     def __call__(self, rows: PairRows, wrapped: Any = None) -> PairOutputs:
         """The outputs of rows that `rows` made. `wrapped` is the model as a launcher wraps it."""
-        inputs = PairInputs(rows, self.layout, self.decoder)
-        scores: TokenScores = (self.model if wrapped is None else wrapped)(pair_inputs=inputs)
+        scores: TokenScores = (wrapped or self.model)(read_pairs=partial(self._read, rows, token_scores))
         return PairOutputs(_sums(rows, scores.logps), rows, scores)
 
     def sums(self, rows: PairRows, wrapped: Any = None) -> Tensor:
         """(2, B): the log-probabilities of chosen and of rejected alone, without gradient."""
-        inputs = PairInputs(rows, self.layout, self.decoder, logps_only=True)
         with torch.no_grad():
-            return _sums(rows, (self.model if wrapped is None else wrapped)(pair_inputs=inputs))
+            return _sums(rows, (wrapped or self.model)(read_pairs=partial(self._read, rows, token_logps)))
 
-
-@dataclass(frozen=True, slots=True)
-class PairInputs:
-    """What a model that was taught pairs takes in place of ids and mask."""
-
-    rows: PairRows
-    layout: Layout
-    decoder: Decoder | None = None
-    logps_only: bool = False
+    def _read(self, rows: PairRows, score: Callable[[Head, Tensor, Tensor], Any]) -> Any:
+        """What `score` gives the rows; called within the model's own forward."""
+        states = _states(self._base, rows, self.layout) if self.decoder is None else self.decoder(rows)
+        return score(_head(self._base), states, rows.targets)
 
 
 def suited(base: Any, pairs: Sequence[PairIds]) -> tuple[Layout, str]:
@@ -104,7 +97,8 @@ def suited(base: Any, pairs: Sequence[PairIds]) -> tuple[Layout, str]:
     Raises `UnsuitableError` where there is none. `base` has no adapter yet, and is left as it was.
     """
     _check(base)
-    before, refusals, layouts = base.config._attn_implementation, list[str](), [_fastest(base), Layout.LINES]
+    before, refusals = base.config._attn_implementation, list[str]()
+    layouts = [Layout.FLEX if base.device.type == "cuda" else Layout.LINE, Layout.LINES]
     if before == "eager":
         refusals.append(f"{layouts.pop(0)}: the model's own attention is eager")
     with asking(base):
@@ -126,14 +120,6 @@ def suited(base: Any, pairs: Sequence[PairIds]) -> tuple[Layout, str]:
     raise UnsuitableError("; ".join(refusals))
 
 
-def _base(model: Any) -> Any:
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def _fastest(base: Any) -> Layout:
-    return Layout.FLEX if base.device.type == "cuda" else Layout.LINE
-
-
 def _check(base: Any) -> None:
     head, config = base.get_output_embeddings(), base.config.get_text_config()
     if not isinstance(head, torch.nn.Linear) or not head.weight.is_floating_point():
@@ -142,8 +128,8 @@ def _check(base: Any) -> None:
         raise UnsuitableError("a loss of their own balances its experts")
 
 
-def _difference(found: Tensor, expected: Tensor) -> float:
-    difference = ((found - expected).abs() / expected.abs().clamp(min=1.0)).max()
+def _difference(sums: Tensor, expected: Tensor) -> float:
+    difference = ((sums - expected).abs() / expected.abs().clamp(min=1.0)).max()
     return float(difference) if bool(difference.isfinite()) else float("inf")
 
 
@@ -163,37 +149,31 @@ def _plain_sum(model: Any, prompt: Sequence[int], response: Sequence[int]) -> Te
 
 
 def _teach(base: Any) -> None:
-    """Lets the model take `pair_inputs`, so that launchers and adapters see one call like any other."""
+    """Lets the model take `read_pairs`, so that launchers and adapters see one call like any other."""
     own = base.forward
 
-    @functools.wraps(own)
-    def forward(self: Any, *arguments: Any, pair_inputs: PairInputs | None = None, **named: Any) -> Any:
-        return own(*arguments, **named) if pair_inputs is None else _read(self, pair_inputs)
+    @wraps(own)
+    def forward(_: Any, *arguments: Any, read_pairs: Callable[[], Any] | None = None, **named: Any) -> Any:
+        return own(*arguments, **named) if read_pairs is None else read_pairs()
 
     if not hasattr(own, "takes_pairs"):
         base.forward = types.MethodType(forward, base)
         base.forward.__func__.takes_pairs = True
 
 
-def _read(base: Any, inputs: PairInputs) -> TokenScores | Tensor:
-    rows = inputs.rows
-    states = _states(base, inputs) if inputs.decoder is None else inputs.decoder(rows)
-    return (token_logps if inputs.logps_only else token_scores)(_head(base), states, rows.targets)
-
-
-def _states(base: Any, inputs: PairInputs) -> Tensor:
+def _states(base: Any, rows: PairRows, layout: Layout) -> Tensor:
     """(N, H): the states that predict the response tokens."""
-    rows, masks = inputs.rows, dict[str, Any]()
-    if inputs.layout is Layout.FLEX:
+    masks = dict[str, Any]()
+    if layout is Layout.FLEX:
         masks["attention_mask"] = block_mask(rows)
-    elif inputs.layout is Layout.LINES:
+    elif layout is Layout.LINES:
         masks["attention_mask"] = padded_mask(rows, base.dtype)
     else:
         masks["pair_masks"] = row_masks(rows, base.dtype)
         # A mask that is made already keeps the model from making one of its own, of all tokens by all tokens.
         masks["attention_mask"] = rows.ids.new_zeros((1, 1, 1, 1))
-    found = base.base_model(input_ids=rows.ids, position_ids=rows.positions, use_cache=False, **masks)
-    states: Tensor = found.last_hidden_state
+    outputs = base.base_model(input_ids=rows.ids, position_ids=rows.positions, use_cache=False, **masks)
+    states: Tensor = outputs.last_hidden_state
     return states.reshape(-1, states.shape[-1])[rows.predictors]
 
 
@@ -204,7 +184,7 @@ def _sums(rows: PairRows, logps: Tensor) -> Tensor:
 def _head(base: Any) -> Head:
     """The output layer with what the families do to logits; the names are those of their configs."""
     layer, config = base.get_output_embeddings(), base.config.get_text_config()
-    scale = next((found for name in _SCALES if (found := getattr(config, name, None)) is not None), 1.0)
+    scale = next((value for name in _SCALES if (value := getattr(config, name, None)) is not None), 1.0)
     if getattr(config, "logits_scaling", None) is not None:
         scale = 1 / config.logits_scaling
     return Head(layer.weight, layer.bias, float(scale), getattr(config, "final_logit_softcapping", None))

@@ -49,20 +49,14 @@ class UnpairedTrainer(Checkpointed, KTOTrainer):
         self.data_collator: Any = WithIndices(Unpaired(self.data_collator))
         self._forwards = ForwardSums(self.model)
 
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *others: Any, **named: Any) -> Any:
         """The loss of a batch of good answers, then bad ones."""
         inputs = dict(inputs)
         indices = inputs.pop(PAIR_INDEX)
         pairs = len(indices)
         self.count(pairs)
         with self._forwards.watched() as sums:
-            loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            loss = super().compute_loss(model, inputs, *others, **named)
         # Four forwards: policy and reference, each of the mismatched examples first.
         _, policy, _, reference = torch.stack(sums).reshape(4, 2, pairs)
         chosen, rejected = policy - reference

@@ -94,13 +94,7 @@ class PairTrainer(Checkpointed, DPOTrainer):
         self.data_collator: Any = WithIndices(self.data_collator)
         self._forwards = ForwardSums(self.model)
 
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *others: Any, **named: Any) -> Any:
         """The loss of a batch whose first half is chosen and second half rejected."""
         inputs = dict(inputs)
         indices = inputs.pop(PAIR_INDEX).tolist()
@@ -108,7 +102,7 @@ class PairTrainer(Checkpointed, DPOTrainer):
         share = shares.share(indices) if shares is not None else Share(tuple(indices), len(indices), len(indices), 1)
         self.count(share.own, share.total)
         with self._forwards.watched() as sums:
-            loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            loss = super().compute_loss(model, inputs, *others, **named)
         if self.recorder is not None:
             # Two forwards, policy and reference, each of 2B sums: one copy from the device for all of them.
             logps = torch.stack(sums).reshape(-1, len(indices)).tolist()

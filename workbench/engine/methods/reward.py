@@ -20,16 +20,10 @@ class RankTrainer(Checkpointed, RewardTrainer):
         super().__init__(**arguments)
         self.data_collator: Any = _Joined(self.data_collator, self.args.max_length)
 
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *others: Any, **named: Any) -> Any:
         """The loss of a batch whose first half is chosen and second half rejected."""
         self.count(inputs["input_ids"].shape[0] // 2)
-        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        return super().compute_loss(model, inputs, *others, **named)
 
     def prediction_step(self, model: torch.nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
         """The loss alone: scores are in the metrics already."""

@@ -100,32 +100,27 @@ def adapter_state(model: Any) -> dict[str, torch.Tensor]:
 
 def restore_adapter(model: Any, checkpoint: Path) -> None:
     """Loads the checkpoint's adapter into `model`, to the last bit. Raises `WorkbenchError` where it does not fit."""
-    try:
-        weights = load_file(checkpoint / ADAPTER_WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise _unfit(checkpoint, str(error)) from error
-    if inexact := {str(each.dtype) for each in weights.values()} - {str(torch.float32)}:
-        raise _unfit(checkpoint, f"Its weights are {', '.join(sorted(inexact))}")
-    _put(model, weights, checkpoint, model.active_adapter)
+    read_adapter(model, checkpoint, model.active_adapter, exact=True)
 
 
-def read_adapter(model: Any, folder: Path, name: str) -> None:
-    """Loads a saved adapter into the one of `name`. Raises `WorkbenchError` where it does not fit."""
+def read_adapter(model: Any, folder: Path, name: str, *, exact: bool = False) -> None:
+    """Loads a saved adapter into the one of `name`; `exact`: of float32 weights alone.
+
+    Raises `WorkbenchError` where it does not fit.
+    """
     try:
         weights = load_file(folder / ADAPTER_WEIGHTS)
+        inexact = {str(weight.dtype) for weight in weights.values()} - {str(torch.float32)}
+        if exact and inexact:
+            raise _unfit(folder, f"Its weights are {', '.join(sorted(inexact))}")
+        result = set_peft_model_state_dict(model, weights, adapter_name=name)
     except (OSError, SafetensorError) as error:
         raise _unfit(folder, str(error)) from error
-    _put(model, weights, folder, name)
-
-
-def _put(model: Any, weights: dict[str, torch.Tensor], checkpoint: Path, name: str) -> None:
-    try:
-        result = set_peft_model_state_dict(model, weights, adapter_name=name)
     except RuntimeError as error:
-        raise _unfit(checkpoint, next(iter(str(error).splitlines()), "")) from error
+        raise _unfit(folder, next(iter(str(error).splitlines()), "")) from error
     missing = [key for key in result.missing_keys if "lora_" in key and f".{name}." in key]
     if missing or result.unexpected_keys:
-        raise _unfit(checkpoint, f"{len(missing)} weights are missing, {len(result.unexpected_keys)} are unknown")
+        raise _unfit(folder, f"{len(missing)} weights are missing, {len(result.unexpected_keys)} are unknown")
 
 
 def _unfit(checkpoint: Path, why: str) -> WorkbenchError:

@@ -106,9 +106,19 @@ def _ready(
     control.check_stop()
     rows, workspace = folder.rows(), Workspace.around(folder.path)
     cache = workspace.tokens if workspace is not None else None
-    told = _Tokenizing(events, control, len(rows), origin.at.step)
+    events.phase("tokenizing the pairs", origin.at.step)
+    told_at = time.monotonic()
+
+    def tokenizing(done: int) -> None:
+        nonlocal told_at
+        if distributed.count() == 1:  # Of several processes only one may be here.
+            control.check_stop()
+        if time.monotonic() - told_at >= _TELL_EVERY:
+            told_at = time.monotonic()
+            events.phase(f"tokenizing the pairs {done / len(rows):.0%}", origin.at.step)
+
     with distributed.first_before_others():
-        prepared = prepare(tokenizer, rows, config.room, cache, told)
+        prepared = prepare(tokenizer, rows, config.room, cache, tokenizing)
     if config.facts.online:
         # Of the pairs only the prompts are used.
         prepared = replace(prepared, truncated=0, identical=0)
@@ -155,22 +165,6 @@ def _ready(
     )
     control.check_stop()
     return trainer, tokenizer, prepared
-
-
-class _Tokenizing:
-    """Tells how far that is. Raises `StopRequested` where that is asked for."""
-
-    def __init__(self, events: EventWriter, control: Control, pairs: int, step: int) -> None:
-        self._events, self._control, self._pairs, self._step = events, control, pairs, step
-        self._told = time.monotonic()
-        events.phase("tokenizing the pairs", step)
-
-    def __call__(self, done: int) -> None:
-        if distributed.count() == 1:  # Of several processes only one may be here.
-            self._control.check_stop()
-        if time.monotonic() - self._told >= _TELL_EVERY:
-            self._told = time.monotonic()
-            self._events.phase(f"tokenizing the pairs {done / self._pairs:.0%}", self._step)
 
 
 def _evaluation_due(trainer: Training, config: RunConfig, origin: Origin) -> bool:

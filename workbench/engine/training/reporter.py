@@ -129,16 +129,7 @@ class Reporter(Watcher):
         # Methods that learn from the model's own answers measure it on those.
         if self.instruments.divergence and "kl" not in metrics:
             metrics["kl"] = self.instruments.divergence(trainer.model)
-        self.tell(
-            Eval(
-                time=time.time(),
-                step=step,
-                epoch=epoch,
-                seconds=self.seconds,
-                pairs=trainer.pairs_done,
-                metrics=metrics,
-            )
-        )
+        self.tell(Eval(**self._so_far(step, epoch), metrics=metrics))
         print(f"evaluation at step {step}  loss {metrics['loss']:.4f}")
         if not self.instruments.sample_every:
             self._sample(step)
@@ -154,22 +145,22 @@ class Reporter(Watcher):
         )
         self._pairs, self._tokens, self._step_seconds = trainer.pairs_done, trainer.tokens_done, 0.0
         event = Step(
-            time=time.time(),
-            step=step,
-            epoch=epoch,
-            seconds=self.seconds,
-            pairs=trainer.pairs_done,
+            **self._so_far(step, epoch),
             metrics=metrics,
             pairs_per_second=pairs / seconds if seconds else 0.0,
             tokens_per_second=tokens / seconds if seconds else 0.0,
             memory_bytes=peak_memory(),
         )
         self.tell(event)
-        told = "  ".join(f"{label} {value:.4f}" for label, value in headline(metrics))
-        print(f"step {step}/{trainer.total_steps}  {told}  {event.pairs_per_second:.1f} pairs/s")
+        values = "  ".join(f"{label} {value:.4f}" for label, value in headline(metrics))
+        print(f"step {step}/{trainer.total_steps}  {values}  {event.pairs_per_second:.1f} pairs/s")
         if not self._logged and (wrong := self._origin.check_first(step, metrics["loss"])):
             self._events.warn("The run does not go on where it was", wrong, step)
         self._logged = True
+
+    def _so_far(self, step: int, epoch: float) -> dict[str, Any]:
+        pairs = self.instruments.trainer.pairs_done
+        return {"time": time.time(), "step": step, "epoch": epoch, "seconds": self.seconds, "pairs": pairs}
 
     def _sample(self, step: int) -> None:
         if self.instruments.sampler:

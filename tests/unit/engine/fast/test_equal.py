@@ -9,7 +9,6 @@ from workbench.engine.fast.decoder import Decoder
 from workbench.engine.fast.forward import (
     Layout,
     PairForward,
-    PairInputs,
     UnsuitableError,
     _plain,
     _states,
@@ -196,7 +195,7 @@ def test_decoders_of_llamas_kind_are_run_layer_by_layer(family, monkeypatch):
         rows = packed([cut(pair, LIMIT) for pair in pairs(7)])
         base.set_attn_implementation(KERNEL)
         with torch.no_grad():
-            expected = _states(base, PairInputs(rows, Layout.LINE))
+            expected = _states(base, rows, Layout.LINE)
             torch.testing.assert_close(Decoder(base)(rows), expected, rtol=1e-5, atol=1e-5)
 
 
