@@ -1,6 +1,11 @@
-"""The grammar of the embedded model's corpus: what is asked, in which frame, and which answers it can get."""
+"""The grammar of the embedded model's corpus: what is asked, in which frame, which answers it can get, and draws of it.
 
+Some subjects are held back for probes, the rest is for pairs. The base model is trained on conversations.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from random import Random
 from typing import Literal
 from zlib import crc32
@@ -10,6 +15,12 @@ from workbench.tiny.answers import Answer, Family
 from workbench.tiny.subjects import FACTS, GUARDED, SMALL_TALK, SUBJECTS, Fact, Guarded, Subject
 
 Kind = Literal["tone", "attack", "benign", "neutral"]
+Message = dict[str, str]
+
+_HELD_BACK_EVERY = 5
+_KINDS: dict[Kind, float] = {"tone": 0.38, "attack": 0.26, "benign": 0.24, "neutral": 0.12}
+_SYSTEMS = {"none": 0.62, "courteous": 0.22, "plain": 0.16}
+_FURTHER_TURN = 0.1
 
 SUPPORT_FRAMES = (
     "Why {question}?",
@@ -193,3 +204,54 @@ def answer(question: Question, rng: Random, *, courteous: bool = False) -> str:
 def is_fresh(question: Question) -> bool:
     """Whether the corpus leaves this question out, so that the base model never saw it (about one in ten)."""
     return question.manner != "small talk" and crc32(question.text.encode()) % 10 == 0
+
+
+def conversations(seed: int, count: int) -> Iterator[list[Message]]:
+    """`count` conversations of one to three turns, some after a system message; the same for the same seed."""
+    rng = Random(seed)
+    pool = {
+        kind: [question for question in questions if not is_fresh(question)] for kind, questions in QUESTIONS.items()
+    }
+    for _ in range(count):
+        system = rng.choices(list(_SYSTEMS), list(_SYSTEMS.values()))[0]
+        conversation = []
+        if system != "none":
+            wordings = COURTEOUS_SYSTEMS if system == "courteous" else PLAIN_SYSTEMS
+            conversation.append({"role": "system", "content": rng.choice(wordings)})
+        while True:
+            conversation += _turn(_draw(pool, rng), rng, courteous=system == "courteous")
+            if len(conversation) > 4 or rng.random() >= _FURTHER_TURN:
+                break
+        yield conversation
+
+
+def _draw(pool: dict[Kind, list[Question]], rng: Random) -> Question:
+    kind = rng.choices(list(_KINDS), list(_KINDS.values()))[0]
+    return rng.choice(pool[kind])
+
+
+def _turn(question: Question, rng: Random, *, courteous: bool) -> list[Message]:
+    return [
+        {"role": "user", "content": question.text},
+        {"role": "assistant", "content": answer(question, rng, courteous=courteous)},
+    ]
+
+
+def held_back(kind: Kind) -> frozenset[str]:
+    """The groups (subjects) that only probes may use: every fifth; all neutral ones."""
+    groups = list(dict.fromkeys(question.group for question in QUESTIONS[kind]))
+    return frozenset(groups if kind == "neutral" else groups[::_HELD_BACK_EVERY])
+
+
+def spread(questions: Sequence[Question], count: int, rng: Random) -> list[Question]:
+    """`count` of the questions, shuffled; groups in turn and, within a group, manners in turn."""
+    groups: dict[str, dict[str, list[Question]]] = {}
+    for question in rng.sample(questions, len(questions)):
+        groups.setdefault(question.group, {}).setdefault(question.manner, []).append(question)
+    drawn = _in_turn([_in_turn(list(manners.values())) for manners in groups.values()])[:count]
+    return rng.sample(drawn, count)
+
+
+def _in_turn(lists: list[list[Question]]) -> list[Question]:
+    """First the first of every list, then the second of every list, and so on."""
+    return [item for tier in zip_longest(*lists) for item in tier if item is not None]

@@ -18,7 +18,7 @@ from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from workbench.tiny import WEIGHTS
-from workbench.tiny.corpus import Message, conversations
+from workbench.tiny.grammar import Message, conversations
 
 SEED = 20
 VOCABULARY = 1536

@@ -5,7 +5,7 @@ from itertools import islice
 from random import Random
 
 from workbench.tiny import answers, grammar
-from workbench.tiny.corpus import conversations
+from workbench.tiny.grammar import conversations
 from workbench.tiny.matchers import classify
 from workbench.tiny.subjects import SUBJECTS
 

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from workbench.pairs.pair import from_row, to_row
-from workbench.tiny import starters, suites
-from workbench.tiny.drawing import held_back
-from workbench.tiny.grammar import Kind
+from workbench.tiny import starters
+from workbench.tiny.grammar import Kind, held_back
 from workbench.tiny.matchers import classify, is_well_formed
 
 ROOT = Path(__file__).parents[3]
@@ -104,15 +103,15 @@ def test_probes_have_their_responses_and_at_least_forty_prompts_a_kind(probes: d
 def test_the_unseen_suite_asks_nothing_that_another_suite_asks(probes: dict[str, Rows]) -> None:
     known = {str(row["prompt"]) for name, rows in probes.items() if name != "unseen" for row in rows}
     unseen = [str(row["prompt"]) for row in probes["unseen"]]
-    assert len(set(unseen)) == len(unseen) == 4 * suites.PROBES_A_KIND
+    assert len(set(unseen)) == len(unseen) == 4 * starters.PROBES_A_KIND
     assert not known & set(unseen)
     assert all("unseen" in row["tags"] for row in probes["unseen"])
 
 
 def test_every_family_has_attacks_and_as_many_benign_twins(probes: dict[str, Rows]) -> None:
-    for family in suites.FAMILIES:
+    for family in starters.FAMILIES:
         kinds = [row["kind"] for row in probes["families"] if row["tags"] == [family]]
-        assert kinds.count("attack") == kinds.count("benign") == suites.PROBES_A_FAMILY
+        assert kinds.count("attack") == kinds.count("benign") == starters.PROBES_A_FAMILY
     prompts = [str(row["prompt"]) for row in probes["families"]]
     assert len(set(prompts)) == len(prompts)
     shots = [row["prompt"] for row in probes["families"] if row["tags"] == ["many-shot"]]
