@@ -89,8 +89,8 @@ def measure_opening(path: Path) -> dict[str, float]:
     with PairStore(path, quiet=1000) as store:
         opened, computed = time.perf_counter(), time.process_time() - computed
         store.counts()
-        for row in store.rows[:_SCREENFUL].tolist():
-            store.number(row), store.pair(row)
+        for row in store.rows.order[:_SCREENFUL].tolist():
+            store.rows.number(row), store.rows.pair(row)
         return {
             "open to usable": 1000 * (time.perf_counter() - begin),
             "of that, imports": 1000 * (imported - begin),
@@ -117,8 +117,11 @@ def measure(path: Path) -> dict[str, float]:
 
     store = PairStore(path, quiet=1000)
     middle = len(store) // 2
-    timed("lines of a screen", lambda: [store.pair(row) for row in range(middle, min(len(store), middle + _SCREENFUL))])
-    timed("next new", lambda: store.next_with_status(store.rows, middle, "new"))
+    timed(
+        "lines of a screen",
+        lambda: list(store.pairs[middle : middle + _SCREENFUL]),
+    )
+    timed("next new", lambda: store.next_with_status(store.rows.order, middle, "new"))
     timed("filter", lambda: store.find(parse("status:new len>1.5 -split:holdout")))
 
     def search(query: str) -> None:
@@ -128,7 +131,7 @@ def measure(path: Path) -> dict[str, float]:
     timed("word", lambda: search("police"))
     timed("regex", lambda: search("/how (do|can) (I|you) [a-z]+ing/"))
     for order in ("ratio", "status", "prompt"):
-        timed(f"sort by {order}", partial(store.sorted, store.rows, order))
+        timed(f"sort by {order}", partial(store.sorted, store.rows.order, order))
     rng, keys = random.Random(1), []
     for _ in range(300):
         row, status = rng.randrange(len(store)), rng.choice(STATUSES[1:])
@@ -138,10 +141,10 @@ def measure(path: Path) -> dict[str, float]:
     keys.sort()
     found["status key, median"], found["status key, p95"], found["status key, worst"] = keys[150], keys[285], keys[-1]
     timed("save after 300 keys", store.file.save, 1)
-    timed("bulk status", lambda: store.set_status(store.rows, "accepted"), 1)
-    timed("bulk undo", store.undo, 1)
-    timed("bulk tag", lambda: store.add_tag(store.rows, "bench"), 1)
-    timed("bulk swap", lambda: store.swap(store.rows), 1)
+    timed("bulk status", lambda: store.set_status(store.rows.order, "accepted"), 1)
+    timed("bulk undo", lambda: store.file.turn("undo"), 1)
+    timed("bulk tag", lambda: store.add_tag(store.rows.order, "bench"), 1)
+    timed("bulk swap", lambda: store.swap(store.rows.order), 1)
     timed("save after bulk", store.close, 1)
     # The most there ever was, saving included, which writes a copy's lines beside what is open.
     found["memory (MB)"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

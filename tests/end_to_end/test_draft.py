@@ -42,7 +42,7 @@ def test_drafts_are_listed_and_saved_under_the_numbers_they_were_listed_with(
     assert (after[3].chosen, after[3].source) == (before[3].chosen, "drafted by tiny")
     assert after[:3] + after[4:] == before[:3] + before[4:]
     with PairStore(file) as store:
-        assert store.undo().endswith("drafted answers")
+        assert store.file.turn("undo")[0].endswith("drafted answers")
         assert store.pairs[3] == before[3]
 
 

@@ -136,7 +136,7 @@ def main(path: Path, number: int, acknowledged: Path) -> None:
 
     class Session:
         def ids(self) -> list[str]:
-            return [store.id(int(row)) for row in store.rows]
+            return [store.rows.id(int(row)) for row in store.rows.order]
 
         def set_status(self, ids: Sequence[str], status: Status) -> None:
             store.set_status(self._rows(ids), status)
@@ -160,13 +160,13 @@ def main(path: Path, number: int, acknowledged: Path) -> None:
             store.remove(ids)
 
         def undo(self) -> None:
-            store.undo()
+            store.file.turn("undo")
 
         def redo(self) -> None:
-            store.redo()
+            store.file.turn("redo")
 
         def _rows(self, ids: Sequence[str]) -> list[int]:
-            return [row for identity in ids if (row := store.row(identity)) is not None]
+            return [row for identity in ids if (row := store.rows.row(identity)) is not None]
 
     session = Session()
     with acknowledged.open("ab", buffering=0) as told:

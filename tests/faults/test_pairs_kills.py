@@ -55,7 +55,7 @@ def kill_often(folder: Path, kills: int, seed: int) -> Iterator[int]:
         yield told
     with PairStore(path) as store:
         assert list(store.pairs) == model.pairs
-        while store.undo():
+        while store.file.turn("undo")[0]:
             model.undo()
             assert list(store.pairs) == model.pairs
         assert model.at == 0

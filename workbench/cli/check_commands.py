@@ -125,7 +125,7 @@ def _mend(path: Path, report: ChecksReport, fix: str, *, yes: bool, json: bool) 
         if not typer.confirm(repair.question, err=True):
             raise typer.Exit(1)
     with PairStore(path) as store:
-        changed = store.update(repair.ids, repair.change, repair.description)
+        changed = len(store.update(repair.ids, repair.change, repair.description))
     note(f"{repair.description[0].upper()}{repair.description[1:]}: {changed:,} pairs of {path.stem} changed.")
     if json:
         print_json({"check": fix, "changed": changed})

@@ -193,16 +193,15 @@ def question_of(pair: Pair) -> tuple[Prompt, dict[str, Any]]:
     return as_prompt(pair.prompt), template_arguments(pair.extra)
 
 
-def save(store: PairStore, identity: str, made: Made) -> None:
-    """Changes the pair with an id, and adds what is new below it; what is changed and what is added are a step each.
+def save(store: PairStore, identity: str, made: Made) -> list[int]:
+    """Changes the pair with an id, and adds what is new below it, a step each; returns the rows that changed.
 
     Of the pair only what was drafted is changed: others may have changed the rest meanwhile. Raises `WorkbenchError`.
     """
-    edited = made.edited
+    edited, rows = made.edited, list[int]()
     if edited is not None:
-        store.update([identity], lambda now: _with_answers(now, edited), DRAFTED)
-    if made.new:
-        store.add(made.new, DRAFTED, after=store.row(identity))
+        rows = store.update([identity], lambda now: _with_answers(now, edited), DRAFTED)
+    return rows + store.add(made.new, DRAFTED, after=store.rows.row(identity))
 
 
 def _with_answers(pair: Pair, edited: Pair) -> Pair:

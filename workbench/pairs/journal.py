@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from workbench.errors import WorkbenchError
-from workbench.pairs.history import Step
 from workbench.pairs.lines import Stamp
+from workbench.pairs.steps import EditStep
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS steps(seq INTEGER PRIMARY KEY, state TEXT, description TEXT, pairs INTEGER, at REAL,
@@ -35,7 +35,7 @@ class Op(NamedTuple):
     """A step that was done (`forward`) or taken back, in the order in which that happened."""
 
     n: int
-    step: Step
+    step: EditStep
 
 
 def journal_path(path: Path) -> Path:
@@ -96,7 +96,7 @@ class Journal:
 
     # Steps
 
-    def done(self, step: Step) -> None:
+    def done(self, step: EditStep) -> None:
         """Writes down a new step; what was undone before cannot be done again."""
         with self._writing() as database:
             database.execute("UPDATE steps SET state = 'dead' WHERE state = 'undone'")
@@ -112,15 +112,15 @@ class Journal:
             database.execute("UPDATE steps SET state = ? WHERE seq = ?", ("done" if forward else "undone", seq))
             database.execute("INSERT INTO ops(seq, forward) VALUES (?, ?)", (seq, int(forward)))
 
-    def next(self, what: Literal["undo", "redo"]) -> tuple[int, Step] | None:
+    def next(self, what: Literal["undo", "redo"]) -> tuple[int, EditStep] | None:
         """The step that would be undone, or done again."""
         row = self._connection.execute(f"SELECT seq, description, pairs, payload FROM steps {_NEXT[what]}").fetchone()
-        return None if row is None else (row[0], Step.decoded(*row[1:]))
+        return None if row is None else (row[0], EditStep.decoded(*row[1:]))
 
     def described(self, what: Literal["undo", "redo"]) -> str:
         """What would be undone, or done again, in words; empty for nothing."""
         row = self._connection.execute(f"SELECT description, pairs FROM steps {_NEXT[what]}").fetchone()
-        return "" if row is None else str(Step(*row))
+        return "" if row is None else str(EditStep(*row))
 
     # What the file lacks
 
@@ -153,7 +153,7 @@ class Journal:
         )
         found = []
         for n, forward, *rest in rows:
-            step = Step.decoded(*rest)
+            step = EditStep.decoded(*rest)
             found.append(Op(n, step if forward else step.reversed()))
         return found
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from workbench.pairs.history import SWAP, Change, Step, Values, mark
 from workbench.pairs.journal import Op
 from workbench.pairs.lines import pair_in
 from workbench.pairs.pair import LABELS, TEXTS, Pair, to_line
 from workbench.pairs.rows import Rows
+from workbench.pairs.steps import SWAP, EditStep, FieldChange, checksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _replay(theirs: Rows, ops: Sequence[Op]) -> None:
                 if before != afters[identity][field]:
                     net.setdefault(field, []).append((identity, before, afters[identity][field]))
     if net:
-        theirs.apply(Step("", 0, tuple(_change(field, found) for field, found in net.items())))
+        theirs.apply(EditStep("", 0, tuple(FieldChange.of(field, found) for field, found in net.items())))
     if not one_by_one:
         return
     for op in ops:
@@ -100,13 +100,8 @@ def _replay(theirs: Rows, ops: Sequence[Op]) -> None:
         for change in op.step.changes:
             values = zip(change.ids, change.before, change.after, strict=True)
             if found := [each for each in values if each[0] in one_by_one]:
-                changes.append(_change(change.field, found))
+                changes.append(FieldChange.of(change.field, found))
         theirs.apply(replace(op.step, changes=tuple(changes)))
-
-
-def _change(field: str, found: Sequence[tuple[str, Any, Any]]) -> Change:
-    ids, befores, afters = zip(*found, strict=True)
-    return Change(field, list(ids), Values.of(befores), Values.of(afters))
 
 
 _Fields = dict[str, dict[str, Any]]
@@ -140,7 +135,7 @@ def _folded(ops: Sequence[Op]) -> tuple[_Fields, _Fields, dict[str, bool]]:
 def _value(rows: Rows, row: int, field: str) -> Any:
     if field in LABELS:
         return rows.label(row, field)
-    return mark(rows.text(row, "chosen")) if field == SWAP else rows.text(row, field)
+    return checksum(rows.text(row, "chosen")) if field == SWAP else rows.text(row, field)
 
 
 def _conflict(

@@ -13,12 +13,12 @@ from typing import Literal
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.columns import load
-from workbench.pairs.history import Step
 from workbench.pairs.journal import Journal, Op, journal_path
 from workbench.pairs.lines import Stamp, not_saved, write_atomically
 from workbench.pairs.lock import Lock
 from workbench.pairs.merge import Conflict, take_in
 from workbench.pairs.rows import Rows
+from workbench.pairs.steps import EditStep
 
 QUIET = 2.0
 """Seconds without an edit after which the file is saved."""
@@ -133,7 +133,7 @@ class OpenFile:
 
     # Editing
 
-    def do(self, step: Step) -> list[int]:
+    def do(self, step: EditStep) -> list[int]:
         """Writes a step down, then does it; returns the rows that it changed. Raises `WorkbenchError`, nothing done."""
         self._editable().done(step)
         touched = self.rows.apply(step, check=False)
@@ -141,16 +141,19 @@ class OpenFile:
         return touched
 
     def turn(self, which: Literal["undo", "redo"]) -> tuple[str, list[int]]:
-        """Takes the latest step back or does it again; returns what it was (empty for nothing) and the rows changed."""
-        found = self._journal.next(which) if self._journal else None
-        if found is None:
-            return "", []
-        journal = self._editable()
-        seq, step = found
-        journal.turned(seq, forward=which == "redo")
-        touched = self.rows.apply(step if which == "redo" else step.reversed())
-        self._saver.touch()
-        return str(step), touched
+        """Takes the latest step back (also one of an earlier session) or does it again.
+
+        Returns what it was, empty for nothing, and the rows changed.
+        """
+        with self.mutex:
+            numbered = self._journal.next(which) if self._journal else None
+            if numbered is None:
+                return "", []
+            seq, step = numbered
+            self._editable().turned(seq, forward=which == "redo")
+            touched = self.rows.apply(step if which == "redo" else step.reversed())
+            self._saver.touch()
+            return str(step), touched
 
     def described(self, which: Literal["undo", "redo"]) -> str:
         """What would be undone, or done again, in words; empty for nothing."""

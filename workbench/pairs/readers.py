@@ -8,7 +8,8 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def _csv(file: _File) -> Iterator[RawRow]:
         first = text.readline(MAX_LINE)
         delimiter = max(",\t;", key=first.count)
         header: list[str] | None = None
-        reader = csv.reader(_and_then(first, text), delimiter=delimiter, strict=True)
+        reader = csv.reader(chain([first], text), delimiter=delimiter, strict=True)
         while True:
             begin = reader.line_num + 1
             try:
@@ -200,11 +201,6 @@ def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | UnusableEr
     if any(_NOT_UTF8.search(cell) for cell in cells):
         return UnusableError("is not UTF-8")
     return dict(zip(header, cells, strict=True))
-
-
-def _and_then(first: str, rest: Iterable[str]) -> Iterator[str]:
-    yield first
-    yield from rest
 
 
 def _parquet(path: Path, progress: Progress) -> Iterator[RawRow]:

@@ -13,10 +13,10 @@ import numpy as np
 
 from workbench.pairs.arrow import Ints, bounds_of, contents_of, offsets_of, texts_in
 from workbench.pairs.columns import Columns
-from workbench.pairs.history import SWAP, Change, Line, Step, Values, mark, to_json
 from workbench.pairs.lines import pair_in
 from workbench.pairs.pair import LABEL_DEFAULTS, LABELS, STATUSES, TEXTS, Pair, Text, plain
 from workbench.pairs.rewrite import ABSENT, rewritten
+from workbench.pairs.steps import SWAP, EditStep, FieldChange, PairLine, Values, checksum, to_json
 
 _WORD = re.compile(r"[^\x00-\x20]+")
 _FEW = 500
@@ -75,6 +75,10 @@ class Rows:
             numbers[order] = np.arange(1, len(order) + 1)
             self._arranged = arranged = comings, order, numbers
         return arranged[1:]
+
+    def number(self, row: int) -> int:
+        """The place in the file of a row's pair, from 1; 0 where it was removed."""
+        return int(self.numbers[row])
 
     @property
     def is_dropped(self) -> Ints:
@@ -152,17 +156,17 @@ class Rows:
                 fields[name] = to_json(name, new)
         return rewritten(raw, fields) if fields else raw
 
-    def marks(self, rows: Ints, name: str) -> list[int]:
-        """`mark` of the chosen or the rejected text of some rows."""
+    def checksums(self, rows: Ints, name: str) -> list[int]:
+        """`checksum` of the chosen or the rejected text of some rows."""
         if len(rows) <= _FEW:
-            return [mark(self.text(row, name)) for row in rows.tolist()]
-        found = self._read_marks(name)
+            return [checksum(self.text(row, name)) for row in rows.tolist()]
+        found = self._read_checksums(name)
         if self.swapped.any():
-            other = self._read_marks("rejected" if name == "chosen" else "chosen")
+            other = self._read_checksums("rejected" if name == "chosen" else "chosen")
             for row in np.flatnonzero(self.swapped).tolist():
                 found[row] = other[row]
         place = TEXTS.index(name)
-        edited = {row: mark(texts[place]) for row, texts in self.texts.items()}
+        edited = {row: checksum(texts[place]) for row, texts in self.texts.items()}
         return [edited[row] if row in edited else found[row] for row in rows.tolist()]
 
     def chunks(self) -> Iterator[bytes | memoryview]:
@@ -199,21 +203,20 @@ class Rows:
 
     # Changing
 
-    def change(self, field: str, rows: Ints, values: Sequence[Any], codes: Ints | None = None) -> Change | None:
-        """What giving a label new values (each row its own, or that of its code) would change; None for nothing."""
+    def change(self, field: str, rows: Ints, values: Sequence[Any], codes: Ints) -> FieldChange | None:
+        """What giving each row that of the `values` which its code says would change of a label; None for nothing."""
         vocabulary = self.vocabularies[field]
-        numbers = np.array([vocabulary.number(value) for value in values], np.int32)
-        after = numbers if codes is None else numbers[codes]
+        after = np.array([vocabulary.number(value) for value in values], np.int32)[codes]
         before = self.labels[field][rows]
         differs = before != after
         rows, before, after = rows[differs], before[differs], np.broadcast_to(after, rows.shape)[differs]
         if not len(rows):
             return None
         old, new = (_compact(vocabulary.values, each) for each in (before, after))
-        return Change(field, self.ids(rows), Values(*old), Values(*new))
+        return FieldChange(field, self.ids(rows), Values(*old), Values(*new))
 
-    def apply(self, step: Step, *, check: bool = True) -> list[int]:
-        """Does a step; returns the rows that it changed.
+    def apply(self, step: EditStep, *, check: bool = True) -> list[int]:
+        """Does a step; returns the rows that it changed, each once.
 
         With `check`, what is not as it was before the step (another program changed it) is left as it is.
         """
@@ -229,9 +232,9 @@ class Rows:
         if step.removed or step.added:
             self._comings += 1
             self.version += 1
-        return touched
+        return list(dict.fromkeys(touched))
 
-    def _apply(self, change: Change, *, check: bool) -> list[int]:
+    def _apply(self, change: FieldChange, *, check: bool) -> list[int]:
         known = np.array([self._by_id.get(identity, -1) for identity in change.ids], np.int64)
         there = known >= 0
         there[there] = self.alive[known[there]]
@@ -256,11 +259,11 @@ class Rows:
         codes[known[there]] = new[there]
         return cast("list[int]", known[there].tolist())
 
-    def _swap(self, change: Change, known: Ints, there: Ints, *, check: bool) -> list[int]:
+    def _swap(self, change: FieldChange, known: Ints, there: Ints, *, check: bool) -> list[int]:
         if check:
-            marks = self.marks(known[there], "chosen")
+            checksums = self.checksums(known[there], "chosen")
             expected = [value for value, exists in zip(change.before, there.tolist(), strict=True) if exists]
-            there[there] = np.array([one == other for one, other in zip(marks, expected, strict=True)], bool)
+            there[there] = np.array([one == other for one, other in zip(checksums, expected, strict=True)], bool)
         rows = known[there]
         for row in self.texts.keys() & set(rows.tolist()):
             prompt, chosen, rejected = self.texts[row]
@@ -282,9 +285,9 @@ class Rows:
         if name in self.words:
             self.words[name][row] = count_words(value)
 
-    def _add(self, lines: Sequence[Line]) -> list[int]:
+    def _add(self, lines: Sequence[PairLine]) -> list[int]:
         touched: list[int] = []
-        new: list[tuple[Line, Pair]] = []
+        new: list[tuple[PairLine, Pair]] = []
         for line in lines:
             row = self._by_id.get(line.id)
             if row is None or not (self.alive[row] or self._is(row, line)):
@@ -296,11 +299,11 @@ class Rows:
             touched += self._append(new)
         return touched
 
-    def _is(self, row: int, line: Line) -> bool:
+    def _is(self, row: int, line: PairLine) -> bool:
         """Whether a row says what a line says (whatever the order of its keys, which depends on when it was saved)."""
         return self.line(row).strip() == line.raw.strip() or self.pair(row) == pair_in(line.raw)
 
-    def _append(self, new: list[tuple[Line, Pair]]) -> list[int]:
+    def _append(self, new: list[tuple[PairLine, Pair]]) -> list[int]:
         first = len(self)
         rows = list(range(first, first + len(new)))
         pairs = [pair for _, pair in new]
@@ -325,7 +328,7 @@ class Rows:
         self._place(rows, [line for line, _ in new])
         return rows
 
-    def _place(self, rows: list[int], lines: list[Line]) -> None:
+    def _place(self, rows: list[int], lines: list[PairLine]) -> None:
         """Puts new rows into the file's order: each after its anchor, or after the new one that is its anchor."""
         begin = 0
         while begin < len(rows):
@@ -354,8 +357,8 @@ class Rows:
     def _read_texts(self, row: int) -> Texts:
         return _texts(pair_in(self._raw(row)), swapped=bool(self.swapped[row]))
 
-    def _read_marks(self, name: str) -> list[int]:
-        """`mark` of each text as it was read, without making a Python string of it."""
+    def _read_checksums(self, name: str) -> list[int]:
+        """`checksum` of each text as it was read, without making a Python string of it."""
         found: list[int] = []
         for block in self.base.blocks:
             column = block.texts[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +15,7 @@ from workbench.pairs.checks.background import PairChecks
 from workbench.pairs.exporters import Format, export_pairs
 from workbench.pairs.pair import Message, Pair, Status
 from workbench.pairs.store import PairStore, load_pairs, write_pairs
-from workbench.pairs.transfer import Transferred, copy, duplicate, merge, move
+from workbench.pairs.transfer import Transferred, copy, duplicate
 from workbench.text import one_line
 
 if TYPE_CHECKING:
@@ -142,119 +142,119 @@ class DataSetSession:
     @property
     def status(self) -> str:
         """What is to be known of all pairs: the lines that are none, else how the checks stand."""
-        problems = len(self.store.problems)
+        problems = len(self.store.rows.base.problems)
         if problems:
             return f"▲ {problems:,} {'line is no pair' if problems == 1 else 'lines are no pairs'}"
         return self.checks.summary
 
     # Editing
 
-    def edited(self, *, texts: bool = True, go_to: str | None = None, notice: str = "") -> Edited:
-        """What was done to the store since this was last asked; `texts`: also to what the checks look at."""
-        store = self.store
-        rows, store.touched = tuple(store.touched), []
+    def edited(
+        self, rows: Iterable[int] = (), *, texts: bool = True, go_to: str | None = None, notice: str = ""
+    ) -> Edited:
+        """What an edit of the store's `rows` comes to; `texts`: of more than status, tags and such."""
+        store, rows = self.store, tuple(rows)
         other_rows, self._count = len(store) != self._count, len(store)
         if rows:
-            self.checks.touch((store.id(row) for row in rows), texts=texts or other_rows)
+            self.checks.touch((store.rows.id(row) for row in rows), texts=texts or other_rows)
         self.latest = Edited(rows, other_rows, go_to, notice)
         return self.latest
 
     def judge(self, row: int, status: Status) -> Edited:
         """Gives a pair a status."""
-        was_new, identity = self.store.status(row) == "new", self.store.id(row)
-        if self.store.set_status([row], status) and was_new and identity not in self._reviewed:
+        was_new, identity = self._status(row) == "new", self.store.rows.id(row)
+        changed = self.store.set_status([row], status)
+        if changed and was_new and identity not in self._reviewed:
             self._reviewed.add(identity)
             self.pace = self.pace.after(time.monotonic())
-        return self.edited(texts=False)
+        return self.edited(changed, texts=False)
 
     def flag(self, row: int) -> Edited:
         """Flags a pair, or takes the flag away."""
-        return self.judge(row, "new" if self.store.status(row) == "flagged" else "flagged")
+        return self.judge(row, "new" if self._status(row) == "flagged" else "flagged")
+
+    def _status(self, row: int) -> str:
+        return str(self.store.rows.label(row, "status"))
 
     def swap(self, row: int) -> Edited:
         """Exchanges chosen and rejected."""
-        self.store.swap([row])
-        return self.edited()
+        return self.edited(self.store.swap([row]))
 
     def replace(self, before: Pair, after: Pair) -> Edited:
         """Puts another pair in the place of one, where that is still there."""
-        if after != before and self.store.row(before.id) is not None:
-            self.store.replace(before.id, after)
-        return self.edited()
+        there = after != before and self.store.rows.row(before.id) is not None
+        return self.edited(self.store.update([before.id], lambda _: after, "edit") if there else ())
 
     def set_tags(self, identity: str, tags: tuple[str, ...]) -> Edited:
         """Gives a pair other tags."""
-        self.store.update([identity], lambda pair: replace(pair, tags=tags), "tags")
-        return self.edited(texts=False)
+        return self.edited(self.store.update([identity], lambda pair: replace(pair, tags=tags), "tags"), texts=False)
 
     def set_note(self, identity: str, note: str) -> Edited:
         """Gives a pair another note."""
-        self.store.update([identity], lambda pair: replace(pair, note=note), "note")
-        return self.edited(texts=False)
+        return self.edited(self.store.update([identity], lambda pair: replace(pair, note=note), "note"), texts=False)
 
     def blank(self) -> Pair:
         """An empty pair of the kind of the others; it is not in the file."""
         identity = uuid.uuid4().hex[:12]
-        if self.store.conversational is False:
+        if self.store.rows.conversational is False:
             return Pair(identity, "", "", "")
         answer = (Message("assistant", ""),)
         return Pair(identity, (Message("user", ""),), answer, answer)
 
     def add(self, pair: Pair, description: str) -> Edited:
         """Adds a pair at the end."""
-        self.store.add([pair], description)
-        return self.edited(go_to=pair.id)
+        return self.edited(self.store.add([pair], description), go_to=pair.id)
 
     def duplicate(self, row: int) -> Edited:
         """Adds a copy of a pair below it."""
-        return self.edited(go_to=duplicate(self.store, row), notice="A copy, below its original. e edits it.")
+        rows = duplicate(self.store, row)
+        return self.edited(rows, go_to=self.store.rows.id(rows[0]), notice="A copy, below its original. e edits it.")
 
     def remove(self, identity: str) -> Edited:
         """Takes a pair out of the file."""
-        self.store.remove([identity])
-        return self.edited()
+        return self.edited(self.store.remove([identity]))
 
     def undo(self) -> Edited:
         """Takes the latest change back; the cursor goes to it."""
-        return self._turned(self.store.undo(), "undone")
+        return self._turn("undo", "undone")
 
     def redo(self) -> Edited:
         """Does again what was undone last; the cursor goes to it."""
-        return self._turned(self.store.redo(), "redone")
+        return self._turn("redo", "redone")
 
-    def _turned(self, description: str, what: str) -> Edited:
+    def _turn(self, which: Literal["undo", "redo"], done: str) -> Edited:
+        description, changed = self.store.file.turn(which)
         if not description:
-            return self.edited(notice="Nothing to undo." if what == "undone" else "Nothing to redo.")
-        store = self.store
-        there = [row for row in store.touched[:1] if store.number(row)]
-        return self.edited(go_to=store.id(there[0]) if there else None, notice=f"{what}: {description}")
+            return self.edited(notice=f"Nothing to {which}.")
+        rows = self.store.rows
+        there = changed[:1] if changed and rows.alive[changed[0]] else []
+        return self.edited(changed, go_to=rows.id(there[0]) if there else None, notice=f"{done}: {description}")
 
     def change_all(self, rows: Ints, change: BulkChange) -> Edited:
         """Makes a change to many pairs as one step, in a thread."""
         store, value = self.store, change.value or ""
         match change.kind:
             case "status":
-                count = store.set_status(rows, value)  # type: ignore[arg-type]
+                changed = store.set_status(rows, value)  # type: ignore[arg-type]
             case "split":
-                count = store.set_split(rows, value or None)  # type: ignore[arg-type]
+                changed = store.set_split(rows, value or None)  # type: ignore[arg-type]
             case "tag":
-                count = store.add_tag(rows, value)
+                changed = store.add_tag(rows, value)
             case "untag":
-                count = store.remove_tag(rows, value)
+                changed = store.remove_tag(rows, value)
             case "note":
-                count = store.set_note(rows, value)
+                changed = store.set_note(rows, value)
             case "swap":
-                count = store.swap(rows)
+                changed = store.swap(rows)
             case "remove":
-                store.remove([store.id(row) for row in rows.tolist()])
-                count = len(rows)
-        return self.edited(texts=change.kind == "swap", notice=_changed(change.description, count))
+                changed = store.remove(store.rows.ids(rows))
+        return self.edited(changed, texts=change.kind == "swap", notice=_changed(change.description, len(changed)))
 
     def repair(self, repair: Repair) -> Edited:
         """Does a repair as one step, in a thread."""
-        ids = [identity for identity in repair.ids if self.store.row(identity) is not None]
-        count = self.store.update(ids, repair.change, repair.description)
-        return self.edited(notice=_changed(repair.description, count))
+        there = [identity for identity in repair.ids if self.store.rows.row(identity) is not None]
+        changed = self.store.update(there, repair.change, repair.description)
+        return self.edited(changed, notice=_changed(repair.description, len(changed)))
 
     # Other programs
 
@@ -300,8 +300,7 @@ class DataSetSession:
 
     def resolve(self, identity: str, which: Literal["mine", "theirs"]) -> Edited:
         """Decides a conflict, in a thread."""
-        self.store.resolve(identity, which)
-        return self.edited()
+        return self.edited(self.store.resolve(identity, which))
 
     # Other files
 
@@ -317,7 +316,8 @@ class DataSetSession:
 
     def export(self, rows: Ints, path: Path, form: Format, which: Which) -> str:
         """Writes pairs to a file, in a thread, `rows` being shown; returns what to tell."""
-        pairs = [self.store.pair(row) for row in (rows if which == "shown" else self.store.rows).tolist()]
+        store = self.store.rows
+        pairs = [store.pair(row) for row in (rows if which == "shown" else store.order).tolist()]
         if which == "accepted":
             pairs = [pair for pair in pairs if pair.status == "accepted"]
         elif which == "undropped":
@@ -329,14 +329,19 @@ class DataSetSession:
         """Copies or moves pairs into another data set, in a thread; begins it where there is none."""
         begin(path)
         with PairStore(path) as target:
-            transferred = (move if move_them else copy)(self.store, rows, target)
-        return self.edited(notice=_told(transferred, f"{'moved' if move_them else 'copied'} to {path.stem}"))
+            transferred = copy(self.store, rows, target)
+            # Taken out once they are there: should the program end in between, they are in both.
+            removed = self.store.remove(self.store.rows.ids(rows), f"move to {path.stem}") if move_them else []
+        notice = _transferred(transferred, f"{'moved' if move_them else 'copied'} to {path.stem}")
+        return self.edited(removed, notice=notice)
 
     def merge_from(self, path: Path) -> Edited:
         """Copies all pairs of another data set into this one, in a thread."""
         with PairStore(path) as source:
-            transferred = merge([source], self.store)
-        return self.edited(notice=_told(transferred, f"of {path.stem} merged into {self.name}"))
+            transferred = copy(source, source.rows.order, self.store, f"merge {path.stem}")
+        return self.edited(
+            transferred.rows, notice=_transferred(transferred, f"of {path.stem} merged into {self.name}")
+        )
 
 
 # Data sets that may be open or not
@@ -363,8 +368,7 @@ def add_pairs(
     Who shows the open one learns of it by `DataSetSession.latest`. Raises `WorkbenchError`.
     """
     if data_set is not None and data_set.store.path == path:
-        data_set.store.add(pairs, description)
-        data_set.edited(go_to=go_to)
+        data_set.edited(data_set.store.add(pairs, description), go_to=go_to)
     elif not path.exists():
         write_pairs(path, pairs)
     elif pairs:
@@ -392,8 +396,8 @@ def _changed(description: str, count: int) -> str:
     return f"{description}: {plural(count)} changed. u takes all of it back."
 
 
-def _told(transferred: Transferred, what: str) -> str:
-    words = [f"{plural(transferred.added)} {what}"]
+def _transferred(transferred: Transferred, what: str) -> str:
+    words = [f"{plural(len(transferred.rows))} {what}"]
     if transferred.present:
         words.append(f"{transferred.present:,} were there already")
     if transferred.renamed:

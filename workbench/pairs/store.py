@@ -12,7 +12,6 @@ import numpy as np
 from workbench.errors import WorkbenchError
 from workbench.pairs.arrow import Ints
 from workbench.pairs.columns import load
-from workbench.pairs.history import SWAP, Change, Line, Step, Values
 from workbench.pairs.journal import Journal, Op, journal_path
 from workbench.pairs.lines import Problem, encoded, kinds_differ, not_saved, refuse_half_characters, write_atomically
 from workbench.pairs.lock import Lock, Owner
@@ -22,6 +21,7 @@ from workbench.pairs.pair import LABELS, STATUSES, TEXTS, Pair, Split, Status, t
 from workbench.pairs.query import Order, Query
 from workbench.pairs.rows import Pairs, Rows
 from workbench.pairs.search import Findings, Search
+from workbench.pairs.steps import SWAP, EditStep, FieldChange, PairLine, Values
 
 
 def load_rows(path: Path) -> Rows:
@@ -69,30 +69,20 @@ def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
 
 
 class PairStore:
-    """Looks into an open file of pairs and edits it. An edit is one step of undo, safe when the call returns.
+    """Edits an open file of pairs and finds pairs in it. An edit is one step of undo, safe when the call returns.
 
-    `file` keeps it: journal, saving, what others write. Lines that were not edited keep every byte. Pairs are told by
-    their *row*: a number that stays until `file.rows` is another object (another's version was taken in). Methods that
-    edit raise `ReadOnlyError` where another workbench holds the data set or its folder cannot be written,
-    `WorkbenchError` where the edit cannot be written down; nothing is then changed. All methods may be called from any
-    thread.
+    `file` keeps it: journal, undo, saving, what others write. `rows` has the pairs; each is told by its *row*, a number
+    that stays until `rows` is another object (another's version was taken in). Lines that were not edited keep every
+    byte. Methods that edit return the rows that changed. They raise `ReadOnlyError` where another workbench holds the
+    data set or its folder cannot be written, `WorkbenchError` where the edit cannot be written down; nothing is then
+    changed. All methods may be called from any thread.
     """
 
     def __init__(self, path: Path, *, quiet: float = QUIET) -> None:
         """Opens `path`, which is saved after `quiet` seconds without an edit. Raises `WorkbenchError`."""
         self.path = path
         self.file = OpenFile(path, quiet=quiet)
-        self.touched: list[int] = []
-        """The rows of the latest step, done, undone or redone."""
-        self._search = Search(self._rows)
-
-    @classmethod
-    def create(cls, path: Path) -> PairStore:
-        """The store of a new, empty file; raises `WorkbenchError` where there is one already."""
-        if path.exists():
-            raise WorkbenchError(f"{path.stem!r} exists already", f"There is a file {path}.", "Choose another name.")
-        write_pairs(path, ())
-        return cls(path)
+        self._search = Search(self.rows)
 
     def __enter__(self) -> Self:
         return self
@@ -104,87 +94,44 @@ class PairStore:
         """Saves and lets others edit: see `OpenFile.close`."""
         self.file.close()
 
-    @property
-    def _rows(self) -> Rows:
-        return self.file.rows
-
     # Looking
 
-    def __len__(self) -> int:
-        return len(self._rows.order)
-
     @property
-    def rows(self) -> Ints:
-        """The rows of all pairs, in the order of the file."""
-        return self._rows.order
+    def rows(self) -> Rows:
+        """The pairs as they are now; only edits change them."""
+        return self.file.rows
+
+    def __len__(self) -> int:
+        return len(self.rows.order)
 
     @property
     def pairs(self) -> Sequence[Pair]:
         """The pairs in the file's order; each is made when it is asked for."""
-        return Pairs(self._rows, self._rows.order)
-
-    @property
-    def problems(self) -> Sequence[Problem]:
-        """The lines that are no pairs, and why."""
-        return self._rows.base.problems
-
-    @property
-    def conversational(self) -> bool | None:
-        """Whether the pairs are of turns; None where there is none."""
-        return self._rows.conversational
+        return Pairs(self.rows, self.rows.order)
 
     def snapshot(self) -> Rows:
         """The pairs as they are now, for a thread that looks at all of them while others edit."""
         with self.file.mutex:
-            return self._rows.frozen()
-
-    def pair(self, row: int) -> Pair:
-        """The pair of a row."""
-        return self._rows.pair(row)
-
-    def status(self, row: int) -> Status:
-        """The status of a row's pair, without reading the rest of it."""
-        return self._rows.label(row, "status")  # type: ignore[no-any-return]
-
-    def id(self, row: int) -> str:
-        """The id of a row's pair."""
-        return self._rows.id(row)
-
-    def row(self, identity: str) -> int | None:
-        """The row of the pair with this id, None where there is none."""
-        return self._rows.row(identity)
-
-    def index(self, identity: str) -> int:
-        """The place in `pairs` of the pair with this id; raises `WorkbenchError` where there is none."""
-        return self.number(self._known(identity)) - 1
-
-    def number(self, row: int) -> int:
-        """The place of a row's pair in the file, from 1; 0 where the pair was removed."""
-        return int(self._rows.numbers[row])
+            return self.rows.frozen()
 
     def next_with_status(self, rows: Ints, after: int, status: Status) -> int | None:
-        """The place in `rows` of the next pair after the place `after` that has a status, from the start after the
+        """The index in `rows` of the next pair after the index `after` that has a status, from the start after the
         end (so `after` itself comes last); None where none of them has it."""
-        places = np.flatnonzero(self._rows.labels["status"][rows] == STATUSES.index(status))
-        if not len(places):
+        indices = np.flatnonzero(self.rows.labels["status"][rows] == STATUSES.index(status))
+        if not len(indices):
             return None
-        return int(places[np.searchsorted(places, after, side="right") % len(places)])
-
-    def line(self, row: int) -> bytes:
-        """The pair's line as the file has, or will have, it."""
-        return self._rows.line(row)
+        return int(indices[np.searchsorted(indices, after, side="right") % len(indices)])
 
     def counts(self, rows: Ints | None = None) -> dict[Status, int]:
         """How many pairs (of `rows`, else of all) have each status, all four present."""
-        codes = self._rows.labels["status"][self._rows.order if rows is None else rows]
-        found = np.bincount(codes, minlength=len(STATUSES)).tolist()
-        return dict(zip(STATUSES, found, strict=False))
+        codes = self.rows.labels["status"][self.rows.order if rows is None else rows]
+        return dict(zip(STATUSES, np.bincount(codes, minlength=len(STATUSES)).tolist(), strict=False))
 
     def values(self, name: Literal["tags", "source"]) -> list[str]:
         """The tags or sources that occur, sorted."""
-        codes = np.unique(self._rows.labels[name][self._rows.order]).tolist()
-        found = [self._rows.vocabularies[name].values[code] for code in codes]
-        flat = [tag for tags in found for tag in tags] if name == "tags" else found
+        codes = np.unique(self.rows.labels[name][self.rows.order]).tolist()
+        values = [self.rows.vocabularies[name].values[code] for code in codes]
+        flat = [tag for tags in values for tag in tags] if name == "tags" else values
         return sorted({value for value in flat if value})
 
     def find(self, query: Query, findings: Findings | None = None) -> Ints:
@@ -198,154 +145,135 @@ class PairStore:
             return self._searching().sorted(rows, order, margins)
 
     def _searching(self) -> Search:
-        if self._search.rows is not self._rows:
-            self._search = Search(self._rows)
+        if self._search.rows is not self.rows:
+            self._search = Search(self.rows)
         return self._search
 
     # Editing
 
-    @property
-    def undoable(self) -> str:
-        """What `undo` would undo; empty for nothing."""
-        return self.file.described("undo")
-
-    @property
-    def redoable(self) -> str:
-        """What `redo` would do again; empty for nothing."""
-        return self.file.described("redo")
-
-    def set_status(self, rows: Ints | Sequence[int], status: Status) -> int:
-        """Gives pairs a status; like all such methods one step, and returns how many it changed."""
+    def set_status(self, rows: Ints | Sequence[int], status: Status) -> list[int]:
+        """Gives pairs a status."""
         return self._label("status", rows, status, status)
 
-    def set_split(self, rows: Ints | Sequence[int], split: Split | None) -> int:
+    def set_split(self, rows: Ints | Sequence[int], split: Split | None) -> list[int]:
         """Puts pairs on a side; None: whichever their prompts fall on."""
         return self._label("split", rows, split or "", f"split {split or 'none'}")
 
-    def set_note(self, rows: Ints | Sequence[int], note: str) -> int:
+    def set_note(self, rows: Ints | Sequence[int], note: str) -> list[int]:
         """Gives pairs a note."""
         return self._label("note", rows, note, "note")
 
-    def add_tag(self, rows: Ints | Sequence[int], tag: str) -> int:
+    def add_tag(self, rows: Ints | Sequence[int], tag: str) -> list[int]:
         """Gives pairs a tag beside those they have."""
         return self._retag(rows, lambda tags: tags if tag in tags else (*tags, tag), f"tag {tag}")
 
-    def remove_tag(self, rows: Ints | Sequence[int], tag: str) -> int:
+    def remove_tag(self, rows: Ints | Sequence[int], tag: str) -> list[int]:
         """Takes a tag from pairs."""
-        return self._retag(rows, lambda tags: tuple(each for each in tags if each != tag), f"untag {tag}")
+        return self._retag(rows, lambda tags: tuple(other for other in tags if other != tag), f"untag {tag}")
 
-    def swap(self, rows: Ints | Sequence[int]) -> int:
+    def swap(self, rows: Ints | Sequence[int]) -> list[int]:
         """Exchanges chosen and rejected."""
         with self.file.mutex:
-            places = np.unique(np.asarray(rows, np.int64))
-            before, after = self._rows.marks(places, "chosen"), self._rows.marks(places, "rejected")
-            change = Change(SWAP, self._rows.ids(places), Values.of(before), Values.of(after))
-            self._do(Step("swap", len(places), (change,) if len(places) else ()))
-            return len(places)
+            unique = np.unique(np.asarray(rows, np.int64))
+            before, after = self.rows.checksums(unique, "chosen"), self.rows.checksums(unique, "rejected")
+            change = FieldChange(SWAP, self.rows.ids(unique), Values.of(before), Values.of(after))
+            return self._do(EditStep("swap", len(unique), (change,) if len(unique) else ()))
 
-    def update(self, ids: Iterable[str], change: Callable[[Pair], Pair], description: str = "") -> int:
-        """Puts `change(pair)` in the place of each pair with one of `ids`; returns how many differ from before."""
+    def update(self, ids: Iterable[str], change: Callable[[Pair], Pair], description: str = "change") -> list[int]:
+        """Puts `change(pair)` in the place of each pair with one of `ids`."""
         with self.file.mutex:
             fields: dict[str, list[tuple[str, Any, Any]]] = {}
-            touched = 0
+            count = 0
             for identity in dict.fromkeys(ids):
-                before = self._rows.pair(self._known(identity))
+                before = self.rows.pair(self._known(identity))
                 after = change(before)
-                touched += after != before
+                count += after != before
                 self._refuse(before, after)
                 for name in (*LABELS, *TEXTS):
                     old, new = _value(before, name), _value(after, name)
                     if old != new:
                         fields.setdefault(name, []).append((identity, old, new))
-            changes = tuple(
-                Change(name, [each[0] for each in found], *(Values.of(each[at] for each in found) for at in (1, 2)))
-                for name, found in fields.items()
-            )
-            self._do(Step(description or "change", touched, changes))
-            return touched
+            changes = tuple(FieldChange.of(name, values) for name, values in fields.items())
+            return self._do(EditStep(description, count, changes))
 
-    def replace(self, which: int | str, pair: Pair, description: str = "") -> None:
-        """Puts `pair` in the place of the pair at an index or with an id; the id itself stays."""
-        identity = which if isinstance(which, str) else self.pairs[which].id
-        self.update([identity], lambda _: pair, description or "edit")
-
-    def add(self, pairs: Iterable[Pair], description: str = "", *, after: int | None = None) -> None:
+    def add(self, pairs: Iterable[Pair], description: str = "add", *, after: int | None = None) -> list[int]:
         """Adds pairs at the end, or after a row. Raises `WorkbenchError` where an id is taken or a kind is wrong."""
-        self.add_lines([(pair, encoded(pair)) for pair in pairs], description, after=after)
+        return self.add_lines([(pair, encoded(pair)) for pair in pairs], description, after=after)
 
     def add_lines(
-        self, lines: Sequence[tuple[Pair, bytes]], description: str = "", *, after: int | None = None
-    ) -> None:
+        self, lines: Sequence[tuple[Pair, bytes]], description: str, *, after: int | None = None
+    ) -> list[int]:
         """Adds pairs as the lines that they are in another file; else like `add`."""
         with self.file.mutex:
-            order = self._rows.order
+            order = self.rows.order
             anchor = after if after is not None else int(order[-1]) if len(order) else None
-            previous = "" if anchor is None else self._rows.id(anchor)
+            previous = "" if anchor is None else self.rows.id(anchor)
             taken: set[str] = set()
             added = []
             for pair, raw in lines:
-                if self._rows.row(pair.id) is not None or pair.id in taken:
+                if self.rows.row(pair.id) is not None or pair.id in taken:
                     raise WorkbenchError(
                         "An id is taken", f"{self.path.name} has a pair with the id {pair.id!r} already."
                     )
-                self._refuse_kind(pair, lines[0][0].conversational if not len(order) else None)
+                conversational = self.rows.conversational if len(order) else lines[0][0].conversational
+                if conversational is not None and pair.conversational != conversational:
+                    raise kinds_differ(self.path, pair)
                 taken.add(pair.id)
-                added.append(Line(pair.id, previous, raw))
+                added.append(PairLine(pair.id, previous, raw))
                 previous = pair.id
-            self._do(Step(description or "add", len(added), added=tuple(added)))
+            return self._do(EditStep(description, len(added), added=tuple(added)))
 
-    def remove(self, ids: Iterable[str], description: str = "") -> None:
+    def remove(self, ids: Iterable[str], description: str = "remove") -> list[int]:
         """Takes pairs out of the file. (A pair that should merely not train is *dropped*, by its status.)"""
         with self.file.mutex:
             rows = np.sort(np.array([self._known(identity) for identity in dict.fromkeys(ids)], np.int64))
-            order, numbers = self._rows.order, self._rows.numbers
+            order = self.rows.order
             removed = []
             for row in rows.tolist():
-                place = int(numbers[row]) - 1
-                before = self._rows.id(int(order[place - 1])) if place else ""
-                removed.append(Line(self._rows.id(row), before, self._rows.line(row)))
-            self._do(Step(description or "remove", len(removed), removed=tuple(removed)))
+                index = self.rows.number(row) - 1
+                before = self.rows.id(int(order[index - 1])) if index else ""
+                removed.append(PairLine(self.rows.id(row), before, self.rows.line(row)))
+            return self._do(EditStep(description, len(removed), removed=tuple(removed)))
 
-    def undo(self) -> str:
-        """Takes back the latest step, also one of an earlier session; returns what it was, empty for nothing."""
-        return self._turn("undo")
-
-    def redo(self) -> str:
-        """Does again what was last undone; returns what it was, empty for nothing."""
-        return self._turn("redo")
-
-    def _turn(self, which: Literal["undo", "redo"]) -> str:
+    def resolve(self, identity: str, which: Literal["mine", "theirs"]) -> list[int]:
+        """Decides a conflict. "mine" puts the fields that differ back as they were here, as a step like any other."""
         with self.file.mutex:
-            description, touched = self.file.turn(which)
-            if description:
-                self.touched = touched
-            return description
+            conflict, rows = self.file.conflicts[identity], list[int]()
+            there, mine = self.rows.row(identity) is not None, conflict.mine
+            if which == "mine" and mine is None and there:
+                rows = self.remove([identity], "keep mine")
+            elif which == "mine" and mine is not None and not there:
+                rows = self.add([mine], "keep mine")
+            elif which == "mine" and mine is not None:
+                kept = {name: getattr(mine, name) for name in conflict.fields or (*LABELS, *TEXTS)}
+                rows = self.update([identity], lambda pair: replace(pair, **kept), "keep mine")
+            self.file.settle(identity)
+            return rows
 
-    def _label(self, field: str, rows: Ints | Sequence[int], value: Any, description: str) -> int:
+    def _label(self, field: str, rows: Ints | Sequence[int], value: Any, description: str) -> list[int]:
         refuse_half_characters(value)
         with self.file.mutex:
-            return self._change(self._rows.change(field, _places(rows), [value], np.zeros(1, int)), description)
+            return self._relabel(field, np.asarray(rows, np.int64), [value], np.zeros(1, int), description)
 
-    def _retag(self, rows: Ints | Sequence[int], change: Callable[[tuple[str, ...]], Any], description: str) -> int:
+    def _retag(
+        self, rows: Ints | Sequence[int], change: Callable[[tuple[str, ...]], Any], description: str
+    ) -> list[int]:
         refuse_half_characters(description)
         with self.file.mutex:
-            places = _places(rows)
-            codes, back = np.unique(self._rows.labels["tags"][places], return_inverse=True)
-            values = [change(self._rows.vocabularies["tags"].values[code]) for code in codes.tolist()]
-            return self._change(self._rows.change("tags", places, values, back), description)
+            asked = np.asarray(rows, np.int64)
+            codes, back = np.unique(self.rows.labels["tags"][asked], return_inverse=True)
+            values = [change(self.rows.vocabularies["tags"].values[code]) for code in codes.tolist()]
+            return self._relabel("tags", asked, values, back, description)
 
-    def _change(self, change: Change | None, description: str) -> int:
-        if change is None:
-            return 0
-        self._do(Step(description, len(change.ids), (change,)))
-        return len(change.ids)
+    def _relabel(self, field: str, rows: Ints, values: Sequence[Any], codes: Ints, description: str) -> list[int]:
+        change = self.rows.change(field, rows, values, codes)
+        return [] if change is None else self._do(EditStep(description, len(change.ids), (change,)))
 
-    def _do(self, step: Step) -> None:
-        if step.changes or step.added or step.removed:
-            self.touched = self.file.do(step)
+    def _do(self, step: EditStep) -> list[int]:
+        return self.file.do(step) if step.changes or step.added or step.removed else []
 
     def _known(self, identity: str) -> int:
-        row = self._rows.row(identity)
+        row = self.rows.row(identity)
         if row is None:
             raise WorkbenchError(
                 "No such pair", f"{self.path.name} has no pair with the id {identity!r}.", "It may have been removed."
@@ -361,34 +289,9 @@ class PairStore:
             raise kinds_differ(self.path, after)
         encoded(after)
 
-    def _refuse_kind(self, pair: Pair, kind: bool | None) -> None:
-        kind = self._rows.conversational if kind is None else kind
-        if kind is not None and pair.conversational != kind:
-            raise kinds_differ(self.path, pair)
-
-    def resolve(self, identity: str, which: Literal["mine", "theirs"]) -> None:
-        """Decides a conflict. "mine" puts the fields that differ back as they were here, as a step like any other."""
-        with self.file.mutex:
-            conflict = self.file.conflicts[identity]
-            row = self._rows.row(identity)
-            if which == "mine":
-                if conflict.mine is None:
-                    if row is not None:
-                        self.remove([identity], "keep mine")
-                elif row is None:
-                    self.add([conflict.mine], "keep mine")
-                else:
-                    kept = {name: getattr(conflict.mine, name) for name in conflict.fields or (*LABELS, *TEXTS)}
-                    self.update([identity], lambda pair: replace(pair, **kept), "keep mine")
-            self.file.settle(identity)
-
 
 def _value(pair: Pair, name: str) -> Any:
     return (pair.split or "") if name == "split" else getattr(pair, name)
-
-
-def _places(rows: Ints | Sequence[int]) -> Ints:
-    return np.asarray(rows, np.int64)
 
 
 def _held(path: Path, owner: Owner | None) -> WorkbenchError:

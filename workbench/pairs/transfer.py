@@ -1,8 +1,8 @@
-"""Pairs from one data set into another: copied, moved, merged."""
+"""Pairs copied from one data set into another, or below themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from workbench.pairs.arrow import Ints
@@ -13,9 +13,10 @@ from workbench.pairs.store import PairStore
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """How many pairs came, and how many were there already (same texts under the same id). `renamed`: old id to new."""
+    """The rows that came, and how many pairs were there already (same texts under the same id). `renamed`: old id to
+    new."""
 
-    added: int
+    rows: list[int]
     present: int
     renamed: dict[str, str]
 
@@ -30,9 +31,9 @@ def copy(source: PairStore, rows: Ints | Sequence[int], target: PairStore, descr
     renamed: dict[str, str] = {}
     present = 0
     for row in map(int, rows):
-        pair, raw = source.pair(row), source.line(row).rstrip(b"\r\n") + b"\n"
-        there = target.row(pair.id)
-        if there is not None and _says_the_same(target.pair(there), pair):
+        pair, raw = source.rows.pair(row), source.rows.line(row).rstrip(b"\r\n") + b"\n"
+        there = target.rows.row(pair.id)
+        if there is not None and _says_the_same(target.rows.pair(there), pair):
             present += 1
             continue
         if there is not None or pair.id in taken:
@@ -40,40 +41,15 @@ def copy(source: PairStore, rows: Ints | Sequence[int], target: PairStore, descr
             pair, raw = replace(pair, id=identity), rewritten(raw, {"id": identity})
         taken.add(pair.id)
         new.append((pair, raw))
-    if new:
-        target.add_lines(new, description or f"from {source.path.stem}")
-    return Transferred(len(new), present, renamed)
+    return Transferred(target.add_lines(new, description or f"from {source.path.stem}"), present, renamed)
 
 
-def move(source: PairStore, rows: Ints | Sequence[int], target: PairStore) -> Transferred:
-    """Copies pairs, then takes them out of where they were: one step of undo in each data set.
-
-    Should the program end in between, they are in both.
-    """
-    ids = [source.id(int(row)) for row in rows]
-    done = copy(source, rows, target)
-    source.remove(ids, f"move to {target.path.stem}")
-    return done
-
-
-def merge(sources: Iterable[PairStore], target: PairStore) -> Transferred:
-    """Copies all pairs of other data sets into one; those of each are one step of undo there."""
-    added, present = 0, 0
-    renamed: dict[str, str] = {}
-    for source in sources:
-        done = copy(source, source.rows, target, f"merge {source.path.stem}")
-        added, present = added + done.added, present + done.present
-        renamed |= done.renamed
-    return Transferred(added, present, renamed)
-
-
-def duplicate(store: PairStore, row: int) -> str:
-    """Adds a copy of a pair below it; returns its id."""
-    pair = store.pair(row)
+def duplicate(store: PairStore, row: int) -> list[int]:
+    """Adds a copy of a pair below it; returns its row."""
+    pair = store.rows.pair(row)
     identity = _free(pair.id, store, set())
-    raw = rewritten(store.line(row).rstrip(b"\r\n") + b"\n", {"id": identity})
-    store.add_lines([(replace(pair, id=identity), raw)], "duplicate", after=row)
-    return identity
+    raw = rewritten(store.rows.line(row).rstrip(b"\r\n") + b"\n", {"id": identity})
+    return store.add_lines([(replace(pair, id=identity), raw)], "duplicate", after=row)
 
 
 def _says_the_same(one: Pair, other: Pair) -> bool:
@@ -82,6 +58,6 @@ def _says_the_same(one: Pair, other: Pair) -> bool:
 
 def _free(identity: str, store: PairStore, taken: set[str]) -> str:
     number = 2
-    while store.row(f"{identity}-{number}") is not None or f"{identity}-{number}" in taken:
+    while store.rows.row(f"{identity}-{number}") is not None or f"{identity}-{number}" in taken:
         number += 1
     return f"{identity}-{number}"

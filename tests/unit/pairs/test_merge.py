@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from workbench.errors import WorkbenchError
 from workbench.pairs.open_file import DiskChange
 from workbench.pairs.pair import STATUSES, Pair, to_line
+from workbench.pairs.session import DataSetSession
 from workbench.pairs.store import PairStore, load_pairs, write_pairs
-from workbench.pairs.transfer import copy, duplicate, merge, move
+from workbench.pairs.transfer import copy, duplicate
 
 
 def some(count: int, prefix: str = "id") -> list[Pair]:
@@ -59,7 +60,7 @@ def test_changes_to_other_pairs_and_other_fields_are_both_kept(path: Path, store
     assert store.file.unsaved == 0
     assert load_pairs(path)[0] == list(store.pairs)
     assert store.file.check_disk() is None
-    assert store.undo() == "accepted (2 pairs)"
+    assert store.file.turn("undo")[0] == "accepted (2 pairs)"
     assert store.counts()["new"] == 5
 
 
@@ -87,7 +88,7 @@ def test_the_same_field_changed_twice_is_asked_about(path: Path, store: PairStor
         assert list(again.file.conflicts) == ["id1"]
         again.resolve("id1", "mine")
         assert (again.pairs[0].status, again.pairs[1].chosen, again.file.conflicts) == ("dropped", "mine", {})
-        assert again.undo() == "keep mine"
+        assert again.file.turn("undo")[0] == "keep mine"
     assert load_pairs(path)[0][1].chosen == "theirs"
 
 
@@ -252,17 +253,20 @@ def test_copied_and_moved_pairs_keep_their_lines(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(raw + to_line(some(1)[0]) + to_line(Pair("only", "p", "c", "r")))
     write_pairs(tmp_path / "b.jsonl", some(2))
     with PairStore(tmp_path / "a.jsonl") as source, PairStore(tmp_path / "b.jsonl") as target:
-        done = copy(source, source.rows, target)
-        assert (done.added, done.present, done.renamed) == (2, 1, {"id1": "id1-2"})
+        done = copy(source, source.rows.order, target)
+        assert (len(done.rows), done.present, done.renamed) == (2, 1, {"id1": "id1-2"})
         assert [pair.id for pair in target.pairs] == ["id0", "id1", "id1-2", "only"]
-        assert target.line(2).decode() == raw.replace('"id1"', '"id1-2"')
-        assert target.undo() == "from a (2 pairs)"
-        move(source, [0], target)
-        assert [pair.id for pair in source.pairs] == ["id0", "only"]
-        assert (source.undoable, target.undoable) == ("move to b", "from a")
-        assert duplicate(source, int(source.rows[0])) == "id0-2"
-        assert [pair.id for pair in source.pairs] == ["id0", "id0-2", "only"]
-    one, other = PairStore(tmp_path / "a.jsonl"), PairStore(tmp_path / "b.jsonl")
-    with one, other, PairStore.create(tmp_path / "c.jsonl") as all_of_them:
-        assert merge([one, other], all_of_them).added == 5
-    assert len(load_pairs(tmp_path / "c.jsonl")[0]) == 5
+        assert target.rows.line(2).decode() == raw.replace('"id1"', '"id1-2"')
+        assert target.file.turn("undo")[0] == "from a (2 pairs)"
+    session = DataSetSession(tmp_path / "a.jsonl")
+    session.copy_into(tmp_path / "b.jsonl", session.store.rows.order[:1], move_them=True)
+    source = session.store
+    assert [pair.id for pair in source.pairs] == ["id0", "only"]
+    assert source.file.described("undo") == "move to b"
+    assert source.rows.id(duplicate(source, 1)[0]) == "id0-2"
+    assert [pair.id for pair in source.pairs] == ["id0", "id0-2", "only"]
+    session.merge_from(tmp_path / "b.jsonl")
+    assert (len(source), source.file.described("undo")) == (5, "merge b (2 pairs)")
+    assert session.close() is None
+    with PairStore(tmp_path / "b.jsonl") as target:
+        assert target.file.described("undo") == "from a"

@@ -41,12 +41,12 @@ def test_an_edit_is_on_disk_when_it_says_what_it_changed(session: DataSetSession
     assert load_pairs(path)[0][1].status == "accepted"
     assert session.judge(1, "accepted") == Edited()
     assert session.flag(1) == session.flag(1) == Edited(rows=(1,))
-    assert session.store.status(1) == "new"
+    assert session.store.rows.label(1, "status") == "new"
     assert session.swap(2).rows == (2,)
-    pair = session.store.pair(0)
+    pair = session.store.rows.pair(0)
     assert session.replace(pair, replace(pair, chosen="better")).rows == (0,)
     assert session.set_tags("id3", ("t",)).rows == session.set_note("id3", "n").rows == (3,)
-    assert session.store.pair(3) == replace(some(4)[3], tags=("t",), note="n")
+    assert session.store.rows.pair(3) == replace(some(4)[3], tags=("t",), note="n")
     with pytest.raises(WorkbenchError, match="No such pair"):
         session.set_note("nobody", "n")
 
@@ -58,7 +58,7 @@ def test_pairs_that_come_and_go_say_where_the_cursor_belongs(session: DataSetSes
     assert not new.conversational
     assert session.add(new, "new pair") == Edited((6,), other_rows=True, go_to=new.id)
     assert session.remove("id1").other_rows
-    gone = session.store.pair(1)
+    gone = session.store.rows.pair(1)
     assert session.replace(gone, replace(gone, note="too late")) == Edited()
     back = session.undo()
     assert (back.other_rows, back.go_to, back.notice) == (True, "id1", "undone: remove")
@@ -161,7 +161,7 @@ def test_what_another_program_writes_is_taken_in_and_told(session: DataSetSessio
     )
     assert session.notice == "▲ 1 conflict · C decides"
     assert session.resolve("id0", "mine").rows == (0,)
-    assert (session.notice, session.store.status(0), len(session.store)) == ("", "accepted", 6)
+    assert (session.notice, session.store.rows.label(0, "status"), len(session.store)) == ("", "accepted", 6)
     # Rows that came from outside are not taken for an edit of ours.
     assert not session.judge(1, "accepted").other_rows
 
@@ -231,7 +231,7 @@ def test_pairs_are_added_to_a_data_set_that_is_open_or_not(session: DataSetSessi
     new = Pair("new", "p", "c", "r")
     add_pairs(session, path, [new], "from elsewhere", go_to="new")
     assert session.latest == Edited((5,), other_rows=True, go_to="new")
-    assert session.store.undoable == "from elsewhere"
+    assert session.store.file.described("undo") == "from elsewhere"
     assert len(pairs_in(session, path)) == 6
     other = tmp_path / "other.jsonl"
     assert pairs_in(session, other) == ()
@@ -239,7 +239,7 @@ def test_pairs_are_added_to_a_data_set_that_is_open_or_not(session: DataSetSessi
     add_pairs(None, other, [replace(new, id="newer")], "added")
     assert [pair.id for pair in pairs_in(session, other)] == ["new", "newer"]
     with PairStore(other) as store:
-        assert store.undo() == "added"
+        assert store.file.turn("undo")[0] == "added"
     assert session.latest.go_to == "new"
 
 

@@ -26,12 +26,13 @@ def test_an_edit_changes_one_line_and_no_other_byte(path: Path) -> None:
     last = b'{"id": "b", "rejected": "r", "n": 1e5, "chosen": "\\u00e9", "prompt": "p"}'
     path.write_bytes(odd + last)
     with PairStore(path, quiet=1000) as store:
-        assert [(problem.line, problem.reason.split(":")[0]) for problem in store.problems] == [(2, "is not JSON")]
+        (problem,) = store.rows.base.problems
+        assert (problem.line, problem.reason.split(":")[0]) == (2, "is not JSON")
         store.update(["b"], accept)
         assert path.read_bytes() == odd + last
         store.file.save()
         assert path.read_bytes() == odd + last[:-1] + b', "status": "accepted"}'
-        store.undo()
+        store.file.turn("undo")
         store.file.save()
         assert path.read_bytes() == odd + last
         store.update(["a"], lambda pair: replace(pair, chosen="new"))
@@ -64,11 +65,11 @@ def test_what_was_not_saved_is_there_again_and_can_be_undone(path: Path) -> None
     lines = path.read_bytes().splitlines()
     assert lines[3] == content.splitlines()[4]
     with PairStore(path) as third:
-        assert (third.file.unsaved, third.undoable) == (0, "remove")
-        assert [third.undo(), third.undo(), third.undo(), third.undo()] == ["remove", "swap (2 pairs)", "accept", ""]
+        assert (third.file.unsaved, third.file.described("undo")) == (0, "remove")
+        assert [third.file.turn("undo")[0] for _ in range(4)] == ["remove", "swap (2 pairs)", "accept", ""]
     assert path.read_bytes() == content
     with PairStore(path) as fourth:
-        assert fourth.redo() == "accept"
+        assert fourth.file.turn("redo")[0] == "accept"
         assert load_pairs(path)[0][1].status == "accepted"
 
 
@@ -108,7 +109,7 @@ def test_any_script_gives_what_a_list_would(
     for number in range(data.draw(st.integers(1, 12))):
         now = model.pairs
         places = data.draw(st.lists(st.sampled_from(range(len(now))), unique=True)) if now else []
-        rows = [int(store.rows[place]) for place in places]
+        rows = [int(store.rows.order[place]) for place in places]
         ids = [now[place].id for place in places]
 
         def changed(change, places=places, now=now) -> None:
@@ -130,7 +131,7 @@ def test_any_script_gives_what_a_list_would(
                 store.set_split(rows, split)
                 changed(lambda pair, split=split: replace(pair, split=split))
             case "swap":
-                rows = [row for row in rows if store.pair(row).chosen != store.pair(row).rejected]
+                rows = [row for row in rows if store.rows.pair(row).chosen != store.rows.pair(row).rejected]
                 places = [place for place in places if now[place].chosen != now[place].rejected]
                 store.swap(rows)
                 changed(Pair.swapped, places)
@@ -152,10 +153,10 @@ def test_any_script_gives_what_a_list_would(
                 store.add(new, after=rows[0])
                 model.becomes([*now[: places[0] + 1], *new, *now[places[0] + 1 :]])
             case "undo":
-                assert bool(store.undo()) == bool(model.at)
+                assert bool(store.file.turn("undo")[0]) == bool(model.at)
                 model.at = max(0, model.at - 1)
             case "redo":
-                assert bool(store.redo()) == (model.at + 1 < len(model.states))
+                assert bool(store.file.turn("redo")[0]) == (model.at + 1 < len(model.states))
                 model.at = min(len(model.states) - 1, model.at + 1)
             case "save":
                 store.file.save()
@@ -172,11 +173,11 @@ def test_any_script_gives_what_a_list_would(
             case "search":
                 found = [int(row) for row in store.find(parse("status:flagged"))]
                 assert found == [
-                    int(row) for row, p in zip(store.rows, model.pairs, strict=True) if p.status == "flagged"
+                    int(row) for row, p in zip(store.rows.order, model.pairs, strict=True) if p.status == "flagged"
                 ]
         assert list(store.pairs) == model.pairs
         assert not store.file.conflicts
-    while store.undo():
+    while store.file.turn("undo")[0]:
         pass
     assert list(store.pairs) == model.states[0]
     store.close()
@@ -194,35 +195,33 @@ def test_what_was_saved_is_loaded_the_same(tmp_path_factory: pytest.TempPathFact
 
 
 def test_many_pairs_are_one_step_with_a_name(store: PairStore) -> None:
-    assert store.set_status(store.rows, "accepted") == 5
+    assert store.set_status(store.rows.order, "accepted") == [0, 1, 2, 3, 4]
     assert store.counts() == {"new": 0, "accepted": 5, "dropped": 0, "flagged": 0}
-    assert store.undoable == "accepted (5 pairs)"
-    assert store.undo() == "accepted (5 pairs)"
-    assert store.redoable == "accepted (5 pairs)"
+    assert store.file.described("undo") == "accepted (5 pairs)"
+    assert store.file.turn("undo")[0] == "accepted (5 pairs)"
+    assert store.file.described("redo") == "accepted (5 pairs)"
     assert store.counts()["new"] == 5
-    assert sorted(store.touched) == [0, 1, 2, 3, 4]
 
 
 def test_a_change_that_changes_nothing_is_no_step(store: PairStore) -> None:
-    assert store.update(["id1"], lambda pair: pair) == 0
-    assert store.set_status([1], "new") == 0
-    assert store.remove_tag([1, 2], "x") == 0
-    assert (store.undoable, store.file.unsaved) == ("", 0)
+    assert store.update(["id1"], lambda pair: pair) == []
+    assert store.set_status([1], "new") == []
+    assert store.remove_tag([1, 2], "x") == []
+    assert (store.file.described("undo"), store.file.unsaved) == ("", 0)
 
 
 def test_a_new_step_ends_what_could_be_redone(store: PairStore) -> None:
     store.update(["id1"], accept)
-    store.undo()
+    store.file.turn("undo")
     store.update(["id2"], accept)
-    assert store.redo() == ""
+    assert store.file.turn("redo")[0] == ""
 
 
-def test_replace_keeps_the_id(path: Path, store: PairStore) -> None:
-    store.replace("id1", replace(store.pairs[1], chosen="better"))
-    store.replace(2, replace(store.pairs[2], chosen="better too"))
-    assert [pair.chosen for pair in load_pairs(path)[0]] == ["good", "better", "better too", "good", "good"]
+def test_another_pair_keeps_the_id(path: Path, store: PairStore) -> None:
+    store.update(["id1"], lambda pair: replace(pair, chosen="better"))
+    assert [pair.chosen for pair in load_pairs(path)[0]] == ["good", "better", "good", "good", "good"]
     with pytest.raises(WorkbenchError, match="keeps its id"):
-        store.replace("id1", Pair("other", "p", "c", "r"))
+        store.update(["id1"], lambda _: Pair("other", "p", "c", "r"))
 
 
 def test_searching_sees_edits(store: PairStore) -> None:
@@ -231,32 +230,32 @@ def test_searching_sees_edits(store: PairStore) -> None:
     store.add([Pair("n", "zebra", "c", "r")])
     found = {query: store.find(parse(query)).tolist() for query in ("zebra", "rejected:zebra", "chosen:bad", "len<0.5")}
     assert found == {"zebra": [1, 5], "rejected:zebra": [1], "chosen:bad": [1, 3], "len<0.5": [1]}
-    store.undo()
+    store.file.turn("undo")
     assert store.find(parse("zebra")).tolist() == [1]
-    assert store.sorted(store.rows, Order("ratio")).tolist() == [1, 0, 2, 3, 4]
-    assert store.sorted(store.rows, Order("prompt", descending=True)).tolist() == [4, 3, 2, 1, 0]
-    assert store.sorted(store.rows, Order(run="r"), {"id3": -1.0, "id0": 2.0}).tolist() == [3, 0, 1, 2, 4]
+    assert store.sorted(store.rows.order, Order("ratio")).tolist() == [1, 0, 2, 3, 4]
+    assert store.sorted(store.rows.order, Order("prompt", descending=True)).tolist() == [4, 3, 2, 1, 0]
+    assert store.sorted(store.rows.order, Order(run="r"), {"id3": -1.0, "id0": 2.0}).tolist() == [3, 0, 1, 2, 4]
 
 
 def test_a_row_knows_its_place_in_the_file(store: PairStore) -> None:
-    assert [store.number(row) for row in store.rows.tolist()] == [1, 2, 3, 4, 5]
+    assert [store.rows.number(row) for row in store.rows.order.tolist()] == [1, 2, 3, 4, 5]
     store.remove(["id1"])
-    assert [store.number(row) for row in range(5)] == [1, 0, 2, 3, 4]
+    assert [store.rows.number(row) for row in range(5)] == [1, 0, 2, 3, 4]
     store.add([Pair("n", "p", "c", "r")], after=2)
-    assert [store.number(row) for row in range(6)] == [1, 0, 2, 4, 5, 3]
-    assert store.rows.tolist() == [0, 2, 5, 3, 4]
-    assert store.sorted(store.rows, Order("row", descending=True)).tolist() == [4, 3, 5, 2, 0]
-    store.undo()
-    store.undo()
-    assert [store.number(row) for row in range(6)] == [1, 2, 3, 4, 5, 0]
+    assert [store.rows.number(row) for row in range(6)] == [1, 0, 2, 4, 5, 3]
+    assert store.rows.order.tolist() == [0, 2, 5, 3, 4]
+    assert store.sorted(store.rows.order, Order("row", descending=True)).tolist() == [4, 3, 5, 2, 0]
+    store.file.turn("undo")
+    store.file.turn("undo")
+    assert [store.rows.number(row) for row in range(6)] == [1, 2, 3, 4, 5, 0]
 
 
 def test_the_next_with_a_status_is_looked_for_all_the_way_round(store: PairStore) -> None:
-    rows = store.rows[::-1]
+    rows = store.rows.order[::-1]
     assert [store.next_with_status(rows, after, "new") for after in range(5)] == [1, 2, 3, 4, 0]
     store.set_status([2, 3], "accepted")
     assert [store.next_with_status(rows, after, "accepted") for after in range(5)] == [1, 2, 1, 1, 1]
-    store.undo()
+    store.file.turn("undo")
     store.set_status([4], "flagged")
     assert store.next_with_status(rows, 0, "flagged") == 0
     assert store.next_with_status(rows, 0, "dropped") is None
@@ -335,8 +334,8 @@ def test_lines_that_are_no_pairs_are_told_and_kept(path: Path, line: bytes, reas
         file.write(line + b"\n")
     with PairStore(path) as store:
         assert len(store.pairs) == 5
-        assert [problem.line for problem in store.problems] == [6]
-        assert reason in store.problems[0].reason
+        assert [problem.line for problem in store.rows.base.problems] == [6]
+        assert reason in store.rows.base.problems[0].reason
         store.remove([pair.id for pair in store.pairs])
     assert path.read_bytes() == line + b"\n"
 
@@ -360,12 +359,7 @@ def test_what_does_not_belong_into_the_file_is_refused(store: PairStore) -> None
     assert store.file.unsaved == 0
 
 
-def test_a_new_store_is_empty_and_refuses_to_replace_one(tmp_path: Path) -> None:
-    with PairStore.create(tmp_path / "new.jsonl") as store:
-        store.add(some(2))
-    assert len(load_pairs(tmp_path / "new.jsonl")[0]) == 2
-    with pytest.raises(WorkbenchError, match="exists already"):
-        PairStore.create(tmp_path / "new.jsonl")
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(WorkbenchError, match="Cannot read"):
         PairStore(tmp_path / "nosuch.jsonl")
 

@@ -60,7 +60,7 @@ def test_an_edit_that_cannot_be_journalled_is_refused(path: Path, store: PairSto
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "Free space" in caught.value.hint
-    assert (store.pairs[1].note, store.undoable) == ("", "accepted")
+    assert (store.pairs[1].note, store.file.described("undo")) == ("", "accepted")
     store.set_note([1], "now")
     left_to_itself(store)
     assert [pair.note for pair in load_pairs(path)[0]] == ["", "now", "", "", ""]
@@ -116,7 +116,7 @@ def test_the_second_reads_only_and_says_who_edits(path: Path, store: PairStore) 
         for change in (
             lambda: second.set_status([0], "dropped"),
             lambda: second.add([Pair("n", "p", "c", "r")]),
-            second.undo,
+            lambda: second.file.turn("undo"),
         ):
             with pytest.raises(ReadOnlyError, match="reading only"):
                 change()
@@ -145,4 +145,4 @@ def test_a_data_set_written_anew_has_no_history(path: Path) -> None:
     left_to_itself(store)
     write_pairs(path, some(5))
     with PairStore(path) as again:
-        assert (again.undoable, again.counts()["new"]) == ("", 5)
+        assert (again.file.described("undo"), again.counts()["new"]) == ("", 5)

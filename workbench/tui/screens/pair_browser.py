@@ -133,7 +133,7 @@ class PairBrowser(Vertical):
 
     def go_to(self, identity: str) -> None:
         """Puts the cursor on a pair, where there is one; all are shown again where the query does not find it."""
-        row = self._data_set.store.row(identity) if self._data_set is not None else None
+        row = self._data_set.store.rows.row(identity) if self._data_set is not None else None
         if row is None:
             return
         line = self._line_of(row)
@@ -160,7 +160,7 @@ class PairBrowser(Vertical):
         if row is None or data_set is None:
             view.show(None)
             return
-        pair = data_set.store.pair(row)
+        pair = data_set.store.rows.pair(row)
         self._identity = pair.id
         view.show(pair, self._known(data_set, row, pair.id))
 
@@ -198,7 +198,7 @@ class PairBrowser(Vertical):
         if not data_set.checks.by_id():
             self._tell("The checks have found nothing. c opens them.")
             return
-        rows = {data_set.store.row(identity) for identity in data_set.checks.by_id()}
+        rows = {data_set.store.rows.row(identity) for identity in data_set.checks.by_id()}
         lines = np.flatnonzero(np.isin(self._rows, [row for row in rows if row is not None]))
         ahead = lines[lines > self.table.cursor] if way > 0 else lines[lines < self.table.cursor][::-1]
         if len(ahead):
@@ -268,7 +268,7 @@ class PairBrowser(Vertical):
         if view.query.terms or view.order != Order():
             self._search(data_set, view)
         else:
-            self._found(data_set, view, data_set.store.rows)
+            self._found(data_set, view, data_set.store.rows.order)
 
     @background("search", doing="searching the pairs", exclusive=True)
     async def _search(self, data_set: DataSetSession, view: _View) -> None:
@@ -279,7 +279,7 @@ class PairBrowser(Vertical):
         if data_set is not self._data_set or view is not self._view:
             return
         self._rows = rows
-        row = data_set.store.row(self._identity) if self._identity else None
+        row = data_set.store.rows.row(self._identity) if self._identity else None
         line = self._line_of(row) if row is not None else None
         if line is None:
             line = self._line_near(data_set, row)
@@ -304,14 +304,14 @@ class PairBrowser(Vertical):
             return 0
         if row is None or self._view.order != Order():
             return self.table.cursor if row is None else 0
-        order = data_set.store.rows
-        return int(np.isin(order[: data_set.store.number(row)], self._rows).sum())
+        order = data_set.store.rows.order
+        return int(np.isin(order[: data_set.store.rows.number(row)], self._rows).sum())
 
     def _shown(self, data_set: DataSetSession, rows: Ints) -> Shown:
         order = self._view.order
         return Shown(
             rows,
-            data_set.store.pair,
+            lambda row: data_set.store.rows.pair(row),
             lambda row, pair: cells(pair, self._known(data_set, row, pair.id)),
             partial(columns, pairs=len(data_set.store), findings=bool(data_set.checks.by_id()), margin=bool(order.run)),
             _column_of(order),
@@ -321,7 +321,7 @@ class PairBrowser(Vertical):
     def _known(self, data_set: DataSetSession, row: int, identity: str) -> Known:
         checks, margins = data_set.checks, self._view.margins
         return Known(
-            data_set.store.number(row),
+            data_set.store.rows.number(row),
             finding=checks.sign(identity),
             tokens=checks.tokens_of(identity),
             margin=margins.get(identity) if margins else None,

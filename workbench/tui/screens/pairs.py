@@ -119,7 +119,7 @@ class PairsScreen(WorkbenchScreen):
     def pair(self) -> Pair | None:
         """The pair under the cursor."""
         row = self.browser.row
-        return None if self.data_set is None or row is None else self.data_set.store.pair(row)
+        return None if self.data_set is None or row is None else self.data_set.store.rows.pair(row)
 
     # Opening, and what others do to the file
 
@@ -391,16 +391,16 @@ class PairsScreen(WorkbenchScreen):
         made = await self.app.push_screen_wait(dialog)
         if made is None:
             return
-        if data_set.store.row(pair.id) is None:
+        if data_set.store.rows.row(pair.id) is None:
             self.workbench.tell("The pair is not there any more: nothing was saved.")
             return
-        save(data_set.store, pair.id, made)
+        rows = save(data_set.store, pair.id, made)
         if made.new:
             count = "1 pair" if len(made.new) == 1 else f"{len(made.new)} pairs"
-            edited = data_set.edited(go_to=made.new[0].id, notice=f"{count} added below. u takes it back.")
+            edited = data_set.edited(rows, go_to=made.new[0].id, notice=f"{count} added below. u takes it back.")
         else:
             notice = "This pair has a drafted answer now. u takes it back."
-            edited = data_set.edited(go_to=pair.id, notice=notice)
+            edited = data_set.edited(rows, go_to=pair.id, notice=notice)
         self.show_edit(edited)
 
     def _drafters(self) -> Sequence[Drafter]:
@@ -426,7 +426,7 @@ class PairsScreen(WorkbenchScreen):
     async def on_pair_table_opened(self, event: PairTable.Opened) -> None:
         """Opens the pair in Compare."""
         if self.data_set is not None:
-            await self.workbench.compare(pair=self.data_set.store.pair(event.row))
+            await self.workbench.compare(pair=self.data_set.store.rows.pair(event.row))
 
     # All that is shown
 
@@ -455,8 +455,8 @@ class PairsScreen(WorkbenchScreen):
         store = data_set.store
 
         def peek(identity: str) -> str:
-            row = store.row(identity)
-            return "" if row is None else store.pair(row).last_user_turn
+            row = store.rows.row(identity)
+            return "" if row is None else store.rows.pair(row).last_user_turn
 
         answer = await self.app.push_screen_wait(ChecksDialog(data_set.checks, data_set.name, peek=peek))
         if isinstance(answer, ShowFinding):

@@ -33,8 +33,8 @@ def test_both_ways_give_the_same(tmp_path: Path, pairs: list[Pair]) -> None:
     if not pairs:
         return
     with PairStore(path) as store:
-        store.swap(store.rows[:3])
-        store.set_status(store.rows[1:2], "dropped")
+        store.swap(store.rows.order[:3])
+        store.set_status(store.rows.order[1:2], "dropped")
         new = pairs[0].swapped()
         store.update([pairs[2].id], lambda pair: Pair(pair.id, new.prompt, new.chosen, pair.prompt), "edit")
         store.remove([pairs[0].id])

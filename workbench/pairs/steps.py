@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from workbench.pairs.pair import TEXTS, Message, Text
 
 SWAP = "swap"
-"""As a change's field: chosen and rejected are exchanged. Its values tell the chosen text by a number (`mark`)."""
+"""As a change's field: chosen and rejected are exchanged. Its values tell the chosen text by a number (`checksum`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +28,12 @@ class Values:
         codes = [numbers.setdefault(value, len(numbers)) for value in values]
         return cls(list(numbers), codes)
 
-    @classmethod
-    def same(cls, value: Any, count: int) -> Values:
-        """The column of one value, `count` times."""
-        return cls([value], [0] * count)
-
     def __iter__(self) -> Iterator[Any]:
         return map(self.distinct.__getitem__, self.codes)
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FieldChange:
     """One field of some pairs, before and after."""
 
     field: str
@@ -46,12 +41,18 @@ class Change:
     before: Values
     after: Values
 
-    def reversed(self) -> Change:
+    @classmethod
+    def of(cls, field: str, values: Iterable[tuple[str, Any, Any]]) -> FieldChange:
+        """The change of a field to (id, value before, value after)."""
+        ids, befores, afters = zip(*values, strict=True)
+        return cls(field, list(ids), Values.of(befores), Values.of(afters))
+
+    def reversed(self) -> FieldChange:
         """What takes this change back."""
-        return Change(self.field, self.ids, self.after, self.before)
+        return FieldChange(self.field, self.ids, self.after, self.before)
 
 
-class Line(NamedTuple):
+class PairLine(NamedTuple):
     """A line added or removed: the pair's id, the id of the pair that it comes after ("": none known), its bytes."""
 
     id: str
@@ -60,22 +61,22 @@ class Line(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class EditStep:
     """What one call changed, undone and redone as a whole. `pairs` is how many it changed."""
 
     description: str
     pairs: int
-    changes: tuple[Change, ...] = ()
-    added: tuple[Line, ...] = ()
-    removed: tuple[Line, ...] = ()
+    changes: tuple[FieldChange, ...] = ()
+    added: tuple[PairLine, ...] = ()
+    removed: tuple[PairLine, ...] = ()
 
     def __str__(self) -> str:
         return self.description if self.pairs == 1 else f"{self.description} ({self.pairs:,} pairs)"
 
-    def reversed(self) -> Step:
+    def reversed(self) -> EditStep:
         """The step that takes this one back."""
         changes = tuple(change.reversed() for change in reversed(self.changes))
-        return Step(self.description, self.pairs, changes, self.removed, self.added)
+        return EditStep(self.description, self.pairs, changes, self.removed, self.added)
 
     def encoded(self) -> bytes:
         """The step's changes as bytes, for the journal."""
@@ -87,21 +88,21 @@ class Step:
         return zlib.compress(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), 1)
 
     @classmethod
-    def decoded(cls, description: str, pairs: int, payload: bytes) -> Step:
+    def decoded(cls, description: str, pairs: int, payload: bytes) -> EditStep:
         """The step that `encoded` made `payload` of."""
         value = json.loads(zlib.decompress(payload))
         changes = [
-            Change(name, ids, _unpacked(name, *before), _unpacked(name, *after))
+            FieldChange(name, ids, _unpacked(name, *before), _unpacked(name, *after))
             for name, ids, before, after in value["changes"]
         ]
         lines = [
-            tuple(Line(identity, after, raw.encode()) for identity, after, raw in value[name])
+            tuple(PairLine(identity, after, raw.encode()) for identity, after, raw in value[name])
             for name in ("added", "removed")
         ]
         return cls(description, pairs, tuple(changes), *lines)
 
 
-def mark(text: Text) -> int:
+def checksum(text: Text) -> int:
     """A number that tells a text from others (by chance, one in four billion is the same)."""
     contents = [text] if isinstance(text, str) else [turn.content for turn in text]
     return zlib.crc32("\0".join(contents).encode())
