@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from textual.css.model import RuleSet
+from textual.css.stylesheet import Stylesheet
 
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
@@ -54,6 +56,23 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
 
     monkeypatch.setattr("workbench.tui.dialogs.new_run.launch", launch)
     return found
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _styles_parsed_once() -> Iterator[None]:
+    """Every test starts an app of its own, whose hundred stylesheets are always the same."""
+    parsed: dict[object, list[RuleSet]] = {}
+    parse = Stylesheet._parse_rules
+
+    def cached(self: Stylesheet, css: str, *place: object, **place_by_name: object) -> list[RuleSet]:
+        key = (css, place, *place_by_name.items(), tuple(self._variables.items()))
+        if key not in parsed:
+            parsed[key] = parse(self, css, *place, **place_by_name)
+        return parsed[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stylesheet, "_parse_rules", cached)
+        yield
 
 
 @pytest.fixture(autouse=True)
