@@ -112,7 +112,9 @@ class Teller:
 
 @needs_tmux
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=["80x24", "160x45"])
+@pytest.mark.parametrize(
+    "size", [pytest.param((80, 24), id="80x24"), pytest.param((160, 45), id="160x45", marks=pytest.mark.slow)]
+)
 def test_the_story_is_told_in_the_compare_screen_by_keyboard(
     demo: tuple[subprocess.CompletedProcess[str], Path], size: tuple[int, int]
 ) -> None:

@@ -61,6 +61,7 @@ def test_two_processes_train_as_one_does(finished_run, make_workspace):
     assert written.stat().st_size > 500
 
 
+@pytest.mark.slow
 def test_two_processes_stop_go_on_and_die_together(tmp_path, monkeypatch):
     """Under a command of the user's, with a last batch of an epoch that the processes cannot share evenly."""
     monkeypatch.setenv("WORKBENCH_TRIED", "no")
@@ -131,6 +132,7 @@ def vowels(prompts, completions, **_):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["grpo", "rloo"])
 def test_two_processes_answer_prompts_of_their_own_and_share_what_they_learn(tmp_path, method):
     (tmp_path / "reward.py").write_text(REWARD)

@@ -51,7 +51,9 @@ def train(root: Path, method: str, steps: int, *settings: str) -> dict[str, obje
     return found
 
 
-@pytest.mark.parametrize("method", STEPS)
+@pytest.mark.parametrize(
+    "method", ["simpo", *(pytest.param(other, marks=pytest.mark.slow) for other in ("orpo", "kto"))]
+)
 def test_a_method_on_pairs_moves_the_probes_the_right_way(demo: Path, method: str) -> None:
     rate = ("learning_rate=5e-4",) if method == "simpo" else ()
     result = train(demo, method, STEPS[method], "sample_tokens=0", *rate)

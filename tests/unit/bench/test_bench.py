@@ -36,6 +36,7 @@ def test_stock_trl_trains_every_pair_once(precompute, rows):
     assert found["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_the_demo_is_measured_in_a_process_of_its_own(tmp_path):
     assert (
         training.main(["--only", "demo", "--sides", "cold", "--rounds", "1", "--pairs", "20", "--to", str(tmp_path)])
