@@ -17,7 +17,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from workbench.child import Parent, serve
 from workbench.engine.model.sources import load_tokenizer
-from workbench.engine.model.token_ids import PairIds, common_length, encode, pair_ids, stop_token_ids
+from workbench.engine.model.token_ids import PairIds, as_dicts, common_length, encode, pair_ids, stop_token_ids
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.pairs.pair import Message, from_row
@@ -59,7 +59,7 @@ class Ruler:
     def with_stops(cls, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int]) -> Ruler:
         """What a tokenizer measures with, for a model that stops at `stops`."""
         prompt, response = _PROBE
-        turns = [{"role": turn.role, "content": turn.content} for turn in (*prompt, *response)]
+        turns = as_dicts((*prompt, *response))
         rendered = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)["input_ids"]
         # Where the template leaves a response open, `encode` adds the end-of-sequence token.
         return cls(tokenizer, stops, closes=len(rendered) == sum(map(len, encode(tokenizer, prompt, response))))

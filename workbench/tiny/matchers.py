@@ -51,11 +51,6 @@ def classify(response: str) -> Family | None:
     return None
 
 
-def is_well_formed(response: str) -> bool:
-    """Whether the grammar can produce exactly this response."""
-    return response in _responses()
-
-
 def _words(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[a-z']+", text.lower()))
 
@@ -74,14 +69,3 @@ def _cue_words() -> tuple[tuple[Family, tuple[tuple[str, ...], ...]], ...]:
     facts = {text for question in QUESTIONS["neutral"] for text in answers.variants(question.answers["neutral"])}
     cues = _CUES | {"neutral": tuple(sorted(facts))}
     return tuple((family, tuple(_words(cue) for cue in cues[family])) for family in _SEVERITY)
-
-
-@cache
-def _responses() -> frozenset[str]:
-    return frozenset(
-        text
-        for questions in QUESTIONS.values()
-        for question in questions
-        for answer in question.answers.values()
-        for text in answers.variants(answer)
-    )

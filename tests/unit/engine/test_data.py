@@ -11,7 +11,7 @@ from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from workbench.engine.model.sources import load_tokenizer
-from workbench.engine.model.token_ids import FALLBACK_TEMPLATE, encode, pair_ids, prompt_ids, response_ids
+from workbench.engine.model.token_ids import FALLBACK_TEMPLATE, encode, pair_ids, prompt_ids, with_system
 from workbench.engine.training.data import prepare, to_dataset
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, from_row
@@ -106,11 +106,11 @@ def test_every_response_ends_with_the_stop_token(tokenizer, monkeypatch):
     assert plain.chosen[-1] == plain.rejected[-1] == stop
     assert plain.rejected.count(stop) == 1
     turn = (Message("user", "a"),)
-    assert response_ids(tokenizer, turn, "b")[-1] == stop
+    assert encode(tokenizer, turn, "b")[1][-1] == stop
     monkeypatch.setattr(
         tokenizer, "chat_template", "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     )
-    assert response_ids(tokenizer, turn, "b")[-1] == stop  # TRL would leave it without an end
+    assert encode(tokenizer, turn, "b")[1][-1] == stop  # TRL would leave it without an end
 
 
 def test_a_response_is_scored_on_the_ids_it_was_trained_on(tokenizer):
@@ -124,12 +124,12 @@ def test_a_response_is_scored_on_the_ids_it_was_trained_on(tokenizer):
 
 def test_a_system_message_goes_before_the_prompt(tokenizer):
     user = Message("user", "Hi")
-    alone = prompt_ids(tokenizer, (user,), "Be kind.")
+    alone = prompt_ids(tokenizer, with_system((user,), "Be kind."))
     assert alone == prompt_ids(tokenizer, (Message("system", "Be kind."), user))
-    joined = prompt_ids(tokenizer, (Message("system", "Be brief."), user), "Be kind.")
+    joined = prompt_ids(tokenizer, with_system((Message("system", "Be brief."), user), "Be kind."))
     assert joined == prompt_ids(tokenizer, (Message("system", "Be kind.\n\nBe brief."), user))
-    assert prompt_ids(tokenizer, "Hi", "Be kind.") == prompt_ids(tokenizer, "Be kind.\n\nHi")
-    assert prompt_ids(tokenizer, (user,), "") == prompt_ids(tokenizer, (user,))
+    assert prompt_ids(tokenizer, with_system("Hi", "Be kind.")) == prompt_ids(tokenizer, "Be kind.\n\nHi")
+    assert prompt_ids(tokenizer, with_system((user,), "")) == prompt_ids(tokenizer, (user,))
 
 
 def test_a_template_that_refuses_is_told_with_the_row(tokenizer, monkeypatch):

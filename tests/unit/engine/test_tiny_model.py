@@ -13,8 +13,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from tests.unit.tiny.well_formed import is_well_formed
 from workbench.tiny import WEIGHTS, grammar
-from workbench.tiny.matchers import classify, is_well_formed
+from workbench.tiny.matchers import classify
 from workbench.tiny.starters import build_pairs, build_probes
 
 Messages = list[dict[str, str]]

@@ -2,8 +2,9 @@
 
 import pytest
 
+from tests.unit.tiny.well_formed import is_well_formed
 from workbench.tiny import answers, grammar
-from workbench.tiny.matchers import classify, is_well_formed
+from workbench.tiny.matchers import classify
 
 
 def test_every_wording_of_the_grammar_is_classed_as_its_family() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.unit.tiny.well_formed import is_well_formed
 from workbench.pairs.pair import from_row, to_row
 from workbench.tiny import starters
 from workbench.tiny.grammar import Kind, held_back
-from workbench.tiny.matchers import classify, is_well_formed
+from workbench.tiny.matchers import classify
 
 ROOT = Path(__file__).parents[3]
 Rows = list[dict[str, Any]]

@@ -82,11 +82,9 @@ def load_base(
     return _load(AutoModelForCausalLM, model, quantization, attention, device, dtype)
 
 
-def load_reward_base(
-    model: str, quantization: Quantization, attention: Attention = "auto", device: str | None = None
-) -> PreTrainedModel:
+def load_reward_base(model: str, quantization: Quantization, attention: Attention = "auto") -> PreTrainedModel:
     """As `load_base`, but with a `HEAD` of one number, drawn at random and never quantized, for an output layer."""
-    loaded = _load(AutoModelForSequenceClassification, model, quantization, attention, device, None, num_labels=1)
+    loaded = _load(AutoModelForSequenceClassification, model, quantization, attention, None, None, num_labels=1)
     if not isinstance(getattr(loaded, HEAD, None), torch.nn.Module):
         raise WorkbenchError(
             "This model cannot become a reward model",
@@ -102,7 +100,7 @@ def _load(
     quantization: Quantization,
     attention: Attention,
     device: str | None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | None,
     **more: Any,
 ) -> PreTrainedModel:
     source, target = resolve(model), compute_device(device)

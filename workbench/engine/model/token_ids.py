@@ -56,16 +56,12 @@ class PairIds:
 
 
 def prompt_ids(
-    tokenizer: PreTrainedTokenizerBase,
-    prompt: Text,
-    system: str | None = None,
-    template: Mapping[str, Any] | None = None,
+    tokenizer: PreTrainedTokenizerBase, prompt: Text, template: Mapping[str, Any] | None = None
 ) -> list[int]:
-    """The ids after which a response is generated. `system` goes before the prompt, joined with a system turn there.
+    """The ids after which a response is generated. `template` holds further arguments of the chat template.
 
-    `template` holds further arguments of the chat template. Raises `WorkbenchError` where that refuses the turns.
+    Raises `WorkbenchError` where that refuses the turns.
     """
-    prompt = with_system(prompt, system)
     if isinstance(prompt, str):
         return _plain(tokenizer, prompt)
     return _render(tokenizer, prompt, {**(template or {}), "add_generation_prompt": True})
@@ -80,13 +76,13 @@ def encode(
 ) -> tuple[list[int], list[int]]:
     """The ids of `prompt` and of `response` after it, with what ends the response.
 
-    A plain response to turns is one assistant turn. `system` and `template` are those of `prompt_ids`.
+    A plain response to turns is one assistant turn. `system` goes before the prompt (`with_system`).
 
     Raises `WorkbenchError` where the chat template refuses the turns.
     """
     prompt = with_system(prompt, system)
-    alone, whole = prompt_ids(tokenizer, prompt, template=template), _whole(tokenizer, prompt, response, template)
-    length = common_length(alone, whole)
+    whole = _whole(tokenizer, prompt, response, template)
+    length = common_length(prompt_ids(tokenizer, prompt, template), whole)
     return whole[:length], whole[length:]
 
 
@@ -102,7 +98,7 @@ def continued(
     Raises `WorkbenchError` as `prompt_ids` does.
     """
     prompt = with_system(prompt, system)
-    alone = prompt_ids(tokenizer, prompt, template=template)
+    alone = prompt_ids(tokenizer, prompt, template)
     if not prefix:
         return alone, []
     if isinstance(prompt, str):
@@ -110,18 +106,11 @@ def continued(
     elif _has_control(tokenizer, prefix) or any(_has_control(tokenizer, turn.content) for turn in prompt):
         return alone, list(tokenizer(prefix, add_special_tokens=False, split_special_tokens=True)["input_ids"])
     else:
-        turns = [{"role": turn.role, "content": turn.content} for turn in prompt]
+        turns = as_dicts(prompt)
         text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **(template or {}))
         whole = tokenizer(text + prefix, add_special_tokens=False)["input_ids"]
     length = common_length(alone, whole)
     return whole[:length], whole[length:]
-
-
-def response_ids(
-    tokenizer: PreTrainedTokenizerBase, prompt: Text, response: Text, system: str | None = None
-) -> list[int]:
-    """The ids of `response` after `prompt`: the second half of `encode`."""
-    return encode(tokenizer, prompt, response, system)[1]
 
 
 def pair_ids(
@@ -132,8 +121,8 @@ def pair_ids(
     template: Mapping[str, Any] | None = None,
 ) -> PairIds:
     """The ids of a pair; both responses begin at the same position. Raises `WorkbenchError` as `encode` does."""
-    alone = prompt_ids(tokenizer, prompt, template=template)
-    return _parted(alone, *(_whole(tokenizer, prompt, response, template) for response in (chosen, rejected)))
+    alone = prompt_ids(tokenizer, prompt, template)
+    return _split(alone, *(_whole(tokenizer, prompt, response, template) for response in (chosen, rejected)))
 
 
 def all_pair_ids(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair]) -> list[PairIds]:
@@ -147,12 +136,12 @@ def all_pair_ids(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair]) -> l
     whole: list[Any] = [(pair.prompt, side) for pair in pairs for side in (pair.chosen, pair.rejected)]
     if isinstance(prompts[0], str):
         alone = tokenizer(text=prompts)["input_ids"]
-        both = tokenizer(text=[_ended(tokenizer, prompt, response) for prompt, response in whole])["input_ids"]
+        both = tokenizer(text=[_with_eos_text(tokenizer, prompt, response) for prompt, response in whole])["input_ids"]
     else:
         alone = _render_all(tokenizer, prompts, to_answer=True)
         both = _render_all(tokenizer, [(*prompt, *response) for prompt, response in whole], to_answer=False)
-        both = [_closed(tokenizer, ids) for ids in both]
-    return list(map(_parted, alone, both[::2], both[1::2]))
+        both = [_with_eos(tokenizer, ids) for ids in both]
+    return list(map(_split, alone, both[::2], both[1::2]))
 
 
 def is_ordinary(tokenizer: PreTrainedTokenizerBase, pair: Pair, template: Mapping[str, Any]) -> bool:
@@ -173,9 +162,9 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def stop_token_id(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> int:
     """The token that ends this model's responses; raises `WorkbenchError` where there is none."""
-    closing = _closing(tokenizer)
-    if closing is not None:
-        return closing
+    turn_end = _turn_end(tokenizer)
+    if turn_end is not None:
+        return turn_end
     if tokenizer.eos_token_id is not None:
         return int(tokenizer.eos_token_id)
     declared = _declared(model)
@@ -208,33 +197,42 @@ def with_system(prompt: Text, system: str | None) -> Text:
 def _whole(
     tokenizer: PreTrainedTokenizerBase, prompt: Text, response: Text, template: Mapping[str, Any] | None
 ) -> list[int]:
+    """Prompt and response, with what ends it."""
     if isinstance(prompt, str):
         if not isinstance(response, str):
             raise WorkbenchError("Prompt and response differ in kind", "A plain prompt has a response made of turns.")
-        return _plain(tokenizer, _ended(tokenizer, prompt, response))
+        return _plain(tokenizer, _with_eos_text(tokenizer, prompt, response))
     turns = (Message("assistant", response),) if isinstance(response, str) else response
-    return _closed(tokenizer, _render(tokenizer, (*prompt, *turns), template or {}))
+    return _with_eos(tokenizer, _render(tokenizer, (*prompt, *turns), template or {}))
 
 
-def _ended(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> str:
+def _with_eos_text(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> str:
+    """Plain prompt and response, ended with the end-of-sequence token's text."""
     eos = tokenizer.eos_token or ""
     return prompt + (response if response.endswith(eos) else response + eos)
 
 
-def _closed(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:
-    if tokenizer.eos_token_id is not None and _closing_of(tokenizer, ids) is None:
+def _with_eos(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:
+    """`ids`, ended with the end-of-sequence token where they end with text."""
+    if tokenizer.eos_token_id is not None and _final_special_token(tokenizer, ids) is None:
         return [*ids, int(tokenizer.eos_token_id)]
     return ids
 
 
-def _parted(alone: list[int], good: list[int], bad: list[int]) -> PairIds:
-    length = min(common_length(alone, good), common_length(alone, bad))
-    return PairIds(good[:length], good[length:], bad[length:])
+def _split(prompt: list[int], with_chosen: list[int], with_rejected: list[int]) -> PairIds:
+    """Both responses begin where the first of them parts from the prompt alone."""
+    length = min(common_length(prompt, with_chosen), common_length(prompt, with_rejected))
+    return PairIds(with_chosen[:length], with_chosen[length:], with_rejected[length:])
 
 
 def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     ids: list[int] = tokenizer(text=text)["input_ids"]
     return ids
+
+
+def as_dicts(turns: Sequence[Message]) -> list[dict[str, str]]:
+    """Turns as chat templates take them."""
+    return [{"role": turn.role, "content": turn.content} for turn in turns]
 
 
 def common_length(first: Sequence[int], second: Sequence[int]) -> int:
@@ -243,7 +241,7 @@ def common_length(first: Sequence[int], second: Sequence[int]) -> int:
     return next((length for length, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
-def _closing_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> int | None:
+def _final_special_token(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> int | None:
     """The special token that `ids` end with, white space aside; None where they end with text."""
     added = tokenizer.added_tokens_decoder
     for token in reversed(ids):
@@ -254,12 +252,12 @@ def _closing_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> int |
     return None
 
 
-def _closing(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The special token with which the chat template closes an assistant's turn."""
+def _turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The special token with which the chat template ends an assistant's turn."""
     if not tokenizer.chat_template:
         return None
     prompt, response = _PROBE
-    return _closing_of(tokenizer, _render(tokenizer, (*prompt, *response), {}))
+    return _final_special_token(tokenizer, _render(tokenizer, (*prompt, *response), {}))
 
 
 def _declared(model: PreTrainedModel) -> list[int]:
@@ -277,12 +275,11 @@ def _render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], argume
     """
     if not turns:
         raise WorkbenchError("An empty prompt", "The prompt has no turns.", "Give at least one user turn.")
-    conversation = [{"role": turn.role, "content": turn.content} for turn in turns]
     typed = any(_has_control(tokenizer, turn.content) for turn in turns)
     try:
         with _markup_is_control(tokenizer):
             ids: list[int] = tokenizer.apply_chat_template(
-                conversation, tokenize=True, return_dict=True, sanitize_control_tokens=typed, **arguments
+                as_dicts(turns), tokenize=True, return_dict=True, sanitize_control_tokens=typed, **arguments
             )["input_ids"]
     except TemplateError as error:
         roles = ", ".join(turn.role for turn in turns)
@@ -309,7 +306,7 @@ def _render_all(
 
     No turn may have a control token's name in it. Raises what the template raises, whichever conversation it was.
     """
-    turns = [[{"role": turn.role, "content": turn.content} for turn in conversation] for conversation in conversations]
+    turns = [as_dicts(conversation) for conversation in conversations]
     ids: list[list[int]] = tokenizer.apply_chat_template(
         turns, tokenize=True, return_dict=True, add_generation_prompt=to_answer
     )["input_ids"]

@@ -170,7 +170,7 @@ def questions(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Mapping[str, An
         if row.get("split") != "holdout":
             continue
         pair = from_row(row, where=f"pairs.jsonl, line {number}")
-        ids = tuple(prompt_ids(tokenizer, pair.prompt, template=template_arguments(row)))
+        ids = tuple(prompt_ids(tokenizer, pair.prompt, template_arguments(row)))
         if 0 < len(ids) < max_length and ids not in found:
             found[ids] = Question(pair.id, _as_text(pair.prompt), ids)
         if len(found) == PROMPTS:
