@@ -372,12 +372,12 @@ def serve(job: Callable[[Any, Parent], Any]) -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     status = 1
     try:
-        asked = json.loads(_first_line())
-        if asked["version"] != PROTOCOL:
+        envelope = json.loads(_first_line())
+        if envelope["version"] != PROTOCOL:
             raise WorkbenchError("The workbench was updated while it ran", "", "Close it and start it anew.")
-        after_parent = _go_on_alone if asked["outlives"] else _end
+        after_parent = _go_on_alone if envelope["outlives"] else _end
         threading.Thread(target=_await_parents_end, args=(after_parent,), name="parent", daemon=True).start()
-        parent.tell(Result(job(asked["request"], parent)))
+        parent.tell(Result(job(envelope["request"], parent)))
         status = 0
     except KeyboardInterrupt:
         status = 130
@@ -386,8 +386,8 @@ def serve(job: Callable[[Any, Parent], Any]) -> NoReturn:
     except BaseException as error:
         traceback.print_exc()
         last = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(last.filename).name}, line {last.lineno}, in {last.name}"
-        parent.tell(Failure(type(error).__name__, f"{error} ({place})", "", {}, traceback.format_exc()))
+        where = f"{Path(last.filename).name}, line {last.lineno}, in {last.name}"
+        parent.tell(Failure(type(error).__name__, f"{error} ({where})", "", {}, traceback.format_exc()))
     sys.stderr.flush()
     # Everything is told: taking models or millions of texts apart would take another half second.
     os._exit(status)

@@ -44,7 +44,7 @@ def check_function(reward: FunctionReward) -> None:
         raise WorkbenchError("The reward's file cannot be read", f"{reward.file}: {error}.", _HOW) from error
     except (SyntaxError, ValueError) as error:
         raise WorkbenchError("The reward's file is not Python", f"{reward.file}: {error}.", "Correct it.") from error
-    names = [each.name for each in source.body if isinstance(each, ast.FunctionDef)]
+    names = [statement.name for statement in source.body if isinstance(statement, ast.FunctionDef)]
     if reward.function not in names:
         there = f"It has {', '.join(names)}." if names else "It has none."
         raise WorkbenchError(

@@ -20,14 +20,14 @@ def read_hub(
     import datasets
 
     try:
-        found = datasets.load_dataset(name, name=subset, streaming=True)
-        names = list(found)
+        data_set = datasets.load_dataset(name, name=subset, streaming=True)
+        names = list(data_set)
         wanted = split or (names[0] if len(names) == 1 else "train")
-        if wanted not in found:
+        if wanted not in data_set:
             raise WorkbenchError(
                 f"{name} has no split {wanted!r}", f"Its splits: {', '.join(names)}.", "Choose one with --split."
             )
-        rows = iter(found[wanted])
+        rows = iter(data_set[wanted])
     except WorkbenchError:
         raise
     except Exception as error:  # anything may come out of a foreign data set's loading, and none of it is ours to mend

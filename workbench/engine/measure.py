@@ -42,8 +42,8 @@ def work(request: Mapping[str, Any], parent: Parent) -> None:
 
 
 def _measure(workspace: Workspace, config: RunConfig, scratch: RunFolder, parent: Parent) -> None:
-    def tell(told: Told) -> None:
-        parent.part(to_part(told))
+    def tell(news: Told) -> None:
+        parent.part(to_part(news))
 
     rows = take_rows(workspace, config)
     tell(rows.counts)
@@ -89,10 +89,10 @@ def _counts(prepared: Prepared, config: RunConfig) -> Counts:
 
     from workbench.engine.training.data import sizes
 
-    found, limit = sizes(prepared.train), config.max_length
+    lengths, limit = sizes(prepared.train), config.max_length
     if config.facts.online:  # What the pairs say does not matter, but what the model may say.
-        found = np.concatenate([found[:, :1], np.full((len(found), 2), config.completion_tokens)], axis=1)
-    sides = np.minimum(found[:, :1] + found[:, 1:], limit)
+        lengths = np.concatenate([lengths[:, :1], np.full((len(lengths), 2), config.completion_tokens)], axis=1)
+    sides = np.minimum(lengths[:, :1] + lengths[:, 1:], limit)
     return Counts(
         train=len(prepared.train),
         holdout=len(prepared.holdout),
@@ -102,8 +102,8 @@ def _counts(prepared: Prepared, config: RunConfig) -> Counts:
         mean=float(sides.mean()),
         p95=int(np.sort(sides, axis=None)[int(0.95 * (sides.size - 1))]),
         longest=int(sides.max()),
-        responses=int((sides.sum(1) - 2 * found[:, 0]).max()),
-        row=int((sides.sum(1) - found[:, 0]).max()),
+        responses=int((sides.sum(1) - 2 * lengths[:, 0]).max()),
+        row=int((sides.sum(1) - lengths[:, 0]).max()),
     )
 
 

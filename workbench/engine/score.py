@@ -99,9 +99,9 @@ def _not_a_request(error: ValidationError) -> WorkbenchError:
     from workbench.errors import WorkbenchError
 
     first = error.errors()[0]
-    place = ".".join(map(str, first["loc"])) or "line"
+    field = ".".join(map(str, first["loc"])) or "line"
     return WorkbenchError(
-        "Not a request", f"{place}: {first['msg']}.", "workbench/compare/messages.py has the protocol."
+        "Not a request", f"{field}: {first['msg']}.", "workbench/compare/messages.py has the protocol."
     )
 
 

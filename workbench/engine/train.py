@@ -85,7 +85,7 @@ def _turn(folder: RunFolder, events: EventWriter, control: Control) -> Event | N
         with ExitStack() as stack:
             launched = is_launched(folder)
             needed = devices(folder.record().config.processes or 1) if launched else [device()]
-            turns = [stack.enter_context(Turn(folder, each)) for each in needed]
+            turns = [stack.enter_context(Turn(folder, name)) for name in needed]
             if waits := _missing(turns):
                 events.write(Queued(time=time.time(), step=began, device=waits.device))
                 while _missing(turns):
@@ -127,8 +127,8 @@ def attempt(folder: RunFolder, events: EventWriter, control: Control) -> Event:
     except Exception as error:
         if not folder.run_toml.exists():
             raise RunDeletedError(str(folder.path)) from error
-        if (told := explained(error, folder)) is not None:
-            return _failed(told)
+        if (disk_error := explained(error, folder)) is not None:
+            return _failed(disk_error)
         with suppress(OSError):
             traceback.print_exc()
         if config is not None and _out_of_memory(error):
@@ -163,16 +163,16 @@ def _cannot_tell(folder: RunFolder, error: OSError) -> int:
     """Where not even events can be written, the log is what is left."""
     if not folder.run_toml.exists():
         return _gone(folder)
-    told = explained(error, folder) or WorkbenchError("The run folder cannot be used", f"{folder.path}: {error}.")
+    disk_error = explained(error, folder) or WorkbenchError("The run folder cannot be used", f"{folder.path}: {error}.")
     with suppress(OSError):
-        print(told, file=sys.stderr)
+        print(disk_error, file=sys.stderr)
     return 1
 
 
 def _out_of_memory(error: Exception) -> bool:
     text = str(error).lower()
-    told = "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or told
+    says_so = "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or says_so
 
 
 def _last_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Attention within rows that share a prompt: who may look at whom, for each kernel that can be told.
+"""Attention within rows that share a prompt: which token may attend to which, for each kernel.
 
 transformers' decoders take their attention from a registry; `KERNEL` is ours in it. It does three things: FlexAttention
 where it is given a `BlockMask` (CUDA), a scaled-dot-product attention a row where the rows lie in one line (CPU: no
@@ -42,12 +42,12 @@ def row_mask(parts: RowParts, width: int, dtype: torch.dtype, device: torch.devi
 def padded_mask(rows: PairRows, dtype: torch.dtype) -> Tensor:
     """(B, 1, L, L) for rows that have a line each."""
     width = rows.ids.shape[1]
-    return torch.stack([row_mask(each, width, dtype, rows.ids.device) for each in rows.parts])[:, None]
+    return torch.stack([row_mask(parts, width, dtype, rows.ids.device) for parts in rows.parts])[:, None]
 
 
 def row_masks(rows: PairRows, dtype: torch.dtype) -> list[Tensor]:
     """(1, 1, T, T) for each of the rows that lie in one line."""
-    return [row_mask(each, each.total, dtype, rows.ids.device)[None, None] for each in rows.parts]
+    return [row_mask(parts, parts.total, dtype, rows.ids.device)[None, None] for parts in rows.parts]
 
 
 def causal(width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -66,11 +66,11 @@ def block_mask(rows: PairRows) -> BlockMask:
     width, device = rows.ids.shape[1], rows.ids.device
     row, branch = torch.zeros((2, width), dtype=torch.int32)
     begin = 0
-    for number, each in enumerate(rows.parts):
-        row[begin : begin + each.total] = number
-        branch[begin + each.trunk : begin + each.total] = 1
-        branch[begin + each.trunk + each.chosen : begin + each.total] = 2
-        begin += each.total
+    for number, parts in enumerate(rows.parts):
+        row[begin : begin + parts.total] = number
+        branch[begin + parts.trunk : begin + parts.total] = 1
+        branch[begin + parts.trunk + parts.chosen : begin + parts.total] = 2
+        begin += parts.total
     row[begin:] = len(rows.parts)
     row, branch = row.to(device), branch.to(device)
 
@@ -111,12 +111,12 @@ def pair_attention(
     if others.get("softcap") is not None or others.get("s_aux") is not None or others.get("position_bias") is not None:
         raise NotImplementedError("a layer changes its attention scores")
     groups = query.shape[1] // key.shape[1]
-    lines = (each.split(sizes, dim=2) for each in (query, repeat_kv(key, groups), repeat_kv(value, groups)))
-    found = [
+    lines = (heads.split(sizes, dim=2) for heads in (query, repeat_kv(key, groups), repeat_kv(value, groups)))
+    attended = [
         scaled_dot_product_attention(one, two, three, attn_mask=mask, scale=scaling)
         for one, two, three, mask in zip(*lines, pair_masks, strict=True)
     ]
-    return torch.cat(found, dim=2).transpose(1, 2).contiguous(), None
+    return torch.cat(attended, dim=2).transpose(1, 2).contiguous(), None
 
 
 AttentionInterface.register(KERNEL, pair_attention)

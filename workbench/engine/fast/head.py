@@ -28,17 +28,17 @@ class Head:
 
     def logits(self, states: Tensor) -> Tensor:
         """(N, V) in float32, of states (N, H)."""
-        found = torch.nn.functional.linear(states.to(self.weight.dtype), self.weight, self.bias).float()
+        logits = torch.nn.functional.linear(states.to(self.weight.dtype), self.weight, self.bias).float()
         if self.scale != 1.0:
-            found = found * self.scale
-        return found if self.softcap is None else torch.tanh(found / self.softcap) * self.softcap
+            logits = logits * self.scale
+        return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
 
     def slope(self, logits: Tensor) -> Tensor | None:
         """The derivative of the squeezed logits with respect to those before; None for 1."""
         return None if self.softcap is None else 1 - (logits / self.softcap) ** 2
 
     def tiles(self, count: int) -> Sequence[slice]:
-        """So many places, cut so that the logits of a part take bounded memory."""
+        """So many predictions, cut so that the logits of a part take bounded memory."""
         width = max(1, TILE_BYTES.get(self.weight.device.type, 2**26) // (4 * len(self.weight)))
         return [slice(begin, begin + width) for begin in range(0, count, width)]
 
@@ -63,26 +63,26 @@ def token_scores(head: Head, states: Tensor, targets: Tensor) -> TokenScores:
 @torch.no_grad()
 def token_logps(head: Head, states: Tensor, targets: Tensor) -> Tensor:
     """(N,): the log-probabilities of `targets` alone, in float32, without gradient."""
-    found = states.new_empty((len(targets),), dtype=torch.float32)
+    logps = states.new_empty((len(targets),), dtype=torch.float32)
     with torch.autocast(states.device.type, enabled=False):
         for tile in head.tiles(len(targets)):
             logits = head.logits(states[tile])
-            found[tile] = _aimed(logits, targets[tile]) - _normalized(logits)[2]
-    return found
+            logps[tile] = _aimed(logits, targets[tile]) - _normalized(logits)[2]
+    return logps
 
 
 class _TokenScores(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, targets: Tensor, head: Head) -> tuple[Tensor, ...]:
-        found = states.new_empty((4, len(targets)), dtype=torch.float32)
+        scores = states.new_empty((4, len(targets)), dtype=torch.float32)
         wanted = ctx.needs_input_grad[0]
         slopes = torch.empty_like(states) if wanted else None
         with torch.autocast(states.device.type, enabled=False):
             for tile in head.tiles(len(targets)):
-                _tile(head, states[tile], targets[tile], found[:, tile], None if slopes is None else slopes[tile])
+                _tile(head, states[tile], targets[tile], scores[:, tile], None if slopes is None else slopes[tile])
         if slopes is not None:
             ctx.save_for_backward(slopes)
-        logps, entropy, mean_logits, is_top1 = found.unbind()
+        logps, entropy, mean_logits, is_top1 = scores.unbind()
         ctx.mark_non_differentiable(entropy, mean_logits, is_top1)
         return logps, entropy, mean_logits, is_top1
 
@@ -92,15 +92,15 @@ class _TokenScores(torch.autograd.Function):
         return slopes * gradients[0].unsqueeze(1).to(slopes.dtype), None, None
 
 
-def _tile(head: Head, states: Tensor, targets: Tensor, found: Tensor, slopes: Tensor | None) -> None:
-    """Fills `found` (4, n) and, where they are wanted, `slopes` (n, H)."""
+def _tile(head: Head, states: Tensor, targets: Tensor, scores: Tensor, slopes: Tensor | None) -> None:
+    """Fills `scores` (4, n) and, where they are wanted, `slopes` (n, H)."""
     logits = head.logits(states)
     aimed = _aimed(logits, targets)
     top, probabilities, normalizer = _normalized(logits)
-    found[0] = aimed - normalizer
-    found[1] = normalizer - torch.linalg.vecdot(probabilities, logits)
-    found[2] = logits.mean(-1)
-    found[3] = aimed >= top
+    scores[0] = aimed - normalizer
+    scores[1] = normalizer - torch.linalg.vecdot(probabilities, logits)
+    scores[2] = logits.mean(-1)
+    scores[3] = aimed >= top
     if slopes is None:
         return
     # d logp / d state = (the target's line of the weight − its mean under the probabilities), slope and scale aside.

@@ -37,11 +37,11 @@ def fuse(model: torch.nn.Module, groups: Sequence[Projections] = ()) -> None:
     layers = [layer for layer in adapted(model) if fits(layer)]
     made = [Projections([layer]) for layer in layers]
     kept = groups or made
-    if sum(each.count for each in kept) <= KEPT_WEIGHTS:
-        for each in kept:
-            each.keep()
-    for layer, projections in zip(layers, made, strict=True):
-        layer.projections = projections
+    if sum(projections.count for projections in kept) <= KEPT_WEIGHTS:
+        for projections in kept:
+            projections.keep()
+    for layer, projection in zip(layers, made, strict=True):
+        layer.projections = projection
         layer.forward = types.MethodType(_forward, layer)
 
 
@@ -51,7 +51,7 @@ def fits(module: torch.nn.Module) -> bool:
     if isinstance(module, BaseTunerLayer):
         if not isinstance(module, Linear | LoraLinear4bit) or getattr(module, "fan_in_fan_out", False):
             return False
-        still = all(isinstance(each, torch.nn.Identity) for each in module.lora_dropout.values())
+        still = all(isinstance(dropout, torch.nn.Identity) for dropout in module.lora_dropout.values())
         if module.lora_variant or any(module.lora_bias.values()) or not still:
             return False
         base = module.get_base_layer()
@@ -113,16 +113,16 @@ class Projections:
     def __call__(self, x: Tensor) -> Tensor:
         """(T, outputs of all layers) of x (T, inputs), which is float32."""
         adapters, matrices, rank = [], [], 0
-        for layer, outputs in zip(self._layers, self._outputs, strict=True):
+        for layer, of_layer in zip(self._layers, self._outputs, strict=True):
             if isinstance(layer, BaseTunerLayer) and not layer.disable_adapters:
                 (name,) = layer.active_adapters
                 if name in layer.lora_A:
                     first, second = layer.lora_A[name].weight, layer.lora_B[name].weight
-                    adapters.append(_Adapter(outputs, slice(rank, rank + len(first)), layer.scaling[name]))
+                    adapters.append(_Adapter(of_layer, slice(rank, rank + len(first)), layer.scaling[name]))
                     matrices += [first, second]
                     rank += len(first)
-        found: Tensor = _Projected.apply(x, self, adapters, *matrices)
-        return found
+        outputs: Tensor = _Projected.apply(x, self, adapters, *matrices)
+        return outputs
 
     def turned(self, adapters: Sequence[_Adapter], matrices: Sequence[Tensor]) -> Tensor:
         """(inputs, outputs): the weights for a product in the forward, with what adapters add."""
@@ -130,25 +130,25 @@ class Projections:
             return self.straight(adapters, matrices).T
         if not adapters:
             return self._kept[1]
-        found = self._kept[1].clone()
-        for each, first, second in zip(adapters, matrices[::2], matrices[1::2], strict=True):
-            found[:, each.outputs].addmm_(first.T, second.T, alpha=each.scale)
-        return found
+        merged = self._kept[1].clone()
+        for adapter, first, second in zip(adapters, matrices[::2], matrices[1::2], strict=True):
+            merged[:, adapter.outputs].addmm_(first.T, second.T, alpha=adapter.scale)
+        return merged
 
     def straight(self, adapters: Sequence[_Adapter], matrices: Sequence[Tensor]) -> Tensor:
         """(outputs, inputs): the same for a product in the backward."""
         weight = self._unpacked() if self._kept is None else self._kept[0]
         if not adapters:
             return weight
-        found = weight.clone()
-        for each, first, second in zip(adapters, matrices[::2], matrices[1::2], strict=True):
-            found[each.outputs].addmm_(second, first, alpha=each.scale)
-        return found
+        merged = weight.clone()
+        for adapter, first, second in zip(adapters, matrices[::2], matrices[1::2], strict=True):
+            merged[adapter.outputs].addmm_(second, first, alpha=adapter.scale)
+        return merged
 
     def bias(self) -> Tensor | None:
         """(outputs,), if any layer has one."""
         biases = [base.bias for base in self._bases]
-        if not any(each is not None for each in biases):
+        if not any(bias is not None for bias in biases):
             return None
         whole = (
             _weight(base).new_zeros(base.out_features) if bias is None else bias
@@ -175,8 +175,8 @@ def _forward(self: Any, x: Tensor, *arguments: Any, **named: Any) -> Tensor:
     """In place of a LoRA layer's own."""
     if arguments or named or self.merged or len(self.active_adapters) != 1 or x.dtype != torch.float32:
         return type(self).forward(self, x, *arguments, **named)
-    found: Tensor = self.projections(x.reshape(-1, x.shape[-1]))
-    return found.view(*x.shape[:-1], found.shape[-1])
+    outputs: Tensor = self.projections(x.reshape(-1, x.shape[-1]))
+    return outputs.view(*x.shape[:-1], outputs.shape[-1])
 
 
 class _Projected(torch.autograd.Function):
@@ -195,11 +195,11 @@ class _Projected(torch.autograd.Function):
             return to_x, None, None
         low = x @ torch.cat(matrices[::2]).T
         inner, to_seconds = torch.empty_like(low), []
-        for each, second in zip(ctx.adapters, matrices[1::2], strict=True):
-            part = gradient[:, each.outputs]
-            torch.mm(part, second, out=inner[:, each.ranks]).mul_(each.scale)
+        for adapter, second in zip(ctx.adapters, matrices[1::2], strict=True):
+            part = gradient[:, adapter.outputs]
+            torch.mm(part, second, out=inner[:, adapter.ranks]).mul_(adapter.scale)
             # This way round, the product takes half as long.
-            to_seconds.append((low[:, each.ranks].T @ part).mul_(each.scale).T.contiguous())
+            to_seconds.append((low[:, adapter.ranks].T @ part).mul_(adapter.scale).T.contiguous())
         to_firsts = inner.T @ x
-        both = zip((to_firsts[each.ranks] for each in ctx.adapters), to_seconds, strict=True)
+        both = zip((to_firsts[adapter.ranks] for adapter in ctx.adapters), to_seconds, strict=True)
         return to_x, None, None, *(matrix for pair in both for matrix in pair)

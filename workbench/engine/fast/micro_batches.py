@@ -28,16 +28,16 @@ def micro_batches(sizes: Sequence[int], most: int, budget: int, *, padded: bool 
     of similar length go together; otherwise they stay in order.
     """
     order = sorted(range(len(sizes)), key=lambda index: -sizes[index]) if padded else range(len(sizes))
-    found: list[list[int]] = []
+    parts: list[list[int]] = []
     tokens = 0
     for index in order:
-        wider = sizes[found[-1][0]] * (len(found[-1]) + 1) if found and padded else tokens + sizes[index]
-        if not found or len(found[-1]) == most or wider > budget:
-            found.append([])
+        wider = sizes[parts[-1][0]] * (len(parts[-1]) + 1) if parts and padded else tokens + sizes[index]
+        if not parts or len(parts[-1]) == most or wider > budget:
+            parts.append([])
             wider = sizes[index]
-        found[-1].append(index)
+        parts[-1].append(index)
         tokens = wider
-    return found
+    return parts
 
 
 def even_batches(rows: Sequence[RowParts], lanes: int, most: int, budget: int) -> list[list[int]]:
@@ -66,7 +66,7 @@ _MOST = 4
 
 
 Given = TypeVar("Given")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 class Lanes:
@@ -79,8 +79,8 @@ class Lanes:
         # The number is a thread's own for OpenMP, and the process's for the matrix products.
         self._pool = ThreadPoolExecutor(self.count, "lane", lambda: torch.set_num_threads(self._each))
 
-    def map(self, work: Callable[[Given], Found], given: Iterable[Given]) -> list[Found]:
-        """What `work` finds for each of `given`, in their order. Raises what it raises."""
+    def map(self, work: Callable[[Given], Result], given: Iterable[Given]) -> list[Result]:
+        """What `work` gives for each of `given`, in their order. Raises what it raises."""
         with self._shared_out():
             return list(self._pool.map(work, given))
 

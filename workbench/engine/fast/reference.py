@@ -40,7 +40,7 @@ def reference_version(revision: str, config: RunConfig, model: Any, start: Path)
 
 
 class References:
-    """What the reference gives the `pairs` of a data set, by their places; `cache` keeps it under keys of `version`.
+    """What the reference gives the `pairs` of a data set, by their indices; `cache` keeps it under keys of `version`.
 
     The version has to tell all that the numbers depend on but the token ids: weights, quantization, precision, device.
     An empty one keeps nothing. Ids are what the template, the tokenizer and the length limit made of a row, so any
@@ -56,32 +56,32 @@ class References:
         self.known = torch.full((2, count), torch.nan)
         self._fresh: dict[Key, ResponseScore] = {}
 
-    def __call__(self, places: Sequence[int], pairs: Sequence[PairIds]) -> Tensor:
-        """(2, B), float32, on the CPU, of `pairs`, which are cut already and lie at `places`."""
-        new = [number for number, place in enumerate(places) if self.known[0, place].isnan()]
+    def __call__(self, indices: Sequence[int], pairs: Sequence[PairIds]) -> Tensor:
+        """(2, B), float32, on the CPU, of `pairs`, which are cut already and have these `indices`."""
+        new = [number for number, index in enumerate(indices) if self.known[0, index].isnan()]
         if new:
-            self._learn([places[number] for number in new], [pairs[number] for number in new])
-        return self.known[:, list(places)]
+            self._learn([indices[number] for number in new], [pairs[number] for number in new])
+        return self.known[:, list(indices)]
 
     def keep(self) -> None:
         """Writes down what was computed."""
         self._cache.put(self._fresh)
         self._fresh = {}
 
-    def _learn(self, places: Sequence[int], pairs: Sequence[PairIds]) -> None:
+    def _learn(self, indices: Sequence[int], pairs: Sequence[PairIds]) -> None:
         keys = [(_key(self._version, pair, pair.chosen), _key(self._version, pair, pair.rejected)) for pair in pairs]
-        known = self._cache.get([each for both in keys for each in both]) if self._version else {}
+        known = self._cache.get([key for both in keys for key in both]) if self._version else {}
         left = []
         for number, (good, bad) in enumerate(keys):
             if good in known and bad in known:
-                self.known[:, places[number]] = torch.tensor([known[good].sum, known[bad].sum])
+                self.known[:, indices[number]] = torch.tensor([known[good].sum, known[bad].sum])
                 self.found += 1
             else:
                 left.append(number)
         if not left:
             return
         sums = self._compute([pairs[number] for number in left])
-        self.known[:, [places[number] for number in left]] = sums
+        self.known[:, [indices[number] for number in left]] = sums
         self.computed += len(left)
         if self._version:
             for number, good, bad in zip(left, *sums.tolist(), strict=True):

@@ -153,7 +153,7 @@ class Checkpointed(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         model = model or self.model
-        if not any(isinstance(each, DTensor) for each in model.parameters()):
+        if not any(isinstance(parameter, DTensor) for parameter in model.parameters()):
             restore_adapter(model, Path(resume_from_checkpoint))
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:

@@ -33,8 +33,10 @@ def load_reward(config: RunConfig, runs: Path, pad: int) -> Reward:
     if isinstance(named, FunctionReward):
         return _function(named)
     folder = RunFolder(runs / named.run)
-    asked = folder.record().config
-    reward = _implicit(folder, asked, pad) if asked.facts.answers else _of_scores(folder, asked, pad)
+    reward_config = folder.record().config
+    reward = (
+        _implicit(folder, reward_config, pad) if reward_config.facts.answers else _of_scores(folder, reward_config, pad)
+    )
     return _by_parts(reward, config.batch_size // config.gradient_accumulation)
 
 
@@ -42,11 +44,11 @@ def _by_parts(reward: Reward, most: int) -> Reward:
     """As many answers at once as go through the policy, not all of a step."""
 
     def by_parts(completion_ids: Sequence[list[int]], prompt_ids: Sequence[list[int]], **_: Any) -> list[float]:
-        found: list[float] = []
+        rewards: list[float] = []
         for begin in range(0, len(completion_ids), most):
             part = slice(begin, begin + most)
-            found += reward(completion_ids=completion_ids[part], prompt_ids=prompt_ids[part])
-        return found
+            rewards += reward(completion_ids=completion_ids[part], prompt_ids=prompt_ids[part])
+        return rewards
 
     return by_parts
 
@@ -79,9 +81,9 @@ def _function(named: FunctionReward) -> Reward:
     return reward
 
 
-def _of_scores(folder: RunFolder, asked: RunConfig, pad: int) -> Reward:
+def _of_scores(folder: RunFolder, config: RunConfig, pad: int) -> Reward:
     """The score of a reward model. What it was trained on, it is asked: prompt and answer, the stop token with it."""
-    base = load_reward_base(asked.model, asked.quantization, asked.attention)
+    base = load_reward_base(config.model, config.quantization, config.attention)
     base.config.get_text_config().pad_token_id = pad
     model = PeftModel.from_pretrained(base, str(folder.adapter))
 
@@ -94,14 +96,14 @@ def _of_scores(folder: RunFolder, asked: RunConfig, pad: int) -> Reward:
     return reward
 
 
-def _implicit(folder: RunFolder, asked: RunConfig, pad: int) -> Reward:
+def _implicit(folder: RunFolder, config: RunConfig, pad: int) -> Reward:
     """beta * (log pi(answer) - log ref(answer)): what DPO holds to be the reward. arXiv 2305.18290, eq. 5.
 
     The reference is the base, or the adapter that the run went on from.
     """
-    base = load_base(asked.model, asked.quantization, asked.attention)
+    base = load_base(config.model, config.quantization, config.attention)
     model = attach_adapter(base, folder.adapter, "policy")
-    if asked.adapter:
+    if config.adapter:
         model = attach_adapter(model, folder.start, "reference")
 
     def reward(completion_ids: Sequence[list[int]], prompt_ids: Sequence[list[int]], **_: Any) -> list[float]:
@@ -109,13 +111,13 @@ def _implicit(folder: RunFolder, asked: RunConfig, pad: int) -> Reward:
         with asking(model):
             model.set_adapter("policy", inference_mode=True)
             policy = _sums(model, *batch)
-            if asked.adapter:
+            if config.adapter:
                 model.set_adapter("reference", inference_mode=True)
                 reference = _sums(model, *batch)
             else:
                 with model.disable_adapter():
                     reference = _sums(model, *batch)
-        return [float(each) for each in (asked.beta * (policy - reference)).tolist()]
+        return [float(reward_of_answer) for reward_of_answer in (config.beta * (policy - reference)).tolist()]
 
     return reward
 
@@ -125,12 +127,12 @@ def _sums(model: Any, ids: torch.Tensor, mask: torch.Tensor, answers: torch.Tens
     begin = int(answers.any(0).nonzero()[0])
     count = ids.shape[1] - begin + 1
     most = max(1, REWARD_LOGITS // (count * int(model.config.get_text_config().vocab_size)))
-    found = []
+    sums = []
     for part in (slice(row, row + most) for row in range(0, len(ids), most)):
         outputs = model(input_ids=ids[part], attention_mask=mask[part], use_cache=False, logits_to_keep=count)
         logps = outputs.logits[:, :-1].float().log_softmax(-1).gather(-1, ids[part, begin:, None])[..., 0]
-        found.append((logps * answers[part, begin:]).sum(1))
-    return torch.cat(found)
+        sums.append((logps * answers[part, begin:]).sum(1))
+    return torch.cat(sums)
 
 
 def _batch(
@@ -140,12 +142,12 @@ def _batch(
     rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
     width = max(map(len, rows))
     ids = torch.full((len(rows), width), pad)
-    mask, places = torch.zeros_like(ids), torch.zeros_like(ids)
+    mask, answer_mask = torch.zeros_like(ids), torch.zeros_like(ids)
     for line, (prompt, row) in enumerate(zip(prompts, rows, strict=True)):
         ids[line, : len(row)] = torch.tensor(row)
         mask[line, : len(row)] = 1
-        places[line, len(prompt) : len(row)] = 1
-    return ids.to(device), mask.to(device), places.to(device)
+        answer_mask[line, len(prompt) : len(row)] = 1
+    return ids.to(device), mask.to(device), answer_mask.to(device)
 
 
 def _broken(where: str, why: str) -> WorkbenchError:

@@ -74,7 +74,7 @@ def fitting_threads(model: Model) -> Iterator[None]:
 
 @torch.inference_mode()
 def response_logits(model: Model, prompt: Ids, response: Ids) -> Tensor:
-    """Logits, (response, vocabulary) as the model has them, of the places of `response`, which follows some prompt."""
+    """Logits, (response, vocabulary) as the model has them, that predict the tokens of `response` after `prompt`."""
     ids = torch.tensor([[*prompt, *response]], device=model.device)
     logits: Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=len(response) + 1).logits
     return logits[0, :-1]
@@ -151,7 +151,7 @@ def sample(
     if isinstance(seed, int):
         generators = [torch.Generator(device).manual_seed(seed)]
     else:
-        generators = [torch.Generator(device).manual_seed(each) for each in seed]
+        generators = [torch.Generator(device).manual_seed(of_prompt) for of_prompt in seed]
     stops = torch.tensor(sorted(stop), device=device)
     ids, mask = _left_padded(prompts)
     ids, mask = ids.to(device), mask.to(device)
@@ -172,7 +172,7 @@ def sample(
             cache.batch_select_indices(left)
             going, tokens, mask, position = going[left], tokens[left], mask[left], position[left]
             if len(generators) > 1:
-                generators = [generators[place] for place in left.tolist()]
+                generators = [generators[index] for index in left.tolist()]
         ids, position = tokens[:, None], position[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
 
@@ -211,7 +211,7 @@ def _right_padded(rows: Sequence[tuple[Ids, Ids]]) -> tuple[Tensor, Tensor, int,
 
 
 def _left_padded(prompts: Sequence[Ids]) -> tuple[Tensor, Tensor]:
-    """Ids and attention mask, each (prompts, longest): every prompt ends in the last place."""
+    """Ids and attention mask, each (prompts, longest): every prompt ends in the last column."""
     width = max(map(len, prompts))
     ids = torch.zeros((len(prompts), width), dtype=torch.long)
     mask = torch.zeros_like(ids)

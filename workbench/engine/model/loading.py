@@ -174,8 +174,8 @@ def revision(model: str, loaded: PreTrainedModel | None = None) -> str:
             if size <= _WHOLE:
                 digest.update(file.read())
                 continue
-            for place in range(_SAMPLES):
-                file.seek(max(0, size - _SAMPLE) * place // (_SAMPLES - 1))
+            for number in range(_SAMPLES):
+                file.seek(max(0, size - _SAMPLE) * number // (_SAMPLES - 1))
                 digest.update(file.read(_SAMPLE))
     return "sha256:" + digest.hexdigest()
 

@@ -36,16 +36,16 @@ def not_loaded(model: str, error: Exception) -> WorkbenchError:
     """Why `from_pretrained` failed, and what to do."""
     logging.getLogger(__name__).debug("loading %s", model, exc_info=error)
     causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 10:
-        causes.append(cause)  # type: ignore[arg-type]
-    text = " ".join(str(each) for each in causes)
-    if any(isinstance(each, GatedRepoError) for each in causes):
+    while (deeper := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 10:
+        causes.append(deeper)  # type: ignore[arg-type]
+    text = " ".join(str(cause) for cause in causes)
+    if any(isinstance(cause, GatedRepoError) for cause in causes):
         return WorkbenchError(
             "The model needs your consent first",
             f"{model} is gated on Hugging Face.",
             "Accept its terms on its page, then log in on this machine: hf auth login",
         )
-    if any(isinstance(each, RepositoryNotFoundError) for each in causes) or "is not a valid model identifier" in text:
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes) or "is not a valid model identifier" in text:
         return WorkbenchError(
             "No such model",
             f"{model} is neither a folder here nor a model on Hugging Face.",

@@ -77,19 +77,19 @@ class ScoreCache:
 
     def get(self, keys: Sequence[Key]) -> dict[Key, ResponseScore]:
         """The scores that are known."""
-        found: dict[Key, ResponseScore] = {}
+        scores: dict[Key, ResponseScore] = {}
         if self._connection is None:
-            return found
+            return scores
         with contextlib.suppress(sqlite3.Error):
             for begin in range(0, len(keys), _AT_ONCE):
                 part = keys[begin : begin + _AT_ONCE]
                 marks = ",".join("?" * len(part))
                 query = f"SELECT key, total, tokens, cut FROM scores WHERE key IN ({marks})"
                 rows = self._connection.execute(query, part)
-                found |= {
+                scores |= {
                     name: ResponseScore(sum=total, tokens=tokens, cut=bool(cut)) for name, total, tokens, cut in rows
                 }
-        return found
+        return scores
 
     def put(self, scores: Mapping[Key, ResponseScore]) -> None:
         """Keeps scores."""

@@ -118,7 +118,7 @@ class Server:
 
     def _cancel(self, identity: int) -> None:
         for queue in self._queues:
-            for job in [each for each in queue if each.id == identity]:
+            for job in [job for job in queue if job.id == identity]:
                 queue.remove(job)
                 self._send(RequestCancelled(id=identity))
 

@@ -1,4 +1,4 @@
-"""Writes a folder or a file beside its place, and puts it there in one step once it is whole."""
+"""Writes a folder or a file beside its destination, and puts it there in one step once it is whole."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from workbench.errors import WorkbenchError
 from workbench.runs.checkpoints import flush
 
 
-def check_place(place: Path, *, force: bool, folder: bool) -> None:
-    """Raises `WorkbenchError` where something lies at `place` that may not be replaced.
+def check_destination(to: Path, *, force: bool, folder: bool) -> None:
+    """Raises `WorkbenchError` where something lies at `to` that may not be replaced.
 
     With `force` a model that was written there before may be: a file, or a folder with a config.json and no folders.
     """
-    if folder and place.is_dir():
-        names = [path.name for path in place.iterdir()]
+    if folder and to.is_dir():
+        names = [path.name for path in to.iterdir()]
         if not names:
             return
         ours = "config.json" in names and not any(
-            path.is_dir() for path in place.iterdir() if path.name != "additional_chat_templates"
+            path.is_dir() for path in to.iterdir() if path.name != "additional_chat_templates"
         )
         if not force or not ours:
             raise WorkbenchError(
                 "The folder is not empty",
-                f"{place} has {len(names)} entries{'' if ours else ', and they are no model'}.",
+                f"{to} has {len(names)} entries{'' if ours else ', and they are no model'}.",
                 "Name a new folder" + (", or replace the model there with --force." if ours else "."),
             )
-    elif place.is_dir():
-        raise WorkbenchError("That is a folder", f"{place} is one.", "Name a file, such as model.gguf.")
-    elif place.exists() and (folder or not force):
+    elif to.is_dir():
+        raise WorkbenchError("That is a folder", f"{to} is one.", "Name a file, such as model.gguf.")
+    elif to.exists() and (folder or not force):
         way = "Name a new folder." if folder else "Name another file, or replace it with --force."
-        raise WorkbenchError("There is a file already", f"{place} exists.", way)
+        raise WorkbenchError("There is a file already", f"{to} exists.", way)
 
 
 @contextmanager
-def written(place: Path, *, keep: bool = True) -> Iterator[Path]:
-    """A path beside `place` to write to; what is there when the block ends well is at `place` then, on disk.
+def written(to: Path, *, keep: bool = True) -> Iterator[Path]:
+    """A path beside `to` to write to; what is there when the block ends well is at `to` then, on disk.
 
     When it does not, an interrupt included, nothing is left; nor is it with `keep` False. What a process that was
     killed left there goes too.
     """
-    _sweep(place)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    _sweep(to)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = to.with_name(f".{to.name}.{os.getpid()}.tmp")
     try:
         yield unfinished
         if not keep:
@@ -58,29 +58,29 @@ def written(place: Path, *, keep: bool = True) -> Iterator[Path]:
         else:
             with unfinished.open("rb") as file:
                 os.fsync(file.fileno())
-        _put(unfinished, place)
+        _put(unfinished, to)
     finally:
         _remove(unfinished)
 
 
-def _put(unfinished: Path, place: Path) -> None:
-    before = place.with_name(f".{place.name}.{os.getpid()}.old")
-    replaced = place.is_dir()
+def _put(unfinished: Path, to: Path) -> None:
+    before = to.with_name(f".{to.name}.{os.getpid()}.old")
+    replaced = to.is_dir()
     if replaced:
-        place.rename(before)
+        to.rename(before)
     try:
-        unfinished.replace(place)
+        unfinished.replace(to)
     except OSError:
         if replaced:
-            before.rename(place)
+            before.rename(to)
         raise
     _remove(before)
 
 
-def _sweep(place: Path) -> None:
-    for path in place.parent.iterdir() if place.parent.is_dir() else ():
-        pid = path.name.removeprefix(f".{place.name}.").removesuffix(".tmp")
-        if path.name == f".{place.name}.{pid}.tmp" and pid.isdecimal() and not psutil.pid_exists(int(pid)):
+def _sweep(to: Path) -> None:
+    for path in to.parent.iterdir() if to.parent.is_dir() else ():
+        pid = path.name.removeprefix(f".{to.name}.").removesuffix(".tmp")
+        if path.name == f".{to.name}.{pid}.tmp" and pid.isdecimal() and not psutil.pid_exists(int(pid)):
             _remove(path)
 
 

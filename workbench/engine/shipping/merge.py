@@ -26,7 +26,7 @@ from workbench.engine.model.inference import score_batches
 from workbench.engine.model.loading import attach_adapter, compute_device, load_base, revision
 from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import pair_ids, stop_token_ids
-from workbench.engine.shipping.destination import check_place, written
+from workbench.engine.shipping.destination import check_destination, written
 from workbench.engine.shipping.model_card import MergeFacts, card
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import from_row
@@ -102,7 +102,7 @@ def _check(folder: RunFolder, config: RunConfig, to: Path, dtype: Dtype, form: F
             f"{folder.adapter}: it is of the kind {settings.get('peft_type')} for {settings.get('task_type')}.",
             "LoRA adapters of causal language models can.",
         )
-    check_place(to, force=force, folder=form == "safetensors")
+    check_destination(to, force=force, folder=form == "safetensors")
     if form == "gguf":
         from workbench.engine.shipping.to_gguf import check_architecture
 

@@ -92,10 +92,10 @@ def _merged(merging: MergeFacts, record: Record) -> list[str]:
 def _evidence(folder: RunFolder) -> list[str]:
     """The verdicts of the run's evidence.json; nothing where there is none."""
     try:
-        found = json.loads(folder.evidence.read_text("utf-8"))
-        verdicts: list[Mapping[str, Any]] = found["verdicts"]
+        evidence = json.loads(folder.evidence.read_text("utf-8"))
+        verdicts: list[Mapping[str, Any]] = evidence["verdicts"]
         rows = [_verdict(verdict) for verdict in verdicts]
-        created = one_line(str(found.get("created", "")))
+        created = one_line(str(evidence.get("created", "")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
     table = ["| claim | verdict | value | 95% interval | threshold | samples | |", "|---|---|---|---|---|---|---|"]
@@ -124,9 +124,9 @@ def _number(value: float | None) -> str:
 def _data(record: Record, state: RunState) -> list[str]:
     lines = []
     if state.started:
-        told = state.started
-        lines += [f"{told.train_pairs} pairs trained, {told.holdout_pairs} held out."]
-        lines += [f"{told.dropped} were dropped for their length, {told.truncated} truncated.", ""]
+        started = state.started
+        lines += [f"{started.train_pairs} pairs trained, {started.holdout_pairs} held out."]
+        lines += [f"{started.dropped} were dropped for their length, {started.truncated} truncated.", ""]
     return [*lines, *(f"- {name}: sha256 `{digest}`" for name, digest in record.sources.items())]
 
 
@@ -134,7 +134,7 @@ def _held_out(state: RunState) -> list[str]:
     if not state.evals:
         return ["None were held out, or the run was stopped before an evaluation."]
     before, after = state.evals[0].metrics, state.evals[-1].metrics
-    shown = [name for each in quantities(after) for name in QUANTITIES[each].metrics]
+    shown = [name for quantity in quantities(after) for name in QUANTITIES[quantity].metrics]
     rows = [
         f"| {name} | {before[name]:.4f} | {after[name]:.4f} |" for name in shown if name in before and name in after
     ]

@@ -51,8 +51,8 @@ class _Plan:
 
     @property
     def rope(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.config.get("rope_parameters") or {}
-        return found
+        rope: Mapping[str, Any] = self.config.get("rope_parameters") or {}
+        return rope
 
     @property
     def head(self) -> int:
@@ -103,14 +103,18 @@ def convert(folder: Path, file: Path, dtype: str, *, name: str, progress: Callab
     names = gguf.get_tensor_name_map(architecture, int(config["num_hidden_layers"]))
     infos: list[tuple[str, str]] = []
     for own, tensor in _tensors(folder, plan):
-        told = own if own == "rope_freqs.weight" else names.get_name(own, try_suffixes=(".weight", ".bias"))
-        if told is None:
+        gguf_name = own if own == "rope_freqs.weight" else names.get_name(own, try_suffixes=(".weight", ".bias"))
+        if gguf_name is None:
             raise WorkbenchError("No conversion to GGUF for this model here", f"GGUF has no name for {own}.")
-        kind = "F32" if _exact(told, tensor) else wide
+        kind = "F32" if _exact(gguf_name, tensor) else wide
         infos.append((own, kind))
         numbers = tensor.to(_TORCH[kind])
         writer.add_tensor_info(
-            told, tuple(tensor.shape), _numpy(numbers).dtype, numbers.nbytes, getattr(gguf.GGMLQuantizationType, kind)
+            gguf_name,
+            tuple(tensor.shape),
+            _numpy(numbers).dtype,
+            numbers.nbytes,
+            getattr(gguf.GGMLQuantizationType, kind),
         )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -168,9 +172,9 @@ def _splits(tokenizer: Mapping[str, Any]) -> str:
         return "gpt-2" if last.get("use_regex", True) and not model.get("ignore_merges") else ""
     pattern = (steps[0].get("pattern") or {}).get("Regex", "")
     plain = len(steps) == 2 and steps[0].get("behavior") == "Isolated" and not last.get("use_regex", True)
-    found = _SPLITS.get(pattern, "") if plain else ""
+    splits = _SPLITS.get(pattern, "") if plain else ""
     # llama.cpp takes whole words out of the vocabulary for the one kind and merges for the others.
-    return found if bool(model.get("ignore_merges")) == (found == "llama-bpe") else ""
+    return splits if bool(model.get("ignore_merges")) == (splits == "llama-bpe") else ""
 
 
 def _sizes(writer: GGUFWriter, plan: _Plan) -> None:
@@ -199,15 +203,15 @@ def _tokens(writer: GGUFWriter, plan: _Plan, folder: Path) -> None:
     from gguf import SpecialVocab, TokenType
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    texts = {place: text for text, place in tokenizer.get_vocab().items()}
+    texts = {token: text for text, token in tokenizer.get_vocab().items()}
     added = tokenizer.added_tokens_decoder
     tokens, kinds = [], []
-    for place in range(plan.config["vocab_size"]):
-        tokens.append(texts.get(place, f"[PAD{place}]"))
-        if place not in texts:
+    for token in range(plan.config["vocab_size"]):
+        tokens.append(texts.get(token, f"[PAD{token}]"))
+        if token not in texts:
             kinds.append(TokenType.UNUSED)
-        elif place in added:
-            kinds.append(TokenType.CONTROL if added[place].special else TokenType.USER_DEFINED)
+        elif token in added:
+            kinds.append(TokenType.CONTROL if added[token].special else TokenType.USER_DEFINED)
         else:
             kinds.append(TokenType.NORMAL)
     writer.add_tokenizer_model("gpt2")
@@ -248,13 +252,13 @@ def _llama3_factors(plan: _Plan) -> Tensor:
     rope = plan.rope
     factor, low, high = (float(rope[key]) for key in ("factor", "low_freq_factor", "high_freq_factor"))
     context = float(rope["original_max_position_embeddings"])
-    found = []
-    for place in range(0, plan.head, 2):
-        length = 2 * math.pi * float(rope["rope_theta"]) ** (place / plan.head)
+    factors = []
+    for row in range(0, plan.head, 2):
+        length = 2 * math.pi * float(rope["rope_theta"]) ** (row / plan.head)
         smooth = (context / length - low) / (high - low)
         blended = 1 / ((1 - smooth) / factor + smooth) if 0 <= smooth <= 1 else 1.0 if smooth > 1 else factor
-        found.append(blended)
-    return torch.tensor(found)
+        factors.append(blended)
+    return torch.tensor(factors)
 
 
 def _exact(name: str, tensor: Tensor) -> bool:

@@ -43,7 +43,7 @@ def save_checkpoint(checkpoints: Path, at: Progress, keep: int, model: Any, writ
     with distributed.first_before_others():
         if distributed.first():
             remove(path)
-    # The optimizer holds two numbers for each that trains.
+    # The optimizer holds two numbers for each weight that trains.
     weights = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     try:
         with saving("a checkpoint", run, 3 * weights + _BESIDE):

@@ -102,7 +102,7 @@ def sizes(pairs: Sequence[PairIds]) -> np.ndarray:
 
 
 def to_dataset(pairs: Sequence[PairIds]) -> Dataset:
-    """The pairs in the columns that TRL's preference collator reads, and their places; stored pairs stay on disk."""
+    """The pairs in the columns that TRL's preference collator reads, with their indices; stored pairs stay on disk."""
     if isinstance(pairs, StoredPairs):
         return _mapped(pairs.file, pairs.rows)
     ids = [(pair.prompt, pair.chosen, pair.rejected) for pair in pairs]
@@ -111,9 +111,9 @@ def to_dataset(pairs: Sequence[PairIds]) -> Dataset:
 
 
 def _mapped(file: TokenFile, rows: np.ndarray) -> Dataset:
-    places = np.full(len(file.sizes), -1)
-    places[rows] = np.arange(len(rows))
-    table = file.table.select(COLUMNS).append_column(PAIR_INDEX, pa.array(places))
+    indices = np.full(len(file.sizes), -1)
+    indices[rows] = np.arange(len(rows))
+    table = file.table.select(COLUMNS).append_column(PAIR_INDEX, pa.array(indices))
     # With a fingerprint given, the data set does not read all of itself to make one.
     return Dataset(InMemoryTable(table), fingerprint="pairs").select(rows)
 
@@ -149,14 +149,14 @@ def _subject(row: _Row) -> Subject:
 
 def _ids(tokenizer: PreTrainedTokenizerBase, rows: Sequence[_Row]) -> list[PairIds]:
     """The ids of rows, those of a kind together. Raises `WorkbenchError` for the first that the template refuses."""
-    found: dict[int, PairIds] = {}
+    ids: dict[int, PairIds] = {}
     for conversational in (False, True):
-        alike = [place for place, row in enumerate(rows) if row.pair.conversational == conversational]
-        alike = [place for place in alike if is_ordinary(tokenizer, rows[place].pair, rows[place].template)]
+        alike = [index for index, row in enumerate(rows) if row.pair.conversational == conversational]
+        alike = [index for index in alike if is_ordinary(tokenizer, rows[index].pair, rows[index].template)]
         # What one of them has wrong is found, and told with its line, when they are taken one by one.
         with suppress(Exception), _on_all_cores():
-            found |= zip(alike, all_pair_ids(tokenizer, [rows[place].pair for place in alike]), strict=True)
-    return [found[place] if place in found else _alone(tokenizer, row) for place, row in enumerate(rows)]
+            ids |= zip(alike, all_pair_ids(tokenizer, [rows[index].pair for index in alike]), strict=True)
+    return [ids[index] if index in ids else _alone(tokenizer, row) for index, row in enumerate(rows)]
 
 
 def _alone(tokenizer: PreTrainedTokenizerBase, row: _Row) -> PairIds:

@@ -57,7 +57,7 @@ class Divergence:
 
 def _of_batch(model: Any, batch: _Batch) -> tuple[float, int]:
     """The sum over the response tokens, and how many they are."""
-    ids, mask, response = (each.to(model.device) for each in (batch.ids, batch.mask, batch.response))
+    ids, mask, response = (tensor.to(model.device) for tensor in (batch.ids, batch.mask, batch.response))
     positions = response.any(0).nonzero()[:, 0]
     width = max(1, _LOGITS_BYTES // (4 * len(ids) * int(model.config.get_text_config().vocab_size)))
     total = 0.0
@@ -165,17 +165,17 @@ class Question:
 
 def questions(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Mapping[str, Any]], max_length: int) -> list[Question]:
     """The first distinct prompts of the held-out rows that leave room for an answer."""
-    found: dict[tuple[int, ...], Question] = {}
+    by_ids: dict[tuple[int, ...], Question] = {}
     for number, row in enumerate(rows, 1):
         if row.get("split") != "holdout":
             continue
         pair = from_row(row, where=f"pairs.jsonl, line {number}")
         ids = tuple(prompt_ids(tokenizer, pair.prompt, template_arguments(row)))
-        if 0 < len(ids) < max_length and ids not in found:
-            found[ids] = Question(pair.id, _as_text(pair.prompt), ids)
-        if len(found) == PROMPTS:
+        if 0 < len(ids) < max_length and ids not in by_ids:
+            by_ids[ids] = Question(pair.id, _as_text(pair.prompt), ids)
+        if len(by_ids) == PROMPTS:
             break
-    return list(found.values())
+    return list(by_ids.values())
 
 
 class Sampler:

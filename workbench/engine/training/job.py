@@ -52,7 +52,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, control: Contro
     control = control or Control(folder)
     origin = distributed.made_by_first(lambda: find_origin(folder, events))
     health = Health(asked.config.facts.first_loss(asked.config), method=asked.config.method, beta=asked.config.beta)
-    health.remember(origin.told)
+    health.remember(origin.state)
     reporter = Reporter(folder, events, health, control, origin)
     step, changed, total = origin.at.step, 0.0, 0
     try:
@@ -177,7 +177,7 @@ def _save(folder: RunFolder, model: Any, state: dict[str, Tensor], tokenizer: Pr
     """Writes the adapter under another name first, so that what is called `adapter` is whole."""
     unfinished = folder.path / "adapter.tmp"
     shutil.rmtree(unfinished, ignore_errors=True)
-    needed = sum(each.nbytes for each in state.values()) + _BESIDE_ADAPTER
+    needed = sum(weight.nbytes for weight in state.values()) + _BESIDE_ADAPTER
     try:
         with saving("the adapter", folder, needed):
             model.save_pretrained(

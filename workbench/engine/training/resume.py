@@ -17,20 +17,20 @@ _SAME_LOSS = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """`checkpoint` is None for the beginning. `told` is what earlier workers told and still holds.
+    """`checkpoint` is None for the beginning. `state` is what earlier workers told, where it still holds.
 
     `losses` are those of the steps after it that an earlier worker made, by step: they are to come out again.
     """
 
     checkpoint: Path | None
     at: Progress
-    told: RunState
+    state: RunState
     losses: dict[int, float]
 
     @property
     def evaluated(self) -> bool:
         """Whether the evaluation at this very step has been told."""
-        return any(each.step == self.at.step for each in self.told.evals)
+        return any(evaluation.step == self.at.step for evaluation in self.state.evals)
 
     def check_first(self, step: int, loss: float) -> str:
         """What is wrong where the loss at `step` is not what an earlier worker found there; empty where all is well."""
@@ -45,9 +45,9 @@ def find_origin(folder: RunFolder, events: EventWriter) -> Origin:
 
     Raises `WorkbenchError` where the newest complete checkpoint cannot be read.
     """
-    told = folder.state()
-    found = complete(folder)
-    checkpoint = found[-1] if found else None
+    state = folder.state()
+    checkpoints = complete(folder)
+    checkpoint = checkpoints[-1] if checkpoints else None
     at = progress(checkpoint) if checkpoint else Progress()
     skipped = [(path.name, wrong) for path, wrong in torn(folder) if step_of(path) > at.step]
     where = f"from {checkpoint.name}" if checkpoint else "from the beginning"
@@ -55,13 +55,17 @@ def find_origin(folder: RunFolder, events: EventWriter) -> Origin:
         names = "; ".join(f"{name} {wrong}" for name, wrong in skipped)
         title = "A checkpoint was skipped" if len(skipped) == 1 else "Checkpoints were skipped"
         events.warn(title, f"{names}. The run goes on {where}.", at.step)
-    if told.started is None and told.end is None and checkpoint is None:
-        return Origin(None, at, told, {})
-    if checkpoint is None and told.step and not skipped:
-        events.warn("The run begins anew", f"Step {told.step} was reached, but no checkpoint is there.")
+    if state.started is None and state.end is None and checkpoint is None:
+        return Origin(None, at, state, {})
+    if checkpoint is None and state.step and not skipped:
+        events.warn("The run begins anew", f"Step {state.step} was reached, but no checkpoint is there.")
     path = name_in_run(checkpoint) if checkpoint else ""
     resumed = Resumed(time=time.time(), step=at.step, checkpoint=path)
     events.write(resumed)
     print(f"Resumes {where}")
-    losses = {each.step: each.metrics["loss"] for each in told.steps if each.step > at.step and "loss" in each.metrics}
-    return Origin(checkpoint, at, fold([resumed], told), losses)
+    losses = {
+        logged.step: logged.metrics["loss"]
+        for logged in state.steps
+        if logged.step > at.step and "loss" in logged.metrics
+    }
+    return Origin(checkpoint, at, fold([resumed], state), losses)

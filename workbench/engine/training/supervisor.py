@@ -68,8 +68,8 @@ def _await(folder: RunFolder, control: Control, process: subprocess.Popen[bytes]
 
 def _environment(processes: int) -> dict[str, str]:
     me = {"host": platform.node(), "pid": os.getpid(), "start": process_identity.start_of(os.getpid())}
-    found = {**os.environ, WORKER: json.dumps(me)}
+    environment = {**os.environ, WORKER: json.dumps(me)}
     if devices(1) == [CPU]:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        found.setdefault("OMP_NUM_THREADS", str(launchers.threads(cores, processes)))
-    return found
+        environment.setdefault("OMP_NUM_THREADS", str(launchers.threads(cores, processes)))
+    return environment

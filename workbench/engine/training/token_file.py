@@ -49,7 +49,7 @@ Parts = Iterable[Sequence[Entry]]
 
 
 class TokenFile:
-    """All pairs of a run, by their place in its pairs.jsonl.
+    """All pairs of a run, by their row in its pairs.jsonl.
 
     `sizes` (pairs, 3) are the lengths of prompt, chosen and rejected; `common` (pairs) says with how many tokens chosen
     and rejected begin alike; `holdout` (pairs) which are held out.
@@ -71,9 +71,9 @@ class TokenFile:
 
     def ids(self, row: int) -> PairIds:
         """The ids of a pair."""
-        part, place = divmod(row, self._part)
+        part, index = divmod(row, self._part)
         prompt, chosen, rejected = (
-            values[offsets[place] : offsets[place + 1]].tolist() for offsets, values in (c[part] for c in self._columns)
+            values[offsets[index] : offsets[index + 1]].tolist() for offsets, values in (c[part] for c in self._columns)
         )
         return PairIds(prompt, chosen, rejected)
 
@@ -122,9 +122,9 @@ def stored(folder: Path | None, key: str, make: Callable[[], Parts], most: int =
         return _in_memory(make())
     path = folder / f"{key}.arrow"
     with suppress(OSError, pa.ArrowInvalid):
-        found = TokenFile(pa.memory_map(str(path)))
+        file = TokenFile(pa.memory_map(str(path)))
         os.utime(path)  # It counts as used now.
-        return found
+        return file
     try:
         _write_file(path, make())
         _make_room(folder, path, most)
@@ -164,10 +164,10 @@ def _write(sink: object, parts: Parts) -> None:
 def _batch(part: Sequence[Entry]) -> pa.RecordBatch:
     ids, subjects = [entry.ids for entry in part], [entry.subject for entry in part]
     columns = [
-        [each.prompt for each in ids],
-        [each.chosen for each in ids],
-        [each.rejected for each in ids],
-        [common_length(each.chosen, each.rejected) for each in ids],
+        [pair.prompt for pair in ids],
+        [pair.chosen for pair in ids],
+        [pair.rejected for pair in ids],
+        [common_length(pair.chosen, pair.rejected) for pair in ids],
         [subject.id.encode("utf-8", "surrogatepass") for subject in subjects],
         [subject.text for subject in subjects],
         [subject.split == "holdout" for subject in subjects],
@@ -178,16 +178,16 @@ def _batch(part: Sequence[Entry]) -> pa.RecordBatch:
 
 def _make_room(folder: Path, newest: Path, most: int) -> None:
     """Deletes what was used longest ago, but not the newest; and what a killed process left half-written."""
-    found = []
+    by_age = []
     for path in folder.iterdir():
         with suppress(OSError):
             status = path.stat()
             if path.suffix == ".arrow":
-                found.append((path != newest, -status.st_mtime, status.st_size, path))
+                by_age.append((path != newest, -status.st_mtime, status.st_size, path))
             elif time.time() - status.st_mtime > _DAY:
                 path.unlink()
     total = 0
-    for older, _, size, path in sorted(found):
+    for older, _, size, path in sorted(by_age):
         total += size
         if older and total > most:
             with suppress(OSError):

@@ -110,7 +110,7 @@ def _pairs(train: Sequence[PairIds], part: int, config: RunConfig) -> list[PairI
     by_length = np.argsort(-np.array(lengths(train, config.max_length)), kind="stable")
     drawn = random.Random(config.seed).sample(train, min(len(train), part * TYPICAL))
     whole = len(drawn) - len(drawn) % part or len(drawn)
-    chosen = [train[place] for place in by_length[:part].tolist()] + drawn[:whole]
+    chosen = [train[index] for index in by_length[:part].tolist()] + drawn[:whole]
     return [cut(pair, config.max_length) for pair in chosen]
 
 
@@ -157,7 +157,7 @@ def _forget_peak() -> None:
 def _peak() -> int:
     """Bytes since `_forget_peak`: of the GPU where there is one, else of this process."""
     if sys.platform == "linux" and not torch.cuda.is_available():
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-        if found:
-            return int(found[1]) * 1024
+        match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        if match:
+            return int(match[1]) * 1024
     return peak_memory()
