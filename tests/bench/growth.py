@@ -30,8 +30,8 @@ _MAX_LENGTH, _BATCH = 512, 8
 def measure(rows: Path, cache: Path) -> dict[str, float]:
     """Seconds and bytes from the rows to the first batch, in this process."""
     from workbench.config import build_config
+    from workbench.engine.model.downloads import load_tokenizer
     from workbench.engine.model.loading import load_base
-    from workbench.engine.model.sources import load_tokenizer
     from workbench.engine.training.data import prepare
     from workbench.engine.training.trainers import build_trainer
     from workbench.runs.folder import RowsFile

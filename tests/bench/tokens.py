@@ -18,7 +18,7 @@ def count(rows: Path, model: str, max_length: int, batch: int) -> dict[str, floa
     import numpy as np
     import torch
 
-    from workbench.engine.model.sources import load_tokenizer
+    from workbench.engine.model.downloads import load_tokenizer
     from workbench.engine.training.data import prepare, sizes
     from workbench.runs.folder import RowsFile
 

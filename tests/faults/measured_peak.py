@@ -25,7 +25,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from workbench.config import RunConfig, build_config
 from workbench.engine.fast.decoder import Decoder
-from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.data import Prepared
 from workbench.engine.training.trainers import build_trainer, load_untrained

@@ -8,9 +8,9 @@ import torch
 
 from workbench.config import build_config
 from workbench.engine.fast.loop import PairLoop
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import load_base
-from workbench.engine.model.sources import load_tokenizer
-from workbench.engine.training.checkpoints import adapter_state
+from workbench.engine.training.checkpoint_files import adapter_state
 from workbench.engine.training.data import prepare
 from workbench.engine.training.job import train
 from workbench.engine.training.trainers import build_trainer

@@ -58,7 +58,7 @@ def _scored(base: Base, request: Any) -> tuple[list[ScoredPair], PairsScored]:
     scorer = scorer_of(base)
     from workbench.compare.messages import PairBatch
     from workbench.engine.model.inference import fitting_threads
-    from workbench.engine.scoring.score_pairs import score_pairs
+    from workbench.engine.scoring.data_set_scores import score_pairs
 
     rows: list[ScoredPair] = []
     told = time.monotonic()

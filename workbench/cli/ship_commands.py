@@ -64,7 +64,7 @@ def merge(
 
     quiet_libraries()
     with quick_imports():
-        from workbench.engine.shipping.merge import merge as make
+        from workbench.engine.shipping.merge_adapter import merge as make
 
     wanted: Literal["safetensors", "gguf"] = form or ("gguf" if to.suffix == ".gguf" else "safetensors")
     merged = make(folder, to, dtype=dtype, form=wanted, force=force, progress=_Progress(bar=sys.stderr.isatty()))
@@ -125,7 +125,7 @@ def push(
 
     quiet_libraries()
     with quick_imports():
-        from workbench.engine.shipping.merge import merge as make
+        from workbench.engine.shipping.merge_adapter import merge as make
 
     with tempfile.TemporaryDirectory(prefix=".push-", dir=workspace_of(context).root) as scratch:
         made = Path(scratch) / folder.id

@@ -101,7 +101,7 @@ INTERNALS = (
         "torch_device_mesh)",
         "called with one process: our batches are shared out already",
     ),
-    # Models and adapters: model/, training/checkpoints.py, fast/lora.py.
+    # Models and adapters: model/, training/checkpoint_files.py, fast/lora.py.
     Internal(
         "transformers.configuration_utils:PreTrainedConfig", "_commit_hash", '"_commit_hash"', "a model's revision"
     ),

@@ -16,7 +16,7 @@ from typing import Any
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from workbench.child import Parent, serve
-from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.token_ids import PairIds, as_dicts, common_length, encode, pair_ids, stop_token_ids
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
@@ -29,16 +29,16 @@ _PROBE = ((Message("user", "x"),), (Message("assistant", "x"),))
 
 
 def count(request: Mapping[str, Any], parent: Parent) -> None:
-    """Counts the rows in the open file `rows` with the tokenizer of `model`: parts are lists of what `Ruler` says."""
-    ruler = Ruler.of(request["model"])
+    """Counts the rows in the open file `rows` with the tokenizer of `model`; parts are lists of counts."""
+    counter = TokenCounter.of(request["model"])
     with os.fdopen(request["rows"], "rb") as rows:
         numbered = enumerate(rows, 1)
         while chunk := list(islice(numbered, _CHUNK)):
-            parent.part([ruler.measure(json.loads(line), where=f"line {number}") for number, line in chunk])
+            parent.part([counter.measure(json.loads(line), where=f"line {number}") for number, line in chunk])
 
 
 @dataclass(frozen=True, slots=True)
-class Ruler:
+class TokenCounter:
     """A tokenizer, the tokens at which its model stops, and whether its chat template ends a response by itself."""
 
     tokenizer: PreTrainedTokenizerBase
@@ -46,7 +46,7 @@ class Ruler:
     closes: bool
 
     @classmethod
-    def of(cls, model: str) -> Ruler:
+    def of(cls, model: str) -> TokenCounter:
         """What `model` measures with. Raises `WorkbenchError` where there is no such model."""
         tokenizer = load_tokenizer(model)
         try:
@@ -56,7 +56,7 @@ class Ruler:
         return cls.with_stops(tokenizer, stop_token_ids(tokenizer, SimpleNamespace(generation_config=declared)))
 
     @classmethod
-    def with_stops(cls, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int]) -> Ruler:
+    def with_stops(cls, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int]) -> TokenCounter:
         """What a tokenizer measures with, for a model that stops at `stops`."""
         prompt, response = _PROBE
         turns = as_dicts((*prompt, *response))

@@ -55,7 +55,7 @@ def _measure(workspace: Workspace, config: RunConfig, scratch: RunFolder, parent
     began = time.perf_counter()
     # These imports take seconds, and the rows are told by then.
     with no_garbage():
-        from workbench.engine.model.sources import load_tokenizer
+        from workbench.engine.model.downloads import load_tokenizer
         from workbench.engine.training.data import prepare
 
         tokenizer = load_tokenizer(config.model)

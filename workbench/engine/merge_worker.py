@@ -15,7 +15,7 @@ def work(request: Mapping[str, Any], parent: Parent) -> dict[str, Any]:
     """Gives `Merged` as a document."""
     quiet_libraries()
     with quick_imports():
-        from workbench.engine.shipping.merge import merge
+        from workbench.engine.shipping.merge_adapter import merge
 
     folder, to = RunFolder(Path(request["run"])), Path(request["to"])
     how = {name: request[name] for name in ("dtype", "form", "force")}

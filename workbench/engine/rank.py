@@ -92,7 +92,7 @@ def _share(folder: RunFolder) -> Event:
     check_sharing(os.environ)
     if not distributed.first():
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as this process lives
-        end = attempt(folder, distributed.Unheard(), distributed.ControlOfFirst(folder))
+        end = attempt(folder, distributed.UnreadEvents(), distributed.ControlOfFirst(folder))
     else:
         _only_one(folder)
         with EventWriter(folder.events) as events:

@@ -16,7 +16,7 @@ from pathlib import Path
 from workbench.config import RunConfig
 from workbench.engine.libraries import quick_imports
 from workbench.engine.training.control import Control, watch
-from workbench.engine.training.disk_faults import DiskError, explained
+from workbench.engine.training.disk_faults import DiskError, disk_error_of
 from workbench.engine.training.supervisor import supervise
 from workbench.errors import WorkbenchError
 from workbench.runs.estimate import advice
@@ -89,7 +89,7 @@ def _turn(folder: RunFolder, events: EventWriter, control: Control) -> Event | N
             if waits := _missing(turns):
                 events.write(Queued(time=time.time(), step=began, device=waits.device))
                 while _missing(turns):
-                    control.check_place()
+                    control.check_run_exists()
                     if control.stop:
                         return Stopped(time=time.time(), step=began, seconds=0.0, peak_memory_bytes=0, changed=0.0)
                     time.sleep(PACE)
@@ -127,7 +127,7 @@ def attempt(folder: RunFolder, events: EventWriter, control: Control) -> Event:
     except Exception as error:
         if not folder.run_toml.exists():
             raise RunDeletedError(str(folder.path)) from error
-        if (disk_error := explained(error, folder)) is not None:
+        if (disk_error := disk_error_of(error, folder)) is not None:
             return _failed(disk_error)
         with suppress(OSError):
             traceback.print_exc()
@@ -163,9 +163,9 @@ def _cannot_tell(folder: RunFolder, error: OSError) -> int:
     """Where not even events can be written, the log is what is left."""
     if not folder.run_toml.exists():
         return _gone(folder)
-    disk_error = explained(error, folder) or WorkbenchError("The run folder cannot be used", f"{folder.path}: {error}.")
+    unusable = WorkbenchError("The run folder cannot be used", f"{folder.path}: {error}.")
     with suppress(OSError):
-        print(disk_error, file=sys.stderr)
+        print(disk_error_of(error, folder) or unusable, file=sys.stderr)
     return 1
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from workbench.engine.count_tokens import Ruler
-from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.count_tokens import TokenCounter
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.token_ids import FALLBACK_TEMPLATE
 from workbench.engine.training.data import prepare
 from workbench.errors import WorkbenchError
@@ -73,7 +73,7 @@ def test_a_template_that_does_not_close_a_turn_is_told() -> None:
 
 def test_a_template_that_refuses_a_pair_is_told() -> None:
     tokenizer = load_tokenizer("tiny")
-    ruler = Ruler.with_stops(tokenizer, frozenset([tokenizer.eos_token_id]))
+    ruler = TokenCounter.with_stops(tokenizer, frozenset([tokenizer.eos_token_id]))
     tokenizer.chat_template = "{{ raise_exception('no such roles here') }}"
     counted = PairTokens.from_json(ruler.measure(to_row(PAIRS[1]), where="line 1"))
     assert "no such roles here" in counted.refused
@@ -89,5 +89,5 @@ def test_no_such_model() -> None:
 def _measured(tokenizer: Any, stops: frozenset[int], row: dict[str, Any]) -> PairTokens:
     pair = from_row(row, where="x")
     return PairTokens.from_json(
-        json.loads(json.dumps(Ruler.with_stops(tokenizer, stops).measure(to_row(pair), where="x")))
+        json.loads(json.dumps(TokenCounter.with_stops(tokenizer, stops).measure(to_row(pair), where="x")))
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.token_ids import FALLBACK_TEMPLATE, encode, pair_ids, prompt_ids, with_system
 from workbench.engine.training.data import prepare, to_dataset
 from workbench.errors import WorkbenchError

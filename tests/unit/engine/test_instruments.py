@@ -9,8 +9,8 @@ from peft import LoraConfig, get_peft_model
 
 from tests.unit.engine.training import ROWS, row
 from workbench.config import build_config
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import load_base
-from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.training.control import Control
 from workbench.engine.training.data import prepare
 from workbench.engine.training.instruments import Divergence, Movement, Sampler, questions

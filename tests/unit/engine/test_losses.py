@@ -17,7 +17,7 @@ from workbench.engine.methods.losses import (
     Objective,
     PairLogps,
 )
-from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.token_ids import pair_ids
 from workbench.pairs.pair import from_row
 

@@ -16,9 +16,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from tests.unit.engine import training
 from tests.unit.engine.plain_loading import logprobs
 from tests.unit.engine.random_models import make
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import attach_adapter, load_base
-from workbench.engine.model.sources import load_tokenizer
-from workbench.engine.shipping.merge import merge
+from workbench.engine.shipping.merge_adapter import merge
 from workbench.errors import WorkbenchError
 from workbench.runs import machine
 from workbench.runs.events import Started

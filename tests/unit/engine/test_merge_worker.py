@@ -39,7 +39,7 @@ def merge(folder, to, *, dtype, form, force, progress):
                 time.sleep(0.02)
     return Merged("to", "gguf", "bf16", 7, 14, 0.5, None, "vllm serve to")
 
-sys.modules["workbench.engine.shipping.merge"] = types.SimpleNamespace(merge=merge)
+sys.modules["workbench.engine.shipping.merge_adapter"] = types.SimpleNamespace(merge=merge)
 from workbench.engine.merge_worker import work
 serve(work)
 """

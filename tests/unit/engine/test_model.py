@@ -7,9 +7,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import BertConfig, BertModel
 
-from workbench.engine.model import loading, sources
+from workbench.engine.model import downloads, loading
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import attach_adapter, load_base, revision
-from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import FALLBACK_TEMPLATE, stop_token_id, stop_token_ids
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
@@ -166,6 +166,6 @@ def test_a_model_that_generates_nothing_is_told(tmp_path):
 
 
 def test_without_network_an_unknown_model_is_told_at_once(monkeypatch):
-    monkeypatch.setattr(sources, "_hub_reachable", lambda: False)
+    monkeypatch.setattr(downloads, "_hub_reachable", lambda: False)
     with pytest.raises(WorkbenchError, match="cannot be reached"):
         load_tokenizer("org/never-downloaded")

@@ -4,8 +4,8 @@ import pytest
 from peft import PeftModel
 
 from tests.unit.engine.training import BETA, make, plain_logps, read, row, work
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import load_base
-from workbench.engine.model.sources import load_tokenizer
 from workbench.runs.events import Checkpoint, Eval, Step
 from workbench.runs.pair_scores import read_margins
 

@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.unit.engine.random_models import FAMILIES, make
 from workbench.compare.messages import Column, DistributionAt, Generate, NextToken, ScorePairs, ScoreResponse, Turn
 from workbench.compare.token_text import text_of
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.inference import sample
-from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.scoring.data_set_scores import score_pairs
 from workbench.engine.scoring.generation import generate_steps
-from workbench.engine.scoring.score_pairs import score_pairs
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 

@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from tests.unit.engine.random_models import make
 from tests.unit.engine.test_merge import model_for, run_for
-from workbench.engine.model.sources import load_tokenizer
-from workbench.engine.shipping.merge import merge
+from workbench.engine.model.downloads import load_tokenizer
+from workbench.engine.shipping.merge_adapter import merge
 from workbench.engine.shipping.to_gguf import _splits, check_architecture, convert
 from workbench.errors import WorkbenchError
 

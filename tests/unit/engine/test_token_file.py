@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.unit.engine.training import make, read, work
-from workbench.engine.model.sources import load_tokenizer
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.token_ids import PairIds, pair_ids
 from workbench.engine.training import data, job
 from workbench.engine.training.data import prepare, sizes, to_dataset

@@ -5,7 +5,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from workbench.engine.model.loading import load_base
-from workbench.engine.scoring.probing import Beside, read_probes, token_views
+from workbench.engine.scoring.probing import BaseAndRun, read_probes, token_views
 from workbench.engine.scoring.scorer import Scorer
 from workbench.evidence.probes import Probe, parse_probes
 from workbench.evidence.readings import ProbeReading
@@ -14,7 +14,7 @@ from workbench.tiny.starters import build_probes
 
 
 @pytest.fixture(scope="module")
-def beside(tmp_path_factory: pytest.TempPathFactory) -> Beside:
+def beside(tmp_path_factory: pytest.TempPathFactory) -> BaseAndRun:
     """The embedded model beside an adapter of random weights."""
     folder = tmp_path_factory.mktemp("adapter")
     torch.manual_seed(1)
@@ -25,7 +25,7 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Beside:
             if "lora_B" in name:
                 parameter.normal_(0, 0.1)
     model.save_pretrained(folder)
-    return Beside(Scorer("tiny", "none", device="cpu"), folder, lambda _: None)
+    return BaseAndRun(Scorer("tiny", "none", device="cpu"), folder, lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +38,13 @@ def probes() -> list[Probe]:
 
 
 @pytest.fixture(scope="module")
-def readings(beside: Beside, probes: list[Probe]) -> list[ProbeReading]:
-    return read_probes(beside, probes, None)
+def readings(models: BaseAndRun, probes: list[Probe]) -> list[ProbeReading]:
+    return read_probes(models, probes, None)
 
 
 @pytest.fixture(scope="module")
-def views(beside: Beside, probes: list[Probe], readings: list[ProbeReading]) -> list[TokenView]:
-    return token_views(beside, probes, readings)
+def views(models: BaseAndRun, probes: list[Probe], readings: list[ProbeReading]) -> list[TokenView]:
+    return token_views(models, probes, readings)
 
 
 def test_tokens_add_up_to_the_response_that_was_measured(

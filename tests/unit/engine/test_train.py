@@ -9,8 +9,8 @@ from peft import PeftModel
 
 from tests.unit.engine.training import BETA, ROWS, make, plain_logps, read, row, work
 from workbench.engine import train as worker
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import load_base
-from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.training.data import prepare
 from workbench.engine.training.trainers import build_trainer
 from workbench.errors import WorkbenchError

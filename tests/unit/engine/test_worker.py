@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.unit.engine.training import make, read
-from workbench.engine.training.disk_faults import explained, saving
+from workbench.engine.training.disk_faults import disk_error_of, saving
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Phase, Queued, Stopped
 from workbench.runs.folder import RunFolder
@@ -100,6 +100,6 @@ def test_a_full_disk_is_told_whoever_meets_it(error, free, tmp_path, monkeypatch
 def test_other_errors_stay_what_they_are(tmp_path):
     with pytest.raises(RuntimeError, match="shape"), saving("a checkpoint", RunFolder(tmp_path), 10**18):
         raise RuntimeError("shape mismatch")
-    assert explained(RuntimeError("shape mismatch"), RunFolder(tmp_path)) is None
-    told = explained(OSError(errno.EROFS, os.strerror(errno.EROFS), "/x"), RunFolder(tmp_path))
+    assert disk_error_of(RuntimeError("shape mismatch"), RunFolder(tmp_path)) is None
+    told = disk_error_of(OSError(errno.EROFS, os.strerror(errno.EROFS), "/x"), RunFolder(tmp_path))
     assert "/x: Read-only file system" in told.message

@@ -20,7 +20,7 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from workbench.engine.fast.rows import PairRows, RowParts
+from workbench.engine.fast.pair_rows import PairRows, RowParts
 from workbench.runs.activation_memory import MASK_MULTIPLE
 
 KERNEL = "workbench_pairs"

@@ -23,7 +23,7 @@ from torch.nn.functional import silu
 
 from workbench.engine.fast.attention import causal, check_window, row_mask
 from workbench.engine.fast.lora import Projections, fits
-from workbench.engine.fast.rows import PairRows, RowParts
+from workbench.engine.fast.pair_rows import PairRows, RowParts
 
 _KINDS = {"LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer"}
 """Layers of transformers that differ in their projections' biases and in norms of heads, and in nothing else."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from workbench.engine.fast.attention import KERNEL, block_mask, padded_mask, row_masks
 from workbench.engine.fast.decoder import Decoder
 from workbench.engine.fast.head import Head, TokenScores, token_logps, token_scores
-from workbench.engine.fast.rows import PairRows, packed, padded
+from workbench.engine.fast.pair_rows import PairRows, packed, padded
 from workbench.engine.model.inference import asking
 from workbench.engine.model.token_ids import PairIds
 from workbench.runs.activation_memory import LINE_MULTIPLE

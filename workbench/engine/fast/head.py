@@ -67,7 +67,7 @@ def token_logps(head: Head, states: Tensor, targets: Tensor) -> Tensor:
     with torch.autocast(states.device.type, enabled=False):
         for tile in head.tiles(len(targets)):
             logits = head.logits(states[tile])
-            logps[tile] = _aimed(logits, targets[tile]) - _normalized(logits)[2]
+            logps[tile] = _target_logits(logits, targets[tile]) - _normalized(logits)[2]
     return logps
 
 
@@ -95,12 +95,12 @@ class _TokenScores(torch.autograd.Function):
 def _tile(head: Head, states: Tensor, targets: Tensor, scores: Tensor, slopes: Tensor | None) -> None:
     """Fills `scores` (4, n) and, where they are wanted, `slopes` (n, H)."""
     logits = head.logits(states)
-    aimed = _aimed(logits, targets)
+    target_logits = _target_logits(logits, targets)
     top, probabilities, normalizer = _normalized(logits)
-    scores[0] = aimed - normalizer
+    scores[0] = target_logits - normalizer
     scores[1] = normalizer - torch.linalg.vecdot(probabilities, logits)
     scores[2] = logits.mean(-1)
-    scores[3] = aimed >= top
+    scores[3] = target_logits >= top
     if slopes is None:
         return
     # d logp / d state = (the target's line of the weight − its mean under the probabilities), slope and scale aside.
@@ -114,7 +114,7 @@ def _tile(head: Head, states: Tensor, targets: Tensor, scores: Tensor, slopes: T
         slopes *= head.scale
 
 
-def _aimed(logits: Tensor, targets: Tensor) -> Tensor:
+def _target_logits(logits: Tensor, targets: Tensor) -> Tensor:
     return logits.gather(1, targets[:, None])[:, 0]
 
 

@@ -25,8 +25,8 @@ from workbench.engine.fast.batch import Batch
 from workbench.engine.fast.forward import Layout, PairForward, PairOutputs
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
 from workbench.engine.fast.micro_batches import Lanes, even_batches, micro_batches
+from workbench.engine.fast.pair_rows import PairRows, cut, row_parts
 from workbench.engine.fast.reference import References
-from workbench.engine.fast.rows import PairRows, cut, row_parts
 from workbench.engine.methods.losses import Objective
 from workbench.engine.methods.trainer_setup import SCHEDULERS, TrainerInputs
 from workbench.engine.model.inference import REFERENCE, as_reference
@@ -34,7 +34,7 @@ from workbench.engine.model.token_ids import PairIds
 from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.training import distributed
 from workbench.engine.training.batch_order import LongestFirst, Share, lengths, shared
-from workbench.engine.training.checkpoints import (
+from workbench.engine.training.checkpoint_files import (
     of_process,
     restore_adapter,
     restore_random_state,

@@ -124,10 +124,10 @@ class Projections:
         outputs: Tensor = _Projected.apply(x, self, adapters, *matrices)
         return outputs
 
-    def turned(self, adapters: Sequence[_Adapter], matrices: Sequence[Tensor]) -> Tensor:
+    def forward_weight(self, adapters: Sequence[_Adapter], matrices: Sequence[Tensor]) -> Tensor:
         """(inputs, outputs): the weights for a product in the forward, with what adapters add."""
         if self._kept is None:
-            return self.straight(adapters, matrices).T
+            return self.backward_weight(adapters, matrices).T
         if not adapters:
             return self._kept[1]
         merged = self._kept[1].clone()
@@ -135,7 +135,7 @@ class Projections:
             merged[:, adapter.outputs].addmm_(first.T, second.T, alpha=adapter.scale)
         return merged
 
-    def straight(self, adapters: Sequence[_Adapter], matrices: Sequence[Tensor]) -> Tensor:
+    def backward_weight(self, adapters: Sequence[_Adapter], matrices: Sequence[Tensor]) -> Tensor:
         """(outputs, inputs): the same for a product in the backward."""
         weight = self._unpacked() if self._kept is None else self._kept[0]
         if not adapters:
@@ -184,13 +184,13 @@ class _Projected(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, group: Projections, adapters: Sequence[_Adapter], *matrices: Tensor) -> Tensor:
         ctx.save_for_backward(x, *matrices)
         ctx.group, ctx.adapters = group, adapters
-        weight, bias = group.turned(adapters, matrices), group.bias()
+        weight, bias = group.forward_weight(adapters, matrices), group.bias()
         return x @ weight if bias is None else torch.addmm(bias, x, weight)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), (x, *matrices) = gradients, ctx.saved_tensors
-        to_x = gradient @ ctx.group.straight(ctx.adapters, matrices) if ctx.needs_input_grad[0] else None
+        to_x = gradient @ ctx.group.backward_weight(ctx.adapters, matrices) if ctx.needs_input_grad[0] else None
         if not ctx.adapters:
             return to_x, None, None
         low = x @ torch.cat(matrices[::2]).T

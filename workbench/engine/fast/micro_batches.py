@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import torch
 
-from workbench.engine.fast.rows import RowParts
+from workbench.engine.fast.pair_rows import RowParts
 
 _LONG = 2000
 """Tokens of a row whose attention takes a small model as long as all else."""

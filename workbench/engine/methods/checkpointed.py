@@ -27,7 +27,7 @@ from workbench.engine.methods.trainer_setup import TrainerInputs, arguments, lor
 from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.training import distributed
 from workbench.engine.training.batch_order import LongestFirst, lengths
-from workbench.engine.training.checkpoints import adapter_state, restore_adapter, save_checkpoint
+from workbench.engine.training.checkpoint_files import adapter_state, restore_adapter, save_checkpoint
 from workbench.engine.training.control import StopRequested
 from workbench.engine.training.data import PAIR_INDEX, to_dataset
 from workbench.engine.training.score_recorder import ScoreRecorder

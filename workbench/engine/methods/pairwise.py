@@ -14,7 +14,7 @@ from trl import DPOConfig, DPOTrainer
 from workbench.config import RunConfig
 from workbench.engine.fast.forward import Layout, UnsuitableError, suited
 from workbench.engine.fast.loop import PairLoop
-from workbench.engine.fast.rows import cut
+from workbench.engine.fast.pair_rows import cut
 from workbench.engine.methods.checkpointed import Checkpointed, ForwardSums, WithIndices, build_trl
 from workbench.engine.methods.losses import Objective, PairLogps
 from workbench.engine.methods.trainer_setup import TrainerInputs, arguments, with_adapter

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from workbench.config import RunConfig
 from workbench.engine.model.inference import REFERENCE
-from workbench.engine.training.checkpoints import read_adapter
+from workbench.engine.training.checkpoint_files import read_adapter
 from workbench.engine.training.data import Prepared
 from workbench.engine.training.trackers import PROJECT, file_runs
 from workbench.engine.training.watcher import Watcher

@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.utils import is_flash_attn_2_available
 
-from workbench.engine.model.sources import first_line, not_loaded, where_from
+from workbench.engine.model.downloads import first_line, not_loaded, where_from
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.runs.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from workbench.engine.model.inference import fitting_threads
-from workbench.engine.scoring.probing import Beside, Matcher, read_pairs, read_probes, sample, token_views
+from workbench.engine.scoring.probing import BaseAndRun, Matcher, read_pairs, read_probes, sample, token_views
 from workbench.engine.scoring.scorer import Scorer
 from workbench.engine.shipping.model_card import write_card
 from workbench.evidence.calibration import calibrate
@@ -46,14 +46,14 @@ def evaluate(
     check(folder)
     progress("loading the model")
     scorer = Scorer(config.model, config.quantization)
-    beside = Beside(scorer, folder.adapter, progress)
+    models = BaseAndRun(scorer, folder.adapter, progress)
     with fitting_threads(scorer.adapters.model):
         claimed = {claim.kind for claim in claims(settings) if claim.measure is None}
         asked = [probe for probe in probes if probe.kind in claimed]
-        samples = sample(beside, asked, matcher, settings.samples, seed) if matcher and settings.samples else None
-        on_probes = read_probes(beside, probes, samples)
-        on_pairs = read_pairs(beside, folder.rows(), config.max_length, settings.most_pairs, seed)
-        tokens = token_views(beside, probes, on_probes)
+        samples = sample(models, asked, matcher, settings.samples, seed) if matcher and settings.samples else None
+        on_probes = read_probes(models, probes, samples)
+        on_pairs = read_pairs(models, folder.rows(), config.max_length, settings.most_pairs, seed)
+        tokens = token_views(models, probes, on_probes)
     progress("computing intervals")
     table = tabulate(on_probes, on_pairs)
     groups = [pair.group for pair in on_pairs]

@@ -49,7 +49,7 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class BaseAndRun:
     """The base beside one run's adapter. `progress` is told what is done next."""
 
     scorer: Scorer
@@ -87,14 +87,14 @@ class Beside:
         return self.scorer.score(ScoreResponse(prompt=turns, response=response, columns=columns, top_k=top_k))
 
 
-def read_probes(beside: Beside, probes: Sequence[Probe], samples: Samples | None) -> list[ProbeReading]:
+def read_probes(models: BaseAndRun, probes: Sequence[Probe], samples: Samples | None) -> list[ProbeReading]:
     """The log-probability of every response that the probes name, and the divergence on neutral ones."""
     named = [(probe, family) for probe in probes for family in probe.responses]
-    tokenizer = beside.scorer.tokenizer
+    tokenizer = models.scorer.tokenizer
     rows = [encode(tokenizer, probe.prompt, probe.responses[family]) for probe, family in named]
-    readings = beside.read(rows, "responses")
+    readings = models.read(rows, "responses")
     neutral = [index for index, (probe, _) in enumerate(named) if probe.kind == NEUTRAL]
-    divergences = dict(zip(neutral, beside.divergence([rows[index] for index in neutral]), strict=True))
+    divergences = dict(zip(neutral, models.divergence([rows[index] for index in neutral]), strict=True))
     by_family: dict[str, dict[str, Reading]] = {probe.id: {} for probe in probes}
     for index, ((probe, family), reading) in enumerate(zip(named, readings, strict=True)):
         by_family[probe.id][family] = Reading(
@@ -119,7 +119,7 @@ def read_probes(beside: Beside, probes: Sequence[Probe], samples: Samples | None
 
 
 def read_pairs(
-    beside: Beside, rows: Iterable[Mapping[str, Any]], max_length: int, most: int, seed: int
+    models: BaseAndRun, rows: Iterable[Mapping[str, Any]], max_length: int, most: int, seed: int
 ) -> list[PairReading]:
     """What was read on the run's held-out rows, cut as in training; of more than `most` as many, drawn by `seed`.
 
@@ -130,31 +130,31 @@ def read_pairs(
         held = [held[index] for index in sorted(Random(seed).sample(range(len(held)), most))]
     pairs: list[Pair] = []
     encoded: list[tuple[Ids, Ids]] = []
-    limit = min(max_length, beside.scorer.context or max_length)
+    limit = min(max_length, models.scorer.context or max_length)
     for number, row in enumerate(held, 1):
         pair = from_row(row, where=f"held-out pair {number}")
-        ids = pair_ids(beside.scorer.tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
+        ids = pair_ids(models.scorer.tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
         room = limit - len(ids.prompt)
         if ids.prompt and room > 0:
             pairs.append(pair)
             encoded += [(ids.prompt, ids.chosen[:room]), (ids.prompt, ids.rejected[:room])]
     if not pairs:
         return []
-    responses = beside.read(encoded, "responses of held-out pairs")
+    responses = models.read(encoded, "responses of held-out pairs")
     return [
         PairReading(pair.id, _group(pair), pair.tags, question(pair.prompt), chosen, rejected)
         for pair, chosen, rejected in zip(pairs, responses[::2], responses[1::2], strict=True)
     ]
 
 
-def sample(beside: Beside, probes: Sequence[Probe], matcher: Matcher, count: int, seed: int) -> Samples:
+def sample(models: BaseAndRun, probes: Sequence[Probe], matcher: Matcher, count: int, seed: int) -> Samples:
     """`count` seeded samples of every kind of `probes`, its probes taken in turn, each told by family."""
     kinds = by_kind(probes)
     asked = [probe for of_kind in kinds.values() for probe in itertools.islice(itertools.cycle(of_kind), count)]
     answers = []
-    for name, folder in beside.columns:
-        beside.progress(f"sampling {len(asked):,} responses from {name}")
-        answers.append(_answers(beside.scorer, folder, [probe.prompt for probe in asked], seed))
+    for name, folder in models.columns:
+        models.progress(f"sampling {len(asked):,} responses from {name}")
+        answers.append(_answers(models.scorer, folder, [probe.prompt for probe in asked], seed))
     counts: dict[str, tuple[Counter[str], Counter[str]]] = {probe.id: (Counter(), Counter()) for probe in asked}
     for column, texts in enumerate(answers):
         for probe, text in zip(asked, texts, strict=True):
@@ -167,12 +167,12 @@ def sample(beside: Beside, probes: Sequence[Probe], matcher: Matcher, count: int
     return Samples(counts, Counter(probe.id for probe in asked), examples)
 
 
-def token_views(beside: Beside, probes: Sequence[Probe], readings: Sequence[ProbeReading]) -> list[TokenView]:
+def token_views(models: BaseAndRun, probes: Sequence[Probe], readings: Sequence[ProbeReading]) -> list[TokenView]:
     """The worst and a typical probe of every kind, by `readings`, with every token of their responses.
 
     Raises `WorkbenchError`.
     """
-    beside.progress("looking at responses token by token")
+    models.progress("looking at responses token by token")
     known = {probe.id: probe for probe in probes}
     return [
         TokenView(
@@ -180,7 +180,7 @@ def token_views(beside: Beside, probes: Sequence[Probe], readings: Sequence[Prob
             kind=reading.kind,
             choice=choice,
             prompt=reading.prompt,
-            responses=[_token_response(beside, known[reading.id], family) for family in reading.responses],
+            responses=[_token_response(models, known[reading.id], family) for family in reading.responses],
         )
         for reading, choice in choose(readings)
     ]
@@ -221,8 +221,8 @@ def _group(pair: Pair) -> str:
     return named if isinstance(named, str) and named else group_key(pair.prompt)
 
 
-def _token_response(beside: Beside, probe: Probe, family: str) -> TokenResponse:
-    base, run = beside.tokens(probe.prompt, probe.responses[family], top_k=1).columns
+def _token_response(models: BaseAndRun, probe: Probe, family: str) -> TokenResponse:
+    base, run = models.tokens(probe.prompt, probe.responses[family], top_k=1).columns
     return TokenResponse(family, round(base.sum, _DECIMALS), round(run.sum, _DECIMALS), _token_pieces(base, run))
 
 

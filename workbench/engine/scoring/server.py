@@ -28,8 +28,8 @@ from workbench.compare.messages import (
     ScoreResponse,
     TextChunk,
 )
+from workbench.engine.scoring.data_set_scores import score_pairs
 from workbench.engine.scoring.generation import generate_steps
-from workbench.engine.scoring.score_pairs import score_pairs
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 

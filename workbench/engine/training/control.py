@@ -42,11 +42,11 @@ class Control:
 
     def check_stop(self) -> None:
         """Raises `StopRequested` where someone asked for it. For use where no step is being made."""
-        self.check_place()
+        self.check_run_exists()
         if self.stop:
             raise StopRequested
 
-    def check_place(self) -> None:
+    def check_run_exists(self) -> None:
         """Raises `RunDeletedError` where the run folder is gone: nothing more is to be made there."""
         if not self._folder.run_toml.exists():
             raise RunDeletedError(str(self._folder.path))

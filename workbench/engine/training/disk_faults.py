@@ -37,7 +37,7 @@ def saving(what: str, run: RunFolder, needed: int) -> Iterator[None]:
         raise
 
 
-def explained(error: BaseException, run: RunFolder) -> DiskError | None:
+def disk_error_of(error: BaseException, run: RunFolder) -> DiskError | None:
     """The error as one to tell of, where it is the disk's; None for any other."""
     if _full(error):
         return full_disk("what the run tells", run, 1024**2)

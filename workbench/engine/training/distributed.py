@@ -63,7 +63,7 @@ def wait() -> None:
         dist.barrier(group=_group)
 
 
-def whether(asked: bool) -> bool:
+def first_says(asked: bool) -> bool:
     """What the first process says."""
     if _group is None:
         return asked
@@ -130,15 +130,15 @@ class ControlOfFirst(Control):
     @property
     def stop(self) -> bool:
         """Whether to finish the step, save and end."""
-        return whether(super().stop)
+        return first_says(super().stop)
 
     @property
     def pause(self) -> bool:
         """Whether to wait between two steps."""
-        return whether(super().pause)
+        return first_says(super().pause)
 
 
-class Unheard(EventWriter):
+class UnreadEvents(EventWriter):
     """For the processes whose events nobody reads: the first one tells the same."""
 
     def __init__(self) -> None:

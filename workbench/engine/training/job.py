@@ -15,12 +15,12 @@ from workbench.config import RunConfig
 from workbench.engine.fast.reference import reference_version
 from workbench.engine.methods.checkpointed import Checkpointed
 from workbench.engine.methods.trainer_setup import parameter_counts
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import device_name, peak_memory, revision
-from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.shipping.model_card import card
 from workbench.engine.training import distributed
-from workbench.engine.training.checkpoints import adapter_state
+from workbench.engine.training.checkpoint_files import adapter_state
 from workbench.engine.training.control import Control, StopRequested
 from workbench.engine.training.data import Prepared, prepare
 from workbench.engine.training.disk_faults import saving
@@ -72,7 +72,7 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, control: Contro
         pass  # Nothing was trained, so there is nothing to save.
     else:
         step = trainer.step
-        control.check_place()
+        control.check_run_exists()
         events.phase("saving the adapter", step)
         state = adapter_state(trainer.model)
         if distributed.first():

@@ -94,7 +94,7 @@ class Reporter(Watcher):
         So means over several steps never reach across a checkpoint, and come out the same after resuming from it.
         """
         self._step_seconds += time.perf_counter() - self._step_began
-        self._control.check_place()
+        self._control.check_run_exists()
         last = due.stop
         stops = self._control.stop and not last
         self._pauses = self._control.pause and not last and not stops
@@ -174,7 +174,7 @@ class Reporter(Watcher):
         print(f"paused at step {step}")
         while self._control.pause and not self._control.stop:
             time.sleep(_PACE)
-            self._control.check_place()
+            self._control.check_run_exists()
         if not self._control.stop:
             self._events.write(Continued(time=time.time(), step=step))
         self.waited += time.perf_counter() - began

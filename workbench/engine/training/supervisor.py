@@ -58,7 +58,7 @@ def supervise(folder: RunFolder, control: Control) -> Failed | None:
 def _await(folder: RunFolder, control: Control, process: subprocess.Popen[bytes]) -> None:
     failed = None
     while process.poll() is None:
-        control.check_place()
+        control.check_run_exists()
         if failed is None and any(note.end == "failed" for note in launchers.notes(folder)):
             failed = time.monotonic()
         if failed is not None and time.monotonic() - failed > _MERCY:

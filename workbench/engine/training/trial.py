@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from workbench.config import RunConfig
-from workbench.engine.fast.rows import cut
+from workbench.engine.fast.pair_rows import cut
 from workbench.engine.model.loading import peak_memory
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.batch_order import lengths

@@ -10,8 +10,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.unit.engine import random_models
 from workbench.config import build_config
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import load_base
-from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.data import Prepared
 from workbench.engine.training.trainers import build_trainer

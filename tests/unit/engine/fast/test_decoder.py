@@ -12,7 +12,7 @@ from workbench.config import build_config
 from workbench.engine.fast.attention import row_mask
 from workbench.engine.fast.decoder import apply_rope, rms_norm, rope_angles, row_attention, row_blocks, swiglu
 from workbench.engine.fast.lora import adapted, fuse
-from workbench.engine.fast.rows import RowParts
+from workbench.engine.fast.pair_rows import RowParts
 from workbench.engine.model.loading import load_base
 from workbench.runs.activation_memory import Lengths
 from workbench.runs.estimate import estimate

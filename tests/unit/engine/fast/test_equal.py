@@ -15,7 +15,7 @@ from workbench.engine.fast.forward import (
     suited,
 )
 from workbench.engine.fast.loop import PairLoop
-from workbench.engine.fast.rows import cut, packed
+from workbench.engine.fast.pair_rows import cut, packed
 from workbench.engine.methods.pairwise import PairTrainer
 from workbench.engine.model.loading import load_base
 

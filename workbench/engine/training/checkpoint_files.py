@@ -38,7 +38,7 @@ def save_checkpoint(checkpoints: Path, at: Progress, keep: int, model: Any, writ
     run, path = RunFolder(checkpoints.parent), checkpoint_path(checkpoints, at.step)
     if not run.path.is_dir():
         raise RunDeletedError(str(run.path))
-    if distributed.whether(path.is_dir() and not check(path)):
+    if distributed.first_says(path.is_dir() and not check(path)):
         return
     with distributed.first_before_others():
         if distributed.first():

@@ -22,9 +22,9 @@ from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from workbench.config import RunConfig
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.inference import score_batches
 from workbench.engine.model.loading import attach_adapter, compute_device, load_base, revision
-from workbench.engine.model.sources import load_tokenizer
 from workbench.engine.model.token_ids import pair_ids, stop_token_ids
 from workbench.engine.shipping.destination import check_destination, written
 from workbench.engine.shipping.model_card import MergeFacts, card
