@@ -10,7 +10,7 @@ import pytest
 from tests.end_to_end.conftest import FinishedRun
 from tests.tui.runs_screen import runs_screen, shown, shows, until
 from workbench.tui.screens.runs import RunsScreen
-from workbench.tui.widgets.path_field import PathField
+from workbench.tui.widgets.fields import PathField
 
 
 @pytest.mark.timeout(280)

@@ -18,7 +18,7 @@ from workbench.tiny import WEIGHTS
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.dialogs.ask import WriteDialog
 from workbench.tui.dialogs.column import ColumnDialog
-from workbench.tui.dialogs.error import ErrorDialog
+from workbench.tui.dialogs.show import ErrorDialog
 from workbench.tui.screens.compare import CompareScreen
 from workbench.tui.widgets.comparison_view import ComparisonView
 from workbench.workspace import Workspace

@@ -16,8 +16,8 @@ from workbench.pairs.store import load_pairs
 from workbench.tiny import WEIGHTS
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.dialogs.edit import EditDialog
-from workbench.tui.dialogs.error import ErrorDialog
 from workbench.tui.dialogs.save_pair import SavePairDialog
+from workbench.tui.dialogs.show import ErrorDialog
 from workbench.tui.widgets.bars import PrefixLine
 from workbench.tui.widgets.comparison_view import ComparisonView
 from workbench.tui.widgets.fields import LineField

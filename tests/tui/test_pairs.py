@@ -16,7 +16,7 @@ from workbench.pairs.pair import Message, Pair
 from workbench.pairs.session import DataSetSession
 from workbench.pairs.store import write_pairs
 from workbench.tui.dialogs.data_sets import DataSetsDialog
-from workbench.tui.dialogs.error import ErrorDialog
+from workbench.tui.dialogs.show import ErrorDialog
 from workbench.tui.widgets.pair_table import PairTable
 from workbench.tui.widgets.pair_view import PairText, PairView
 from workbench.tui.widgets.review_bar import EmptyPairs, ReviewBar

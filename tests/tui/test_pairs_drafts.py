@@ -16,10 +16,9 @@ from workbench.compare.ranking import DRAFTS
 from workbench.pairs.pair import Message, Pair, plain
 from workbench.pairs.store import load_pairs, write_pairs
 from workbench.tiny import WEIGHTS
-from workbench.tui.dialogs.choose import ChooseDialog
-from workbench.tui.dialogs.confirm import ConfirmDialog
+from workbench.tui.dialogs.ask import ChooseDialog, ConfirmDialog
 from workbench.tui.dialogs.draft import DraftDialog
-from workbench.tui.dialogs.error import ErrorDialog
+from workbench.tui.dialogs.show import ErrorDialog
 from workbench.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(not (WEIGHTS / "config.json").is_file(), reason="the embedded model is not built")

@@ -14,10 +14,9 @@ from tests.tui.dialogs import NOTHING, DialogApp
 from tests.tui.pairs_data import make_pair
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, Pair
-from workbench.tui.dialogs.ask import TagsDialog
-from workbench.tui.dialogs.confirm import ConfirmDialog
+from workbench.tui.dialogs.ask import ConfirmDialog, TagsDialog
 from workbench.tui.dialogs.edit import EditDialog, TurnEditor, edit_pair, editor_command
-from workbench.tui.widgets.preference import Preference, doubt
+from workbench.tui.widgets.pair_view import Preference, doubt
 
 PAIR = make_pair(1)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.tui.pairs_data import make_pair, make_workspace
 from tests.tui.pairs_screen import opened
 from workbench.pairs.pair import Message
-from workbench.tui.dialogs.confirm import ConfirmDialog
+from workbench.tui.dialogs.ask import ConfirmDialog
 from workbench.tui.dialogs.edit import EditDialog
 from workbench.tui.widgets.fields import TextField
 

@@ -8,8 +8,8 @@ from tests.tui.pairs_data import make_pair, make_workspace
 from tests.tui.pairs_screen import Screen, opened, write_from_outside
 from workbench.pairs.pair import Pair
 from workbench.pairs.store import PairStore
-from workbench.tui.dialogs.confirm import ConfirmDialog
-from workbench.tui.dialogs.error import ErrorDialog
+from workbench.tui.dialogs.ask import ConfirmDialog
+from workbench.tui.dialogs.show import ErrorDialog
 from workbench.tui.widgets.review_bar import ReviewBar
 
 ALL = range(1, 31)

@@ -73,7 +73,6 @@ async def test_wild_text_can_be_edited_and_comes_back_unharmed(tmp_path: Path) -
             await screen.settle()
             await screen.press("e")
             fields = list(screen.pilot.app.screen.query(TextField))
-            assert not any(field.changed for field in fields)
             assert not FORBIDDEN - {"\n", "\t"} & set("".join(field.text for field in fields))
             fields[-1].insert("!", (0, 0))
             await screen.press("ctrl+s")

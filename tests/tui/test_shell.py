@@ -14,8 +14,8 @@ from tests.tui.pairs_data import make_workspace
 from tests.tui.runs_screen import until
 from workbench.errors import WorkbenchError
 from workbench.tui.app import WorkbenchApp
-from workbench.tui.dialogs.error import ErrorDialog
 from workbench.tui.dialogs.keys import KeysDialog
+from workbench.tui.dialogs.show import ErrorDialog
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.widgets.key_bar import KeyBar
 

@@ -27,7 +27,7 @@ from workbench.errors import WorkbenchError
 from workbench.tui import background as background_module
 from workbench.tui.background import JOBS, Job, background, background_loop, is_going
 from workbench.tui.dialogs.base import Dialog
-from workbench.tui.dialogs.error import ErrorDialog
+from workbench.tui.dialogs.show import ErrorDialog
 from workbench.tui.steady import SteadyApp
 
 for _module in pkgutil.walk_packages(workbench.tui.__path__, "workbench.tui."):

@@ -12,12 +12,10 @@ from tests.tui.dialogs import NOTHING, DialogApp, at_once
 from workbench.pairs.pair import Message, Pair
 from workbench.pairs.session import BulkChange
 from workbench.runs.folder import RunFolder
-from workbench.runs.labels import Labels
 from workbench.runs.merging import Merging
+from workbench.tui.dialogs.ask import AskDialog, ConfirmDialog
 from workbench.tui.dialogs.bulk import BulkDialog
-from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.dialogs.edit import EditDialog
-from workbench.tui.dialogs.label import LabelDialog
 from workbench.tui.dialogs.merge import MergeDialog
 from workbench.tui.dialogs.pair_files import ExportDialog, ExportTo
 from workbench.workspace import Workspace
@@ -55,8 +53,8 @@ async def test_an_export_goes_to_the_whole_name(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("key", ["enter", "ctrl+s"])
-async def test_a_label_is_the_whole_one(key: str) -> None:
-    assert await answer_to(LabelDialog("run", Labels()), (), *"best", key) == Labels("best")
+async def test_a_line_is_the_whole_one(key: str) -> None:
+    assert await answer_to(AskDialog("run", [("name", "", ""), ("note", "n", "")]), (), *"best", key) == ("best", "n")
 
 
 async def test_a_merge_goes_to_the_whole_name(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import tomlkit
@@ -25,6 +25,11 @@ class Labels:
     note: str = ""
     tags: tuple[str, ...] = ()
     archived: bool = False
+
+    def edited(self, name: str, tags: str, note: str) -> Labels:
+        """As they were typed: `tags` are words parted by spaces or commas, with or without #."""
+        words = (word.lstrip("#") for word in tags.replace(",", " ").split())
+        return replace(self, name=name.strip(), tags=tuple(dict.fromkeys(filter(None, words))), note=note.strip())
 
 
 def read(folder: RunFolder) -> Labels:

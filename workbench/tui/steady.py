@@ -30,7 +30,7 @@ from textual.worker import Worker, WorkerFailed, get_current_worker
 
 from workbench.errors import WorkbenchError
 from workbench.tui.background import is_going
-from workbench.tui.dialogs.error import ErrorDialog
+from workbench.tui.dialogs.show import ErrorDialog
 from workbench.tui.unforeseen import Unforeseen
 
 _LONGEST_HOLD = 5.0

@@ -1,48 +1,139 @@
-"""The dialogs that ask for a text: a line, some lines, tags."""
+"""The dialogs that ask: yes or no, one of several, lines, texts, tags."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import OptionList, Static
+from textual.widgets import Button, OptionList, Static
 
 from workbench.pairs.as_text import tags_from_text, tags_to_text
 from workbench.text import one_line, safe
 from workbench.tui.dialogs.base import Dialog
-from workbench.tui.widgets.fields import LineField, TextField
+from workbench.tui.widgets.fields import LineField, Options, TextField
 
 
-class AskDialog(Dialog[str | None]):
-    """A question and a line to answer it in; None where it is given up. `content` may be untrusted."""
+class ConfirmDialog(Dialog[bool]):
+    """A question with two answers; the safe one has the focus. `question` and `detail` may be untrusted."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Give up")]
-    DEFAULT_CSS = """
-    AskDialog LineField, AskDialog LineField:focus {
-        background: $panel; border: none; height: 1; padding: 0 1; margin-bottom: 1;
-    }
-    AskDialog .dialog-hint { margin-bottom: 0; }
-    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "dismiss(True)", "Yes"),
+        Binding("n,escape", "dismiss(False)", "No"),
+    ]
 
-    def __init__(self, question: str, content: str = "", *, hint: str = "") -> None:
+    def __init__(self, question: str, detail: str = "", *, yes: str = "Yes", no: str = "No") -> None:
         super().__init__()
-        self._question, self._content, self._hint = question, content, hint
+        self._question, self._detail, self._yes, self._no = question, detail, yes, no
 
     def compose(self) -> ComposeResult:
-        """Question, line, what the keys do."""
+        """Question, detail and two buttons."""
+        with Vertical(classes="dialog"):
+            yield Static(safe(self._question), markup=False, classes="dialog-title")
+            if self._detail:
+                yield Static(safe(self._detail), markup=False, classes="dialog-text")
+            with Horizontal(classes="dialog-buttons"):
+                yield Button(self._no, id="no", variant="primary", compact=True)
+                yield Button(self._yes, id="yes", compact=True)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Answers."""
+        self.dismiss(event.button.id == "yes")
+
+
+class ChooseDialog(Dialog[int | None]):
+    """A list of (name, remark); the answer is the number of the chosen one, None where it is given up.
+
+    All texts may be untrusted.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss(None)", "Give up"),
+    ]
+
+    def __init__(
+        self,
+        question: str,
+        choices: Sequence[tuple[str, str]],
+        *,
+        current: int | None = None,
+        hint: str = "enter opens · esc gives up",
+    ) -> None:
+        """`current` is the number of the one to begin at."""
+        super().__init__()
+        self._question, self._choices, self._current, self._hint = question, choices, current, hint
+
+    def compose(self) -> ComposeResult:
+        """Question and list."""
+        width = max((len(one_line(name)) for name, _ in self._choices), default=0)
+        lines = [
+            Content.assemble(f"{one_line(name):<{width}}", "   ", (one_line(remark), "$secondary"))
+            for name, remark in self._choices
+        ]
         with Vertical(classes="dialog"):
             yield Static(self._question, markup=False, classes="dialog-title")
-            yield LineField(self._content)
-            hint = f"{self._hint}\n" if self._hint else ""
-            yield Static(f"{hint}enter saves · esc gives up", markup=False, classes="dialog-hint")
+            yield Options(*lines, compact=True)
+            yield Static(self._hint, markup=False, classes="dialog-hint")
+
+    def on_mount(self) -> None:
+        """Begins at what is open now."""
+        self.query_one(OptionList).highlighted = self._current or 0
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Answers."""
+        self.dismiss(event.option_index)
+
+
+class AskDialog(Dialog[tuple[str, ...] | None]):
+    """Lines to fill in, given as (label, content, placeholder); None where it is given up. They may be untrusted.
+
+    `does` says what enter does. `check` says of the answers what is wrong with them, empty where nothing is.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "apply", "Save"),
+        Binding("escape", "dismiss(None)", "Give up", priority=True),
+    ]
+    DEFAULT_CSS = "AskDialog .wrong { color: $error; display: none; margin-bottom: 1; }"
+
+    def __init__(
+        self,
+        title: str,
+        fields: Sequence[tuple[str, str, str]] = (("", "", ""),),
+        *,
+        does: str = "saves",
+        check: Callable[[tuple[str, ...]], str] = lambda _: "",
+    ) -> None:
+        super().__init__()
+        self._title, self._fields, self._does, self._check = title, fields, does, check
+
+    def compose(self) -> ComposeResult:
+        """Title, lines, what the keys do."""
+        with Vertical(classes="dialog"):
+            yield Static(one_line(self._title), markup=False, classes="dialog-title")
+            for label, content, placeholder in self._fields:
+                if label:
+                    yield Static(label, markup=False, classes="label")
+                yield LineField(content, placeholder=placeholder)
+            yield Static(markup=False, classes="wrong")
+            others = "tab next · " if len(self._fields) > 1 else ""
+            yield Static(f"{others}enter {self._does} · esc gives up", markup=False, classes="dialog-hint")
 
     def on_input_submitted(self) -> None:
-        """Answers."""
-        self.dismiss(self.query_one(LineField).content)
+        """Enter in a line, once the keys before it are in it."""
+        self.action_apply()
+
+    def action_apply(self) -> None:
+        """Answers; where something is wrong, says so and stays."""
+        answers = tuple(field.content for field in self.query(LineField))
+        wrong = self._check(answers)
+        if not wrong:
+            self.dismiss(answers)
+        self.query_one(".wrong", Static).update(f"✘ {wrong}")
+        self.query_one(".wrong").display = bool(wrong)
 
 
 class WriteDialog(Dialog[tuple[str, ...] | None]):
@@ -53,16 +144,6 @@ class WriteDialog(Dialog[tuple[str, ...] | None]):
         Binding("ctrl+j,shift+enter", "new_line", "New line", priority=True),
         Binding("escape", "dismiss(None)", "Give up", priority=True),
     ]
-    DEFAULT_CSS = """
-    WriteDialog .dialog { width: 94; }
-    WriteDialog .label { color: $secondary; }
-    WriteDialog TextField, WriteDialog TextField:focus {
-        height: auto; min-height: 1; max-height: 12; padding: 0 1; margin-bottom: 1;
-        border: none; background: $panel 50%;
-    }
-    WriteDialog TextField:focus { background: $panel; }
-    WriteDialog .dialog-hint { margin-bottom: 0; }
-    """
 
     def __init__(self, title: str, fields: Sequence[tuple[str, str]], *, note: str = "") -> None:
         """`fields` are (label, content); contents may be untrusted."""
@@ -71,7 +152,7 @@ class WriteDialog(Dialog[tuple[str, ...] | None]):
 
     def compose(self) -> ComposeResult:
         """Title, fields, what the keys do."""
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog -wide"):
             yield Static(self._title, markup=False, classes="dialog-title")
             for label, content in self._fields:
                 if label:
@@ -110,7 +191,6 @@ class TagsDialog(Dialog[tuple[str, ...] | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Give up"),
     ]
-    DEFAULT_CSS = "TagsDialog .dialog-hint { margin-bottom: 0; }"
 
     def __init__(self, tags: Sequence[str], known: Sequence[str]) -> None:
         super().__init__()
@@ -143,15 +223,7 @@ class TagField(Vertical):
         Binding("down", "move(1)", "Next tag", priority=True, show=False),
         Binding("up", "move(-1)", "Previous tag", priority=True, show=False),
     ]
-    DEFAULT_CSS = """
-    TagField {
-        height: auto;
-        LineField, LineField:focus { background: $panel; border: none; height: 1; padding: 0 1; }
-        OptionList {
-            height: 6; border: none; padding: 0; margin-bottom: 1; background: $surface; scrollbar-size-vertical: 0;
-        }
-    }
-    """
+    DEFAULT_CSS = "TagField { height: auto; }"
 
     def __init__(self, tags: Sequence[str], known: Sequence[str]) -> None:
         super().__init__()

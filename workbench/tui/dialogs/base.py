@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from textual.await_complete import AwaitComplete
+from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
+from textual.widgets import OptionList
 
 T = TypeVar("T")
 
@@ -37,6 +39,15 @@ class Dialog(ModalScreen[T]):
         """Closes, where it was dismissed below another dialog."""
         if self._answered:
             super().dismiss(self._answer)
+
+    def action_scroll(self, lines: int) -> None:
+        """Scrolls what is too long for the dialog."""
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    def action_move(self, way: Literal["down", "up"]) -> None:
+        """Moves to another of the choices while a line has the focus."""
+        options = self.query_one(OptionList)
+        options.action_cursor_down() if way == "down" else options.action_cursor_up()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """No action works on widgets that are not there yet, or not any more."""

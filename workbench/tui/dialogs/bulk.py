@@ -14,11 +14,9 @@ from textual.widgets import OptionList, Static
 from workbench.pairs.session import BulkChange
 from workbench.text import one_line
 from workbench.tui.background import background
-from workbench.tui.dialogs.ask import TagField
+from workbench.tui.dialogs.ask import ConfirmDialog, TagField
 from workbench.tui.dialogs.base import Dialog
-from workbench.tui.dialogs.confirm import ConfirmDialog
-from workbench.tui.widgets.fields import LineField
-from workbench.tui.widgets.options import Options
+from workbench.tui.widgets.fields import LineField, Options
 
 
 class _Offer(NamedTuple):
@@ -64,15 +62,8 @@ class BulkDialog(Dialog[BulkChange | None]):
     ]
     DEFAULT_CSS = """
     BulkDialog {
-        #box {
-            width: 72; max-width: 94%; padding: 1 2 0 2; background: $surface;
-            border: round $accent; border-title-color: $foreground; border-title-style: bold;
-            border-subtitle-color: $secondary; height: auto;
-        }
         #which { color: $secondary; height: 1; margin-bottom: 1; }
-        #asked { display: none; height: auto; margin-bottom: 1; }
-        #asked .label { color: $secondary; }
-        #asked > LineField, #asked > LineField:focus { background: $panel; border: none; height: 1; padding: 0 1; }
+        #asked { display: none; height: auto; }
         #outcome { height: 2; }
     }
     """
@@ -85,7 +76,7 @@ class BulkDialog(Dialog[BulkChange | None]):
     def compose(self) -> ComposeResult:
         """Which pairs, what to do, what that comes to."""
         which = f"({one_line(self._searched, 60)})" if self._searched.strip() else _ALL
-        with Vertical(id="box") as box:
+        with Vertical(classes="dialog -high") as box:
             box.border_title = f"Everything the filter shows: {self._shown:,} of {self._total:,} pairs"
             yield Static(which, markup=False, id="which")
             yield _Offers(*(Content(offer.label) for offer in _OFFERS), compact=True, id="offers")

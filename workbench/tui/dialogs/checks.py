@@ -20,11 +20,10 @@ from workbench.pairs.checks.findings import CHECKS, NEEDS_MODEL, CheckFinding, S
 from workbench.pairs.checks.repairs import REPAIRS, Repair, repair_for
 from workbench.text import one_line
 from workbench.tui.background import background
+from workbench.tui.dialogs.ask import AskDialog, ConfirmDialog
 from workbench.tui.dialogs.base import Dialog
-from workbench.tui.dialogs.confirm import ConfirmDialog
-from workbench.tui.widgets.fields import LineField
+from workbench.tui.widgets.fields import Options
 from workbench.tui.widgets.lines import Lines
-from workbench.tui.widgets.options import Options
 
 _BEAT = 0.2
 _ROOMY = 34
@@ -64,9 +63,7 @@ class ChecksDialog(Dialog[ShowFinding | DoRepair | None]):
     ]
     DEFAULT_CSS = """
     ChecksDialog {
-        #panel {
-            width: 124; max-width: 94%; height: 94%; padding: 1 2; background: $surface; border: round $accent;
-        }
+        #panel { width: 124; max-width: 94%; height: 94%; padding: 1 2; }
         #title { text-style: bold; }
         #state { height: auto; margin-bottom: 1; }
         FindingList { height: auto; max-height: 14; margin-bottom: 1; }
@@ -88,7 +85,7 @@ class ChecksDialog(Dialog[ShowFinding | DoRepair | None]):
 
     def compose(self) -> ComposeResult:
         """State, findings, the one under the cursor, lengths."""
-        with Vertical(id="panel"):
+        with Vertical(id="panel", classes="frame"):
             yield Static(f"Checks of {one_line(self._data_set, 40)}", markup=False, id="title")
             yield Static(id="state", markup=False)
             yield FindingList()
@@ -195,14 +192,16 @@ class ChecksDialog(Dialog[ShowFinding | DoRepair | None]):
     @background("dialog", doing="choosing the tokens of the checks", exclusive=True, opens=True)
     async def action_model(self) -> None:
         """Checks again with the tokens of a model."""
-        answer = await self.app.push_screen_wait(ChecksModelDialog(self._checks.model, self._checks.max_length))
-        if answer is not None:
-            self._checks.start(answer.model, answer.max_length)
+        model = "tiny" if self._checks.model is None else self._checks.model
+        fields = (
+            ("model: a folder, a hub id, or tiny; empty for words alone", model, ""),
+            ("max_length: tokens that a pair may have in training", str(self._checks.max_length), ""),
+        )
+        dialog = AskDialog("Check with a model's tokens", fields, does="checks again", check=_wrong_tokens)
+        answers = await self.app.push_screen_wait(dialog)
+        if answers is not None:
+            self._checks.start(answers[0].strip() or None, int(answers[1].strip().replace(",", "")))
             self._follow()
-
-    def action_scroll(self, lines: int) -> None:
-        """Scrolls what is said of the finding."""
-        self.query_one("#details").scroll_relative(y=lines, animate=False)
 
     def action_cancel(self) -> None:
         """Stops the checks; what was found stays."""
@@ -468,49 +467,8 @@ def _signed(number: float) -> str:
     return f"{number:+.2f}".replace("-", "−")
 
 
-@dataclass(frozen=True, slots=True)
-class TokensOf:
-    """The model whose tokens are counted (None: words), and how many of them a pair may have."""
-
-    model: str | None
-    max_length: int
-
-
-class ChecksModelDialog(Dialog[TokensOf | None]):
-    """A line for the model and one for max_length; None where it is given up."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Give up")]
-    DEFAULT_CSS = """
-    ChecksModelDialog .label { color: $secondary; }
-    ChecksModelDialog #model, ChecksModelDialog #max_length {
-        background: $panel; border: none; height: 1; padding: 0 1; margin-bottom: 1;
-    }
-    ChecksModelDialog .wrong { color: $error; display: none; margin-bottom: 1; }
-    ChecksModelDialog .dialog-hint { margin-bottom: 0; }
-    """
-
-    def __init__(self, model: str | None, max_length: int) -> None:
-        super().__init__()
-        self._model, self._max_length = model, max_length
-
-    def compose(self) -> ComposeResult:
-        """Two lines and what they mean."""
-        with Vertical(classes="dialog"):
-            yield Static("Check with a model's tokens", markup=False, classes="dialog-title")
-            yield Static("model: a folder, a hub id, or tiny; empty for words alone", markup=False, classes="label")
-            yield LineField("tiny" if self._model is None else self._model, id="model")
-            yield Static("max_length: tokens that a pair may have in training", markup=False, classes="label")
-            yield LineField(str(self._max_length), id="max_length")
-            yield Static("✘ max_length is a whole number above 0", markup=False, classes="wrong")
-            yield Static("enter checks again · tab other line · esc gives up", markup=False, classes="dialog-hint")
-
-    def on_input_submitted(self) -> None:
-        """Answers; where the number is none, says so and stays."""
-        model = self.query_one("#model", LineField).content.strip()
-        number = self.query_one("#max_length", LineField)
-        digits = number.content.strip().replace(",", "")
-        if digits.isascii() and digits.isdigit() and int(digits) > 0:
-            self.dismiss(TokensOf(model or None, int(digits)))
-        else:
-            self.query_one(".wrong").display = True
-            number.focus()
+def _wrong_tokens(answers: tuple[str, ...]) -> str:
+    """What is wrong with a model and max_length as they were typed."""
+    digits = answers[1].strip().replace(",", "")
+    fits = digits.isascii() and digits.isdigit() and int(digits) > 0
+    return "" if fits else "max_length is a whole number above 0"

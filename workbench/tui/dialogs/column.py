@@ -37,19 +37,6 @@ class ColumnDialog(Dialog[ColumnChoice | None]):
         Binding("enter,ctrl+enter,ctrl+s", "apply", "Add", priority=True),
         Binding("escape", "dismiss(None)", "Give up", priority=True),
     ]
-    DEFAULT_CSS = """
-    ColumnDialog .dialog { width: 94; }
-    ColumnDialog OptionList, ColumnDialog OptionList:focus {
-        height: auto; max-height: 10; border: none; padding: 0; margin-bottom: 1; background: $surface;
-    }
-    ColumnDialog .label { color: $secondary; }
-    ColumnDialog TextField, ColumnDialog TextField:focus {
-        height: auto; min-height: 1; max-height: 6; padding: 0 1; margin-bottom: 1;
-        border: none; background: $panel 50%;
-    }
-    ColumnDialog TextField:focus { background: $panel; }
-    ColumnDialog .dialog-hint { margin-bottom: 0; }
-    """
 
     def __init__(self, runs: Sequence[TunedRun], base: Base) -> None:
         """`base` is what is compared now; a run of another base begins the comparison anew."""
@@ -65,7 +52,7 @@ class ColumnDialog(Dialog[ColumnChoice | None]):
             for name, run in zip(names, self._runs, strict=True)
         ]
         base = Content.assemble("base".ljust(width + 3), ("with the system message below", "$secondary"))
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog -wide"):
             yield Static("Put beside the base", markup=False, classes="dialog-title")
             yield OptionList(*lines, base, compact=True)
             yield Static("system message (for a run: optional)", markup=False, classes="label")

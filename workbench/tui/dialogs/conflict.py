@@ -40,11 +40,7 @@ class ConflictDialog(Dialog[Literal["mine", "theirs"] | None]):
     ]
     DEFAULT_CSS = """
     ConflictDialog {
-        #box {
-            width: 150; max-width: 96%; padding: 0 2; background: $surface;
-            border: round $accent; border-title-color: $foreground; border-title-style: bold;
-            border-subtitle-color: $secondary; height: auto;
-        }
+        #box { width: 150; max-width: 96%; height: auto; padding: 0 2; }
         #about { color: $secondary; height: auto; margin-bottom: 1; }
         VerticalScroll { height: auto; max-height: 70vh; scrollbar-size-vertical: 1; }
         .field { color: $accent; text-style: bold; }
@@ -63,7 +59,7 @@ class ConflictDialog(Dialog[Literal["mine", "theirs"] | None]):
         """What the pair is about, then each field that differs, in both versions."""
         conflict = self._conflict
         more = f" · {self._left:,} more to decide" if self._left else ""
-        with Vertical(id="box") as box:
+        with Vertical(id="box", classes="frame") as box:
             box.border_title = f"Another program and you changed this pair{more}"
             yield Static(_about(conflict), markup=False, id="about")
             with VerticalScroll(can_focus=False):
@@ -76,10 +72,6 @@ class ConflictDialog(Dialog[Literal["mine", "theirs"] | None]):
             yours = "m keeps yours" if mine == "keeps" else "m takes it out, as you did"
             others = "t keeps the file's" if theirs == "keeps" else "t leaves it out, as the file does"
             box.border_subtitle = f"{yours} · {others} · esc later"
-
-    def action_scroll(self, lines: int) -> None:
-        """Scrolls the texts."""
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
 
     def _fields(self) -> tuple[str, ...]:
         conflict = self._conflict

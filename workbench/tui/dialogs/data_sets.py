@@ -21,7 +21,7 @@ from workbench.text import cut
 from workbench.tui.background import background
 from workbench.tui.dialogs.ask import AskDialog
 from workbench.tui.dialogs.base import Dialog
-from workbench.tui.widgets.options import Options
+from workbench.tui.widgets.fields import Options
 from workbench.workspace import Workspace
 
 _NAME = 34
@@ -69,13 +69,7 @@ class DataSetsDialog(Dialog[Answer | None]):
         Binding("g", "merge", "Merge it into the open one"),
         Binding("n", "begin", "New data set"),
     ]
-    DEFAULT_CSS = """
-    DataSetsDialog {
-        Options { max-height: 14; }
-        #said { height: 1; color: $warning; }
-        .dialog-hint { margin-bottom: 0; }
-    }
-    """
+    DEFAULT_CSS = "DataSetsDialog #said { height: 1; color: $warning; }"
 
     def __init__(self, workspace: Workspace, current: str | None, shown: int) -> None:
         super().__init__()
@@ -157,7 +151,8 @@ class DataSetsDialog(Dialog[Answer | None]):
             self.dismiss(MergeFrom(self._under_cursor))
 
     async def _new_name(self, question: str) -> str | None:
-        name = await self.app.push_screen_wait(AskDialog(question))
+        answers = await self.app.push_screen_wait(AskDialog(question))
+        name = answers[0] if answers else ""
         if not name:
             return None
         try:

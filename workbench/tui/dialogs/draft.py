@@ -33,11 +33,10 @@ from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair
 from workbench.text import cut, one_line, safe
 from workbench.tui.background import background
+from workbench.tui.dialogs.ask import ChooseDialog, ConfirmDialog
 from workbench.tui.dialogs.base import Dialog
-from workbench.tui.dialogs.choose import ChooseDialog
-from workbench.tui.dialogs.confirm import ConfirmDialog
-from workbench.tui.widgets.options import Options
-from workbench.tui.widgets.preference import Preference
+from workbench.tui.widgets.fields import Options
+from workbench.tui.widgets.pair_view import Preference
 
 _FLUSH, _SLOW_FLUSH = 0.05, 0.5
 """Seconds for which text is gathered before it is shown."""
@@ -71,10 +70,7 @@ class DraftDialog(Dialog[Made | None]):
     ]
     DEFAULT_CSS = """
     DraftDialog {
-        #drafts {
-            width: 96%; max-width: 150; height: auto; max-height: 96%; padding: 0 1; background: $surface;
-            border: round $accent; border-title-color: $foreground; border-title-style: bold;
-        }
+        #drafts { width: 96%; max-width: 150; height: auto; max-height: 96%; padding: 0 1; }
         #prompt, #status, #head { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
         #status, #head { color: $secondary; }
         Options { max-height: 34vh; margin: 1 0; scrollbar-size-vertical: 1; }
@@ -108,7 +104,7 @@ class DraftDialog(Dialog[Made | None]):
 
     def compose(self) -> ComposeResult:
         """Prompt, answers, the one under the cursor in full, what saving comes to."""
-        with Vertical(id="drafts") as dialog:
+        with Vertical(id="drafts", classes="frame") as dialog:
             dialog.border_title = "Draft answers"
             yield Static(one_line(self._ranking.pair.last_user_turn, 400), id="prompt", markup=False)
             yield Static(id="status", markup=False)
@@ -307,12 +303,11 @@ class DraftDialog(Dialog[Made | None]):
     @background("choose", doing="choosing who drafts", exclusive=True, opens=True)
     async def action_drafter(self) -> None:
         """Asks who drafts, and for drafts by that one."""
-        choices = [(each.column.name, each.remark) for each in self._drafters]
-        current = self._drafter.column.name
-        name = await self.app.push_screen_wait(ChooseDialog("Who drafts?", choices, current=current))
-        chosen = next((each for each in self._drafters if each.column.name == name), None)
-        if chosen is not None:
-            self._drafter = chosen
+        choices = [(drafter.column.name, drafter.remark) for drafter in self._drafters]
+        current = self._drafters.index(self._drafter)
+        number = await self.app.push_screen_wait(ChooseDialog("Who drafts?", choices, current=current))
+        if number is not None:
+            self._drafter = self._drafters[number]
             self._draft()
 
     def action_save(self) -> None:
@@ -334,10 +329,6 @@ class DraftDialog(Dialog[Made | None]):
             if not await self.app.push_screen_wait(question):
                 return
         self.dismiss(None)
-
-    def action_scroll(self, lines: int) -> None:
-        """Scrolls the answer under the cursor."""
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
 
     def _warn(self, text: str) -> None:
         self.notify(text, severity="warning", markup=False, timeout=4)

@@ -26,11 +26,11 @@ from workbench.pairs.as_text import from_text, to_text
 from workbench.pairs.pair import ROLES, Message, Pair, Text, plain
 from workbench.text import one_line
 from workbench.tui.background import background
+from workbench.tui.dialogs.ask import ConfirmDialog
 from workbench.tui.dialogs.base import Dialog
-from workbench.tui.dialogs.confirm import ConfirmDialog
 from workbench.tui.widgets.fields import TextField
 from workbench.tui.widgets.pair_table import words
-from workbench.tui.widgets.preference import Preference
+from workbench.tui.widgets.pair_view import Preference
 
 _HEADS = {"prompt": "", "chosen": "✔ chosen", "rejected": "✘ rejected"}
 
@@ -48,11 +48,7 @@ class EditDialog(Dialog[Pair | None]):
     ]
     DEFAULT_CSS = """
     EditDialog {
-        #editor {
-            width: 96%; max-width: 150; height: 94%; padding: 0 1; background: $surface;
-            border: round $accent; border-title-color: $foreground; border-title-style: bold;
-            border-subtitle-color: $secondary;
-        }
+        #editor { width: 96%; max-width: 150; height: 94%; padding: 0 1; }
         VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; padding: 1 1 0 0; }
         #prompt, #responses, #chosen, #rejected { height: auto; }
         .head { height: 1; }
@@ -71,7 +67,7 @@ class EditDialog(Dialog[Pair | None]):
 
     def compose(self) -> ComposeResult:
         """The conversation from top to bottom; below it chosen and rejected, and what they come to."""
-        with Vertical(id="editor") as editor:
+        with Vertical(id="editor", classes="frame") as editor:
             editor.border_title = one_line(self._title)
             turns = "^n add turn · ^d remove · ^r role · " if self._pair.conversational else ""
             editor.border_subtitle = f"^s save · tab next · {turns}esc give up"

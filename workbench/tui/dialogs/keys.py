@@ -45,11 +45,7 @@ class KeysDialog(Dialog[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q,question_mark", "dismiss", "Close")]
     DEFAULT_CSS = """
-    KeysDialog #sheet {
-        width: auto; max-width: 100%; height: auto; max-height: 100%; padding: 0 1; background: $surface;
-        border: round $accent; border-title-color: $foreground; border-title-style: bold;
-        border-subtitle-color: $secondary;
-    }
+    KeysDialog #sheet { width: auto; max-width: 100%; height: auto; max-height: 100%; padding: 0 1; }
     KeysDialog VerticalScroll { width: auto; height: auto; scrollbar-size-vertical: 1; }
     KeysDialog #keys { width: auto; }
     """
@@ -66,7 +62,7 @@ class KeysDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """Key and meaning, a line each."""
-        with Vertical(id="sheet") as sheet:
+        with Vertical(id="sheet", classes="frame") as sheet:
             sheet.border_title, sheet.border_subtitle = "Keys", "esc closes · ctrl+p every command"
             with VerticalScroll():
                 yield Static(id="keys")

@@ -15,7 +15,7 @@ from workbench import figures
 from workbench.runs.merging import Cancelled, Done, Dtype, Failed, Merged, Merging, Running, State
 from workbench.text import one_line, safe
 from workbench.tui.dialogs.base import Dialog
-from workbench.tui.widgets.path_field import PathField
+from workbench.tui.widgets.fields import PathField
 from workbench.workspace import Workspace
 
 _BEAT = 0.2
@@ -38,14 +38,7 @@ class MergeDialog(Dialog[None]):
         Binding("escape", "dismiss(None)", "Close", priority=True),
     ]
     DEFAULT_CSS = """
-    MergeDialog {
-        .dialog { width: 94; max-width: 94%; }
-        OptionList { height: auto; border: none; padding: 0; margin-bottom: 1; background: $surface; }
-        LineField, LineField:focus { background: $panel; border: none; height: 1; padding: 0 1; margin-bottom: 1; }
-        #said { height: auto; margin-bottom: 1; }
-        .dialog-hint { margin-bottom: 0; }
-        .label { color: $secondary; }
-    }
+    MergeDialog #said { height: auto; margin-bottom: 1; }
     """
 
     def __init__(self, merging: Merging, workspace: Workspace) -> None:
@@ -55,7 +48,7 @@ class MergeDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """Where to, how wide; then how far it is."""
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog -wide"):
             yield Static(f"Merge {one_line(self._merging.folder.id, 60)}", markup=False, classes="dialog-title")
             yield Static("into a new folder, or a file ending in .gguf", markup=False, classes="label form")
             yield PathField(str(self._workspace.merged / self._merging.folder.id))
@@ -75,11 +68,6 @@ class MergeDialog(Dialog[None]):
         self.query_one(PathField).focus()
         self._follow()
         self.set_interval(_BEAT, self._follow)
-
-    def action_move(self, way: str) -> None:
-        """Moves to another width."""
-        options = self.query_one(OptionList)
-        options.action_cursor_down() if way == "down" else options.action_cursor_up()
 
     def on_input_submitted(self) -> None:
         """Enter in the line, once the keys before it are in it."""

@@ -25,8 +25,8 @@ from workbench.text import one_line, safe
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.dialogs.new_run_fields import RunFields, SettingGrid
-from workbench.tui.dialogs.toml import TomlDialog
-from workbench.tui.widgets.check_list import CheckList
+from workbench.tui.dialogs.show import TomlDialog
+from workbench.tui.widgets.fields import CheckList
 from workbench.tui.widgets.run_preview import RunPreview
 from workbench.workspace import Workspace
 
@@ -63,8 +63,6 @@ class NewRunDialog(Dialog[str | None]):
     DEFAULT_CSS = """
     NewRunDialog #form {
         width: 80; max-width: 100%; height: auto; max-height: 100%; padding: 0 1 0 2;
-        background: $surface; border: round $accent; border-title-style: bold; border-title-color: $foreground;
-        border-subtitle-color: $secondary;
     }
     NewRunDialog #rooms {
         layout: vertical; height: auto; scrollbar-size-vertical: 1; scrollbar-gutter: stable;
@@ -110,7 +108,7 @@ class NewRunDialog(Dialog[str | None]):
 
     def compose(self) -> ComposeResult:
         """The fields, what they will take, the verdict on them, and two buttons."""
-        with Vertical(id="form") as form:
+        with Vertical(id="form", classes="frame") as form:
             form.border_title = "New run"
             with VerticalScroll(id="rooms", can_focus=False):
                 yield RunFields(self._sets)

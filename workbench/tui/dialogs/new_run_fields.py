@@ -17,9 +17,7 @@ from workbench.methods import DEFAULT_METHOD, METHODS, uses
 from workbench.runs.catalog import Run
 from workbench.runs.quantities import quantity
 from workbench.text import one_line, safe
-from workbench.tui.widgets.check_list import CheckList
-from workbench.tui.widgets.fields import LineField
-from workbench.tui.widgets.path_field import PathField
+from workbench.tui.widgets.fields import CheckList, LineField, PathField
 
 _ESSENTIALS = (
     ("learning_rate", "beta"),

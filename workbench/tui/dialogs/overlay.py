@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 from workbench import figures
 from workbench.runs.catalog import Run
 from workbench.tui.dialogs.base import Dialog
-from workbench.tui.widgets.options import Options
+from workbench.tui.widgets.fields import Options
 from workbench.tui.widgets.run_charts import OVERLAYS
 from workbench.tui.widgets.run_table import final_of
 from workbench.tui.widgets.run_words import SIGNS
@@ -33,11 +33,6 @@ class OverlayDialog(Dialog[list[str] | None]):
         Binding("minus", "clear", "None", priority=True),
         Binding("escape,q", "dismiss(None)", "Give up", priority=True),
     ]
-    DEFAULT_CSS = """
-    OverlayDialog .dialog { width: 94; }
-    OverlayDialog Options { max-height: 12; }
-    OverlayDialog .dialog-hint { margin-bottom: 0; }
-    """
 
     def __init__(self, runs: Sequence[Run], marked: Sequence[str]) -> None:
         super().__init__()
@@ -47,7 +42,7 @@ class OverlayDialog(Dialog[list[str] | None]):
 
     def compose(self) -> ComposeResult:
         """The runs with their signs."""
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog -wide"):
             yield Static("Lay over the charts", markup=False, classes="dialog-title")
             yield Options(*(Option(self._line(run), id=run.id) for run in self._runs), markup=False, compact=True)
             hint = f"space marks, up to {len(OVERLAYS)} · - none · enter applies · esc gives up"

@@ -21,8 +21,7 @@ from workbench.pairs.session import Which
 from workbench.text import cut, one_line
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
-from workbench.tui.widgets.fields import LineField
-from workbench.tui.widgets.path_field import PathField
+from workbench.tui.widgets.fields import LineField, PathField
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -57,14 +56,10 @@ class ImportDialog(Dialog[ToImport | None]):
     ]
     DEFAULT_CSS = """
     ImportDialog {
-        .dialog { width: 110; max-height: 96%; }
         #fields { grid-size: 2; grid-columns: 10 1fr; grid-rows: 1; height: auto; margin-bottom: 1; }
-        .label { color: $secondary; }
-        LineField, LineField:focus { background: $panel; border: none; height: 1; padding: 0 1; }
         Select { height: 1; }
         #preview { height: auto; max-height: 14; margin-bottom: 1; }
         #said { height: auto; margin-bottom: 1; }
-        .dialog-hint { margin-bottom: 0; }
     }
     """
 
@@ -77,7 +72,7 @@ class ImportDialog(Dialog[ToImport | None]):
 
     def compose(self) -> ComposeResult:
         """File, columns, name; then the pairs."""
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog -wide"):
             yield Static("Import pairs", classes="dialog-title")
             with Grid(id="fields"):
                 yield Static("file", classes="label")
@@ -281,14 +276,7 @@ class ExportDialog(Dialog[ExportTo | None]):
         Binding("up", "move('up')", "Previous", priority=True, show=False),
         Binding("escape", "dismiss(None)", "Give up", priority=True),
     ]
-    DEFAULT_CSS = """
-    ExportDialog {
-        OptionList { height: auto; border: none; padding: 0; margin-bottom: 1; background: $surface; }
-        LineField, LineField:focus { background: $panel; border: none; height: 1; padding: 0 1; margin-bottom: 1; }
-        #said { height: auto; margin-bottom: 1; }
-        .dialog-hint { margin-bottom: 0; }
-    }
-    """
+    DEFAULT_CSS = "ExportDialog #said { height: auto; margin-bottom: 1; }"
 
     def __init__(self, workspace: Workspace, name: str, counts: dict[Which, int], query: str) -> None:
         super().__init__()
@@ -333,11 +321,6 @@ class ExportDialog(Dialog[ExportTo | None]):
     def on_option_list_option_highlighted(self) -> None:
         """Says what would come of it."""
         self._check()
-
-    def action_move(self, way: str) -> None:
-        """Moves to another choice."""
-        options = self.query_one(OptionList)
-        options.action_cursor_down() if way == "down" else options.action_cursor_up()
 
     def on_input_submitted(self) -> None:
         """Enter in the line, once the keys before it are in it."""

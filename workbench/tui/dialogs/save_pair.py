@@ -42,18 +42,8 @@ class SavePairDialog(Dialog[PairChoice | None]):
         Binding("escape", "dismiss(None)", "Give up", priority=True),
     ]
     DEFAULT_CSS = """
-    SavePairDialog {
-        .dialog { width: 96; max-width: 90%; }
-        OptionList, OptionList:focus {
-            height: auto; max-height: 8; border: none; padding: 0; margin-bottom: 1; background: $surface;
-        }
-        OptionList > .option-list--option { text-wrap: nowrap; text-overflow: ellipsis; }
-        #prefers { height: auto; margin-bottom: 1; }
-        .label { color: $secondary; }
-        LineField, LineField:focus { border: none; height: 1; padding: 0 1; margin-bottom: 1; background: $panel 50%; }
-        LineField:focus { background: $panel; }
-        .dialog-hint { margin-bottom: 0; }
-    }
+    SavePairDialog OptionList > .option-list--option { text-wrap: nowrap; text-overflow: ellipsis; }
+    SavePairDialog #prefers { height: auto; margin-bottom: 1; }
     """
 
     def __init__(
@@ -67,7 +57,7 @@ class SavePairDialog(Dialog[PairChoice | None]):
 
     def compose(self) -> ComposeResult:
         """Answers, what they come to, the data set."""
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog -wide"):
             yield Static("Save as a pair", classes="dialog-title")
             yield OptionList(*self._lines(), compact=True)
             yield Static(id="prefers", markup=False)

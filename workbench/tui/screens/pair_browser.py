@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
-from textual.content import Content
-from textual.widgets import OptionList, Static
 
 from workbench.pairs.query import Order, Query, QueryError, parse
 from workbench.text import cut, one_line
 from workbench.tui.background import background
-from workbench.tui.dialogs.base import Dialog
+from workbench.tui.dialogs.ask import ChooseDialog
 from workbench.tui.screens.base import Workbench, workbench_of
-from workbench.tui.widgets.options import Options
 from workbench.tui.widgets.pair_table import Known, PairTable, Shown, cells, columns
 from workbench.tui.widgets.pair_view import PairView
 from workbench.tui.widgets.search_line import SearchLine
@@ -218,9 +215,17 @@ class PairBrowser(Vertical):
         data_set = self._data_set
         if data_set is not None:
             runs = await asyncio.to_thread(runs_with_scores, self._workbench.workspace, data_set.name)
-            order = await self.app.push_screen_wait(SortDialog(self._view.order, runs))
-            if order is not None:
-                await self._sort(order)
+            offers, current = sort_offers(self._view.order, runs), self._view.order
+            number = await self.app.push_screen_wait(
+                ChooseDialog(
+                    "Sort by",
+                    [(name, first) for _, name, first in offers],
+                    current=next((at for at, (order, _, _) in enumerate(offers) if _is_of(order, current)), None),
+                    hint="enter sorts, and turns the marked order round · esc gives up" + ("" if runs else _NO_RUN),
+                )
+            )
+            if number is not None:
+                await self._sort(offers[number][0])
 
     async def on_pair_table_sorted(self, event: PairTable.Sorted) -> None:
         """Sorts by the column whose heading was clicked; a second click turns the order round."""
@@ -363,59 +368,23 @@ _COLUMNS: tuple[tuple[str, Order, tuple[str, str]], ...] = (
     ("source", Order("source"), ("A to Z", "Z to A")),
 )
 _MARGIN = ("lowest margin first", "highest margin first")
-_NO_RUN = "A run that trains on these pairs adds its margins here."
+_NO_RUN = "\nA run that trains on these pairs adds its margins here."
 
 
-class SortDialog(Dialog[Order | None]):
-    """Orders to choose from; choosing the `current` one turns it round. `runs`: id and name of those with margins.
+def sort_offers(current: Order, runs: Sequence[tuple[str, str]]) -> list[tuple[Order, str, str]]:
+    """The orders to choose from, each with its name and what comes first; the `current` one is marked, and offered
+    the other way round. `runs`: id and name of those with margins."""
+    margins = ((f"margin: {one_line(name)}", Order("margin", run=run), _MARGIN) for run, name in runs)
+    offers = []
+    for name, order, firsts in (*_COLUMNS, *margins):
+        sign, descending = "  ", order.descending
+        if _is_of(order, current):
+            sign, descending = ("▼ " if current.descending else "▲ "), current.descending
+            order = replace(order, descending=not descending)
+        offers.append((order, f"{sign}{cut(name, _NAME)}", firsts[descending]))
+    return offers
 
-    The names may be untrusted. None where it is given up.
-    """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss(None)", "Give up"),
-    ]
-    DEFAULT_CSS = """
-    SortDialog Options { max-height: 16; }
-    SortDialog .dialog-hint { margin-bottom: 0; }
-    """
-
-    def __init__(self, current: Order, runs: Sequence[tuple[str, str]]) -> None:
-        super().__init__()
-        self._current, self._runs = current, runs
-        margins = ((f"margin: {one_line(name)}", Order("margin", run=run), _MARGIN) for run, name in runs)
-        self._offers = (*_COLUMNS, *margins)
-
-    def compose(self) -> ComposeResult:
-        """The orders, the current one marked."""
-        with Vertical(classes="dialog"):
-            yield Static("Sort by", classes="dialog-title")
-            yield Options(*map(self._line, range(len(self._offers))), compact=True, markup=False)
-            hint = "enter sorts, and turns the marked order round · esc gives up"
-            yield Static(hint if self._runs else f"{hint}\n{_NO_RUN}", markup=False, classes="dialog-hint")
-
-    def on_mount(self) -> None:
-        """Begins at the current order."""
-        self.query_one(OptionList).highlighted = next(
-            (place for place in range(len(self._offers)) if self._is_current(place)), 0
-        )
-
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Answers."""
-        order = self._offers[event.option_index][1]
-        turned = Order(order.by, not self._current.descending, order.run)
-        self.dismiss(turned if self._is_current(event.option_index) else order)
-
-    def _is_current(self, place: int) -> bool:
-        order = self._offers[place][1]
-        return (order.by, order.run) == (self._current.by, self._current.run)
-
-    def _line(self, place: int) -> Content:
-        name, order, ways = self._offers[place]
-        here = self._is_current(place)
-        descending = self._current.descending if here else order.descending
-        return Content.assemble(
-            (("▼ " if descending else "▲ ") if here else "  ", "$accent"),
-            f"{cut(name, _NAME):<{_NAME}}  ",
-            (ways[descending], "$secondary"),
-        )
+def _is_of(order: Order, other: Order) -> bool:
+    """Whether both sort by the same."""
+    return (order.by, order.run) == (other.by, other.run)

@@ -14,7 +14,7 @@ from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, Status
 from workbench.text import one_line
 from workbench.tui.background import background, let_keys_go_on
-from workbench.tui.dialogs.confirm import ConfirmDialog
+from workbench.tui.dialogs.ask import ConfirmDialog
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.screens.pair_browser import PairBrowser
 from workbench.tui.widgets.pair_table import PairTable
@@ -342,9 +342,9 @@ class PairsScreen(WorkbenchScreen):
 
         data_set, pair = self.data_set, self.pair
         if data_set is not None and pair is not None:
-            note = await self.app.push_screen_wait(AskDialog("Note", pair.note))
-            if note is not None:
-                self.show_edit(data_set.set_note(pair.id, note))
+            answers = await self.app.push_screen_wait(AskDialog("Note", [("", pair.note, "")]))
+            if answers is not None:
+                self.show_edit(data_set.set_note(pair.id, answers[0]))
 
     @background("dialog", doing="writing a new pair", opens=True)
     async def action_new(self) -> None:

@@ -24,14 +24,11 @@ from workbench.runs.merging import Merging
 from workbench.runs.series import AXES
 from workbench.runs.watching import RunWatcher, Snapshot, Wanted
 from workbench.tui.background import background, background_loop
-from workbench.tui.dialogs.choose import ChooseDialog
-from workbench.tui.dialogs.confirm import ConfirmDialog
-from workbench.tui.dialogs.label import LabelDialog
+from workbench.tui.dialogs.ask import AskDialog, ChooseDialog, ConfirmDialog
 from workbench.tui.dialogs.merge import MergeDialog
 from workbench.tui.dialogs.new_run import NewRunDialog
 from workbench.tui.dialogs.overlay import OverlayDialog
-from workbench.tui.dialogs.read import ReadDialog
-from workbench.tui.dialogs.toml import TomlDialog
+from workbench.tui.dialogs.show import ReadDialog, TomlDialog
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.widgets.line_chart import Chart
 from workbench.tui.widgets.run_charts import Look, charts_of
@@ -353,13 +350,13 @@ class RunsScreen(WorkbenchScreen):
     @background("ask", doing="sorting the runs", exclusive=True, opens=True)
     async def action_sort(self) -> None:
         """Asks for the column to sort by; the one that is chosen already turns the order around."""
-        keys = {column.name: column.key for column in sortable(self.runs)}
-        now = next((name for name, key in keys.items() if key == self.listing.sort), None)
+        columns = sortable(self.runs)
+        now = next((number for number, column in enumerate(columns) if column.key == self.listing.sort), None)
         arrow = "▴ upwards" if self.listing.upwards else "▾ downwards"
-        remarks = [(name, arrow if name == now else "") for name in keys]
-        chosen = await self.app.push_screen_wait(ChooseDialog("Sort by", remarks, current=now))
-        if chosen is not None:
-            self._list(self.listing.sorted_by(keys[chosen]))
+        choices = [(column.name, arrow if number == now else "") for number, column in enumerate(columns)]
+        number = await self.app.push_screen_wait(ChooseDialog("Sort by", choices, current=now))
+        if number is not None:
+            self._list(self.listing.sorted_by(columns[number].key))
 
     def on_run_table_sort_asked(self, event: RunTable.SortAsked) -> None:
         """A click on a title sorts."""
@@ -426,9 +423,14 @@ class RunsScreen(WorkbenchScreen):
         run = self.current
         if run is None:
             return
-        given = await self.app.push_screen_wait(LabelDialog(run.id, run.labels))
-        if given is not None and given != run.labels:
-            await asyncio.to_thread(labels.write, run.folder, given)
+        fields = (
+            ("name", run.labels.name, "shown instead of the id"),
+            ("tags", " ".join(run.labels.tags), "words, apart by spaces"),
+            ("note", run.labels.note, ""),
+        )
+        answers = await self.app.push_screen_wait(AskDialog(run.id, fields))
+        if answers is not None and (edited := run.labels.edited(*answers)) != run.labels:
+            await asyncio.to_thread(labels.write, run.folder, edited)
             self._done("")
 
     @background("ask", doing="starting a run", exclusive=True, opens=True)

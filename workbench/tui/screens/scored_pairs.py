@@ -23,7 +23,7 @@ from workbench.pairs.pair import Pair
 from workbench.pairs.query import QueryError, parse
 from workbench.text import cut, one_line
 from workbench.tui.background import background
-from workbench.tui.dialogs.choose import ChooseDialog
+from workbench.tui.dialogs.ask import ChooseDialog
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.widgets.lines import Lines
 from workbench.tui.widgets.pair_table import Cells, PairTable, Shown
@@ -178,10 +178,11 @@ class ScoredPairsScreen(WorkbenchScreen):
     @background("dialog", doing="choosing a data set", exclusive=True, opens=True)
     async def action_data_set(self) -> None:
         """Asks for another data set."""
-        names = [(name, "") for name in self.workbench.workspace.datasets()]
-        name = await self.app.push_screen_wait(ChooseDialog("Score", names, current=self._data_set))
-        if name is not None and name != self._data_set:
-            self._open(name)
+        names = self.workbench.workspace.datasets()
+        current = names.index(self._data_set) if self._data_set in names else None
+        number = await self.app.push_screen_wait(ChooseDialog("Score", [(name, "") for name in names], current=current))
+        if number is not None and number != current:
+            self._open(names[number])
 
     @on(PairTable.Opened)
     def _opened(self, event: PairTable.Opened) -> None:
