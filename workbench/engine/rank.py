@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.engine.training.control import signal_socket
 from workbench.errors import WorkbenchError
 from workbench.runs import process_identity
 from workbench.runs.events import Event, Failed
@@ -122,22 +123,14 @@ def _watch(folder: RunFolder, notes: Notes) -> None:
     A launcher passes SIGTERM on where it got one itself, and sends it when another process has failed. Of the first the
     worker knows too, and asks for a stop: then this process finishes its step and saves.
     """
-    # A handler in Python waits for the main thread to come out of a collective; the wakeup descriptor does not.
-    ours, theirs = socket.socketpair()
-    theirs.settimeout(0)
-    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    parent = json.loads(os.environ[WORKER])
-    arguments = (folder, notes, parent, ours, theirs)
+    arguments = (folder, notes, json.loads(os.environ[WORKER]), signal_socket(signal.SIGTERM, call=lambda *_: None))
     threading.Thread(target=_watching, args=arguments, name="watchdog", daemon=True).start()
 
 
-def _watching(
-    folder: RunFolder, notes: Notes, parent: dict[str, Any], ours: socket.socket, _open: socket.socket
-) -> None:
+def _watching(folder: RunFolder, notes: Notes, parent: dict[str, Any], signals: socket.socket) -> None:
     here, armed = parent["host"] == platform.node(), False
     while True:
-        if select.select([ours], [], [], _PACE)[0] and signal.SIGTERM in ours.recv(64) and not _stops(folder):
+        if select.select([signals], [], [], _PACE)[0] and signal.SIGTERM in signals.recv(64) and not _stops(folder):
             notes.end("terminated")
             os._exit(128 + signal.SIGTERM)
         if here and not process_identity.runs(parent["pid"], parent["start"]):

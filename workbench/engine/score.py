@@ -20,10 +20,9 @@ from workbench.child import claim_stdout
 from workbench.engine.libraries import quick_imports, quiet_libraries
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError
+    from pydantic import BaseModel
 
     from workbench.engine.scoring.server import Inbox
-    from workbench.errors import WorkbenchError
 
 _PARENT_CHECK = 0.2
 """Seconds between two looks at whether the parent still lives, once stdin has ended."""
@@ -87,22 +86,14 @@ def _read(inbox: Inbox, parent: int) -> None:
         try:
             inbox.put(REQUESTS.validate_json(line))
         except ValidationError as error:
-            wrong = _not_a_request(error)
-            inbox.put(Refused(id=_id_in(line), title=wrong.title, message=wrong.message, hint=wrong.hint))
+            first = error.errors()[0]
+            message = f"{'.'.join(map(str, first['loc'])) or 'line'}: {first['msg']}."
+            hint = "workbench/compare/messages.py has the protocol."
+            inbox.put(Refused(id=_id_in(line), title="Not a request", message=message, hint=hint))
     inbox.put(None)
     while os.getppid() == parent:
         time.sleep(_PARENT_CHECK)
     os._exit(0)
-
-
-def _not_a_request(error: ValidationError) -> WorkbenchError:
-    from workbench.errors import WorkbenchError
-
-    first = error.errors()[0]
-    field = ".".join(map(str, first["loc"])) or "line"
-    return WorkbenchError(
-        "Not a request", f"{field}: {first['msg']}.", "workbench/compare/messages.py has the protocol."
-    )
 
 
 def _id_in(line: bytes) -> int:

@@ -25,7 +25,7 @@ from workbench.engine.fast.batch import Batch
 from workbench.engine.fast.forward import Layout, PairForward, PairOutputs
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
 from workbench.engine.fast.micro_batches import Lanes, even_batches, micro_batches
-from workbench.engine.fast.pair_rows import PairRows, cut, row_parts
+from workbench.engine.fast.pair_rows import PairRows, row_parts
 from workbench.engine.fast.reference import References
 from workbench.engine.methods.losses import Objective
 from workbench.engine.methods.trainer_setup import SCHEDULERS, TrainerInputs
@@ -159,7 +159,7 @@ class PairLoop:
 
     def batch(self, mode: str, indices: Sequence[int]) -> Batch:
         """Pairs of the data set of `mode`, "train" or "eval", in micro-batches, with what the reference gives them."""
-        pairs = [cut(self._pairs[mode][index], self._config.max_length) for index in indices]
+        pairs = [self._pairs[mode][index].cut(self._config.max_length) for index in indices]
         reference = None
         if self.references:
             reference = self.references[mode](indices, pairs).to(self.model.device)

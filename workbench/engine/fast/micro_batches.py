@@ -8,9 +8,8 @@ to end. What it computes does not depend on the others, so the numbers are the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -81,13 +80,8 @@ class Lanes:
 
     def map(self, work: Callable[[Given], Result], given: Iterable[Given]) -> list[Result]:
         """What `work` gives for each of `given`, in their order. Raises what it raises."""
-        with self._shared_out():
-            return list(self._pool.map(work, given))
-
-    @contextmanager
-    def _shared_out(self) -> Iterator[None]:
         torch.set_num_threads(self._each)
         try:
-            yield
+            return list(self._pool.map(work, given))
         finally:
             torch.set_num_threads(self._cores)

@@ -55,12 +55,6 @@ class PairRows:
         return PairRows(self.ids.to(device), self.positions.to(device), self.parts, *moved)
 
 
-def cut(pair: PairIds, max_length: int) -> PairIds:
-    """The pair with its responses cut so that either, after the prompt, has `max_length` tokens at most."""
-    room = max_length - len(pair.prompt)
-    return PairIds(pair.prompt, pair.chosen[:room], pair.rejected[:room])
-
-
 def row_parts(pair: PairIds) -> RowParts:
     """The parts of the pair's row."""
     shared = common_length(pair.chosen, pair.rejected)

@@ -14,7 +14,6 @@ from trl import DPOConfig, DPOTrainer
 from workbench.config import RunConfig
 from workbench.engine.fast.forward import Layout, UnsuitableError, suited
 from workbench.engine.fast.loop import PairLoop
-from workbench.engine.fast.pair_rows import cut
 from workbench.engine.methods.checkpointed import Checkpointed, ForwardSums, WithIndices, build_trl
 from workbench.engine.methods.losses import Objective, PairLogps
 from workbench.engine.methods.trainer_setup import TrainerInputs, arguments, with_adapter
@@ -57,7 +56,7 @@ def _layout(inputs: TrainerInputs) -> tuple[Layout | None, str]:
     sizes = lengths(pairs, limit)
     longest = sorted(range(len(sizes)), key=lambda index: -sizes[index])[:_TRIED]
     try:
-        return suited(inputs.model, [cut(pairs[index], limit) for index in longest])
+        return suited(inputs.model, [pairs[index].cut(limit) for index in longest])
     except UnsuitableError as error:
         return None, str(error)
 

@@ -54,6 +54,19 @@ class PairIds:
     chosen: list[int]
     rejected: list[int]
 
+    def cut(self, max_length: int) -> PairIds:
+        """With responses cut so that either, after the prompt, has `max_length` tokens at most."""
+        room = max_length - len(self.prompt)
+        return PairIds(self.prompt, self.chosen[:room], self.rejected[:room])
+
+    def responses(self, max_length: int) -> list[tuple[list[int], list[int]]]:
+        """Prompt and chosen, prompt and rejected, cut; none where there is no prompt, or training leaves the pair out
+        because it fills `max_length`."""
+        if not 0 < len(self.prompt) < max_length:
+            return []
+        pair = self.cut(max_length)
+        return [(pair.prompt, pair.chosen), (pair.prompt, pair.rejected)]
+
 
 def prompt_ids(
     tokenizer: PreTrainedTokenizerBase, prompt: Text, template: Mapping[str, Any] | None = None

@@ -134,16 +134,15 @@ def read_pairs(
     for number, row in enumerate(held, 1):
         pair = from_row(row, where=f"held-out pair {number}")
         ids = pair_ids(models.scorer.tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
-        room = limit - len(ids.prompt)
-        if ids.prompt and room > 0:
+        if responses := ids.responses(limit):
             pairs.append(pair)
-            encoded += [(ids.prompt, ids.chosen[:room]), (ids.prompt, ids.rejected[:room])]
+            encoded += responses
     if not pairs:
         return []
-    responses = models.read(encoded, "responses of held-out pairs")
+    readings = models.read(encoded, "responses of held-out pairs")
     return [
         PairReading(pair.id, _group(pair), pair.tags, question(pair.prompt), chosen, rejected)
-        for pair, chosen, rejected in zip(pairs, responses[::2], responses[1::2], strict=True)
+        for pair, chosen, rejected in zip(pairs, readings[::2], readings[1::2], strict=True)
     ]
 
 

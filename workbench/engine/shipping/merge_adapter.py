@@ -163,9 +163,7 @@ def _held_out(folder: RunFolder, tokenizer: PreTrainedTokenizerBase, max_length:
     responses: list[Ids] = []
     for pair, row in zip(pairs, rows, strict=True):
         ids = pair_ids(tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
-        room = max_length - len(ids.prompt)
-        if room > 0 and ids.prompt:
-            responses += [(ids.prompt, ids.chosen[:room]), (ids.prompt, ids.rejected[:room])]
+        responses += ids.responses(max_length)
     count = len(responses) // 2
     kept = range(count) if count <= MOST_PAIRS else [at * count // MOST_PAIRS for at in range(MOST_PAIRS)]
     return [responses[2 * at + side] for at in kept for side in (0, 1)]

@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from workbench.errors import WorkbenchError
@@ -56,25 +57,32 @@ _PACE = 0.25
 """Seconds between two looks at the stop file."""
 
 
+def signal_socket(*numbers: signal.Signals, call: Callable[..., object]) -> socket.socket:
+    """From now on these signals call `call`, and their numbers come through the socket. For the main thread.
+
+    A handler in Python waits for the main thread to come out of the library it is in; the socket does not.
+    """
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(0)  # As the interpreter demands.
+    signal.set_wakeup_fd(theirs.detach(), warn_on_full_buffer=False)
+    for number in numbers:
+        signal.signal(number, call)
+    return ours
+
+
 def watch(folder: RunFolder, control: Control, grace: float) -> None:
     """Starts to watch, for as long as this process lives. SIGTERM and SIGINT become a stop.
 
-    For the main thread. `grace` seconds after a stop was asked for, tracebacks go to stderr and the process ends with
+    `grace` seconds after a stop was asked for, tracebacks go to stderr and the process ends with
     status 1, by a thread that needs nothing of the interpreter.
     """
-    # A handler in Python waits for the main thread to come out of the library it is in; the wakeup descriptor does not.
-    ours, theirs = socket.socketpair()
-    theirs.settimeout(0)  # As the interpreter demands.
-    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: control.tell_stop())
-    arguments = (folder, control, grace, ours, theirs)
-    threading.Thread(target=_watch, args=arguments, name="watchdog", daemon=True).start()
+    signals = signal_socket(signal.SIGTERM, signal.SIGINT, call=lambda *_: control.tell_stop())
+    threading.Thread(target=_watch, args=(folder, control, grace, signals), name="watchdog", daemon=True).start()
 
 
-def _watch(folder: RunFolder, control: Control, grace: float, ours: socket.socket, _kept_open: socket.socket) -> None:
+def _watch(folder: RunFolder, control: Control, grace: float, signals: socket.socket) -> None:
     while not folder.stop.exists():
-        if select.select([ours], [], [], _PACE)[0] and ours.recv(64):
+        if select.select([signals], [], [], _PACE)[0] and signals.recv(64):
             control.tell_stop()
             with suppress(WorkbenchError):  # The file tells the screens; this process knows already.
                 request_stop(folder)

@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from workbench.config import RunConfig
-from workbench.engine.fast.pair_rows import cut
 from workbench.engine.model.loading import peak_memory
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.batch_order import lengths
@@ -111,7 +110,7 @@ def _pairs(train: Sequence[PairIds], part: int, config: RunConfig) -> list[PairI
     drawn = random.Random(config.seed).sample(train, min(len(train), part * TYPICAL))
     whole = len(drawn) - len(drawn) % part or len(drawn)
     chosen = [train[index] for index in by_length[:part].tolist()] + drawn[:whole]
-    return [cut(pair, config.max_length) for pair in chosen]
+    return [pair.cut(config.max_length) for pair in chosen]
 
 
 def _reference(trainer: Training, pairs: Sequence[PairIds], held_out: Sequence[PairIds], part: int) -> float:

@@ -15,7 +15,7 @@ from workbench.engine.fast.forward import (
     suited,
 )
 from workbench.engine.fast.loop import PairLoop
-from workbench.engine.fast.pair_rows import cut, packed
+from workbench.engine.fast.pair_rows import packed
 from workbench.engine.methods.pairwise import PairTrainer
 from workbench.engine.model.loading import load_base
 
@@ -82,7 +82,7 @@ def test_log_probabilities_and_gradients_are_those_of_trl(family, quantization, 
 def test_every_layout_gives_the_numbers_of_plain_rows(family):
     """FlexAttention is for CUDA; its rows, masks and places are the same on the CPU."""
     base = load_base(wide(family), "none", device="cpu")
-    rows = [cut(pair, LIMIT) for pair in pairs(7)]
+    rows = [pair.cut(LIMIT) for pair in pairs(7)]
     kernel = base.config._attn_implementation
     # Gemma 2 changes its attention scores, which only the mask's layout allows; GPT-2 looks at masks as tensors.
     layouts = {"gemma": [Layout.LINES], "gpt2": [Layout.LINE, Layout.LINES]}.get(family, list(Layout))
@@ -192,7 +192,7 @@ def test_decoders_of_llamas_kind_are_run_layer_by_layer(family, monkeypatch):
     base = load_base(wide(family), "none", device="cpu")
     assert Decoder.suits(base) == (family in ("llama", "qwen3", "mistral"))
     if Decoder.suits(base):
-        rows = packed([cut(pair, LIMIT) for pair in pairs(7)])
+        rows = packed([pair.cut(LIMIT) for pair in pairs(7)])
         base.set_attn_implementation(KERNEL)
         with torch.no_grad():
             expected = _states(base, rows, Layout.LINE)
@@ -212,7 +212,7 @@ def test_some_layers_alone_may_have_adapters(targets, tmp_path):
 
 def test_no_pair_sees_another():
     base = load_base(saved("llama"), "none", device="cpu")
-    rows = [cut(pair, LIMIT) for pair in pairs(6)]
+    rows = [pair.cut(LIMIT) for pair in pairs(6)]
     changed = [*rows[:2], pairs(9, seed=5)[-1], *rows[3:]]
     for layout in Layout:
         forward = PairForward(base, layout)
@@ -225,7 +225,7 @@ def test_no_pair_sees_another():
 
 def test_a_branch_does_not_see_the_other():
     base = load_base(saved("llama"), "none", device="cpu")
-    one = cut(pairs(8)[7], LIMIT)
+    one = pairs(8)[7].cut(LIMIT)
     other = type(one)(one.prompt, [one.chosen[0] + 1, *one.chosen[1:]], one.rejected)
     forward = PairForward(base, Layout.LINE)
     with torch.no_grad():
@@ -242,7 +242,7 @@ def test_why_a_faster_layout_is_refused_is_told_and_logged(capfd, monkeypatch):
     monkeypatch.setattr("workbench.engine.fast.forward.Decoder.suits", lambda _: False)
     base = load_base(saved("llama"), "none", device="cpu")
     reason = "one line, an attention a row: no such kernel"
-    assert suited(base, [cut(pair, LIMIT) for pair in pairs(2)]) == (Layout.LINES, reason)
+    assert suited(base, [pair.cut(LIMIT) for pair in pairs(2)]) == (Layout.LINES, reason)
     log = capfd.readouterr().err
     assert f"Shared prompts do not fit the model as {reason}" in log
     assert "in refuses" in log  # the traceback
@@ -252,7 +252,7 @@ def test_why_a_faster_layout_is_refused_is_told_and_logged(capfd, monkeypatch):
 def test_a_window_narrower_than_the_rows_is_found_out(family, tmp_path, capfd):
     base = load_base(saved(family), "none", device="cpu")  # its layers see 12 tokens
     before = base.config._attn_implementation
-    longest = [cut(pair, LIMIT) for pair in pairs(4)]
+    longest = [pair.cut(LIMIT) for pair in pairs(4)]
     with pytest.raises(UnsuitableError, match="a line a pair, a mask: log-probabilities differ"):
         suited(base, longest)
     log = capfd.readouterr().err

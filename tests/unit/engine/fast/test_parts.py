@@ -13,7 +13,7 @@ from workbench.engine.fast import head
 from workbench.engine.fast.attention import block_mask, row_mask
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
 from workbench.engine.fast.micro_batches import Lanes, even_batches, micro_batches
-from workbench.engine.fast.pair_rows import RowParts, cut, packed, padded, row_parts
+from workbench.engine.fast.pair_rows import RowParts, packed, padded, row_parts
 from workbench.engine.model.loading import load_base
 
 
@@ -53,7 +53,7 @@ def test_a_token_sees_what_its_own_side_would_show_it(trunk, chosen, rejected):
 
 
 def test_the_mask_of_flex_attention_is_that_of_the_rows():
-    rows = packed([cut(pair, LIMIT) for pair in pairs(5)], 128)
+    rows = packed([pair.cut(LIMIT) for pair in pairs(5)], 128)
     width = rows.ids.shape[1]
     assert width % 128 == 0
     place = torch.arange(width)
@@ -69,7 +69,7 @@ def test_the_mask_of_flex_attention_is_that_of_the_rows():
 
 
 def test_rows_have_a_place_for_every_token_of_both_responses():
-    some = [cut(pair, LIMIT) for pair in pairs(9)]
+    some = [pair.cut(LIMIT) for pair in pairs(9)]
     for rows in (packed(some), padded(some)):
         flat, places = rows.ids.reshape(-1), rows.positions.reshape(-1)
         for number, pair in enumerate(some):
