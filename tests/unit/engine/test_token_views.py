@@ -14,7 +14,7 @@ from workbench.tiny.starters import build_probes
 
 
 @pytest.fixture(scope="module")
-def beside(tmp_path_factory: pytest.TempPathFactory) -> BaseAndRun:
+def models(tmp_path_factory: pytest.TempPathFactory) -> BaseAndRun:
     """The embedded model beside an adapter of random weights."""
     folder = tmp_path_factory.mktemp("adapter")
     torch.manual_seed(1)
