@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +17,10 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from workbench.child import Parent, serve
 from workbench.engine.model.downloads import load_tokenizer
-from workbench.engine.model.token_ids import PairIds, as_dicts, common_length, encode, pair_ids, stop_token_ids
+from workbench.engine.model.token_ids import as_dicts, common_length, encode, pair_ids, stop_token_ids
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
+from workbench.pairs.checks.tokens import PairTokens
 from workbench.pairs.pair import Message, from_row
 from workbench.pairs.template import template_arguments
 
@@ -65,15 +66,16 @@ class TokenCounter:
         return cls(tokenizer, stops, closes=len(rendered) == sum(map(len, encode(tokenizer, prompt, response))))
 
     def measure(self, row: dict[str, Any], *, where: str) -> dict[str, Any]:
-        """The counts of one row, as `pairs.checks.tokens.PairTokens` reads them."""
+        """The id of one row, and its `PairTokens`."""
         pair = from_row(row, where=where)
         try:
             ids = pair_ids(self.tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
         except WorkbenchError as error:
-            return _line(pair.id, PairIds([], [], []), stops=True, refused=error.message)
+            return {"id": pair.id, **asdict(PairTokens(0, 0, 0, 0, stops=True, refused=error.message))}
         open_ended = pair.conversational and not self.closes
         stops = not open_ended and self._ends(ids.chosen) and self._ends(ids.rejected)
-        return _line(pair.id, ids, stops=stops, refused="")
+        shared = common_length(ids.chosen, ids.rejected)
+        return {"id": pair.id, **asdict(PairTokens(len(ids.prompt), len(ids.chosen), len(ids.rejected), shared, stops))}
 
     def _ends(self, ids: Sequence[int]) -> bool:
         """Whether a response ends in a stop token, white space aside."""
@@ -83,18 +85,6 @@ class TokenCounter:
             if str(self.tokenizer.decode([token])).strip():
                 return False
         return False
-
-
-def _line(identity: str, ids: PairIds, *, stops: bool, refused: str) -> dict[str, Any]:
-    return {
-        "id": identity,
-        "prompt": len(ids.prompt),
-        "chosen": len(ids.chosen),
-        "rejected": len(ids.rejected),
-        "shared": common_length(ids.chosen, ids.rejected),
-        "stops": stops,
-        "refused": refused,
-    }
 
 
 if __name__ == "__main__":

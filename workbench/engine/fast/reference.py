@@ -51,7 +51,6 @@ class References:
     """
 
     def __init__(self, compute: Compute, count: int, cache: ScoreCache, version: str) -> None:
-        self.computed = self.found = 0
         self._compute, self._cache, self._version = compute, cache, version
         self.known = torch.full((2, count), torch.nan)
         self._fresh: dict[Key, ResponseScore] = {}
@@ -75,14 +74,12 @@ class References:
         for number, (good, bad) in enumerate(keys):
             if good in known and bad in known:
                 self.known[:, indices[number]] = torch.tensor([known[good].sum, known[bad].sum])
-                self.found += 1
             else:
                 left.append(number)
         if not left:
             return
         sums = self._compute([pairs[number] for number in left])
         self.known[:, [indices[number] for number in left]] = sums
-        self.computed += len(left)
         if self._version:
             for number, good, bad in zip(left, *sums.tolist(), strict=True):
                 self._fresh[keys[number][0]] = ResponseScore(sum=good, tokens=len(pairs[number].chosen))

@@ -86,7 +86,7 @@ class Shares(Sampler[list[int]]):
     def __init__(self, order: Any, part: int, ranks: int, rank: int) -> None:
         self.sampler, self.batch_size, self.drop_last = order, part, False
         self._ranks, self._rank = ranks, rank
-        self._last = Share((), 0, 0, ranks)
+        self._shares: dict[tuple[int, ...], Share] = {}
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order of the next iteration."""
@@ -98,16 +98,12 @@ class Shares(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for share in shared(list(self.sampler), self.batch_size, self._ranks, self._rank):
-            if share.total < self.batch_size * self._ranks:
-                self._last = share
+            self._shares[share.indices] = share
             yield list(share.indices)
 
     def share(self, indices: Iterable[int]) -> Share:
-        """What one of the batches is of the whole batch."""
-        batch = tuple(indices)
-        if batch == self._last.indices:
-            return self._last
-        return Share(batch, len(batch), len(batch) * self._ranks, self._ranks)
+        """What one of the batches is of the whole batch; to be asked once."""
+        return self._shares.pop(tuple(indices))
 
 
 def _part(batch: Sequence[int], ranks: int, rank: int) -> list[int]:
