@@ -51,6 +51,11 @@ def percent(number: float | None) -> str:
     return f"{hundredths:.0f}%" if hundredths >= 1 or hundredths == 0 else f"{hundredths:.2g}%"
 
 
+def plural(number: int, one: str, many: str = "") -> str:
+    """ "1 pair", "1,234 pairs"; `many` where that is more than an s at the end: "1 pair has", "1,234 pairs have"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def count(number: int) -> str:
     """A large count in short: 512, 41.2 k, 2.10 M, 8.03 B."""
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e4, "k")):

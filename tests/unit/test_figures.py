@@ -109,3 +109,8 @@ def test_sizes_and_durations() -> None:
         "12 min",
         "2 h 05 min",
     ]
+
+
+def test_one_and_many() -> None:
+    assert [figures.plural(number, "pair") for number in (0, 1, 1234)] == ["0 pairs", "1 pair", "1,234 pairs"]
+    assert [figures.plural(number, "pair has", "pairs have") for number in (1, 2)] == ["1 pair has", "2 pairs have"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workbench.errors import WorkbenchError
+from workbench.figures import plural
 from workbench.pairs.arrow import Ints
 from workbench.pairs.checks.background import PairChecks
 from workbench.pairs.exporters import Format, export_pairs
@@ -135,17 +136,14 @@ class DataSetSession:
         if file.read_only:
             return f"▲ read only: {file.read_only}"
         if file.conflicts:
-            count = len(file.conflicts)
-            return f"▲ {count:,} conflict{'s' if count > 1 else ''} · C decides"
+            return f"▲ {plural(len(file.conflicts), 'conflict')} · C decides"
         return "" if file.trouble is None else "▲ not saved; every edit is in the journal"
 
     @property
     def status(self) -> str:
         """What is to be known of all pairs: the lines that are none, else how the checks stand."""
         problems = len(self.store.rows.base.problems)
-        if problems:
-            return f"▲ {problems:,} {'line is no pair' if problems == 1 else 'lines are no pairs'}"
-        return self.checks.summary
+        return f"▲ {plural(problems, 'line is no pair', 'lines are no pairs')}" if problems else self.checks.summary
 
     # Editing
 
@@ -288,7 +286,7 @@ class DataSetSession:
             what = "a pair that you changed too" if count == 1 else f"{count:,} pairs that you changed too"
             notice = f"Another program changed {what}: C decides which version stays."
         elif change.changed:
-            notice = f"Another program changed {plural(change.changed)} of {self.name}: taken in."
+            notice = f"Another program changed {plural(change.changed, 'pair')} of {self.name}: taken in."
         self.latest = Edited(other_rows=True, notice=notice)
         return self.latest
 
@@ -323,7 +321,7 @@ class DataSetSession:
         elif which == "undropped":
             pairs = [pair for pair in pairs if pair.status != "dropped"]
         export_pairs(path, pairs, form)
-        return f"{plural(len(pairs))} written to {path}."
+        return f"{plural(len(pairs), 'pair')} written to {path}."
 
     def copy_into(self, path: Path, rows: Ints, *, move_them: bool) -> Edited:
         """Copies or moves pairs into another data set, in a thread; begins it where there is none."""
@@ -378,26 +376,21 @@ def add_pairs(
 
 def imported(found: Imported, name: str) -> str:
     """What to tell of an import into the data set `name`."""
-    words = [f"{plural(len(found.pairs))} imported into {name}"]
+    words = [f"{plural(len(found.pairs), 'pair')} imported into {name}"]
     if found.duplicates:
         words.append(f"{found.duplicates:,} were there already")
     if found.problems:
-        unusable = "1 row" if len(found.problems) == 1 else f"{len(found.problems):,} rows"
-        words.append(f"{unusable} could not be used (the first: line {found.problems[0].line})")
+        line = found.problems[0].line
+        words.append(f"{plural(len(found.problems), 'row')} could not be used (the first: line {line})")
     return "; ".join(words) + "."
 
 
-def plural(pairs: int) -> str:
-    """ "1 pair" or "1,234 pairs"."""
-    return "1 pair" if pairs == 1 else f"{pairs:,} pairs"
-
-
 def _changed(description: str, count: int) -> str:
-    return f"{description}: {plural(count)} changed. u takes all of it back."
+    return f"{description}: {plural(count, 'pair')} changed. u takes all of it back."
 
 
 def _transferred(transferred: Transferred, what: str) -> str:
-    words = [f"{plural(len(transferred.rows))} {what}"]
+    words = [f"{plural(len(transferred.rows), 'pair')} {what}"]
     if transferred.present:
         words.append(f"{transferred.present:,} were there already")
     if transferred.renamed:

@@ -11,6 +11,7 @@ from typing import Any
 
 from workbench import child
 from workbench.errors import WorkbenchError
+from workbench.figures import plural
 from workbench.pairs.checks.findings import CheckFinding, ChecksReport, OnProgress, Severity, TokenLengths, checks_by_id
 
 SIGNS: dict[Severity, str] = {"error": "✘", "warning": "▲", "note": "·"}
@@ -159,8 +160,7 @@ class PairChecks:
             return "▲ checks failed"
         if not self.findings:
             return "✔ nothing found" if self.report is not None else ""
-        count = len(self.findings)
-        return f"{SIGNS[self.findings[0].severity]} {count} finding{'s' if count > 1 else ''}"
+        return f"{SIGNS[self.findings[0].severity]} {plural(len(self.findings), 'finding')}"
 
     # In the thread of the checks
 

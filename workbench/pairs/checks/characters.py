@@ -7,7 +7,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 
-from workbench.pairs.checks.findings import CheckFinding, Watch, plural
+from workbench.figures import plural
+from workbench.pairs.checks.findings import CheckFinding, Watch
 from workbench.pairs.checks.texts import Texts
 
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from workbench.pairs.checks.findings import CheckFinding, Watch, plural
+from workbench.figures import plural
+from workbench.pairs.checks.findings import CheckFinding, Watch
 from workbench.pairs.checks.keys import same_words
 from workbench.pairs.checks.texts import Texts
 

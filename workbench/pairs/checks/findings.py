@@ -194,8 +194,3 @@ class Watch:
             if number % _EVERY == 0:
                 self.tick(number, len(items))
             yield number, item
-
-
-def plural(count: int, one: str, many: str) -> str:
-    """ "1 pair has" or "1,234 pairs have"."""
-    return f"{count:,} {one if count == 1 else many}"

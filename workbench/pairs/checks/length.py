@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.pairs.checks.findings import CheckFinding, Watch, plural
+from workbench.figures import plural
+from workbench.pairs.checks.findings import CheckFinding, Watch
 from workbench.pairs.checks.texts import Texts
 
 EDGES = (1.1, 1.5, 2.0, 4.0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from workbench.figures import plural
 from workbench.pairs.checks.characters import cleaned, mended
-from workbench.pairs.checks.findings import CheckFinding, plural
+from workbench.pairs.checks.findings import CheckFinding
 from workbench.pairs.pair import Pair, Text
 
 REPAIRS: dict[str, str] = {
@@ -36,7 +37,7 @@ class Repair:
     @property
     def question(self) -> str:
         """What is asked before it is done."""
-        return f"{self.description[0].upper()}{self.description[1:]}: {plural(len(self.ids), 'pair', 'pairs')}?"
+        return f"{self.description[0].upper()}{self.description[1:]}: {plural(len(self.ids), 'pair')}?"
 
     def edits(self, pairs: Sequence[Pair]) -> list[Pair]:
         """The pairs that it changes, as they are afterwards."""

@@ -6,7 +6,8 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 
-from workbench.pairs.checks.findings import CheckFinding, Watch, plural
+from workbench.figures import plural
+from workbench.pairs.checks.findings import CheckFinding, Watch
 from workbench.pairs.checks.keys import beginning, prompt_key, rough_key, same_words
 from workbench.pairs.checks.texts import Texts
 from workbench.pairs.split import group_key
@@ -87,7 +88,7 @@ def near_duplicate(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
         "warning",
         columns.named(later),
         f"{plural(len(later), 'pair is', 'pairs are')} nearly the same as an earlier pair"
-        f" ({plural(len(copies), 'group', 'groups')}).{leak}",
+        f" ({plural(len(copies), 'group')}).{leak}",
         "Compare each with the first of its group; drop the later ones where they teach nothing new.",
         groups=tuple(columns.named(group) for group in copies),
     )
@@ -136,7 +137,7 @@ def contradiction(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
         "error",
         columns.named(named),
         f"{plural(len(named), 'pair contradicts', 'pairs contradict')} another of the same prompt"
-        f" ({plural(len(groups), 'group', 'groups')}): what one prefers, the other rejects.",
+        f" ({plural(len(groups), 'group')}): what one prefers, the other rejects.",
         "Decide which is right; swap or drop the other.",
         groups=tuple(columns.named(group) for group in groups),
     )
@@ -226,7 +227,7 @@ def leak(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
         "error",
         columns.named(named),
         f"{plural(len(groups), 'prompt is', 'prompts are')} marked train and holdout both"
-        f" ({plural(len(named), 'pair', 'pairs')}); what is measured there was trained on.",
+        f" ({plural(len(named), 'pair')}); what is measured there was trained on.",
         "Put each prompt on one side. (Runs here hold all of them out; other trainers would not.)",
         groups=tuple(columns.named(group) for group in groups),
     )

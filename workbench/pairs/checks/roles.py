@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from workbench.pairs.checks.findings import CheckFinding, Watch, plural
+from workbench.figures import plural
+from workbench.pairs.checks.findings import CheckFinding, Watch
 from workbench.pairs.checks.texts import Texts, shape
 from workbench.pairs.pair import Pair
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from workbench import child
+from workbench.figures import plural
 from workbench.models import resolve
-from workbench.pairs.checks.findings import CheckFinding, OnProgress, TokenLengths, Watch, plural
+from workbench.pairs.checks.findings import CheckFinding, OnProgress, TokenLengths, Watch
 from workbench.pairs.checks.length import ResponseLengths
 from workbench.pairs.checks.texts import Texts
 from workbench.pairs.pair import Pair, to_line

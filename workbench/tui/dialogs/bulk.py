@@ -11,6 +11,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import OptionList, Static
 
+from workbench import figures
 from workbench.pairs.session import BulkChange
 from workbench.text import one_line
 from workbench.tui.background import background
@@ -129,7 +130,7 @@ class BulkDialog(Dialog[BulkChange | None]):
 
     @property
     def _pairs(self) -> str:
-        return "1 pair" if self._shown == 1 else f"{self._shown:,} pairs"
+        return figures.plural(self._shown, "pair")
 
     @property
     def _change(self) -> BulkChange | None:

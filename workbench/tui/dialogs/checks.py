@@ -218,7 +218,7 @@ def state_line(checks: PairChecks) -> Content:
         progress = checks.progress
         filled, rest = figures.progress_bar(progress.overall, _BAR)
         doing = f"  {progress.overall:4.0%}  {progress.check or 'reading'}"
-        so_far = f" · {_plural(len(checks.findings), 'finding')} so far" if checks.findings else ""
+        so_far = f" · {figures.plural(len(checks.findings), 'finding')} so far" if checks.findings else ""
         return Content.assemble((filled, "$accent"), (rest, "$border"), doing, (so_far, "$secondary"))
     if checks.error is not None:
         error = checks.error
@@ -231,15 +231,15 @@ def state_line(checks: PairChecks) -> Content:
     if checks.report is not None:
         checked, left_out = checks.report.checked, checks.report.rows - checks.report.checked
         found = len(checks.findings)
-        said = f"{_plural(found, 'finding')} in " if found else "Nothing found in "
+        said = f"{figures.plural(found, 'finding')} in " if found else "Nothing found in "
         parts += [] if found else [("✔ ", "$success")]
-        parts += [(said, "bold"), (_plural(checked, "pair"), "bold"), model]
+        parts += [(said, "bold"), (figures.plural(checked, "pair"), "bold"), model]
         if left_out:
             parts.append((f" ({left_out:,} dropped left out)", "$secondary"))
     else:
         parts += [("▲ stopped", "$warning"), ": what was found until then is shown; R checks again"]
     if checks.stale:
-        parts.append((f"\n{_plural(checks.edits, 'edit')} since; R checks again", "$warning"))
+        parts.append((f"\n{figures.plural(checks.edits, 'edit')} since; R checks again", "$warning"))
     return Content.assemble(*parts)
 
 
@@ -259,10 +259,6 @@ def _looked_for(checks: PairChecks) -> Content:
 def _repair(finding: CheckFinding) -> Repair | None:
     repair = repair_for(finding)
     return repair if repair is not None and repair.ids else None
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 STYLES: dict[Severity, str] = {"error": "$error", "warning": "$warning", "note": "$secondary"}
@@ -334,7 +330,7 @@ def details(
     """
     lines: list[Any] = [one_line(finding.message), ("\n→ ", "$accent"), one_line(finding.hint)]
     if repair is not None and repair.ids:
-        many = "1 pair" if len(repair.ids) == 1 else f"{len(repair.ids):,} pairs"
+        many = figures.plural(len(repair.ids), "pair")
         lines += [("\nf ", "bold $accent"), f"{REPAIRS[finding.check]}: {many} ", ("(u undoes it)", "$secondary")]
     for name, values in finding.figures.items():
         if name in ("reasons", "characters") and values:

@@ -175,5 +175,5 @@ def _described(path: Path) -> str:
             lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(2**20), b""))
     except OSError as error:
         return f"▲ {error.strerror}"
-    pairs = "1 pair" if lines == 1 else f"{lines:,} pairs"
+    pairs = figures.plural(lines, "pair")
     return f"{pairs:>14}  {figures.size(stat.st_size):>8}  {figures.rough(max(time.time() - stat.st_mtime, 0)):>10} ago"

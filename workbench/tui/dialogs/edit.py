@@ -21,6 +21,7 @@ from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from workbench import figures
 from workbench.errors import WorkbenchError
 from workbench.pairs.as_text import from_text, to_text
 from workbench.pairs.pair import ROLES, Message, Pair, Text, plain
@@ -200,7 +201,8 @@ class EditDialog(Dialog[Pair | None]):
         chosen, rejected = words(plain(pair.chosen)), words(plain(pair.rejected))
         delta = rejected - chosen
         sign = "+" if delta > 0 else "−" if delta < 0 else "±"
-        remarks = {"chosen": _count(chosen), "rejected": f"{_count(rejected)} ({sign}{abs(delta):,})"}
+        lengths = [figures.plural(count, "word") for count in (chosen, rejected)]
+        remarks = {"chosen": lengths[0], "rejected": f"{lengths[1]} ({sign}{abs(delta):,})"}
         for part, colour in (("chosen", "$success"), ("rejected", "$error")):
             head = Content.assemble((_HEADS[part], f"bold {colour}"), (f"  {remarks[part]}", "$secondary"))
             self.query_one(f"#{part} > .head", Static).update(head)
@@ -211,10 +213,6 @@ class EditDialog(Dialog[Pair | None]):
 
     def _tell_of_plain_text(self) -> None:
         self.notify("This pair is plain text: it has no turns.", markup=False)
-
-
-def _count(number: int) -> str:
-    return "1 word" if number == 1 else f"{number:,} words"
 
 
 _AFTER = {"user": "assistant", "tool": "assistant"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from workbench import figures
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, Status
 from workbench.text import one_line
@@ -396,8 +397,8 @@ class PairsScreen(WorkbenchScreen):
             return
         rows = save(data_set.store, pair.id, made)
         if made.new:
-            count = "1 pair" if len(made.new) == 1 else f"{len(made.new)} pairs"
-            edited = data_set.edited(rows, go_to=made.new[0].id, notice=f"{count} added below. u takes it back.")
+            notice = f"{figures.plural(len(made.new), 'pair')} added below. u takes it back."
+            edited = data_set.edited(rows, go_to=made.new[0].id, notice=notice)
         else:
             notice = "This pair has a drafted answer now. u takes it back."
             edited = data_set.edited(rows, go_to=pair.id, notice=notice)

@@ -15,6 +15,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from workbench import figures
 from workbench.config import to_toml
 from workbench.evidence.background import evaluate, known, write_report
 from workbench.runs import actions, labels, watching
@@ -326,8 +327,7 @@ class RunsScreen(WorkbenchScreen):
         """Shows every alert with its reason and remedy."""
         run = self.current
         if run is not None and run.state.warnings:
-            count = len(run.state.warnings)
-            title = f"{count} alert{'s' if count > 1 else ''} · {run.name}"
+            title = f"{figures.plural(len(run.state.warnings), 'alert')} · {run.name}"
             self.app.push_screen(ReadDialog(title, alerts_in_full(run.state.warnings)))
 
     def on_click(self, event: events.Click) -> None:

@@ -20,6 +20,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
+from workbench import figures
 from workbench.pairs.checks.roles import order_fault
 from workbench.pairs.diff import Span, word_diff
 from workbench.pairs.pair import Message, Pair, Text, plain
@@ -95,13 +96,9 @@ def _heads(pair: Pair, tokens: tuple[int, int] | None) -> tuple[Line, Line]:
     delta = rejected - chosen
     sign = "+" if delta > 0 else "−" if delta < 0 else "±"
     return (
-        [("chosen", "✔ chosen"), ("dim", f"  {_count(chosen, unit)}")],
-        [("rejected", "✘ rejected"), ("dim", f"  {_count(rejected, unit)} ({sign}{abs(delta):,})")],
+        [("chosen", "✔ chosen"), ("dim", f"  {figures.plural(chosen, unit)}")],
+        [("rejected", "✘ rejected"), ("dim", f"  {figures.plural(rejected, unit)} ({sign}{abs(delta):,})")],
     )
-
-
-def _count(number: int, unit: str) -> str:
-    return f"1 {unit}" if number == 1 else f"{number:,} {unit}s"
 
 
 def _runs(text: Text, spans: list[Span] | None, sign: str) -> Iterator[Run]:
