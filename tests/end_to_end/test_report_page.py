@@ -8,8 +8,8 @@ import pytest
 
 from tests.end_to_end.devtools import CHROMIUM, Page, browser
 from tests.unit.evidence.report.a_report import HOSTILE, some_sources
-from workbench.evidence.report.compose import compose
 from workbench.evidence.report.html import to_html
+from workbench.evidence.report.write import compose
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 

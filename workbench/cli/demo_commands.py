@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +61,7 @@ def demo(
                 "run": folder.id,
                 "train_seconds": pace.train_seconds,
                 "pairs_per_second": pace.pairs_per_second,
-                "verdicts": [verdict.to_json() for verdict in evidence.verdicts],
+                "verdicts": [asdict(verdict) for verdict in evidence.verdicts],
                 "probes": probe_rows(evidence.measurements),
             }
         )
@@ -134,7 +135,7 @@ def _against(workspace: Workspace, folder: RunFolder, other: RunFolder, *, as_js
     ours, theirs = (_known(workspace, each) or _evaluate(workspace, each) for each in (folder, other))
     found = versus(ours, theirs, seed=ours.seed)
     if as_json:
-        print_json(found.to_json())
+        print_json(asdict(found))
     else:
         print_versus(found)
     sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -46,8 +47,8 @@ def report(
     The page is one file that loads nothing and runs no script. What `evaluate` found is in it; before that, it tells
     of the training alone and says so. Exit status 0 once it is written, whatever the verdicts are.
     """
-    from workbench.evidence.measurable import answers
     from workbench.evidence.report.write import render, save
+    from workbench.evidence.run import answers
 
     if json and to == _STDOUT:
         raise WorkbenchError("Two documents for stdout", "--json prints one, --to - another.", "Give one of them.")
@@ -70,7 +71,7 @@ def report(
                 "format": form.value,
                 "bytes": len(text.encode()),
                 "headline": written.headline,
-                "verdicts": [verdict.to_json() for verdict in evidence.verdicts] if evidence else None,
+                "verdicts": [asdict(verdict) for verdict in evidence.verdicts] if evidence else None,
             }
         )
     else:

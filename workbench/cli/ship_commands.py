@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -69,7 +70,7 @@ def merge(
     wanted: Literal["safetensors", "gguf"] = form or ("gguf" if to.suffix == ".gguf" else "safetensors")
     merged = make(folder, to, dtype=dtype, form=wanted, force=force, progress=_Progress(bar=sys.stderr.isatty()))
     if json:
-        print_json(merged.to_json())
+        print_json(asdict(merged))
         return
     _print_merged(merged)
 
@@ -172,7 +173,7 @@ class _Progress:
 def _print_merged(merged: Merged) -> None:
     print(safe(f"{merged.path}: {merged.parameters:,} parameters in {merged.dtype}, {merged.bytes / 1e9:.2f} GB"))
     print("Log-probabilities of held-out responses, merged minus the adapter as it was trained")
-    drift = ["not measured: the run held no pairs out"] if merged.drift is None else merged.drift.told()
+    drift = ["not measured: the run held no pairs out"] if merged.drift is None else merged.drift.lines()
     for line in drift:
         print(f"  {line}")
     if merged.serve:

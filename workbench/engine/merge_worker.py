@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def work(request: Mapping[str, Any], parent: Parent) -> dict[str, Any]:
 
     folder, to = RunFolder(Path(request["run"])), Path(request["to"])
     how = {name: request[name] for name in ("dtype", "form", "force")}
-    return merge(folder, to, **how, progress=parent.progress).to_json()
+    return asdict(merge(folder, to, **how, progress=parent.progress))
 
 
 if __name__ == "__main__":

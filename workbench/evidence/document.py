@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -14,13 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from workbench.errors import WorkbenchError
 from workbench.evidence.calibration import Calibration
+from workbench.evidence.cases import Regression, TokenView
 from workbench.evidence.length import LengthControl
-from workbench.evidence.measurements import Key, Measure, Measurement
-from workbench.evidence.readings import PairReading, ProbeReading
-from workbench.evidence.regressions import Regression
+from workbench.evidence.measurements import Key, Measure, Measurement, PairReading, ProbeReading
 from workbench.evidence.statistics import Change, Estimate
-from workbench.evidence.token_views import TokenView
 from workbench.evidence.verdicts import Verdict
+from workbench.files import write_whole
 
 VERSION = 2
 
@@ -103,16 +101,10 @@ def probe_rows(measurements: Iterable[Measurement]) -> list[dict[str, Any]]:
 
 def write_evidence(path: Path, evidence: Evidence) -> None:
     """Writes the document whole or not at all. Raises `WorkbenchError` where the disk refuses."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    text = json.dumps(evidence.to_json(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
     try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            json.dump(evidence.to_json(), file, ensure_ascii=False, indent=1, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        write_whole(path, text, durable=True)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise WorkbenchError(
             "The evidence could not be saved", f"{path}: {error}.", "Free some space there."
         ) from error

@@ -1,4 +1,8 @@
-"""From what was read to what is measured: every quantity before and after, of all of a kind and of its parts."""
+"""From readings to measurements: what the engine read of each response, and every quantity before and after.
+
+Readings are log-probabilities of responses to probes and to held-out pairs. A quantity is measured on all prompts of a
+kind and on each of its parts.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,53 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
 from workbench.evidence.length import matched
-from workbench.evidence.readings import PairReading, ProbeReading, Reading
 from workbench.evidence.statistics import Change, change
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One response: its log-probability in nats, before and after, over `tokens` tokens, the stop token included.
+
+    `kl`: KL(run ‖ base) summed over them, in nats; None where it was not measured. `sampled`: how many of the
+    probe's samples were of this family, before and after; None where nothing was sampled.
+    """
+
+    before: float
+    after: float
+    tokens: int
+    kl: float | None = None
+    sampled: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReading:
+    """What was read on one probe: by family, the named response. `samples` counts the samples of each model."""
+
+    id: str
+    kind: str
+    group: str
+    tags: Sequence[str]
+    prompt: str
+    responses: Mapping[str, Reading]
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PairReading:
+    """What was read on one held-out pair."""
+
+    id: str
+    group: str
+    tags: Sequence[str]
+    prompt: str
+    chosen: Reading
+    rejected: Reading
+
+    @property
+    def gain(self) -> float:
+        """The difference Δ of the log-ratios to the base, in nats: beta times it is the implicit reward's margin."""
+        return (self.chosen.after - self.chosen.before) - (self.rejected.after - self.rejected.before)
+
 
 Measure = Literal[
     "probability",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from workbench.evidence.measurements import BOTH, HELD_OUT, Key, Measure, Paired, Table, changed
 from workbench.evidence.settings import Settings
@@ -54,10 +53,6 @@ class Verdict:
     threshold: float
     samples: int
     message: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As in evidence.json."""
-        return asdict(self)
 
 
 def claims(settings: Settings) -> tuple[Claim, ...]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from workbench.errors import WorkbenchError
 from workbench.evidence.document import Evidence
-from workbench.evidence.measurements import Item, Measurement, Paired, Table, changed, parts, tabulate
-from workbench.evidence.readings import ProbeReading
+from workbench.evidence.measurements import Item, Measurement, Paired, ProbeReading, Table, changed, parts, tabulate
 from workbench.evidence.statistics import Change, change
 from workbench.evidence.verdicts import wanted
 
@@ -45,10 +43,6 @@ class Versus:
     scores: Sequence[Score]
     measurements: Sequence[Measurement]
     left_out: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The document that `workbench evaluate RUN --against OTHER --json` prints."""
-        return asdict(self)
 
 
 def versus(run: Evidence, other: Evidence, *, seed: int = 0) -> Versus:

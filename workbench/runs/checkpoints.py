@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.files import write_whole
 from workbench.runs.folder import RunFolder
 
 MARKER = "complete.json"
@@ -100,10 +101,7 @@ def mark_complete(path: Path, at: Progress) -> None:
     """Forces everything in `path` to the disk, then writes the marker. Raises `OSError`."""
     sizes = {each.relative_to(path).as_posix(): each.stat().st_size for each in flush(path)}
     document = {"step": at.step, "seconds": at.seconds, "pairs": at.pairs, "tokens": at.tokens, "sizes": sizes}
-    unfinished = path / f"{MARKER}.tmp"
-    unfinished.write_text(json.dumps(document, indent=1), "utf-8")
-    _sync(unfinished)
-    unfinished.replace(path / MARKER)
+    write_whole(path / MARKER, json.dumps(document, indent=1), durable=True)
     _sync(path)
     _sync(path.parent)
 

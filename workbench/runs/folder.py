@@ -19,6 +19,7 @@ import tomlkit
 
 from workbench.config import RunConfig, build_config
 from workbench.errors import WorkbenchError
+from workbench.files import write_whole
 from workbench.runs.events import EventReader
 from workbench.runs.state import RunState, fold
 
@@ -256,9 +257,7 @@ def create(
             for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
                 shutil.copyfile(start / name, folder.start / name)
         # run.toml makes the folder a run, so it comes last and whole.
-        unfinished = folder.run_toml.with_suffix(".tmp")
-        unfinished.write_text(tomlkit.dumps(document), "utf-8")
-        unfinished.replace(folder.run_toml)
+        write_whole(folder.run_toml, tomlkit.dumps(document))
     except OSError as error:
         raise WorkbenchError("The run could not be made", f"{runs}: {error}.", "Free some space there.") from error
     return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any
 import tomlkit
 
 from workbench.errors import WorkbenchError
+from workbench.files import write_whole
 from workbench.runs.folder import RunFolder
 
 NAME_LENGTH = 100
@@ -53,13 +53,8 @@ def write(folder: RunFolder, labels: Labels) -> Labels:
     Raises `WorkbenchError` for a name or tag that is none, and where the disk refuses.
     """
     labels = _tidy(labels)
-    unfinished = folder.labels.with_name(f"labels.{os.getpid()}.tmp")
     try:
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(tomlkit.dumps({**asdict(labels), "tags": list(labels.tags)}))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(folder.labels)
+        write_whole(folder.labels, tomlkit.dumps({**asdict(labels), "tags": list(labels.tags)}), durable=True)
     except OSError as error:
         raise WorkbenchError(
             "The labels could not be written", f"{folder.labels}: {error}.", "Free some space there."

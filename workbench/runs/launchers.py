@@ -25,6 +25,7 @@ import yaml
 
 from workbench.config import COMMAND, RunConfig
 from workbench.errors import WorkbenchError
+from workbench.files import write_whole
 from workbench.runs.events import Failed
 from workbench.runs.folder import RunFolder
 
@@ -169,11 +170,9 @@ class Notes:
             echo = any(word in failed.message.lower() for word in _PEERS)
             told = {"title": failed.title, "message": failed.message, "hint": failed.hint, "echo": echo}
         note = Note(**self._note, end=end, time=time.time(), **told)  # type: ignore[arg-type]
-        unfinished = self._path.with_suffix(".tmp")
         with suppress(OSError):
-            unfinished.parent.mkdir(exist_ok=True)
-            unfinished.write_text(json.dumps(asdict(note)), "utf-8")
-            unfinished.replace(self._path)
+            self._path.parent.mkdir(exist_ok=True)
+            write_whole(self._path, json.dumps(asdict(note)))
 
 
 def forget_notes(folder: RunFolder) -> None:

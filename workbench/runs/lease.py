@@ -30,6 +30,7 @@ from typing import Any
 from platformdirs import user_state_path
 
 from workbench.errors import WorkbenchError
+from workbench.files import write_whole
 from workbench.runs import process_identity
 from workbench.runs.folder import RunFolder
 
@@ -122,7 +123,8 @@ class Turn:
                 return False
             # The lease is what counts: on a full disk the line may say for a while what it said before.
             with suppress(OSError):
-                _write(path, [replace(each, holds=True) if each.same(self._entry) else each for each in line])
+                entries = [replace(entry, holds=True) if entry.same(self._entry) else entry for entry in line]
+                write_whole(path, json.dumps([asdict(entry) for entry in entries]))
         return True
 
     def _first(self, line: list[_Entry]) -> bool:
@@ -258,7 +260,7 @@ def _changing(device: str) -> Iterator[list[_Entry]]:
         yield line
         if line != before:
             try:
-                _write(path, line)
+                write_whole(path, json.dumps([asdict(entry) for entry in line]))
             except OSError as error:
                 raise _unwritable(path, error) from error
 
@@ -273,12 +275,6 @@ def _locked(path: Path) -> Iterator[None]:
     with guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         yield
-
-
-def _write(path: Path, line: list[_Entry]) -> None:
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps([asdict(each) for each in line]), "utf-8")
-    unfinished.replace(path)
 
 
 def _unwritable(path: Path, error: OSError) -> WorkbenchError:

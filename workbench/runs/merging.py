@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,12 +39,8 @@ class Drift:
     rejected: Side
     turned: int
 
-    def to_json(self) -> dict[str, Any]:
-        """As a document."""
-        return asdict(self)
-
-    def told(self) -> list[str]:
-        """The same in a line a side."""
+    def lines(self) -> list[str]:
+        """In words, a line a side and one for the pairs."""
         lines = [
             f"{name}: mean {side.mean:+.4f}, mean absolute {side.mean_absolute:.4f}, at most {side.largest:.4f} nats a "
             f"response; {side.token:.4f} a token, at most {side.largest_token:.4f}; n = {side.count}"
@@ -53,22 +49,16 @@ class Drift:
         return [*lines, f"{self.turned} of {self.pairs} pairs prefer the other response now"]
 
 
-def drift_from(document: Mapping[str, Any]) -> Drift:
-    """What `Drift.to_json` gave."""
-    chosen, rejected = Side(**document["chosen"]), Side(**document["rejected"])
-    return Drift(int(document["pairs"]), chosen, rejected, int(document["turned"]))
-
-
 def drift(live: Sequence[Sequence[float]], merged: Sequence[Sequence[float]]) -> Drift:
     """The drift of one model's token log-probabilities from another's; responses alternate: chosen, rejected, chosen …
 
     Raises `ValueError` where the two do not have the same responses, or there is none.
     """
-    sides = [_side(live[place::2], merged[place::2]) for place in (0, 1)]
-    before, after = ([math.fsum(response) for response in each] for each in (live, merged))
-    pairs = range(0, len(live), 2)
-    turned = sum((before[at] > before[at + 1]) != (after[at] > after[at + 1]) for at in pairs)
-    return Drift(len(pairs), sides[0], sides[1], turned)
+    chosen, rejected = (_side(live[side::2], merged[side::2]) for side in (0, 1))
+    before, after = ([math.fsum(response) for response in responses] for responses in (live, merged))
+    firsts = range(0, len(live), 2)
+    turned = sum((before[first] > before[first + 1]) != (after[first] > after[first + 1]) for first in firsts)
+    return Drift(len(firsts), chosen, rejected, turned)
 
 
 def _side(live: Sequence[Sequence[float]], merged: Sequence[Sequence[float]]) -> Side:
@@ -110,14 +100,13 @@ class Merged:
     drift: Drift | None
     serve: str
 
-    def to_json(self) -> dict[str, Any]:
-        """As a document."""
-        return asdict(self)
-
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Merged:
-        """What `to_json` gave."""
-        return cls(**{**document, "drift": drift_from(document["drift"]) if document["drift"] else None})
+        """What the merging process sent."""
+        drift = document["drift"]
+        if drift:
+            drift = Drift(**{**drift, "chosen": Side(**drift["chosen"]), "rejected": Side(**drift["rejected"])})
+        return cls(**{**document, "drift": drift})
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from workbench import child
 from workbench.child import exit_in_words
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
+from workbench.files import write_whole
 from workbench.runs import process_identity
 from workbench.runs.events import Killed, decode
 from workbench.runs.folder import RunFolder
@@ -51,14 +52,17 @@ def record(folder: RunFolder, pid: int) -> None:
     """
     start = process_identity.start_of(pid)
     if start is not None:
-        _write(folder, {"pid": pid, "start": start, "host": platform.node(), "events": events_size(folder)})
+        write_whole(
+            folder.process,
+            json.dumps({"pid": pid, "start": start, "host": platform.node(), "events": events_size(folder)}),
+        )
 
 
 def record_end(folder: RunFolder, pid: int, code: int) -> None:
     """Writes down the exit status of the worker `pid`; negative for a signal. Raises `OSError`."""
     found = recorded(folder)
     if found.get("pid") == pid:
-        _write(folder, {**found, "exit": code})
+        write_whole(folder.process, json.dumps({**found, "exit": code}))
 
 
 def recorded(folder: RunFolder) -> dict[str, Any]:
@@ -87,17 +91,6 @@ def events_size(folder: RunFolder) -> int:
         return folder.events.stat().st_size
     except OSError:
         return 0
-
-
-def _write(folder: RunFolder, document: dict[str, Any]) -> None:
-    unfinished = folder.process.with_name(f"process.{os.getpid()}.tmp")
-    try:
-        unfinished.write_text(json.dumps(document), "utf-8")
-        unfinished.replace(folder.process)
-    except OSError:
-        with suppress(OSError):
-            unfinished.unlink()
-        raise
 
 
 def start(folder: RunFolder) -> int:

@@ -5,7 +5,7 @@ import math
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -138,7 +138,7 @@ def test_the_card_tells_the_drift(made):
     card = (to / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: transformers\n")
     assert f"{merged.parameters:,} parameters" in card
-    assert all(line in card for line in merged.drift.told())
+    assert all(line in card for line in merged.drift.lines())
     assert str(to.parent) not in card
 
 
@@ -273,13 +273,14 @@ def test_a_weight_is_rounded_once(tmp_path, made):
 
 
 def test_drift_counts_what_moved():
-    from workbench.runs.merging import drift, drift_from
+    from workbench.runs.merging import Merged, drift
 
     found = drift([[-1.0, -1.0], [-1.5], [-2.0], [-1.0]], [[-1.5, -1.0], [-1.0], [-2.0], [-1.0]])
     assert (found.pairs, found.turned) == (2, 0)
     assert (found.chosen.mean, found.chosen.mean_absolute, found.chosen.largest) == (-0.25, 0.25, 0.5)
     assert (found.chosen.token, found.chosen.largest_token) == (pytest.approx(0.5 / 3), 0.5)
     assert found.rejected.mean == 0.25
-    assert drift_from(found.to_json()) == found
+    merged = Merged("m", "safetensors", "bf16", 1, 2, 0.5, found, "")
+    assert Merged.from_json(asdict(merged)) == merged
     assert drift([[-1.0], [-2.0]], [[-2.0], [-1.0]]).turned == 1
-    assert replace(found, turned=2).told()[-1] == "2 of 2 pairs prefer the other response now"
+    assert replace(found, turned=2).lines()[-1] == "2 of 2 pairs prefer the other response now"

@@ -7,9 +7,9 @@ from peft import LoraConfig, get_peft_model
 from workbench.engine.model.loading import load_base
 from workbench.engine.scoring.probing import BaseAndRun, read_probes, token_views
 from workbench.engine.scoring.scorer import Scorer
+from workbench.evidence.cases import TokenView
+from workbench.evidence.measurements import ProbeReading
 from workbench.evidence.probes import Probe, parse_probes
-from workbench.evidence.readings import ProbeReading
-from workbench.evidence.token_views import TokenView
 from workbench.tiny.starters import build_probes
 
 

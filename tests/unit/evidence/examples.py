@@ -3,12 +3,10 @@
 from dataclasses import replace
 
 from workbench.evidence.calibration import calibrate
+from workbench.evidence.cases import TokenPiece, TokenResponse, TokenView, worst
 from workbench.evidence.document import Evidence, Example, Provenance
 from workbench.evidence.length import control
-from workbench.evidence.measurements import measure, preferred, tabulate
-from workbench.evidence.readings import PairReading, ProbeReading, Reading
-from workbench.evidence.regressions import worst
-from workbench.evidence.token_views import TokenPiece, TokenResponse, TokenView
+from workbench.evidence.measurements import PairReading, ProbeReading, Reading, measure, preferred, tabulate
 from workbench.evidence.verdicts import judge
 
 

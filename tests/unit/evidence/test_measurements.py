@@ -3,9 +3,19 @@ import math
 import pytest
 
 from tests.unit.evidence.examples import attacks, neutral, pairs
-from workbench.evidence.measurements import BOTH, HELD_OUT, LENGTH_MATCHED, Key, measure, preferred, tabulate
-from workbench.evidence.readings import PairReading, ProbeReading, Reading
-from workbench.evidence.regressions import worst
+from workbench.evidence.cases import worst
+from workbench.evidence.measurements import (
+    BOTH,
+    HELD_OUT,
+    LENGTH_MATCHED,
+    Key,
+    PairReading,
+    ProbeReading,
+    Reading,
+    measure,
+    preferred,
+    tabulate,
+)
 
 
 def test_probabilities_and_samples_of_a_kind_and_its_parts() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 import pytest
 
 from workbench.evidence.measurements import BOTH, HELD_OUT, Key, Measure, Paired
@@ -172,7 +174,7 @@ def test_json_has_no_infinity() -> None:
 
 
 def test_json_has_the_fields_of_the_contract() -> None:
-    document = judge(readings(GOOD, "probability"))[0].to_json()
+    document = asdict(judge(readings(GOOD, "probability"))[0])
     assert list(document) == ["name", "holds", "value", "interval", "threshold", "samples", "message"]
     assert len(document["interval"]) == 2
     assert document["samples"] == FEWEST

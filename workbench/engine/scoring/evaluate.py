@@ -12,13 +12,12 @@ from workbench.engine.scoring.probing import BaseAndRun, Matcher, read_pairs, re
 from workbench.engine.scoring.scorer import Scorer
 from workbench.engine.shipping.model_card import write_card
 from workbench.evidence.calibration import calibrate
+from workbench.evidence.cases import worst
 from workbench.evidence.document import Evidence, Provenance, write_evidence
 from workbench.evidence.length import LengthControl, control
-from workbench.evidence.measurable import check
-from workbench.evidence.measurements import measure, preferred, tabulate
+from workbench.evidence.measurements import PairReading, measure, preferred, tabulate
 from workbench.evidence.probes import Probe
-from workbench.evidence.readings import PairReading
-from workbench.evidence.regressions import worst
+from workbench.evidence.run import check
 from workbench.evidence.settings import Settings
 from workbench.evidence.verdicts import claims, judge
 from workbench.runs.folder import RunFolder

@@ -15,10 +15,10 @@ from workbench.compare.token_text import text_spans
 from workbench.engine.model.inference import Ids, summed_kl
 from workbench.engine.model.token_ids import encode, pair_ids, prompt_ids
 from workbench.engine.scoring.scorer import Scorer
+from workbench.evidence.cases import TokenPiece, TokenResponse, TokenView, choose
 from workbench.evidence.document import Example
+from workbench.evidence.measurements import PairReading, ProbeReading, Reading
 from workbench.evidence.probes import Probe, by_kind
-from workbench.evidence.readings import PairReading, ProbeReading, Reading
-from workbench.evidence.token_views import TokenPiece, TokenResponse, TokenView, choose
 from workbench.pairs.pair import Pair, Text, from_row
 from workbench.pairs.split import group_key
 from workbench.pairs.template import template_arguments

@@ -86,7 +86,7 @@ def _merged(merging: MergeFacts, record: Record) -> list[str]:
         return [*lines, "How far that moved log-probabilities was not measured: no pairs were held out."]
     held = {"nf4": "in 4 bits (NF4)", "int8": "in 8 bits", "none": "unquantized"}[record.config.quantization]
     lines.append(f"Log-probabilities of held-out responses, these files minus the adapter on the base held {held}:")
-    return [*lines, "", *(f"- {line}" for line in merging.drift.told())]
+    return [*lines, "", *(f"- {line}" for line in merging.drift.lines())]
 
 
 def _evidence(folder: RunFolder) -> list[str]:

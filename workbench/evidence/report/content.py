@@ -155,7 +155,7 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Page:
     """The whole: `headline` says in a sentence what is proved and what is not, `facts` whose report this is.
 
     `caveats` go on where one sentence is too short for it.
@@ -168,8 +168,3 @@ class Report:
     tally: Sequence[tuple[Tone, int, str]]
     facts: Sequence[tuple[str, str]]
     sections: Sequence[Section]
-
-
-def kind_name(block: Block) -> str:
-    """Which template shows the block."""
-    return type(block).__name__.lower()

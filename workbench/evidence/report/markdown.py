@@ -12,10 +12,10 @@ from workbench.evidence.report.content import (
     Charts,
     Exchanges,
     Facts,
+    Page,
     Points,
     Probed,
     Prose,
-    Report,
     Table,
 )
 from workbench.figures import signed
@@ -29,7 +29,7 @@ _BACKTICKS = re.compile("`+")
 _ODD_BACKSLASHES = re.compile(r"(?<!\\)((?:\\\\)*\\)(?=\|)")
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: Page) -> str:
     """The report. What may be untrusted becomes code, in which nothing is a link, a mention or HTML."""
     lines = [f"# Alignment report: {code(report.title)}", "", f"**{plain(report.headline)}**", ""]
     for caveat in report.caveats:

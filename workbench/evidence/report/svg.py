@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from workbench.evidence.report.markup import element
+from workbench.evidence.report.html import element
 from workbench.figures import number
 from workbench.runs.series import Curve, limits, tick_labels, ticks
 

@@ -1,21 +1,106 @@
-"""Writes a run's report: for the command line, and in a process for the screens."""
+"""Puts a run's report together and writes it: for the command line, and in a process for the screens.
+
+What is proved comes first, where it comes from last.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from workbench.child import Parent, serve
 from workbench.errors import WorkbenchError
 from workbench.evidence.document import Evidence
-from workbench.evidence.report.compose import compose
+from workbench.evidence.report import measures
+from workbench.evidence.report.content import Exchange, Exchanges, Page, Section
 from workbench.evidence.report.html import to_html
 from workbench.evidence.report.markdown import to_markdown
-from workbench.evidence.report.sources import gather
+from workbench.evidence.report.measures import token_by_token
+from workbench.evidence.report.provenance import data, limits, settings
+from workbench.evidence.report.sources import Sources, gather
+from workbench.evidence.report.story import caveats, claims, headline, tally
+from workbench.evidence.report.training import answers, training
+from workbench.figures import duration
+from workbench.files import write_whole
 from workbench.runs.folder import RunFolder
+
+
+def compose(sources: Sources) -> Page:
+    """The report. The same sources give the same report."""
+    sentence, tone = headline(sources.evidence, _scores(sources))
+    return Page(
+        title=sources.labels.name or sources.run,
+        headline=sentence,
+        caveats=caveats(sources.evidence),
+        tone=tone,
+        tally=tally(sources.evidence),
+        facts=_facts(sources),
+        sections=_sections(sources),
+    )
+
+
+def _sections(sources: Sources) -> list[Section]:
+    evidence = sources.evidence
+    sections: list[Section | None] = []
+    if evidence is not None:
+        sections += [claims(evidence), measures.probes(evidence), measures.held_out(evidence), measures.tags(evidence)]
+        sections.append(measures.regressions(evidence))
+        sections.append(token_by_token(evidence.tokens) if evidence.tokens else None)
+    else:
+        sections.append(Section("claims", "Claims", _untested(sources), []))
+    sections.append(_answers(measures.said(evidence) if evidence and evidence.examples else answers(sources)))
+    sections += [training(sources), data(sources), settings(sources), limits(sources)]
+    return [section for section in sections if section is not None]
+
+
+def _scores(sources: Sources) -> Mapping[str, float] | None:
+    if sources.record.config.facts.answers:
+        return None
+    return sources.state.evals[-1].metrics if sources.state.evals else {}
+
+
+def _untested(sources: Sources) -> str:
+    if _scores(sources) is not None:
+        return "None is tested of a reward model: it scores answers and gives none. How well it ranks is told below."
+    return f"None was tested. Measure the run: workbench evaluate {sources.run}"
+
+
+def _answers(exchanges: Sequence[Exchange]) -> Section | None:
+    if not exchanges:
+        return None
+    lead = "Base and run on the same prompts, not chosen by hand."
+    return Section("answers", "What they say", lead, [Exchanges(exchanges)])
+
+
+def _facts(sources: Sources) -> list[tuple[str, str]]:
+    config, started, evidence = sources.record.config, sources.state.started, sources.evidence
+    facts = [("run", sources.run)] if sources.labels.name else []
+    facts += [
+        ("base model", config.model),
+        ("method", f"{config.method.upper()}, {config.quantization}"),
+        ("data", ", ".join(config.pairs)),
+    ]
+    if started is not None:
+        facts.append(("pairs", f"{started.train_pairs:,} trained, {started.holdout_pairs:,} held out"))
+    facts.append(("made", _when(sources.record.created)))
+    if evidence is not None:
+        facts.append(
+            ("measured", f"{_when(datetime.fromisoformat(evidence.created))}, in {duration(evidence.seconds)}")
+        )
+    if sources.labels.tags:
+        facts.append(("tags", ", ".join(sources.labels.tags)))
+    if sources.labels.note:
+        facts.append(("note", sources.labels.note))
+    return facts
+
+
+def _when(moment: datetime) -> str:
+    zone = moment.isoformat()[-6:] if moment.utcoffset() else ""
+    return f"{moment.day} {moment:%B %Y, %H:%M} UTC{zone}"
+
 
 Form = Literal["html", "md"]
 
@@ -38,12 +123,9 @@ def render(folder: RunFolder, form: Form = "html") -> Report:
 
 def save(report: Report, path: Path) -> None:
     """Writes the file whole or not at all. Raises `WorkbenchError` where that is refused."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        unfinished.write_text(report.text, encoding="utf-8")
-        unfinished.replace(path)
+        write_whole(path, report.text)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise WorkbenchError(
             "The report could not be written", f"{path}: {error.strerror or error}.", "Name another file with --to."
         ) from error

@@ -132,7 +132,7 @@ def _done(merged: Merged) -> Content:
     size = f"{figures.count(merged.parameters)} parameters in {merged.dtype}, {figures.size(merged.bytes)}"
     parts: list[str | tuple[str, str]] = [("✔ ", "$success"), one_line(merged.path), f"\n{size}\n"]
     parts.append(("\nHeld-out responses, merged minus the adapter as it was trained\n", "$secondary"))
-    drift = merged.drift.told() if merged.drift else ["not measured: the run held no pairs out"]
+    drift = merged.drift.lines() if merged.drift else ["not measured: the run held no pairs out"]
     parts += [f"{line}\n" for line in drift]
     if merged.serve:
         parts += [("\nTo serve it\n", "$secondary"), safe(merged.serve)]

@@ -4,14 +4,13 @@ from datetime import UTC, datetime
 
 from workbench.config import RunConfig
 from workbench.evidence.calibration import Bin, Calibration
+from workbench.evidence.cases import Regression, TokenPiece, TokenResponse, TokenView
 from workbench.evidence.document import Evidence, Example, Provenance
 from workbench.evidence.length import LengthControl
 from workbench.evidence.measurements import BOTH, HELD_OUT, Measure, Measurement
-from workbench.evidence.regressions import Regression
 from workbench.evidence.report.sources import Sources
 from workbench.evidence.settings import Settings
 from workbench.evidence.statistics import Change, Estimate
-from workbench.evidence.token_views import TokenPiece, TokenResponse, TokenView
 from workbench.evidence.verdicts import Verdict
 from workbench.pairs.checks.findings import CheckFinding, ChecksReport
 from workbench.runs.events import Eval, Event, Finished, Sample, Started, Step, Warned

@@ -7,8 +7,8 @@ from markdown_it import MarkdownIt
 
 from tests.unit.evidence.report.a_report import HOSTILE, some_sources
 from tests.unit.evidence.report.test_markup import Seen
-from workbench.evidence.report.compose import compose
 from workbench.evidence.report.markdown import code, plain, to_markdown
+from workbench.evidence.report.write import compose
 from workbench.text import one_line
 
 ANY = st.text(st.characters(codec="utf-8")) | st.text("`|\\ a\n") | st.sampled_from(HOSTILE)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from tests.unit.evidence.report.a_report import HOSTILE
-from workbench.evidence.report.markup import element, escape
+from workbench.evidence.report.html import element, escape
 from workbench.text import safe
 
 ANY = st.text(st.characters(codec=None, exclude_categories=[])) | st.sampled_from(HOSTILE)

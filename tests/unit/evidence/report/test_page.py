@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.unit.evidence.report.a_report import HOSTILE, some_sources
 from tests.unit.evidence.report.test_markup import Seen
-from workbench.evidence.report.compose import compose
 from workbench.evidence.report.html import to_html
+from workbench.evidence.report.write import compose
 from workbench.text import safe
 
 _VOID = {"meta", "link", "br", "img", "hr", "input"}

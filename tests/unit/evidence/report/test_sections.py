@@ -6,8 +6,8 @@ from dataclasses import replace
 from tests.unit.evidence.report.a_report import some_evidence, some_sources
 from workbench.evidence.report import measures
 from workbench.evidence.report.content import Charts, Facts, Points, Probed, Section, Table
+from workbench.evidence.report.measures import token_by_token
 from workbench.evidence.report.provenance import data, limits, settings
-from workbench.evidence.report.tokens import token_by_token
 from workbench.evidence.report.training import training
 
 

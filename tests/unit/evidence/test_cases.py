@@ -2,8 +2,8 @@
 
 import math
 
-from workbench.evidence.readings import ProbeReading, Reading
-from workbench.evidence.token_views import choose
+from workbench.evidence.cases import choose
+from workbench.evidence.measurements import ProbeReading, Reading
 
 
 def reading(number: int, kind: str, **chances: tuple[float, float]) -> ProbeReading:

@@ -1,4 +1,7 @@
-"""Evaluates a run and writes its report, each in a process of its own: keys never wait for either."""
+"""A run's evidence from outside: whether there can be any, and processes that evaluate the run and write its report.
+
+No library of statistics is imported here: the screens can do without until somebody asks.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,29 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workbench import child
+from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.evidence.document import Evidence
+
+
+def answers(folder: RunFolder) -> bool:
+    """Whether the run's model gives answers, whose probabilities can be measured. Raises `WorkbenchError`."""
+    return folder.record().config.facts.answers
+
+
+def check(folder: RunFolder) -> None:
+    """Raises `WorkbenchError` where the run has no adapter yet, or is a reward model."""
+    if not answers(folder):
+        raise WorkbenchError(
+            "A reward model gives no answers to measure",
+            f"{folder.id} scores answers, so there are no probabilities before and after. How well it ranks held-out "
+            f"pairs, its accuracy and margin, was measured while it trained: workbench report {folder.id}",
+            f"Train a policy with it, and evaluate that: workbench train --method grpo --set reward=run:{folder.id}",
+        )
+    folder.saved_adapter()
 
 
 async def evaluate(workspace: Workspace, folder: RunFolder, progress: Callable[[str], None]) -> Evidence:
@@ -31,7 +52,6 @@ async def evaluate(workspace: Workspace, folder: RunFolder, progress: Callable[[
 
 def known(folder: RunFolder) -> Evidence:
     """What an evaluation found before. Raises `WorkbenchError` where there is none."""
-    # It takes the libraries of statistics, which the screens can do without until somebody asks.
     from workbench.evidence.document import read_evidence
 
     return read_evidence(folder.evidence)
