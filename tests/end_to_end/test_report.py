@@ -31,7 +31,7 @@ def test_before_evaluate_the_training_is_told(finished_run: FinishedRun, tmp_pat
     assert f"workbench evaluate {finished_run.id}" in done.stderr
     assert done.stdout.startswith("No evidence yet")
     page = (tmp_path / "page.html").read_text("utf-8")
-    assert "Log-probabilities" in page
+    assert "Log-probability" in page
     assert "Token by token" not in page
     assert not (finished_run.folder / "report.html").exists()
 

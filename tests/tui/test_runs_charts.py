@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 
 from tests.tui.runs_data import append, beginning, make_run, samples, training, whole_run
 from tests.tui.runs_screen import drawn, runs_screen, shown, shows, until
-from workbench.runs.events import Step
+from workbench.runs.events import Eval, Step
 from workbench.runs.folder import RunFolder
 from workbench.runs.labels import Labels, write
 from workbench.runs.series import Curve
@@ -64,9 +64,9 @@ async def test_every_chart_can_be_reached_and_fits(root: Path, size: tuple[int, 
 
 
 async def test_there_are_charts_only_of_what_the_run_has(root: Path) -> None:
-    bare = [event for event in whole_run() if event.kind != "eval"]
+    bare = [event for event in whole_run() if not isinstance(event, Eval)]
     for event in bare:
-        if event.kind == "step":
+        if isinstance(event, Step):
             event.metrics.pop("rewards/accuracies")  # type: ignore[attr-defined]
     make_run(root, "bare", bare)
     make_run(root, "nothing", beginning(), age=1)
@@ -87,7 +87,7 @@ async def test_there_are_charts_only_of_what_the_run_has(root: Path) -> None:
     ],
 )
 async def test_a_method_has_charts_of_its_own_quantities(root: Path, method: str, charts: list[str]) -> None:
-    events = [event for event in whole_run() if event.kind != "eval"]
+    events = [event for event in whole_run() if not isinstance(event, Eval)]
     for event in events:
         if isinstance(event, Step):
             event.metrics.clear()

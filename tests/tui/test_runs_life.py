@@ -184,7 +184,7 @@ async def test_the_report_is_written_from_the_screen(root: Path) -> None:
         await pilot.press("w")
         await until(pilot, folder.report.exists)
         await until(pilot, lambda: any("report.html" in each for each in told(pilot)))
-    assert "Log-probabilities" in folder.report.read_text("utf-8")
+    assert "Log-probability" in folder.report.read_text("utf-8")
 
 
 async def test_a_report_that_cannot_be_written_says_why(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -125,9 +126,9 @@ def resume(
 
 def queue(context: typer.Context, json: Json = False) -> None:
     """List the runs that wait for a device of this machine, in order, and the run that trains on it."""
-    from workbench.runs.lease import lines
+    from workbench.runs.lease import queues
 
-    found = lines()
+    found = queues()
     if json:
         print_json(
             [
@@ -161,12 +162,11 @@ def move(
 ) -> None:
     """Give a run that waits for its turn another place in the queue. Exactly one of the options is needed."""
     from workbench.runs.lease import move as move_by
-    from workbench.runs.lease import waiting
 
     if first + up + down != 1:
         raise WorkbenchError("Where to?", "One of --first, --up and --down is needed.", "See: workbench move --help")
     folder = folder_of(context, run)
-    place = move_by(folder, -len(waiting()) if first else -1 if up else 1)
+    place = move_by(folder, -sys.maxsize if first else -1 if up else 1)
     note(f"{folder.id} is number {place} in the queue.")
     if json:
         print_json({"id": folder.id, "place": place})

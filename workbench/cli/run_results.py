@@ -38,7 +38,7 @@ def accompany(folder: RunFolder, *, wait: bool, json: bool) -> None:
     from workbench.cli.watch import watch
     from workbench.runs.process import status
 
-    _tell_of_line(folder)
+    _tell_of_queue(folder)
     if wait:
         watch(folder)
     else:
@@ -158,18 +158,13 @@ def finite(metrics: dict[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
-def _tell_of_line(folder: RunFolder) -> None:
-    from workbench.runs.lease import lines
+def _tell_of_queue(folder: RunFolder) -> None:
+    from workbench.runs.lease import queue_of
 
-    path = folder.path.resolve()
-    for line in lines():
-        ahead = [each for each in (line.holder, *line.waiting[: _index(line.waiting, path)]) if each]
-        if path in line.waiting and ahead:
-            note(f"It waits for its turn on {line.device}, after {', '.join(each.name for each in ahead)}.")
-
-
-def _index(places: Sequence[Path], path: Path) -> int:
-    return places.index(path) if path in places else 0
+    queue = queue_of(folder)
+    ahead = queue.ahead_of(folder.path.resolve()) if queue else []
+    if queue and ahead:
+        note(f"It waits for its turn on {queue.device}, after {', '.join(path.name for path in ahead)}.")
 
 
 def _mean_speed(state: RunState) -> float | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 VERSION = 1
 
@@ -16,7 +16,6 @@ VERSION = 1
 class Event:
     """`time` is seconds since 1970; `step` counts optimizer steps done."""
 
-    kind: ClassVar[str]
     time: float
     step: int = 0
 
@@ -25,7 +24,6 @@ class Event:
 class Queued(Event):
     """The worker is there and waits for its turn on `device`."""
 
-    kind: ClassVar[str] = "queued"
     device: str
 
 
@@ -33,7 +31,6 @@ class Queued(Event):
 class Phase(Event):
     """What the worker does before the first step or after the last ("loading the model")."""
 
-    kind: ClassVar[str] = "phase"
     name: str
 
 
@@ -45,7 +42,6 @@ class Started(Event):
     why they do not in a faster way that there is.
     """
 
-    kind: ClassVar[str] = "started"
     total_steps: int
     train_pairs: int
     holdout_pairs: int
@@ -69,7 +65,6 @@ class Resumed(Event):
     What earlier events told of later steps is void: these steps are made again.
     """
 
-    kind: ClassVar[str] = "resumed"
     checkpoint: str
 
 
@@ -82,7 +77,6 @@ class Step(Event):
     most that was in use so far: of the GPU where there is one, else of the process.
     """
 
-    kind: ClassVar[str] = "step"
     epoch: float
     seconds: float
     pairs: int
@@ -100,7 +94,6 @@ class Eval(Event):
     first held-out pairs. Start is the model that the run began with, and so the reference where there is one.
     """
 
-    kind: ClassVar[str] = "eval"
     epoch: float
     seconds: float
     pairs: int
@@ -111,7 +104,6 @@ class Eval(Event):
 class Sample(Event):
     """What base and aligned model answer, greedily, to the prompt of the held-out pair `pair`. Untrusted text."""
 
-    kind: ClassVar[str] = "sample"
     pair: str
     prompt: str
     base: str
@@ -124,7 +116,6 @@ class Sample(Event):
 class Checkpoint(Event):
     """A checkpoint was saved; `path` is relative to the run folder."""
 
-    kind: ClassVar[str] = "checkpoint"
     path: str
 
 
@@ -135,7 +126,6 @@ class Warned(Event):
     `code` names the kind of alert ("displacement"); each is told once a run. It is empty for a single remark.
     """
 
-    kind: ClassVar[str] = "warning"
     title: str
     message: str
     remedy: str = ""
@@ -146,21 +136,16 @@ class Warned(Event):
 class Paused(Event):
     """The worker waits between two steps, on request. It keeps its memory and its turn."""
 
-    kind: ClassVar[str] = "paused"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continued(Event):
     """A paused worker goes on."""
-
-    kind: ClassVar[str] = "continued"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished(Event):
     """All steps done and the adapter saved. `changed` is the share of adapter weights that moved, 0 to 1."""
 
-    kind: ClassVar[str] = "finished"
     seconds: float
     peak_memory_bytes: int
     changed: float
@@ -170,7 +155,6 @@ class Finished(Event):
 class Stopped(Event):
     """Stopped on request after a whole step, with a checkpoint and the adapter saved."""
 
-    kind: ClassVar[str] = "stopped"
     seconds: float
     peak_memory_bytes: int
     changed: float
@@ -180,7 +164,6 @@ class Stopped(Event):
 class Killed(Event):
     """The worker was ended by force after it was asked to stop; told by whoever did it. The adapter was not saved."""
 
-    kind: ClassVar[str] = "killed"
     message: str
 
 
@@ -188,22 +171,33 @@ class Killed(Event):
 class Failed(Event):
     """The worker met an error that it could tell of."""
 
-    kind: ClassVar[str] = "failed"
     title: str
     message: str
-    hint: str = field(default="")
+    hint: str = ""
 
 
 End = Finished | Stopped | Killed | Failed
 """Events after which a worker says no more."""
 
 _KINDS: dict[str, type[Event]] = {
-    each.kind: each
-    for each in (
-        *(Queued, Phase, Started, Resumed, Step, Eval, Sample, Checkpoint, Warned, Paused, Continued),
-        *(Finished, Stopped, Killed, Failed),
-    )
+    "queued": Queued,
+    "phase": Phase,
+    "started": Started,
+    "resumed": Resumed,
+    "step": Step,
+    "eval": Eval,
+    "sample": Sample,
+    "checkpoint": Checkpoint,
+    "warning": Warned,
+    "paused": Paused,
+    "continued": Continued,
+    "finished": Finished,
+    "stopped": Stopped,
+    "killed": Killed,
+    "failed": Failed,
 }
+"""What each event is called in the file."""
+_KIND_OF = {event: kind for kind, event in _KINDS.items()}
 
 
 def encode(event: Event) -> str:
@@ -214,7 +208,7 @@ def encode(event: Event) -> str:
     raw = asdict(event)
     if "metrics" in raw:
         raw["metrics"] = {name: _to_json(value) for name, value in raw["metrics"].items()}
-    return json.dumps({"v": VERSION, "kind": event.kind, **raw}, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps({"v": VERSION, "kind": _KIND_OF[type(event)], **raw}, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def decode(line: str) -> Event | None:
@@ -235,8 +229,8 @@ def _parse(line: str) -> Event | None:
         version, kind = raw["v"], raw["kind"]
         if version != VERSION or kind not in _KINDS:
             return None
-        known = _KINDS[kind]
-        return known(**{name: read(raw[name]) for name, read in _FIELDS[known].items() if name in raw})
+        event = _KINDS[kind]
+        return event(**{name: read(raw[name]) for name, read in _FIELDS[event].items() if name in raw})
     except (KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not an event: {error!r}") from error
 
@@ -271,7 +265,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "float": _real,
     "dict[str, float]": _metrics,
 }
-_FIELDS = {known: {each.name: _READERS[str(each.type)] for each in fields(known)} for known in _KINDS.values()}
+_FIELDS = {event: {field.name: _READERS[str(field.type)] for field in fields(event)} for event in _KIND_OF}
 """How the value of each field is read, by the type that the field is declared with."""
 
 

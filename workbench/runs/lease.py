@@ -58,12 +58,16 @@ os.register_at_fork(after_in_child=_let_go)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Queue:
     """Who is at a device: the run that holds it, if any, and those that wait, the next one first. Run folders."""
 
     device: str
     holder: Path | None
     waiting: tuple[Path, ...]
+
+    def ahead_of(self, folder: Path) -> list[Path]:
+        """The runs before a waiting one, the one with the device first."""
+        return [*([self.holder] if self.holder else []), *self.waiting[: self.waiting.index(folder)]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ class Turn:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         # Where the line cannot be written the entry stays, and no longer counts once this process is gone.
         with suppress(WorkbenchError), _changing(self.device) as line:
-            line[:] = [each for each in line if not each.same(self._entry)]
+            line[:] = [entry for entry in line if not entry.same(self._entry)]
         if self._lease is not None:
             _held.discard(self._lease)
             os.close(self._lease)
@@ -113,12 +117,12 @@ class Turn:
             return True
         path = _queue_file(self.device)
         line = _read(path)
-        if not any(each.same(self._entry) for each in line):
+        if not any(entry.same(self._entry) for entry in line):
             enqueue(self._folder, os.getpid(), self.device)  # Someone deleted or damaged the file.
         if not self._first(line):
             return False
         with _locked(path):
-            line = [each for each in _read(path) if each.runs]
+            line = [entry for entry in _read(path) if entry.runs]
             if not self._first(line) or not self._take(path.with_suffix(".lease")):
                 return False
             # The lease is what counts: on a full disk the line may say for a while what it said before.
@@ -128,7 +132,7 @@ class Turn:
         return True
 
     def _first(self, line: list[_Entry]) -> bool:
-        ahead = next((each for each in line if each.runs and not each.holds), None)
+        ahead = next((entry for entry in line if entry.runs and not entry.holds), None)
         return ahead is not None and ahead.same(self._entry)
 
     def _take(self, path: Path) -> bool:
@@ -147,8 +151,8 @@ class Turn:
 
 
 @contextmanager
-def turn(folder: RunFolder, told: Callable[[str], None]) -> Iterator[None]:
-    """Waits for the device as a worker does, and has it in the block. `told` is told for whom it waits.
+def turn(folder: RunFolder, tell: Callable[[str], None]) -> Iterator[None]:
+    """Waits for the device as a worker does, and has it in the block. `tell` is told for whom it waits.
 
     For a process that works on the run in `folder` but is not its worker. Raises `WorkbenchError` where the line cannot
     be written; an exception while it waits, as by Ctrl-C, leaves the line.
@@ -156,11 +160,11 @@ def turn(folder: RunFolder, told: Callable[[str], None]) -> Iterator[None]:
     with Turn(folder) as mine:
         began, said = time.monotonic(), None
         while not mine.poll():
-            having = holder(mine.device)
+            current = holder(mine.device)
             # Who has it may be on its way out, which needs no words.
-            if time.monotonic() - began > _PATIENCE and having not in (None, said):
-                told(f"waiting for {mine.device}, which {having.name if having else 'another run'} has")
-                said = having
+            if time.monotonic() - began > _PATIENCE and current not in (None, said):
+                tell(f"waiting for {mine.device}, which {current.name if current else 'another run'} has")
+                said = current
             time.sleep(PACE / 5)
         yield
 
@@ -176,8 +180,8 @@ def devices(most: int) -> list[str]:
     A worker that takes them in this order never waits for one that waits for it.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(str(index) for index in range(len(_gpus())))
-    named = [_device(each.strip()) for each in visible.split(",")[:most] if each.strip()]
-    return sorted({each for each in named if each != CPU}, key=lambda name: (len(name), name)) or [CPU]
+    named = [_device(name.strip()) for name in visible.split(",")[:most] if name.strip()]
+    return sorted({name for name in named if name != CPU}, key=lambda name: (len(name), name)) or [CPU]
 
 
 def enqueue(folder: RunFolder, pid: int, on: str | None = None) -> None:
@@ -190,32 +194,31 @@ def enqueue(folder: RunFolder, pid: int, on: str | None = None) -> None:
         return
     entry = _Entry(str(folder.path.resolve()), pid, start)
     with _changing(on or device()) as line:
-        if not any(each.same(entry) for each in line):
+        if not any(waiting.same(entry) for waiting in line):
             line.append(entry)
 
 
-def lines() -> list[Line]:
-    """Every device of this machine that some run holds or waits for."""
-    found = [
-        Line(
-            _name(path),
-            next((Path(each.folder) for each in line if each.holds), None),
-            tuple(Path(each.folder) for each in line if not each.holds),
-        )
-        for path in sorted(_state().glob(f"{_machine()}.*{_ENDING}"))
-        if (line := [each for each in _read(path) if each.runs])
-    ]
-    return sorted(found, key=lambda each: each.device)
+def queues() -> list[Queue]:
+    """Every device of this machine that some run holds or waits for, by its name."""
+    found = []
+    for path in _state().glob(f"{_machine()}.*{_ENDING}"):
+        entries = [entry for entry in _read(path) if entry.runs]
+        if entries:
+            holder = next((Path(entry.folder) for entry in entries if entry.holds), None)
+            waiting = tuple(Path(entry.folder) for entry in entries if not entry.holds)
+            found.append(Queue(_name(path), holder, waiting))
+    return sorted(found, key=lambda queue: queue.device)
 
 
-def waiting(device: str | None = None) -> list[Path]:
-    """The folders of the runs that wait for `device`, the next one first; for any device where none is named."""
-    return [folder for line in lines() if device in (None, line.device) for folder in line.waiting]
+def queue_of(folder: RunFolder) -> Queue | None:
+    """The queue in which a run waits for its turn; None where it does not wait."""
+    path = folder.path.resolve()
+    return next((queue for queue in queues() if path in queue.waiting), None)
 
 
 def places() -> dict[Path, int]:
     """The place of every waiting run, by its folder: 1 is next."""
-    return {folder: place for line in lines() for place, folder in enumerate(line.waiting, 1)}
+    return {folder: place for queue in queues() for place, folder in enumerate(queue.waiting, 1)}
 
 
 def place(folder: RunFolder) -> int | None:
@@ -226,7 +229,7 @@ def place(folder: RunFolder) -> int | None:
 def holder(on: str | None = None) -> Path | None:
     """The folder of the run that holds the device `on`; None where it is free. Without `on`: what `device` names."""
     wanted = on or device()
-    return next((line.holder for line in lines() if line.device == wanted), None)
+    return next((queue.holder for queue in queues() if queue.device == wanted), None)
 
 
 def move(folder: RunFolder, by: int) -> int:
@@ -234,17 +237,16 @@ def move(folder: RunFolder, by: int) -> int:
 
     Returns its new place, 1 is next. Raises `WorkbenchError` where the run does not wait.
     """
-    path = folder.path.resolve()
-    for found in lines():
-        if path in found.waiting:
-            with _changing(found.device) as line:
-                queued = [each for each in line if not each.holds]
-                index = next((n for n, each in enumerate(queued) if Path(each.folder) == path), None)
-                if index is not None:
-                    place = min(max(index + by, 0), len(queued) - 1)
-                    queued.insert(place, queued.pop(index))
-                    line[:] = [*(each for each in line if each.holds), *queued]
-                    return place + 1
+    path, queue = folder.path.resolve(), queue_of(folder)
+    if queue is not None:
+        with _changing(queue.device) as line:
+            waiting = [entry for entry in line if not entry.holds]
+            index = next((n for n, entry in enumerate(waiting) if Path(entry.folder) == path), None)
+            if index is not None:
+                place = min(max(index + by, 0), len(waiting) - 1)
+                waiting.insert(place, waiting.pop(index))
+                line[:] = [*(entry for entry in line if entry.holds), *waiting]
+                return place + 1
     raise WorkbenchError(
         "The run does not wait for its turn", f"{folder.id} is not in the queue.", "List the queue: workbench queue"
     )
@@ -256,7 +258,7 @@ def _changing(device: str) -> Iterator[list[_Entry]]:
     path = _queue_file(device)
     with _locked(path):
         before = _read(path)
-        line = [each for each in before if each.runs]
+        line = [entry for entry in before if entry.runs]
         yield line
         if line != before:
             try:
@@ -286,12 +288,12 @@ def _unwritable(path: Path, error: OSError) -> WorkbenchError:
 def _read(path: Path) -> list[_Entry]:
     """What the file of a line says; what is no entry is left out."""
     try:
-        found: Any = json.loads(path.read_text("utf-8"))
+        document: Any = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return []
     entries = []
-    for each in found if isinstance(found, list) else ():
-        match each:
+    for item in document if isinstance(document, list) else ():
+        match item:
             case {"folder": str(folder), "pid": int(pid), "start": str(start), "holds": bool(holds)}:
                 entries.append(_Entry(folder, pid, start, holds))
     return entries
@@ -337,7 +339,7 @@ def _gpus() -> list[str]:
         pynvml.nvmlInit()
         try:
             handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
-            return [str(pynvml.nvmlDeviceGetUUID(each)) for each in handles]
+            return [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
         finally:
             pynvml.nvmlShutdown()
     except Exception:  # The library is missing, or has an error of its own for everything.

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 class Quantity:
     """`metrics` are the names it is logged under, `title` that of its chart, `short` what it is called in little room.
 
-    No value is below `least` or above `most`. `zero`: its sign matters. `noisy`: smoothed, it tells more.
+    `caption`: what it is, in a sentence; empty where the title says enough and a report has no chart of it. No value is
+    below `least` or above `most`. `zero`: its sign matters. `noisy`: smoothed, it tells more.
     """
 
     title: str
     metrics: tuple[str, ...]
     short: str = ""
+    caption: str = ""
     least: float = -math.inf
     most: float = math.inf
     zero: bool = False
@@ -27,14 +29,39 @@ class Quantity:
 
 
 QUANTITIES: Mapping[str, Quantity] = {
-    "loss": Quantity("loss", ("loss",), "loss"),
-    "reward": Quantity("reward", ("reward",), "reward"),
-    "spread": Quantity("spread of rewards in a group", ("reward_std",), "spread", least=0),
+    "loss": Quantity("loss", ("loss",), "loss", caption="What training brings down."),
+    "reward": Quantity("reward", ("reward",), "reward", caption="Mean over the model's own answers."),
+    "spread": Quantity(
+        "spread of rewards in a group",
+        ("reward_std",),
+        "spread",
+        caption="Within a group of answers; none, and nothing is learned from it.",
+        least=0,
+    ),
     "alike": Quantity("groups without spread", ("frac_reward_zero_std",), least=0, most=1),
-    "logps": Quantity("log-probability", ("logps/chosen", "logps/rejected")),
-    "margin": Quantity("reward margin", ("rewards/margins", "margin"), "margin", zero=True),
-    "accuracy": Quantity("accuracy", ("rewards/accuracies", "accuracy"), "acc", least=0, most=1),
-    "kl": Quantity("KL to the start", ("kl",), "KL", least=0),
+    "logps": Quantity(
+        "log-probability",
+        ("logps/chosen", "logps/rejected"),
+        caption="Of whole responses, in nats. Chosen is to stay up, rejected to fall; faint lines are training pairs.",
+    ),
+    "margin": Quantity(
+        "reward margin",
+        ("rewards/margins", "margin"),
+        "margin",
+        caption="Reward of chosen less that of rejected.",
+        zero=True,
+    ),
+    "accuracy": Quantity(
+        "accuracy",
+        ("rewards/accuracies", "accuracy"),
+        "acc",
+        caption="Share of pairs whose chosen response has the higher reward.",
+        least=0,
+        most=1,
+    ),
+    "kl": Quantity(
+        "KL to the start", ("kl",), "KL", caption="KL(run ‖ the model that it began with) in nats a token.", least=0
+    ),
     "point": Quantity("reference point", ("kto/reference_point",)),
     "length": Quantity("tokens an answer", ("completions/mean_length",), least=0),
     "grad": Quantity("gradient norm", ("grad_norm",), "grad norm", least=0),

@@ -175,29 +175,20 @@ class _Follower:
     def read(self) -> Run:
         """The run as it is now."""
         run = read_run(self.folder, self._config, self._created, self.state())
-        place, ahead = _in_line(self.folder) if run.status == "queued" else (None, "")
+        queue = lease.queue_of(self.folder) if run.status == "queued" else None
+        path = self.folder.path.resolve()
+        ahead = queue.ahead_of(path) if queue else []
         ended = run.status in ("stopped", "failed", "lost")
         resumes_from, torn = checkpoints.resume_point(self.folder) if ended else (None, ())
         return replace(
             run,
-            place=place,
-            ahead=ahead,
+            place=queue.waiting.index(path) + 1 if queue else None,
+            ahead=ahead[-1].name if ahead else "",
             seconds_to_kill=process.seconds_to_kill(self.folder) if run.stopping else None,
             resumes_from=resumes_from,
             torn=torn,
             damaged=self._reader.damaged,
         )
-
-
-def _in_line(folder: RunFolder) -> tuple[int | None, str]:
-    """The place in the queue, and the run before it there or at the device."""
-    path = folder.path.resolve()
-    for line in lease.lines():
-        if path in line.waiting:
-            index = line.waiting.index(path)
-            ahead = line.waiting[index - 1] if index else line.holder
-            return index + 1, ahead.name if ahead is not None else ""
-    return None, ""
 
 
 def _gpu_of(run: Run) -> Gpu | None:

@@ -22,7 +22,7 @@ def path(tmp_path):
 
 def kinds(path):
     reader = EventReader(path)
-    found = [event.kind for event in reader.read()]
+    found = [type(event).__name__.lower() for event in reader.read()]
     assert reader.damaged == 0
     return found
 

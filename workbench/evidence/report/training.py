@@ -15,19 +15,6 @@ from workbench.runs.state import RunState
 
 _POINTS = 120
 """Columns of a curve: each keeps its lowest and its highest value."""
-_CHARTS: dict[str, tuple[str, str]] = {
-    "loss": ("Loss", ""),
-    "reward": ("Reward", "Mean over the model's own answers."),
-    "spread": ("Spread of rewards", "Within a group of answers; none, and nothing is learned from it."),
-    "margin": ("Margin", "Reward of chosen less that of rejected."),
-    "accuracy": ("Accuracy", "Share of pairs whose chosen response has the higher reward."),
-    "logps": (
-        "Log-probabilities",
-        "Of whole responses, in nats. Chosen is to stay up, rejected to fall; faint lines are training pairs.",
-    ),
-    "kl": ("Divergence from the start", "KL(run ‖ the model that it began with) in nats a token."),
-}
-"""Title and caption of every quantity that is drawn, in the order of the page; see `runs.quantities`."""
 _MEASURES = {
     "loss": "loss",
     "rewards/accuracies": "accuracy",
@@ -74,25 +61,26 @@ def answers(sources: Sources) -> list[Exchange]:
 
 
 def _charts(state: RunState) -> list[Chart]:
-    """A chart of every quantity that the run's method has."""
-    told: list[Step | Eval] = [*state.steps, *state.evals]
-    logged = {metric: value for event in told for metric, value in event.metrics.items()}
+    """A chart of every quantity that the run's method has and a caption explains."""
+    events: list[Step | Eval] = [*state.steps, *state.evals]
+    logged = {metric: value for event in events for metric, value in event.metrics.items()}
     charts = []
-    for name in (each for each in _CHARTS if each in quantities(logged)):
-        title, caption = _CHARTS[name]
+    for name in quantities(logged):
+        about = QUANTITIES[name]
+        if not about.caption:
+            continue
         if name == "logps":
             lines = [
                 *_lines(state, "logps/chosen", "chosen", "", "chosen"),
                 *_lines(state, "logps/rejected", "rejected", "", "rejected"),
             ]
         else:
-            metric = next(each for each in QUANTITIES[name].metrics if each in logged)
+            metric = next(metric for metric in about.metrics if metric in logged)
             lines = _lines(state, metric, "run", "training", "held-out")
         if lines:
-            bounds = (0.0, 1.05) if name == "accuracy" else None
-            charts.append(
-                Chart(title, line_chart(f"chart-{name}", title, lines, x_name="step", bounds=bounds), caption)
-            )
+            title, bounds = about.title[0].upper() + about.title[1:], (0.0, 1.05) if name == "accuracy" else None
+            drawing = line_chart(f"chart-{name}", title, lines, x_name="step", bounds=bounds)
+            charts.append(Chart(title, drawing, about.caption))
     return charts
 
 
