@@ -34,7 +34,7 @@ def test_training_tells_first_and_last_held_out_numbers() -> None:
 def test_training_draws_what_there_is_and_tells_how_it_went() -> None:
     section = training(some_sources())
     (charts,) = (block for block in section.blocks if isinstance(block, Charts))
-    assert [chart.title for chart in charts.charts] == ["Loss", "Margin", "Accuracy", "Log-probabilities"]
+    assert [chart.title for chart in charts.charts] == ["Loss", "Log-probability", "Reward margin", "Accuracy"]
     assert "training: 1 at step 1, 0.05 at step 20" in charts.charts[0].drawing
     assert "held-out: 0.7 at step 0, 0.2 at step 20" in charts.charts[0].drawing
     assert "rejected: −0.2 at step 1, −4 at step 20" in charts.charts[3].drawing
