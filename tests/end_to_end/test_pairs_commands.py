@@ -205,15 +205,15 @@ def test_the_list_of_data_sets(workspace: Path, tmp_path: Path) -> None:
     assert header.endswith("bad lines")
 
 
-def test_a_bar_appears_at_a_terminal_and_only_for_what_takes_long() -> None:
+def test_a_line_of_progress_appears_at_a_terminal_and_only_for_what_takes_long() -> None:
     code = (
         "import time\n"
-        "from workbench.cli.pairs_commands import _Bar\n"
-        "with _Bar('Importing\\x1b]52;c;eA==\\x07 x') as bar:\n"
-        "    bar.progress(1, 10)\n"
+        "from workbench.cli.context import StatusLine\n"
+        "with StatusLine(after=1) as line:\n"
+        "    line.show('Importing\\x1b]52;c;eA==\\x07 x: 10%')\n"
         "    print('quick', flush=True)\n"
         "    time.sleep(1.1)\n"
-        "    bar.progress(5, 10)\n"
+        "    line.show('Importing\\x1b]52;c;eA==\\x07 x: 50%')\n"
         "    time.sleep(0.2)\n"
     )
     silent = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

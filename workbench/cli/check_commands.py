@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.context import Json, note, print_json, workspace_of
+from workbench.cli.context import Json, StatusLine, note, print_json, workspace_of
 from workbench.errors import WorkbenchError
 from workbench.text import one_line
 
@@ -65,11 +65,12 @@ def check(
     left_out = SLOW if fast else frozenset()
     if fix is not None:
         left_out = frozenset(CHECKS) - {fix, *_FAMILY.get(fix, ())}
-    progress = _Progress()
-    try:
+    with StatusLine() as line:
+
+        def progress(check: str, share: float) -> None:
+            line.show(f"{check} {share:.0%}")
+
         report = check_rows(rows, model=model, max_length=max_length, leave_out=left_out, on_progress=progress)
-    finally:
-        progress.done()
     if fix is not None:
         _mend(path, report, fix, yes=yes, json=json)
         return
@@ -177,22 +178,3 @@ def _tell_lengths(report: ChecksReport) -> None:
     most = max(bar["pairs"] for bar in found["histogram"])
     for bar in found["histogram"]:
         print(f"    {bar['bar']:<22} {bar['pairs']:>7,}  {'█' * round(_BAR * bar['pairs'] / most)}".rstrip())
-
-
-class _Progress:
-    """The check that runs, on one line of stderr, at a terminal only."""
-
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
-        self._last = ""
-
-    def __call__(self, check: str, share: float) -> None:
-        line = f"{check} {share:.0%}"
-        if self._shown and line != self._last:
-            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
-            self._last = line
-
-    def done(self) -> None:
-        """Takes the line away."""
-        if self._last:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +17,15 @@ from workbench.errors import WorkbenchError
 from workbench.text import one_line, safe
 from workbench.workspace import Workspace
 
+if TYPE_CHECKING:
+    from workbench.runs.folder import RunFolder
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning or end of one.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+RUN = "1506-support-tone-dpo"
+"""A run's id, for examples."""
+DASH = "\u2013"
 
 
 @dataclass
@@ -37,6 +46,18 @@ def workspace_of(context: typer.Context) -> Workspace:
     """The workspace that the command line names."""
     options: Context = context.obj
     return options.workspace
+
+
+def folder_of(context: typer.Context, run: str) -> RunFolder:
+    """The folder of the run that the command line names. Raises `WorkbenchError` where there is no such, or several."""
+    from workbench.runs.folder import RunFolder
+
+    return RunFolder(workspace_of(context).run_folder(run))
+
+
+def examples(*lines: str) -> str:
+    """Examples for the end of a command's help."""
+    return "\n".join(["\b", "Examples:", *(f"  workbench {line}" for line in lines)])
 
 
 def print_json(document: Any) -> None:
@@ -71,3 +92,24 @@ def show_error(error: WorkbenchError) -> None:
     for part in (error.message, error.hint):
         if part:
             note("  " + part.replace("\n", "\n  "))
+
+
+class StatusLine:
+    """What is being done now, on a line of stderr that goes away in the end: at a terminal only, `after` seconds."""
+
+    def __init__(self, after: float = 0.0) -> None:
+        self._begin = time.monotonic() + after if sys.stderr.isatty() else float("inf")
+        self._shown = ""
+
+    def __enter__(self) -> StatusLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.show("")
+
+    def show(self, text: str) -> None:
+        """Replaces the line; untrusted text is made safe."""
+        line = one_line(text, 79)
+        if line != self._shown and time.monotonic() >= self._begin:
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+            self._shown = line

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from workbench.cli.context import Json, print_json, workspace_of
-from workbench.cli.run_results import examples
+from workbench.cli.context import Json, examples, print_json, workspace_of
 from workbench.text import one_line
 
 if TYPE_CHECKING:

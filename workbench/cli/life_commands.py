@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.context import Json, note, print_json, print_table, workspace_of
-from workbench.cli.run_results import Run, accompany, examples, folder_of, result
+from workbench.cli.context import RUN, Json, Run, Yes, examples, folder_of, note, print_json, print_table, workspace_of
+from workbench.cli.run_results import accompany, result
 from workbench.errors import WorkbenchError
 from workbench.text import safe
 
@@ -19,27 +19,25 @@ if TYPE_CHECKING:
     from workbench.runs.folder import RunFolder
 
 Wait = Annotated[bool, typer.Option("--wait", help="Come back when it has ended.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-_RUN = "1506-support-tone-dpo"
 
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to `app`."""
-    app.command(epilog=examples(f"stop {_RUN}", f"stop {_RUN} --wait", f"stop {_RUN} --now"))(stop)
-    app.command(epilog=examples(f"pause {_RUN}"))(pause)
-    app.command("continue", epilog=examples(f"continue {_RUN}"))(continue_)
-    app.command(epilog=examples(f"resume {_RUN}", f"resume {_RUN} --wait --json"))(resume)
+    app.command(epilog=examples(f"stop {RUN}", f"stop {RUN} --wait", f"stop {RUN} --now"))(stop)
+    app.command(epilog=examples(f"pause {RUN}"))(pause)
+    app.command("continue", epilog=examples(f"continue {RUN}"))(continue_)
+    app.command(epilog=examples(f"resume {RUN}", f"resume {RUN} --wait --json"))(resume)
     app.command(epilog=examples("queue", "queue --json"))(queue)
-    app.command(epilog=examples(f"move {_RUN} --first", f"move {_RUN} --down"))(move)
+    app.command(epilog=examples(f"move {RUN} --first", f"move {RUN} --down"))(move)
     app.command(
         epilog=examples(
-            f"label {_RUN} --name 'beta 0.3' --tag keep --note 'Polite, but too long.'",
-            f"label {_RUN} --untag keep --archive",
-            f"label {_RUN}",
+            f"label {RUN} --name 'beta 0.3' --tag keep --note 'Polite, but too long.'",
+            f"label {RUN} --untag keep --archive",
+            f"label {RUN}",
         )
     )(label)
-    app.command(epilog=examples(f"delete {_RUN}", f"trash --restore {_RUN}"))(delete)
-    app.command(epilog=examples("trash", f"trash --restore {_RUN}", "trash --empty"))(trash)
+    app.command(epilog=examples(f"delete {RUN}", f"trash --restore {RUN}"))(delete)
+    app.command(epilog=examples("trash", f"trash --restore {RUN}", "trash --empty"))(trash)
 
 
 def stop(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.context import Json, note, print_json, print_table, workspace_of
+from workbench.cli.context import Json, StatusLine, note, print_json, print_table, workspace_of
 from workbench.errors import WorkbenchError
+from workbench.text import one_line
 
 if TYPE_CHECKING:
     from workbench.pairs.importers import Imported
@@ -80,8 +79,12 @@ def import_(
             "Choose another name with --name, or give --append or --replace.",
         )
     store = PairStore(target) if append and target.exists() else None
-    with _Bar(f"Importing {source}") as bar:
-        rows = _rows(source, subset, split, bar.progress)
+    with StatusLine(after=1) as line:
+
+        def progress(done: int, total: int) -> None:
+            line.show(f"Importing {one_line(source, 40)}: " + (f"{done / total:.0%}" if total else f"{done:,} rows"))
+
+        rows = _rows(source, subset, split, progress)
         found = import_rows(rows, mapping=mapping, limit=limit, existing=store.pairs if store else ())
     if not found.pairs and not found.duplicates:
         raise nothing_usable(source, found)
@@ -211,39 +214,3 @@ def _tell(name: str, target: Path, found: Imported) -> None:
     if found.problems:
         note(f"{len(found.problems):,} rows could not be used:")
         note(first_problems(found))
-
-
-class _Bar:
-    """A progress bar on stderr: at a terminal only, and only for what takes longer than a second."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._begin = time.monotonic() if sys.stderr.isatty() else float("inf")
-        self._bar: Any = None
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
-
-    def progress(self, done: int, total: int) -> None:
-        """Shows that `done` of `total` is done; total 0: nobody knows."""
-        if self._bar is None:
-            if time.monotonic() - self._begin < 1:
-                return
-            self._start()
-        self._bar.update(self._task, completed=done, total=total or None)
-
-    def _start(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        from workbench.text import one_line
-
-        title = TextColumn(one_line(self._title, 40), markup=False)
-        columns = (title, BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task("", total=None)
-        self._bar.start()

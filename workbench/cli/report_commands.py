@@ -10,11 +10,9 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.context import Json, note, print_json
-from workbench.cli.run_results import Run, examples, folder_of
+from workbench.cli.context import RUN, Json, Run, examples, folder_of, note, print_json
 from workbench.errors import WorkbenchError
 
-_RUN = "1506-support-tone-dpo"
 _STDOUT = "-"
 
 
@@ -27,7 +25,7 @@ class Format(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Adds this module's command to `app`."""
-    lines = (f"report {_RUN}", f"report {_RUN} --to audit.html", f"report {_RUN} --to - --format md > comment.md")
+    lines = (f"report {RUN}", f"report {RUN} --to audit.html", f"report {RUN} --to - --format md > comment.md")
     app.command(epilog=examples(*lines))(report)
 
 

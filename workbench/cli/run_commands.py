@@ -7,20 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.context import Json, note, print_json, print_table, workspace_of
-from workbench.cli.run_results import (
-    DASH,
-    Run,
-    accompany,
-    examples,
-    folder_of,
-    keys_of,
-    number,
-    print_result,
-    result,
-    summary,
-    value_of,
-)
+from workbench.cli.context import DASH, Json, Run, examples, folder_of, note, print_json, print_table, workspace_of
+from workbench.cli.run_results import accompany, keys_of, number, print_result, result, summary, value_of
 from workbench.cli.settings_help import TrainCommand
 from workbench.errors import WorkbenchError
 from workbench.text import one_line, safe

@@ -5,32 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from workbench.cli.context import note, print_json, print_table, workspace_of
+from workbench.cli.context import DASH, note, print_json, print_table
 from workbench.text import safe
 
 if TYPE_CHECKING:
     from workbench.runs import catalog
     from workbench.runs.folder import RunFolder
     from workbench.runs.state import RunState, Status
-
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning or end of one.")]
-DASH = "\u2013"
-
-
-def folder_of(context: typer.Context, run: str) -> RunFolder:
-    """The folder of the run that the command line names. Raises `WorkbenchError` where there is no such, or several."""
-    from workbench.runs.folder import RunFolder
-
-    return RunFolder(workspace_of(context).run_folder(run))
-
-
-def examples(*lines: str) -> str:
-    """Examples for the end of a command's help."""
-    return "\n".join(["\b", "Examples:", *(f"  workbench {line}" for line in lines)])
 
 
 def accompany(folder: RunFolder, *, wait: bool, json: bool) -> None:

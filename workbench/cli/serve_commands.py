@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.context import Context, Json, note, print_json, workspace_of
-from workbench.cli.run_results import examples
+from workbench.cli.context import Context, Json, examples, note, print_json, workspace_of
 
 
 def register(app: typer.Typer) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from workbench.cli.run_results import examples
+from workbench.cli.context import examples
 
 _ASKED = "workbench.method"
 _OPTION = "--method"

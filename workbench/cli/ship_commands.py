@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from workbench.cli.context import Json, note, print_json, workspace_of
-from workbench.cli.run_results import Run, examples, folder_of
+from workbench.cli.context import RUN, Json, Run, StatusLine, Yes, examples, folder_of, note, print_json, workspace_of
 from workbench.errors import WorkbenchError
 from workbench.text import safe
 
 if TYPE_CHECKING:
+    from workbench.runs.folder import RunFolder
     from workbench.runs.merging import Merged
 
-_RUN = "1506-support-tone-dpo"
 Dtype = Annotated[Literal["bf16", "fp16", "fp32"], typer.Option(help="The width of the merged weights.")]
 
 
@@ -25,18 +23,18 @@ def register(app: typer.Typer) -> None:
     """Adds the commands to `app`."""
     app.command(
         epilog=examples(
-            f"merge {_RUN} --to ~/models/polite",
-            f"merge {_RUN} --to ~/models/polite --dtype fp16 --force --json",
-            f"merge {_RUN} --to ~/models/polite.gguf",
+            f"merge {RUN} --to ~/models/polite",
+            f"merge {RUN} --to ~/models/polite --dtype fp16 --force --json",
+            f"merge {RUN} --to ~/models/polite.gguf",
         )
     )(merge)
-    app.command("serve-command", epilog=examples(f"serve-command {_RUN}", "serve-command ~/models/polite"))(
+    app.command("serve-command", epilog=examples(f"serve-command {RUN}", "serve-command ~/models/polite"))(
         serve_command
     )
     app.command(
         epilog=examples(
-            f"push {_RUN} --to me/polite-lora --private",
-            f"push {_RUN} --to me/polite --merged",
+            f"push {RUN} --to me/polite-lora --private",
+            f"push {RUN} --to me/polite --merged",
             "push ~/models/polite --to me/polite --yes --json",
         )
     )(push)
@@ -60,19 +58,12 @@ def merge(
     log-probabilities of the run's held-out pairs moved against the adapter as it was trained. It takes the size of the
     merged model in memory and on the disk (for GGUF twice that on the disk).
     """
-    folder = folder_of(context, run)
-    from workbench.engine.libraries import quick_imports, quiet_libraries
-
-    quiet_libraries()
-    with quick_imports():
-        from workbench.engine.shipping.merge_adapter import merge as make
-
-    wanted: Literal["safetensors", "gguf"] = form or ("gguf" if to.suffix == ".gguf" else "safetensors")
-    merged = make(folder, to, dtype=dtype, form=wanted, force=force, progress=_Progress(bar=sys.stderr.isatty()))
+    form = form or ("gguf" if to.suffix == ".gguf" else "safetensors")
+    merged = _merge(folder_of(context, run), to, dtype=dtype, form=form, force=force)
     if json:
         print_json(asdict(merged))
-        return
-    _print_merged(merged)
+    else:
+        _print_merged(merged)
 
 
 def serve_command(
@@ -99,7 +90,7 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="Only for yourself and whom you let in.")] = False,
     merged: Annotated[bool, typer.Option("--merged", help="Merge the run first, and send that.")] = False,
     dtype: Dtype = "bf16",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Upload a run's adapter or a merged model to the Hugging Face hub, with its model card, after asking.
@@ -122,16 +113,33 @@ def push(
     if not merged:
         _push(folder.adapter, to, private=private, yes=yes, json=json)
         return
+    with tempfile.TemporaryDirectory(prefix=".push-", dir=workspace_of(context).root) as scratch:
+        model = Path(scratch) / folder.id
+        _merge(folder, model, dtype=dtype)
+        _push(model, to, private=private, yes=yes, json=json)
+
+
+def _merge(folder: RunFolder, to: Path, **how: Any) -> Merged:
+    """Merges with its stages on stderr, a line each, at a terminal with the share that is done."""
     from workbench.engine.libraries import quick_imports, quiet_libraries
 
     quiet_libraries()
     with quick_imports():
-        from workbench.engine.shipping.merge_adapter import merge as make
+        from workbench.engine.shipping.merge_adapter import merge
 
-    with tempfile.TemporaryDirectory(prefix=".push-", dir=workspace_of(context).root) as scratch:
-        made = Path(scratch) / folder.id
-        make(folder, made, dtype=dtype, progress=_Progress(bar=sys.stderr.isatty()))
-        _push(made, to, private=private, yes=yes, json=json)
+    stage = ""
+    with StatusLine() as line:
+
+        def progress(what: str, share: float | None) -> None:
+            nonlocal stage
+            if what != stage:
+                line.show("")
+                note(f"  {what}")
+            elif share is not None:
+                line.show(f"  {what} {share:.0%}")
+            stage = what
+
+        return merge(folder, to, **how, progress=progress)
 
 
 def _push(folder: Path, repo: str, *, private: bool, yes: bool, json: bool) -> None:
@@ -154,20 +162,6 @@ def _push(folder: Path, repo: str, *, private: bool, yes: bool, json: bool) -> N
         print_json(document | {"files": [name for name, _ in upload.files]})
     else:
         print(safe(where))
-
-
-class _Progress:
-    """What is done, a line each on stderr; on a terminal with the share that is done."""
-
-    def __init__(self, *, bar: bool) -> None:
-        self._bar, self._last = bar, ""
-
-    def __call__(self, what: str, share: float | None) -> None:
-        if what != self._last:
-            note(f"  {what}")
-        elif self._bar and share is not None:
-            print(f"\r  {safe(what)} {share:4.0%} ", end="\r" if share < 1 else "\n", file=sys.stderr, flush=True)
-        self._last = what
 
 
 def _print_merged(merged: Merged) -> None:
