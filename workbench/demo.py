@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.config import build_config
 from workbench.launch import launch
-from workbench.runs.events import Finished
 from workbench.runs.folder import RunFolder
 from workbench.workspace import Workspace
 
 PAIRS = ("support-tone", "refusal-bypass")
 PRESET = "demo"
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast the demo's run trained."""
-
-    train_seconds: float | None
-    """From the first step to the last, evaluations on held-out pairs included."""
-    pairs_per_second: float | None
 
 
 def prepare(folder: Path | None = None) -> Workspace:
@@ -40,14 +29,6 @@ def prepare(folder: Path | None = None) -> Workspace:
 def start(workspace: Workspace) -> RunFolder:
     """Starts the demo's run in the background. Raises `WorkbenchError`."""
     return launch(workspace, build_config({"pairs": list(PAIRS)}, preset=PRESET))
-
-
-def pace(folder: RunFolder) -> Pace:
-    """How fast the run trained, as its events tell it."""
-    state = folder.state()
-    times = [1 / step.pairs_per_second for step in state.steps if step.pairs_per_second > 0]
-    seconds = state.end.time - state.started.time if state.started and isinstance(state.end, Finished) else None
-    return Pace(seconds, len(times) / sum(times) if times else None)
 
 
 def _write_starters(workspace: Workspace) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from workbench.cli.watch import watch
 from workbench.config import build_config
-from workbench.demo import PAIRS, pace, prepare
+from workbench.demo import PAIRS, prepare
 from workbench.engine.libraries import quiet_libraries
 from workbench.engine.model.inference import fitting_threads
 from workbench.engine.model.token_ids import encode
@@ -51,7 +51,7 @@ def measure(workspace: Workspace, method: str, recipe: Mapping[str, Any]) -> dic
         "method": method,
         "run": folder.id,
         "steps": state.step,
-        "seconds": pace(folder).train_seconds,
+        "seconds": folder.state().seconds_to_end,
         "peak_memory_bytes": state.end.peak_memory_bytes,
         "eval": [state.evals[0].metrics, state.evals[-1].metrics] if state.evals else [],
     }

@@ -13,12 +13,11 @@ from workbench import __version__
 from workbench.cli import (
     check_commands,
     compare_commands,
-    demo_commands,
     doctor_commands,
     draft_commands,
+    evidence_commands,
     life_commands,
     pairs_commands,
-    report_commands,
     run_commands,
     serve_commands,
     ship_commands,
@@ -43,11 +42,10 @@ for commands in (
     run_commands,
     life_commands,
     compare_commands,
-    demo_commands,
+    evidence_commands,
     ship_commands,
     serve_commands,
     doctor_commands,
-    report_commands,
 ):
     commands.register(app)
 

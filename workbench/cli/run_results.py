@@ -48,7 +48,7 @@ def result(folder: RunFolder, state: RunState, status: Status) -> dict[str, Any]
         "id": folder.id,
         "status": status,
         "steps": state.step,
-        "pairs_per_second": _mean_speed(state),
+        "pairs_per_second": state.mean_pairs_per_second,
         "peak_memory_bytes": ended.peak_memory_bytes if ended else None,
         "seconds": ended.seconds if ended else None,
         "changed": ended.changed if ended else None,
@@ -150,9 +150,3 @@ def _tell_of_queue(folder: RunFolder) -> None:
     ahead = queue.ahead_of(folder.path.resolve()) if queue else []
     if queue and ahead:
         note(f"It waits for its turn on {queue.device}, after {', '.join(path.name for path in ahead)}.")
-
-
-def _mean_speed(state: RunState) -> float | None:
-    """Pairs a second over the whole run: all steps have as many pairs, but for the last of an epoch."""
-    times = [1 / each.pairs_per_second for each in state.steps if each.pairs_per_second > 0]
-    return len(times) / sum(times) if times else None

@@ -64,6 +64,17 @@ class RunState:
         return sum(each.tokens_per_second for each in latest) / len(latest) if latest else None
 
     @property
+    def mean_pairs_per_second(self) -> float | None:
+        """Over the whole run: all steps have as many pairs, but for the last of an epoch."""
+        times = [1 / step.pairs_per_second for step in self.steps if step.pairs_per_second > 0]
+        return len(times) / sum(times) if times else None
+
+    @property
+    def seconds_to_end(self) -> float | None:
+        """From the first step to the end of a run that finished, evaluations and pauses included."""
+        return self.end.time - self.started.time if self.started and isinstance(self.end, Finished) else None
+
+    @property
     def seconds_left(self) -> float | None:
         """Remaining training time at the pace since the first step; None until that can be known."""
         if self.status not in ("running", "paused") or not self.steps:

@@ -1,15 +1,16 @@
-"""demo and evaluate: what a run did to the probabilities on prompts that it was never trained on."""
+"""demo, evaluate and report: what a run did to the probabilities on prompts that it was never trained on."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.context import Context, Json, note, print_json, workspace_of
+from workbench.cli.context import RUN, Context, Json, Run, examples, folder_of, note, print_json, workspace_of
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
@@ -17,11 +18,22 @@ if TYPE_CHECKING:
     from workbench.runs.folder import RunFolder
     from workbench.workspace import Workspace
 
+_STDOUT = "-"
+
+
+class Format(StrEnum):
+    """What a report is written as."""
+
+    HTML = "html"
+    MD = "md"
+
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to `app`."""
     app.command()(demo)
     app.command()(evaluate)
+    lines = (f"report {RUN}", f"report {RUN} --to audit.html", f"report {RUN} --to - --format md > comment.md")
+    app.command(epilog=examples(*lines))(report)
 
 
 def demo(
@@ -51,7 +63,8 @@ def demo(
         raise typer.Exit(status)
     _wait_for(folder)
     evidence = _evaluate(workspace, folder)
-    pace = story.pace(folder)
+    state = folder.state()
+    seconds, speed = state.seconds_to_end, state.mean_pairs_per_second
     if as_json:
         from workbench.evidence.document import probe_rows
 
@@ -59,8 +72,8 @@ def demo(
             {
                 "workspace": str(workspace.root),
                 "run": folder.id,
-                "train_seconds": pace.train_seconds,
-                "pairs_per_second": pace.pairs_per_second,
+                "train_seconds": seconds,
+                "pairs_per_second": speed,
                 "verdicts": [asdict(verdict) for verdict in evidence.verdicts],
                 "probes": probe_rows(evidence.measurements),
             }
@@ -69,14 +82,14 @@ def demo(
         from workbench.cli.evidence_tables import print_evidence
 
         print_evidence(evidence)
-        if pace.train_seconds is not None and pace.pairs_per_second is not None:
-            print(f"\nTrained in {pace.train_seconds:.0f} s, {pace.pairs_per_second:.0f} pairs a second.")
+        if seconds is not None and speed is not None:
+            print(f"\nTrained in {seconds:.0f} s, {speed:.0f} pairs a second.")
     _exit(evidence)
 
 
 def evaluate(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning or end of one.")],
+    run: Run,
     against: Annotated[
         str | None, typer.Option(metavar="OTHER", help="Another run: say which is better, by how much and where.")
     ] = None,
@@ -89,12 +102,10 @@ def evaluate(
     where the other run is better.
     """
     from workbench.cli.evidence_tables import print_evidence
-    from workbench.runs.folder import RunFolder
 
-    workspace = workspace_of(context)
-    folder = RunFolder(workspace.run_folder(run))
+    workspace, folder = workspace_of(context), folder_of(context, run)
     if against is not None:
-        _against(workspace, folder, RunFolder(workspace.run_folder(against)), as_json=as_json)
+        _against(workspace, folder, folder_of(context, against), as_json=as_json)
         return
     evidence = _evaluate(workspace, folder)
     if as_json:
@@ -132,14 +143,14 @@ def _against(workspace: Workspace, folder: RunFolder, other: RunFolder, *, as_js
     from workbench.cli.evidence_tables import print_versus
     from workbench.evidence.versus import versus
 
-    ours, theirs = (_known(workspace, each) or _evaluate(workspace, each) for each in (folder, other))
-    found = versus(ours, theirs, seed=ours.seed)
+    ours, theirs = (_known(workspace, run) or _evaluate(workspace, run) for run in (folder, other))
+    comparison = versus(ours, theirs, seed=ours.seed)
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(comparison))
     else:
-        print_versus(found)
+        print_versus(comparison)
     sys.stdout.flush()
-    if found.better == other.id:
+    if comparison.better == other.id:
         raise typer.Exit(1)
 
 
@@ -153,15 +164,64 @@ def _known(workspace: Workspace, folder: RunFolder) -> Evidence | None:
     settings = read_settings(workspace.settings)
     weights = folder.adapter / ADAPTER_WEIGHTS
     try:
-        found = read_evidence(folder.evidence)
+        evidence = read_evidence(folder.evidence)
         fresh = folder.evidence.stat().st_mtime_ns >= weights.stat().st_mtime_ns
     except (WorkbenchError, OSError):
         return None
-    same = found.provenance.suites == digests(workspace.probes) and found.provenance.settings == settings.model_dump()
-    return found if fresh and same else None
+    made_of = evidence.provenance
+    same = made_of.suites == digests(workspace.probes) and made_of.settings == settings.model_dump()
+    return evidence if fresh and same else None
 
 
 def _exit(evidence: Evidence) -> None:
     sys.stdout.flush()
     if not evidence.holds:
         raise typer.Exit(1)
+
+
+def report(
+    context: typer.Context,
+    run: Run,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="FILE", help="Default: report.html in the run's folder; - for stdout.")
+    ] = None,
+    form: Annotated[
+        Format | None, typer.Option("--format", help="Default: what FILE ends in, else html. md is for pull requests.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write a run's report: verdicts, numbers before and after, charts, single tokens, data, settings, limits.
+
+    The page is one file that loads nothing and runs no script. What `evaluate` found is in it; before that, it tells
+    of the training alone and says so. Exit status 0 once it is written, whatever the verdicts are.
+    """
+    from workbench.evidence.report.write import render, save
+    from workbench.evidence.run import answers
+
+    if json and to == _STDOUT:
+        raise WorkbenchError("Two documents for stdout", "--json prints one, --to - another.", "Give one of them.")
+    folder = folder_of(context, run)
+    form = form or (Format.MD if to is not None and to.lower().endswith((".md", ".markdown")) else Format.HTML)
+    written = render(folder, form.value)
+    text, evidence = written.text, written.evidence
+    if evidence is None and answers(folder):
+        note(f"No evidence yet: the report tells of the training alone. For more: workbench evaluate {folder.id}")
+    if to == _STDOUT:
+        sys.stdout.write(text)
+        return
+    path = Path(to) if to is not None else folder.report.with_suffix(f".{form}")
+    save(written, path)
+    if json:
+        print_json(
+            {
+                "run": folder.id,
+                "file": str(path.resolve()),
+                "format": form.value,
+                "bytes": len(text.encode()),
+                "headline": written.headline,
+                "verdicts": [asdict(verdict) for verdict in evidence.verdicts] if evidence else None,
+            }
+        )
+    else:
+        print(written.headline)
+        print(f"{path} ({len(text.encode()) / 1e3:.0f} kB)")
