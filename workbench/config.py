@@ -7,7 +7,7 @@ import math
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import tomlkit
 from pydantic import (
@@ -346,11 +346,7 @@ def _preset(name: str) -> Preset:
 def _validated(values: Mapping[str, Any]) -> RunConfig:
     for key in values:
         if key not in RunConfig.model_fields:
-            raise WorkbenchError(
-                f"No setting named {key!r}",
-                _nearest(key, RunConfig.model_fields),
-                f"Settings: {', '.join(RunConfig.model_fields)}.",
-            )
+            raise unknown_setting(key, RunConfig.model_fields)
         method = values.get("method", DEFAULT_METHOD)
         if method in METHODS and not uses(method, key):
             raise WorkbenchError(
@@ -360,6 +356,12 @@ def _validated(values: Mapping[str, Any]) -> RunConfig:
         return RunConfig(**values)
     except ValidationError as error:
         raise wrong_settings(error, "Correct it; `workbench train --help` lists all settings.") from None
+
+
+def unknown_setting(key: str, known: Mapping[str, Any], where: str = "") -> WorkbenchError:
+    """What to tell of a setting that is none of `known`; `where` says which file it is in."""
+    message = f"{where} {_nearest(key, known)}".strip()
+    return WorkbenchError(f"No setting named {key!r}", message, f"Settings: {', '.join(known)}.")
 
 
 def wrong_settings(error: ValidationError, hint: str, where: str = "") -> WorkbenchError:
@@ -410,11 +412,5 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
 
 def choices(key: str) -> tuple[str, ...]:
     """The values that a setting with a fixed list of them takes; empty for every other setting."""
-    return {
-        "method": tuple(METHODS),
-        "quantization": get_args(Quantization),
-        "scheduler": get_args(Scheduler),
-        "attention": get_args(Attention),
-        "launcher": get_args(Launcher),
-        "lora_variant": get_args(LoraVariant),
-    }.get(key, ())
+    annotation = RunConfig.model_fields[key].annotation
+    return tuple(METHODS) if key == "method" else get_args(annotation) if get_origin(annotation) is Literal else ()

@@ -23,7 +23,7 @@ from workbench.pairs.store import load_rows
 from workbench.rewards import FunctionReward, check_function, parse_reward
 from workbench.runs.folder import RunFolder, create
 from workbench.runs.launchers import settled
-from workbench.runs.preview import Preview, RowCounts, Told, Unmeasured, begin, told_by
+from workbench.runs.preview import Learned, Preview, RowCounts, Unmeasured, begin, learned_from
 from workbench.runs.process import start
 from workbench.workspace import Workspace
 
@@ -182,12 +182,12 @@ def launch(workspace: Workspace, config: RunConfig) -> RunFolder:
     return folder
 
 
-def try_run(workspace: Workspace, config: RunConfig, hear: Callable[[Told], None]) -> None:
+def try_run(workspace: Workspace, config: RunConfig, hear: Callable[[Learned], None]) -> None:
     """Has a process try what `prepare` gave, and calls `hear` with what it learns, soonest first; blocks.
 
     Raises `WorkbenchError` where that process breaks.
     """
-    child.run(*_trial(workspace, config), lambda message: hear(told_by(message)), name=_TRIAL)
+    child.run(*_trial(workspace, config), lambda message: hear(learned_from(message)), name=_TRIAL)
 
 
 async def preview_run(workspace: Workspace, config: RunConfig, show: Callable[[Preview], None]) -> None:
@@ -203,7 +203,7 @@ async def preview_run(workspace: Workspace, config: RunConfig, show: Callable[[P
 
     def hear(message: child.Progress | child.Part) -> None:
         nonlocal preview
-        preview = preview.after(told_by(message))
+        preview = preview.after(learned_from(message))
         show(preview)
 
     hear(child.Progress("counting tokens"))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from workbench.config import RunConfig
     from workbench.runs.folder import RunFolder
     from workbench.runs.labels import Labels
-    from workbench.runs.preview import Preview, Told
+    from workbench.runs.preview import Learned, Preview
     from workbench.runs.state import RunState
 
 _SHOWN = ("loss", "margin", "accuracy")
@@ -98,11 +98,12 @@ def runs(
 ) -> None:
     """List the runs, newest first. Metrics are those of the last step (train.…) and the last evaluation (eval.…)."""
     from workbench.runs.catalog import Catalog
-    from workbench.runs.labels import matches
 
     every = Catalog(workspace_of(context).runs).summaries()
     found = [
-        summary(each) for each in every if (everything or not each.labels.archived) and matches(each.labels, tags or [])
+        summary(run)
+        for run in every
+        if (everything or not run.labels.archived) and set(tags or ()) <= set(run.labels.tags)
     ]
     if sort:
         found = _sorted(found, sort)
@@ -281,7 +282,7 @@ def _dry_run(workspace: Workspace, config: RunConfig, *, json: bool) -> None:
     config, _ = prepare(workspace, config)
     preview = begin(workspace.runs, config)
 
-    def hear(told: Told) -> None:
+    def hear(told: Learned) -> None:
         nonlocal preview
         if isinstance(told, Doing):
             note(f"{told.name} …")

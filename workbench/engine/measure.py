@@ -23,7 +23,7 @@ from workbench.runs import lease
 from workbench.runs.catalog import Catalog
 from workbench.runs.folder import RunFolder
 from workbench.runs.launchers import settled
-from workbench.runs.preview import Counts, Preview, Told, Trouble, Unmeasured, begin, to_part
+from workbench.runs.preview import Counts, Learned, Preview, Trouble, Unmeasured, begin, to_part
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def work(request: Mapping[str, Any], parent: Parent) -> None:
 
 
 def _measure(workspace: Workspace, config: RunConfig, scratch: RunFolder, parent: Parent) -> None:
-    def tell(news: Told) -> None:
-        parent.part(to_part(news))
+    def tell(learned: Learned) -> None:
+        parent.part(to_part(learned))
 
     rows = take_rows(workspace, config)
     tell(rows.counts)

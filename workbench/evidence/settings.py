@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workbench.config import wrong_settings
+from workbench.config import unknown_setting, wrong_settings
 from workbench.errors import WorkbenchError
 
 SECTION = "evidence"
@@ -66,13 +65,7 @@ def read_settings(path: Path) -> Settings:
         raise WorkbenchError("Not settings", f"{path}: {SECTION} is no section.", f"Write [{SECTION}] on its own line.")
     for key in values:
         if key not in Settings.model_fields:
-            close = difflib.get_close_matches(key, Settings.model_fields, n=1, cutoff=0.4)
-            meant = f" Did you mean {close[0]!r}?" if close else ""
-            raise WorkbenchError(
-                f"No setting named {key!r}",
-                f"{path}, section [{SECTION}].{meant}",
-                f"Settings there: {', '.join(Settings.model_fields)}.",
-            )
+            raise unknown_setting(key, Settings.model_fields, f"{path}, section [{SECTION}].")
     try:
         return Settings(**values)
     except ValidationError as error:

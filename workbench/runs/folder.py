@@ -94,46 +94,54 @@ class Record:
     versions: Mapping[str, str]
 
 
+class _Within:
+    """The path of a file or folder within a run's folder."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: RunFolder, owner: type[RunFolder]) -> Path:
+        return folder.path / self._name
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """One run on disk. The folder's name is the run's id."""
 
     path: Path
+    run_toml = _Within("run.toml")
+    """What was asked, frozen."""
+    pairs = _Within("pairs.jsonl")
+    """The exact rows used, each with its `split`."""
+    events = _Within("events.jsonl")
+    """What the worker told so far."""
+    log = _Within("worker.log")
+    """Everything that the worker printed."""
+    checkpoints = _Within("checkpoints")
+    """Folder of the last checkpoints, with all that resuming needs."""
+    adapter = _Within("adapter")
+    """Folder of the trained adapter."""
+    start = _Within("start")
+    """A copy of the adapter that the run goes on from, where it does."""
+    evidence = _Within("evidence.json")
+    """What the evaluation found."""
+    report = _Within("report.html")
+    """The page about the run; as Markdown it has the same name with another ending."""
+    process = _Within("process.json")
+    """Says which process is the worker; see `workbench.runs.process`."""
+    stop = _Within("stop")
+    """Exists once someone asked the worker to stop."""
+    pause = _Within("pause")
+    """Exists while someone wants the worker to wait."""
+    labels = _Within("labels.toml")
+    """What the user calls the run; see `workbench.runs.labels`."""
+    chat_template = _Within("adapter/chat_template.jinja")
+    """The chat template that the run trained with, where it is no part of the tokenizer's settings."""
 
     @property
     def id(self) -> str:
         """The run's name everywhere."""
         return self.path.name
-
-    @property
-    def run_toml(self) -> Path:
-        """What was asked, frozen."""
-        return self.path / "run.toml"
-
-    @property
-    def pairs(self) -> Path:
-        """The exact rows used, each with its `split`."""
-        return self.path / "pairs.jsonl"
-
-    @property
-    def events(self) -> Path:
-        """What the worker told so far."""
-        return self.path / "events.jsonl"
-
-    @property
-    def log(self) -> Path:
-        """Everything that the worker printed."""
-        return self.path / "worker.log"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the last checkpoints, with all that resuming needs."""
-        return self.path / "checkpoints"
-
-    @property
-    def adapter(self) -> Path:
-        """Folder of the trained adapter."""
-        return self.path / "adapter"
 
     @property
     def has_adapter(self) -> bool:
@@ -149,46 +157,6 @@ class RunFolder:
                 f"Wait for it to finish, or stop it, which saves one: workbench stop {self.id}",
             )
         return self.adapter
-
-    @property
-    def chat_template(self) -> Path:
-        """The chat template that the run trained with, where it is no part of the tokenizer's settings."""
-        return self.adapter / "chat_template.jinja"
-
-    @property
-    def start(self) -> Path:
-        """A copy of the adapter that the run goes on from, where it does."""
-        return self.path / "start"
-
-    @property
-    def evidence(self) -> Path:
-        """What the evaluation found."""
-        return self.path / "evidence.json"
-
-    @property
-    def report(self) -> Path:
-        """The page about the run; as Markdown it has the same name with another ending."""
-        return self.path / "report.html"
-
-    @property
-    def process(self) -> Path:
-        """Says which process is the worker; see `workbench.runs.process`."""
-        return self.path / "process.json"
-
-    @property
-    def stop(self) -> Path:
-        """Exists once someone asked the worker to stop."""
-        return self.path / "stop"
-
-    @property
-    def pause(self) -> Path:
-        """Exists while someone wants the worker to wait."""
-        return self.path / "pause"
-
-    @property
-    def labels(self) -> Path:
-        """What the user calls the run; see `workbench.runs.labels`."""
-        return self.path / "labels.toml"
 
     def record(self) -> Record:
         """What was asked. Raises `WorkbenchError` where run.toml cannot be read."""

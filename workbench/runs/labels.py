@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -85,8 +84,3 @@ def _tag(text: str) -> str:
 def _whole(text: str) -> str:
     """`text` without halves of characters, which UTF-8 has no way to write."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def matches(labels: Labels, tags: Iterable[str]) -> bool:
-    """Whether the run has every one of these tags."""
-    return set(tags) <= set(labels.tags)

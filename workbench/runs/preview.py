@@ -94,23 +94,30 @@ class Trouble:
     memory: bool = False
 
 
-Told = RowCounts | Counts | Doing | Measured | Unmeasured | Trouble
-_KINDS: dict[str, type[Told]] = {
-    each.__name__.lower(): each for each in (RowCounts, Counts, Measured, Unmeasured, Trouble)
+Learned = RowCounts | Counts | Doing | Measured | Unmeasured | Trouble
+"""What the measuring process learns, a thing at a time."""
+_FIELDS: dict[type[Learned], str] = {
+    RowCounts: "rows",
+    Counts: "counts",
+    Measured: "measured",
+    Unmeasured: "unmeasured",
+    Trouble: "trouble",
 }
+"""Where each is kept in a `Preview`, and what it is called on its way there."""
 
 
-def to_part(told: Told) -> dict[str, Any]:
+def to_part(learned: Learned) -> dict[str, Any]:
     """What the measuring process sends, as JSON."""
-    return {"kind": type(told).__name__.lower(), **asdict(told)}
+    return {"kind": _FIELDS[type(learned)], **asdict(learned)}
 
 
-def told_by(message: child.Progress | child.Part) -> Told:
-    """What the measuring process tells with a message."""
+def learned_from(message: child.Progress | child.Part) -> Learned:
+    """What a message of the measuring process says."""
     if isinstance(message, child.Progress):
         return Doing(message.text)
     fields = dict(message.value)
-    return _KINDS[fields.pop("kind")](**fields)
+    kind = fields.pop("kind")
+    return next(learned for learned, name in _FIELDS.items() if name == kind)(**fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,21 +136,13 @@ class Preview:
     unmeasured: Unmeasured | None = None
     trouble: Trouble | None = None
 
-    def after(self, told: Told) -> Preview:
+    def after(self, news: Learned) -> Preview:
         """The preview with one more thing known."""
-        match told:
-            case RowCounts():
-                return replace(self, rows=told)
-            case Counts():
-                return replace(self, counts=told)
-            case Doing():
-                return replace(self, doing=told.name)
-            case Measured():
-                return replace(self, measured=told, doing="")
-            case Unmeasured():
-                return replace(self, unmeasured=told, doing="")
-            case Trouble():
-                return replace(self, trouble=told, doing="")
+        if isinstance(news, Doing):
+            return replace(self, doing=news.name)
+        doing = self.doing if isinstance(news, RowCounts | Counts) else ""
+        known: dict[str, Any] = {_FIELDS[type(news)]: news, "doing": doing}
+        return replace(self, **known)
 
     @property
     def device(self) -> Device:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder
-from workbench.runs.labels import Labels, matches, read, write
+from workbench.runs.labels import Labels, read, write
 
 shared_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 
@@ -68,10 +68,3 @@ def test_whatever_the_file_says_there_are_labels(folder, content):
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     with pytest.raises(WorkbenchError, match="could not be written"):
         write(RunFolder(tmp_path / "gone"), Labels("a"))
-
-
-def test_runs_are_found_by_all_their_tags():
-    labels = Labels(tags=("a", "b"))
-    assert matches(labels, [])
-    assert matches(labels, ["b", "a"])
-    assert not matches(labels, ["a", "c"])

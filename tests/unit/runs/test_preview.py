@@ -17,11 +17,11 @@ from workbench.runs.preview import (
     Unmeasured,
     begin,
     fit_lines,
+    learned_from,
     memory_rows,
     rows_line,
     time_line,
     to_part,
-    told_by,
 )  # fmt: skip
 
 GIB = 2**30
@@ -47,11 +47,11 @@ def preview(machine=MACHINE, shape=SHAPE, **values):
     ],
 )
 def test_what_is_told_comes_back_as_it_went(told):
-    assert told_by(Part(json.loads(json.dumps(to_part(told))))) == told
+    assert learned_from(Part(json.loads(json.dumps(to_part(told))))) == told
 
 
 def test_progress_is_what_it_does_now():
-    assert told_by(Progress("counting tokens")) == Doing("counting tokens")
+    assert learned_from(Progress("counting tokens")) == Doing("counting tokens")
 
 
 def test_it_grows_by_what_is_told():

@@ -65,37 +65,25 @@ def settings(sources: Sources) -> Section:
 
 def limits(sources: Sources) -> Section:
     """What the report does not prove."""
-    points = [
-        _limit(
-            "These prompts only",
-            "A claim is about prompts like those of the suites. Other languages, longer conversations and attacks of "
-            "another kind were not tried.",
-        ),
-        _limit(
-            "One training run",
-            "Intervals tell how far the numbers would move with other prompts of the same kind. They do not cover "
-            "another seed, nor that settings may have been chosen by their results on these same prompts.",
-        ),
-        _limit(
-            "One exact text",
-            "The probability of a response is that of its exact words. A model can say the same in other words: "
-            "samples, where they are counted, tell of that.",
-        ),
-        _limit(
-            "As it was measured",
-            f"Base and run were both scored with quantization {sources.record.config.quantization} and the adapter "
-            "attached. Merged, or in another precision, they differ a little: measure again what is shipped.",
-        ),
-        _limit("The data", "The checks find what follows a pattern. Whether a label is right is for people to read."),
-    ]
+    points = {
+        "These prompts only": "A claim is about prompts like those of the suites. Other languages, longer "
+        "conversations and attacks of another kind were not tried.",
+        "One training run": "Intervals tell how far the numbers would move with other prompts of the same kind. They "
+        "do not cover another seed, nor that settings may have been chosen by their results on these same prompts.",
+        "One exact text": "The probability of a response is that of its exact words. A model can say the same in other "
+        "words: samples, where they are counted, tell of that.",
+        "As it was measured": f"Base and run were both scored with quantization {sources.record.config.quantization} "
+        "and the adapter attached. Merged, or in another precision, they differ a little: measure again what is "
+        "shipped.",
+        "The data": "The checks find what follows a pattern. Whether a label is right is for people to read.",
+    }
+    demo = {
+        "A model made for the demo": "The embedded model has two million parameters and was made to misbehave. What "
+        "holds of it shows that the pipeline works, and says nothing of another model."
+    }
     if sources.record.config.model == "tiny":
-        demo = _limit(
-            "A model made for the demo",
-            "The embedded model has two million parameters and was made to misbehave. What holds of it shows that "
-            "the pipeline works, and says nothing of another model.",
-        )
-        points.insert(0, demo)
-    return Section("limits", "What this does not prove", "", [Points(points)])
+        points = demo | points
+    return Section("limits", "What this does not prove", "", [Points(list(points.items()))])
 
 
 def _hashes(caption: str, hashes: Sequence[tuple[str, str]]) -> Table:
@@ -137,10 +125,6 @@ def _data_lead(sources: Sources) -> str:
         return ""
     found = [f"{sum(each.severity == severity for each in checks.findings)} {severity}s" for severity in _TONES]
     return "The rows that the run used are frozen in its folder. The checks find " + ", ".join(found) + "."
-
-
-def _limit(title: str, text: str) -> tuple[str, str]:
-    return title, text
 
 
 def _written(value: object) -> str:

@@ -37,7 +37,7 @@ def test_training_draws_what_there_is_and_tells_how_it_went() -> None:
     assert [chart.title for chart in charts.charts] == ["Loss", "Log-probability", "Reward margin", "Accuracy"]
     assert "training: 1 at step 1, 0.05 at step 20" in charts.charts[0].drawing
     assert "held-out: 0.7 at step 0, 0.2 at step 20" in charts.charts[0].drawing
-    assert "rejected: −0.2 at step 1, −4 at step 20" in charts.charts[3].drawing
+    assert "rejected: −0.2 at step 1, −4 at step 20" in charts.charts[1].drawing
     told = facts(section)["How it went"]
     assert told["status"] == "finished"
     assert told["optimizer steps"] == "20 of 20"
@@ -135,4 +135,4 @@ def test_a_method_has_charts_of_its_own_quantities() -> None:
     ]
     section = training(replace(sources, state=replace(sources.state, steps=tuple(steps), evals=())))
     (charts,) = (block for block in section.blocks if isinstance(block, Charts))
-    assert [chart.title for chart in charts.charts] == ["Reward", "Divergence from the start"]
+    assert [chart.title for chart in charts.charts] == ["Reward", "KL to the start"]
