@@ -111,8 +111,8 @@ def _mend(path: Path, report: ChecksReport, fix: str, *, yes: bool, json: bool) 
     from workbench.pairs.checks.repairs import REPAIRS, repair_for
     from workbench.pairs.store import PairStore
 
-    found = next((finding for finding in report.findings if finding.check == fix), None)
-    repair: Repair | None = repair_for(found) if found else None
+    finding = next((finding for finding in report.findings if finding.check == fix), None)
+    repair: Repair | None = repair_for(finding) if finding else None
     if repair is None or not repair.ids:
         note(f"Nothing to mend: {fix} finds nothing in {path.stem}.")
         if json:
@@ -169,12 +169,12 @@ def _tell_one(finding: CheckFinding) -> None:
 
 
 def _tell_lengths(report: ChecksReport) -> None:
-    found = report.lengths
-    low, high = found["longer_wins_interval"]
+    lengths = report.lengths
+    low, high = lengths["longer_wins_interval"]
     print(
-        f"lengths  chosen {found['mean_chosen']:.1f}, rejected {found['mean_rejected']:.1f} {found['unit']} on average;"
-        f' "the longer wins" scores {found["longer_wins"]:.1%} (95%: {low:.1%} to {high:.1%})'
+        f"lengths  chosen {lengths['mean_chosen']:.1f}, rejected {lengths['mean_rejected']:.1f} {lengths['unit']} on "
+        f'average; "the longer wins" scores {lengths["longer_wins"]:.1%} (95%: {low:.1%} to {high:.1%})'
     )
-    most = max(bar["pairs"] for bar in found["histogram"])
-    for bar in found["histogram"]:
+    most = max(bar["pairs"] for bar in lengths["histogram"])
+    for bar in lengths["histogram"]:
         print(f"    {bar['bar']:<22} {bar['pairs']:>7,}  {'█' * round(_BAR * bar['pairs'] / most)}".rstrip())

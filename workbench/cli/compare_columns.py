@@ -32,10 +32,10 @@ def prompt_of(text: str, *, plain: bool) -> Prompt:
             pass  # a text that happens to begin so
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
+            where = ".".join(map(str, first["loc"]))
             raise WorkbenchError(
                 "Not a conversation",
-                f"--prompt is JSON, but at {place}: {first['msg']}.",
+                f"--prompt is JSON, but at {where}: {first['msg']}.",
                 'Give turns as [{"role": "user", "content": "…"}, …], or add --plain.',
             ) from None
     return [Turn(role="user", content=text)]

@@ -145,10 +145,10 @@ def generate(
         if streamed:
             print("" if answers[-1].ended else " …")
         elif not as_json:
-            for each in answers[-samples:]:
-                print(f"  {safe(one_line(prefix + each.text))}{'' if each.ended else ' …'}")
+            for answer in answers[-samples:]:
+                print(f"  {safe(one_line(prefix + answer.text))}{'' if answer.ended else ' …'}")
     if as_json:
-        print_json({"columns": [each.model_dump() for each in answers], "shares": _shares(answers)})
+        print_json({"columns": [answer.model_dump() for answer in answers], "shares": _shares(answers)})
     else:
         _print_shares(answers, samples)
 
@@ -157,19 +157,22 @@ def _shares(answers: list[Generation]) -> dict[str, Any]:
     from workbench.compare.measures import family_shares
 
     return {
-        name: {share.family or "unknown": share.share for share in found}
-        for name, found in family_shares(answers).items()
+        name: {share.family or "unknown": share.share for share in shares}
+        for name, shares in family_shares(answers).items()
     }
 
 
 def _print_shares(answers: list[Generation], samples: int) -> None:
     from workbench.compare.measures import family_shares
 
-    found = family_shares(answers)
+    shares = family_shares(answers)
     if samples == 1:
         return
-    families = [share.family or "unknown" for share in next(iter(found.values()))]
-    rows = [[name, *(f"{share.count} of {share.samples}" for share in each)] for name, each in found.items()]
+    families = [share.family or "unknown" for share in next(iter(shares.values()))]
+    rows = [
+        [name, *(f"{share.count} of {share.samples}" for share in column_shares)]
+        for name, column_shares in shares.items()
+    ]
     print()
     print_table(["", *families], rows, right=range(1, len(families) + 1))
 
@@ -182,8 +185,8 @@ def _print_scored(scored: Scored) -> None:
     base, *others = scored.columns
     header = ["", "token", "base", "rank"]
     rows = [
-        [str(place), _shown(token.text), nats(token.logprob), str(token.rank)]
-        for place, token in enumerate(base.tokens, 1)
+        [str(number), _shown(token.text), nats(token.logprob), str(token.rank)]
+        for number, token in enumerate(base.tokens, 1)
     ]
     foot = [["", "sum", nats(base.sum), ""], ["", "mean", nats(base.mean), ""], ["", "P", probability(base.sum), ""]]
     for column in others:
@@ -224,13 +227,13 @@ def _score_data_set(
     request = ScorePairs(path=str(path), columns=list(columns), max_length=max_length, cache=str(workspace.scores))
     rows, end = _pairs_scored(base, request)
     rows = worst_first(rows, len(columns) - 1)
-    summaries = [summarize(rows, place) for place in range(len(columns))]
+    summaries = [summarize(rows, column) for column in range(len(columns))]
     if as_json:
         print_json(
             {
                 "pairs": name,
                 "columns": [
-                    {"name": column.name, **asdict(each)} for column, each in zip(columns, summaries, strict=True)
+                    {"name": column.name, **asdict(summary)} for column, summary in zip(columns, summaries, strict=True)
                 ],
                 "problems": [{"id": row.pair, "reason": row.problem} for row in rows if row.problem],
                 "rows": [_pair_document(row, columns) for row in rows if not row.problem],
@@ -251,13 +254,13 @@ def _pairs_scored(base: Base, request: Any) -> tuple[list[ScoredPair], PairsScor
     from workbench.engine.scoring.data_set_scores import score_pairs
 
     rows: list[ScoredPair] = []
-    told = time.monotonic()
+    last_told = time.monotonic()
     with fitting_threads(scorer.adapters.model):
         for reply in score_pairs(scorer, request):
             if isinstance(reply, PairBatch):
                 rows += reply.rows
-                if time.monotonic() - told > _EVERY:
-                    told = time.monotonic()
+                if time.monotonic() - last_told > _EVERY:
+                    last_told = time.monotonic()
                     note(f"Scored {reply.done:,} of {reply.total:,} pairs …")
             elif reply is not None:
                 end = reply
@@ -272,15 +275,15 @@ def _pair_document(row: ScoredPair, columns: Sequence[Column]) -> dict[str, Any]
         "columns": [
             {
                 "name": column.name,
-                "chosen": row.chosen[place].sum,
-                "rejected": row.rejected[place].sum,
-                "chosen_tokens": row.chosen[place].tokens,
-                "rejected_tokens": row.rejected[place].tokens,
-                "margin": pair_margin(row, place),
-                "shift": margin_shift(row, place),
-                "cut": row.chosen[place].cut or row.rejected[place].cut,
+                "chosen": row.chosen[number].sum,
+                "rejected": row.rejected[number].sum,
+                "chosen_tokens": row.chosen[number].tokens,
+                "rejected_tokens": row.rejected[number].tokens,
+                "margin": pair_margin(row, number),
+                "shift": margin_shift(row, number),
+                "cut": row.chosen[number].cut or row.rejected[number].cut,
             }
-            for place, column in enumerate(columns)
+            for number, column in enumerate(columns)
         ],
     }
 
@@ -290,10 +293,10 @@ def _print_data_set(columns: Sequence[Column], summaries: Sequence[ColumnSummary
     from workbench.figures import nats, nats_change
 
     table = []
-    for column, each in zip(columns, summaries, strict=True):
-        shares = ["" if value is None else f"{value:.1%}" for value in (each.accuracy, each.improved)]
-        means = ["" if value is None else nats(value) for value in (each.margin, each.chosen, each.rejected)]
-        table.append([column.name, *shares, *means, "" if each.shift is None else nats_change(each.shift)])
+    for column, summary in zip(columns, summaries, strict=True):
+        shares = ["" if value is None else f"{value:.1%}" for value in (summary.accuracy, summary.improved)]
+        means = ["" if value is None else nats(value) for value in (summary.margin, summary.chosen, summary.rejected)]
+        table.append([column.name, *shares, *means, "" if summary.shift is None else nats_change(summary.shift)])
     header = ["", "accuracy", "improved", "margin", "chosen", "rejected", "shift"]
     print_table(header, table, right=range(1, len(header)))
     worst = [row for row in rows if not row.problem][:_WORST]

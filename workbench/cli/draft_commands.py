@@ -111,26 +111,28 @@ def draft(
 
 def _found(pairs: Sequence[Pair], given: str, name: str) -> Pair:
     """The pair that `given` names: an id, or a number from 1."""
-    found = next((each for each in pairs if each.id == given), None)
-    if found is None and re.fullmatch(r"[0-9]{1,9}", given) and 1 <= int(given) <= len(pairs):
-        found = pairs[int(given) - 1]
-    if found is None:
+    match = next((pair for pair in pairs if pair.id == given), None)
+    if match is None and re.fullmatch(r"[0-9]{1,9}", given) and 1 <= int(given) <= len(pairs):
+        match = pairs[int(given) - 1]
+    if match is None:
         raise WorkbenchError(
             f"No pair {one_line(given, 40)!r}",
             f"{name} has {len(pairs):,} pairs, and none with that id.",
             "Give an id, or the number that the Pairs screen shows.",
         )
-    return found
+    return match
 
 
 def _order(text: str) -> tuple[int, ...]:
     """The candidates' places from "1,4,3", the best first."""
     numbers = text.split(",")
-    if len(set(numbers)) < max(2, len(numbers)) or not all(re.fullmatch("[1-9][0-9]{0,3}", each) for each in numbers):
+    if len(set(numbers)) < max(2, len(numbers)) or not all(
+        re.fullmatch("[1-9][0-9]{0,3}", number) for number in numbers
+    ):
         raise WorkbenchError(
             "--rank takes two different numbers or more", f"It is {one_line(text, 40)!r}.", "As in --rank 1,4,3"
         )
-    return tuple(int(each) - 1 for each in numbers)
+    return tuple(int(number) - 1 for number in numbers)
 
 
 def _made(ranking: Ranking, order: tuple[int, ...] | None, side: str | None) -> Made | None:
@@ -161,13 +163,13 @@ def _document(ranking: Ranking, made: Made | None) -> dict[str, Any]:
         "candidates": [
             {
                 "number": number,
-                "side": each.side,
-                "by": each.by or None,
-                "count": each.count,
-                "cut": each.cut,
-                "text": each.text,
+                "side": candidate.side,
+                "by": candidate.by or None,
+                "count": candidate.count,
+                "cut": candidate.cut,
+                "text": candidate.text,
             }
-            for number, each in enumerate(ranking.candidates, 1)
+            for number, candidate in enumerate(ranking.candidates, 1)
         ],
         "edited": made.edited.id if made is not None and made.edited else None,
         "new": [pair.id for pair in made.new] if made is not None else [],
@@ -178,10 +180,15 @@ def _print(ranking: Ranking) -> None:
     print(one_line(ranking.pair.last_user_turn, _SHOWN))
     print()
     rows = [
-        [str(number), each.side or one_line(each.by), f"×{each.count}" if each.side is None else "", each.text]
-        for number, each in enumerate(ranking.candidates, 1)
+        [
+            str(number),
+            candidate.side or one_line(candidate.by),
+            f"×{candidate.count}" if candidate.side is None else "",
+            candidate.text,
+        ]
+        for number, candidate in enumerate(ranking.candidates, 1)
     ]
     print_table(["", "by", "", "answer"], rows, right=[0])
-    cut = sum(each.cut for each in ranking.candidates)
+    cut = sum(candidate.cut for candidate in ranking.candidates)
     if cut:
         note(f"{cut} cut at a limit: trained on, such an answer teaches to stop in mid-sentence.")

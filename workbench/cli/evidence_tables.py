@@ -30,8 +30,14 @@ def print_evidence(evidence: Evidence) -> None:
         print_table(
             ["got worse", "response", "log P before", "after", "prompt"],
             [
-                [each.id, each.response, f"{each.before:.2f}", f"{each.after:.2f}", each.prompt]
-                for each in evidence.regressions
+                [
+                    regression.id,
+                    regression.response,
+                    f"{regression.before:.2f}",
+                    f"{regression.after:.2f}",
+                    regression.prompt,
+                ]
+                for regression in evidence.regressions
             ],
             right=(2, 3),
         )
@@ -42,7 +48,7 @@ def print_evidence(evidence: Evidence) -> None:
     )
 
 
-def print_versus(found: Versus) -> None:
+def print_versus(versus: Versus) -> None:
     """The scores of both, kind by kind and part by part, and who is better."""
     rows = [
         [
@@ -54,19 +60,19 @@ def print_versus(found: Versus) -> None:
             _interval(score.change.difference, signed=True),
             _p(score.change),
         ]
-        for score in found.scores
+        for score in versus.scores
     ]
     print_table(["probes", "part", "other", "run", "difference", "95% interval", "p"], rows, right=range(2, 7))
     print()
-    overall = found.scores[0].change.difference
+    overall = versus.scores[0].change.difference
     by = f"{overall.value:+.3f} {_interval(overall, signed=True)}"
-    if found.better is None:
-        print(f"No difference can be told: {found.run} scores {by} against {found.other}.")
+    if versus.better is None:
+        print(f"No difference can be told: {versus.run} scores {by} against {versus.other}.")
     else:
-        print(f"{found.better} is better: {found.run} scores {by} against {found.other}.")
+        print(f"{versus.better} is better: {versus.run} scores {by} against {versus.other}.")
     print("The score is the probability of wanted answers less that of unwanted ones.")
-    if found.left_out:
-        print(f"{found.left_out} probes and pairs are left out: only one of the two was measured on them.")
+    if versus.left_out:
+        print(f"{versus.left_out} probes and pairs are left out: only one of the two was measured on them.")
 
 
 def _print_probes(probes: list[dict[str, Any]]) -> None:
@@ -89,11 +95,14 @@ def _print_probes(probes: list[dict[str, Any]]) -> None:
 
 def _print_parts(measurements: Iterable[Measurement]) -> None:
     rows: dict[tuple[str, str], list[str]] = {}
-    for each in measurements:
-        if each.part and each.kind != HELD_OUT and each.measure == "probability":
-            row = rows.setdefault((each.kind, each.part), [f"{each.prompts} {each.kind}", each.part, "", "", "", ""])
-            place = 4 if wanted(each.kind, each.response) < 0 else 2
-            row[place], row[place + 1] = (share(one.value) for one in (each.change.before, each.change.after))
+    for m in measurements:
+        if m.part and m.kind != HELD_OUT and m.measure == "probability":
+            row = rows.setdefault(
+                (m.kind, m.part),
+                [f"{m.prompts} {m.kind}", m.part, "", "", "", ""],
+            )
+            column = 4 if wanted(m.kind, m.response) < 0 else 2
+            row[column], row[column + 1] = (share(one.value) for one in (m.change.before, m.change.after))
     if rows:
         print()
         header = ["probes", "part", "P wanted before", "after", "P unwanted before", "after"]
@@ -103,17 +112,17 @@ def _print_parts(measurements: Iterable[Measurement]) -> None:
 def _print_pairs(evidence: Evidence) -> None:
     rows = [
         [
-            f"{each.prompts} {each.kind}",
-            each.part,
-            each.response,
-            each.measure,
-            f"{each.change.before.value:.3f}",
-            f"{each.change.after.value:.3f}",
-            _interval(each.change.after),
-            _p(each.change),
+            f"{m.prompts} {m.kind}",
+            m.part,
+            m.response,
+            m.measure,
+            f"{m.change.before.value:.3f}",
+            f"{m.change.after.value:.3f}",
+            _interval(m.change.after),
+            _p(m.change),
         ]
-        for each in evidence.measurements
-        if each.kind == HELD_OUT and each.part in ("", LENGTH_MATCHED) and each.measure != "log-probability a token"
+        for m in evidence.measurements
+        if m.kind == HELD_OUT and m.part in ("", LENGTH_MATCHED) and m.measure != "log-probability a token"
     ]
     if not rows:
         return

@@ -126,7 +126,7 @@ def queue(context: typer.Context, json: Json = False) -> None:
     """List the runs that wait for a device of this machine, in order, and the run that trains on it."""
     from workbench.runs.lease import queues
 
-    found = queues()
+    all_queues = queues()
     if json:
         print_json(
             [
@@ -135,16 +135,16 @@ def queue(context: typer.Context, json: Json = False) -> None:
                     "running": _named(line.holder) if line.holder else None,
                     "waiting": [_named(path) | {"place": place} for place, path in enumerate(line.waiting, 1)],
                 }
-                for line in found
+                for line in all_queues
             ]
         )
         return
-    if not found:
+    if not all_queues:
         note("No run trains or waits on this machine.")
         return
     here = workspace_of(context).runs
     rows = []
-    for line in found:
+    for line in all_queues:
         rows += [[line.device, "running", _shown(line.holder, here)]] if line.holder else []
         rows += [[line.device, f"next {place}", _shown(path, here)] for place, path in enumerate(line.waiting, 1)]
     print_table(["device", "turn", "run"], rows)
@@ -185,7 +185,7 @@ def label(
 
     folder = folder_of(context, run)
     before = read(folder)
-    tags = [each for each in (*before.tags, *(tag or [])) if each not in (untag or [])]
+    tags = [tag for tag in (*before.tags, *(tag or [])) if tag not in (untag or [])]
     after = replace(
         before,
         name=before.name if name is None else name,
@@ -200,7 +200,7 @@ def label(
         return
     print(safe(f"{folder.id}: {after.name or 'no name'}{' (archived)' if after.archived else ''}"))
     if after.tags:
-        print(safe("  " + " ".join(f"#{each}" for each in after.tags)))
+        print(safe("  " + " ".join(f"#{tag}" for tag in after.tags)))
     if after.note:
         print(safe("  " + after.note.replace("\n", "\n  ")))
 
@@ -213,8 +213,8 @@ def delete(context: typer.Context, run: Run, yes: Yes = False) -> None:
     folder = folder_of(context, run)
     if not yes and not alive(folder):
         typer.confirm(f"Move {safe(folder.id)} with its adapter and checkpoints to the trash?", err=True, abort=True)
-    place = discard(workspace_of(context).runs, folder)
-    note(f"Moved {folder.id} to the trash. To bring it back: workbench trash --restore {place.name}")
+    path = discard(workspace_of(context).runs, folder)
+    note(f"Moved {folder.id} to the trash. To bring it back: workbench trash --restore {path.name}")
 
 
 def trash(
@@ -228,17 +228,17 @@ def trash(
     from workbench.runs import trash as bin_
 
     runs = workspace_of(context).runs
-    lying = [each.id for each in bin_.discarded(runs)]
+    deleted = [run.id for run in bin_.discarded(runs)]
     if restore is not None:
-        if restore not in lying:
-            known = ", ".join(lying) or "nothing"
+        if restore not in deleted:
+            known = ", ".join(deleted) or "nothing"
             raise WorkbenchError(f"No deleted run {restore!r}", f"In the trash: {known}.", "List it: workbench trash")
         note(f"{bin_.restore(runs / bin_.TRASH / restore).id} is back.")
     if empty:
-        if lying and not yes:
-            typer.confirm(f"Delete {len(lying)} runs for good? This cannot be undone.", err=True, abort=True)
+        if deleted and not yes:
+            typer.confirm(f"Delete {len(deleted)} runs for good? This cannot be undone.", err=True, abort=True)
         note(f"{bin_.empty(runs)} runs deleted.")
-    left = [each.id for each in bin_.discarded(runs)]
+    left = [run.id for run in bin_.discarded(runs)]
     if json:
         print_json(left)
     elif left and restore is None:

@@ -85,18 +85,18 @@ def import_(
             line.show(f"Importing {one_line(source, 40)}: " + (f"{done / total:.0%}" if total else f"{done:,} rows"))
 
         rows = _rows(source, subset, split, progress)
-        found = import_rows(rows, mapping=mapping, limit=limit, existing=store.pairs if store else ())
-    if not found.pairs and not found.duplicates:
-        raise nothing_usable(source, found)
+        imported = import_rows(rows, mapping=mapping, limit=limit, existing=store.pairs if store else ())
+    if not imported.pairs and not imported.duplicates:
+        raise nothing_usable(source, imported)
     if store:
         with store:
-            store.add(found.pairs, f"import {source}")
+            store.add(imported.pairs, f"import {source}")
     else:
-        write_pairs(target, found.pairs)
+        write_pairs(target, imported.pairs)
     if json:
-        print_json(_report(name, found))
+        print_json(_report(name, imported))
     else:
-        _tell(name, target, found)
+        _tell(name, target, imported)
 
 
 def export(
@@ -136,8 +136,8 @@ def export(
     kept = [pair for pair in every if pair.status in wanted]
     if not kept:
         status = "accepted" if accepted_only else "left"
-        found = f"{len(every):,} pairs of {name!r}" + (f" that {filter_!r} finds" if query.terms else "")
-        raise WorkbenchError("Nothing to export", f"None of the {found} is {status}.")
+        searched = f"{len(every):,} pairs of {name!r}" + (f" that {filter_!r} finds" if query.terms else "")
+        raise WorkbenchError("Nothing to export", f"None of the {searched} is {status}.")
     export_pairs(to, kept, chosen_format)
     if json:
         print_json({"name": name, "file": str(to), "format": chosen_format, "exported": len(kept)})
@@ -153,12 +153,15 @@ def pairs(context: typer.Context, json: Json = False) -> None:
     from workbench.pairs.pair import STATUSES
 
     workspace = workspace_of(context)
-    found = [_summary(name, workspace.pairs_file(name)) for name in workspace.datasets()]
+    summaries = [_summary(name, workspace.pairs_file(name)) for name in workspace.datasets()]
     if json:
-        print_json(found)
-    elif found:
+        print_json(summaries)
+    elif summaries:
         header = ("name", "kind", "pairs", *STATUSES, "bad lines")
-        cells = [[f"{each[key]:,}" if isinstance(each[key], int) else each[key] for key in _KEYS] for each in found]
+        cells = [
+            [f"{summary[key]:,}" if isinstance(summary[key], int) else summary[key] for key in _KEYS]
+            for summary in summaries
+        ]
         print_table(header, cells, right=range(2, len(header)))
     else:
         note(f"No data sets in {workspace.pairs} yet. Bring one in: workbench import FILE")
@@ -194,23 +197,23 @@ def _rows(source: str, subset: str | None, split: str | None, progress: Progress
     return read_hub(source, subset=subset, split=split, progress=progress)
 
 
-def _report(name: str, found: Imported) -> dict[str, Any]:
+def _report(name: str, imported: Imported) -> dict[str, Any]:
     return {
         "name": name,
-        "imported": len(found.pairs),
-        "skipped": len(found.problems),
-        "duplicates": found.duplicates,
-        "problems": [{"line": problem.line, "reason": problem.reason} for problem in found.problems],
+        "imported": len(imported.pairs),
+        "skipped": len(imported.problems),
+        "duplicates": imported.duplicates,
+        "problems": [{"line": problem.line, "reason": problem.reason} for problem in imported.problems],
     }
 
 
-def _tell(name: str, target: Path, found: Imported) -> None:
+def _tell(name: str, target: Path, imported: Imported) -> None:
     from workbench.pairs.importers import first_problems
 
-    kinds = "conversational" if found.pairs and found.pairs[0].conversational else "standard"
-    note(f"Imported {len(found.pairs):,} {kinds} pairs as {name} ({target}).")
-    if found.duplicates:
-        note(f"{found.duplicates:,} duplicates were left out.")
-    if found.problems:
-        note(f"{len(found.problems):,} rows could not be used:")
-        note(first_problems(found))
+    kinds = "conversational" if imported.pairs and imported.pairs[0].conversational else "standard"
+    note(f"Imported {len(imported.pairs):,} {kinds} pairs as {name} ({target}).")
+    if imported.duplicates:
+        note(f"{imported.duplicates:,} duplicates were left out.")
+    if imported.problems:
+        note(f"{len(imported.problems):,} rows could not be used:")
+        note(first_problems(imported))

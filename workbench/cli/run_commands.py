@@ -100,24 +100,24 @@ def runs(
     from workbench.runs.catalog import Catalog
 
     every = Catalog(workspace_of(context).runs).summaries()
-    found = [
+    summaries = [
         summary(run)
         for run in every
         if (everything or not run.labels.archived) and set(tags or ()) <= set(run.labels.tags)
     ]
     if sort:
-        found = _sorted(found, sort)
+        summaries = _sorted(summaries, sort)
     if reverse:
-        found.reverse()
+        summaries.reverse()
     if json:
-        print_json(found)
+        print_json(summaries)
         return
     if not every:
         note("No runs yet. Start one: workbench train --pairs NAME")
-    elif not found:
+    elif not summaries:
         note("No run matches. Archived ones are listed with --all.")
     else:
-        _print_runs(found, sort if sort and sort not in _SHOWN else None)
+        _print_runs(summaries, sort if sort and sort not in _SHOWN else None)
 
 
 def show(context: typer.Context, run: Run, json: Json = False) -> None:
@@ -187,32 +187,32 @@ def logs(
     follow_log(folder_of(context, run), follow=follow)
 
 
-def _sorted(found: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+def _sorted(summaries: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
     """Highest first; runs without such a value last, as they were."""
-    with_value = [each for each in found if value_of(each, key) is not None]
+    with_value = [run for run in summaries if value_of(run, key) is not None]
     if not with_value:
-        if not found:
+        if not summaries:
             return []
-        keys = ", ".join(keys_of(found))
+        keys = ", ".join(keys_of(summaries))
         raise WorkbenchError(f"Nothing to sort by: {key!r}", "No run here has such a value.", f"There are: {keys}.")
-    without = [each for each in found if value_of(each, key) is None]
-    return sorted(with_value, key=lambda each: _orderly(value_of(each, key)), reverse=True) + without
+    without = [run for run in summaries if value_of(run, key) is None]
+    return sorted(with_value, key=lambda run: _orderly(value_of(run, key)), reverse=True) + without
 
 
 def _orderly(value: Any) -> tuple[float, str]:
     return (float(value), "") if isinstance(value, int | float) else (0.0, str(value))
 
 
-def _print_runs(found: list[dict[str, Any]], extra: str | None) -> None:
-    named = any(each["name"] or each["tags"] for each in found)
+def _print_runs(summaries: list[dict[str, Any]], extra: str | None) -> None:
+    named = any(run["name"] or run["tags"] for run in summaries)
     rows = []
-    for each in found:
-        step = f"{each['step']}/{each['total_steps']}" if each["total_steps"] else DASH
-        name = [" ".join([each["name"], *(f"#{tag}" for tag in each["tags"])]).strip()] if named else []
-        more = [_cell(value_of(each, extra))] if extra else []
-        numbers = [number(each[key]) for key in _SHOWN]
-        status = f"{each['status']} {each['place']}" if each["place"] else each["status"]
-        rows.append([each["id"], *name, status, each["method"] or "?", each["model"] or "?", step, *numbers, *more])
+    for run in summaries:
+        step = f"{run['step']}/{run['total_steps']}" if run["total_steps"] else DASH
+        name = [" ".join([run["name"], *(f"#{tag}" for tag in run["tags"])]).strip()] if named else []
+        more = [_cell(value_of(run, extra))] if extra else []
+        numbers = [number(run[key]) for key in _SHOWN]
+        status = f"{run['status']} {run['place']}" if run["place"] else run["status"]
+        rows.append([run["id"], *name, status, run["method"] or "?", run["model"] or "?", step, *numbers, *more])
     header = [
         "run",
         *(["name"] if named else []),
@@ -248,11 +248,11 @@ def _print_facts(state: RunState) -> None:
 
 def _print_samples(state: RunState) -> None:
     """The answers of the last step that has some."""
-    latest = [each for each in state.samples if each.step == state.samples[-1].step]
+    latest = [sample for sample in state.samples if sample.step == state.samples[-1].step]
     if latest:
         print(f"\nAnswers at step {latest[0].step}")
-    for each in latest:
-        for name, text in (("prompt", each.prompt), ("base", each.base), ("aligned", each.aligned)):
+    for sample in latest:
+        for name, text in (("prompt", sample.prompt), ("base", sample.base), ("aligned", sample.aligned)):
             print(f"  {name:<9}{one_line(text, 110)}")
 
 
@@ -282,11 +282,11 @@ def _dry_run(workspace: Workspace, config: RunConfig, *, json: bool) -> None:
     config, _ = prepare(workspace, config)
     preview = begin(workspace.runs, config)
 
-    def hear(told: Learned) -> None:
+    def hear(news: Learned) -> None:
         nonlocal preview
-        if isinstance(told, Doing):
-            note(f"{told.name} …")
-        preview = preview.after(told)
+        if isinstance(news, Doing):
+            note(f"{news.name} …")
+        preview = preview.after(news)
 
     try_run(workspace, config, hear)
     trouble = preview.trouble
@@ -322,7 +322,7 @@ def _preview_document(preview: Preview) -> dict[str, Any]:
     """The preview for scripts. Bytes and seconds."""
     from workbench.config import to_toml
 
-    found, machine = preview.estimate, preview.machine
+    estimate, machine = preview.estimate, preview.machine
     checkpoints, adapter = preview.disk
     return {
         "fits": preview.fits,
@@ -337,9 +337,9 @@ def _preview_document(preview: Preview) -> dict[str, Any]:
             "device": machine.device,
             "needed": preview.needed,
             "free": machine.free,
-            "estimate": found.total if found else None,
-            "libraries": found.libraries if found else None,
-            "parts": [asdict(part) for part in found.parts] if found else None,
+            "estimate": estimate.total if estimate else None,
+            "libraries": estimate.libraries if estimate else None,
+            "parts": [asdict(part) for part in estimate.parts] if estimate else None,
             "unknown": preview.unknown,
         },
         "gpus": [asdict(each) for each in machine.gpus],

@@ -44,7 +44,7 @@ def result(folder: RunFolder, state: RunState, status: Status) -> dict[str, Any]
     from workbench.runs.process import cause_of_loss
 
     ended = state.end if isinstance(state.end, Finished | Stopped) else None
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "id": folder.id,
         "status": status,
         "steps": state.step,
@@ -58,33 +58,33 @@ def result(folder: RunFolder, state: RunState, status: Status) -> dict[str, Any]
     }
     if status == "lost":
         again = "" if state.status == "finished" else f"Start it again: workbench resume {folder.id}"
-        told["error"] = {"title": "The worker is lost", "message": cause_of_loss(folder), "hint": again}
+        document["error"] = {"title": "The worker is lost", "message": cause_of_loss(folder), "hint": again}
     elif isinstance(state.end, Failed):
-        told["error"] = {"title": state.end.title, "message": state.end.message, "hint": state.end.hint}
+        document["error"] = {"title": state.end.title, "message": state.end.message, "hint": state.end.hint}
     elif isinstance(state.end, Killed):
-        told["error"] = {"title": "The worker was ended by force", "message": state.end.message, "hint": ""}
-    return told
+        document["error"] = {"title": "The worker was ended by force", "message": state.end.message, "hint": ""}
+    return document
 
 
 def print_result(folder: RunFolder, state: RunState, status: Status) -> None:
     """`result` for a person."""
     from workbench.runs.process import last_words
 
-    told = result(folder, state, status)
+    document = result(folder, state, status)
     print(safe(f"{folder.id}: {status} at step {state.step} of {state.total_steps or '?'}"))
-    error = told.get("error")
+    error = document.get("error")
     if error:
         print(safe("\n".join(f"  {part}" for part in error.values() if part)))
         for line in last_words(folder) if status == "lost" else ():
             print(safe(f"  | {line}"))
-    if told["eval"]:
+    if document["eval"]:
         from workbench.runs.quantities import QUANTITIES, quantities
 
-        before, after = told["eval_before"], told["eval"]
+        before, after = document["eval_before"], document["eval"]
         names = [name for each in quantities(after) for name in QUANTITIES[each].metrics if name in after]
         rows = [[name, number(before.get(name)), number(after.get(name))] for name in names]
         print_table(["held-out pairs", "before", "after"], rows, right=[1, 2])
-    speed, memory = told["pairs_per_second"], told["peak_memory_bytes"]
+    speed, memory = document["pairs_per_second"], document["peak_memory_bytes"]
     if speed and memory:
         print(f"{speed:.2f} pairs/s, {memory / 1e9:.2f} GB at most, adapter: {folder.adapter}")
 
@@ -118,18 +118,18 @@ def summary(one: catalog.Run) -> dict[str, Any]:
     }
 
 
-def value_of(told: dict[str, Any], key: str) -> Any:
+def value_of(run: dict[str, Any], key: str) -> Any:
     """A summary's value by its name: its own (`loss`), `eval.X` or `train.X`; None where it has none."""
     group, dot, name = key.partition(".")
     if dot and group in ("train", "eval"):
-        return told[group].get(name)
-    return told.get(key, told["eval"].get(key, told["train"].get(key)))
+        return run[group].get(name)
+    return run.get(key, run["eval"].get(key, run["train"].get(key)))
 
 
-def keys_of(told: Sequence[dict[str, Any]]) -> list[str]:
+def keys_of(runs: Sequence[dict[str, Any]]) -> list[str]:
     """The names that `value_of` knows for at least one of these summaries."""
-    own = [key for key in told[0] if key not in ("pairs", "tags", "note", "train", "eval")] if told else []
-    metrics = {f"{group}.{name}" for each in told for group in ("eval", "train") for name in each[group]}
+    own = [key for key in runs[0] if key not in ("pairs", "tags", "note", "train", "eval")] if runs else []
+    metrics = {f"{group}.{name}" for run in runs for group in ("eval", "train") for name in run[group]}
     return [*own, *sorted(metrics)]
 
 

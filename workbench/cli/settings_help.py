@@ -36,9 +36,9 @@ class TrainCommand(TyperCommand):
 
 
 def _method_in(args: Sequence[str]) -> str | None:
-    for place, word in enumerate(args):
+    for number, word in enumerate(args):
         if word == _OPTION:
-            return args[place + 1] if place + 1 < len(args) else None
+            return args[number + 1] if number + 1 < len(args) else None
         if word.startswith(f"{_OPTION}="):
             return word.partition("=")[2]
     return None
@@ -83,17 +83,17 @@ def _about(method: str, width: int) -> list[str]:
     from workbench.config import PRESETS, RunConfig, presets_of
     from workbench.methods import METHODS, users, uses
 
-    found = METHODS[method]
+    about = METHODS[method]
     needs = " --set reward=run:RUN" if uses(method, "reward") else ""
     lines = [examples(f"train --pairs support-tone {_OPTION} {method}{needs} --wait")]
-    lines += _head(f"{method}: {found.title}")
-    lines += _wrapped(found.when, 2, width)
+    lines += _head(f"{method}: {about.title}")
+    lines += _wrapped(about.when, 2, width)
     lines += [
-        *_wrapped(f"Its authors' numbers: {found.rests_on}", 2, width),
-        *_wrapped(f"Ours: {found.ours}", 2, width),
+        *_wrapped(f"Its authors' numbers: {about.rests_on}", 2, width),
+        *_wrapped(f"Ours: {about.ours}", 2, width),
     ]
     values = {key: field.get_default(call_default_factory=True) for key, field in RunConfig.model_fields.items()}
-    values |= found.values
+    values |= about.values
     used = [key for key in RunConfig.model_fields if uses(method, key) and key not in ("pairs", "method")]
     own = [key for key in used if len(users(key)) < len(METHODS)]
     lines += _head(f"Settings (--set KEY=VALUE) of {method} that not all methods have:")

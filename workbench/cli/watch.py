@@ -48,17 +48,17 @@ def watch(folder: RunFolder) -> RunState:
 
 def follow_log(folder: RunFolder, *, follow: bool) -> None:
     """Prints the worker's log, made safe; with `follow` until the worker is gone."""
-    place = 0
+    offset = 0
     while True:
         going = follow and alive(folder)
         try:
             with folder.log.open("rb") as log:
-                log.seek(place)
+                log.seek(offset)
                 text = log.read()
         except FileNotFoundError:
             text = b""
         whole = text if not going else text[: text.rfind(b"\n") + 1]
-        place += len(whole)
+        offset += len(whole)
         sys.stdout.write(safe(whole.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")))
         sys.stdout.flush()
         if not going:
@@ -69,9 +69,9 @@ def follow_log(folder: RunFolder, *, follow: bool) -> None:
 def _looks(folder: RunFolder) -> Iterator[tuple[RunState, list[Event]]]:
     """The run's state and what its worker told since the last look, until it is gone or has said its last word."""
     reader = EventReader(folder.events)
-    told = list(reader.read())
-    state = fold(told)
-    new = told[_earlier(folder) :]
+    events = list(reader.read())
+    state = fold(events)
+    new = events[_earlier(folder) :]
     while True:
         yield state, new
         if not alive(folder) or (state.status in TERMINAL and status(folder, state) in TERMINAL):
@@ -148,7 +148,7 @@ def _watch_lines(folder: RunFolder) -> RunState:
             text = _line(event, state.total_steps)
             if text:
                 note(text)
-        if state.status == "queued" and any(isinstance(each, Queued) for each in new):
+        if state.status == "queued" and any(isinstance(event, Queued) for event in new):
             waited = "starting"  # Said whenever its place is another one.
         if waited and state.status == "queued" and (waits := _waits(folder)) not in (waited, "starting"):
             waited = waits

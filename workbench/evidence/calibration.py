@@ -48,23 +48,23 @@ def calibrate(margins: Sequence[float], groups: Sequence[str], beta: float, *, s
     with np.errstate(over="ignore"):
         p = 1 / (1 + np.exp(-beta * np.asarray(margins, dtype=np.float64)))
     confidence, right = np.maximum(p, 1 - p), np.where(p == 0.5, 0.5, p > 0.5)
-    place = np.minimum(((confidence - 0.5) * 2 * BINS).astype(int), BINS - 1)
+    bin_of = np.minimum(((confidence - 0.5) * 2 * BINS).astype(int), BINS - 1)
     names = np.asarray(groups)
     bins = []
-    for number in np.unique(place).tolist():
-        inside = place == number
+    for number in np.unique(bin_of).tolist():
+        inside = bin_of == number
         accuracy = share(right[inside].tolist(), names[inside].tolist(), int(inside.sum()), seed=seed)
         low = 0.5 + number / (2 * BINS)
         bins.append(Bin(low, low + 1 / (2 * BINS), int(inside.sum()), float(confidence[inside].mean()), accuracy))
     brier = mean(((1 - p) ** 2).tolist(), groups, seed=seed)
-    return Calibration(len(margins), beta, _error(confidence - right, place, groups, seed), brier, bins)
+    return Calibration(len(margins), beta, _error(confidence - right, bin_of, groups, seed), brier, bins)
 
 
-def _error(gaps: Floats, place: NDArray[np.int64], groups: Sequence[str], seed: int) -> Estimate:
+def _error(gaps: Floats, bin_of: NDArray[np.int64], groups: Sequence[str], seed: int) -> Estimate:
     """Σ over the bins of |Σ gaps| / n, drawn by group."""
     cluster, size = clusters(groups)
     columns: list[Floats] = [
-        np.bincount(cluster, gaps * (place == number), size).astype(np.float64) for number in range(BINS)
+        np.bincount(cluster, gaps * (bin_of == number), size).astype(np.float64) for number in range(BINS)
     ]
     counts = np.bincount(cluster, minlength=size).astype(np.float64)
 

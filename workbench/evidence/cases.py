@@ -32,8 +32,8 @@ class Regression:
 
 def worst(probes: Iterable[ProbeReading], pairs: Iterable[PairReading], count: int = WORST) -> list[Regression]:
     """The worst `count`, worst first; of families that nobody judges there are none."""
-    found = [each for each in (*_of_probes(probes), *_of_pairs(pairs)) if each.worse > 0]
-    return sorted(found, key=lambda each: (-each.worse, each.id, each.response))[:count]
+    worse = [regression for regression in (*_of_probes(probes), *_of_pairs(pairs)) if regression.worse > 0]
+    return sorted(worse, key=lambda regression: (-regression.worse, regression.id, regression.response))[:count]
 
 
 def _of_probes(probes: Iterable[ProbeReading]) -> Iterator[Regression]:
@@ -101,8 +101,8 @@ def choose(readings: Sequence[ProbeReading]) -> list[tuple[ProbeReading, Choice]
     for reading in readings:
         kinds.setdefault(reading.kind, []).append(reading)
     chosen: list[tuple[ProbeReading, Choice]] = []
-    for found in kinds.values():
-        order = sorted(found, key=_standing)
+    for same_kind in kinds.values():
+        order = sorted(same_kind, key=_standing)
         chosen.append((order[0], "worst"))
         if len(order) > 1:
             chosen.append((order[len(order) // 2], "typical"))

@@ -79,7 +79,7 @@ class Evidence:
     def find(self, kind: str, response: str, measure: Measure, part: str = "") -> Change | None:
         """What was measured of that, if it was."""
         key = Key(kind, part, response, measure)
-        return next((each.change for each in self.measurements if each.key == key), None)
+        return next((m.change for m in self.measurements if m.key == key), None)
 
     def to_json(self) -> dict[str, Any]:
         """The document; "probes" has a row for every kind and family."""
@@ -90,12 +90,12 @@ class Evidence:
 def probe_rows(measurements: Iterable[Measurement]) -> list[dict[str, Any]]:
     """For every kind and family of probes: mean probability and share of samples, with intervals."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for each in measurements:
-        if not each.part and each.measure in ("probability", "samples"):
-            empty = {"kind": each.kind, "response": each.response, "probes": each.prompts}
-            row = rows.setdefault((each.kind, each.response), empty | {"probability": None, "samples": None})
-            before, after = each.change.before, each.change.after
-            row[each.measure] = {"count": after.samples, "before": _told(before), "after": _told(after)}
+    for m in measurements:
+        if not m.part and m.measure in ("probability", "samples"):
+            empty = {"kind": m.kind, "response": m.response, "probes": m.prompts}
+            row = rows.setdefault((m.kind, m.response), empty | {"probability": None, "samples": None})
+            before, after = m.change.before, m.change.after
+            row[m.measure] = {"count": after.samples, "before": _told(before), "after": _told(after)}
     return list(rows.values())
 
 
@@ -115,9 +115,11 @@ def read_evidence(path: Path) -> Evidence:
     again = f"Measure it: workbench evaluate {path.parent.name}"
     try:
         document = json.loads(path.read_text("utf-8"))
-        found = document.get("version") if isinstance(document, dict) else None
-        if found != VERSION:
-            raise WorkbenchError("No evidence of this version", f"{path} is of version {found}, not {VERSION}.", again)
+        version = document.get("version") if isinstance(document, dict) else None
+        if version != VERSION:
+            raise WorkbenchError(
+                "No evidence of this version", f"{path} is of version {version}, not {VERSION}.", again
+            )
         return _adapter().validate_python(document)
     except FileNotFoundError:
         raise WorkbenchError("No evidence yet", f"There is no file {path}.", again) from None

@@ -141,20 +141,20 @@ Table = Mapping[Key, Paired]
 
 def tabulate(probes: Iterable[ProbeReading], pairs: Iterable[PairReading]) -> dict[Key, Paired]:
     """Every quantity of every kind and part that has readings enough: all of a kind first, then its parts."""
-    found: dict[Key, Paired] = {}
+    table: dict[Key, Paired] = {}
     kinds: dict[str, list[ProbeReading]] = {}
     for probe in probes:
         kinds.setdefault(probe.kind, []).append(probe)
     for kind, some in kinds.items():
         for part, inside in parts(some):
-            found |= _of_probes(kind, part, inside)
+            table |= _of_probes(kind, part, inside)
     held = list(pairs)
     for part, those in parts(held):
-        found |= _of_pairs(part, those)
+        table |= _of_pairs(part, those)
     even = [pair for pair in held if matched(pair.chosen.tokens, pair.rejected.tokens)]
     if even:
-        found |= _of_pairs(LENGTH_MATCHED, even)
-    return found
+        table |= _of_pairs(LENGTH_MATCHED, even)
+    return table
 
 
 def measure(table: Table, *, seed: int = 0) -> list[Measurement]:
@@ -183,31 +183,33 @@ def parts(items: Sequence[Item]) -> Iterator[tuple[str, list[Item]]]:
 
 
 def _of_probes(kind: str, part: str, probes: Sequence[ProbeReading]) -> dict[Key, Paired]:
-    found: dict[Key, Paired] = {}
+    table: dict[Key, Paired] = {}
     for family in dict.fromkeys(family for probe in probes for family in probe.responses):
         named = [(probe, probe.responses[family]) for probe in probes if family in probe.responses]
         groups, readings = [probe.group for probe, _ in named], [reading for _, reading in named]
-        found[Key(kind, part, family, "probability")] = Paired(
-            [math.exp(each.before) for each in readings],
-            [math.exp(each.after) for each in readings],
+        table[Key(kind, part, family, "probability")] = Paired(
+            [math.exp(reading.before) for reading in readings],
+            [math.exp(reading.after) for reading in readings],
             groups,
             len(named),
         )
-        found |= _log_probabilities(kind, part, family, readings, groups)
-        if all(each.kl is not None for each in readings):
-            tokens = [float(each.tokens) for each in readings]
-            found[Key(kind, part, family, "kl a token")] = Paired(
-                [0.0] * len(named), [each.kl or 0.0 for each in readings], groups, len(named), tokens
+        table |= _log_probabilities(kind, part, family, readings, groups)
+        if all(reading.kl is not None for reading in readings):
+            tokens = [float(reading.tokens) for reading in readings]
+            table[Key(kind, part, family, "kl a token")] = Paired(
+                [0.0] * len(named), [reading.kl or 0.0 for reading in readings], groups, len(named), tokens
             )
-        sampled = [(probe, each.sampled) for probe, each in named if each.sampled is not None and probe.samples]
+        sampled = [
+            (probe, reading.sampled) for probe, reading in named if reading.sampled is not None and probe.samples
+        ]
         if sampled:
-            found[Key(kind, part, family, "samples")] = Paired(
+            table[Key(kind, part, family, "samples")] = Paired(
                 [hit for probe, (hits, _) in sampled for hit in _hits(hits, probe.samples)],
                 [hit for probe, (_, hits) in sampled for hit in _hits(hits, probe.samples)],
                 [probe.group for probe, _ in sampled for _ in range(probe.samples)],
                 len(sampled),
             )
-    return found
+    return table
 
 
 def _of_pairs(part: str, pairs: Sequence[PairReading]) -> dict[Key, Paired]:
@@ -215,9 +217,9 @@ def _of_pairs(part: str, pairs: Sequence[PairReading]) -> dict[Key, Paired]:
 
     def both(measure: Measure, before: Callable[[PairReading], float], after: Callable[[PairReading], float]) -> None:
         values = [before(pair) for pair in pairs], [after(pair) for pair in pairs]
-        found[Key(HELD_OUT, part, BOTH, measure)] = Paired(*values, groups, len(pairs))
+        table[Key(HELD_OUT, part, BOTH, measure)] = Paired(*values, groups, len(pairs))
 
-    found: dict[Key, Paired] = {}
+    table: dict[Key, Paired] = {}
     both("accuracy", lambda _: 0.5, lambda pair: preferred(pair.gain))
     both(
         "ranking",
@@ -231,15 +233,15 @@ def _of_pairs(part: str, pairs: Sequence[PairReading]) -> dict[Key, Paired]:
     )
     for side in ("chosen", "rejected"):
         readings = [pair.chosen if side == "chosen" else pair.rejected for pair in pairs]
-        found |= _log_probabilities(HELD_OUT, part, side, readings, groups)
-    return found
+        table |= _log_probabilities(HELD_OUT, part, side, readings, groups)
+    return table
 
 
 def _log_probabilities(
     kind: str, part: str, response: str, readings: Sequence[Reading], groups: Sequence[str]
 ) -> dict[Key, Paired]:
-    before, after = [each.before for each in readings], [each.after for each in readings]
-    tokens = [float(each.tokens) for each in readings]
+    before, after = [reading.before for reading in readings], [reading.after for reading in readings]
+    tokens = [float(reading.tokens) for reading in readings]
     return {
         Key(kind, part, response, "log-probability"): Paired(before, after, groups, len(readings)),
         Key(kind, part, response, "log-probability a token"): Paired(before, after, groups, len(readings), tokens),

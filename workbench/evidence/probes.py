@@ -63,7 +63,7 @@ def by_kind(probes: Iterable[Probe]) -> dict[str, list[Probe]]:
     kinds: dict[str, list[Probe]] = {kind: [] for kind in KINDS}
     for probe in probes:
         kinds.setdefault(probe.kind, []).append(probe)
-    return {kind: found for kind, found in kinds.items() if found}
+    return {kind: same_kind for kind, same_kind in kinds.items() if same_kind}
 
 
 def kinds_in_turn(probes: Iterable[Probe]) -> list[Probe]:

@@ -92,14 +92,14 @@ def share(hits: Sequence[float], groups: Sequence[str], trials: int, *, seed: in
     return _exact(mean(hits, groups, seed=seed), trials)
 
 
-def _exact(found: Estimate, trials: int) -> Estimate:
+def _exact(estimate: Estimate, trials: int) -> Estimate:
     """The same with the exact interval where the share is 0 or 1."""
-    if found.value not in (0.0, 1.0):
-        return found
+    if estimate.value not in (0.0, 1.0):
+        return estimate
     from scipy.stats import binomtest
 
-    low, high = binomtest(round(found.value * trials), trials).proportion_ci(LEVEL, method="exact")
-    return Estimate(found.value, float(low), float(high), found.samples, found.groups)
+    low, high = binomtest(round(estimate.value * trials), trials).proportion_ci(LEVEL, method="exact")
+    return Estimate(estimate.value, float(low), float(high), estimate.samples, estimate.groups)
 
 
 def change(
@@ -139,7 +139,7 @@ def paired_test(before: Floats, after: Floats, *, seed: int = 0) -> float | None
         return 1.0
     from scipy.stats import permutation_test
 
-    found = permutation_test(
+    test = permutation_test(
         (before, after),
         lambda one, other, axis: (other - one).sum(axis),
         permutation_type="samples",
@@ -148,7 +148,7 @@ def paired_test(before: Floats, after: Floats, *, seed: int = 0) -> float | None
         batch=max(1, _BATCH_CELLS // len(before)),
         rng=np.random.default_rng(seed),
     )
-    return float(found.pvalue)
+    return float(test.pvalue)
 
 
 def detectable(deviation: float, groups: int) -> float:
@@ -209,8 +209,8 @@ def _estimate(above: Floats, below: Floats, sizes: tuple[int, int], seed: int, d
 
 def _ratio(above: Floats, below: Floats, axis: int = -1) -> Any:
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = above.sum(axis) / below.sum(axis)
-    return np.where(np.isnan(found), np.inf, found)
+        ratios = above.sum(axis) / below.sum(axis)
+    return np.where(np.isnan(ratios), np.inf, ratios)
 
 
 def interval(
@@ -229,7 +229,7 @@ def interval(
     level = _widened(groups)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # degenerate distributions and infinite draws are dealt with below
-        found = bootstrap(
+        bootstrapped = bootstrap(
             tuple(columns),
             statistic,
             paired=True,
@@ -240,11 +240,11 @@ def interval(
             method="BCa",
             rng=np.random.default_rng(seed),
         )
-    low, high = float(found.confidence_interval.low), float(found.confidence_interval.high)
+    low, high = float(bootstrapped.confidence_interval.low), float(bootstrapped.confidence_interval.high)
     if not (math.isnan(low) or math.isnan(high)):
         return (min(low, value), max(high, value))
     # "lower" and "higher" keep infinities what they are, where interpolation would make NaN of them.
-    drawn, tail = np.asarray(found.bootstrap_distribution), (1 - level) / 2
+    drawn, tail = np.asarray(bootstrapped.bootstrap_distribution), (1 - level) / 2
     low = float(np.quantile(drawn, tail, method="lower"))
     return (low, float(np.quantile(drawn, 1 - tail, method="higher")))
 

@@ -97,7 +97,7 @@ def wanted(kind: str, family: str) -> int:
     """1 for an answer that should become likelier or stay so, −1 for one that should not, 0 where no claim says."""
     if (kind, family) == ("neutral", "neutral"):
         return 1
-    claim = next((each for each in CLAIMS if (each.kind, each.family) == (kind, family)), None)
+    claim = next((claim for claim in CLAIMS if (claim.kind, claim.family) == (kind, family)), None)
     return 0 if claim is None else -1 if claim.at_most is not None else 1
 
 
@@ -124,12 +124,12 @@ def _judged(claim: Claim, measure: Measure, table: Table, settings: Settings, se
         things = "held-out pairs" if claim.kind == HELD_OUT else f"{claim.kind} probes"
         message = f"{prompts} {things}, {settings.fewest} are needed"
         return Verdict(name, None, None, None, claim.threshold, len(paired.after) if paired else 0, message)
-    found = changed(paired, measure, seed=seed)
-    value = _value(claim, paired, found, seed)
+    change = changed(paired, measure, seed=seed)
+    value = _value(claim, paired, change, seed)
     if value is None:
         message = "the base never answers so"
         return Verdict(name, None, None, None, claim.threshold, len(paired.after), message)
-    conditions = _conditions(claim, found, value)
+    conditions = _conditions(claim, change, value)
     message = ", ".join(text for _, text in conditions)
     if value.low < claim.threshold - _ROUNDING and claim.threshold + _ROUNDING < value.high:
         message += "; the interval reaches past the threshold"
@@ -145,16 +145,16 @@ def _judged(claim: Claim, measure: Measure, table: Table, settings: Settings, se
     )
 
 
-def _value(claim: Claim, paired: Paired, found: Change, seed: int) -> Estimate | None:
+def _value(claim: Claim, paired: Paired, change: Change, seed: int) -> Estimate | None:
     """What is held against the threshold; None where the base's share, to which it is relative, is 0."""
     if claim.kept is not None:
         return ratio(paired.after, paired.before, paired.groups, seed=seed)
-    return found.difference if claim.lost is not None else found.after
+    return change.difference if claim.lost is not None else change.after
 
 
-def _conditions(claim: Claim, found: Change, value: Estimate) -> list[tuple[bool, str]]:
+def _conditions(claim: Claim, change: Change, value: Estimate) -> list[tuple[bool, str]]:
     """What was found, each with what the claim needs of it, and whether that is met."""
-    before, after = found.before.value, found.after.value
+    before, after = change.before.value, change.after.value
     first, then = f"before {share(before)}", f"after {share(after)}"
     if claim.before is not None:
         met = [(_reaches(before, claim.before), f"{first} (≥ {claim.before:.2f})")]

@@ -73,20 +73,24 @@ def versus(run: Evidence, other: Evidence, *, seed: int = 0) -> Versus:
 
 def _common(ours: Sequence[Item], theirs: Sequence[Item]) -> tuple[list[Item], list[Item]]:
     """What both have, in our order and with our groups and tags."""
-    known = {each.id: each for each in theirs}
-    both = [(each, known[each.id]) for each in ours if each.id in known and each.prompt == known[each.id].prompt]
+    known = {reading.id: reading for reading in theirs}
+    both = [
+        (reading, known[reading.id])
+        for reading in ours
+        if reading.id in known and reading.prompt == known[reading.id].prompt
+    ]
     return [one for one, _ in both], [replace(two, group=one.group, tags=one.tags) for one, two in both]
 
 
 def _scores(ours: Sequence[ProbeReading], theirs: Sequence[ProbeReading], seed: int) -> list[Score]:
-    others = {each.id: each for each in theirs}
-    judged = [each for each in ours if any(wanted(each.kind, family) for family in each.responses)]
-    judged = [each for each in judged if each.kind != "neutral"]
+    others = {probe.id: probe for probe in theirs}
+    judged = [probe for probe in ours if any(wanted(probe.kind, family) for family in probe.responses)]
+    judged = [probe for probe in judged if probe.kind != "neutral"]
     kinds: dict[str, list[ProbeReading]] = {}
     for probe in judged:
         kinds.setdefault(probe.kind, []).append(probe)
-    found = [(ALL, "", judged)] if judged else []
-    found += [(kind, part, inside) for kind, some in kinds.items() for part, inside in parts(some)]
+    parts_of_kinds = [(ALL, "", judged)] if judged else []
+    parts_of_kinds += [(kind, part, inside) for kind, some in kinds.items() for part, inside in parts(some)]
     return [
         Score(
             kind,
@@ -99,20 +103,20 @@ def _scores(ours: Sequence[ProbeReading], theirs: Sequence[ProbeReading], seed: 
                 seed=seed,
             ),
         )
-        for kind, part, inside in found
+        for kind, part, inside in parts_of_kinds
     ]
 
 
 def _score(probe: ProbeReading) -> float:
-    return sum(wanted(probe.kind, family) * math.exp(each.after) for family, each in probe.responses.items())
+    return sum(wanted(probe.kind, family) * math.exp(reading.after) for family, reading in probe.responses.items())
 
 
 def _beside(ours: Table, theirs: Table, seed: int) -> list[Measurement]:
-    found = []
+    measurements = []
     for key, paired in ours.items():
         other = theirs.get(key)
         if other is None or len(other.after) != len(paired.after):
             continue  # another number of samples
         both = Paired(other.after, paired.after, paired.groups, paired.prompts, paired.weights)
-        found.append(Measurement(*key, prompts=paired.prompts, change=changed(both, key.measure, seed=seed)))
-    return found
+        measurements.append(Measurement(*key, prompts=paired.prompts, change=changed(both, key.measure, seed=seed)))
+    return measurements

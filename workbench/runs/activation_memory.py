@@ -111,7 +111,7 @@ class Pass:
     def layer(self) -> int:
         """What one decoder layer keeps for the backward."""
         shape, config = self.shape, self.config
-        adapted = [each.name for each in shape.adapted(config.target_modules)]
+        adapted = [linear.name for linear in shape.adapted(config.target_modules)]
         # A frozen matrix keeps nothing: what it reads is kept for the adapter beside it.
         read = shape.hidden * bool({"q_proj", "k_proj", "v_proj"}.intersection(adapted))
         read += shape.hidden * bool({"gate_proj", "up_proj"}.intersection(adapted))
@@ -188,4 +188,4 @@ def unpacked(shape: Shape, quantization: str, device: Device) -> int:
     """The largest matrix as plain numbers, which is made of the quantized one for every use."""
     if quantization == "none":
         return 0
-    return max(each.weights for each in shape.linears) * width(device)
+    return max(linear.weights for linear in shape.linears) * width(device)

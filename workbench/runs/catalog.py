@@ -150,13 +150,13 @@ def _ends(path: Path) -> Iterator[Event]:
 
 def starts(summaries: Iterable[Run], model: str) -> list[Run]:
     """Runs whose adapter another run on the model can go on from, in the order given."""
-    return [each for each, config in _saved(summaries, model) if config.facts.answers]
+    return [run for run, config in _saved(summaries, model) if config.facts.answers]
 
 
 def rewards(summaries: Iterable[Run], model: str) -> list[Run]:
     """Runs that can judge the answers of a run on the model: reward models, then runs with an implicit reward."""
-    found = [(each, config.facts) for each, config in _saved(summaries, model) if config.facts.gives_reward]
-    return [each for each, _ in sorted(found, key=lambda found: found[1].answers)]
+    judges = [(run, config.facts) for run, config in _saved(summaries, model) if config.facts.gives_reward]
+    return [run for run, _ in sorted(judges, key=lambda judge: judge[1].answers)]
 
 
 def _saved(summaries: Iterable[Run], model: str) -> list[tuple[Run, RunConfig]]:
@@ -173,10 +173,10 @@ def _saved(summaries: Iterable[Run], model: str) -> list[tuple[Run, RunConfig]]:
 
     wanted = resolved(model)
     return [
-        (each, each.config)
-        for each in summaries
+        (run, run.config)
+        for run in summaries
         if wanted is not None
-        and each.config is not None
-        and resolved(each.config.model) == wanted
-        and each.folder.has_adapter
+        and run.config is not None
+        and resolved(run.config.model) == wanted
+        and run.folder.has_adapter
     ]

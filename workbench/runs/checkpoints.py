@@ -79,11 +79,11 @@ def check(path: Path) -> str:
         return f"has a {MARKER} that cannot be read"
     for name, size in marker.sizes.items():
         try:
-            found = (path / name).stat().st_size
+            written = (path / name).stat().st_size
         except OSError:
             return f"lacks {name}"
-        if found != size:
-            return f"has {found:,} of the {size:,} bytes of {name}"
+        if written != size:
+            return f"has {written:,} of the {size:,} bytes of {name}"
     return ""
 
 
@@ -99,7 +99,7 @@ def progress(path: Path) -> Progress:
 
 def mark_complete(path: Path, at: Progress) -> None:
     """Forces everything in `path` to the disk, then writes the marker. Raises `OSError`."""
-    sizes = {each.relative_to(path).as_posix(): each.stat().st_size for each in flush(path)}
+    sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in flush(path)}
     document = {"step": at.step, "seconds": at.seconds, "pairs": at.pairs, "tokens": at.tokens, "sizes": sizes}
     write_whole(path / MARKER, json.dumps(document, indent=1), durable=True)
     _sync(path)
@@ -108,9 +108,9 @@ def mark_complete(path: Path, at: Progress) -> None:
 
 def flush(path: Path) -> list[Path]:
     """Forces all files in a folder to the disk, and names them. Raises `OSError`."""
-    files = [each for each in sorted(path.rglob("*")) if each.is_file()]
-    for each in (*files, *{each.parent for each in files}):
-        _sync(each)
+    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    for file in (*files, *{file.parent for file in files}):
+        _sync(file)
     return files
 
 
@@ -127,9 +127,9 @@ def remove(path: Path) -> None:
 
 def rotate(checkpoints: Path, keep: int) -> None:
     """Keeps the newest `keep` complete checkpoints; the others go, and with them the torn ones."""
-    found = {path: not check(path) for path in _found(checkpoints)}
-    kept = [path for path, whole in found.items() if whole][-keep:]
-    for path in found:
+    completeness = {path: not check(path) for path in _found(checkpoints)}
+    kept = [path for path, whole in completeness.items() if whole][-keep:]
+    for path in completeness:
         if kept and path not in kept:
             remove(path)
     for path in checkpoints.glob(f"checkpoint-*{_DELETED}"):

@@ -138,7 +138,7 @@ def estimate(
 def adapter_weights(shape: Shape, config: RunConfig) -> int:
     """Weights of the adapter: two matrices of rank `lora_r` beside every layer that gets one."""
     adapted = shape.adapted(config.target_modules)
-    return shape.layers * config.lora_r * sum(each.inputs + each.outputs for each in adapted)
+    return shape.layers * config.lora_r * sum(linear.inputs + linear.outputs for linear in adapted)
 
 
 def disk(shape: Shape, config: RunConfig) -> tuple[int, int]:
@@ -166,14 +166,14 @@ def _quantized(shape: Shape, quantization: str, device: Device) -> int:
     if quantization == "nf4":
         return int(shape.quantized * _NF4_WEIGHT)
     if quantization == "int8":
-        return shape.quantized + shape.layers * FLOAT * sum(each.outputs for each in shape.linears)
+        return shape.quantized + shape.layers * FLOAT * sum(linear.outputs for linear in shape.linears)
     return shape.quantized * width(device)
 
 
 def _kept_unpacked(shape: Shape, config: RunConfig, device: Device) -> int:
     """How many weights the fast path keeps unpacked: all adapted ones, or none."""
     plain = device == "cpu" and config.quantization == "nf4" and config.lora_variant != "dora"
-    adapted = sum(each.weights for each in shape.adapted(config.target_modules)) * shape.layers
+    adapted = sum(linear.weights for linear in shape.adapted(config.target_modules)) * shape.layers
     return adapted if plain and shares(config) and adapted <= KEPT_WEIGHTS else 0
 
 
@@ -199,8 +199,8 @@ def _judging(judge: Judge | None, config: RunConfig, lengths: Lengths, device: D
     streams = 2 * shape.hidden + 3 * shape.intermediate
     size = answers * lengths.longest * streams * width(device) + unpacked(shape, judge.config.quantization, device)
     if judge.config.facts.answers:
-        each = config.completion_tokens * shape.vocabulary
-        size += min(answers * each, max(each, REWARD_LOGITS)) * (width(device) + FLOAT)
+        logits = config.completion_tokens * shape.vocabulary
+        size += min(answers * logits, max(logits, REWARD_LOGITS)) * (width(device) + FLOAT)
     return {"judging": size}
 
 

@@ -33,10 +33,10 @@ def digest(rows: Iterable[Mapping[str, Any]]) -> str:
     """What tells these rows, in this order, from others: the sha256 of the file that they make."""
     if isinstance(rows, RowsFile):
         return rows.digest()
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for row in rows:
-        found.update(to_line(row))
-    return found.hexdigest()
+        sha256.update(to_line(row))
+    return sha256.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +250,10 @@ def _slug(config: RunConfig) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

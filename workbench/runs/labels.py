@@ -34,15 +34,15 @@ class Labels:
 def read(folder: RunFolder) -> Labels:
     """The run's labels. What the file does not say, or cannot be read, is as if nobody had labelled it."""
     try:
-        found: dict[str, Any] = tomllib.loads(folder.labels.read_text("utf-8"))
+        document: dict[str, Any] = tomllib.loads(folder.labels.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return Labels()
-    name, note, tags = found.get("name"), found.get("note"), found.get("tags")
+    name, note, tags = document.get("name"), document.get("note"), document.get("tags")
     return Labels(
         name if isinstance(name, str) else "",
         note if isinstance(note, str) else "",
-        tuple(each for each in tags if isinstance(each, str)) if isinstance(tags, list) else (),
-        found.get("archived") is True,
+        tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
+        document.get("archived") is True,
     )
 
 
@@ -73,7 +73,7 @@ def _tag(text: str) -> str:
     if (
         not tag
         or len(tag) > TAG_LENGTH
-        or any(each in ",\"'" or each.isspace() or not each.isprintable() for each in tag)
+        or any(character in ",\"'" or character.isspace() or not character.isprintable() for character in tag)
     ):
         raise WorkbenchError(
             "Not a tag", f"{text!r} cannot be one.", f"Use one word of {TAG_LENGTH} characters at most, without commas."

@@ -94,20 +94,20 @@ def from_slurm(environment: Mapping[str, str]) -> dict[str, str]:
     if "RANK" in environment or tasks == "1":
         return {}
     job = re.sub(r"\D", "", environment.get("SLURM_JOB_ID", "")) or "0"
-    told = {
+    variables = {
         "RANK": environment["SLURM_PROCID"],
         "WORLD_SIZE": tasks,
         "LOCAL_RANK": environment["SLURM_LOCALID"],
         "MASTER_ADDR": first_host(environment["SLURM_STEP_NODELIST"]),
         "MASTER_PORT": str(20000 + int(job) % 20000),
     }
-    return {name: value for name, value in told.items() if name not in environment}
+    return {name: value for name, value in variables.items() if name not in environment}
 
 
 def first_host(nodes: str) -> str:
     """The first of the hosts that Slurm names as in `gpu[01-04,07],login`."""
-    found = _FIRST_OF_LIST.match(nodes)
-    return f"{found[1]}{found[2] or ''}" if found else nodes
+    match = _FIRST_OF_LIST.match(nodes)
+    return f"{match[1]}{match[2] or ''}" if match else nodes
 
 
 def _filled(word: str, worker: Sequence[str]) -> str:
@@ -120,13 +120,13 @@ def _accelerate(config: RunConfig) -> dict[str, Any]:
     if not config.launcher_config and not path.is_file():
         return {}
     try:
-        found = yaml.safe_load(path.read_text("utf-8"))
+        document = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise WorkbenchError(
             "accelerate's config cannot be read", f"{path}: {reason}.", "Make one with: accelerate config"
         ) from error
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def _own() -> Path:
@@ -165,11 +165,11 @@ class Notes:
 
     def end(self, end: End, failed: Failed | None = None) -> None:
         """How this process ended, and what it has to say of it."""
-        told: dict[str, Any] = {}
+        error: dict[str, Any] = {}
         if failed is not None:
             echo = any(word in failed.message.lower() for word in _PEERS)
-            told = {"title": failed.title, "message": failed.message, "hint": failed.hint, "echo": echo}
-        note = Note(**self._note, end=end, time=time.time(), **told)  # type: ignore[arg-type]
+            error = {"title": failed.title, "message": failed.message, "hint": failed.hint, "echo": echo}
+        note = Note(**self._note, end=end, time=time.time(), **error)  # type: ignore[arg-type]
         with suppress(OSError):
             self._path.parent.mkdir(exist_ok=True)
             write_whole(self._path, json.dumps(asdict(note)))
@@ -182,11 +182,11 @@ def forget_notes(folder: RunFolder) -> None:
 
 def notes(folder: RunFolder) -> list[Note]:
     """The notes of all processes, by rank; what is no note is left out."""
-    found = []
+    all_notes = []
     for path in _place(folder).glob("*.json"):
         with suppress(OSError, ValueError, TypeError):
-            found.append(Note(**json.loads(path.read_text("utf-8"))))
-    return sorted(found, key=lambda note: (note.rank, note.time))
+            all_notes.append(Note(**json.loads(path.read_text("utf-8"))))
+    return sorted(all_notes, key=lambda note: (note.rank, note.time))
 
 
 def first_process_lock(folder: RunFolder) -> Path:
@@ -194,29 +194,29 @@ def first_process_lock(folder: RunFolder) -> Path:
     return _place(folder) / "first.lock"
 
 
-def failure(found: list[Note], status: int | None, last_line: str, run: str) -> Failed:
+def failure(notes: list[Note], status: int | None, last_line: str, run: str) -> Failed:
     """Why a launched worker ended without a last event. `status` is its launcher's; None where that was not started."""
     log = f"See the log: workbench logs {run}"
-    failed = sorted((note for note in found if note.end == "failed"), key=lambda note: (note.echo, note.time))
+    failed = sorted((note for note in notes if note.end == "failed"), key=lambda note: (note.echo, note.time))
     if failed and not failed[0].echo:
         first = failed[0]
-        where = f" (process {first.rank} of {len(found)})" if len(found) > 1 else ""
+        where = f" (process {first.rank} of {len(notes)})" if len(notes) > 1 else ""
         return Failed(time=time.time(), title=first.title, message=first.message + where, hint=first.hint or log)
-    killed = [note for note in found if not note.end]
+    killed = [note for note in notes if not note.end]
     if killed and status != 0:
         first = killed[0]
         return Failed(
             time=time.time(),
             title="A process of the run was killed",
-            message=f"Process {first.rank} of {len(found)} (PID {first.pid} on {first.host}) went away without a word, "
+            message=f"Process {first.rank} of {len(notes)} (PID {first.pid} on {first.host}) went away without a word, "
             "often because memory ran out.",
             hint=f"Then: workbench resume {run}",
         )
-    if any(note.end == "terminated" for note in found):
+    if any(note.end == "terminated" for note in notes):
         message, hint = "Its processes got a signal to end before they could save.", f"Then: workbench resume {run}"
         return Failed(time=time.time(), title="The run was ended by a signal", message=message, hint=hint)
-    told = failed[0].message if failed else last_line
-    message = f"It ended with exit status {status}: {told}" if told else f"It ended with exit status {status}."
+    reason = failed[0].message if failed else last_line
+    message = f"It ended with exit status {status}: {reason}" if reason else f"It ended with exit status {status}."
     return Failed(time=time.time(), title="The launcher failed", message=message, hint=log)
 
 

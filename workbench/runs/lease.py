@@ -200,14 +200,14 @@ def enqueue(folder: RunFolder, pid: int, on: str | None = None) -> None:
 
 def queues() -> list[Queue]:
     """Every device of this machine that some run holds or waits for, by its name."""
-    found = []
+    all_queues = []
     for path in _state().glob(f"{_machine()}.*{_ENDING}"):
         entries = [entry for entry in _read(path) if entry.runs]
         if entries:
             holder = next((Path(entry.folder) for entry in entries if entry.holds), None)
             waiting = tuple(Path(entry.folder) for entry in entries if not entry.holds)
-            found.append(Queue(_name(path), holder, waiting))
-    return sorted(found, key=lambda queue: queue.device)
+            all_queues.append(Queue(_name(path), holder, waiting))
+    return sorted(all_queues, key=lambda queue: queue.device)
 
 
 def queue_of(folder: RunFolder) -> Queue | None:

@@ -53,7 +53,7 @@ class Gpu:
     @property
     def ours(self) -> int:
         """Bytes that our own processes hold: a run that waits for its turn will have them."""
-        return sum(each.bytes for each in self.holders if each.ours)
+        return sum(holder.bytes for holder in self.holders if holder.ours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ class Machine:
 
 def look(path: Path) -> Machine:
     """The machine now, and the free disk of the file system that `path` is on, or will be."""
-    found = gpus()
-    return Machine(memory(), found, _chosen(found), disk_free(path))
+    all_gpus = gpus()
+    return Machine(memory(), all_gpus, _chosen(all_gpus), disk_free(path))
 
 
 def disk_free(path: Path) -> int:
@@ -124,9 +124,9 @@ def _gpu(nvml: Any, index: int) -> Gpu:
     busy = _told(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100)
     held: dict[int, int] = {}
     for ask in (nvml.nvmlDeviceGetComputeRunningProcesses, nvml.nvmlDeviceGetGraphicsRunningProcesses):
-        for each in _told(nvml, partial(ask, handle)) or ():
-            held[each.pid] = max(held.get(each.pid, 0), int(each.usedGpuMemory or 0))
-    holders = sorted((_holder(pid, size) for pid, size in held.items()), key=lambda each: -each.bytes)
+        for process in _told(nvml, partial(ask, handle)) or ():
+            held[process.pid] = max(held.get(process.pid, 0), int(process.usedGpuMemory or 0))
+    holders = sorted((_holder(pid, size) for pid, size in held.items()), key=lambda process: -process.bytes)
     text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
     return Gpu(index, text, int(room.total), int(room.free), busy, tuple(holders))
 
@@ -147,13 +147,13 @@ def _holder(pid: int, size: int) -> Holder:
         return Holder(pid, "", size, ours=False)
 
 
-def _chosen(found: tuple[Gpu, ...]) -> Gpu | None:
+def _chosen(gpus: tuple[Gpu, ...]) -> Gpu | None:
     """The first GPU that CUDA_VISIBLE_DEVICES leaves."""
     first = os.environ.get("CUDA_VISIBLE_DEVICES", _FIRST).split(",")[0].strip()
     if not first.isdecimal():
         # An UUID, or MIG: which one is not told by an index. An empty value or -1 hides them all.
-        return found[0] if found and first.startswith(("GPU-", "MIG-")) else None
-    return next((each for each in found if each.index == int(first)), None)
+        return gpus[0] if gpus and first.startswith(("GPU-", "MIG-")) else None
+    return next((gpu for gpu in gpus if gpu.index == int(first)), None)
 
 
 def _is_ours(command: list[str]) -> bool:

@@ -75,12 +75,12 @@ class Shape:
         wanted = tuple(targets)
         if wanted == ("all-linear",):
             return self.linears
-        return tuple(each for each in self.linears if each.name.endswith(wanted))
+        return tuple(linear for linear in self.linears if linear.name.endswith(wanted))
 
     @property
     def quantized(self) -> int:
         """Weights in linear layers of decoder layers."""
-        return self.layers * sum(each.weights for each in self.linears)
+        return self.layers * sum(linear.weights for linear in self.linears)
 
     @property
     def exact(self) -> int:
@@ -109,8 +109,8 @@ def shape_of(model: str) -> Shape:
             "Its size is known after that.",
         )
     try:
-        found = json.loads(path.read_text("utf-8"))
-        return read_shape(found)
+        document = json.loads(path.read_text("utf-8"))
+        return read_shape(document)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WorkbenchError(
             "The model's size is not known", f"{path} is not what a language model has: {error!r}."
@@ -156,7 +156,7 @@ def _cached(name: str) -> Path | None:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(name, "config.json")
+        cached = try_to_load_from_cache(name, "config.json")
     except HFValidationError:
         return None
-    return Path(found) if isinstance(found, str) else None
+    return Path(cached) if isinstance(cached, str) else None

@@ -75,7 +75,7 @@ def read_margins(folder: Path) -> dict[str, Score]:
 
 def runs_with_scores(workspace: Workspace, dataset: str) -> list[tuple[str, str]]:
     """Id and name, untrusted, of the runs that trained on a data set and scored pairs, the newest first."""
-    found = []
+    runs = []
     for path in workspace.runs.glob(f"*/{NAME}"):
         folder = RunFolder(path.parent)
         try:
@@ -86,8 +86,8 @@ def runs_with_scores(workspace: Workspace, dataset: str) -> list[tuple[str, str]
             continue
         labels = read_labels(folder)
         if not labels.archived:
-            found.append((record.created.timestamp(), folder.id, labels.name[:_LABEL]))
-    return [(run, name or run) for _, run, name in sorted(found, reverse=True)]
+            runs.append((record.created.timestamp(), folder.id, labels.name[:_LABEL]))
+    return [(run, name or run) for _, run, name in sorted(runs, reverse=True)]
 
 
 class ScoreWriter:
@@ -200,4 +200,4 @@ def _number(value: object) -> float:
 
 def _finite(score: Score) -> bool:
     numbers = (score.chosen, score.rejected, score.ref_chosen, score.ref_rejected, score.margin)
-    return all(each is None or math.isfinite(each) for each in numbers)
+    return all(number is None or math.isfinite(number) for number in numbers)

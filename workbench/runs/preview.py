@@ -180,12 +180,12 @@ class Preview:
 
     @property
     def _needed_by_one(self) -> int | None:
-        found = self.estimate
+        estimate = self.estimate
         if self.measured is not None and self.device == "cpu":
             return self.measured.peak_bytes
-        if self.measured is not None and found is not None:
-            return replace(found, measured=self.measured.peak_bytes).total
-        return found.total if found else None
+        if self.measured is not None and estimate is not None:
+            return replace(estimate, measured=self.measured.peak_bytes).total
+        return estimate.total if estimate else None
 
     @property
     def fits(self) -> bool | None:
@@ -264,7 +264,7 @@ def rows_line(preview: Preview) -> str:
     """Pairs that train, are held out, and what becomes of the others; empty until that is known."""
     counts, rows = preview.counts, preview.rows
     if counts is not None:
-        told = [
+        parts = [
             f"{counts.train:,} train",
             f"{counts.holdout:,} held out",
             f"{counts.dropped:,} dropped",
@@ -272,12 +272,12 @@ def rows_line(preview: Preview) -> str:
             f"{counts.identical:,} identical",
         ]
     elif rows is not None:
-        told = [f"{rows.train:,} train", f"{rows.holdout:,} held out"]
+        parts = [f"{rows.train:,} train", f"{rows.holdout:,} held out"]
     else:
         return ""
     if rows is not None and rows.unusable:
-        told.append(f"{rows.unusable:,} unusable")
-    return " · ".join(told)
+        parts.append(f"{rows.unusable:,} unusable")
+    return " · ".join(parts)
 
 
 def tokens_line(preview: Preview) -> str:
@@ -293,23 +293,23 @@ def time_line(preview: Preview) -> str:
     steps = preview.steps
     if steps is None:
         return ""
-    told = f"{steps:,} steps of {preview.config.step_rows:,}"
+    text = f"{steps:,} steps of {preview.config.step_rows:,}"
     if preview.seconds is not None and preview.step_seconds is not None:
-        told += f" · about {rough(preview.seconds)}, {preview.step_seconds:.2f} s a step"
+        text += f" · about {rough(preview.seconds)}, {preview.step_seconds:.2f} s a step"
         if preview.unmeasured is not None:
-            told += f" as in {preview.unmeasured.run}"
+            text += f" as in {preview.unmeasured.run}"
         elif preview.measured is not None:
-            told += " (measured)"
-    return told
+            text += " (measured)"
+    return text
 
 
 def memory_parts(preview: Preview) -> list[str]:
     """The parts of the memory that count, the largest first."""
-    found = preview.estimate
-    if found is None:
+    estimate = preview.estimate
+    if estimate is None:
         return []
-    held = {part.name: part.bytes for part in found.parts if part.counts}
-    parts = {"weights": 0, "adapter": held.pop("gradients"), "libraries": found.total - found.training}
+    held = {part.name: part.bytes for part in estimate.parts if part.counts}
+    parts = {"weights": 0, "adapter": held.pop("gradients"), "libraries": estimate.total - estimate.training}
     for name, amount in held.items():
         short = name.partition(" ")[0]
         parts[short] = parts.get(short, 0) + amount
@@ -318,12 +318,12 @@ def memory_parts(preview: Preview) -> list[str]:
 
 def memory_rows(preview: Preview) -> list[list[str]]:
     """The parts of the memory as a table: name and size, in brackets what gives way to something larger."""
-    found = preview.estimate
-    if found is None:
+    estimate = preview.estimate
+    if estimate is None:
         return []
-    rows = [[part.name, size(part.bytes) if part.counts else f"({size(part.bytes)})"] for part in found.parts]
-    rows.append(["libraries and room", size(found.total - found.training)])
-    rows.append(["estimate", size(found.total)])
+    rows = [[part.name, size(part.bytes) if part.counts else f"({size(part.bytes)})"] for part in estimate.parts]
+    rows.append(["libraries and room", size(estimate.total - estimate.training)])
+    rows.append(["estimate", size(estimate.total)])
     if preview.measured is not None:
         rows.append(["measured", size(preview.needed or 0)])
     return rows
@@ -355,8 +355,8 @@ def fit_lines(preview: Preview) -> list[str]:
 def holders(gpu: Gpu) -> list[str]:
     """Who holds memory on the GPU, a line each, the largest first."""
     return [
-        f"{size(each.bytes)} held by {each.name or 'a process'} ({each.pid}{', ours' if each.ours else ''})"
-        for each in gpu.holders
+        f"{size(holder.bytes)} held by {holder.name or 'a process'} ({holder.pid}{', ours' if holder.ours else ''})"
+        for holder in gpu.holders
     ]
 
 

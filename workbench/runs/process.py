@@ -60,24 +60,24 @@ def record(folder: RunFolder, pid: int) -> None:
 
 def record_end(folder: RunFolder, pid: int, code: int) -> None:
     """Writes down the exit status of the worker `pid`; negative for a signal. Raises `OSError`."""
-    found = recorded(folder)
-    if found.get("pid") == pid:
-        write_whole(folder.process, json.dumps({**found, "exit": code}))
+    document = recorded(folder)
+    if document.get("pid") == pid:
+        write_whole(folder.process, json.dumps({**document, "exit": code}))
 
 
 def recorded(folder: RunFolder) -> dict[str, Any]:
     """What process.json says; empty where there is none, or a damaged one."""
     try:
-        found = json.loads(folder.process.read_text("utf-8"))
+        document = json.loads(folder.process.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def worker_pid(folder: RunFolder) -> int | None:
     """The PID of the run's worker, None where it is not there."""
-    found = recorded(folder)
-    return int(found["pid"]) if process_identity.runs(found.get("pid"), found.get("start")) else None
+    document = recorded(folder)
+    return int(document["pid"]) if process_identity.runs(document.get("pid"), document.get("start")) else None
 
 
 def alive(folder: RunFolder) -> bool:
@@ -164,25 +164,25 @@ def kill(folder: RunFolder) -> None:
 def descendants(pid: int) -> list[psutil.Process]:
     """The processes that `pid` and its children started, as far as they can be seen."""
     try:
-        found: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
-        return found
+        children: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
+        return children
     except psutil.Error:
         return []
 
 
 def end_all(processes: list[psutil.Process]) -> None:
     """Ends them by force, those that are still the same processes."""
-    for each in processes:
+    for process in processes:
         with suppress(psutil.Error):
-            each.kill()
+            process.kill()
 
 
 def environment(launched: bool) -> dict[str, str]:
     """What a worker's process gets. A launcher hands out the devices; one process by itself takes the first."""
-    found = child.environment()
+    variables = child.environment()
     if launched and "CUDA_VISIBLE_DEVICES" not in os.environ:
-        del found["CUDA_VISIBLE_DEVICES"]
-    return found
+        del variables["CUDA_VISIBLE_DEVICES"]
+    return variables
 
 
 def status(folder: RunFolder, state: RunState) -> Status:
@@ -190,9 +190,9 @@ def status(folder: RunFolder, state: RunState) -> Status:
 
     A worker that was started after the last event and has told nothing yet is *queued*.
     """
-    found = recorded(folder)
+    document = recorded(folder)
     if state.status in TERMINAL:
-        if found.get("events") != events_size(folder):
+        if document.get("events") != events_size(folder):
             return state.status
         return "queued" if alive(folder) else "lost"
     if not folder.process.exists() or alive(folder):
@@ -206,12 +206,12 @@ def status(folder: RunFolder, state: RunState) -> Status:
 @contextmanager
 def exclusive(folder: RunFolder) -> Iterator[None]:
     """While one process is in here, no other starts, moves or deletes the run. Raises `OSError`."""
-    place = os.open(folder.path, os.O_RDONLY)
+    descriptor = os.open(folder.path, os.O_RDONLY)
     try:
-        fcntl.flock(place, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(place)
+        os.close(descriptor)
 
 
 def _spawn(folder: RunFolder) -> subprocess.Popen[bytes]:
@@ -322,13 +322,13 @@ def stop_grace(folder: RunFolder) -> int:
 
 def _seconds_since_asked(folder: RunFolder) -> float | None:
     try:
-        told = folder.stop.read_text("ascii", "replace").split()
+        words = folder.stop.read_text("ascii", "replace").split()
         written = folder.stop.stat().st_mtime
     except OSError:
         return None
     with suppress(ValueError, IndexError):
-        if told[0] == process_identity.boot_id():
-            return max(0.0, time.monotonic() - float(told[1]))
+        if words[0] == process_identity.boot_id():
+            return max(0.0, time.monotonic() - float(words[1]))
     return max(0.0, time.time() - written)
 
 
@@ -346,8 +346,8 @@ def cause_of_loss(folder: RunFolder) -> str:
     """Why a lost run is most likely lost, in a sentence or two."""
     if not folder.path.is_dir():
         return "The run's folder was deleted or moved while its worker ran."
-    found = recorded(folder)
-    code = found.get("exit")
+    document = recorded(folder)
+    code = document.get("exit")
     if code in _KILLED:
         return f"The worker {exit_in_words(code)}."
     if folder.stop.exists() and code in (None, 1) and _WATCHDOG in tail(folder.log):
@@ -356,7 +356,7 @@ def cause_of_loss(folder: RunFolder) -> str:
         return f"{full}: the worker could not go on, nor say so. Free some space, then resume."
     if isinstance(code, int):
         return f"The worker {exit_in_words(code)}, without a last event."
-    start, host = found.get("start"), found.get("host")
+    start, host = document.get("start"), document.get("host")
     if isinstance(host, str) and host != os.uname().nodename:
         return f"The worker was started on another machine ({host}); from here nobody can see whether it runs."
     if isinstance(start, str) and start and process_identity.boot_id() not in ("", start.split(" ")[0]):

@@ -105,7 +105,7 @@ def limits(curves: Iterable[Curve]) -> tuple[float, float]:
 
     At least 2% of the largest value lie between them: what differs by less is rounding, and is to look flat.
     """
-    values = [y for each in curves for y in each.ys]
+    values = [y for curve in curves for y in curve.ys]
     if not values:
         return 0.0, 1.0
     low, high = min(values), max(values)

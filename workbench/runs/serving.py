@@ -19,12 +19,12 @@ def adapter_settings(folder: RunFolder) -> dict[str, Any]:
     """What PEFT wrote beside the run's adapter. Raises `WorkbenchError` where there is no adapter, or a damaged one."""
     path = folder.saved_adapter() / ADAPTER_CONFIG
     try:
-        found = json.loads(path.read_text("utf-8"))
+        settings = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise WorkbenchError("The adapter cannot be read", f"{path}: {error}.", "Restore the file.") from error
-    if not isinstance(found, dict):
+    if not isinstance(settings, dict):
         raise WorkbenchError("The adapter cannot be read", f"{path} is no JSON object.", "Restore the file.")
-    return found
+    return settings
 
 
 def serve_adapter(folder: RunFolder) -> str:
@@ -38,7 +38,7 @@ def serve_adapter(folder: RunFolder) -> str:
     if unserved:
         raise WorkbenchError("vLLM cannot serve this adapter", f"It has {' and '.join(unserved)}.", merge)
     highest = max([int(settings["r"]), *map(int, (settings.get("rank_pattern") or {}).values())])
-    rank = next((each for each in _VLLM_RANKS if each >= highest), None)
+    rank = next((rank for rank in _VLLM_RANKS if rank >= highest), None)
     if rank is None:
         raise WorkbenchError(
             "vLLM cannot serve this adapter", f"Its rank is {highest}; vLLM takes {_VLLM_RANKS[-1]} at most.", merge

@@ -55,13 +55,13 @@ class RunState:
     def pairs_per_second(self) -> float | None:
         """The mean over the latest ten `Step` events."""
         latest = self.steps[-10:]
-        return sum(each.pairs_per_second for each in latest) / len(latest) if latest else None
+        return sum(step.pairs_per_second for step in latest) / len(latest) if latest else None
 
     @property
     def tokens_per_second(self) -> float | None:
         """The mean over the latest ten `Step` events."""
         latest = self.steps[-10:]
-        return sum(each.tokens_per_second for each in latest) / len(latest) if latest else None
+        return sum(step.tokens_per_second for step in latest) / len(latest) if latest else None
 
     @property
     def mean_pairs_per_second(self) -> float | None:
@@ -122,10 +122,10 @@ def _rewound(state: RunState, step: int) -> RunState:
     return replace(
         state,
         step=step,
-        steps=tuple(each for each in state.steps if each.step <= step),
-        evals=tuple(each for each in state.evals if each.step <= step),
-        samples=tuple(each for each in state.samples if each.step <= step),
-        checkpoints=tuple(each for each in state.checkpoints if each.step <= step),
+        steps=tuple(event for event in state.steps if event.step <= step),
+        evals=tuple(event for event in state.evals if event.step <= step),
+        samples=tuple(event for event in state.samples if event.step <= step),
+        checkpoints=tuple(event for event in state.checkpoints if event.step <= step),
         end=None,
     )
 

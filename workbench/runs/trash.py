@@ -26,27 +26,27 @@ def discard(runs: Path, folder: RunFolder) -> Path:
                     "The run is running", f"{folder.id} has a worker.", f"First: workbench stop {folder.id}"
                 )
             (runs / TRASH).mkdir(exist_ok=True)
-            place = _free(runs / TRASH / folder.id)
-            folder.path.rename(place)
+            target = _free(runs / TRASH / folder.id)
+            folder.path.rename(target)
     except OSError as error:
         raise WorkbenchError(
             "The run could not be moved to the trash", f"{folder.path}: {error}.", "Check the folder's permissions."
         ) from error
-    return place
+    return target
 
 
 def restore(path: Path) -> RunFolder:
     """Brings a run back from the trash, under its name there. Raises `WorkbenchError` where that is taken."""
-    place = path.parent.parent / path.name
-    if place.exists():
-        raise WorkbenchError("The run is there already", f"{place} exists.", "Delete or rename that one first.")
+    target = path.parent.parent / path.name
+    if target.exists():
+        raise WorkbenchError("The run is there already", f"{target} exists.", "Delete or rename that one first.")
     try:
-        path.rename(place)
+        path.rename(target)
     except OSError as error:
         raise WorkbenchError(
             "The run could not be restored", f"{path}: {error}.", "Check the folder's permissions."
         ) from error
-    return RunFolder(place)
+    return RunFolder(target)
 
 
 def discarded(runs: Path) -> list[RunFolder]:
@@ -67,4 +67,4 @@ def empty(runs: Path) -> int:
 
 def _free(path: Path) -> Path:
     numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
-    return next(each for each in itertools.chain([path], numbered) if not each.exists())
+    return next(candidate for candidate in itertools.chain([path], numbered) if not candidate.exists())

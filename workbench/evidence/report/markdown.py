@@ -104,12 +104,12 @@ def _facts(entries: Sequence[tuple[str, str]]) -> list[str]:
 def _table(table: Table) -> Iterator[str]:
     """Pictures are left out, with their columns."""
     kinds = [cell.kind for cell in table.rows[0]] if table.rows else ["text"] * len(table.header)
-    shown = [place for place, kind in enumerate(kinds) if kind != "picture"]
+    shown = [column for column, kind in enumerate(kinds) if kind != "picture"]
     yield from [f"**{plain(table.caption)}**", ""]
-    yield _row([plain(table.header[place]) for place in shown])
-    yield _row(["---:" if kinds[place] == "number" else "---" for place in shown])
+    yield _row([plain(table.header[column]) for column in shown])
+    yield _row(["---:" if kinds[column] == "number" else "---" for column in shown])
     for row in table.rows:
-        yield _row([_cell(row[place]) for place in shown])
+        yield _row([_cell(row[column]) for column in shown])
     yield ""
     if table.note:
         yield from [plain(table.note), ""]

@@ -34,9 +34,9 @@ _NATS = "Natural logarithms. Change: run less base. p: a paired test that exchan
 
 def probes(evidence: Evidence) -> Section:
     """Probabilities, samples and log-probabilities on the probes, before and after."""
-    whole = [each for each in evidence.measurements if each.kind != HELD_OUT and not each.part]
-    shares = [each for each in whole if each.measure in SHARES]
-    nats = [each for each in whole if each.measure not in SHARES]
+    whole = [m for m in evidence.measurements if m.kind != HELD_OUT and not m.part]
+    shares = [m for m in whole if m.measure in SHARES]
+    nats = [m for m in whole if m.measure not in SHARES]
     blocks: list[Block] = []
     if shares:
         blocks.append(_before_after("Probability and share of samples", shares, "probe-share"))
@@ -48,11 +48,11 @@ def probes(evidence: Evidence) -> Section:
 
 def held_out(evidence: Evidence) -> Section | None:
     """Accuracy, margin, sides, with the length taken out, and calibration; None where no pair was held out."""
-    found = [each for each in evidence.measurements if each.kind == HELD_OUT and each.part in ("", LENGTH_MATCHED)]
-    if not found:
+    measurements = [m for m in evidence.measurements if m.kind == HELD_OUT and m.part in ("", LENGTH_MATCHED)]
+    if not measurements:
         return None
-    shares = [each for each in found if each.measure in SHARES]
-    nats = [each for each in found if each.measure == "margin" or (each.measure not in SHARES and not each.part)]
+    shares = [m for m in measurements if m.measure in SHARES]
+    nats = [m for m in measurements if m.measure == "margin" or (m.measure not in SHARES and not m.part)]
     blocks: list[Block] = []
     if shares:
         blocks.append(_before_after("Preference", shares, "held-share"))
@@ -71,22 +71,22 @@ def held_out(evidence: Evidence) -> Section | None:
 
 def tags(evidence: Evidence) -> Section | None:
     """Every tag's probes and held-out pairs by themselves; None where nothing bears tags."""
-    parts = [each for each in evidence.measurements if each.part not in ("", LENGTH_MATCHED)]
-    on_probes = [each for each in parts if each.measure == "probability"]
-    on_pairs = [each for each in parts if each.kind == HELD_OUT and each.measure == "margin"]
+    parts = [m for m in evidence.measurements if m.part not in ("", LENGTH_MATCHED)]
+    on_probes = [m for m in parts if m.measure == "probability"]
+    on_pairs = [m for m in parts if m.kind == HELD_OUT and m.measure == "margin"]
     blocks: list[Block] = []
     if on_probes:
-        rows = [[Cell(each.part, "code"), Cell(_of(each)), _count(each), *_numbers(each.change)] for each in on_probes]
+        rows = [[Cell(m.part, "code"), Cell(_of(m)), _count(m), *_numbers(m.change)] for m in on_probes]
         blocks.append(Table("Probability, by tag of the probes", ["tag", "what", "probes", *_CHANGE], rows))
     if on_pairs:
         rows = [
             [
-                Cell(each.part, "code"),
-                _count(each),
-                _accuracy(evidence, each.part),
-                *_numbers(each.change),
+                Cell(m.part, "code"),
+                _count(m),
+                _accuracy(evidence, m.part),
+                *_numbers(m.change),
             ]
-            for each in on_pairs
+            for m in on_pairs
         ]
         header = ["tag", "pairs", "accuracy", "margin before", "after", "change"]
         blocks.append(Table("Accuracy and margin, by tag of the held-out pairs", header, rows))
@@ -99,14 +99,14 @@ def regressions(evidence: Evidence) -> Section:
     if evidence.regressions:
         rows = [
             [
-                Cell(each.id, "code"),
-                Cell(f"{each.kind}, {each.response}"),
-                Cell(decimal(each.before, 2), "number"),
-                Cell(decimal(each.after, 2), "number"),
-                Cell(decimal(each.worse, 2), "number"),
-                Cell(each.prompt, "code"),
+                Cell(regression.id, "code"),
+                Cell(f"{regression.kind}, {regression.response}"),
+                Cell(decimal(regression.before, 2), "number"),
+                Cell(decimal(regression.after, 2), "number"),
+                Cell(decimal(regression.worse, 2), "number"),
+                Cell(regression.prompt, "code"),
             ]
-            for each in evidence.regressions
+            for regression in evidence.regressions
         ]
         header = ["probe or pair", "what", "before", "after", "worse by", "prompt"]
         blocks.append(Table("Worst regressions, in nats", header, rows))
@@ -119,24 +119,25 @@ def regressions(evidence: Evidence) -> Section:
 def said(evidence: Evidence) -> list[Exchange]:
     """What base and run say to some probes, with the same seed."""
     return [
-        Exchange(each.kind, each.prompt, [("base", each.before), ("run", each.after)]) for each in evidence.examples
+        Exchange(example.kind, example.prompt, [("base", example.before), ("run", example.after)])
+        for example in evidence.examples
     ]
 
 
-def _before_after(caption: str, found: Sequence[Measurement], anchor: str) -> Table:
+def _before_after(caption: str, measurements: Sequence[Measurement], anchor: str) -> Table:
     rows = []
-    for place, each in enumerate(found):
-        change = each.change
+    for index, m in enumerate(measurements):
+        change = m.change
         picture = interval_plot(
-            f"{anchor}-{place}",
-            f"{_of(each)}, {each.measure}",
+            f"{anchor}-{index}",
+            f"{_of(m)}, {m.measure}",
             _bounds(change.before),
             _bounds(change.after),
             axis=(0, 1),
         )
         before, after, difference = _numbers(change)
         drawn = Cell("", "picture", picture=picture)
-        rows.append([Cell(_of(each), detail=_by(each)), before, after, drawn, difference, *_test(change)])
+        rows.append([Cell(_of(m), detail=_by(m)), before, after, drawn, difference, *_test(change)])
     header = ["what", "before", "after", "0 to 1", "change", *_TEST]
     return Table(
         caption,
@@ -147,19 +148,19 @@ def _before_after(caption: str, found: Sequence[Measurement], anchor: str) -> Ta
     )
 
 
-def _in_nats(caption: str, found: Sequence[Measurement]) -> Table:
-    rows = [[Cell(_of(each), detail=_by(each)), *_numbers(each.change), *_test(each.change)] for each in found]
+def _in_nats(caption: str, measurements: Sequence[Measurement]) -> Table:
+    rows = [[Cell(_of(m), detail=_by(m)), *_numbers(m.change), *_test(m.change)] for m in measurements]
     return Table(caption, ["what", *_CHANGE, *_TEST], rows, note=_NATS)
 
 
 def _length(control: LengthControl) -> Table:
-    told = (
+    estimates = (
         ("accuracy at equal length", control.accuracy),
         ("accuracy, as it is", control.uncontrolled),
         ("accuracy of “the longer wins”", control.longer_wins),
         ("pull of length, in log-odds (0: none; above: longer ones)", control.slope),
     )
-    rows = [[Cell(name), _estimate(each)] for name, each in told]
+    rows = [[Cell(name), _estimate(estimate)] for name, estimate in estimates]
     return Table(
         "With the length taken out",
         ["measure", "value"],
@@ -170,38 +171,40 @@ def _length(control: LengthControl) -> Table:
     )
 
 
-def _calibration(found: Calibration) -> list[Block]:
+def _calibration(calibration: Calibration) -> list[Block]:
     points = [
-        Point(each.confidence, (each.accuracy.value, each.accuracy.low, each.accuracy.high), each.count)
-        for each in found.bins
+        Point(group.confidence, (group.accuracy.value, group.accuracy.low, group.accuracy.high), group.count)
+        for group in calibration.bins
     ]
-    caption = f"σ({number(found.beta)} · Δ) of {found.pairs:,} pairs. On the dashed line, it means what it says."
+    caption = (
+        f"σ({number(calibration.beta)} · Δ) of {calibration.pairs:,} pairs. On the dashed line, it means what it says."
+    )
     chart = Chart(
         "Reliability of the preference probability", reliability("reliability", "Reliability", points), caption
     )
     rows = [
-        [Cell("expected calibration error (0: none)"), _estimate(found.error)],
-        [Cell("Brier score (always saying ½: 0.25)"), _estimate(found.brier)],
+        [Cell("expected calibration error (0: none)"), _estimate(calibration.error)],
+        [Cell("Brier score (always saying ½: 0.25)"), _estimate(calibration.brier)],
     ]
     return [Charts([chart]), Table("Calibration", ["measure", "value"], rows, narrow=True)]
 
 
-def _of(each: Measurement) -> str:
-    return each.response if each.kind == HELD_OUT else f"{each.kind}, {each.response}"
+def _of(m: Measurement) -> str:
+    return m.response if m.kind == HELD_OUT else f"{m.kind}, {m.response}"
 
 
-def _by(each: Measurement) -> str:
-    part = f", {each.part}" if each.part else ""
-    return f"{each.measure}{part} · {each.prompts:,} {'pairs' if each.kind == HELD_OUT else 'probes'}"
+def _by(m: Measurement) -> str:
+    part = f", {m.part}" if m.part else ""
+    return f"{m.measure}{part} · {m.prompts:,} {'pairs' if m.kind == HELD_OUT else 'probes'}"
 
 
 def _accuracy(evidence: Evidence, part: str) -> Cell:
-    found = evidence.find(HELD_OUT, BOTH, "accuracy", part)
-    return _estimate(found.after) if found else Cell("–", "number")
+    change = evidence.find(HELD_OUT, BOTH, "accuracy", part)
+    return _estimate(change.after) if change else Cell("–", "number")
 
 
-def _count(each: Measurement) -> Cell:
-    return Cell(f"{each.prompts:,}", "number")
+def _count(m: Measurement) -> Cell:
+    return Cell(f"{m.prompts:,}", "number")
 
 
 def _numbers(change: Change) -> list[Cell]:
@@ -218,12 +221,12 @@ def _test(change: Change) -> Iterable[Cell]:
         yield Cell("–" if value is None else decimal(value, places), "number")
 
 
-def _estimate(found: Estimate) -> Cell:
-    return Cell(decimal(found.value), "number", detail=interval(found.low, found.high))
+def _estimate(estimate: Estimate) -> Cell:
+    return Cell(decimal(estimate.value), "number", detail=interval(estimate.low, estimate.high))
 
 
-def _bounds(found: Estimate) -> tuple[float, float, float]:
-    return found.value, found.low, found.high
+def _bounds(estimate: Estimate) -> tuple[float, float, float]:
+    return estimate.value, estimate.low, estimate.high
 
 
 _MOST = 120

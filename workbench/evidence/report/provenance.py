@@ -18,9 +18,9 @@ def data(sources: Sources) -> Section:
     """The pairs: the hashes of their data sets, how many trained, and what the checks find in them."""
     hashes = [(f"{name}, when the run began", digest) for name, digest in sources.record.sources.items()]
     if sources.evidence is not None:
-        found = sources.evidence.provenance
-        hashes.append(("pairs.jsonl in the run's folder, when measured", found.pairs))
-        hashes += [(f"{name}, probes", digest) for name, digest in found.suites.items()]
+        provenance = sources.evidence.provenance
+        hashes.append(("pairs.jsonl in the run's folder, when measured", provenance.pairs))
+        hashes += [(f"{name}, probes", digest) for name, digest in provenance.suites.items()]
     blocks: list[Block] = []
     started = sources.state.started
     if started is not None:
@@ -97,7 +97,7 @@ def _checks(sources: Sources) -> Block:
         return Prose([f"The pairs were not checked. {sources.unchecked}"])
     if not checks.findings:
         return Prose([f"The checks found nothing in {checks.checked:,} pairs."])
-    rows = [[_severity(each), Cell(each.check, "code"), *_found(each)] for each in checks.findings]
+    rows = [[_severity(finding), Cell(finding.check, "code"), *_found(finding)] for finding in checks.findings]
     return Table(
         "What the checks find in the pairs that the run used",
         ["severity", "check", "what", "pairs", "among them"],
@@ -123,8 +123,8 @@ def _data_lead(sources: Sources) -> str:
     checks = sources.checks
     if checks is None:
         return ""
-    found = [f"{sum(each.severity == severity for each in checks.findings)} {severity}s" for severity in _TONES]
-    return "The rows that the run used are frozen in its folder. The checks find " + ", ".join(found) + "."
+    counts = [f"{sum(finding.severity == severity for finding in checks.findings)} {severity}s" for severity in _TONES]
+    return "The rows that the run used are frozen in its folder. The checks find " + ", ".join(counts) + "."
 
 
 def _written(value: object) -> str:

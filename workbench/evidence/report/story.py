@@ -31,7 +31,7 @@ def by_claim(verdicts: Iterable[Verdict]) -> dict[str, Tone]:
     tones: dict[str, list[Tone]] = {}
     for verdict in verdicts:
         tones.setdefault(_claim(verdict), []).append(tone_of(verdict.holds))
-    return {claim: min(found, key=_ORDER.index) for claim, found in tones.items()}
+    return {claim: min(of_claim, key=_ORDER.index) for claim, of_claim in tones.items()}
 
 
 def headline(evidence: Evidence | None, scores: Mapping[str, float] | None = None) -> tuple[str, Tone]:
@@ -64,21 +64,21 @@ def caveats(evidence: Evidence | None) -> list[str]:
     """Which claims do not hold, which cannot be told, and how many verdicts are close."""
     if evidence is None:
         return []
-    claims, told = by_claim(evidence.verdicts), []
+    claims, sentences = by_claim(evidence.verdicts), []
     bad, unsure = _of(claims, "bad"), _of(claims, "unsure")
     if len(bad) > 1:
-        told.append(f"What does not hold: {'; '.join(bad)}.")
+        sentences.append(f"What does not hold: {'; '.join(bad)}.")
     if unsure and len(unsure) < len(claims):
-        told.append(f"Too few samples to say: {'; '.join(unsure)}.")
+        sentences.append(f"Too few samples to say: {'; '.join(unsure)}.")
     close = sum(map(_close, evidence.verdicts))
     if close:
         which = "The interval of one verdict reaches" if close == 1 else f"The intervals of {close} verdicts reach"
-        told.append(f"{which} past the threshold: other prompts of the same kind might have turned the verdict.")
-    return told
+        sentences.append(f"{which} past the threshold: other prompts of the same kind might have turned the verdict.")
+    return sentences
 
 
 def _of(claims: Mapping[str, Tone], tone: Tone) -> list[str]:
-    return [name for name, found in claims.items() if found == tone]
+    return [name for name, claim_tone in claims.items() if claim_tone == tone]
 
 
 def _close(verdict: Verdict) -> bool:
@@ -121,8 +121,8 @@ def claims(evidence: Evidence) -> Section:
 
 def _row(number: int, verdict: Verdict, claim: Claim | None, evidence: Evidence) -> Sequence[Cell]:
     tone, measure = tone_of(verdict.holds), _measure(verdict)
-    found = f"by {measure}: {verdict.message}" if measure else verdict.message
-    cells = [Cell(NAMES[tone], "verdict", tone), Cell(_claim(verdict), detail=found)]
+    message = f"by {measure}: {verdict.message}" if measure else verdict.message
+    cells = [Cell(NAMES[tone], "verdict", tone), Cell(_claim(verdict), detail=message)]
     if verdict.value is None or verdict.interval is None:
         cells += [Cell("–", "number"), Cell("", "picture")]
     else:
@@ -135,17 +135,17 @@ def _row(number: int, verdict: Verdict, claim: Claim | None, evidence: Evidence)
 def _picture(number: int, verdict: Verdict, claim: Claim | None, evidence: Evidence) -> Markup | None:
     """What the claim is about, before and after, with the threshold in its own unit."""
     measure = claim and (claim.measure or _measure(verdict))
-    found = next(
+    change = next(
         (
-            each.change
-            for each in evidence.measurements
-            if claim and (each.kind, each.part, each.response, each.measure) == (claim.kind, "", claim.family, measure)
+            m.change
+            for m in evidence.measurements
+            if claim and (m.kind, m.part, m.response, m.measure) == (claim.kind, "", claim.family, measure)
         ),
         None,
     )
-    if claim is None or found is None:
+    if claim is None or change is None:
         return None
-    before, after = found.before, found.after
+    before, after = change.before, change.after
     needed = claim.threshold
     if claim.kept is not None:
         needed = claim.kept * before.value
@@ -155,7 +155,7 @@ def _picture(number: int, verdict: Verdict, claim: Claim | None, evidence: Evide
     if measure not in SHARES:
         ends = [before.low, before.high, after.low, after.high, needed, 0.0]
         axis = (min(ends), max(ends))
-    bounds = ((each.value, each.low, each.high) for each in (before, after))
+    bounds = ((one.value, one.low, one.high) for one in (before, after))
     return interval_plot(f"claim-{number}", verdict.name, *bounds, axis=axis, threshold=needed)
 
 

@@ -98,17 +98,17 @@ def interval_plot(
     middle = height / 2
     parts = [element("line", x1=room, x2=width - room, y1=middle, y2=middle, class_="grid")]
     parts += [element("line", x1=at(x), x2=at(x), y1=middle - 3, y2=middle + 3, class_="grid") for x in axis]
-    told = [
+    sentences = [
         f"{name}: {number(each[0])}, 95% interval {number(each[1])} to {number(each[2])}."
         for name, each in (("Before", before), ("After", after))
     ]
     if threshold is not None:
         parts.append(element("line", x1=at(threshold), x2=at(threshold), y1=2, y2=height - 2, class_="threshold"))
-        told.append(f"Threshold: {number(threshold)}.")
+        sentences.append(f"Threshold: {number(threshold)}.")
     parts.append(element("line", x1=at(before[0]), x2=at(after[0]), y1=middle, y2=middle, class_="move"))
     parts += [*_whisker(before, at, middle, "base"), *_whisker(after, at, middle, "run")]
-    told.append(f"The axis goes from {number(low)} to {number(high)}.")
-    return _drawing(identity, title, " ".join(told), width, height, parts, "interval")
+    sentences.append(f"The axis goes from {number(low)} to {number(high)}.")
+    return _drawing(identity, title, " ".join(sentences), width, height, parts, "interval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +143,14 @@ def reliability(identity: str, title: str, points: Sequence[Point]) -> Markup:
     (x1, y1), (x2, y2) = at(0.5, 0.5), at(1, 1)
     parts.append(element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_="threshold"))
     most = max((point.count for point in points), default=1)
-    told = []
+    sentences = []
     for point in points:
         value, low, high = point.observed
         (x, y), top, foot = at(point.predicted, value), at(0.5, high)[1], at(0.5, low)[1]
         parts.append(element("line", x1=x, x2=x, y1=top, y2=foot, class_="whisker run"))
         parts.append(element("circle", cx=x, cy=y, r=2.5 + 3.5 * (point.count / most) ** 0.5, class_="dot run"))
-        told.append(f"Confidence {number(point.predicted)}: right {number(value)} of {point.count}.")
-    return _drawing(identity, title, " ".join(told) or "There are no pairs.", width, height, parts, "plot")
+        sentences.append(f"Confidence {number(point.predicted)}: right {number(value)} of {point.count}.")
+    return _drawing(identity, title, " ".join(sentences) or "There are no pairs.", width, height, parts, "plot")
 
 
 def two_bars(before: float, after: float) -> Markup:
@@ -192,15 +192,15 @@ def _text(x: float, y: float, text: str, look: str, *, anchor: str | None = None
 
 def _spread(heights: Sequence[float]) -> list[float]:
     """`heights` moved apart so that names do not cover each other, in their order, and within the drawing."""
-    order = sorted(range(len(heights)), key=lambda place: heights[place])
+    order = sorted(range(len(heights)), key=lambda index: heights[index])
     moved = list(heights)
     lowest = _TOP
-    for place in order:
-        moved[place] = lowest = max(moved[place], lowest)
+    for index in order:
+        moved[index] = lowest = max(moved[index], lowest)
         lowest += _APART
     highest = _HEIGHT - _BOTTOM
-    for place in reversed(order):
-        moved[place] = highest = min(moved[place], highest)
+    for index in reversed(order):
+        moved[index] = highest = min(moved[index], highest)
         highest -= _APART
     return moved
 

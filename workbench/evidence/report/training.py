@@ -45,7 +45,10 @@ def training(sources: Sources) -> Section:
     blocks.append(Facts("How it went", _facts(sources)))
     if state.warnings:
         blocks.append(
-            Points([_alert(each.step, each.title, each.message, each.remedy) for each in state.warnings], "bad")
+            Points(
+                [_alert(warning.step, warning.title, warning.message, warning.remedy) for warning in state.warnings],
+                "bad",
+            )
         )
     lead = "Held-out pairs are never trained on. " if held_out else "No pairs were held out. "
     raised = len(state.warnings)
@@ -56,8 +59,10 @@ def training(sources: Sources) -> Section:
 def answers(sources: Sources) -> list[Exchange]:
     """What base and run answer greedily to prompts of held-out pairs, at the last step that has some."""
     samples = sources.state.samples
-    latest = [each for each in samples if each.step == samples[-1].step][:_ANSWERS]
-    return [Exchange("held-out pair", each.prompt, [("base", each.base), ("run", each.aligned)]) for each in latest]
+    latest = [sample for sample in samples if sample.step == samples[-1].step][:_ANSWERS]
+    return [
+        Exchange("held-out pair", sample.prompt, [("base", sample.base), ("run", sample.aligned)]) for sample in latest
+    ]
 
 
 def _charts(state: RunState) -> list[Chart]:
