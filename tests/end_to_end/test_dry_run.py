@@ -43,7 +43,7 @@ def test_a_dry_run_measures_and_starts_nothing(make_workspace):
 
 
 def test_while_a_run_has_the_device_nothing_is_measured(finished_run, tmp_path):
-    with lease.Turn(RunFolder(tmp_path)) as turn:
+    with lease.DeviceTurn(RunFolder(tmp_path)) as turn:
         assert turn.poll()
         done = workbench(finished_run.workspace, "train", "--pairs", "support", "--dry-run", "--json")
     assert done.returncode == 0, done.stderr

@@ -130,7 +130,7 @@ def measured_once_the_device_is_free(demo: Path, scorer: str, policy: str, root:
     command = [sys.executable, "-m", "workbench", "--workspace", str(root), "evaluate", policy, "--json"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     asking = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)]
-    with lease.Turn(RunFolder(root / "somebody")) as turn:
+    with lease.DeviceTurn(RunFolder(root / "somebody")) as turn:
         assert turn.poll()
         asking.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         for each in asking:

@@ -30,7 +30,7 @@ from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.data import Prepared
 from workbench.engine.training.trainers import build_trainer, load_untrained
 from workbench.runs.folder import RunFolder, create, to_line
-from workbench.runs.pair_scores import Subject
+from workbench.runs.pair_scores import PairIdentity
 
 STEPS = 2
 
@@ -77,7 +77,7 @@ def _trainer(config: RunConfig, length: int, runs: Path, checkpointing: bool) ->
         pairs.append(PairIds(*sides))
     rows = [{"id": str(place), "prompt": "a", "chosen": "b", "rejected": "c"} for place in range(len(pairs))]
     folder = create(runs, config, map(to_line, rows), {})
-    prepared = Prepared(pairs, [], 0, 0, 0, [Subject(row["id"], "", "train") for row in rows])
+    prepared = Prepared(pairs, [], 0, 0, 0, [PairIdentity(row["id"], "", "train") for row in rows])
     model, tokenizer = load_untrained(config), load_tokenizer(config.model)
     trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints)
     if checkpointing:

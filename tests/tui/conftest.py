@@ -16,7 +16,7 @@ from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.runs import process
 from workbench.runs.folder import RunFolder, create
-from workbench.runs.watching import Pace
+from workbench.runs.watching import WatchPace
 from workbench.tui.unforeseen import Unforeseen
 from workbench.workspace import Workspace
 
@@ -78,7 +78,7 @@ def _styles_parsed_once() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The Runs screen looks at its files more often than anyone would: a test waits for the next look."""
-    monkeypatch.setattr("workbench.runs.watching.PACE", Pace(0.25, 0.4, 5.0, 0.5))
+    monkeypatch.setattr("workbench.runs.watching.PACE", WatchPace(0.25, 0.4, 5.0, 0.5))
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from typing import Any
 from workbench.config import build_config
 from workbench.pairs.pair import Pair
 from workbench.pairs.store import write_pairs
-from workbench.runs.checkpoints import Progress, mark_complete
+from workbench.runs.checkpoints import RunProgress, mark_complete
 from workbench.runs.events import Eval, Event, Finished, Phase, Sample, Started, Step, Warned, encode
 from workbench.runs.folder import RunFolder, create
 
@@ -156,7 +156,7 @@ def checkpoint(folder: RunFolder, step: int, *, whole: bool = True) -> None:
     path.mkdir(parents=True)
     (path / "optimizer.pt").write_bytes(b"state")
     if whole:
-        mark_complete(path, Progress(step, step * 0.42, step * 16, step * 4000))
+        mark_complete(path, RunProgress(step, step * 0.42, step * 16, step * 4000))
 
 
 def finished(step: int = 100) -> Finished:

@@ -17,7 +17,7 @@ from workbench.runs.events import Eval, Step
 from workbench.runs.folder import RunFolder
 from workbench.runs.labels import Labels, write
 from workbench.runs.series import Curve
-from workbench.runs.watching import Pace, RunWatcher
+from workbench.runs.watching import RunWatcher, WatchPace
 from workbench.tui.screens.runs import RunsScreen
 from workbench.tui.widgets.line_chart import COLORS, Figure, Line, draw, palette_of
 
@@ -118,7 +118,7 @@ async def test_on_a_slow_link_it_looks_seldom(root: Path, monkeypatch: pytest.Mo
     looks: list[float] = []
     look = RunWatcher.look
     monkeypatch.setattr(RunWatcher, "look", lambda *of: looks.append(time.monotonic()) or look(*of))
-    monkeypatch.setattr("workbench.runs.watching.SLOW_PACE", Pace(2.5, 10, 5, 15))
+    monkeypatch.setattr("workbench.runs.watching.SLOW_PACE", WatchPace(2.5, 10, 5, 15))
     async with runs_screen(root, slow=True) as pilot:
         await shows(pilot, "10/100", "0.52%")
         await pilot.pause(0.5)
@@ -200,7 +200,7 @@ async def test_answers_stand_beside_each_other_where_there_is_room(root: Path) -
 async def test_a_live_run_is_not_drawn_more_often_than_it_pays(
     root: Path, worker: Callable[[RunFolder], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.runs.watching.PACE", Pace(0.25, 0.4, 5, charts=30))
+    monkeypatch.setattr("workbench.runs.watching.PACE", WatchPace(0.25, 0.4, 5, charts=30))
     folder = make_run(root, "tone", [*beginning(), *training(0, 10)])
     worker(folder)
     async with runs_screen(root) as pilot:

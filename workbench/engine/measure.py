@@ -70,7 +70,7 @@ def _measure(workspace: Workspace, config: RunConfig, scratch: RunFolder, parent
     if reason:
         tell(_unmeasured(workspace, config, reason))
         return
-    with lease.Turn(scratch) as turn:
+    with lease.DeviceTurn(scratch) as turn:
         if not turn.poll():
             tell(_unmeasured(workspace, config, "Another run has the device; measuring would disturb it."))
             return

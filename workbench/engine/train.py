@@ -22,7 +22,7 @@ from workbench.errors import WorkbenchError
 from workbench.runs.estimate import advice
 from workbench.runs.events import Event, Failed, Queued, Stopped
 from workbench.runs.folder import RunFolder
-from workbench.runs.lease import PACE, Turn, device, devices
+from workbench.runs.lease import PACE, DeviceTurn, device, devices
 from workbench.runs.process import environment, is_launched, record, stop_grace, worker_pid
 from workbench.runs.writer import EventWriter, RunDeletedError
 
@@ -85,7 +85,7 @@ def _turn(folder: RunFolder, events: EventWriter, control: Control) -> Event | N
         with ExitStack() as stack:
             launched = is_launched(folder)
             needed = devices(folder.record().config.processes or 1) if launched else [device()]
-            turns = [stack.enter_context(Turn(folder, name)) for name in needed]
+            turns = [stack.enter_context(DeviceTurn(folder, name)) for name in needed]
             if waits := _missing(turns):
                 events.write(Queued(time=time.time(), step=began, device=waits.device))
                 while _missing(turns):
@@ -99,7 +99,7 @@ def _turn(folder: RunFolder, events: EventWriter, control: Control) -> Event | N
         return _failed(error)
 
 
-def _missing(turns: Sequence[Turn]) -> Turn | None:
+def _missing(turns: Sequence[DeviceTurn]) -> DeviceTurn | None:
     """The first device whose turn it is not yet. One after the other, so that two workers never wait for each other."""
     return next((turn for turn in turns if not turn.poll()), None)
 

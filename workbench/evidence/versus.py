@@ -16,7 +16,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class ScoreChange:
     """The probability of wanted answers less that of unwanted ones, from −1 to 1, over the probes of a kind and part.
 
     *Before* is the other run, *after* the run; neutral probes do not count, for they are asked to stay as they are.
@@ -40,7 +40,7 @@ class Versus:
     run: str
     other: str
     better: str | None
-    scores: Sequence[Score]
+    scores: Sequence[ScoreChange]
     measurements: Sequence[Measurement]
     left_out: int
 
@@ -82,7 +82,7 @@ def _common(ours: Sequence[Item], theirs: Sequence[Item]) -> tuple[list[Item], l
     return [one for one, _ in both], [replace(two, group=one.group, tags=one.tags) for one, two in both]
 
 
-def _scores(ours: Sequence[ProbeReading], theirs: Sequence[ProbeReading], seed: int) -> list[Score]:
+def _scores(ours: Sequence[ProbeReading], theirs: Sequence[ProbeReading], seed: int) -> list[ScoreChange]:
     others = {probe.id: probe for probe in theirs}
     judged = [probe for probe in ours if any(wanted(probe.kind, family) for family in probe.responses)]
     judged = [probe for probe in judged if probe.kind != "neutral"]
@@ -92,7 +92,7 @@ def _scores(ours: Sequence[ProbeReading], theirs: Sequence[ProbeReading], seed: 
     parts_of_kinds = [(ALL, "", judged)] if judged else []
     parts_of_kinds += [(kind, part, inside) for kind, some in kinds.items() for part, inside in parts(some)]
     return [
-        Score(
+        ScoreChange(
             kind,
             part,
             len(inside),

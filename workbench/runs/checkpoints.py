@@ -25,7 +25,7 @@ _DELETED = ".deleted"
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RunProgress:
     """How far a run has come: optimizer steps, seconds of training, and the pairs and tokens that went through a step.
 
     Counted from the beginning of the run, over all its workers.
@@ -87,7 +87,7 @@ def check(path: Path) -> str:
     return ""
 
 
-def progress(path: Path) -> Progress:
+def progress(path: Path) -> RunProgress:
     """How far the run had come at a complete checkpoint. Raises `WorkbenchError` where that cannot be read."""
     try:
         return _marker(path).progress
@@ -97,7 +97,7 @@ def progress(path: Path) -> Progress:
         ) from error
 
 
-def mark_complete(path: Path, at: Progress) -> None:
+def mark_complete(path: Path, at: RunProgress) -> None:
     """Forces everything in `path` to the disk, then writes the marker. Raises `OSError`."""
     sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in flush(path)}
     document = {"step": at.step, "seconds": at.seconds, "pairs": at.pairs, "tokens": at.tokens, "sizes": sizes}
@@ -138,13 +138,13 @@ def rotate(checkpoints: Path, keep: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Marker:
-    progress: Progress
+    progress: RunProgress
     sizes: dict[str, int]
 
 
 def _marker(path: Path) -> _Marker:
     raw: Any = json.loads((path / MARKER).read_text("utf-8"))
-    at = Progress(int(raw["step"]), float(raw["seconds"]), int(raw["pairs"]), int(raw["tokens"]))
+    at = RunProgress(int(raw["step"]), float(raw["seconds"]), int(raw["pairs"]), int(raw["tokens"]))
     return _Marker(at, {str(name): int(size) for name, size in raw["sizes"].items()})
 
 

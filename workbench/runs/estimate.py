@@ -66,7 +66,7 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MemoryPart:
     """One part of the memory. `counts` is False for what gives way to something larger at the worst moment."""
 
     name: str
@@ -75,11 +75,11 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class MemoryEstimate:
     """Bytes on the device at the worst moment of a run, by part."""
 
     device: Device
-    parts: tuple[Part, ...]
+    parts: tuple[MemoryPart, ...]
     libraries: int
     measured: int | None = None
     """What was measured in place of the sum of the parts."""
@@ -103,7 +103,7 @@ def estimate(
     *,
     judge: Judge | None = None,
     checkpointing: bool | None = None,
-) -> Estimate:
+) -> MemoryEstimate:
     """The memory that the run needs on `device`. Gradient checkpointing: None for what the worker does there."""
     adapter = adapter_weights(shape, config) * FLOAT
     micro = Pass.of(shape, config, lengths, device)
@@ -122,17 +122,17 @@ def estimate(
     if config.facts.reference:
         (apart if shares(config) or config.facts.online else beside)["reference pass"] = micro.without_gradient()
     parts = [
-        Part("weights in " + _HELD[config.quantization], _quantized(shape, config.quantization, device)),
-        Part("weights not quantized", shape.exact * width(device)),
-        Part("adapter", adapter),
-        Part("gradients", adapter),
-        Part("optimizer", adapter * _MOMENTS),
+        MemoryPart("weights in " + _HELD[config.quantization], _quantized(shape, config.quantization, device)),
+        MemoryPart("weights not quantized", shape.exact * width(device)),
+        MemoryPart("adapter", adapter),
+        MemoryPart("gradients", adapter),
+        MemoryPart("optimizer", adapter * _MOMENTS),
     ]
     if unpacked_weights := _kept_unpacked(shape, config, device):
-        parts.insert(1, Part("weights unpacked", unpacked_weights * KEPT_WEIGHT_BYTES))
+        parts.insert(1, MemoryPart("weights unpacked", unpacked_weights * KEPT_WEIGHT_BYTES))
     if judge is not None:
-        parts.append(Part("reward's model", _held(judge, device)))
-    return Estimate(device, (*parts, *_moments(kept, beside, apart)), _LIBRARIES[device])
+        parts.append(MemoryPart("reward's model", _held(judge, device)))
+    return MemoryEstimate(device, (*parts, *_moments(kept, beside, apart)), _LIBRARIES[device])
 
 
 def adapter_weights(shape: Shape, config: RunConfig) -> int:
@@ -152,14 +152,14 @@ def disk(shape: Shape, config: RunConfig) -> tuple[int, int]:
     return checkpoint * (config.keep_checkpoints + 1), adapter + shape.tokenizer_bytes
 
 
-def _moments(kept: int, beside: Mapping[str, int], apart: Mapping[str, int]) -> list[Part]:
+def _moments(kept: int, beside: Mapping[str, int], apart: Mapping[str, int]) -> list[MemoryPart]:
     """The activations with the largest of what is there beside them; or what is there without them, if that is more."""
     worst = max(beside, key=lambda name: beside[name])
     other = max(apart, key=lambda name: apart[name]) if apart else ""
     alone = bool(other) and apart[other] > kept + beside[worst]
-    parts = [Part("activations", kept, not alone)]
-    parts += [Part(name, size, name == worst and not alone) for name, size in beside.items()]
-    return parts + [Part(name, size, name == other and alone) for name, size in apart.items()]
+    parts = [MemoryPart("activations", kept, not alone)]
+    parts += [MemoryPart(name, size, name == worst and not alone) for name, size in beside.items()]
+    return parts + [MemoryPart(name, size, name == other and alone) for name, size in apart.items()]
 
 
 def _quantized(shape: Shape, quantization: str, device: Device) -> int:

@@ -4,7 +4,7 @@ The lease is a kernel lock held by the worker's process, so it is free again whe
 went. The line is a small file beside it, changed under a lock only; entries whose worker is gone do not count. Nothing
 here waits for anyone: a worker that wants its turn asks again and again.
 
-    with Turn(folder) as turn:              # before torch is imported: a waiting worker is a small one
+    with DeviceTurn(folder) as turn:              # before torch is imported: a waiting worker is a small one
         while not turn.poll():
             if folder.stop.exists(): ...    # cancelled: Stopped at step 0
             time.sleep(PACE)
@@ -85,7 +85,7 @@ class _Entry:
         return (self.folder, self.pid, self.start) == (other.folder, other.pid, other.start)
 
 
-class Turn:
+class DeviceTurn:
     """A worker's place in line, and then its lease. Entering joins the line; raises `WorkbenchError` where it cannot.
 
     Where whoever started the worker had joined the line for it (`enqueue`), this is that place.
@@ -98,7 +98,7 @@ class Turn:
         start = process_identity.start_of(os.getpid())
         self._entry = _Entry(str(folder.path.resolve()), os.getpid(), start or "")
 
-    def __enter__(self) -> Turn:
+    def __enter__(self) -> DeviceTurn:
         enqueue(self._folder, os.getpid(), self.device)
         return self
 
@@ -157,7 +157,7 @@ def turn(folder: RunFolder, tell: Callable[[str], None]) -> Iterator[None]:
     For a process that works on the run in `folder` but is not its worker. Raises `WorkbenchError` where the line cannot
     be written; an exception while it waits, as by Ctrl-C, leaves the line.
     """
-    with Turn(folder) as mine:
+    with DeviceTurn(folder) as mine:
         began, said = time.monotonic(), None
         while not mine.poll():
             current = holder(mine.device)

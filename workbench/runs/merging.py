@@ -132,7 +132,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class MergeFailed:
     """Nothing is written, for this reason."""
 
     error: WorkbenchError
@@ -143,7 +143,7 @@ class Cancelled:
     """The merge was given up, and nothing was left behind."""
 
 
-State = Idle | Running | Done | Failed | Cancelled
+State = Idle | Running | Done | MergeFailed | Cancelled
 
 
 class Merging:
@@ -191,6 +191,6 @@ class Merging:
         except child.GivenUpError:
             self.state = Cancelled()
         except WorkbenchError as error:
-            self.state = Failed(error)
+            self.state = MergeFailed(error)
         except Exception as error:
-            self.state = Failed(WorkbenchError.unforeseen("The merge", error))
+            self.state = MergeFailed(WorkbenchError.unforeseen("The merge", error))

@@ -27,7 +27,7 @@ _LABEL = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class PairIdentity:
     """The pair that a score is about. `text` is its `fingerprint`; `split` is train or holdout."""
 
     id: str

@@ -17,7 +17,7 @@ from workbench.errors import WorkbenchError
 from workbench.figures import rough, size
 from workbench.runs import machine as machines
 from workbench.runs.activation_memory import Device, Lengths
-from workbench.runs.estimate import Estimate, Judge, as_settings, disk, estimate, judge_of, smaller
+from workbench.runs.estimate import Judge, MemoryEstimate, as_settings, disk, estimate, judge_of, smaller
 from workbench.runs.machine import Gpu, Machine
 from workbench.runs.model_shape import Shape, shape_of
 
@@ -163,7 +163,7 @@ class Preview:
         return self.config.total_steps(known.train) if known else None
 
     @property
-    def estimate(self) -> Estimate | None:
+    def estimate(self) -> MemoryEstimate | None:
         """The memory by part; None where the model's shape is not known."""
         if self.shape is None:
             return None

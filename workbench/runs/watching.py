@@ -28,7 +28,7 @@ _LOG_LINES = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class WatchPace:
     """Seconds between two looks: at one run, at all, at the GPU; and between two drawings of a live run's charts."""
 
     one: float
@@ -37,11 +37,11 @@ class Pace:
     charts: float
 
 
-PACE, SLOW_PACE = Pace(1.0, 2.0, 5.0, 2.0), Pace(5.0, 10.0, 5.0, 15.0)
+PACE, SLOW_PACE = WatchPace(1.0, 2.0, 5.0, 2.0), WatchPace(5.0, 10.0, 5.0, 15.0)
 """For a terminal of this machine, and for a slow link."""
 
 
-def pace(*, slow: bool) -> Pace:
+def pace(*, slow: bool) -> WatchPace:
     """The pace of a screen."""
     return SLOW_PACE if slow else PACE
 
@@ -82,7 +82,7 @@ class RunWatcher:
     One task waits for `next`; the other methods may be called at any time.
     """
 
-    def __init__(self, runs: Path, pace: Pace) -> None:
+    def __init__(self, runs: Path, pace: WatchPace) -> None:
         self._catalog, self._pace = Catalog(runs), pace
         self._followed: dict[str, _Follower] = {}
         self._last = Snapshot()

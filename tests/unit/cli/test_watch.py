@@ -12,7 +12,7 @@ from workbench.cli.watch import watch
 from workbench.config import build_config
 from workbench.runs.events import Continued, Finished, Killed, Paused, Phase, Queued, Resumed, Stopped, Warned
 from workbench.runs.folder import create
-from workbench.runs.lease import Turn
+from workbench.runs.lease import DeviceTurn
 from workbench.runs.process import record
 from workbench.runs.writer import EventWriter
 
@@ -52,7 +52,7 @@ def test_a_resumed_run_is_told_from_where_it_goes_on(folder, capfd):
         [Phase(time=2, name="second worker"), Resumed(time=2, step=1, checkpoint="checkpoints/checkpoint-1")],
         [step(2), Paused(time=3, step=2), Continued(time=3, step=2), alert, step(3), step(4), end(Finished, 4)],
     )
-    with Turn(folder):
+    with DeviceTurn(folder):
         state = watch(folder)
     assert (state.status, [each.step for each in state.steps]) == ("finished", [1, 2, 3, 4])
     told = capfd.readouterr().err

@@ -17,7 +17,7 @@ from workbench.engine.training.instruments import Divergence, Movement, Sampler,
 from workbench.engine.training.reporter import Instruments, Reporter
 from workbench.engine.training.resume import Origin
 from workbench.engine.training.watcher import Due
-from workbench.runs.checkpoints import Progress
+from workbench.runs.checkpoints import RunProgress
 from workbench.runs.folder import create
 from workbench.runs.health import Health
 from workbench.runs.state import RunState
@@ -158,7 +158,7 @@ class PausedOnce(Control):
 def test_a_training_goes_on_counting_its_seconds_and_leaves_pauses_out(tmp_path):
     folder = create(tmp_path, build_config({"pairs": ["x"]}), [], {"x": "0" * 64})
     with EventWriter(folder.events) as events:
-        origin = Origin(None, Progress(seconds=5.0), RunState(), {})
+        origin = Origin(None, RunProgress(seconds=5.0), RunState(), {})
         reporter = Reporter(folder, events, Health(None), PausedOnce(folder), origin)
         trainer = SimpleNamespace(pairs_done=0, tokens_done=0)
         reporter.instruments = Instruments(trainer, None, None, None, 1000)

@@ -16,7 +16,7 @@ import pytest
 
 from workbench import child
 from workbench.runs.folder import RunFolder
-from workbench.runs.merging import Cancelled, Done, Failed, Idle, Merged, Merging, Running, State
+from workbench.runs.merging import Cancelled, Done, Idle, Merged, MergeFailed, Merging, Running, State
 
 MERGED = Merged("to", "gguf", "bf16", 7, 14, 0.5, None, "vllm serve to")
 SCRIPT = """
@@ -80,12 +80,12 @@ def test_how_far_it_is_and_stopping_it(merging: Merging, tmp_path: Path) -> None
 def test_why_it_failed(merging: Merging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     merging.start(tmp_path / "to", "fp16", "gguf")
     failed = until(merging, lambda _: not merging.running)
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, MergeFailed)
     assert failed.error.args[:3] == ("No", "such", "dtype")
     monkeypatch.setattr(child, "run", lambda *_, **__: 1 / 0)
     merging.start(tmp_path / "to", "fp32", "gguf")
     failed = until(merging, lambda _: not merging.running)
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, MergeFailed)
     assert "ZeroDivisionError" in failed.error.message
 
 

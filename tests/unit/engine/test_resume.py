@@ -15,7 +15,7 @@ from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.batch_order import LongestFirst, lengths
 from workbench.engine.training.resume import find_origin
 from workbench.errors import WorkbenchError
-from workbench.runs.checkpoints import Progress, complete, mark_complete, progress
+from workbench.runs.checkpoints import RunProgress, complete, mark_complete, progress
 from workbench.runs.events import (
     Checkpoint,
     Continued,
@@ -204,7 +204,7 @@ def test_with_no_complete_checkpoint_the_run_begins_anew(whole, tmp_path):
         (path / "complete.json").unlink()
     with EventWriter(folder.events) as events:
         origin = find_origin(folder, events)
-    assert (origin.checkpoint, origin.at) == (None, Progress())
+    assert (origin.checkpoint, origin.at) == (None, RunProgress())
     (warned,) = read(folder, Warned)
     assert "from the beginning" in warned.message
     assert "checkpoint-8" in warned.message
@@ -222,7 +222,7 @@ def test_a_loss_that_is_not_what_it_was_is_told(tmp_path):
     folder = new(tmp_path)
     place = folder.checkpoints / "checkpoint-1"
     place.mkdir(parents=True)
-    mark_complete(place, Progress(1, 1.0, 4, 100))
+    mark_complete(place, RunProgress(1, 1.0, 4, 100))
     with EventWriter(folder.events) as events:
         for step, loss in ((1, 0.7), (2, 0.5)):
             events.write(

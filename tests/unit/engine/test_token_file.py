@@ -16,7 +16,7 @@ from workbench.pairs.pair import from_row
 from workbench.pairs.template import template_arguments
 from workbench.runs.events import Phase
 from workbench.runs.folder import RowsFile, to_line
-from workbench.runs.pair_scores import Subject, fingerprint
+from workbench.runs.pair_scores import PairIdentity, fingerprint
 
 
 def talk(role, *texts):
@@ -73,7 +73,9 @@ def test_pairs_tokenized_together_are_as_if_alone(tokenizer):
     for row in ROWS:
         each = from_row(row, where="here")
         ids = pair_ids(tokenizer, each.prompt, each.chosen, each.rejected, template_arguments(row))
-        one_by_one[each.split == "holdout"].append((ids, Subject(each.id, fingerprint(row), each.split or "train")))
+        one_by_one[each.split == "holdout"].append(
+            (ids, PairIdentity(each.id, fingerprint(row), each.split or "train"))
+        )
     assert list(zip(prepared.train, prepared.train_subjects, strict=True)) == one_by_one[False]
     assert list(zip(prepared.holdout, prepared.holdout_subjects, strict=True)) == one_by_one[True]
     assert prepared.train[-1] == one_by_one[False][-1][0]
@@ -165,7 +167,7 @@ def test_a_stop_leaves_nothing_behind(tokenizer, tmp_path):
 
 
 def entries(count, first=0):
-    return [Entry(PairIds([first, n], [n] * 50, [n]), Subject(str(n), "0" * 16, "train")) for n in range(count)]
+    return [Entry(PairIds([first, n], [n] * 50, [n]), PairIdentity(str(n), "0" * 16, "train")) for n in range(count)]
 
 
 def test_two_at_once_do_not_disturb_each_other(tmp_path):

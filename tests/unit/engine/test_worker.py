@@ -15,7 +15,7 @@ from workbench.engine.training.disk_faults import disk_error_of, saving
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Phase, Queued, Stopped
 from workbench.runs.folder import RunFolder
-from workbench.runs.lease import Turn
+from workbench.runs.lease import DeviceTurn
 from workbench.runs.process import seconds_to_kill
 
 HANGS = """
@@ -50,7 +50,7 @@ def wait_for(condition, seconds=30.0):
 
 def test_a_worker_waits_for_its_turn_without_torch_and_a_signal_cancels_it(tmp_path):
     other, folder = make(tmp_path / "other"), make(tmp_path / "run")
-    with Turn(other) as turn:
+    with DeviceTurn(other) as turn:
         assert turn.poll()
         worker = started(["-m", "workbench.engine.train"], folder)
         wait_for(lambda: read(folder, Queued))

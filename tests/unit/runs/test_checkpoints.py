@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
-from workbench.runs.checkpoints import MARKER, Progress, check, complete, mark_complete, progress, remove, rotate, torn
+from workbench.runs.checkpoints import (
+    MARKER,
+    RunProgress,
+    check,
+    complete,
+    mark_complete,
+    progress,
+    remove,
+    rotate,
+    torn,
+)
 from workbench.runs.folder import RunFolder
 
 FILES = {"adapter.safetensors": b"a" * 100, "optimizer.pt": b"o" * 50, "state/rng.pth": b"r"}
@@ -19,7 +29,7 @@ def make(folder, step, *, marked=True):
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_bytes(content)
     if marked:
-        mark_complete(path, Progress(step, 1.5 * step, 16 * step, 100 * step))
+        mark_complete(path, RunProgress(step, 1.5 * step, 16 * step, 100 * step))
     return path
 
 
@@ -39,7 +49,7 @@ def test_complete_ones_come_oldest_first_by_number(folder):
     (folder.checkpoints / "checkpoint-7").write_text("a file")
     assert names(complete(folder)) == ["checkpoint-3", "checkpoint-20", "checkpoint-100"]
     assert torn(folder) == []
-    assert progress(complete(folder)[1]) == Progress(20, 30.0, 320, 2000)
+    assert progress(complete(folder)[1]) == RunProgress(20, 30.0, 320, 2000)
 
 
 def test_no_checkpoints_are_none(folder):

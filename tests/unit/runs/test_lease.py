@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from workbench.errors import WorkbenchError
 from workbench.runs import lease
 from workbench.runs.folder import RunFolder
-from workbench.runs.lease import Turn, device, enqueue, holder, move, places, queues
+from workbench.runs.lease import DeviceTurn, device, enqueue, holder, move, places, queues
 
 WORKER = """
 import sys, time
 from pathlib import Path
 from workbench.runs.folder import RunFolder
-from workbench.runs.lease import Turn
-with Turn(RunFolder(Path(sys.argv[1]))) as turn:
+from workbench.runs.lease import DeviceTurn
+with DeviceTurn(RunFolder(Path(sys.argv[1]))) as turn:
     print("waits", flush=True)
     while not turn.poll():
         time.sleep(0.02)
@@ -135,7 +135,7 @@ def test_whoever_starts_a_worker_can_join_the_line_for_it(tmp_path):
         enqueue(other, sleeper.pid)
         enqueue(folder, os.getpid())
         enqueue(other, sleeper.pid)
-        with Turn(folder) as turn:
+        with DeviceTurn(folder) as turn:
             assert waiting() == [other.path, folder.path]
             assert not turn.poll()
             sleeper.kill()
@@ -150,7 +150,7 @@ def test_whoever_starts_a_worker_can_join_the_line_for_it(tmp_path):
 
 def test_a_line_that_was_lost_is_joined_again(tmp_path, state):
     folder = make(tmp_path, "a")
-    with Turn(folder) as turn:
+    with DeviceTurn(folder) as turn:
         for path in state.glob("*.queue"):
             path.write_text("[")
         assert waiting() == []
@@ -180,7 +180,7 @@ def test_whatever_the_file_says_the_device_is_had(text, tmp_path, state):
     for path in state.glob("*.queue"):
         path.write_text(text, "utf-8", "surrogatepass")
     queues()
-    with Turn(folder) as turn:
+    with DeviceTurn(folder) as turn:
         assert turn.poll()
         assert holder() == tmp_path
 
@@ -188,7 +188,7 @@ def test_whatever_the_file_says_the_device_is_had(text, tmp_path, state):
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(lease.STATE, str(tmp_path / "file" / "state"))
-    with pytest.raises(WorkbenchError, match="WORKBENCH_STATE"), Turn(make(tmp_path, "a")):
+    with pytest.raises(WorkbenchError, match="WORKBENCH_STATE"), DeviceTurn(make(tmp_path, "a")):
         pass
     assert queues() == []
 
@@ -216,7 +216,7 @@ def test_the_device_is_what_the_worker_will_see(visible, gpus, named, monkeypatc
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     try:
         assert device() == named
-        with Turn(make(tmp_path, "a")) as turn:
+        with DeviceTurn(make(tmp_path, "a")) as turn:
             assert turn.poll()
             assert [(queue.device, queue.holder) for queue in queues()] == [(named, Path(tmp_path / "a"))]
     finally:

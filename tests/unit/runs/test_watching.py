@@ -13,13 +13,13 @@ from tests.tui.runs_data import append, beginning, finished, make_run, training,
 from workbench.runs import watching
 from workbench.runs.catalog import Catalog
 from workbench.runs.machine import Gpu
-from workbench.runs.watching import Pace, RunWatcher, Snapshot, Wanted
+from workbench.runs.watching import RunWatcher, Snapshot, Wanted, WatchPace
 
-AT_ONCE = Pace(0.01, 0.0, 0.0, 0.0)
-SELDOM = Pace(600.0, 600.0, 600.0, 600.0)
+AT_ONCE = WatchPace(0.01, 0.0, 0.0, 0.0)
+SELDOM = WatchPace(600.0, 600.0, 600.0, 600.0)
 
 
-def watcher(root: Path, pace: Pace = AT_ONCE) -> RunWatcher:
+def watcher(root: Path, pace: WatchPace = AT_ONCE) -> RunWatcher:
     return RunWatcher(root / "runs", pace)
 
 

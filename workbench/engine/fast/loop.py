@@ -46,7 +46,7 @@ from workbench.engine.training.score_recorder import BatchLogps, ScoreRecorder
 from workbench.engine.training.trackers import Trackers
 from workbench.engine.training.watcher import Due
 from workbench.runs.activation_memory import TOKEN_BUDGET
-from workbench.runs.checkpoints import Progress, checkpoint_path, progress
+from workbench.runs.checkpoints import RunProgress, checkpoint_path, progress
 
 METRICS = (
     "rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected",
@@ -306,7 +306,7 @@ class PairLoop:
 
     def _save(self) -> bool:
         """Writes a checkpoint where there is none at this step; whether to stop after it."""
-        at = Progress(self.step, self._watcher.seconds, self.pairs_done, self.tokens_done)
+        at = RunProgress(self.step, self._watcher.seconds, self.pairs_done, self.tokens_done)
         save_checkpoint(self._checkpoints, at, self._config.keep_checkpoints, self.model, self._write)
         self._trackers.saved(self.step)
         return self._watcher.saved(self.step)

@@ -32,7 +32,7 @@ from workbench.engine.training.control import StopRequested
 from workbench.engine.training.data import PAIR_INDEX, to_dataset
 from workbench.engine.training.score_recorder import ScoreRecorder
 from workbench.engine.training.watcher import Due, Watcher
-from workbench.runs.checkpoints import Progress, progress
+from workbench.runs.checkpoints import RunProgress, progress
 
 _NOT_METRICS = ("epoch", "runtime", "samples_per_second", "steps_per_second")
 
@@ -97,7 +97,7 @@ class Checkpointed(Trainer):
         """Tokens that went through a training step, padding left out."""
         return int(self._total_train_tokens)
 
-    def go_on_from(self, at: Progress) -> None:
+    def go_on_from(self, at: RunProgress) -> None:
         """Counts on from a checkpoint."""
         self.pairs_done, self._total_train_tokens = at.pairs, at.tokens
 
@@ -134,7 +134,7 @@ class Checkpointed(Trainer):
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Raises `WorkbenchError` where the disk is full."""
-        at = Progress(self.step, self._watcher.seconds, self.pairs_done, self.tokens_done)
+        at = RunProgress(self.step, self._watcher.seconds, self.pairs_done, self.tokens_done)
         write = partial(super()._save_checkpoint, model, trial)
         save_checkpoint(Path(self.args.output_dir), at, self._keep, self.model, write)
 

@@ -14,7 +14,7 @@ from workbench.engine.methods.reward_sources import load_reward
 from workbench.engine.methods.trainer_setup import TrainerInputs
 from workbench.engine.model.token_ids import PairIds
 from workbench.runs.folder import RunFolder
-from workbench.runs.pair_scores import Subject
+from workbench.runs.pair_scores import PairIdentity
 
 HELD_OUT = 16
 """Held-out prompts that an evaluation answers: a group each, which takes as long as some steps."""
@@ -90,7 +90,7 @@ def build(inputs: TrainerInputs) -> GroupTrainer | LeaveOneOutTrainer:
     return trainer
 
 
-def _prompts(pairs: Sequence[PairIds], subjects: Sequence[Subject], rows: dict[str, dict[str, Any]]) -> Dataset:
+def _prompts(pairs: Sequence[PairIds], subjects: Sequence[PairIdentity], rows: dict[str, dict[str, Any]]) -> Dataset:
     rows_of_pairs = [rows[subject.id] for subject in subjects]
     columns = {name: [row[name] for row in rows_of_pairs] for name in ("prompt", "chosen", "rejected")}
     return Dataset.from_dict({**columns, "prompt_ids": [pair.prompt for pair in pairs]})

@@ -22,7 +22,7 @@ from workbench.engine.training.batch_order import Share, Shares, lengths
 from workbench.engine.training.data import PAIR_INDEX
 from workbench.engine.training.score_recorder import BatchLogps
 from workbench.engine.training.trackers import Trackers
-from workbench.runs.checkpoints import Progress
+from workbench.runs.checkpoints import RunProgress
 
 _TRIED = 2
 """Pairs that a model is tried with: the longest ones."""
@@ -144,7 +144,7 @@ class PairTrainer(Checkpointed, DPOTrainer):
         self._metrics[self.mode]["num_tokens"] = [self._total_train_tokens]
         return losses.mean()
 
-    def go_on_from(self, at: Progress) -> None:
+    def go_on_from(self, at: RunProgress) -> None:
         """Counts on from a checkpoint."""
         super().go_on_from(at)
         self._tokens_told = at.tokens

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from workbench.engine.training import distributed
 from workbench.engine.training.disk_faults import saving
 from workbench.errors import WorkbenchError
-from workbench.runs.checkpoints import Progress, check, checkpoint_path, mark_complete, remove, rotate
+from workbench.runs.checkpoints import RunProgress, check, checkpoint_path, mark_complete, remove, rotate
 from workbench.runs.folder import ADAPTER_WEIGHTS, RunFolder
 from workbench.runs.writer import RunDeletedError
 
@@ -29,7 +29,7 @@ _BESIDE = 8 * 1024**2
 """Bytes of everything in a checkpoint but adapter and optimizer."""
 
 
-def save_checkpoint(checkpoints: Path, at: Progress, keep: int, model: Any, write: Callable[[], None]) -> None:
+def save_checkpoint(checkpoints: Path, at: RunProgress, keep: int, model: Any, write: Callable[[], None]) -> None:
     """Lets `write` fill the folder of the checkpoint at `at`, marks it complete, then deletes all but the last `keep`.
 
     Does nothing where that checkpoint is there. Of several processes all `write`, and the first does the rest.

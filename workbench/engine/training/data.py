@@ -23,7 +23,7 @@ from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, from_row
 from workbench.pairs.template import template_arguments
 from workbench.runs.folder import RowsFile, digest
-from workbench.runs.pair_scores import Subject, fingerprint
+from workbench.runs.pair_scores import PairIdentity, fingerprint
 
 PAIR_INDEX = "pair_index"
 """The column that says which of its data set's pairs a row is."""
@@ -48,8 +48,8 @@ class Prepared:
     dropped: int
     truncated: int
     identical: int
-    train_subjects: Sequence[Subject] = field(default_factory=list)
-    holdout_subjects: Sequence[Subject] = field(default_factory=list)
+    train_subjects: Sequence[PairIdentity] = field(default_factory=list)
+    holdout_subjects: Sequence[PairIdentity] = field(default_factory=list)
 
 
 def prepare(
@@ -143,8 +143,8 @@ def _read(number: int, row: Mapping[str, Any]) -> _Row:
     return _Row(where, from_row(row, where=where), template_arguments(row), fingerprint(row))
 
 
-def _subject(row: _Row) -> Subject:
-    return Subject(row.pair.id, row.text, "holdout" if row.pair.split == "holdout" else "train")
+def _subject(row: _Row) -> PairIdentity:
+    return PairIdentity(row.pair.id, row.text, "holdout" if row.pair.split == "holdout" else "train")
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, rows: Sequence[_Row]) -> list[PairIds]:

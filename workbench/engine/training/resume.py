@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.runs.checkpoints import Progress, complete, name_in_run, progress, step_of, torn
+from workbench.runs.checkpoints import RunProgress, complete, name_in_run, progress, step_of, torn
 from workbench.runs.events import Resumed
 from workbench.runs.folder import RunFolder
 from workbench.runs.state import RunState, fold
@@ -23,7 +23,7 @@ class Origin:
     """
 
     checkpoint: Path | None
-    at: Progress
+    at: RunProgress
     state: RunState
     losses: dict[int, float]
 
@@ -48,7 +48,7 @@ def find_origin(folder: RunFolder, events: EventWriter) -> Origin:
     state = folder.state()
     checkpoints = complete(folder)
     checkpoint = checkpoints[-1] if checkpoints else None
-    at = progress(checkpoint) if checkpoint else Progress()
+    at = progress(checkpoint) if checkpoint else RunProgress()
     skipped = [(path.name, wrong) for path, wrong in torn(folder) if step_of(path) > at.step]
     where = f"from {checkpoint.name}" if checkpoint else "from the beginning"
     if skipped:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.engine.model.token_ids import PairIds, common_length
-from workbench.runs.pair_scores import Subject
+from workbench.runs.pair_scores import PairIdentity
 
 COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 """The ids, as TRL's preference collator names them."""
@@ -41,7 +41,7 @@ class Entry:
     """A pair to keep: its ids, not cut, and which pair it is."""
 
     ids: PairIds
-    subject: Subject
+    subject: PairIdentity
 
 
 Parts = Iterable[Sequence[Entry]]
@@ -77,10 +77,10 @@ class TokenFile:
         )
         return PairIds(prompt, chosen, rejected)
 
-    def subject(self, row: int) -> Subject:
+    def subject(self, row: int) -> PairIdentity:
         """Which pair it is."""
         name, text = (self.table.column(column)[row].as_py() for column in ("id", "text"))
-        return Subject(name.decode("utf-8", "surrogatepass"), text, "holdout" if self.holdout[row] else "train")
+        return PairIdentity(name.decode("utf-8", "surrogatepass"), text, "holdout" if self.holdout[row] else "train")
 
 
 class StoredRows(Sequence[T]):

@@ -26,7 +26,7 @@ Interval = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class NamedCurve:
     """A curve with its name. `look` is a class of the page's style: base, run, chosen, rejected, with or without train.
 
     `dots` marks every point, for curves of few.
@@ -39,7 +39,7 @@ class Line:
 
 
 def line_chart(
-    identity: str, title: str, lines: Sequence[Line], *, x_name: str, bounds: tuple[float, float] | None = None
+    identity: str, title: str, lines: Sequence[NamedCurve], *, x_name: str, bounds: tuple[float, float] | None = None
 ) -> Markup:
     """Curves over one axis, each with its name at its end. `identity` is the element's id, unique on the page.
 
@@ -205,7 +205,7 @@ def _spread(heights: Sequence[float]) -> list[float]:
     return moved
 
 
-def _told(line: Line, x_name: str) -> str:
+def _told(line: NamedCurve, x_name: str) -> str:
     xs, ys = line.curve.xs, line.curve.ys
     name = line.name or "Training"
     return (

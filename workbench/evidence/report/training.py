@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from workbench.evidence.report.content import Block, Cell, Chart, Charts, Exchange, Facts, Points, Section, Table
 from workbench.evidence.report.sources import Sources
-from workbench.evidence.report.svg import Line, line_chart
+from workbench.evidence.report.svg import NamedCurve, line_chart
 from workbench.figures import decimal, duration, signed, size
 from workbench.runs.events import Eval, Failed, Finished, Killed, Step, Stopped
 from workbench.runs.quantities import QUANTITIES, quantities
@@ -89,15 +89,15 @@ def _charts(state: RunState) -> list[Chart]:
     return charts
 
 
-def _lines(state: RunState, metric: str, look: str, trained: str, held_out: str) -> list[Line]:
+def _lines(state: RunState, metric: str, look: str, trained: str, held_out: str) -> list[NamedCurve]:
     """Training values faint, held-out values with dots; where there are none, training values bear the name."""
     steps, evals = curve(state.steps, metric), curve(state.evals, metric)
     lines = []
     if steps.xs:
         name = trained if evals.xs else trained or held_out
-        lines.append(Line(name, downsample(steps, _POINTS), f"{look} train"))
+        lines.append(NamedCurve(name, downsample(steps, _POINTS), f"{look} train"))
     if evals.xs:
-        lines.append(Line(held_out, downsample(evals, _POINTS), look, dots=True))
+        lines.append(NamedCurve(held_out, downsample(evals, _POINTS), look, dots=True))
     return lines
 
 

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 
 from workbench import figures
-from workbench.runs.merging import Cancelled, Done, Dtype, Failed, Merged, Merging, Running, State
+from workbench.runs.merging import Cancelled, Done, Dtype, Merged, MergeFailed, Merging, Running, State
 from workbench.text import one_line, safe
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import PathField
@@ -118,7 +118,7 @@ def _said(state: State) -> Content:
             return Content.assemble(one_line(str(state.to)), "\n", *bar, f"{stage} …")
         case Done(merged):
             return _done(merged)
-        case Failed(error):
+        case MergeFailed(error):
             lines = [f"\n{safe(part)}" for part in (error.message, error.hint) if part]
             return Content.assemble((f"▲ {one_line(error.title)}", "$error"), *lines)
         case Cancelled():

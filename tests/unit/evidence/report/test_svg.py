@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.evidence.report.a_report import HOSTILE
-from workbench.evidence.report.svg import Line, Point, _spread, interval_plot, line_chart, reliability, two_bars
+from workbench.evidence.report.svg import (
+    NamedCurve,
+    Point,
+    _spread,
+    interval_plot,
+    line_chart,
+    reliability,
+    two_bars,
+)
 from workbench.runs.series import Curve
 
 NUMBERS = st.floats(-1e6, 1e6)
@@ -42,7 +50,10 @@ def words(root: ElementTree.Element, tag: str) -> str:
 
 
 def test_a_chart_says_what_it_shows() -> None:
-    lines = [Line("training", curve(1.0, 3.0, 0.5), "run train"), Line("held-out", curve(2.0, 0.25), "run", dots=True)]
+    lines = [
+        NamedCurve("training", curve(1.0, 3.0, 0.5), "run train"),
+        NamedCurve("held-out", curve(2.0, 0.25), "run", dots=True),
+    ]
     root = parsed(line_chart("chart-loss", "Loss", lines, x_name="step"))
     assert words(root, "title") == "Loss"
     assert "training: 1 at step 0, 0.5 at step 2; lowest 0.5, highest 3." in words(root, "desc")
@@ -54,25 +65,29 @@ def test_a_chart_says_what_it_shows() -> None:
 
 
 def test_higher_values_are_higher_up() -> None:
-    root = parsed(line_chart("c", "t", [Line("", curve(0.0, 1.0, 0.5), "run")], x_name="step"))
+    root = parsed(line_chart("c", "t", [NamedCurve("", curve(0.0, 1.0, 0.5), "run")], x_name="step"))
     points = next(root.iter("polyline")).attrib["points"].split()
     heights = [float(point.split(",")[1]) for point in points]
     assert heights[1] < heights[2] < heights[0]
 
 
 def test_a_chart_of_nothing_says_so() -> None:
-    root = parsed(line_chart("c", "Loss", [Line("x", Curve(), "run")], x_name="step"))
+    root = parsed(line_chart("c", "Loss", [NamedCurve("x", Curve(), "run")], x_name="step"))
     assert words(root, "desc") == "There are no points."
     assert not list(root.iter("polyline"))
 
 
 @given(st.lists(st.lists(NUMBERS, min_size=1, max_size=5), max_size=4))
 def test_any_curves_are_within_the_frame(curves: list[list[float]]) -> None:
-    parsed(line_chart("c", "t", [Line("name", curve(*ys), "run", dots=True) for ys in curves], x_name="step"))
+    parsed(line_chart("c", "t", [NamedCurve("name", curve(*ys), "run", dots=True) for ys in curves], x_name="step"))
 
 
 def test_values_beyond_given_bounds_stay_at_the_edge() -> None:
-    parsed(line_chart("c", "t", [Line("n", curve(-5.0, 0.5, 9.0), "run", dots=True)], x_name="step", bounds=(0.0, 1.0)))
+    parsed(
+        line_chart(
+            "c", "t", [NamedCurve("n", curve(-5.0, 0.5, 9.0), "run", dots=True)], x_name="step", bounds=(0.0, 1.0)
+        )
+    )
 
 
 @given(st.lists(st.floats(0, 200), max_size=6))
@@ -129,6 +144,6 @@ def test_bars_are_as_tall_as_the_probabilities(before: float, after: float) -> N
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_names_of_others_stay_text(text: str) -> None:
-    plain = parsed(line_chart("c", "t", [Line("x", curve(0.0, 1.0), "run")], x_name="step"))
-    root = parsed(line_chart("c", text, [Line(text, curve(0.0, 1.0), "run")], x_name=text))
+    plain = parsed(line_chart("c", "t", [NamedCurve("x", curve(0.0, 1.0), "run")], x_name="step"))
+    root = parsed(line_chart("c", text, [NamedCurve(text, curve(0.0, 1.0), "run")], x_name=text))
     assert [each.tag for each in root.iter()] == [each.tag for each in plain.iter()]
