@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 
 from workbench import child
 from workbench.errors import WorkbenchError
-from workbench.runs.machine import Machine, gpus, look
+from workbench.runs.machine import Machine, driver, look
 from workbench.workspace import Workspace
 
 _MOST_LISTED = 6
@@ -162,7 +162,7 @@ def _disk(now: Machine, workspace: Workspace) -> Finding:
 
 
 def _gpu(now: Machine) -> Finding:
-    if not gpus():
+    if not now.gpus:
         hint = "Fine for the embedded model. For larger ones: an NVIDIA GPU with its driver."
         return Finding("GPU", "warning", "none that NVIDIA's driver tells of; models run on the CPU", hint)
     if now.gpu is None:
@@ -170,16 +170,13 @@ def _gpu(now: Machine) -> Finding:
         return Finding("GPU", "warning", hidden, "Unset it, or name one: CUDA_VISIBLE_DEVICES=0")
     held = f"; process {now.gpu.holders[0].pid} has some of it" if now.gpu.holders else ""
     memory = f"{now.gpu.free / _GB:.1f} GB free of {now.gpu.total / _GB:.1f}{held}"
-    return Finding("GPU", "ok", f"{now.gpu.name}, {memory}; driver {_driver()}")
+    return Finding("GPU", "ok", f"{now.gpu.name}, {memory}; driver {_driver_version()}")
 
 
-def _driver() -> str:
-    with suppress(Exception):  # a driver that does not tell its version
-        import pynvml
-
-        pynvml.nvmlInit()
-        driver = pynvml.nvmlSystemGetDriverVersion()
-        return driver.decode() if isinstance(driver, bytes) else str(driver)
+def _driver_version() -> str:
+    with suppress(Exception), driver() as nvml:  # A driver may not tell its version.
+        version = nvml.nvmlSystemGetDriverVersion()
+        return version.decode() if isinstance(version, bytes) else str(version)
     return "unknown"
 
 

@@ -4,7 +4,7 @@ The lease is a kernel lock held by the worker's process, so it is free again whe
 went. The line is a small file beside it, changed under a lock only; entries whose worker is gone do not count. Nothing
 here waits for anyone: a worker that wants its turn asks again and again.
 
-    with DeviceTurn(folder) as turn:              # before torch is imported: a waiting worker is a small one
+    with DeviceTurn(folder) as turn:        # before torch is imported: a waiting worker is a small one
         while not turn.poll():
             if folder.stop.exists(): ...    # cancelled: Stopped at step 0
             time.sleep(PACE)
@@ -33,6 +33,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import write_whole
 from workbench.runs import process_identity
 from workbench.runs.folder import RunFolder
+from workbench.runs.machine import FIRST_GPU, driver
 
 STATE = "WORKBENCH_STATE"
 """The environment variable that names the folder where lines and leases are kept."""
@@ -41,8 +42,6 @@ PACE = 0.5
 _PATIENCE = 1.0
 """Seconds of waiting that are not worth a word."""
 CPU = "CPU"
-_FIRST = "0"
-"""The GPU that workers are given where the user says nothing; as in `child.ENVIRONMENT`."""
 _ENDING = ".queue"
 
 _held: set[int] = set()
@@ -171,7 +170,7 @@ def turn(folder: RunFolder, tell: Callable[[str], None]) -> Iterator[None]:
 
 def device() -> str:
     """What a worker started now would train on: "GPU 0", "GPU 1", …, or "CPU". Told without torch."""
-    return _device(os.environ.get("CUDA_VISIBLE_DEVICES", _FIRST))
+    return _device(os.environ.get("CUDA_VISIBLE_DEVICES", FIRST_GPU))
 
 
 def devices(most: int) -> list[str]:
@@ -334,13 +333,8 @@ def _device(visible: str) -> str:
 def _gpus() -> list[str]:
     """The UUIDs of the GPUs; where the driver's library does not answer, as many empty words as there are devices."""
     try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        try:
-            handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
-            return [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
-        finally:
-            pynvml.nvmlShutdown()
+        with driver() as nvml:
+            handles = map(nvml.nvmlDeviceGetHandleByIndex, range(nvml.nvmlDeviceGetCount()))
+            return [str(nvml.nvmlDeviceGetUUID(handle)) for handle in handles]
     except Exception:  # The library is missing, or has an error of its own for everything.
         return [""] * len(list(Path("/dev").glob("nvidia[0-9]*")))

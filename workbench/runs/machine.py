@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 
 _ROOT = Path("/sys/fs/cgroup")
-_FIRST = "0"
-"""The GPU that workers are given where the user says nothing."""
+FIRST_GPU = "0"
+"""The GPU that workers are given where the user says nothing; as in `child.ENVIRONMENT`."""
 _OURS = "workbench.engine."
 """What the command lines of our own workers, scorers and measurements have in them."""
 
@@ -103,15 +103,20 @@ def memory(root: Path = _ROOT, own: Path = Path("/proc/self/cgroup")) -> Memory:
 def gpus() -> tuple[Gpu, ...]:
     """All GPUs that NVIDIA's driver knows of; none where there is no driver, or none that answers."""
     try:
-        import pynvml
+        with driver() as nvml:
+            return tuple(_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
+    except Exception:  # A missing or broken driver, whatever it says, is no GPU.
+        return ()
 
-        pynvml.nvmlInit()
-    except Exception:  # a missing or broken driver, whatever it says, is no GPU
-        return ()
+
+@contextmanager
+def driver() -> Iterator[Any]:
+    """The library of NVIDIA's driver, to be asked in the block. It raises whatever it likes where there is none."""
+    import pynvml
+
+    pynvml.nvmlInit()
     try:
-        return tuple(_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
-    except pynvml.NVMLError:
-        return ()
+        yield pynvml
     finally:
         with suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
@@ -121,17 +126,17 @@ def _gpu(nvml: Any, index: int) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     room = nvml.nvmlDeviceGetMemoryInfo(handle)
     name = nvml.nvmlDeviceGetName(handle)
-    busy = _told(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100)
+    busy = _answer(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100)
     held: dict[int, int] = {}
     for ask in (nvml.nvmlDeviceGetComputeRunningProcesses, nvml.nvmlDeviceGetGraphicsRunningProcesses):
-        for process in _told(nvml, partial(ask, handle)) or ():
+        for process in _answer(nvml, partial(ask, handle)) or ():
             held[process.pid] = max(held.get(process.pid, 0), int(process.usedGpuMemory or 0))
     holders = sorted((_holder(pid, size) for pid, size in held.items()), key=lambda process: -process.bytes)
     text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
     return Gpu(index, text, int(room.total), int(room.free), busy, tuple(holders))
 
 
-def _told(nvml: Any, ask: Callable[[], Any]) -> Any:
+def _answer(nvml: Any, ask: Callable[[], Any]) -> Any:
     """What a question to the driver gives; None where this GPU does not answer it."""
     try:
         return ask()
@@ -149,7 +154,7 @@ def _holder(pid: int, size: int) -> Holder:
 
 def _chosen(gpus: tuple[Gpu, ...]) -> Gpu | None:
     """The first GPU that CUDA_VISIBLE_DEVICES leaves."""
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", _FIRST).split(",")[0].strip()
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", FIRST_GPU).split(",")[0].strip()
     if not first.isdecimal():
         # An UUID, or MIG: which one is not told by an index. An empty value or -1 hides them all.
         return gpus[0] if gpus and first.startswith(("GPU-", "MIG-")) else None
