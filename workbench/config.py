@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import math
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -321,15 +320,6 @@ def fitting_preset(method: str, model: str) -> str:
     if model == "tiny":
         return "small"
     return next(name for name, preset in PRESETS.items() if preset.methods == (method,))
-
-
-def from_toml(text: str, *, where: str) -> RunConfig:
-    """The config in a TOML text; `where` names the file in the `WorkbenchError` that bad text raises."""
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise WorkbenchError("Not a TOML file", f"{where}: {error}.", "Correct that line.") from error
-    return _validated(values)
 
 
 def to_toml(config: RunConfig) -> str:

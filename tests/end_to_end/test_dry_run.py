@@ -2,11 +2,12 @@
 
 import json
 import shutil
+import tomllib
 
 import pytest
 
 from tests.end_to_end.conftest import workbench
-from workbench.config import from_toml
+from workbench.config import build_config
 from workbench.runs import lease
 from workbench.runs.folder import RunFolder
 from workbench.tiny import WEIGHTS
@@ -38,7 +39,7 @@ def test_a_dry_run_measures_and_starts_nothing(make_workspace):
         part["name"] for part in memory["parts"]
     }
     assert found["disk"]["checkpoints"] > found["disk"]["adapter"] > 0
-    config = from_toml(found["toml"], where="stdout")
+    config = build_config(tomllib.loads(found["toml"]))
     assert (config.pairs, config.max_length, config.gradient_accumulation) == (["support"], 32, 2)
 
 

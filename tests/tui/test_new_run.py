@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from textual.widgets import Static
 from tests.tui.dialogs import at_once
 from tests.tui.runs_data import make_pairs, make_run, trained, whole_run
 from tests.tui.runs_screen import put, runs_screen, shown, shows, until
-from workbench.config import RunConfig, build_config, from_toml
+from workbench.config import RunConfig, build_config
 from workbench.methods import METHODS, uses
 from workbench.tui.dialogs.new_run import NewRunDialog
 from workbench.tui.dialogs.new_run_fields import RunChoice, RunFields, SettingGrid
@@ -35,7 +36,7 @@ async def settings(pilot: Pilot[None]) -> RunConfig:
     await pilot.press("ctrl+t")
     await shows(pilot, "Copy all")
     await pilot.press("c", "escape")
-    return from_toml(pilot.app.clipboard, where="clipboard")
+    return build_config(tomllib.loads(pilot.app.clipboard))
 
 
 async def test_the_form_says_what_is_wrong_and_what_it_will_do(root: Path) -> None:
@@ -266,6 +267,6 @@ async def test_settings_are_shown_as_toml_and_copied(root: Path) -> None:
         await shows(pilot, 'pairs = ["tone"]', "learning_rate = 0.001", "Copy all")
         await pilot.press("c")
         await until(pilot, lambda: bool(pilot.app.clipboard))
-        assert from_toml(pilot.app.clipboard, where="clipboard") == build_config({"pairs": ["tone"]}, preset="small")
+        assert build_config(tomllib.loads(pilot.app.clipboard)) == build_config({"pairs": ["tone"]}, preset="small")
         await pilot.press("escape")
         await shows(pilot, "pairs train")

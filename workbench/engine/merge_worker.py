@@ -19,7 +19,7 @@ def work(request: Mapping[str, Any], parent: Parent) -> dict[str, Any]:
         from workbench.engine.shipping.merge_adapter import merge
 
     folder, to = RunFolder(Path(request["run"])), Path(request["to"])
-    how = {name: request[name] for name in ("dtype", "form", "force")}
+    how = {name: request[name] for name in ("dtype", "form")}
     return asdict(merge(folder, to, **how, progress=parent.progress))
 
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import ROLES, Message, Text
@@ -53,9 +52,32 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.jsonl"))}
 
 
-def parse_probes(rows: Iterable[Mapping[str, Any]], *, where: str) -> list[Probe]:
-    """The probes in `rows`; `where` ("pairs/probes/tone.jsonl") begins the message of the `WorkbenchError` raised."""
-    return [_parsed(row, f"{where}, row {number}") for number, row in enumerate(rows, 1)]
+def parse_probe(row: object, where: str) -> Probe:
+    """The probe in a row. Raises `WorkbenchError`, whose message begins with `where` ("…/tone.jsonl, line 3")."""
+    if not isinstance(row, Mapping):
+        raise _bad(where, "is no JSON object")
+    texts = {name: row.get(name) for name in ("id", "kind", "group")}
+    for name, value in texts.items():
+        if not isinstance(value, str) or not value:
+            raise _bad(where, f"field {name!r} must be a non-empty text")
+    responses = row.get("responses")
+    if (
+        not isinstance(responses, Mapping)
+        or not responses
+        or not all(isinstance(text, str) and text for text in responses.values())
+    ):
+        raise _bad(where, "field 'responses' must map families to non-empty texts")
+    tags = row.get("tags", [])
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
+        raise _bad(where, "field 'tags' must be a list of non-empty texts")
+    return Probe(
+        id=str(texts["id"]),
+        kind=str(texts["kind"]),
+        prompt=_prompt(row.get("prompt"), where),
+        responses=dict(responses),
+        group=str(texts["group"]),
+        tags=tuple(tags),
+    )
 
 
 def by_kind(probes: Iterable[Probe]) -> dict[str, list[Probe]]:
@@ -85,34 +107,7 @@ def _read(path: Path) -> Iterator[Probe]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise _bad(f"{path}, line {number}", f"is no JSON: {error.msg} at column {error.colno}") from None
-        yield _parsed(row, f"{path}, line {number}")
-
-
-def _parsed(row: object, where: str) -> Probe:
-    if not isinstance(row, Mapping):
-        raise _bad(where, "is no JSON object")
-    texts = {name: row.get(name) for name in ("id", "kind", "group")}
-    for name, value in texts.items():
-        if not isinstance(value, str) or not value:
-            raise _bad(where, f"field {name!r} must be a non-empty text")
-    responses = row.get("responses")
-    if (
-        not isinstance(responses, Mapping)
-        or not responses
-        or not all(isinstance(text, str) and text for text in responses.values())
-    ):
-        raise _bad(where, "field 'responses' must map families to non-empty texts")
-    tags = row.get("tags", [])
-    if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
-        raise _bad(where, "field 'tags' must be a list of non-empty texts")
-    return Probe(
-        id=str(texts["id"]),
-        kind=str(texts["kind"]),
-        prompt=_prompt(row.get("prompt"), where),
-        responses=dict(responses),
-        group=str(texts["group"]),
-        tags=tuple(tags),
-    )
+        yield parse_probe(row, f"{path}, line {number}")
 
 
 def _prompt(value: object, where: str) -> Text:

@@ -69,9 +69,7 @@ def mean(values: Sequence[float], groups: Sequence[str], *, seed: int = 0, draws
     return _estimate(sums, counts, _sizes(values, groups), seed, draws)
 
 
-def ratio(
-    values: Sequence[float], base: Sequence[float], groups: Sequence[str], *, seed: int = 0, draws: int = DRAWS
-) -> Estimate | None:
+def ratio(values: Sequence[float], base: Sequence[float], groups: Sequence[str], *, seed: int = 0) -> Estimate | None:
     """The sum of `values` over that of `base`, both measured on the same things; None where the latter is 0.
 
     Draws in which the sum of `base` is 0 count as infinite. Raises `ValueError` as `mean` does.
@@ -80,7 +78,7 @@ def ratio(
     below, _ = _by_group(base, groups)
     if below.sum() == 0:
         return None
-    return _estimate(above, below, _sizes(values, groups), seed, draws)
+    return _estimate(above, below, _sizes(values, groups), seed, DRAWS)
 
 
 def share(hits: Sequence[float], groups: Sequence[str], trials: int, *, seed: int = 0) -> Estimate:

@@ -159,11 +159,11 @@ class Merging:
         """Whether the merge goes on."""
         return isinstance(self.state, Running)
 
-    def start(self, to: Path, dtype: Dtype, form: Form, *, force: bool = False) -> None:
+    def start(self, to: Path, dtype: Dtype, form: Form) -> None:
         """Starts the process, where none runs; returns at once. It goes on when the screens are closed."""
         if self.running:
             return
-        request = {"run": str(self.folder.path.resolve()), "to": str(to), "dtype": dtype, "form": form, "force": force}
+        request = {"run": str(self.folder.path.resolve()), "to": str(to), "dtype": dtype, "form": form}
         self.state, self._given_up = Running(to), threading.Event()
         name = f"merge-{self.folder.id}"
         threading.Thread(target=self._follow, args=(request, self.state), name=name, daemon=True).start()

@@ -7,7 +7,7 @@ from workbench.engine.scoring.evaluate import evaluate
 from workbench.engine.training.job import train
 from workbench.evidence.document import Evidence
 from workbench.evidence.measurements import BOTH, HELD_OUT
-from workbench.evidence.probes import parse_probes
+from workbench.evidence.probes import parse_probe
 from workbench.evidence.settings import Settings
 from workbench.runs.folder import create, to_line
 from workbench.runs.writer import EventWriter
@@ -28,7 +28,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     with EventWriter(folder.events) as events:
         events.write(train(folder, folder.record(), events))
     suites = build_probes()
-    probes = [probe for kind in ("attack", "benign") for probe in parse_probes(suites[kind], where=kind)]
+    probes = [parse_probe(row, kind) for kind in ("attack", "benign") for row in suites[kind]]
     return evaluate(folder, probes, settings=Settings(samples=0))  # type: ignore[call-arg]
 
 

@@ -17,7 +17,7 @@ from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 from workbench.evidence.document import Evidence, read_evidence
 from workbench.evidence.measurements import BOTH, HELD_OUT
-from workbench.evidence.probes import Probe, parse_probes
+from workbench.evidence.probes import Probe, parse_probe
 from workbench.evidence.settings import Settings
 from workbench.pairs.pair import Pair, from_row
 from workbench.runs.folder import RunFolder, create, to_line
@@ -51,7 +51,7 @@ def probes() -> list[Probe]:
     """Enough attacks to be judged, too few of tone, and some neutral ones, which no claim is about."""
     rows = build_probes()
     some = {"attack": rows["attack"][:40], "tone": rows["tone"][:5], "neutral": rows["neutral"][:3]}
-    return [probe for kind, found in some.items() for probe in parse_probes(found, where=kind)]
+    return [parse_probe(row, kind) for kind, rows in some.items() for row in rows]
 
 
 @pytest.fixture(scope="module")

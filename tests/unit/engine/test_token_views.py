@@ -9,7 +9,7 @@ from workbench.engine.scoring.probing import BaseAndRun, read_probes, token_view
 from workbench.engine.scoring.scorer import Scorer
 from workbench.evidence.cases import TokenView
 from workbench.evidence.measurements import ProbeReading
-from workbench.evidence.probes import Probe, parse_probes
+from workbench.evidence.probes import Probe, parse_probe
 from workbench.tiny.starters import build_probes
 
 
@@ -34,7 +34,7 @@ def probes() -> list[Probe]:
     rows = build_probes()
     odd = {"id": "odd", "kind": "neutral", "prompt": "Say it.", "responses": {"neutral": "é 🌍 ok"}, "group": "odd"}
     some = {"tone": rows["tone"][:5], "neutral": [odd]}
-    return [probe for kind, found in some.items() for probe in parse_probes(found, where=kind)]
+    return [parse_probe(row, kind) for kind, rows in some.items() for row in rows]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
-from workbench.evidence.probes import KINDS, by_kind, digests, parse_probes, read_suites
+from workbench.evidence.probes import KINDS, by_kind, digests, parse_probe, read_suites
 from workbench.pairs.pair import Message
 from workbench.tiny.starters import build_probes
 
@@ -50,7 +50,7 @@ def test_suites_are_joined_and_sorted_by_kind(tmp_path: Path) -> None:
 
 
 def test_the_starter_suites_are_suites() -> None:
-    probes = [probe for name, rows in build_probes().items() for probe in parse_probes(rows, where=name)]
+    probes = [parse_probe(row, name) for name, rows in build_probes().items() for row in rows]
     assert {kind: len(found) >= 40 for kind, found in by_kind(probes).items()} == dict.fromkeys(KINDS, True)
     assert {tag for probe in probes for tag in probe.tags} > {"direct", "injection", "many-shot", "unseen", "payment"}
 
@@ -108,7 +108,7 @@ def test_anything_is_a_probe_or_a_told_error(change: dict[str, Any], other: Any)
     for row in (ROW | change, other):
         told, probes = "", []
         try:
-            probes = parse_probes([row], where="x")
+            probes = [parse_probe(row, "x")]
         except WorkbenchError as error:
             told = error.message
         assert told.startswith("x, row 1") or (probes[0].id and probes[0].responses)
