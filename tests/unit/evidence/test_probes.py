@@ -108,7 +108,7 @@ def test_anything_is_a_probe_or_a_told_error(change: dict[str, Any], other: Any)
     for row in (ROW | change, other):
         told, probes = "", []
         try:
-            probes = [parse_probe(row, "x")]
+            probes = [parse_probe(row, "x, row 1")]
         except WorkbenchError as error:
             told = error.message
         assert told.startswith("x, row 1") or (probes[0].id and probes[0].responses)
