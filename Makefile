@@ -18,10 +18,10 @@ demo: install
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-# Kills, full disks, lost folders, and the slow ones of `make test`: minutes, and a tmpfs where mounting is allowed.
+# Kills, full disks, lost folders, and what `make test` leaves out: the slow ones, and more cases of what any input must hold for. Many minutes, and a tmpfs where mounting is allowed.
 faults: install
 	$(BIN)/python -m pytest --timeout 1800 tests/faults
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --timeout 1800 -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --timeout 1800 -m 'slow or hypothesis' --hypothesis-profile thorough
 
 check: install
 	$(BIN)/ruff check

@@ -34,6 +34,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-# What a case does is tested, not how long it takes.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+# What a case does is tested, not how long it takes. `make faults` tries more of them.
+settings.register_profile("quick", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=600)
+settings.load_profile("quick")

@@ -189,13 +189,14 @@ def test_evaluate_says_what_does_not_hold_and_ends_with_1(
     shutil.rmtree(folder / "pairs" / "probes")
     (folder / "pairs" / "probes").mkdir()
     (folder / "pairs/probes/mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    (folder / "workbench.toml").write_text("[evidence]\nsamples = 60\n", "utf-8")
     done = workbench("--workspace", str(folder), "evaluate", "dpo")
     assert done.returncode == 1, done.stderr
     lines = done.stdout.splitlines()
     assert any(line.startswith("✘ does not hold  refusals of attacks, by probability") for line in lines)
     assert any(line.startswith("✔ holds          refusals of attacks, by samples") for line in lines)
     assert any(line.startswith("? too few        rude answers, by probability") for line in lines)
-    assert "sampling 200 responses" in done.stderr
+    assert "sampling 60 responses" in done.stderr
 
 
 def test_evaluate_refuses_what_it_cannot_measure(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from tests.end_to_end.conftest import FinishedRun
+from tests.end_to_end.conftest import FinishedRun, workbench, workbench_process
+from tests.tui.compare_data import write_adapter
 from tests.tui.test_compare import screen_of, settled, until, write
 from workbench.compare.client import ScorerClient
 from workbench.compare.messages import Column, Generate, NextToken, ScoreResponse, TextChunk, Turn
@@ -36,23 +37,6 @@ PROMPT = [Turn(role="user", content=QUESTION)]
 BASE = Column(name="base")
 COMMAND = [sys.executable, "-P", "-m", "workbench.engine.score", "--model", "tiny"]
 
-MAKE_ADAPTER = """
-import sys
-import torch
-from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
-from workbench.tiny import WEIGHTS
-
-torch.manual_seed(1)
-model = AutoModelForCausalLM.from_pretrained(WEIGHTS, dtype=torch.float32)
-model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
-with torch.no_grad():
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            parameter.normal_(0, 0.05)
-model.save_pretrained(sys.argv[1])
-"""
-
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -60,7 +44,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("workspace")
     made = [create(root / "runs", build_config({"pairs": [name]}), [], {}) for name in ("first", "second")]
     create(root / "runs", build_config({"pairs": ["other"], "model": "some/model"}), [], {})
-    subprocess.run([sys.executable, "-c", MAKE_ADAPTER, str(made[0].adapter)], check=True, capture_output=True)
+    write_adapter(made[0].adapter, scale=2.0, seed=1)
     shutil.copytree(made[0].adapter, made[1].adapter)
     return root
 
@@ -267,21 +251,11 @@ def test_it_does_not_outlive_its_parent(orphan: psutil.Process) -> None:
         time.sleep(0.1)
 
 
-def workbench(workspace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "workbench", "--workspace", str(workspace), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 _TOKEN = ["id", "text", "logprob", "rank", "top", "data", "special", "entropy", "kl", "shift_rank"]
 
 
 def test_score_prints_one_json_document(workspace: Path) -> None:
-    done = workbench(
+    done = workbench_process(
         workspace, "score", "--prompt", QUESTION, "--response", "Sure.", "--run", "first-dpo", "--run", "second-dpo",
         "--top-k", "3", "--json",
     )  # fmt: skip

@@ -23,11 +23,11 @@ def make_run(workspace: Path, *, minute: int = 0, scale: float = 2.0, **settings
     folder = create(workspace / "runs", config, [], {}, now=datetime(2026, 5, 1, 12, minute))
     end = Finished(time=1.0, step=16, seconds=3.0, peak_memory_bytes=1, changed=1.0)
     folder.events.write_text(encode(end), "utf-8")
-    _write_adapter(folder.adapter, scale, seed=minute)
+    write_adapter(folder.adapter, scale, seed=minute)
     return folder.id
 
 
-def _write_adapter(folder: Path, scale: float, seed: int) -> None:
+def write_adapter(folder: Path, scale: float, seed: int) -> None:
     """A PEFT adapter on the query projections with B away from zero."""
     model = json.loads((WEIGHTS / "config.json").read_text("utf-8"))
     size, random = int(model["hidden_size"]), np.random.default_rng(seed)

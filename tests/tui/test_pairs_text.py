@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.widgets import Static
@@ -110,7 +110,6 @@ def test_a_character_can_be_typed_by_its_number() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["", "a"]), TEXT.map(safe)), max_size=6), st.integers(2, 60))
-@settings(max_examples=150)
 def test_wrapping_loses_nothing_but_white_space_and_keeps_the_width(runs: list[tuple[str, str]], width: int) -> None:
     lines = wrap(runs, width)
     assert all(width_of(line) <= width for line in lines)

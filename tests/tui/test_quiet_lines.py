@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 from textual.content import Content
@@ -50,7 +50,6 @@ async def test_a_line_more_or_less_changes_the_height() -> None:
             assert lines.size.height == count
 
 
-@settings(max_examples=200)
 @given(words, words)
 def test_what_lies_outside_the_change_is_the_same(before: str, after: str) -> None:
     was, now = (Strip(Content(text).render_segments()).adjust_cell_length(26) for text in (before, after))

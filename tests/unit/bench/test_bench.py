@@ -26,7 +26,7 @@ def cache(monkeypatch, tmp_path):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
 
 
-@pytest.mark.parametrize("precompute", [False, True])
+@pytest.mark.parametrize("precompute", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_stock_trl_trains_every_pair_once(precompute, rows):
     config = {"per_device_train_batch_size": 6, "max_length": 512, "precompute_ref_log_probs": precompute}
     found = stock_trl.main({"rows": str(rows), "model": str(WEIGHTS), "config": config})

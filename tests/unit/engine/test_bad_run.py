@@ -13,6 +13,8 @@ from workbench.runs.folder import create, to_line
 from workbench.runs.writer import EventWriter
 from workbench.tiny.starters import build_pairs, build_probes
 
+pytestmark = pytest.mark.slow
+
 TRAINED, HELD = 49, 44
 
 

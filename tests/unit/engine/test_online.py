@@ -69,7 +69,7 @@ def test_enough_steps_raise_the_reward(tmp_path, function) -> None:
     assert after > before + 0.5
 
 
-@pytest.mark.parametrize("method", ["grpo", "rloo"])
+@pytest.mark.parametrize("method", ["grpo", pytest.param("rloo", marks=pytest.mark.slow)])
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, function, method) -> None:
     values = SMALL | {"method": method, "reward": f"{function}:vowels", "quantization": "none", "holdout": 0}
     values |= {"max_steps": 4, "save_steps": 2, "sample_tokens": 0, "batch_size": 4}

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from functools import cache
 from random import Random
 from statistics import mean
 from typing import Any
@@ -50,6 +51,7 @@ class Tiny:
         ids = self.model.generate(**inputs, do_sample=sample, top_k=0, max_new_tokens=110)
         return list(self.tokenizer.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 
+    @cache  # noqa: B019 - there are two of these, as long as the tests of this file take
     def named(self, kind: str) -> dict[str, float]:
         """The mean probability of each named response over the probes of a kind."""
         rows = build_probes()[kind]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.pairs.strategies import any_pairs, plain_pairs
@@ -43,7 +43,6 @@ def read_slowly(path: Path, monkeypatch: pytest.MonkeyPatch) -> Rows:
         return Rows(load(path))
 
 
-@settings(max_examples=150)
 @given(lines, st.sampled_from(["\n", "\r\n"]), st.booleans(), st.sampled_from([8, 64, 1 << 20]))
 def test_both_ways_of_reading_agree(
     tmp_path_factory: pytest.TempPathFactory, found: list[str], newline: str, bom: bool, piece: int

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
@@ -199,7 +199,6 @@ fields = st.sampled_from(["status", "note", "chosen"])
 changes = st.lists(st.tuples(st.integers(0, 3), fields, st.sampled_from(STATUSES)), max_size=5)
 
 
-@settings(max_examples=60, deadline=None)
 @given(changes, changes, st.integers(0, 5), st.booleans())
 def test_no_change_of_either_side_is_lost(
     tmp_path_factory: pytest.TempPathFactory, mine: list, theirs: list, saved: int, killed: bool

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.pairs.strategies import any_pairs, texts
@@ -146,7 +146,6 @@ def test_before_anything_is_typed_all_fields_are_offered() -> None:
         assert not parse(term).terms
 
 
-@settings(max_examples=60)
 @given(st.lists(any_pairs, min_size=1, max_size=6, unique_by=lambda pair: pair.id), st.data())
 def test_words_are_found_where_they_are(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[Pair], data: st.DataObject

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.pairs.some_pairs import accept, left_to_itself, some
@@ -93,7 +93,6 @@ edits = ["status", "tag", "untag", "split", "swap", "note", "text", "remove", "a
 edits += ["save", "reopen", "kill", "search"]
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.lists(any_pairs, max_size=6, unique_by=lambda pair: pair.id), st.data())
 def test_any_script_gives_what_a_list_would(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[Pair], data: st.DataObject
@@ -186,7 +185,6 @@ def test_any_script_gives_what_a_list_would(
         assert path.read_bytes() == original
 
 
-@settings(max_examples=30)
 @given(files_of_pairs)
 def test_what_was_saved_is_loaded_the_same(tmp_path_factory: pytest.TempPathFactory, pairs: list[Pair]) -> None:
     path = tmp_path_factory.mktemp("load") / "x.jsonl"

@@ -8,7 +8,7 @@ from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder
 from workbench.runs.labels import Labels, read, write
 
-shared_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+shared_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

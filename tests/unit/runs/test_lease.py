@@ -160,7 +160,7 @@ def test_a_line_that_was_lost_is_joined_again(tmp_path, state):
         assert holder() == folder.path
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     text=st.one_of(
         st.text(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.pairs.checks.findings import CHECKS
@@ -42,7 +42,6 @@ def _pair(texts: st.SearchStrategy[Text]) -> st.SearchStrategy[Pair]:
 _pairs = st.one_of(st.lists(_pair(_text), max_size=8), st.lists(_pair(_turns), max_size=8))
 
 
-@settings(max_examples=120, deadline=None)
 @given(_pairs)
 def test_no_pairs_break_the_checks(pairs: list[Pair]) -> None:
     named = [Pair(f"p{place}", *_fields(pair)) for place, pair in enumerate(pairs + pairs[:2])]
@@ -66,7 +65,6 @@ def _fields(pair: Pair) -> tuple[object, ...]:
     return (pair.prompt, pair.chosen, pair.rejected, pair.status, pair.split, (), "", "", pair.extra)
 
 
-@settings(max_examples=300, deadline=None)
 @given(_text | _turns, _text | _turns)
 def test_prompts_of_one_group_have_one_key(one: Text, other: Text) -> None:
     for variant in (other, one if isinstance(one, str) else tuple(Message(t.role, t.content.upper()) for t in one)):
@@ -74,7 +72,6 @@ def test_prompts_of_one_group_have_one_key(one: Text, other: Text) -> None:
             assert _key(one) == _key(variant)
 
 
-@settings(max_examples=200, deadline=None)
 @given(_text, st.integers(1, 30))
 def test_rough_keys_are_the_same_where_the_words_are(text: str, times: int) -> None:
     long = text * times
