@@ -154,7 +154,7 @@ class Comparison:
     def shown(self) -> tuple[Answer, ...]:
         """The active answer and those told beside it."""
         answer = self.answer
-        return tuple(each for each in self.answers if answer is not None and each.group == answer.group)
+        return tuple(other for other in self.answers if answer is not None and other.group == answer.group)
 
     @property
     def rows(self) -> list[NextTokenRow]:
@@ -265,7 +265,9 @@ class Comparison:
                 "A system message before a plain text prompt changed the tokens at the seam.",
                 "Use a prompt with roles, or remove the column with the system message.",
             )
-        answers = tuple(replace(each, scored=scored) if each.response == response else each for each in self.answers)
+        answers = tuple(
+            replace(answer, scored=scored) if answer.response == response else answer for answer in self.answers
+        )
         return replace(self, answers=answers)
 
     def with_distribution(self, distribution: Distribution, title: str) -> Comparison:
@@ -291,7 +293,11 @@ class Comparison:
         """The beginning as text, as far as it was looked at; `taken` is a token after it."""
         if self.inspected is None:
             return self.forced_prefix.text if self.forced_prefix else ""
-        candidates = [each for each in self.inspected.distribution.candidates if taken and each.token == taken.token]
+        candidates = [
+            candidate
+            for candidate in self.inspected.distribution.candidates
+            if taken and candidate.token == taken.token
+        ]
         return text_of([*self.inspected.distribution.forced, *candidates])
 
     def with_columns(self, columns: tuple[Column, ...], current: int) -> Comparison:
@@ -301,8 +307,8 @@ class Comparison:
             self,
             columns=columns,
             current=current,
-            generations=tuple(each for each in self.generations if each.name in names),
-            samples=tuple(each for each in self.samples if each.name in names),
+            generations=tuple(generation for generation in self.generations if generation.name in names),
+            samples=tuple(sample for sample in self.samples if sample.name in names),
         )
 
     def with_position(self, position: int) -> Comparison:
@@ -335,7 +341,7 @@ class Comparison:
 
     def with_generated(self, generated: Generated, prefix: str = "") -> Comparison:
         """What the columns generated, whole. It joins the answers, which it leads where none was given or typed."""
-        texts = {each.name: prefix + each.text for each in generated.columns}
+        texts = {generation.name: prefix + generation.text for generation in generated.columns}
         answers = tuple(
             Answer("generated", self._whose(text, texts), text)
             for text in dict.fromkeys(texts.values())
@@ -346,7 +352,8 @@ class Comparison:
         if self.answer is None or self.answer.group == "generated":
             active, position = len(kept), 0
         generations = tuple(
-            ColumnGeneration(each.name, texts[each.name], done=True, cut=not each.ended) for each in generated.columns
+            ColumnGeneration(generation.name, texts[generation.name], done=True, cut=not generation.ended)
+            for generation in generated.columns
         )
         return replace(self, generations=generations, answers=(*kept, *answers), active=active, position=position)
 
@@ -394,7 +401,7 @@ def comparison_document(comparison: Comparison, model: str, quantization: str) -
         "preference": asdict(comparison.preference) if comparison.preference else None,
         "generated": [asdict(generation) for generation in comparison.generations],
         "samples": {
-            name: [{**asdict(each), "share": each.share} for each in counted]
+            name: [{**asdict(family), "share": family.share} for family in counted]
             for name, counted in family_shares(comparison.samples).items()
         },
         "costs": {name: {**asdict(cost), "per_million": cost.per_million} for name, cost in comparison.costs.items()},

@@ -104,14 +104,14 @@ def next_token_rows(distribution: Distribution, base: int, aligned: int | None) 
     """The candidates, likeliest first. `base` and `aligned` are the columns' numbers in the request."""
     rows = [
         NextTokenRow(
-            each.token,
-            each.text,
-            each.logprobs[base],
-            None if aligned is None else each.logprobs[aligned],
-            in_response=each.token == distribution.said,
-            special=each.special,
+            candidate.token,
+            candidate.text,
+            candidate.logprobs[base],
+            None if aligned is None else candidate.logprobs[aligned],
+            in_response=candidate.token == distribution.said,
+            special=candidate.special,
         )
-        for each in distribution.candidates
+        for candidate in distribution.candidates
     ]
     return sorted(rows, key=lambda row: -row.best)
 
@@ -208,8 +208,8 @@ def family_shares(generations: Iterable[Generation]) -> dict[str, list[FamilySha
     Every column has all of them, at 0 where it has none, so that they can be set side by side; unknown ones come last.
     """
     counts: dict[str, Counter[str | None]] = {}
-    for each in generations:
-        counts.setdefault(each.name, Counter())[each.family] += 1
+    for generation in generations:
+        counts.setdefault(generation.name, Counter())[generation.family] += 1
     total = sum(counts.values(), Counter[str | None]())
     order = sorted(total, key=lambda family: (family is None, -total[family], family or ""))
     return {

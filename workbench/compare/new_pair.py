@@ -17,11 +17,11 @@ _SURE = {"rejected": -1.0, "chosen": 1.0}
 
 def candidates(comparison: Comparison) -> list[Answer]:
     """The answers at hand that can be told apart, those in view first."""
-    found: dict[str, Answer] = {}
+    by_text: dict[str, Answer] = {}
     for answer in (*comparison.shown, *comparison.answers):
         if answer.text.strip():
-            found.setdefault(answer.text, answer)
-    return list(found.values())
+            by_text.setdefault(answer.text, answer)
+    return list(by_text.values())
 
 
 def first_choice(comparison: Comparison, answers: Sequence[Answer]) -> tuple[int | None, int | None]:

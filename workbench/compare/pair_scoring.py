@@ -61,7 +61,7 @@ class PairScoring:
         self.rows: Rows | None = None
         """The data set, once it is read."""
         self.query = parse("")
-        self.found: Ints | None = None
+        self.matching: Ints | None = None
         """The rows that the query finds, as in the file; None until that is known."""
         self.scores: dict[str, ScoredPair] = {}
         self.summaries: list[ColumnSummary] = []
@@ -79,7 +79,7 @@ class PairScoring:
 
     async def read(self, path: Path) -> None:
         """Reads a data set in the place of the one before, and narrows it to the query. Raises `WorkbenchError`."""
-        self.rows, self.found, self.scores, self.summaries = None, None, {}, []
+        self.rows, self.matching, self.scores, self.summaries = None, None, {}, []
         self._say(ScoringProgress())
         self._path, self.rows = path, await asyncio.to_thread(load_rows, path)
         self._margins = np.full((len(self.columns), len(self.rows)), np.nan)
@@ -126,9 +126,9 @@ class PairScoring:
         """Narrows to what a query finds. A newer data set or a newer query counts more."""
         self.query, rows = query, self.rows
         if rows is not None:
-            found = await asyncio.to_thread(lambda: Search(rows).find(query))
+            matching = await asyncio.to_thread(lambda: Search(rows).find(query))
             if (rows, query) == (self.rows, self.query):
-                self.found = found
+                self.matching = matching
                 self._on_change()
 
     @property
@@ -145,12 +145,12 @@ class PairScoring:
 
     def ordered(self) -> Ints | None:
         """The rows found, lowest first; pairs without numbers after the others, in the order of the file."""
-        if self.found is None or not self.order_by:
-            return self.found
-        values = self._margins[self.current][self.found]
+        if self.matching is None or not self.order_by:
+            return self.matching
+        values = self._margins[self.current][self.matching]
         if self.order_by == "shift":
-            values = values - self._margins[0][self.found]
-        return self.found[np.argsort(values, kind="stable")]
+            values = values - self._margins[0][self.matching]
+        return self.matching[np.argsort(values, kind="stable")]
 
     def next_order(self) -> None:
         """By margin, by shift, or as in the file."""

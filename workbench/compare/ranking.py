@@ -72,7 +72,7 @@ class Ranking:
     def of(cls, pair: Pair) -> Ranking:
         """A pair's own answers, chosen ranked best; an empty one is none."""
         own = (AnswerCandidate(pair.chosen, side="chosen"), AnswerCandidate(pair.rejected, side="rejected"))
-        there = tuple(each for each in own if each.text.strip())
+        there = tuple(candidate for candidate in own if candidate.text.strip())
         return cls(pair, there, (0,) if there and there[0].side == "chosen" else ())
 
     def with_drafts(self, generations: Iterable[Generation]) -> Ranking:
@@ -80,26 +80,28 @@ class Ranking:
 
         One that is there already is counted.
         """
-        found = {(each.text, each.by): each for each in self.candidates}
-        for each in generations:
-            key = each.text, each.name
-            if key in found:
-                same = found[key]
-                found[key] = replace(same, count=same.count + 1, cut=same.cut and not each.ended)
-            elif each.text.strip():
-                response: Text = (Message("assistant", each.text),) if self.pair.conversational else each.text
-                found[key] = AnswerCandidate(response, each.name, cut=not each.ended)
-        known, new = list(found.values())[: len(self.candidates)], list(found.values())[len(self.candidates) :]
-        return replace(self, candidates=(*known, *sorted(new, key=lambda each: -each.count)))
+        by_answer = {(candidate.text, candidate.by): candidate for candidate in self.candidates}
+        for generation in generations:
+            key = generation.text, generation.name
+            if key in by_answer:
+                same = by_answer[key]
+                by_answer[key] = replace(same, count=same.count + 1, cut=same.cut and not generation.ended)
+            elif generation.text.strip():
+                response: Text = (
+                    (Message("assistant", generation.text),) if self.pair.conversational else generation.text
+                )
+                by_answer[key] = AnswerCandidate(response, generation.name, cut=not generation.ended)
+        known, new = list(by_answer.values())[: len(self.candidates)], list(by_answer.values())[len(self.candidates) :]
+        return replace(self, candidates=(*known, *sorted(new, key=lambda candidate: -candidate.count)))
 
     def toggled(self, number: int) -> Ranking:
         """A candidate ranked below the others, or no longer ranked."""
-        rest = tuple(each for each in self.order if each != number)
+        rest = tuple(other for other in self.order if other != number)
         return replace(self, order=rest if number in self.order else (*rest, number))
 
     def ranked(self, number: int, rank: int) -> Ranking:
         """A candidate at a rank from 1, or the last there is."""
-        rest = [each for each in self.order if each != number]
+        rest = [other for other in self.order if other != number]
         rest.insert(rank - 1, number)
         return replace(self, order=tuple(rest))
 
@@ -110,7 +112,9 @@ class Ranking:
     def likeliest(self) -> int | None:
         """The number of the draft that came most often and is not the chosen answer; None where there is none."""
         chosen = plain(self.pair.chosen)
-        drafts = [at for at, each in enumerate(self.candidates) if each.side is None and each.text != chosen]
+        drafts = [
+            at for at, candidate in enumerate(self.candidates) if candidate.side is None and candidate.text != chosen
+        ]
         return max(drafts, key=lambda number: self.candidates[number].count, default=None)
 
     def as_side(self, number: int, side: PairSide) -> Made:
@@ -179,7 +183,7 @@ class Ranking:
     def _source(self, *drafted: AnswerCandidate) -> str:
         """The pair's source, and who drafted what is new in it."""
         known = self.pair.source.split("; ") if self.pair.source else []
-        by = dict.fromkeys(f"drafted by {each.by}" for each in drafted if each.by)
+        by = dict.fromkeys(f"drafted by {candidate.by}" for candidate in drafted if candidate.by)
         return "; ".join([*known, *(words for words in by if words not in known)])
 
 

@@ -291,7 +291,7 @@ class ComparisonSession:
         """Runs a request in the place of the one of its kind before it."""
         self._cancel(kind)
 
-        async def told() -> None:
+        async def report_failure() -> None:
             try:
                 await request()
             except WorkbenchError as error:
@@ -301,7 +301,7 @@ class ComparisonSession:
             except Exception as error:
                 self._on_failure(error, doing)
 
-        self._requests[kind] = asyncio.create_task(told())
+        self._requests[kind] = asyncio.create_task(report_failure())
 
     def _cancel(self, kind: _Kind) -> None:
         request = self._requests.pop(kind, None)

@@ -33,13 +33,13 @@ def text_spans(tokens: Sequence[TokenLike]) -> list[TextSpan]:
 
     Bytes that never become text stay pieces of their own, spelled out as the tokens have them.
     """
-    found: list[TextSpan] = []
+    spans: list[TextSpan] = []
     position = 0
     while position < len(tokens):
         last, text = _joined(tokens, position) if tokens[position].data else (position, tokens[position].text)
-        found.append(TextSpan(text, position, last))
+        spans.append(TextSpan(text, position, last))
         position = last + 1
-    return found
+    return spans
 
 
 def text_of(tokens: Sequence[TokenLike]) -> str:

@@ -32,23 +32,23 @@ class TunedRun:
 
 def tuned_runs(summaries: Iterable[Run]) -> list[TunedRun]:
     """The runs that have saved an adapter, newest first. Runs of one name are told apart by their ids."""
-    usable = [each for each in summaries if each.status in ("finished", "stopped") and each.config is not None]
-    usable = [each for each in usable if each.config is not None and each.config.facts.answers]
-    usable = [each for each in usable if each.folder.has_adapter]
-    names = [_short(each.id) for each in usable]
+    usable = [run for run in summaries if run.status in ("finished", "stopped") and run.config is not None]
+    usable = [run for run in usable if run.config is not None and run.config.facts.answers]
+    usable = [run for run in usable if run.folder.has_adapter]
+    names = [_short(run.id) for run in usable]
     return [
         TunedRun(
-            id=each.id,
-            name=name if names.count(name) == 1 else each.id,
-            base=Base(each.config.model, each.config.quantization),
-            method=each.config.method,
-            beta=each.config.beta,
-            status=each.status,
-            step=each.state.step,
-            adapter=str(each.folder.adapter),
+            id=run.id,
+            name=name if names.count(name) == 1 else run.id,
+            base=Base(run.config.model, run.config.quantization),
+            method=run.config.method,
+            beta=run.config.beta,
+            status=run.status,
+            step=run.state.step,
+            adapter=str(run.folder.adapter),
         )
-        for each, name in zip(usable, names, strict=True)
-        if each.config is not None
+        for run, name in zip(usable, names, strict=True)
+        if run.config is not None
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -35,27 +35,23 @@ def words_in(column: Any) -> Ints:
         return counts
     total = np.concatenate([np.zeros(1, np.int32), np.cumsum(counts, dtype=np.int32)])
     bounds = bounds_of(column)
-    found: Ints = total[bounds[1:]] - total[bounds[:-1]]
-    return found
+    return cast("Ints", total[bounds[1:]] - total[bounds[:-1]])
 
 
 def ints(column: Any) -> Ints:
     """The numbers of an int32 column without nulls. (`to_numpy` would import pandas.)"""
-    found: Ints = np.frombuffer(column.buffers()[1], np.int32)[column.offset :][: len(column)]
-    return found
+    return cast("Ints", np.frombuffer(column.buffers()[1], np.int32)[column.offset :][: len(column)])
 
 
 def offsets_of(column: Any) -> Ints:
     """Where each string of a column begins in its data, and the end of the last."""
-    found: Ints = np.frombuffer(column.buffers()[1], np.int32)[column.offset :][: len(column) + 1]
-    return found
+    return cast("Ints", np.frombuffer(column.buffers()[1], np.int32)[column.offset :][: len(column) + 1])
 
 
 def bounds_of(column: Any) -> Ints:
     """Where each list of a column begins in what `contents_of` gives, and the end of the last."""
     bounds = ints(column.offsets)
-    found: Ints = bounds - bounds[0]
-    return found
+    return cast("Ints", bounds - bounds[0])
 
 
 def contents_of(column: Any) -> Any:

@@ -105,29 +105,29 @@ def _parsed(lines: list[str]) -> tuple[dict[str, tuple[int, str]], list[_Section
 
 
 def _role(rest: str, line: str, number: int) -> str:
-    found = _ROLE.fullmatch(rest)
-    if found is None or (found["role"] and found["role"].lower() not in ROLES):
+    match = _ROLE.fullmatch(rest)
+    if match is None or (match["role"] and match["role"].lower() not in ROLES):
         raise _wrong(
             number,
             f"“{one_line(line, 40)}” has no known role",
             f"Roles are {', '.join(ROLES)}. Where the line is part of a text, put \\ before it.",
         )
-    return found["role"].lower()
+    return match["role"].lower()
 
 
 def _part(part: str, sections: list[_Section], pair: Pair) -> Text:
-    found = [section for section in sections if section.part == part]
+    turns = [section for section in sections if section.part == part]
     before: Text = getattr(pair, part)
-    if not found and before != ():
+    if not turns and before != ():
         raise WorkbenchError(_TITLE, f"There is no line “### {part}”.", f"Put the {part} text below such a line.")
     if isinstance(before, str):
-        for section in found[1:]:
+        for section in turns[1:]:
             raise _wrong(section.number, f"there is a second {part}", "This pair is plain text: it has no turns.")
-        if found[0].role:
-            raise _wrong(found[0].number, "there is a role", f"This pair is plain text: write “### {part}” alone.")
-        return found[0].content
+        if turns[0].role:
+            raise _wrong(turns[0].number, "there is a role", f"This pair is plain text: write “### {part}” alone.")
+        return turns[0].content
     usual = "user" if part == "prompt" else "assistant"
-    return tuple(Message(section.role or usual, section.content) for section in found)
+    return tuple(Message(section.role or usual, section.content) for section in turns)
 
 
 def _header(pair: Pair) -> dict[str, str]:
@@ -157,7 +157,9 @@ def _shown(content: str) -> str:
 
 def _one_line(text: str) -> str:
     shown = editable(text, one_line=True)
-    return _OUTER_SPACE.sub(lambda match: "".join(f"\u27e8{ord(each):02X}\u27e9" for each in match.group()), shown)
+    return _OUTER_SPACE.sub(
+        lambda match: "".join(f"\u27e8{ord(character):02X}\u27e9" for character in match.group()), shown
+    )
 
 
 def _wrong(number: int, what: str, hint: str) -> WorkbenchError:

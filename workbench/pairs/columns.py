@@ -48,11 +48,11 @@ class Vocabulary:
 
     def number(self, value: Any) -> int:
         """The number of `value`, a new one where it had none."""
-        found = self._numbers.get(value)
-        if found is None:
-            found = self._numbers[value] = len(self.values)
+        number = self._numbers.get(value)
+        if number is None:
+            number = self._numbers[value] = len(self.values)
             self.values.append(value)
-        return found
+        return number
 
 
 @dataclass(slots=True)
@@ -99,10 +99,10 @@ def load(path: Path) -> Columns:
     """Reads a file of pairs. Raises `WorkbenchError` where it cannot be read at all."""
     try:
         with path.open("rb", buffering=0) as file:
-            found = os.fstat(file.fileno())
-            buffer = np.empty(found.st_size, np.uint8)
+            stat = os.fstat(file.fileno())
+            buffer = np.empty(stat.st_size, np.uint8)
             with ThreadPoolExecutor(THREADS) as pool:
-                return _read(file, buffer.data, Stamp.of(found), pool)
+                return _read(file, buffer.data, Stamp.of(stat), pool)
     except OSError as error:
         raise WorkbenchError(
             f"Cannot read {path.name}", f"{path}: {error.strerror or error}.", "Check the name and its permissions."
@@ -131,11 +131,11 @@ def _read(file: Any, raw: memoryview, stamp: Stamp, pool: ThreadPoolExecutor) ->
             if conversational is None:
                 conversational = _kind(piece)
             if conversational is not None:
-                jobs += [pool.submit(_block, each, conversational=conversational) for each in waiting]
+                jobs += [pool.submit(_block, part, conversational=conversational) for part in waiting]
                 waiting.clear()
         if not count:
             break
-    jobs += [pool.submit(_block, each, conversational=False) for each in waiting]
+    jobs += [pool.submit(_block, part, conversational=False) for part in waiting]
     return _joined([job.result() for job in jobs], bounds, raw[:filled], bom, stamp, conversational)
 
 
@@ -144,9 +144,9 @@ def _after_last_newline(raw: memoryview, begin: int, end: int) -> int:
     back = 1 << 16
     while True:
         low = max(begin, end - back)
-        found = bytes(raw[low:end]).rfind(b"\n")
-        if found >= 0:
-            return low + found + 1
+        newline = bytes(raw[low:end]).rfind(b"\n")
+        if newline >= 0:
+            return low + newline + 1
         if low == begin:
             return begin
         back *= 4
@@ -170,7 +170,7 @@ def _joined(
         block.first = len(ids)
         ids += block.ids
         block.ids = None
-        problems += [Problem(block.first + each.line + 1, each.reason) for each in block.problems]
+        problems += [Problem(block.first + problem.line + 1, problem.reason) for problem in block.problems]
     starts = [block.starts.astype(np.int64) + bound for block, bound in zip(blocks, bounds, strict=True)]
     columns = Columns(
         raw=raw,
@@ -251,18 +251,18 @@ def _fast(piece: memoryview, view: Ints, starts: Ints, ends: Ints, conversationa
         if table.num_rows != len(starts):
             return None
         table.validate(full=True)
-        found = {name: table.column(name).combine_chunks() for name in schema.names}
+        fields = {name: table.column(name).combine_chunks() for name in schema.names}
     except (pa.ArrowException, UnicodeDecodeError):
         return None
-    if not _whole(found, text, conversational):
+    if not _whole(fields, text, conversational):
         return None
-    labels = _labels(found)
+    labels = _labels(fields)
     if labels is None:
         return None
-    ids = found["id"].to_pylist()
+    ids = fields["id"].to_pylist()
     if "" in ids:
         return None
-    texts = {name: found[name] for name in TEXTS}
+    texts = {name: fields[name] for name in TEXTS}
     rows = np.ones(len(starts), bool)
     return Block(starts, rows, ids, texts, labels, _words_of(texts), [])
 
@@ -282,12 +282,12 @@ def _one_object_a_line(piece: memoryview, view: Ints, starts: Ints, ends: Ints) 
     return True
 
 
-def _whole(found: dict[str, Any], text: Any, conversational: bool) -> bool:
+def _whole(fields: dict[str, Any], text: Any, conversational: bool) -> bool:
     """Whether every row has an id and three texts, with known roles alone."""
-    if found["id"].null_count:
+    if fields["id"].null_count:
         return False
     for name in TEXTS:
-        column = found[name]
+        column = fields[name]
         if column.null_count or column.type != text:
             return False
         if conversational:
@@ -300,17 +300,17 @@ def _whole(found: dict[str, Any], text: Any, conversational: bool) -> bool:
     return True
 
 
-def _labels(found: dict[str, Any]) -> dict[str, tuple[list[Any], Ints]] | None:
+def _labels(fields: dict[str, Any]) -> dict[str, tuple[list[Any], Ints]] | None:
     """The labels of each row, None where they need a closer look."""
     labels = {}
     for name in ("status", "split", "note", "source"):
-        values, codes = _coded(found[name])
+        values, codes = _coded(fields[name])
         values = [value or LABEL_DEFAULTS[name] for value in values]
         known = {"status": STATUSES, "split": SIDES}.get(name)
         if known and not set(values) <= set(known):
             return None
         labels[name] = values, codes
-    tags = found["tags"]
+    tags = fields["tags"]
     if tags.null_count == len(tags):
         labels["tags"] = [()], np.zeros(len(tags), np.int32)
         return labels
@@ -333,7 +333,7 @@ def _words_of(texts: dict[str, Any]) -> dict[str, Ints]:
 
 def _slow(piece: memoryview, starts: Ints, ends: Ints, conversational: bool) -> Block:
     """The block read line by line, with the reason for each that holds no pair."""
-    found: list[Pair | None] = []
+    pairs: list[Pair | None] = []
     problems = []
     for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
         raw = bytes(piece[start:end])
@@ -346,16 +346,16 @@ def _slow(piece: memoryview, starts: Ints, ends: Ints, conversational: bool) -> 
             except UnusableError as error:
                 pair = None
                 problems.append(Problem(number, str(error)))
-        found.append(pair)
+        pairs.append(pair)
     empty: Text = () if conversational else ""
     texts = {
-        name: as_column([getattr(pair, name) if pair else empty for pair in found], conversational) for name in TEXTS
+        name: as_column([getattr(pair, name) if pair else empty for pair in pairs], conversational) for name in TEXTS
     }
     labels = {}
     for name in LABELS:
         values = Vocabulary()
-        codes = [values.number((pair and getattr(pair, name)) or LABEL_DEFAULTS[name]) for pair in found]
+        codes = [values.number((pair and getattr(pair, name)) or LABEL_DEFAULTS[name]) for pair in pairs]
         labels[name] = values.values, np.array(codes, np.int32)
-    rows = np.array([pair is not None for pair in found], bool)
-    ids = [pair.id if pair else "" for pair in found]
+    rows = np.array([pair is not None for pair in pairs], bool)
+    ids = [pair.id if pair else "" for pair in pairs]
     return Block(starts, rows, ids, texts, labels, _words_of(texts), problems)

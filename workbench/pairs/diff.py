@@ -28,16 +28,16 @@ def word_diff(chosen: str, rejected: str) -> tuple[list[Span], list[Span]]:
     begin = _common_prefix(left, right)
     end = _common_prefix(left[begin:][::-1], right[begin:][::-1])
     middle_left, middle_right = left[begin : len(left) - end], right[begin : len(right) - end]
-    pairs = [(place, place) for place in range(begin)]
+    pairs = [(number, number) for number in range(begin)]
     pairs += [(begin + one, begin + other) for one, other in _shared(middle_left, middle_right)]
-    pairs += [(len(left) - place, len(right) - place) for place in range(end, 0, -1)]
+    pairs += [(len(left) - number, len(right) - number) for number in range(end, 0, -1)]
     pairs = _without_islands(pairs, left, (len(left) - 1, len(right) - 1))
     return _spans(left, {one for one, _ in pairs}), _spans(right, {other for _, other in pairs})
 
 
 def _common_prefix(left: list[str], right: list[str]) -> int:
     return next(
-        (place for place, (one, other) in enumerate(zip(left, right, strict=False)) if one != other),
+        (number for number, (one, other) in enumerate(zip(left, right, strict=False)) if one != other),
         min(len(left), len(right)),
     )
 
@@ -47,13 +47,13 @@ def _shared(left: list[str], right: list[str]) -> list[tuple[int, int]]:
     if not left or not right or len(left) * len(right) > _MOST_WORK:
         return []
     where: dict[str, int] = {}
-    for place, token in enumerate(left):
-        where[token] = where.get(token, 0) | 1 << place
+    for number, token in enumerate(left):
+        where[token] = where.get(token, 0) | 1 << number
     full = (1 << len(left)) - 1
     state, rows = full, []
     for token in right:
-        found = state & where.get(token, 0)
-        state = ((state + found) | (state - found)) & full
+        matches = state & where.get(token, 0)
+        state = ((state + matches) | (state - matches)) & full
         rows.append(state)
     pairs = []
     column, row = len(left), len(right)
@@ -87,8 +87,8 @@ def _without_islands(pairs: list[tuple[int, int]], left: list[str], last: tuple[
 def _spans(tokens: list[str], same: set[int]) -> list[Span]:
     spans: list[Span] = []
     begin = 0
-    for place in range(1, len(tokens) + 1):
-        if place == len(tokens) or (place in same) != (begin in same):
-            spans.append(Span("".join(tokens[begin:place]), "same" if begin in same else "only"))
-            begin = place
+    for end in range(1, len(tokens) + 1):
+        if end == len(tokens) or (end in same) != (begin in same):
+            spans.append(Span("".join(tokens[begin:end]), "same" if begin in same else "only"))
+            begin = end
     return spans

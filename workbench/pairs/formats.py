@@ -73,8 +73,8 @@ def to_transcript(turns: Sequence[Message]) -> str:
     """
     speakers = {role: speaker for speaker, role in _SPEAKERS.items()}
     parts = []
-    for place, turn in enumerate(turns):
-        if turn.role == "system" and place == 0:
+    for number, turn in enumerate(turns):
+        if turn.role == "system" and number == 0:
             parts.append(turn.content)
         elif turn.role in speakers:
             parts.append(f"\n\n{speakers[turn.role]}: {turn.content}")

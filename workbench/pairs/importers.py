@@ -40,19 +40,19 @@ def parse_mapping(given: Sequence[str]) -> dict[str, str]:
     Raises `WorkbenchError` for what is no mapping, naming the nearest field.
     """
     mapping: dict[str, str] = {}
-    for each in given:
-        name, equals, column = each.partition("=")
+    for option in given:
+        name, equals, column = option.partition("=")
         if not equals:
-            raise WorkbenchError("Not a mapping", f"--map {each!r} has no '='.", "Write it as --map FIELD=COLUMN.")
+            raise WorkbenchError("Not a mapping", f"--map {option!r} has no '='.", "Write it as --map FIELD=COLUMN.")
         if name not in FIELDS:
             close = difflib.get_close_matches(name, FIELDS, n=1)
             meant = f" Did you mean {close[0]!r}?" if close else ""
             raise WorkbenchError(
-                "Not a field", f"--map {each!r}: {name!r} is none.{meant}", f"Fields: {', '.join(FIELDS)}."
+                "Not a field", f"--map {option!r}: {name!r} is none.{meant}", f"Fields: {', '.join(FIELDS)}."
             )
         if not column and name in ("chosen", "rejected"):
             raise WorkbenchError(
-                "Not a mapping", f"--map {each!r}: a pair needs a {name}.", "Name a column after the '='."
+                "Not a mapping", f"--map {option!r}: a pair needs a {name}.", "Name a column after the '='."
             )
         if mapping.setdefault(name, column) != column:
             raise WorkbenchError("Not a mapping", f"--map gives {name!r} two columns.", "Name one.")
@@ -111,26 +111,26 @@ def name_from(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or "imported"
 
 
-def first_problems(found: Imported) -> str:
+def first_problems(imported: Imported) -> str:
     """The first rows that cannot be used, a line each, and how many more there are."""
-    lines = [f"line {problem.line} {problem.reason}" for problem in found.problems[:_SHOWN_PROBLEMS]]
-    more = len(found.problems) - len(lines)
+    lines = [f"line {problem.line} {problem.reason}" for problem in imported.problems[:_SHOWN_PROBLEMS]]
+    more = len(imported.problems) - len(lines)
     return "\n".join(
         "  " + line for line in (*lines, *([f"and {more:,} more (--json lists them all)"] if more else []))
     )
 
 
-def nothing_usable(source: str, found: Imported) -> WorkbenchError:
+def nothing_usable(source: str, imported: Imported) -> WorkbenchError:
     """Why nothing at all was imported."""
-    if not found.problems:
+    if not imported.problems:
         return WorkbenchError("Nothing to import", f"{source} has no rows.", "Check that it is the right file.")
     hint = "Correct those lines."
-    if found.columns:
-        listed = ", ".join(found.columns[:20])
+    if imported.columns:
+        listed = ", ".join(imported.columns[:20])
         hint = f"Its columns are: {listed}. Say which is which: --map prompt=COLUMN --map chosen=COLUMN …"
-    many = len(found.problems)
+    many = len(imported.problems)
     none = f"none of its {many:,} rows can be used" if many > 1 else "its one row cannot be used"
-    return WorkbenchError("Nothing to import", f"{source}: {none}.\n{first_problems(found)}", hint)
+    return WorkbenchError("Nothing to import", f"{source}: {none}.\n{first_problems(imported)}", hint)
 
 
 def _mapped(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
@@ -283,14 +283,14 @@ def beginning(path: Path) -> Beginning:
 
 def guess(columns: Sequence[str]) -> dict[str, str]:
     """The column of each of prompt, chosen and rejected, where a column has one of the names in use for it."""
-    found: dict[str, str] = {}
+    mapping: dict[str, str] = {}
     folded = {column.strip().casefold(): column for column in reversed(columns)}
     for text in TEXTS:
         for name in (text, *_OTHER_NAMES[text]):
             near = [
                 column for known, column in folded.items() if known in (name, f"{name}_response", f"response_{name}")
             ]
-            if near and near[0] not in found.values():
-                found[text] = near[0]
+            if near and near[0] not in mapping.values():
+                mapping[text] = near[0]
                 break
-    return found
+    return mapping

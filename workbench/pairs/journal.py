@@ -151,11 +151,11 @@ class Journal:
             "SELECT n, forward, description, pairs, payload FROM ops JOIN steps USING (seq) WHERE n > ? ORDER BY n",
             (after,),
         )
-        found = []
+        ops = []
         for n, forward, *rest in rows:
             step = EditStep.decoded(*rest)
-            found.append(Op(n, step if forward else step.reversed()))
-        return found
+            ops.append(Op(n, step if forward else step.reversed()))
+        return ops
 
     def mark_saved(self, n: int) -> None:
         """The file has all ops up to `n`."""

@@ -39,9 +39,9 @@ class Stamp(NamedTuple):
     inode: int
 
     @classmethod
-    def of(cls, found: os.stat_result) -> Stamp:
-        """The version of the file that `found` is the stat of."""
-        return cls(found.st_mtime_ns, found.st_size, found.st_ino)
+    def of(cls, result: os.stat_result) -> Stamp:
+        """The version of the file with this stat."""
+        return cls(result.st_mtime_ns, result.st_size, result.st_ino)
 
 
 def decode_object(raw: bytes) -> dict[str, Any]:
@@ -92,11 +92,11 @@ def refuse_half_characters(value: str | tuple[str, ...]) -> None:
 def refuse_surrogates(value: Any) -> None:
     """Raises `UnusableError` where a text in `value` has half a surrogate pair, which no UTF-8 file can hold."""
     try:
-        found = _SURROGATE.search(json.dumps(value, ensure_ascii=False, default=str))
+        match = _SURROGATE.search(json.dumps(value, ensure_ascii=False, default=str))
     except (RecursionError, ValueError):
         raise UnusableError("is nested too deeply") from None
-    if found:
-        raise UnusableError(f"has half a surrogate pair (\\u{ord(found.group()):04x}), which is not a character")
+    if match:
+        raise UnusableError(f"has half a surrogate pair (\\u{ord(match.group()):04x}), which is not a character")
 
 
 def write_atomically(

@@ -70,9 +70,9 @@ def take_in(theirs: Rows, ops: Sequence[Op], *, saved: int, mine: Rows | None) -
             if row is None or _value(theirs, row, field) != after:
                 differing.setdefault(identity, []).append(field)
     for identity, names in differing.items():
-        found = _conflict(identity, names, theirs, mine, befores[identity], afters[identity])
-        if found is not None:
-            conflicts.append(found)
+        conflict = _conflict(identity, names, theirs, mine, befores[identity], afters[identity])
+        if conflict is not None:
+            conflicts.append(conflict)
     return conflicts
 
 
@@ -92,15 +92,15 @@ def _replay(theirs: Rows, ops: Sequence[Op]) -> None:
                 if before != afters[identity][field]:
                     net.setdefault(field, []).append((identity, before, afters[identity][field]))
     if net:
-        theirs.apply(EditStep("", 0, tuple(FieldChange.of(field, found) for field, found in net.items())))
+        theirs.apply(EditStep("", 0, tuple(FieldChange.of(field, values) for field, values in net.items())))
     if not one_by_one:
         return
     for op in ops:
         changes = []
         for change in op.step.changes:
             values = zip(change.ids, change.before, change.after, strict=True)
-            if found := [each for each in values if each[0] in one_by_one]:
-                changes.append(FieldChange.of(change.field, found))
+            if changed := [value for value in values if value[0] in one_by_one]:
+                changes.append(FieldChange.of(change.field, changed))
         theirs.apply(replace(op.step, changes=tuple(changes)))
 
 
@@ -151,7 +151,7 @@ def _conflict(
     else:
         return None
     shown = tuple(
-        dict.fromkeys(each for name in names for each in (("chosen", "rejected") if name == SWAP else (name,)))
+        dict.fromkeys(field for name in names for field in (("chosen", "rejected") if name == SWAP else (name,)))
     )
     return Conflict(identity, shown, ours, other, _with(ours, before))
 

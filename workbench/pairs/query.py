@@ -101,8 +101,8 @@ def parse(text: str) -> Query:
     term turns it round. A term that is still being typed ("status:", "len>") matches everything. Raises `QueryError`.
     """
     terms = []
-    for found in _TERM.finditer(text):
-        term = _term(found)
+    for match in _TERM.finditer(text):
+        term = _term(match)
         if term is not None:
             terms.append(term)
     return Query(text, tuple(terms))
@@ -125,11 +125,11 @@ def complete(
     values = (*_CLOSED.get(field, ()), *(known or {}).get(field, ()), *((NONE,) if field == "tag" else ()))
     before, comma, value = value.rpartition(",") if field in _LABELS else ("", "", value)
     value, there = value.strip('"').casefold(), before.casefold().split(",")
-    values = tuple(each for each in values if each.casefold() not in there)
-    begins = [each for each in values if each.casefold().startswith(value)]
-    holds = [each for each in values if value in each.casefold() and each not in begins]
-    quoted = [f'"{each}"' if re.search(r"[\s,]", each) else each for each in (*begins, *holds)]
-    return [f"{minus}{field}:{before}{comma}{each}" for each in quoted]
+    values = tuple(option for option in values if option.casefold() not in there)
+    begins = [option for option in values if option.casefold().startswith(value)]
+    holds = [option for option in values if value in option.casefold() and option not in begins]
+    quoted = [f'"{option}"' if re.search(r"[\s,]", option) else option for option in (*begins, *holds)]
+    return [f"{minus}{field}:{before}{comma}{option}" for option in quoted]
 
 
 def term_begin(text: str, cursor: int) -> int:
@@ -137,18 +137,18 @@ def term_begin(text: str, cursor: int) -> int:
     return max(text.rfind(" ", 0, cursor), text.rfind("\t", 0, cursor)) + 1
 
 
-def _term(found: re.Match[str]) -> Term | None:
-    negated = bool(found["minus"])
-    if found["len"]:
-        return _length(found, negated=negated)
-    if found["field"] is None:
-        regex = found["regex"] is not None
-        value = found["regex"] if regex else found["exact"] if found["exact"] is not None else found["word"]
-        return _text(value, ANYWHERE, regex=regex, negated=negated, at=found.start("regex"))
-    field, value = found["field"].casefold(), found["value"]
-    at = found.start("value")
+def _term(match: re.Match[str]) -> Term | None:
+    negated = bool(match["minus"])
+    if match["len"]:
+        return _length(match, negated=negated)
+    if match["field"] is None:
+        regex = match["regex"] is not None
+        value = match["regex"] if regex else match["exact"] if match["exact"] is not None else match["word"]
+        return _text(value, ANYWHERE, regex=regex, negated=negated, at=match.start("regex"))
+    field, value = match["field"].casefold(), match["value"]
+    at = match.start("value")
     if field not in FIELDS:
-        raise _unknown("field", found["field"], (*FIELDS, "len"), found.start("field"))
+        raise _unknown("field", match["field"], (*FIELDS, "len"), match.start("field"))
     if field in ANYWHERE:
         regex = value.startswith("/") and len(value) > 1
         value = value[1:].removesuffix("/") if regex else value.strip('"')
@@ -159,10 +159,10 @@ def _term(found: re.Match[str]) -> Term | None:
 
 def _values(field: str, given: str, at: int) -> Iterator[str]:
     """The values between the commas; quotes keep a comma from parting them."""
-    for found in re.finditer(r'"(?P<quoted>[^"]*)"?|(?P<plain>[^,"]+)', given):
-        value = (found["quoted"] if found["plain"] is None else found["plain"]).casefold()
+    for match in re.finditer(r'"(?P<quoted>[^"]*)"?|(?P<plain>[^,"]+)', given):
+        value = (match["quoted"] if match["plain"] is None else match["plain"]).casefold()
         if value:
-            yield _one_of(field, value, _CLOSED[field], at + found.start()) if field in _CLOSED else value
+            yield _one_of(field, value, _CLOSED[field], at + match.start()) if field in _CLOSED else value
 
 
 def _text(value: str, fields: tuple[str, ...], *, regex: bool, negated: bool, at: int) -> Term | None:
@@ -173,20 +173,20 @@ def _text(value: str, fields: tuple[str, ...], *, regex: bool, negated: bool, at
     return Term("text", fields, (value,), regex=regex, negated=negated)
 
 
-def _length(found: re.Match[str], *, negated: bool) -> Term | None:
-    if not found["number"]:
+def _length(match: re.Match[str], *, negated: bool) -> Term | None:
+    if not match["number"]:
         return None
     try:
-        number = float(found["number"].removesuffix("x"))
+        number = float(match["number"].removesuffix("x"))
     except ValueError:
-        at = found.start("number")
+        at = match.start("number")
         raise QueryError(
-            f"Not a number: {found['number']!r}",
+            f"Not a number: {match['number']!r}",
             "After len> comes how many times as long as rejected chosen is, such as 1.5.",
             at,
-            len(found["number"]),
+            len(match["number"]),
         ) from None
-    return Term("length", (), (found["number"],), sign=found["sign"], number=number, negated=negated)
+    return Term("length", (), (match["number"],), sign=match["sign"], number=number, negated=negated)
 
 
 def _check_regex(value: str, at: int) -> None:
@@ -207,10 +207,10 @@ def _check_regex(value: str, at: int) -> None:
 
 def _one_of(field: str, value: str, known: Sequence[str], at: int) -> str:
     """The known value that `value` is or begins ("status:acc")."""
-    found = [each for each in known if each.startswith(value)]
-    if not found:
+    matches = [option for option in known if option.startswith(value)]
+    if not matches:
         raise _unknown(field, value, known, at)
-    return found[0]
+    return matches[0]
 
 
 def _unknown(what: str, given: str, known: Sequence[str], at: int) -> QueryError:

@@ -134,24 +134,24 @@ def _list(file: _File) -> Iterator[RawRow]:
         damage = _cut_short(error)
     text = b"".join(pieces).decode("utf-8", "surrogateescape")
     decoder = json.JSONDecoder()
-    line, place = 1, text.find("[") + 1
+    line, position = 1, text.find("[") + 1
     counted = 0
     while True:
-        blank = _BLANK.match(text, place)
-        place = blank.end() if blank else place
-        line, counted = line + text.count("\n", counted, place), place
-        if text[place : place + 1] == "]":
+        blank = _BLANK.match(text, position)
+        position = blank.end() if blank else position
+        line, counted = line + text.count("\n", counted, position), position
+        if text[position : position + 1] == "]":
             return
         try:
-            value, end = decoder.raw_decode(text, place)
+            value, end = decoder.raw_decode(text, position)
         except RecursionError:
             yield line, UnusableError("is nested too deeply; what follows it was not read")
             return
         except ValueError as error:
             yield line, damage or UnusableError(f"is not JSON ({error}); what follows it was not read")
             return
-        yield line, _item(value, text[place:end])
-        place = end
+        yield line, _item(value, text[position:end])
+        position = end
 
 
 def _item(value: Any, text: str) -> dict[str, Any] | UnusableError:

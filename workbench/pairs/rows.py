@@ -104,10 +104,10 @@ class Rows:
 
     def text(self, row: int, name: str) -> Text:
         """Prompt, chosen or rejected of a row."""
-        found = self.texts.get(row)
-        if found is None:
-            found = self._read_texts(row)
-        return found[TEXTS.index(name)]
+        texts = self.texts.get(row)
+        if texts is None:
+            texts = self._read_texts(row)
+        return texts[TEXTS.index(name)]
 
     def prompts(self, rows: Ints) -> Iterator[Text]:
         """The prompts of some rows, in the order of the file; those of one block of it at a time are in memory."""
@@ -160,14 +160,14 @@ class Rows:
         """`checksum` of the chosen or the rejected text of some rows."""
         if len(rows) <= _FEW:
             return [checksum(self.text(row, name)) for row in rows.tolist()]
-        found = self._read_checksums(name)
+        checksums = self._read_checksums(name)
         if self.swapped.any():
             other = self._read_checksums("rejected" if name == "chosen" else "chosen")
             for row in np.flatnonzero(self.swapped).tolist():
-                found[row] = other[row]
-        place = TEXTS.index(name)
-        edited = {row: checksum(texts[place]) for row, texts in self.texts.items()}
-        return [edited[row] if row in edited else found[row] for row in rows.tolist()]
+                checksums[row] = other[row]
+        field_number = TEXTS.index(name)
+        edited = {row: checksum(texts[field_number]) for row, texts in self.texts.items()}
+        return [edited[row] if row in edited else checksums[row] for row in rows.tolist()]
 
     def chunks(self) -> Iterator[bytes | memoryview]:
         """The whole file as it is now: unchanged stretches as they were read, each changed line for itself."""
@@ -212,7 +212,7 @@ class Rows:
         rows, before, after = rows[differs], before[differs], np.broadcast_to(after, rows.shape)[differs]
         if not len(rows):
             return None
-        old, new = (_compact(vocabulary.values, each) for each in (before, after))
+        old, new = (_compact(vocabulary.values, codes) for codes in (before, after))
         return FieldChange(field, self.ids(rows), Values(*old), Values(*new))
 
     def apply(self, step: EditStep, *, check: bool = True) -> list[int]:
@@ -278,9 +278,9 @@ class Rows:
         return cast("list[int]", rows.tolist())
 
     def _set_text(self, row: int, name: str, value: Text) -> None:
-        found = list(self.texts.get(row) or self._read_texts(row))
-        found[TEXTS.index(name)] = value
-        self.texts[row] = (found[0], found[1], found[2])
+        texts = list(self.texts.get(row) or self._read_texts(row))
+        texts[TEXTS.index(name)] = value
+        self.texts[row] = (texts[0], texts[1], texts[2])
         self.swapped[row] = False
         if name in self.words:
             self.words[name][row] = count_words(value)
@@ -359,7 +359,7 @@ class Rows:
 
     def _read_checksums(self, name: str) -> list[int]:
         """`checksum` of each text as it was read, without making a Python string of it."""
-        found: list[int] = []
+        checksums: list[int] = []
         for block in self.base.blocks:
             column = block.texts[name]
             contents = contents_of(column)
@@ -370,8 +370,8 @@ class Rows:
                 value = 0
                 for turn in range(begin, end):
                     value = crc32(data[offsets[turn] : offsets[turn + 1]], crc32(b"\0", value) if turn > begin else 0)
-                found.append(value)
-        return found
+                checksums.append(value)
+        return checksums
 
 
 class Pairs(Sequence[Pair]):
@@ -385,15 +385,15 @@ class Pairs(Sequence[Pair]):
         return len(self._order)
 
     @overload
-    def __getitem__(self, place: int) -> Pair: ...
+    def __getitem__(self, index: int) -> Pair: ...
 
     @overload
-    def __getitem__(self, place: slice) -> Sequence[Pair]: ...
+    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
 
-    def __getitem__(self, place: int | slice) -> Pair | Sequence[Pair]:
-        if isinstance(place, slice):
-            return Pairs(self._rows, self._order[place])
-        return self._rows.pair(int(self._order[place]))
+    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
+        if isinstance(index, slice):
+            return Pairs(self._rows, self._order[index])
+        return self._rows.pair(int(self._order[index]))
 
     def __iter__(self) -> Iterator[Pair]:
         return map(self._rows.pair, self._order.tolist())
@@ -409,5 +409,5 @@ def _texts(pair: Pair, *, swapped: bool) -> Texts:
 
 
 def _compact(values: list[Any], codes: Ints) -> tuple[list[Any], list[int]]:
-    used, places = np.unique(codes, return_inverse=True)
-    return [values[code] for code in used.tolist()], places.tolist()
+    used, numbers = np.unique(codes, return_inverse=True)
+    return [values[code] for code in used.tolist()], numbers.tolist()

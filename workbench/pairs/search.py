@@ -53,8 +53,8 @@ class Search:
         mask = np.ones(len(self.rows), bool)
         # Text last: it costs most. (What came before does not narrow it down: a pass over a column is faster whole.)
         for term in sorted(query.terms, key=lambda term: term.kind == "text"):
-            found = self._mask(term, findings or {})
-            mask &= ~found if term.negated else found
+            matches = self._mask(term, findings or {})
+            mask &= ~matches if term.negated else matches
         return order[mask[order]]
 
     def sorted(self, rows: Ints, order: Order, margins: Mapping[str, float] | None = None) -> Ints:
@@ -75,8 +75,8 @@ class Search:
             return _SIGNS[term.sign](ratio(rows), term.number)  # type: ignore[no-any-return]
         if term.kind == "finding":
             mask = np.zeros(len(rows), bool)
-            found = (rows.row(identity) for identity, names in findings.items() if _named(term.values, names))
-            mask[[row for row in found if row is not None]] = True
+            rows_found = (rows.row(identity) for identity, names in findings.items() if _named(term.values, names))
+            mask[[row for row in rows_found if row is not None]] = True
             return mask
         if term.kind == "label":
             return self._label(term)
@@ -108,12 +108,12 @@ class Search:
             self._remembered.clear()
             self._version = rows.version
         key = (field, pattern)
-        found = self._remembered.get(key)
-        if found is None:
-            found = self._remembered[key] = self._in_texts(field, pattern)
+        mask = self._remembered.get(key)
+        if mask is None:
+            mask = self._remembered[key] = self._in_texts(field, pattern)
             if len(self._remembered) > _REMEMBERED:
                 self._remembered.pop(next(iter(self._remembered)))
-        return found
+        return mask
 
     def _ids(self) -> Any:
         if len(self._all_ids) != len(self.rows):
@@ -127,19 +127,19 @@ class Search:
             other = "rejected" if field == "chosen" else "chosen"
             mask = np.where(rows.swapped, self._as_read(other, pattern), mask)
         if rows.texts:
-            place = TEXTS.index(field)
+            field_number = TEXTS.index(field)
             edited = list(rows.texts)
             kind = bool(rows.conversational)
-            column = as_column([rows.texts[row][place] for row in edited], kind)
+            column = as_column([rows.texts[row][field_number] for row in edited], kind)
             mask[edited] = _matches(column, pattern)
         return mask
 
     def _as_read(self, field: str, pattern: str) -> Ints:
         mask = np.zeros(len(self.rows), bool)
         blocks = self.rows.base.blocks
-        found = _pool().map(lambda block: _matches(block.texts[field], pattern), blocks)
-        for block, each in zip(blocks, found, strict=True):
-            mask[block.first : block.first + len(each)] = each
+        masks = _pool().map(lambda block: _matches(block.texts[field], pattern), blocks)
+        for block, matches in zip(blocks, masks, strict=True):
+            mask[block.first : block.first + len(matches)] = matches
         return mask
 
     def _keys(self, by: str, rows: Ints) -> Ints:
@@ -148,16 +148,16 @@ class Search:
         if by == "ratio":
             return ratio(self.rows)[rows]
         if by == "prompt":
-            places = pc.sort_indices(self._all_prompts())
+            order = pc.sort_indices(self._all_prompts())
             ranks = np.empty(len(self.rows), np.int64)
-            ranks[np.frombuffer(places.buffers()[1], np.uint64)[: len(ranks)]] = np.arange(len(ranks))
+            ranks[np.frombuffer(order.buffers()[1], np.uint64)[: len(ranks)]] = np.arange(len(ranks))
             return ranks[rows]
         if by in LABELS:
             values = self.rows.vocabularies[by].values
             key = STATUSES.index if by == "status" else None
             ranks = np.empty(len(values), np.int64)
-            ranks[sorted(range(len(values)), key=lambda place: key(values[place]) if key else values[place])] = (
-                np.arange(len(values))
+            ranks[sorted(range(len(values)), key=lambda code: key(values[code]) if key else values[code])] = np.arange(
+                len(values)
             )
             return ranks[self.rows.labels[by][rows]]
         return self.rows.numbers[rows]
@@ -173,10 +173,10 @@ class Search:
         if rows.texts:
             edited = sorted(rows.texts)
             column = as_column([rows.texts[row][0] for row in edited], bool(rows.conversational))
-            places = np.arange(len(rows), dtype=np.int32)
-            places[edited] = np.arange(len(edited), dtype=np.int32) + len(prompts)
+            sources = np.arange(len(rows), dtype=np.int32)
+            sources[edited] = np.arange(len(edited), dtype=np.int32) + len(prompts)
             joined = pa.chunked_array([prompts, _last_turns(column)], pa.string()).combine_chunks()
-            return joined.take(_numbers(places))
+            return joined.take(_numbers(sources))
         return prompts
 
 
@@ -184,9 +184,9 @@ def ratio(rows: Rows) -> Ints:
     """Words of chosen ÷ words of rejected, of each row; 1 where both have none."""
     chosen, rejected = rows.words["chosen"], rows.words["rejected"]
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = chosen / rejected
-    found[(chosen == 0) & (rejected == 0)] = 1.0
-    return found
+        ratios = chosen / rejected
+    ratios[(chosen == 0) & (rejected == 0)] = 1.0
+    return ratios
 
 
 def _last_turns(column: Any) -> Any:
@@ -196,13 +196,13 @@ def _last_turns(column: Any) -> Any:
         roles = column.flatten().field(0).dictionary_encode()
         known = roles.dictionary.to_pylist()
         users = np.frombuffer(roles.indices.buffers()[1], np.int32)[: len(roles)] if len(roles) else np.empty(0, int)
-        places = np.flatnonzero(users == known.index("user")) if "user" in known else np.empty(0, np.int64)
+        user_turns = np.flatnonzero(users == known.index("user")) if "user" in known else np.empty(0, np.int64)
         bounds = bounds_of(column)
-        last = np.searchsorted(places, bounds[1:], side="left") - 1
-        found = np.where(last >= 0, places[last] if len(places) else -1, -1)
-        found = np.where(found >= bounds[:-1], found, -1)
+        nearest = np.searchsorted(user_turns, bounds[1:], side="left") - 1
+        last_turn = np.where(nearest >= 0, user_turns[nearest] if len(user_turns) else -1, -1)
+        last_turn = np.where(last_turn >= bounds[:-1], last_turn, -1)
         contents = pa.chunked_array([strings([""]), contents], pa.string()).combine_chunks()
-        contents = contents.take(_numbers((found + 1).astype(np.int32)))
+        contents = contents.take(_numbers((last_turn + 1).astype(np.int32)))
     return pc.utf8_slice_codeunits(contents, 0, _SORTED_BY)
 
 
@@ -217,11 +217,11 @@ def _named(values: tuple[str, ...], names: set[str]) -> bool:
 
 def _matches(column: Any, pattern: str) -> Ints:
     """Whether the pattern occurs in each text of a column, in one of its turns."""
-    found = _bools(pc.match_substring_regex(contents_of(column), pattern))
+    matches = _bools(pc.match_substring_regex(contents_of(column), pattern))
     if contents_of(column) is column:
-        return found
+        return matches
     mask = np.zeros(len(column), bool)
-    mask[np.searchsorted(bounds_of(column), np.flatnonzero(found), side="right") - 1] = True
+    mask[np.searchsorted(bounds_of(column), np.flatnonzero(matches), side="right") - 1] = True
     return mask
 
 

@@ -374,14 +374,14 @@ def add_pairs(
             store.add(pairs, description)
 
 
-def imported(found: Imported, name: str) -> str:
+def imported(result: Imported, name: str) -> str:
     """What to tell of an import into the data set `name`."""
-    words = [f"{plural(len(found.pairs), 'pair')} imported into {name}"]
-    if found.duplicates:
-        words.append(f"{found.duplicates:,} were there already")
-    if found.problems:
-        line = found.problems[0].line
-        words.append(f"{plural(len(found.problems), 'row')} could not be used (the first: line {line})")
+    words = [f"{plural(len(result.pairs), 'pair')} imported into {name}"]
+    if result.duplicates:
+        words.append(f"{result.duplicates:,} were there already")
+    if result.problems:
+        line = result.problems[0].line
+        words.append(f"{plural(len(result.problems), 'row')} could not be used (the first: line {line})")
     return "; ".join(words) + "."
 
 

@@ -59,7 +59,7 @@ def weighted(items: Sequence[Item], weight: float, seed: str) -> list[Item]:
     """
     whole = int(weight)
     drawn = set(random.Random(seed).sample(range(len(items)), round((weight - whole) * len(items))))
-    return [item for place, item in enumerate(items) for _ in range(whole + (place in drawn))]
+    return [item for number, item in enumerate(items) for _ in range(whole + (number in drawn))]
 
 
 def _folded(text: str) -> str:

@@ -16,15 +16,15 @@ def template_arguments(columns: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises `WorkbenchError` where `tools` is text and no JSON.
     """
-    found = dict(columns.get("chat_template_kwargs") or {})
+    arguments = dict(columns.get("chat_template_kwargs") or {})
     tools = columns.get("tools")
     if tools:
         try:
-            found["tools"] = json.loads(tools) if isinstance(tools, str) else tools
+            arguments["tools"] = json.loads(tools) if isinstance(tools, str) else tools
         except ValueError as error:
             raise WorkbenchError(
                 "The tools of a pair cannot be read",
                 f"Field tools: it is text, but no JSON: {error}.",
                 "Make it a list of JSON schemas.",
             ) from error
-    return found
+    return arguments

@@ -32,18 +32,18 @@ def invisible(columns: Texts, _: Watch) -> Iterator[CheckFinding]:
     named: list[int] = []
     kinds: Counter[str] = Counter()
     for index in columns.matching(_for_re2(_LOOK)):
-        found = {sign for texts in columns.fields.values() for sign in unwanted(texts[index])}
-        if found:
+        signs = {sign for texts in columns.fields.values() for sign in unwanted(texts[index])}
+        if signs:
             named.append(index)
-            kinds.update(found)
+            kinds.update(signs)
     if not named:
         return
-    told = ", ".join(f"{_name(sign)} in {count:,}" for sign, count in kinds.most_common(4))
+    examples = ", ".join(f"{_name(sign)} in {count:,}" for sign, count in kinds.most_common(4))
     yield CheckFinding(
         "invisible",
         "warning",
         columns.named(named),
-        f"{plural(len(named), 'pair has', 'pairs have')} control, direction or invisible characters ({told}).",
+        f"{plural(len(named), 'pair has', 'pairs have')} control, direction or invisible characters ({examples}).",
         "Take them out: they are tokens that the model learns to write.",
         figures={"characters": {f"U+{ord(sign):04X}": count for sign, count in kinds.most_common()}},
     )
@@ -157,17 +157,17 @@ def mended(text: str) -> str:
 def _read_again(match: re.Match[str]) -> str:
     raw = match.group()
     try:
-        found = bytes(_CHARACTERS[sign] for sign in raw).decode()
+        text = bytes(_CHARACTERS[sign] for sign in raw).decode()
     except UnicodeDecodeError:
         return raw
     # Two characters that people write side by side (É», Ø°) may look misread by chance: only what begins with Â or Ã,
     # is longer, or comes twice is surely so.
-    return found if len(raw) > 2 or _SURE.match(raw) else raw
+    return text if len(raw) > 2 or _SURE.match(raw) else raw
 
 
 def _shown(text: str, whole: str) -> str:
     """The first misread stretch, and what it should be."""
     for match in _MISREAD.finditer(text):
-        if (found := mended(match.group())) != match.group():
-            return f"{match.group()!r} for {found!r}" if len(match.group()) < 40 else "at length"
+        if (repaired := mended(match.group())) != match.group():
+            return f"{match.group()!r} for {repaired!r}" if len(match.group()) < 40 else "at length"
     return f"{len(text) - len(whole)} characters too many"

@@ -16,8 +16,8 @@ def empty(columns: Texts, _: Watch) -> Iterator[CheckFinding]:
         name: [index for index, text in enumerate(texts) if not text or text.isspace()]
         for name, texts in columns.fields.items()
     }
-    if indices := sorted({index for found in blank.values() for index in found}):
-        parts = ", ".join(f"{len(found):,} {name}" for name, found in blank.items() if found)
+    if indices := sorted({index for blanks in blank.values() for index in blanks}):
+        parts = ", ".join(f"{len(blanks):,} {name}" for name, blanks in blank.items() if blanks)
         yield CheckFinding(
             "empty",
             "error",

@@ -55,10 +55,10 @@ def beginning(text: str) -> bytes:
     """The first letters of `same_words`, at a fraction of its cost."""
     head = text[: 2 * _BEGINNING]
     if head.isascii():
-        found = head.encode().lower().translate(None, _SPACES)
+        letters = head.encode().lower().translate(None, _SPACES)
         # The last letter is left off where more follow: an accent could follow that changes it.
-        if len(found) > _BEGINNING or len(head) == len(text):
-            return found[:_BEGINNING]
+        if len(letters) > _BEGINNING or len(head) == len(text):
+            return letters[:_BEGINNING]
     return same_words(text)[:_BEGINNING]
 
 
@@ -73,8 +73,8 @@ def rough_key(text: str) -> tuple[bytes, bytes]:
 
 
 def _plain(text: str) -> bytes:
-    found = text.encode("utf-8", "surrogatepass")
+    encoded = text.encode("utf-8", "surrogatepass")
     if not text.isascii():
         for sign, plain in _TYPOGRAPHIC:
-            found = found.replace(sign, plain)
-    return found
+            encoded = encoded.replace(sign, plain)
+    return encoded

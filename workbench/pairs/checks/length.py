@@ -133,10 +133,10 @@ def _surplus(columns: Texts, lengths: ResponseLengths) -> list[int]:
         drawn = zlib.crc32(columns.ids[index].encode("utf-8", "surrogatepass"))
         return columns.statuses[index] != "accepted", drawn
 
-    found: list[int] = []
+    surplus: list[int] = []
     for bar, indices in bars.items():
-        found += sorted(indices, key=claim)[len(bars.get(-bar, ())) :]
-    return sorted(found)
+        surplus += sorted(indices, key=claim)[len(bars.get(-bar, ())) :]
+    return sorted(surplus)
 
 
 def _histogram(ours: Any, theirs: Any) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ def signatures(texts: Sequence[Sequence[str]], tick: Callable[[int], None]) -> U
     Each text is given in parts, joined only while it is hashed. One without a word has a signature that is its own.
     `tick` is told how many texts are done, and may raise.
     """
-    found = np.empty((len(texts), BANDS * ROWS), np.uint32)
+    signed = np.empty((len(texts), BANDS * ROWS), np.uint32)
     rng = np.random.default_rng(7)
     factors = rng.integers(0, 1 << 63, BANDS * ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     first = 0
@@ -39,16 +39,16 @@ def signatures(texts: Sequence[Sequence[str]], tick: Callable[[int], None]) -> U
         while first + len(block) < len(texts) and (size < _CHUNK or not block):
             block.append("\n".join(texts[first + len(block)]).lower().encode("utf-8", "surrogatepass"))
             size += len(block[-1]) + 1
-        _sign(block, factors, found[first : first + len(block)])
-        bare = [place for place, text in enumerate(block, first) if not text.strip()]
-        for place in bare:
-            found[place] = rng.integers(0, 1 << 32, BANDS * ROWS, dtype=np.uint32)
+        _sign(block, factors, signed[first : first + len(block)])
+        bare = [number for number, text in enumerate(block, first) if not text.strip()]
+        for number in bare:
+            signed[number] = rng.integers(0, 1 << 32, BANDS * ROWS, dtype=np.uint32)
         first += len(block)
         tick(first)
-    return found
+    return signed
 
 
-def candidates(found: U32) -> NDArray[np.int64]:
+def candidates(signed: U32) -> NDArray[np.int64]:
     """Pairs of places (earlier, later) that may be nearly the same, each once, ascending; shape (pairs, 2).
 
     Of the texts that meet in a band, each is paired with the first and with the one before it, so that a thousand
@@ -56,7 +56,7 @@ def candidates(found: U32) -> NDArray[np.int64]:
     """
     pairs: list[NDArray[np.int64]] = []
     for band in range(BANDS):
-        rows = found[:, band * ROWS : (band + 1) * ROWS].astype(np.uint64)
+        rows = signed[:, band * ROWS : (band + 1) * ROWS].astype(np.uint64)
         key = rows[:, 0]
         for column in range(1, ROWS):
             key = _mixed(key * np.uint64(_BASE) + rows[:, column])
@@ -69,14 +69,15 @@ def candidates(found: U32) -> NDArray[np.int64]:
         later = order[inside]
         pairs += [np.stack([heads[inside], later], 1), np.stack([order[inside - 1], later], 1)]
     every = np.concatenate(pairs)
-    many = np.int64(max(len(found), 1))
+    many = np.int64(max(len(signed), 1))
     return np.stack(np.divmod(np.unique(every[:, 0] * many + every[:, 1]), many), 1)
 
 
-def likeness(found: U32, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+def likeness(signed: U32, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
     """The estimated share of shingles that the texts of each pair have in common; its standard error is about 0.05."""
     shares = [
-        (found[part[:, 0]] == found[part[:, 1]]).mean(1) for part in np.array_split(pairs, max(1, len(pairs) // 50_000))
+        (signed[part[:, 0]] == signed[part[:, 1]]).mean(1)
+        for part in np.array_split(pairs, max(1, len(pairs) // 50_000))
     ]
     return np.concatenate(shares) if shares else np.empty(0)
 

@@ -142,12 +142,12 @@ def swap(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
     if not reasons:
         return
     counts = Counter(reasons.values())
-    told = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
+    examples = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
     yield CheckFinding(
         "swap",
         "warning",
         columns.named(sorted(reasons)),
-        f"{plural(len(reasons), 'pair looks', 'pairs look')} exchanged: rejected seems the better one ({told}).",
+        f"{plural(len(reasons), 'pair looks', 'pairs look')} exchanged: rejected seems the better one ({examples}).",
         "Read them; swap where the rejected response is the better one.",
         figures={"reasons": dict(counts)},
     )

@@ -183,7 +183,7 @@ def _finishing_order(ahead: Mapping[Hashable, Iterable[Hashable]]) -> list[Hasha
     """The nodes in the order in which a walk in depth is done with them."""
     order: list[Hashable] = []
     seen: set[Hashable] = set()
-    nodes = list(dict.fromkeys([*ahead, *(worse for each in ahead.values() for worse in each)]))
+    nodes = list(dict.fromkeys([*ahead, *(worse for others in ahead.values() for worse in others)]))
     for start in nodes:
         if start in seen:
             continue
@@ -191,7 +191,7 @@ def _finishing_order(ahead: Mapping[Hashable, Iterable[Hashable]]) -> list[Hasha
         path = [(start, iter(ahead.get(start, ())))]
         while path:
             node, following = path[-1]
-            step = next((each for each in following if each not in seen), None)
+            step = next((successor for successor in following if successor not in seen), None)
             if step is None:
                 path.pop()
                 order.append(node)

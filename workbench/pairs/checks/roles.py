@@ -27,12 +27,12 @@ def roles(columns: Texts, _: Watch) -> Iterator[CheckFinding]:
         return
     named = [index for index, turns in enumerate(columns.shapes) if turns in reasons]
     counts = Counter(reasons[columns.shapes[index]] for index in named)
-    told = "; ".join(f"{count:,} {reason}" for reason, count in counts.most_common(3))
+    examples = "; ".join(f"{count:,} {reason}" for reason, count in counts.most_common(3))
     yield CheckFinding(
         "roles",
         "error",
         columns.named(named),
-        f"{plural(len(named), 'pair has', 'pairs have')} turns out of order ({told}).",
+        f"{plural(len(named), 'pair has', 'pairs have')} turns out of order ({examples}).",
         "Most chat templates refuse or misread such a conversation: join, add or take out turns.",
         figures={"reasons": dict(counts)},
     )

@@ -81,11 +81,11 @@ class Texts:
         import numpy as np
         import pyarrow.compute as pc
 
-        found = np.zeros(len(self), bool)
+        matches = np.zeros(len(self), bool)
         for name in fields or tuple(self.fields):
             hits = pc.match_substring_regex(self.arrow[name], pattern, ignore_case=ignore_case)
-            found[numbers(pc.indices_nonzero(hits))] = True
-        indices: list[int] = np.flatnonzero(found).tolist()
+            matches[numbers(pc.indices_nonzero(hits))] = True
+        indices: list[int] = np.flatnonzero(matches).tolist()
         return indices
 
     def named(self, indices: Iterable[int]) -> tuple[str, ...]:

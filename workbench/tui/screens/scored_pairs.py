@@ -110,7 +110,7 @@ class ScoredPairsScreen(WorkbenchScreen):
         self._tell_found()
 
     def _tell_found(self) -> None:
-        rows, found, query = self.scoring.rows, self.scoring.found, self.scoring.query
+        rows, found, query = self.scoring.rows, self.scoring.matching, self.scoring.query
         if rows is not None and found is not None:
             count = f"{len(found):,} of {len(rows.order):,}" if query.terms else ""
             self.query_one(SearchLine).tell(count)
