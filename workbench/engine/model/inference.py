@@ -96,7 +96,7 @@ def score_batches(model: Model, rows: Sequence[tuple[Ids, Ids]], vocabulary: int
     """
     results: list[Tensor] = [torch.empty(0)] * len(rows)
     for batch in batches(rows, vocabulary):
-        ids, mask, keep, spans = _right_padded([rows[index] for index in batch])
+        ids, mask, keep, spans = right_padded([rows[index] for index in batch])
         ids, mask = ids.to(model.device), mask.to(model.device)
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=keep).logits.float()
         targets = ids[:, ids.shape[1] - keep + 1 :]
@@ -116,7 +116,7 @@ def summed_kl(
     """
     divergences = [0.0] * len(rows)
     for batch in batches(rows, vocabulary, max(1, _KL_LOGITS_BYTES // (4 * vocabulary))):
-        ids, mask, keep, spans = _right_padded([rows[index] for index in batch])
+        ids, mask, keep, spans = right_padded([rows[index] for index in batch])
         reference, policy = (_logprobs(model(), ids, mask, keep) for model in (base, run))
         divergence = (policy.exp() * (policy - reference)).sum(-1, dtype=torch.float64)
         for line, index in enumerate(batch):
@@ -191,7 +191,7 @@ def _chosen(logits: Tensor, temperature: float, generators: Sequence[torch.Gener
     return (chances / noise).argmax(-1)
 
 
-def _right_padded(rows: Sequence[tuple[Ids, Ids]]) -> tuple[Tensor, Tensor, int, list[slice]]:
+def right_padded(rows: Sequence[tuple[Ids, Ids]]) -> tuple[Tensor, Tensor, int, list[slice]]:
     """Ids and attention mask, each (rows, longest), and how many of the last positions need logits.
 
     The slices are where each row's response is among the positions that those logits, but for the last, predict.

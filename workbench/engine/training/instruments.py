@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from workbench.engine.model.inference import as_reference, asking, sample
+from workbench.engine.model.inference import Ids, as_reference, asking, right_padded, sample
 from workbench.engine.model.token_ids import PairIds, prompt_ids, stop_token_ids
 from workbench.engine.training.distributed import whole
 from workbench.pairs.pair import Text, from_row
@@ -25,22 +25,12 @@ _LOGITS_BYTES = 128 * 1024**2
 """Upper bound of one model's float32 logits that are held at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """`ids` and `mask` (B, L), padded on the right; `response` (B, L − 1) is 1 where the next token is a response's."""
-
-    ids: Tensor
-    mask: Tensor
-    response: Tensor
-
-
 class Divergence:
     """Measures over both responses of the first pairs, `batch` pairs at once, cut as in training."""
 
     def __init__(self, pairs: Sequence[PairIds], max_length: int, batch: int) -> None:
-        pairs = pairs[:PAIRS]
-        parts = [pairs[begin : begin + batch] for begin in range(0, len(pairs), batch)]
-        self._batches = [_padded(part, max_length) for part in parts]
+        rows = [row for pair in pairs[:PAIRS] for row in _predicted(pair.cut(max_length))]
+        self._batches = [right_padded(rows[begin : begin + 2 * batch]) for begin in range(0, len(rows), 2 * batch)]
 
     def __bool__(self) -> bool:
         return bool(self._batches)
@@ -50,21 +40,30 @@ class Divergence:
         total, tokens = 0.0, 0
         with asking(model):
             for batch in self._batches:
-                divergence, count = _of_batch(model, batch)
+                divergence, count = _of_batch(model, *batch)
                 total, tokens = total + divergence, tokens + count
         return total / max(tokens, 1)
 
 
-def _of_batch(model: Any, batch: _Batch) -> tuple[float, int]:
+def _predicted(pair: PairIds) -> Iterator[tuple[Ids, Ids]]:
+    """Both sides as prompt and response. With no prompt, nothing predicts the first token."""
+    for response in (pair.chosen, pair.rejected):
+        yield (pair.prompt, response) if pair.prompt else (response[:1], response[1:])
+
+
+def _of_batch(model: Any, ids: Tensor, mask: Tensor, keep: int, spans: Sequence[slice]) -> tuple[float, int]:
     """The sum over the response tokens, and how many they are."""
-    ids, mask, response = (tensor.to(model.device) for tensor in (batch.ids, batch.mask, batch.response))
+    ids, mask, response = ids.to(model.device), mask.to(model.device), ids.new_zeros((len(ids), keep - 1))
+    for line, span in enumerate(spans):
+        response[line, span] = 1
+    response = response.to(model.device)
     positions = response.any(0).nonzero()[:, 0]
     width = max(1, _LOGITS_BYTES // (4 * len(ids) * int(model.config.get_text_config().vocab_size)))
     total = 0.0
     for part in positions.split(width):
-        policy = _logprobs(model, ids, mask, part)
+        policy = _logprobs(model, ids, mask, part + ids.shape[1] - keep)
         with as_reference(model):
-            reference = _logprobs(model, ids, mask, part)
+            reference = _logprobs(model, ids, mask, part + ids.shape[1] - keep)
         divergence = (policy.exp() * (policy - reference)).sum(-1)
         total += float((divergence * response[:, part]).sum())
     return total, int(response.sum())
@@ -74,21 +73,6 @@ def _logprobs(model: Any, ids: Tensor, mask: Tensor, positions: Tensor) -> Tenso
     """Log-probabilities, (B, positions, vocabulary) in float32, of the token after each of `positions`."""
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=positions).logits
     return torch.log_softmax(logits.float(), dim=-1)
-
-
-def _padded(pairs: Sequence[PairIds], max_length: int) -> _Batch:
-    rows = [
-        (len(pair.prompt), [*pair.prompt, *side][:max_length])
-        for pair in pairs
-        for side in (pair.chosen, pair.rejected)
-    ]
-    width = max(len(row) for _, row in rows)
-    ids, mask, response = (torch.zeros((len(rows), width), dtype=torch.long) for _ in range(3))
-    for line, (prompt, row) in enumerate(rows):
-        ids[line, : len(row)] = torch.tensor(row)
-        mask[line, : len(row)] = 1
-        response[line, max(prompt - 1, 0) : len(row) - 1] = 1
-    return _Batch(ids, mask, response[:, :-1])
 
 
 SAMPLE = 2**20
