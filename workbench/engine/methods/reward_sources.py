@@ -13,7 +13,7 @@ import torch
 from peft import PeftModel
 
 from workbench.config import RunConfig
-from workbench.engine.model.inference import asking
+from workbench.engine.model.inference import asking, right_padded
 from workbench.engine.model.loading import attach_adapter, load_base, load_reward_base
 from workbench.errors import WorkbenchError
 from workbench.rewards import FunctionReward, parse_reward
@@ -34,9 +34,7 @@ def load_reward(config: RunConfig, runs: Path, pad: int) -> Reward:
         return _function(named)
     folder = RunFolder(runs / named.run)
     reward_config = folder.record().config
-    reward = (
-        _implicit(folder, reward_config, pad) if reward_config.facts.answers else _of_scores(folder, reward_config, pad)
-    )
+    reward = _implicit(folder, reward_config) if reward_config.facts.answers else _of_scores(folder, reward_config, pad)
     return _by_parts(reward, config.batch_size // config.gradient_accumulation)
 
 
@@ -88,7 +86,8 @@ def _of_scores(folder: RunFolder, config: RunConfig, pad: int) -> Reward:
     model = PeftModel.from_pretrained(base, str(folder.adapter))
 
     def reward(completion_ids: Sequence[list[int]], prompt_ids: Sequence[list[int]], **_: Any) -> list[float]:
-        ids, mask, _places = _batch(prompt_ids, completion_ids, pad, model.device)
+        rows = list(zip(prompt_ids, completion_ids, strict=True))
+        ids, mask = right_padded(rows, model.device, pad)[:2]
         with asking(model):
             scores = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, 0]
         return [float(score) for score in scores.float().tolist()]
@@ -96,7 +95,7 @@ def _of_scores(folder: RunFolder, config: RunConfig, pad: int) -> Reward:
     return reward
 
 
-def _implicit(folder: RunFolder, config: RunConfig, pad: int) -> Reward:
+def _implicit(folder: RunFolder, config: RunConfig) -> Reward:
     """beta * (log pi(answer) - log ref(answer)): what DPO holds to be the reward. arXiv 2305.18290, eq. 5.
 
     The reference is the base, or the adapter that the run went on from.
@@ -107,7 +106,7 @@ def _implicit(folder: RunFolder, config: RunConfig, pad: int) -> Reward:
         model = attach_adapter(model, folder.start, "reference")
 
     def reward(completion_ids: Sequence[list[int]], prompt_ids: Sequence[list[int]], **_: Any) -> list[float]:
-        batch = _batch(prompt_ids, completion_ids, pad, model.device)
+        batch = right_padded(list(zip(prompt_ids, completion_ids, strict=True)), model.device)
         with asking(model):
             model.set_adapter("policy", inference_mode=True)
             policy = _sums(model, *batch)
@@ -122,32 +121,15 @@ def _implicit(folder: RunFolder, config: RunConfig, pad: int) -> Reward:
     return reward
 
 
-def _sums(model: Any, ids: torch.Tensor, mask: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+def _sums(model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int, answers: Sequence[slice]) -> torch.Tensor:
     """(B,) log-probabilities of the answers, summed over their tokens, in float32. Logits are bounded in number."""
-    begin = int(answers.any(0).nonzero()[0])
-    count = ids.shape[1] - begin + 1
-    most = max(1, REWARD_LOGITS // (count * int(model.config.get_text_config().vocab_size)))
+    most = max(1, REWARD_LOGITS // (keep * int(model.config.get_text_config().vocab_size)))
     sums = []
     for part in (slice(row, row + most) for row in range(0, len(ids), most)):
-        outputs = model(input_ids=ids[part], attention_mask=mask[part], use_cache=False, logits_to_keep=count)
-        logps = outputs.logits[:, :-1].float().log_softmax(-1).gather(-1, ids[part, begin:, None])[..., 0]
-        sums.append((logps * answers[part, begin:]).sum(1))
-    return torch.cat(sums)
-
-
-def _batch(
-    prompts: Sequence[list[int]], answers: Sequence[list[int]], pad: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ids, mask of tokens and mask of the answers' tokens, each (B, L), padded on the right."""
-    rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
-    width = max(map(len, rows))
-    ids = torch.full((len(rows), width), pad)
-    mask, answer_mask = torch.zeros_like(ids), torch.zeros_like(ids)
-    for line, (prompt, row) in enumerate(zip(prompts, rows, strict=True)):
-        ids[line, : len(row)] = torch.tensor(row)
-        mask[line, : len(row)] = 1
-        answer_mask[line, len(prompt) : len(row)] = 1
-    return ids.to(device), mask.to(device), answer_mask.to(device)
+        outputs = model(input_ids=ids[part], attention_mask=mask[part], use_cache=False, logits_to_keep=keep)
+        logps = outputs.logits[:, :-1].float().log_softmax(-1).gather(-1, ids[part, 1 - keep :, None])[..., 0]
+        sums += [row[answer].sum() for row, answer in zip(logps, answers[part], strict=True)]
+    return torch.stack(sums)
 
 
 def _broken(where: str, why: str) -> WorkbenchError:

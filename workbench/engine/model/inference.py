@@ -96,8 +96,7 @@ def score_batches(model: Model, rows: Sequence[tuple[Ids, Ids]], vocabulary: int
     """
     results: list[Tensor] = [torch.empty(0)] * len(rows)
     for batch in batches(rows, vocabulary):
-        ids, mask, keep, spans = right_padded([rows[index] for index in batch])
-        ids, mask = ids.to(model.device), mask.to(model.device)
+        ids, mask, keep, spans = right_padded([rows[index] for index in batch], model.device)
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=keep).logits.float()
         targets = ids[:, ids.shape[1] - keep + 1 :]
         chosen = logits[:, :-1].gather(-1, targets[..., None])[..., 0] - logits[:, :-1].logsumexp(-1)
@@ -116,7 +115,7 @@ def summed_kl(
     """
     divergences = [0.0] * len(rows)
     for batch in batches(rows, vocabulary, max(1, _KL_LOGITS_BYTES // (4 * vocabulary))):
-        ids, mask, keep, spans = right_padded([rows[index] for index in batch])
+        ids, mask, keep, spans = right_padded([rows[index] for index in batch], base().device)
         reference, policy = (_logprobs(model(), ids, mask, keep) for model in (base, run))
         divergence = (policy.exp() * (policy - reference)).sum(-1, dtype=torch.float64)
         for line, index in enumerate(batch):
@@ -126,7 +125,6 @@ def summed_kl(
 
 def _logprobs(model: Model, ids: Tensor, mask: Tensor, keep: int) -> Tensor:
     """Log-probabilities, (rows, keep − 1, vocabulary) in float32, of the last `keep` − 1 tokens."""
-    ids, mask = ids.to(model.device), mask.to(model.device)
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=keep).logits
     return torch.log_softmax(logits[:, :-1].float(), dim=-1)
 
@@ -191,14 +189,16 @@ def _chosen(logits: Tensor, temperature: float, generators: Sequence[torch.Gener
     return (chances / noise).argmax(-1)
 
 
-def right_padded(rows: Sequence[tuple[Ids, Ids]]) -> tuple[Tensor, Tensor, int, list[slice]]:
+def right_padded(
+    rows: Sequence[tuple[Ids, Ids]], device: torch.device, pad: int = 0
+) -> tuple[Tensor, Tensor, int, list[slice]]:
     """Ids and attention mask, each (rows, longest), and how many of the last positions need logits.
 
     The slices are where each row's response is among the positions that those logits, but for the last, predict.
     """
     width = max(len(prompt) + len(response) for prompt, response in rows)
     keep = width - min(len(prompt) for prompt, _ in rows) + 1
-    ids = torch.zeros((len(rows), width), dtype=torch.long)
+    ids = torch.full((len(rows), width), pad)
     mask = torch.zeros_like(ids)
     spans = []
     for line, (prompt, response) in enumerate(rows):
@@ -207,7 +207,7 @@ def right_padded(rows: Sequence[tuple[Ids, Ids]]) -> tuple[Tensor, Tensor, int, 
         mask[line, : len(tokens)] = 1
         first = len(prompt) - (width - keep) - 1
         spans.append(slice(first, first + len(response)))
-    return ids, mask, keep, spans
+    return ids.to(device), mask.to(device), keep, spans
 
 
 def _left_padded(prompts: Sequence[Ids]) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,7 @@ class Divergence:
 
     def __init__(self, pairs: Sequence[PairIds], max_length: int, batch: int) -> None:
         rows = [row for pair in pairs[:PAIRS] for row in _predicted(pair.cut(max_length))]
-        self._batches = [right_padded(rows[begin : begin + 2 * batch]) for begin in range(0, len(rows), 2 * batch)]
+        self._batches = [rows[begin : begin + 2 * batch] for begin in range(0, len(rows), 2 * batch)]
 
     def __bool__(self) -> bool:
         return bool(self._batches)
@@ -40,7 +40,7 @@ class Divergence:
         total, tokens = 0.0, 0
         with asking(model):
             for batch in self._batches:
-                divergence, count = _of_batch(model, *batch)
+                divergence, count = _of_batch(model, *right_padded(batch, model.device))
                 total, tokens = total + divergence, tokens + count
         return total / max(tokens, 1)
 
@@ -53,10 +53,9 @@ def _predicted(pair: PairIds) -> Iterator[tuple[Ids, Ids]]:
 
 def _of_batch(model: Any, ids: Tensor, mask: Tensor, keep: int, spans: Sequence[slice]) -> tuple[float, int]:
     """The sum over the response tokens, and how many they are."""
-    ids, mask, response = ids.to(model.device), mask.to(model.device), ids.new_zeros((len(ids), keep - 1))
+    response = ids.new_zeros((len(ids), keep - 1))
     for line, span in enumerate(spans):
         response[line, span] = 1
-    response = response.to(model.device)
     positions = response.any(0).nonzero()[:, 0]
     width = max(1, _LOGITS_BYTES // (4 * len(ids) * int(model.config.get_text_config().vocab_size)))
     total = 0.0
