@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import TextArea
 
 from tests.tui.pairs_data import make_pair
+from tests.tui.runs_screen import until
 from workbench.pairs.pair import Message, Status
 from workbench.pairs.store import write_pairs
 from workbench.tui.app import WorkbenchApp
@@ -51,8 +53,11 @@ def test_the_editor(snap_compare: Any, tmp_path: Path, size: tuple[int, int]) ->
     async def run(pilot: Pilot[None]) -> None:
         await _ready(pilot)
         await pilot.press("j", "e")
-        for field in pilot.app.screen.query("TextArea"):
-            field.cursor_blink = False  # type: ignore[attr-defined]
+        fields = list(pilot.app.screen.query(TextArea))
+        for field in fields:
+            field.cursor_blink = False
+        # A scroll bar that came late has the text wrapped once more.
+        await until(pilot, lambda: all(field.wrapped_document._width == field.wrap_width for field in fields))
         await pilot.pause(0.1)
 
     assert snap_compare(_app(tmp_path), run_before=run, terminal_size=size)
