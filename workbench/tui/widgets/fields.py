@@ -33,6 +33,10 @@ class TextField(TextArea):
         """The text, edited or not."""
         return edited(self.text)
 
+    def on_resize(self) -> None:
+        """Paints the lines as they now wrap: a TextArea wraps them anew and leaves the old ones on the screen."""
+        self.refresh()
+
     def on_paste(self, event: events.Paste) -> None:
         """Makes pasted text safe to show before it goes in."""
         event.text = editable(event.text)
