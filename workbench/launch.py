@@ -105,19 +105,19 @@ def _sha256(data_set: Rows) -> str:
 def _going_on(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path]:
     """The config with the shape of the adapter that it goes on from, and the folder of that adapter."""
     other = RunFolder(workspace.run_folder(config.adapter))
-    asked = other.record().config
-    if not asked.facts.answers:
+    other_config = other.record().config
+    if not other_config.facts.answers:
         raise WorkbenchError(
             "That is a reward model", f"{other.id} scores answers and gives none.", "Name a run of another method."
         )
     adapter = other.saved_adapter()
-    if resolve(asked.model) != resolve(config.model):
+    if resolve(other_config.model) != resolve(config.model):
         raise WorkbenchError(
             "The adapter is of another model",
-            f"{other.id} trained {asked.model}, not {config.model}.",
-            f"Give the same: --model {asked.model}",
+            f"{other.id} trained {other_config.model}, not {config.model}.",
+            f"Give the same: --model {other_config.model}",
         )
-    shape = {key: getattr(asked, key) for key in ("lora_r", "lora_alpha", "lora_variant", "target_modules")}
+    shape = {key: getattr(other_config, key) for key in ("lora_r", "lora_alpha", "lora_variant", "target_modules")}
     return config.model_copy(update={"adapter": other.id, **shape}), adapter
 
 
@@ -129,19 +129,19 @@ def _with_reward(workspace: Workspace, config: RunConfig) -> RunConfig:
         check_function(reward)
         return config.model_copy(update={"reward": f"{reward.file}:{reward.function}"})
     other = RunFolder(workspace.run_folder(reward.run))
-    asked = other.record().config
-    if not asked.facts.gives_reward:
+    other_config = other.record().config
+    if not other_config.facts.gives_reward:
         raise WorkbenchError(
             "That run has no reward to give",
-            f"{other.id} was trained by {asked.method}, which leaves no reward behind.",
+            f"{other.id} was trained by {other_config.method}, which leaves no reward behind.",
             "Name a run of reward, dpo or kto.",
         )
     other.saved_adapter()
-    if resolve(asked.model) != resolve(config.model):
+    if resolve(other_config.model) != resolve(config.model):
         raise WorkbenchError(
             "The reward is of another model",
-            f"{other.id} trained {asked.model}, not {config.model}: their tokens differ.",
-            f"Train a reward on {config.model}, or give --model {asked.model}.",
+            f"{other.id} trained {other_config.model}, not {config.model}: their tokens differ.",
+            f"Train a reward on {config.model}, or give --model {other_config.model}.",
         )
     return config.model_copy(update={"reward": f"run:{other.id}"})
 

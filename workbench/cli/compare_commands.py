@@ -86,11 +86,11 @@ def score(
             "score takes --prompt and --response, or --pairs alone.",
             "workbench score --help has both.",
         )
-    asked = prompt_of(prompt, plain=plain)
+    turns = prompt_of(prompt, plain=plain)
     base, columns = columns_of(workspace_of(context), run or [], model, system, system_column)
     from workbench.compare.messages import ScoreResponse
 
-    request = ScoreResponse(prompt=asked, response=response, columns=columns, top_k=top_k)
+    request = ScoreResponse(prompt=turns, response=response, columns=columns, top_k=top_k)
     scored = scorer_of(base).score(request)
     if as_json:
         print_json(scored.model_dump(include={"columns"}))
@@ -114,7 +114,7 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Responses from the base and from each run."""
-    asked = prompt_of(prompt, plain=plain)
+    turns = prompt_of(prompt, plain=plain)
     base, columns = columns_of(workspace_of(context), run or [], model, system, system_column)
     from workbench.compare.messages import Generate, Generated, TextChunk
 
@@ -124,7 +124,7 @@ def generate(
     answers: list[Generation] = []
     for column in columns:
         request = Generate(
-            prompt=asked,
+            prompt=turns,
             prefix=prefix,
             columns=[column],
             max_new_tokens=max_new_tokens,

@@ -77,7 +77,7 @@ def draft(
     from workbench.compare.ranking import Ranking, question_of, save
     from workbench.pairs.store import PairStore, load_pairs
 
-    before = _found(load_pairs(path)[0], pair, name)
+    before = _pair_named(load_pairs(path)[0], pair, name)
     prompt, template = question_of(before)
     base, columns = columns_of(workspace, [run] if run else [], model)
     column = columns[-1] if run else columns[0].model_copy(update={"name": base.model})
@@ -109,7 +109,7 @@ def draft(
         note(f"Saved in {name}: {', '.join(saved)}.")
 
 
-def _found(pairs: Sequence[Pair], given: str, name: str) -> Pair:
+def _pair_named(pairs: Sequence[Pair], given: str, name: str) -> Pair:
     """The pair that `given` names: an id, or a number from 1."""
     match = next((pair for pair in pairs if pair.id == given), None)
     if match is None and re.fullmatch(r"[0-9]{1,9}", given) and 1 <= int(given) <= len(pairs):

@@ -72,8 +72,8 @@ def train(
     from workbench.config import build_config
     from workbench.launch import launch
 
-    given = {"pairs": pairs, "model": model, "method": method}
-    values = {key: value for key, value in given.items() if value is not None}
+    options = {"pairs": pairs, "model": model, "method": method}
+    values = {key: value for key, value in options.items() if value is not None}
     config = build_config(values, preset=preset, settings=settings or [])
     if dry:
         _dry_run(workspace_of(context), config, json=json)
@@ -342,7 +342,7 @@ def _preview_document(preview: Preview) -> dict[str, Any]:
             "parts": [asdict(part) for part in estimate.parts] if estimate else None,
             "unknown": preview.unknown,
         },
-        "gpus": [asdict(each) for each in machine.gpus],
+        "gpus": [asdict(gpu) for gpu in machine.gpus],
         "disk": {"checkpoints": checkpoints, "adapter": adapter, "free": machine.disk_free},
         "changes": preview.changes,
         "config": preview.config.model_dump(mode="json"),

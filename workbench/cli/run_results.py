@@ -81,7 +81,7 @@ def print_result(folder: RunFolder, state: RunState, status: Status) -> None:
         from workbench.runs.quantities import QUANTITIES, quantities
 
         before, after = document["eval_before"], document["eval"]
-        names = [name for each in quantities(after) for name in QUANTITIES[each].metrics if name in after]
+        names = [name for quantity in quantities(after) for name in QUANTITIES[quantity].metrics if name in after]
         rows = [[name, number(before.get(name)), number(after.get(name))] for name in names]
         print_table(["held-out pairs", "before", "after"], rows, right=[1, 2])
     speed, memory = document["pairs_per_second"], document["peak_memory_bytes"]
@@ -89,21 +89,21 @@ def print_result(folder: RunFolder, state: RunState, status: Status) -> None:
         print(f"{speed:.2f} pairs/s, {memory / 1e9:.2f} GB at most, adapter: {folder.adapter}")
 
 
-def summary(one: catalog.Run) -> dict[str, Any]:
+def summary(run: catalog.Run) -> dict[str, Any]:
     """What `runs --json` prints of a run."""
     from workbench.runs.quantities import quantity
 
-    config, state, labels = one.config, one.state, one.labels
+    config, state, labels = run.config, run.state, run.labels
     latest = finite(state.steps[-1].metrics) if state.steps else {}
     return {
-        "id": one.id,
-        "status": one.status,
-        "place": one.place,
+        "id": run.id,
+        "status": run.status,
+        "place": run.place,
         "name": labels.name,
         "note": labels.note,
         "tags": list(labels.tags),
         "archived": labels.archived,
-        "created": one.created.isoformat() if one.created else None,
+        "created": run.created.isoformat() if run.created else None,
         "method": config.method if config else None,
         "model": Path(config.model).name if config else None,
         "pairs": config.pairs if config else [],

@@ -118,7 +118,7 @@ def _update(progress: Progress, task: TaskID, folder: RunFolder, state: RunState
     figures = ""
     if state.steps:
         latest = state.steps[-1]
-        parts = [f"step {state.step}/{state.total_steps}", *_told(latest)]
+        parts = [f"step {state.step}/{state.total_steps}", *_headline(latest)]
         figures = "  ".join([*parts, f"{state.pairs_per_second or 0.0:.1f} pairs/s"])
     doing = _waits(folder) if state.status == "queued" else "paused" if state.status == "paused" else state.phase
     progress.update(
@@ -130,7 +130,7 @@ def _update(progress: Progress, task: TaskID, folder: RunFolder, state: RunState
     )
 
 
-def _told(step: Step) -> list[str]:
+def _headline(step: Step) -> list[str]:
     return [f"{label} {value:.4f}" for label, value in headline(step.metrics)]
 
 
@@ -173,7 +173,7 @@ def _line(event: Event, total_steps: int = 0) -> str:
             )
         case Step():
             pace = f"{event.pairs_per_second:.1f} pairs/s"
-            return "  ".join([f"step {event.step}/{total_steps}", *_told(event), pace])
+            return "  ".join([f"step {event.step}/{total_steps}", *_headline(event), pace])
         case Warned():
             return f"Warning: {event.title}. {event.message} {event.remedy}".rstrip()
         case Paused():

@@ -69,8 +69,8 @@ def _error(gaps: Floats, bin_of: NDArray[np.int64], groups: Sequence[str], seed:
     counts = np.bincount(cluster, minlength=size).astype(np.float64)
 
     def statistic(*drawn: Floats, axis: int) -> Floats:
-        *sums, count = (each.sum(axis) for each in drawn)
-        total: Floats = np.sum([np.abs(each) for each in sums], axis=0) / count
+        *sums, count = (column.sum(axis) for column in drawn)
+        total: Floats = np.sum([np.abs(column) for column in sums], axis=0) / count
         return total
 
     value = float(statistic(*columns, counts, axis=-1))

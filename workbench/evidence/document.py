@@ -95,7 +95,7 @@ def probe_rows(measurements: Iterable[Measurement]) -> list[dict[str, Any]]:
             empty = {"kind": m.kind, "response": m.response, "probes": m.prompts}
             row = rows.setdefault((m.kind, m.response), empty | {"probability": None, "samples": None})
             before, after = m.change.before, m.change.after
-            row[m.measure] = {"count": after.samples, "before": _told(before), "after": _told(after)}
+            row[m.measure] = {"count": after.samples, "before": _numbers(before), "after": _numbers(after)}
     return list(rows.values())
 
 
@@ -136,5 +136,5 @@ def _adapter() -> TypeAdapter[Evidence]:
     return TypeAdapter(Evidence)
 
 
-def _told(estimate: Estimate) -> dict[str, Any]:
+def _numbers(estimate: Estimate) -> dict[str, Any]:
     return {"mean": estimate.value, "interval": [estimate.low, estimate.high]}

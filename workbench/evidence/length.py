@@ -68,7 +68,7 @@ def control(
 
     at_zero = estimate(0)
     plain = share(right, groups, len(right), seed=seed)
-    low, value, high = (_sigmoid(each) for each in (at_zero.low, at_zero.value, at_zero.high))
+    low, value, high = (_sigmoid(bound) for bound in (at_zero.low, at_zero.value, at_zero.high))
     if plain.value in (0.0, 1.0):  # all draws are alike then
         low, high = min(plain.low, value), max(plain.high, value)
     wins = np.where(longer == 0, 0.5, longer > 0)

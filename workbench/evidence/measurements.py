@@ -145,12 +145,12 @@ def tabulate(probes: Iterable[ProbeReading], pairs: Iterable[PairReading]) -> di
     kinds: dict[str, list[ProbeReading]] = {}
     for probe in probes:
         kinds.setdefault(probe.kind, []).append(probe)
-    for kind, some in kinds.items():
-        for part, inside in parts(some):
+    for kind, probes_of_kind in kinds.items():
+        for part, inside in parts(probes_of_kind):
             table |= _of_probes(kind, part, inside)
     held = list(pairs)
-    for part, those in parts(held):
-        table |= _of_pairs(part, those)
+    for part, pairs_of_part in parts(held):
+        table |= _of_pairs(part, pairs_of_part)
     even = [pair for pair in held if matched(pair.chosen.tokens, pair.rejected.tokens)]
     if even:
         table |= _of_pairs(LENGTH_MATCHED, even)

@@ -116,11 +116,11 @@ def change(
     """
     differences = [now - then for then, now in zip(before, after, strict=True)]
     values: list[Sequence[float]] = [before, after, differences]
-    sums = [_by_group(each, groups)[0] for each in values]
+    sums = [_by_group(column, groups)[0] for column in values]
     counts = _by_group(values[0], groups)[1] if weights is None else _by_group(weights, groups)[0]
-    first, second, difference = (_estimate(each, counts, _sizes(before, groups), seed, DRAWS) for each in sums)
+    first, second, difference = (_estimate(column, counts, _sizes(before, groups), seed, DRAWS) for column in sums)
     if trials is not None:
-        first, second = (_exact(each, trials) for each in (first, second))
+        first, second = (_exact(column, trials) for column in (first, second))
         if difference.low == difference.high:
             difference = replace(difference, low=second.low - first.high, high=second.high - first.low)
     return Change(first, second, difference, paired_test(sums[0], sums[1], seed=seed), *_spread(sums[2], counts))
@@ -167,8 +167,8 @@ def _spread(sums: Floats, counts: Floats) -> tuple[float | None, float | None]:
         return None, None
     value = sums.sum() / counts.sum()
     # What a group moves the mean by, as a difference of its own: its mean where all groups are of one size.
-    each = value + (sums - value * counts) * groups / counts.sum()
-    deviation = float(each.std(ddof=1))
+    moved = value + (sums - value * counts) * groups / counts.sum()
+    deviation = float(moved.std(ddof=1))
     if deviation <= 1e-12 * abs(float(value)):
         return None, None
     return float(value / deviation), detectable(deviation, groups)
@@ -180,7 +180,7 @@ def _by_group(values: Sequence[float], groups: Sequence[str]) -> tuple[Floats, F
         raise ValueError(f"{len(values)} values in {len(groups)} groups")
     array = np.asarray(values, dtype=np.float64)
     places, count = clusters(groups)
-    sums, counts = (np.bincount(places, each, count).astype(np.float64) for each in (array, np.ones_like(array)))
+    sums, counts = (np.bincount(places, column, count).astype(np.float64) for column in (array, np.ones_like(array)))
     return sums, counts
 
 

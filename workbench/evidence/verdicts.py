@@ -39,7 +39,7 @@ class Claim:
         """What the value of the verdict is held against."""
         if self.lost is not None:
             return -self.lost
-        return next(each for each in (self.at_most, self.at_least, self.kept) if each is not None)
+        return next(bound for bound in (self.at_most, self.at_least, self.kept) if bound is not None)
 
 
 @dataclass(frozen=True, slots=True)

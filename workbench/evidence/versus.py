@@ -90,7 +90,7 @@ def _scores(ours: Sequence[ProbeReading], theirs: Sequence[ProbeReading], seed: 
     for probe in judged:
         kinds.setdefault(probe.kind, []).append(probe)
     parts_of_kinds = [(ALL, "", judged)] if judged else []
-    parts_of_kinds += [(kind, part, inside) for kind, some in kinds.items() for part, inside in parts(some)]
+    parts_of_kinds += [(kind, part, inside) for kind, of_kind in kinds.items() for part, inside in parts(of_kind)]
     return [
         ScoreChange(
             kind,

@@ -161,22 +161,19 @@ def rewards(summaries: Iterable[Run], model: str) -> list[Run]:
 
 def _saved(summaries: Iterable[Run], model: str) -> list[tuple[Run, RunConfig]]:
     """Runs on the model that have saved an adapter, with their configs."""
-    known: dict[str, str | None] = {}
+    resolved_names: dict[str, str | None] = {}
 
     def resolved(name: str) -> str | None:
-        if name not in known:
+        if name not in resolved_names:
             try:
-                known[name] = resolve(name)
+                resolved_names[name] = resolve(name)
             except WorkbenchError:
-                known[name] = None
-        return known[name]
+                resolved_names[name] = None
+        return resolved_names[name]
 
-    wanted = resolved(model)
+    base = resolved(model)
     return [
         (run, run.config)
         for run in summaries
-        if wanted is not None
-        and run.config is not None
-        and resolved(run.config.model) == wanted
-        and run.folder.has_adapter
+        if base is not None and run.config is not None and resolved(run.config.model) == base and run.folder.has_adapter
     ]

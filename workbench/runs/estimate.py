@@ -232,15 +232,15 @@ def advice(config: RunConfig, runs: Path | None = None) -> str:
     """
     changes: dict[str, Any] = {}
     try:
-        shape, now = shape_of(config.model), machine.look(Path.cwd())
+        shape, this_machine = shape_of(config.model), machine.look(Path.cwd())
     except (WorkbenchError, OSError):
         changes = next(_candidates(config, Lengths.at_most(config.max_length)), {})
     else:
-        device: Device = "cuda" if now.gpu else "cpu"
+        device: Device = "cuda" if this_machine.gpu else "cpu"
         lengths = Lengths.at_most(config.max_length)
         judge = judge_of(config, runs) if runs is not None else None
         needed = estimate(shape, config, lengths, device, judge=judge).total
-        changes = smaller(shape, config, lengths, device, int(min(now.free, needed * _LESS)), judge)
+        changes = smaller(shape, config, lengths, device, int(min(this_machine.free, needed * _LESS)), judge)
     if not changes:
         return "Use a smaller model, or end what else holds memory."
     return f"These settings would fit: {as_settings(changes)}"
@@ -252,8 +252,8 @@ def judge_of(config: RunConfig, runs: Path) -> Judge | None:
         named = parse_reward(config.reward) if config.facts.online else None
         if not isinstance(named, RunReward):
             return None
-        asked = RunFolder(runs / named.run).record().config
-        return Judge(shape_of(asked.model), asked)
+        judge = RunFolder(runs / named.run).record().config
+        return Judge(shape_of(judge.model), judge)
     except WorkbenchError:
         return None
 

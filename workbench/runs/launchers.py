@@ -49,13 +49,13 @@ def settled(config: RunConfig) -> RunConfig:
             )
     if config.launcher == "none":
         return config
-    said = _accelerate(config) if config.launcher == "accelerate" else {}
-    given = str(Path(config.launcher_config).expanduser().resolve()) if config.launcher_config else ""
+    accelerate = _accelerate(config) if config.launcher == "accelerate" else {}
+    config_path = str(Path(config.launcher_config).expanduser().resolve()) if config.launcher_config else ""
     try:
-        processes = config.processes or int(said.get("num_processes") or 1)
+        processes = config.processes or int(accelerate.get("num_processes") or 1)
     except (TypeError, ValueError) as error:
         raise WorkbenchError("Not a number of processes", f"num_processes: {error}.", "Set processes.") from error
-    return config.model_copy(update={"processes": processes, "launcher_config": given})
+    return config.model_copy(update={"processes": processes, "launcher_config": config_path})
 
 
 def rank_command(folder: Path) -> list[str]:
@@ -72,13 +72,13 @@ def command(config: RunConfig, worker: Sequence[str]) -> list[str]:
     if config.launcher == "command":
         words = shlex.split(config.launcher_command)
         return [part for word in words for part in (worker if word == COMMAND else [_filled(word, worker)])]
-    said, processes = _accelerate(config), max(1, config.processes)
+    accelerate, processes = _accelerate(config), max(1, config.processes)
     options = ["--config_file", config.launcher_config] if config.launcher_config else []
     options += ["--num_processes", str(processes)]
-    kind = str(said.get("distributed_type") or "NO")
-    if processes > 1 and kind in _ON_ONE_PROCESS_ONLY and not said.get("mpirun_config"):
+    kind = str(accelerate.get("distributed_type") or "NO")
+    if processes > 1 and kind in _ON_ONE_PROCESS_ONLY and not accelerate.get("mpirun_config"):
         options.append("--multi_gpu")  # On the CPU as well: it starts the processes, which look for devices themselves.
-    if int(said.get("num_machines") or 1) == 1 and said.get("main_process_port") is None and processes > 1:
+    if int(accelerate.get("num_machines") or 1) == 1 and accelerate.get("main_process_port") is None and processes > 1:
         options += ["--main_process_port", "0"]  # Any free one: two runs may start at once.
     return [sys.executable, "-P", "-m", "accelerate.commands.launch", *options, "--no_python", *worker]
 

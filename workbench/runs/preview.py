@@ -253,11 +253,11 @@ class Preview:
 
 def begin(workspace_runs: Path, config: RunConfig) -> Preview:
     """What is known at once. Reads config.json and looks at the machine: some ten milliseconds, no network."""
-    now = machines.look(workspace_runs)
+    this_machine = machines.look(workspace_runs)
     try:
-        return Preview(config, now, shape_of(config.model), judge=judge_of(config, workspace_runs))
+        return Preview(config, this_machine, shape_of(config.model), judge=judge_of(config, workspace_runs))
     except WorkbenchError as error:
-        return Preview(config, now, None, unknown=f"{error.title}: {error.message}")
+        return Preview(config, this_machine, None, unknown=f"{error.title}: {error.message}")
 
 
 def rows_line(preview: Preview) -> str:

@@ -308,8 +308,8 @@ def request_continue(folder: RunFolder) -> None:
 
 def seconds_to_kill(folder: RunFolder) -> float | None:
     """Seconds that a worker which was asked to stop has left; None where none was asked, or none is there."""
-    asked = _seconds_since_asked(folder)
-    return max(0.0, stop_grace(folder) - asked) if asked is not None and alive(folder) else None
+    waited = _seconds_since_asked(folder)
+    return max(0.0, stop_grace(folder) - waited) if waited is not None and alive(folder) else None
 
 
 def stop_grace(folder: RunFolder) -> int:

@@ -65,7 +65,7 @@ def prepare(folder: Path, repo: str, visibility: Visibility) -> Upload:
             "Log in once: hf auth login",
         )
     api = HfApi()
-    with _told(repo):
+    with _hub_errors(repo):
         user = str(api.whoami()["name"])
         try:
             there: Visibility | None = "private" if api.repo_info(repo).private else "public"
@@ -90,7 +90,7 @@ def push(upload: Upload) -> str:
     from huggingface_hub import HfApi
 
     api = HfApi()
-    with _told(upload.repo):
+    with _hub_errors(upload.repo):
         if upload.there is None:
             api.create_repo(upload.repo, private=upload.visibility == "private", exist_ok=True)
         done = api.upload_folder(
@@ -121,7 +121,7 @@ def _remarks(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _told(repo: str) -> Iterator[None]:
+def _hub_errors(repo: str) -> Iterator[None]:
     """What goes wrong with the hub, as a `WorkbenchError` without the token, whatever the server said."""
     from huggingface_hub import get_token
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -130,18 +130,18 @@ def _told(repo: str) -> Iterator[None]:
         yield
     except HfHubHTTPError as error:
         status = error.response.status_code
-        said = _first_line(error.server_message or str(error))
+        message = _first_line(error.server_message or str(error))
         hint = {
             401: "The token is not valid any more: hf auth login",
             403: "The token may not write there: make one with write access, then hf auth login",
         }.get(status, "Try again later.")
         raise WorkbenchError(
-            "Hugging Face refused", _without(f"{repo}: {said} (status {status})", get_token()), hint
+            "Hugging Face refused", _without(f"{repo}: {message} (status {status})", get_token()), hint
         ) from None
     except (OfflineModeIsEnabled, OSError, RuntimeError, ValueError) as error:
-        said = _without(f"{repo}: {_first_line(str(error))}", get_token())
+        message = _without(f"{repo}: {_first_line(str(error))}", get_token())
         raise WorkbenchError(
-            "Hugging Face cannot be reached", said, "Check the network, HF_ENDPOINT and HF_HUB_OFFLINE."
+            "Hugging Face cannot be reached", message, "Check the network, HF_ENDPOINT and HF_HUB_OFFLINE."
         ) from None
 
 

@@ -114,10 +114,10 @@ class ReportToken:
 
 @dataclass(frozen=True, slots=True)
 class ReportResponse:
-    """A response token by token. `told` sums it up, `more` says how many tokens at the end are left out."""
+    """A response token by token. `summary` has its sums, `more` says how many tokens at the end are left out."""
 
     family: str
-    told: str
+    summary: str
     tokens: Sequence[ReportToken]
     table: Table
     more: int = 0

@@ -74,8 +74,8 @@ def _written(block: Block) -> Iterator[str]:
         case Table():
             yield from _table(block)
         case Facts():
-            told = ", ".join(f"{plain(name)} {code(value)}" for name, value in block.entries)
-            yield from [f"**{plain(block.caption)}**", "", told, ""]
+            facts = ", ".join(f"{plain(name)} {code(value)}" for name, value in block.entries)
+            yield from [f"**{plain(block.caption)}**", "", facts, ""]
         case Charts():
             return
         case Prose():
@@ -84,16 +84,18 @@ def _written(block: Block) -> Iterator[str]:
         case Points():
             yield from [*(f"- **{plain(title)}** {plain(text)}" for title, text in block.points), ""]
         case Exchanges():
-            for each in block.exchanges:
-                yield f"- {code(each.about)}: {code(each.prompt)}"
-                yield from (f"  - {plain(name)}: {code(text) or '(nothing)'}" for name, text in each.answers)
+            for exchange in block.exchanges:
+                yield f"- {code(exchange.about)}: {code(exchange.prompt)}"
+                yield from (f"  - {plain(name)}: {code(text) or '(nothing)'}" for name, text in exchange.answers)
             yield ""
         case Probed():
             yield f"**{plain(block.about)}**: {code(block.prompt)}"
             yield ""
             for response in block.responses:
-                moved = ", ".join(f"{code(each.text)} {signed(each.after - each.before, 1)}" for each in response.moved)
-                yield f"- {code(response.family)}: {plain(response.told)}" + (f"; moved: {moved}" if moved else "")
+                moved = ", ".join(
+                    f"{code(token.text)} {signed(token.after - token.before, 1)}" for token in response.moved
+                )
+                yield f"- {code(response.family)}: {plain(response.summary)}" + (f"; moved: {moved}" if moved else "")
             yield ""
 
 

@@ -257,7 +257,7 @@ def _scored(response: TokenResponse) -> ReportResponse:
     shown = response.pieces[:_MOST]
     return ReportResponse(
         family=response.response,
-        told=f"P {decimal(before)} → {decimal(after)}; log-probability {decimal(response.before, 2)} → "
+        summary=f"P {decimal(before)} → {decimal(after)}; log-probability {decimal(response.before, 2)} → "
         f"{decimal(response.after, 2)} ({signed(response.after - response.before)})",
         tokens=[_token(piece) for piece in shown],
         table=_table(response),

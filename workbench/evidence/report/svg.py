@@ -75,7 +75,7 @@ def line_chart(
     ends = [at(line.curve.xs[-1], line.curve.ys[-1])[1] for line in named]
     for line, height in zip(named, _spread(ends), strict=True):
         parts.append(_text(_WIDTH - _RIGHT + 6, height + 3.5, line.name, f"name {line.look}"))
-    description = " ".join(_told(line, x_name) for line in drawn) or "There are no points."
+    description = " ".join(_description(line, x_name) for line in drawn) or "There are no points."
     return _drawing(identity, title, description, _WIDTH, _HEIGHT, parts, "plot")
 
 
@@ -99,8 +99,8 @@ def interval_plot(
     parts = [element("line", x1=room, x2=width - room, y1=middle, y2=middle, class_="grid")]
     parts += [element("line", x1=at(x), x2=at(x), y1=middle - 3, y2=middle + 3, class_="grid") for x in axis]
     sentences = [
-        f"{name}: {number(each[0])}, 95% interval {number(each[1])} to {number(each[2])}."
-        for name, each in (("Before", before), ("After", after))
+        f"{name}: {number(value[0])}, 95% interval {number(value[1])} to {number(value[2])}."
+        for name, value in (("Before", before), ("After", after))
     ]
     if threshold is not None:
         parts.append(element("line", x1=at(threshold), x2=at(threshold), y1=2, y2=height - 2, class_="threshold"))
@@ -157,9 +157,9 @@ def two_bars(before: float, after: float) -> Markup:
     """Two probabilities as bars, the base's hollow and the run's filled: small, and beside a text that tells them."""
     height = 16.0
     parts = []
-    for place, (share, look) in enumerate(((before, "base"), (after, "run"))):
+    for row, (share, look) in enumerate(((before, "base"), (after, "run"))):
         tall = max(min(share, 1.0) * (height - 1), 0.6)
-        parts.append(element("rect", x=0.5 + 7 * place, y=height - tall, width=5, height=tall, class_=f"bar {look}"))
+        parts.append(element("rect", x=0.5 + 7 * row, y=height - tall, width=5, height=tall, class_=f"bar {look}"))
     return element("svg", *parts, view_box="0 0 13 16", width=13, height=16, aria_hidden="true")
 
 
@@ -205,7 +205,7 @@ def _spread(heights: Sequence[float]) -> list[float]:
     return moved
 
 
-def _told(line: NamedCurve, x_name: str) -> str:
+def _description(line: NamedCurve, x_name: str) -> str:
     xs, ys = line.curve.xs, line.curve.ys
     name = line.name or "Training"
     return (

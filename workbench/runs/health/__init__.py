@@ -58,22 +58,14 @@ class Health:
     """Watches the events of a run, each told to `observe` once and in order.
 
     `first_loss` is what the loss must be before the first update; None: not known. `method` decides which alerts make
-    sense; `beta` turns the rewards of a method with a reference into nats (None: displacement is not judged). `told`
-    has the codes of alerts that an earlier worker of the run has told; `Warned` events that are observed add to it.
+    sense; `beta` turns the rewards of a method with a reference into nats (None: displacement is not judged).
     """
 
-    def __init__(
-        self,
-        first_loss: float | None,
-        told: frozenset[str] = frozenset(),
-        *,
-        method: str = DEFAULT_METHOD,
-        beta: float | None = None,
-    ) -> None:
+    def __init__(self, first_loss: float | None, *, method: str = DEFAULT_METHOD, beta: float | None = None) -> None:
         facts = METHODS[method]
         self._history = History(first_loss, beta if facts.reference else None, online=facts.online)
         self._detectors = [detector for detector in DETECTORS if detector.suits(facts)]
-        self._told = set(told)
+        self._told: set[str] = set()
 
     def remember(self, state: RunState) -> None:
         """Takes note of what earlier workers of the run told and still holds, and of the alerts among it."""
