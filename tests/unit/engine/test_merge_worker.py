@@ -27,7 +27,7 @@ from workbench.engine.shipping.destination import written
 from workbench.errors import WorkbenchError
 from workbench.runs.merging import Merged
 
-def merge(folder, to, *, dtype, form, force, progress):
+def merge(folder, to, *, dtype, form, progress):
     if dtype == "fp16":
         raise WorkbenchError("No", "such", "dtype")
     if dtype == "bf16":
@@ -120,7 +120,7 @@ def test_it_goes_on_when_the_screens_are_closed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
 def test_an_end_from_outside_leaves_nothing(tmp_path: Path, name: signal.Signals) -> None:
     process = child.Child([sys.executable, "-c", SCRIPT])
-    asked = {"run": str(tmp_path / "run"), "to": str(tmp_path / "to"), "dtype": "bf16", "form": "gguf", "force": False}
+    asked = {"run": str(tmp_path / "run"), "to": str(tmp_path / "to"), "dtype": "bf16", "form": "gguf"}
     process.ask(asked)
     assert child.decode(next(process.lines())) == child.Progress("writing", 0.5)
     assert [path.name for path in tmp_path.iterdir()] == [f".to.{process.pid}.tmp"]
