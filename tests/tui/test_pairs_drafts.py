@@ -55,7 +55,7 @@ def status(screen: Screen) -> str:
 
 
 def drafted(screen: Screen) -> Callable[[], bool]:
-    return lambda: not dialog_of(screen)._waiting and len(dialog_of(screen)._ranking.candidates) > 2
+    return lambda: not dialog_of(screen).session.waiting and len(dialog_of(screen).session.ranking.candidates) > 2
 
 
 async def open_drafts(screen: Screen) -> DraftDialog:
@@ -69,24 +69,24 @@ async def test_the_commonest_draft_becomes_the_rejected_answer_with_one_key(work
         dialog = await open_drafts(screen)
         # The keys do not wait for the model: it is only just being loaded.
         await screen.pilot.press("down", "1")
-        assert dialog._ranking.order == (1, 0)
+        assert dialog.session.ranking.order == (1, 0)
         assert "loading" in status(screen) or "drafts" in status(screen)
         await until(screen.pilot, drafted(screen))
-        drafts = dialog._ranking.candidates[2:]
+        drafts = dialog.session.ranking.candidates[2:]
         assert sum(each.count for each in drafts) == DRAFTS
         assert drafts[0].count == max(each.count for each in drafts)
         assert f"{DRAFTS} drafts" in status(screen)
-        likeliest = dialog._ranking.likeliest()
+        likeliest = dialog.session.ranking.likeliest()
         assert likeliest is not None
-        expected = dialog._ranking.candidates[likeliest].text
+        expected = dialog.session.ranking.candidates[likeliest].text
 
         # More of them are others, and those that came before are counted.
         await screen.pilot.press("n")
         await until(screen.pilot, drafted(screen))
-        assert sum(each.count for each in dialog._ranking.candidates[2:]) == 2 * DRAFTS
-        likeliest = dialog._ranking.likeliest()
+        assert sum(each.count for each in dialog.session.ranking.candidates[2:]) == 2 * DRAFTS
+        likeliest = dialog.session.ranking.likeliest()
         assert likeliest is not None
-        expected = dialog._ranking.candidates[likeliest].text
+        expected = dialog.session.ranking.candidates[likeliest].text
         await screen.pilot.press("up", "r")
         await screen.settle()
         edited = saved(workspace)[0]
@@ -106,14 +106,14 @@ async def test_drafts_of_a_run_are_ranked_into_a_pair_for_each(workspace: Worksp
         await until(screen.pilot, lambda: isinstance(screen.pilot.app.screen, ChooseDialog))
         await screen.pilot.press("down", "down", "enter")
         await until(screen.pilot, lambda: screen.pilot.app.screen is dialog)
-        await until(screen.pilot, lambda: any(each.by == "support-tone-dpo" for each in dialog._ranking.candidates))
+        await until(screen.pilot, lambda: dialog.session.ranking.candidates[-1].by == "support-tone-dpo")
         await until(screen.pilot, drafted(screen))
         assert "support-tone-dpo · temperature 1.0 · dpo · finished at step 16" in status(screen)
 
         # Best: the last draft. Below it the first, and the pair's own rejected.
         await screen.pilot.press("end", "1", "home", "enter", "down", "down", "enter", "m")
-        candidates, best = dialog._ranking.candidates, len(dialog._ranking.candidates) - 1
-        assert dialog._ranking.order == (best, 2)
+        candidates, best = dialog.session.ranking.candidates, len(dialog.session.ranking.candidates) - 1
+        assert dialog.session.ranking.order == (best, 2)
         await screen.pilot.press("s")
         await screen.settle()
         first, new, last = saved(workspace)
@@ -138,18 +138,18 @@ async def test_drafts_of_a_run_are_ranked_into_a_pair_for_each(workspace: Worksp
 async def test_what_is_given_up_changes_nothing_and_asks_no_more(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.tui.dialogs.draft.DRAFTS", 64)
+    monkeypatch.setattr("workbench.compare.drafting.DRAFTS", 64)
     async with opened(workspace, (80, 24)) as screen:
         dialog = await open_drafts(screen)
         await screen.pilot.press("escape")
         await until(screen.pilot, lambda: "cancelled" in status(screen))
-        assert len(dialog._ranking.candidates) == 2
+        assert len(dialog.session.ranking.candidates) == 2
         await screen.pilot.press("r", "s")
         assert screen.pilot.app.screen is dialog
         # A newer request takes the place of the older: only the answers of the last one count.
         await screen.pilot.press("t", "t")
         await until(screen.pilot, drafted(screen))
-        assert [each.count for each in dialog._ranking.candidates[2:]] == [1]
+        assert [each.count for each in dialog.session.ranking.candidates[2:]] == [1]
         assert "greedy" in status(screen)
 
         # What was ranked is not thrown away unasked.
@@ -157,14 +157,14 @@ async def test_what_is_given_up_changes_nothing_and_asks_no_more(
         await until(screen.pilot, lambda: isinstance(screen.pilot.app.screen, ConfirmDialog))
         await screen.pilot.press("n")
         await until(screen.pilot, lambda: screen.pilot.app.screen is dialog)
-        assert dialog._ranking.order == (1, 0)
+        assert dialog.session.ranking.order == (1, 0)
 
         # A closed dialog gives its request up in the scorer, which lives on.
-        process = dialog._scorer_of(dialog._drafter.base)._process
+        process = dialog.session._scorer_for(dialog.session.drafter.base)._process
         assert process is not None
         with silent_scorers():
             await screen.pilot.press("t")
-            await until(screen.pilot, lambda: dialog._waiting and len(process._open) == 1)
+            await until(screen.pilot, lambda: dialog.session.waiting and len(process._open) == 1)
             dialog.dismiss(None)
             await until(screen.pilot, lambda: not process._open)
         await screen.settle()

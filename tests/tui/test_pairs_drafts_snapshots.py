@@ -46,11 +46,11 @@ def _dialog(app: App[Any]) -> DraftDialog:
 def test_drafts_on_their_way(snap_compare: Any, size: tuple[int, int]) -> None:
     async def run(pilot: Pilot[None]) -> None:
         await pilot.pause()
-        dialog = _dialog(pilot.app)
-        dialog._coming, dialog._waiting = [""] * 8, True
+        session = _dialog(pilot.app).session
+        session.coming, session.waiting = [""] * 8, True
         for number in range(8):
-            dialog._hear(TextChunk(id=1, column=0, sample=number, text=TEXTS[number % 3][: 20 + 9 * number]))
-        dialog._show_coming()
+            session._hear(TextChunk(id=1, column=0, sample=number, text=TEXTS[number % 3][: 20 + 9 * number]))
+        session._gathered()
         await pilot.pause()
 
     assert snap_compare(_app(), terminal_size=size, run_before=run)
@@ -61,15 +61,15 @@ def test_drafts_on_their_way(snap_compare: Any, size: tuple[int, int]) -> None:
 def test_drafts_ranked(snap_compare: Any, size: tuple[int, int], making: str) -> None:
     async def run(pilot: Pilot[None]) -> None:
         await pilot.pause()
-        dialog = _dialog(pilot.app)
+        session = _dialog(pilot.app).session
         drafts = [TEXTS[0], TEXTS[0], TEXTS[1], TEXTS[2]]
         whole = [
             Generation(name="support-tone-dpo", text=text, tokens=9, ended=number < 3)
             for number, text in enumerate(drafts)
         ]
-        dialog._told = dialog._take_in(Generated(id=1, columns=whole))
-        dialog._ranking = replace(dialog._ranking, making=making)  # type: ignore[arg-type]
-        dialog._show()
+        session.came = session._with_drafts(Generated(id=1, columns=whole))
+        session.ranking = replace(session.ranking, making=making)  # type: ignore[arg-type]
+        session._on_change()
         keys = ["enter"] if making == "one" else ["enter", "down", "down", "enter"]
         await pilot.press("down", "down", *keys)
         await pilot.pause()

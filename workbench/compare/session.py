@@ -26,6 +26,8 @@ _TOP_K = 16
 _GATHER_SAMPLES = 0.5
 """Seconds between two changes while samples are counted."""
 
+ProbeAsked = tuple[str, Text, Mapping[str, str]]
+"""A probe's id, its prompt, and by family the answers that are looked for."""
 _Kind = Literal["next token", "scores", "generation"]
 
 
@@ -41,12 +43,13 @@ class ComparisonSession:
         self,
         scorer_for: Callable[[Base], ScorerClient],
         find_runs: Callable[[], Sequence[TunedRun]],
+        find_probes: Callable[[], Sequence[ProbeAsked]],
         *,
         on_change: Callable[[], None],
         on_failure: Callable[[Exception, str], None],
     ) -> None:
-        """`find_runs` is called in a thread."""
-        self._scorer_for, self._find_runs = scorer_for, find_runs
+        """`find_runs` and `find_probes` are called in a thread."""
+        self._scorer_for, self._find_runs, self._find_probes = scorer_for, find_runs, find_probes
         self._on_change, self._on_failure = on_change, on_failure
         self.gather_seconds = 0.05
         """For so long generated text is gathered before it is a change."""
@@ -64,6 +67,8 @@ class ComparisonSession:
         """The base whose model is loaded; None before there is one."""
         self.device = ""
         """Where the model is; "loading", or "no model" where that failed."""
+        self._probes: Sequence[ProbeAsked] = ()
+        self._probe_number = -1
         self._base_alone = False
         """Whether the user took away the last column beside the base."""
         self._requests: dict[_Kind, asyncio.Task[None]] = {}
@@ -121,11 +126,26 @@ class ComparisonSession:
         if prompt != self.comparison.prompt:
             self._refresh(self.comparison.with_prompt(prompt))
 
-    def set_probe(self, prompt: Text, responses: Mapping[str, str], *, generate: bool) -> None:
-        """A probe's prompt, with the answers that it looks for by family; the columns may answer it as well."""
+    async def next_probe(self, by: int, *, generate: bool) -> None:
+        """Goes on to another probe's prompt, with the answers that it looks for; the columns may answer it as well.
+
+        Raises `WorkbenchError` where there are no probes.
+        """
+        if not self._probes:
+            self._probes = await asyncio.to_thread(self._find_probes)
+        self._probe_number = (self._probe_number + by) % len(self._probes) if self._probe_number >= 0 else 0
+        _, prompt, responses = self._probes[self._probe_number]
         self._refresh(self.comparison.with_probe(prompt, responses))
         if generate:
             self._ask_generation()
+
+    @property
+    def probe(self) -> str:
+        """Which probe is in view, of how many; empty where none is."""
+        answer = self.comparison.answer
+        if answer is None or answer.group != "probe" or self._probe_number < 0:
+            return ""
+        return f"probe {self._probes[self._probe_number][0]}: {self._probe_number + 1} of {len(self._probes)}"
 
     def set_response(self, text: str) -> None:
         """A typed response."""

@@ -18,6 +18,7 @@ from workbench.pairs.pair import Pair
 
 SCRIPT = Path(__file__).with_name("scripted_scorer.py")
 PAIR = Pair("p", "Why?", "because it is", "no")
+PROBES = [(str(number), f"Attack {number}?", {"refusal": "No."}) for number in (1, 2)]
 
 
 def tuned(name: str, *, step: int = 16, base: Base = Base(), beta: float = 0.25) -> TunedRun:  # noqa: B008 (it is frozen)
@@ -33,7 +34,9 @@ class Desk:
         self.failures: list[tuple[Exception, str]] = []
         self.clients: dict[Base, ScorerClient] = {}
         self.mode = mode
-        self.session = ComparisonSession(self.client, lambda: self.runs, on_change=self.count, on_failure=self.fail)
+        self.session = ComparisonSession(
+            self.client, lambda: self.runs, lambda: PROBES, on_change=self.count, on_failure=self.fail
+        )
 
     def client(self, base: Base) -> ScorerClient:
         command = [sys.executable, str(SCRIPT), self.mode]
@@ -189,6 +192,17 @@ async def test_columns_come_and_go(desk: Desk) -> None:
     await desk.settled()
     assert session.loaded == other.base
     assert [column.name for column in session.comparison.columns] == ["base", "other"]
+
+
+async def test_probes_come_in_turn_and_one_that_is_left_is_not_in_view(desk: Desk) -> None:
+    session, seen = desk.session, []
+    for by in (1, 1, 1, -1):
+        await session.next_probe(by, generate=False)
+        seen.append((session.comparison.prompt, session.probe))
+    assert [probe for _, probe in seen] == ["probe 1: 1 of 2", "probe 2: 2 of 2", "probe 1: 1 of 2", "probe 2: 2 of 2"]
+    assert seen[0][0] != seen[1][0]
+    await session.open(PAIR)
+    assert session.probe == ""
 
 
 async def test_tokens_are_walked_and_picked(desk: Desk) -> None:

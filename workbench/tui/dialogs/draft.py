@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.timer import Timer
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from workbench.compare.client import ScorerClient
-from workbench.compare.messages import Generate, Generated, TextChunk
-from workbench.compare.ranking import (
-    DRAFT_TOKENS,
-    DRAFTS,
-    AnswerCandidate,
-    Made,
-    Making,
-    PairSide,
-    Ranking,
-    question_of,
-)
+from workbench.compare.drafting import DraftSession
+from workbench.compare.ranking import AnswerCandidate, Made, Making, PairSide
 from workbench.compare.scorers import Base
 from workbench.compare.tuned_runs import Drafter
-from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair
 from workbench.text import cut, one_line, safe
 from workbench.tui.background import background
@@ -38,9 +26,8 @@ from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import Options
 from workbench.tui.widgets.pair_view import Preference
 
-_FLUSH, _SLOW_FLUSH = 0.05, 0.5
+_GATHER, _GATHER_SLOW = 0.05, 0.5
 """Seconds for which text is gathered before it is shown."""
-_TEMPERATURES = (1.0, 0.7, 0.0)
 _HINTS = (
     "enter 1-9 rank · r makes it the rejected, c the chosen · m one or each",
     "n more · t temperature · d who drafts · s saves · esc gives up",
@@ -86,19 +73,9 @@ class DraftDialog(Dialog[Made | None]):
     ) -> None:
         """`drafters` are those to choose from, the first to begin with. Raises `WorkbenchError` without a prompt."""
         super().__init__()
-        self._prompt, self._template = question_of(pair)
-        self._ranking = self._begun = Ranking.of(pair)
-        self._drafters, self._drafter, self._scorer_of = drafters, drafters[0], scorer_of
-        self._every = _SLOW_FLUSH if slow else _FLUSH
-        self._temperature, self._seed = _TEMPERATURES[0], 0
-        self._asked = 0
-        """Number of the request whose answers count; those before it were given up."""
-        self._waiting = False
-        self._loading_since: float | None = None
-        self._coming: list[str] = []
-        self._tokens = 0
-        self._told = ""
-        self._flush: Timer | None = None
+        self.session = DraftSession(
+            pair, drafters, scorer_of, on_change=self._show, gather_seconds=_GATHER_SLOW if slow else _GATHER
+        )
         self._whole = 0
         """How many of the lines are candidates that can be ranked."""
 
@@ -106,7 +83,7 @@ class DraftDialog(Dialog[Made | None]):
         """Prompt, answers, the one under the cursor in full, what saving comes to."""
         with Vertical(id="drafts", classes="frame") as dialog:
             dialog.border_title = "Draft answers"
-            yield Static(one_line(self._ranking.pair.last_user_turn, 400), id="prompt", markup=False)
+            yield Static(one_line(self.session.ranking.pair.last_user_turn, 400), id="prompt", markup=False)
             yield Static(id="status", markup=False)
             yield Options(compact=True)
             yield Static(id="head", markup=False)
@@ -124,82 +101,28 @@ class DraftDialog(Dialog[Made | None]):
         self._show()
         self._draft()
 
-    # Asking
-
     @background("drafts", doing="drafting answers", exclusive=True)
     async def _draft(self) -> None:
         """Has the drafter answer. A newer request gives the one before it up."""
-        drafter, temperature = self._drafter, self._temperature
-        self._asked += 1
-        number, samples = self._asked, DRAFTS if temperature else 1
-        self._coming, self._tokens, self._waiting, self._told = [""] * samples, 0, True, ""
-        self._show()
-        told = "cancelled"
-        try:
-            client = self._scorer_of(drafter.base)
-            if not client.running:
-                self._loading_since = time.monotonic()
-                self._show_status()
-            await client.start()
-            self._loading_since = None
-            request = Generate(
-                prompt=self._prompt,
-                columns=[drafter.column],
-                max_new_tokens=DRAFT_TOKENS,
-                temperature=temperature,
-                seed=self._seed,
-                samples=samples,
-                template=self._template,
-            )
-            told = self._take_in(await client.ask(request, self._hear))
-        except WorkbenchError as error:
-            told = f"no drafts: {one_line(error.title)}"
-            raise
-        finally:
-            if number == self._asked and self._shown:
-                self._coming, self._waiting, self._loading_since, self._told = [], False, None, told
-                self._show()
-
-    def _take_in(self, reply: Generated) -> str:
-        """The drafts among the candidates; what is to be told of them."""
-        before = len(self._ranking.candidates)
-        self._ranking = self._ranking.with_drafts(reply.columns)
-        self._seed += 1
-        came, new = len(reply.columns), len(self._ranking.candidates) - before
-        cut = sum(not each.ended for each in reply.columns)
-        words = [f"{came} {'draft' if came == 1 else 'drafts'}, {new} new"]
-        return "; ".join([*words, *([f"▲ {cut} cut at a limit"] if cut else [])])
-
-    def _hear(self, piece: TextChunk) -> None:
-        self._tokens += 1
-        self._coming[piece.sample] += piece.text
-        if self._flush is None:
-            self._flush = self.set_timer(self._every, self._show_coming)
-
-    def _show_coming(self) -> None:
-        self._flush = None
-        if self._coming and self._shown:
-            self._show()
+        await self.session.draft()
 
     def _tick(self) -> None:
-        if self._loading_since is not None and self._shown:
-            self._show_status()
+        if self.session.loading_since is not None:
+            self._show()
 
     # Showing
 
-    @property
-    def _shown(self) -> bool:
-        return self.is_attached and not self.answered
-
     def _show(self) -> None:
         """The candidates, behind them what is on its way; the cursor stays where it is."""
-        options, room = self.query_one(OptionList), self._room
+        if not self.is_attached or self.answered:
+            return
+        session, options, room = self.session, self.query_one(OptionList), self._room
+        ranking = session.ranking
         lines = [
-            candidate_line(each, self._ranking.rank(number), room)
-            for number, each in enumerate(self._ranking.candidates)
+            candidate_line(candidate, ranking.rank(number), room) for number, candidate in enumerate(ranking.candidates)
         ]
         whole = len(lines)
-        lines += [coming_line(self._drafter.column.name, text, room) for text in self._coming]
+        lines += [coming_line(session.drafter.column.name, text, room) for text in session.coming]
         if (len(lines), whole) == (options.option_count, self._whole):
             for number, line in enumerate(lines):
                 options.replace_option_prompt_at_index(number, line)
@@ -209,27 +132,28 @@ class DraftDialog(Dialog[Made | None]):
             options.add_options(Option(line, disabled=number >= whole) for number, line in enumerate(lines))
             options.highlighted = min(here, whole - 1) if whole else None
         self._whole = whole
-        self._show_status()
+        self.query_one("#status", Static).update(self._status())
         self._show_text()
-        made = self._ranking.made()
-        self.query_one("#outcome", Static).update(outcome(made, self._ranking.making))
+        made = ranking.made()
+        self.query_one("#outcome", Static).update(outcome(made, ranking.making))
         self.query_one(Preference).pair = made.new[0] if made.new else made.edited
 
-    def _show_status(self) -> None:
-        if self._loading_since is not None:
-            doing = f"◌ loading … {time.monotonic() - self._loading_since:.0f} s · esc cancels"
-        elif self._waiting:
-            doing = f"◌ {len(self._coming)} drafts … {self._tokens:,} tokens · esc cancels"
+    def _status(self) -> str:
+        session = self.session
+        if session.loading_since is not None:
+            doing = f"◌ loading … {time.monotonic() - session.loading_since:.0f} s · esc cancels"
+        elif session.waiting:
+            doing = f"◌ {len(session.coming)} drafts … {session.tokens:,} tokens · esc cancels"
         else:
-            doing = self._told
-        how = f"temperature {self._temperature}" if self._temperature else "greedy"
-        parts = [doing, one_line(self._drafter.column.name, 32), how, self._drafter.remark]
-        self.query_one("#status", Static).update(" · ".join(part for part in parts if part))
+            doing = session.came
+        how = f"temperature {session.temperature}" if session.temperature else "greedy"
+        parts = [doing, one_line(session.drafter.column.name, 32), how, session.drafter.remark]
+        return " · ".join(part for part in parts if part)
 
     def _show_text(self) -> None:
         """The answer under the cursor, in full."""
         number = self._here
-        candidate = self._ranking.candidates[number] if number is not None else None
+        candidate = self.session.ranking.candidates[number] if number is not None else None
         self.query_one("#head", Static).update(head_of(candidate) if candidate else "")
         self.query_one("#text", Static).update(safe(candidate.text) if candidate else "")
 
@@ -251,15 +175,14 @@ class DraftDialog(Dialog[Made | None]):
     def _here(self) -> int | None:
         """The number of the candidate under the cursor."""
         here = self.query_one(OptionList).highlighted
-        return here if here is not None and here < len(self._ranking.candidates) else None
+        return here if here is not None and here < len(self.session.ranking.candidates) else None
 
     # Keys and clicks
 
     def action_mark(self) -> None:
         """Ranks the answer under the cursor below the others, or no longer."""
         if self._here is not None:
-            self._ranking = self._ranking.toggled(self._here)
-            self._show()
+            self.session.rank(self._here)
 
     def on_option_list_option_selected(self) -> None:
         """Enter and a click rank."""
@@ -268,23 +191,21 @@ class DraftDialog(Dialog[Made | None]):
     def action_rank(self, rank: int) -> None:
         """Puts the answer under the cursor at a rank."""
         if self._here is not None:
-            self._ranking = self._ranking.ranked(self._here, rank)
-            self._show()
+            self.session.rank(self._here, rank)
 
     def action_making(self) -> None:
         """One pair, or one for each of the others."""
-        self._ranking = replace(self._ranking, making="each" if self._ranking.making == "one" else "one")
-        self._show()
+        self.session.switch_making()
 
     def action_take(self, side: PairSide) -> None:
         """Saves the draft under the cursor, or else the commonest one, as a side of this pair."""
-        here = self._here
-        drafted = here is not None and self._ranking.candidates[here].side is None
-        number = here if drafted else self._ranking.likeliest()
+        here, ranking = self._here, self.session.ranking
+        drafted = here is not None and ranking.candidates[here].side is None
+        number = here if drafted else ranking.likeliest()
         if number is None:
             self._warn("There is no draft yet.")
             return
-        made = self._ranking.as_side(number, side)
+        made = ranking.as_side(number, side)
         if made:
             self.dismiss(made)
         else:
@@ -292,27 +213,28 @@ class DraftDialog(Dialog[Made | None]):
 
     def action_more(self) -> None:
         """Asks for more drafts."""
-        if not self._waiting:
+        if not self.session.waiting:
             self._draft()
 
     def action_temperature(self) -> None:
         """Asks for more at the next temperature."""
-        self._temperature = _TEMPERATURES[(_TEMPERATURES.index(self._temperature) + 1) % len(_TEMPERATURES)]
+        self.session.next_temperature()
         self._draft()
 
     @background("choose", doing="choosing who drafts", exclusive=True, opens=True)
     async def action_drafter(self) -> None:
         """Asks who drafts, and for drafts by that one."""
-        choices = [(drafter.column.name, drafter.remark) for drafter in self._drafters]
-        current = self._drafters.index(self._drafter)
+        session = self.session
+        choices = [(drafter.column.name, drafter.remark) for drafter in session.drafters]
+        current = session.drafters.index(session.drafter)
         number = await self.app.push_screen_wait(ChooseDialog("Who drafts?", choices, current=current))
         if number is not None:
-            self._drafter = self._drafters[number]
+            session.drafter = session.drafters[number]
             self._draft()
 
     def action_save(self) -> None:
         """Gives back what the ranking comes to."""
-        made = self._ranking.made()
+        made = self.session.ranking.made()
         if made:
             self.dismiss(made)
         else:
@@ -321,10 +243,10 @@ class DraftDialog(Dialog[Made | None]):
     @background("back", doing="giving the drafts up", exclusive=True, opens=True)
     async def action_back(self) -> None:
         """Cancels drafts that are on their way; else closes, after a question where something was ranked."""
-        if self._waiting:
+        if self.session.waiting:
             self.workers.cancel_group(self, "drafts")
             return
-        if self._ranking.order != self._begun.order:
+        if self.session.touched:
             question = ConfirmDialog("Throw the ranking away?", yes="Throw away", no="Keep ranking")
             if not await self.app.push_screen_wait(question):
                 return

@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 from workbench.compare.comparison import Comparison, comparison_document
 from workbench.compare.new_pair import candidates, first_choice, new_pair
 from workbench.compare.prompt_parts import kept_turns, texts_of, with_texts
-from workbench.compare.session import SAMPLES, ComparisonSession
+from workbench.compare.session import SAMPLES, ComparisonSession, ProbeAsked
 from workbench.compare.tuned_runs import TunedRun, tuned_runs
 from workbench.pairs.pair import Pair
 from workbench.runs.catalog import Catalog
@@ -27,9 +27,6 @@ from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.widgets.answer_view import AnswerView
 from workbench.tui.widgets.bars import Bars, PrefixLine
 from workbench.tui.widgets.comparison_view import ColumnsBar, ComparisonView, PromptView, ViewOptions
-
-if TYPE_CHECKING:
-    from workbench.evidence.probes import Probe
 
 _GATHER_SLOW = 0.5
 """Seconds for which generated text is gathered before it is shown over a slow link."""
@@ -74,12 +71,11 @@ class CompareScreen(WorkbenchScreen):
         self.session = ComparisonSession(
             lambda base: self.workbench.scorers.of(base),
             self._find_runs,
+            self._find_probes,
             on_change=self._show,
             on_failure=lambda error, doing: self.workbench.tell_failure(error, doing),
         )
         self._options = ViewOptions()
-        self._probes: list[Probe] = []
-        self._probe_number = -1
 
     def compose_body(self) -> ComposeResult:
         """The comparison."""
@@ -127,10 +123,7 @@ class CompareScreen(WorkbenchScreen):
             return f"◌ Loading {base.model} ({base.quantization}) … {seconds:.0f} s"
         if session.runs_known and not session.runs and len(self.comparison.columns) == 1:
             return _NO_RUN
-        answer, number = self.comparison.answer, self._probe_number
-        if answer is None or answer.group != "probe" or not 0 <= number < len(self._probes):
-            return ""
-        return f"probe {self._probes[number].id}: {number + 1} of {len(self._probes)}, in no pair · space next"
+        return f"{session.probe}, in no pair · space next" if session.probe else ""
 
     def _title(self) -> str:
         """How answers are generated."""
@@ -167,6 +160,12 @@ class CompareScreen(WorkbenchScreen):
     def _find_runs(self) -> list[TunedRun]:
         catalog = self._catalog = self._catalog or Catalog(self.workbench.workspace.runs)
         return tuned_runs(catalog.summaries())
+
+    def _find_probes(self) -> list[ProbeAsked]:
+        from workbench.evidence.probes import kinds_in_turn, read_suites
+
+        probes = kinds_in_turn(read_suites(self.workbench.workspace.probes))
+        return [(probe.id, probe.prompt, probe.responses) for probe in probes]
 
     @background("dialog", doing="asking for a prompt", exclusive=True, opens=True)
     async def action_prompt(self) -> None:
@@ -209,14 +208,7 @@ class CompareScreen(WorkbenchScreen):
     @background("probe", doing="turning to another probe", exclusive=True)
     async def action_next_probe(self, by: int) -> None:
         """Goes on to another prompt that is in no pair, with the answers that are looked for."""
-        from workbench.evidence.probes import kinds_in_turn, read_suites
-
-        if not self._probes:
-            suites = await asyncio.to_thread(read_suites, self.workbench.workspace.probes)
-            self._probes = kinds_in_turn(suites)
-        self._probe_number = (self._probe_number + by) % len(self._probes) if self._probe_number >= 0 else 0
-        probe = self._probes[self._probe_number]
-        self.session.set_probe(probe.prompt, probe.responses, generate=self._options.presenting)
+        await self.session.next_probe(by, generate=self._options.presenting)
 
     @on(ColumnsBar.Picked)
     def _column_picked(self, event: ColumnsBar.Picked) -> None:
