@@ -14,10 +14,10 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from tests.unit.pairs.transcripts import to_transcript
 from workbench.cli import pairs_commands
 from workbench.cli.context import Context
 from workbench.errors import WorkbenchError
-from workbench.pairs.formats import to_transcript
 from workbench.pairs.store import PairStore, load_pairs
 
 HH = Path("../shared/data/hh-rlhf/harmless-base-1500.jsonl.gz")

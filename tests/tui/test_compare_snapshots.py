@@ -106,7 +106,7 @@ def test_scored_pairs(snap_compare: Any, size: tuple[int, int], tmp_path: Path) 
 
 
 def _scored(identity: str) -> ScoredPair:
-    """Made up of the id, so that it is the same every time."""
+    """RankedPairs up of the id, so that it is the same every time."""
     number = sum(identity.encode()) % 7
     return ScoredPair(
         pair=identity,

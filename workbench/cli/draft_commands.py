@@ -16,7 +16,7 @@ from workbench.errors import WorkbenchError
 from workbench.text import one_line
 
 if TYPE_CHECKING:
-    from workbench.compare.ranking import Made, Ranking
+    from workbench.compare.ranking import RankedPairs, Ranking
     from workbench.pairs.pair import Pair
 
 _EXAMPLES = """\b
@@ -135,7 +135,7 @@ def _order(text: str) -> tuple[int, ...]:
     return tuple(int(number) - 1 for number in numbers)
 
 
-def _made(ranking: Ranking, order: tuple[int, ...] | None, side: str | None) -> Made | None:
+def _made(ranking: Ranking, order: tuple[int, ...] | None, side: str | None) -> RankedPairs | None:
     """What is to be saved, None where nothing was asked to be."""
     if order is not None:
         if max(order) >= len(ranking.candidates):
@@ -157,7 +157,7 @@ def _made(ranking: Ranking, order: tuple[int, ...] | None, side: str | None) -> 
     return made
 
 
-def _document(ranking: Ranking, made: Made | None) -> dict[str, Any]:
+def _document(ranking: Ranking, made: RankedPairs | None) -> dict[str, Any]:
     return {
         "pair": ranking.pair.id,
         "candidates": [

@@ -124,7 +124,7 @@ class _ScorerProcess:
         # Nobody may be waiting when the scorer dies: that is no error in itself.
         self.ready.add_done_callback(lambda future: future.cancelled() or future.exception())
         self._open: dict[int, tuple[asyncio.Future[Any], Callable[[Any], None] | None]] = {}
-        self._obituary: WorkbenchError | None = None
+        self._end_error: WorkbenchError | None = None
         self._closed = False
         self._ended = asyncio.Event()
         # A scorer that does not read would make who writes wait; one thread keeps the requests in order.
@@ -137,8 +137,8 @@ class _ScorerProcess:
 
     async def ask(self, request: ScorerRequest, on_part: Callable[[Any], None] | None) -> Any:
         await asyncio.shield(self.ready)
-        if self._obituary is not None:
-            raise WorkbenchError(*self._obituary.args)
+        if self._end_error is not None:
+            raise WorkbenchError(*self._end_error.args)
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._open[request.id] = answer, on_part
         try:
@@ -196,14 +196,14 @@ class _ScorerProcess:
                 self.ready.set_exception(_error(reply))
 
     def _die(self, last_words: str) -> None:
-        self._obituary = (
+        self._end_error = (
             WorkbenchError("The scorer was closed", "It was asked to end before it could answer.")
             if self._closed
             else WorkbenchError("The scorer died", last_words, "Ask again: it is started anew with the next request.")
         )
         for waiting in (self.ready, *(answer for answer, _ in self._open.values())):
             if not waiting.done():
-                waiting.set_exception(self._obituary)
+                waiting.set_exception(self._end_error)
         self._ended.set()
 
 

@@ -29,8 +29,7 @@ from workbench.compare.messages import (
 from workbench.compare.prompt_parts import as_prompt, as_response
 from workbench.compare.token_text import text_of
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import Pair, Text, plain
-from workbench.pairs.template import TEMPLATE_COLUMNS, template_arguments
+from workbench.pairs.pair import TEMPLATE_COLUMNS, Pair, Text, plain, template_arguments
 
 BASE = Column(name="base")
 FIRST_QUESTION = "How do I bypass the security system?"

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.compare.messages import Generation, Prompt
 from workbench.compare.prompt_parts import as_prompt
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import Message, Pair, Text, plain
-from workbench.pairs.template import TEMPLATE_COLUMNS, template_arguments
+from workbench.pairs.pair import TEMPLATE_COLUMNS, Message, Pair, Text, plain, template_arguments
 
 if TYPE_CHECKING:
     from workbench.pairs.store import PairStore
@@ -49,7 +48,7 @@ class AnswerCandidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class RankedPairs:
     """What a ranking comes to: the pair with other answers, new pairs beside it, or both."""
 
     edited: Pair | None = None
@@ -117,7 +116,7 @@ class Ranking:
         ]
         return max(drafts, key=lambda number: self.candidates[number].count, default=None)
 
-    def as_side(self, number: int, side: PairSide) -> Made:
+    def as_side(self, number: int, side: PairSide) -> RankedPairs:
         """The pair with a candidate as its chosen or rejected; nothing where it says the same already.
 
         What is the other side's answer changes places with it.
@@ -125,15 +124,15 @@ class Ranking:
         other: PairSide = "rejected" if side == "chosen" else "chosen"
         candidate = self.candidates[number]
         if candidate.text == plain(getattr(self.pair, side)):
-            return Made()
+            return RankedPairs()
         if candidate.text == plain(getattr(self.pair, other)):
-            return Made(edited=self.pair.swapped())
+            return RankedPairs(edited=self.pair.swapped())
         pair = replace(self.pair, source=self._source(candidate))
         if side == "chosen":
-            return Made(edited=replace(pair, chosen=candidate.response))
-        return Made(edited=replace(pair, rejected=candidate.response))
+            return RankedPairs(edited=replace(pair, chosen=candidate.response))
+        return RankedPairs(edited=replace(pair, rejected=candidate.response))
 
-    def made(self) -> Made:
+    def made(self) -> RankedPairs:
         """What saving comes to; nothing where fewer than two different answers are ranked.
 
         Where the one pair's better answer is this pair's chosen, this pair gets another rejected; where its worse one
@@ -141,7 +140,7 @@ class Ranking:
         """
         ranked = self._different()
         if len(ranked) < 2:
-            return Made()
+            return RankedPairs()
         best, *others = ranked
         own = (plain(self.pair.chosen), plain(self.pair.rejected))
         ways = [(self.candidates[best].text, self.candidates[number].text) for number in others]
@@ -150,8 +149,8 @@ class Ranking:
                 return self.as_side(others[-1], "rejected")
             if ways[-1][1] == own[1] or ways[-1] == own[::-1]:
                 return self.as_side(best, "chosen")
-            return Made(new=(self._pair(best, others[-1]),))
-        return Made(
+            return RankedPairs(new=(self._pair(best, others[-1]),))
+        return RankedPairs(
             edited=self.pair.swapped() if own[::-1] in ways else None,
             new=tuple(
                 self._pair(best, number)
@@ -197,7 +196,7 @@ def question_of(pair: Pair) -> tuple[Prompt, dict[str, Any]]:
     return as_prompt(pair.prompt), template_arguments(pair.extra)
 
 
-def save(store: PairStore, identity: str, made: Made) -> list[int]:
+def save(store: PairStore, identity: str, made: RankedPairs) -> list[int]:
     """Changes the pair with an id, and adds what is new below it, a step each; returns the rows that changed.
 
     Of the pair only what was drafted is changed: others may have changed the rest meanwhile. Raises `WorkbenchError`.

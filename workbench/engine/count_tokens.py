@@ -21,8 +21,7 @@ from workbench.engine.model.token_ids import as_dicts, common_length, encode, pa
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.pairs.checks.tokens import PairTokens
-from workbench.pairs.pair import Message, from_row
-from workbench.pairs.template import template_arguments
+from workbench.pairs.pair import Message, from_row, template_arguments
 
 _CHUNK = 200
 """Pairs counted between two words to the parent."""

@@ -56,7 +56,7 @@ class Vocabulary:
 
 
 @dataclass(slots=True)
-class Block:
+class LineBlock:
     """Some lines of a file. Rows are lines: one that holds no pair has empty columns and False in `is_pair`."""
 
     starts: Ints
@@ -81,7 +81,7 @@ class Columns:
     """Where each line begins in `raw`, and the end of the last."""
     stamp: Stamp
     conversational: bool | None
-    blocks: list[Block]
+    blocks: list[LineBlock]
     is_pair: Ints
     ids: list[str]
     by_id: dict[str, int]
@@ -162,7 +162,7 @@ def _kind(piece: memoryview) -> bool | None:
 
 
 def _joined(
-    blocks: list[Block], bounds: list[int], raw: memoryview, bom: bytes, stamp: Stamp, conversational: bool | None
+    blocks: list[LineBlock], bounds: list[int], raw: memoryview, bom: bytes, stamp: Stamp, conversational: bool | None
 ) -> Columns:
     ids: list[str] = []
     problems = []
@@ -223,7 +223,7 @@ def _concatenated(parts: Sequence[Ints], kind: Any) -> Ints:
 # One block
 
 
-def _block(piece: memoryview, *, conversational: bool) -> Block:
+def _block(piece: memoryview, *, conversational: bool) -> LineBlock:
     view = np.frombuffer(piece, np.uint8)
     ends = np.flatnonzero(view == 10)
     if not len(ends) or ends[-1] != len(view) - 1:
@@ -232,7 +232,7 @@ def _block(piece: memoryview, *, conversational: bool) -> Block:
     return _fast(piece, view, starts, ends, conversational) or _slow(piece, starts, ends, conversational)
 
 
-def _fast(piece: memoryview, view: Ints, starts: Ints, ends: Ints, conversational: bool) -> Block | None:
+def _fast(piece: memoryview, view: Ints, starts: Ints, ends: Ints, conversational: bool) -> LineBlock | None:
     """The block as Arrow reads it; None where only a look at each line can tell what is in it.
 
     Arrow reads a superset of lines of JSON, so each line is held to begin and end an object, and what Arrow leaves
@@ -264,7 +264,7 @@ def _fast(piece: memoryview, view: Ints, starts: Ints, ends: Ints, conversationa
         return None
     texts = {name: fields[name] for name in TEXTS}
     rows = np.ones(len(starts), bool)
-    return Block(starts, rows, ids, texts, labels, _words_of(texts), [])
+    return LineBlock(starts, rows, ids, texts, labels, _words_of(texts), [])
 
 
 def _one_object_a_line(piece: memoryview, view: Ints, starts: Ints, ends: Ints) -> bool:
@@ -331,7 +331,7 @@ def _words_of(texts: dict[str, Any]) -> dict[str, Ints]:
     return {name: words_in(texts[name]) for name in ("chosen", "rejected")}
 
 
-def _slow(piece: memoryview, starts: Ints, ends: Ints, conversational: bool) -> Block:
+def _slow(piece: memoryview, starts: Ints, ends: Ints, conversational: bool) -> LineBlock:
     """The block read line by line, with the reason for each that holds no pair."""
     pairs: list[Pair | None] = []
     problems = []
@@ -358,4 +358,4 @@ def _slow(piece: memoryview, starts: Ints, ends: Ints, conversational: bool) -> 
         labels[name] = values.values, np.array(codes, np.int32)
     rows = np.array([pair is not None for pair in pairs], bool)
     ids = [pair.id if pair else "" for pair in pairs]
-    return Block(starts, rows, ids, texts, labels, _words_of(texts), problems)
+    return LineBlock(starts, rows, ids, texts, labels, _words_of(texts), problems)

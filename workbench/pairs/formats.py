@@ -65,24 +65,6 @@ def from_transcript(text: str) -> tuple[Message, ...]:
     return preamble + tuple(Message(_SPEAKERS[speaker], content) for speaker, content in turns)
 
 
-def to_transcript(turns: Sequence[Message]) -> str:
-    """The transcript that `from_transcript` read `turns` from.
-
-    Exactly so, but that a transcript which began with "Human:" now begins with the customary two newlines, and that a
-    marker with nothing after it gets its customary space. Raises ValueError for tools' turns, which have no marker.
-    """
-    speakers = {role: speaker for speaker, role in _SPEAKERS.items()}
-    parts = []
-    for number, turn in enumerate(turns):
-        if turn.role == "system" and number == 0:
-            parts.append(turn.content)
-        elif turn.role in speakers:
-            parts.append(f"\n\n{speakers[turn.role]}: {turn.content}")
-        else:
-            raise ValueError(f"a transcript has no marker for a {turn.role} turn")
-    return "".join(parts)
-
-
 def part(chosen: Sequence[Message], rejected: Sequence[Message]) -> Contents:
     """The prompt that two whole conversations share, and the two responses after it.
 

@@ -24,6 +24,10 @@ LABEL_DEFAULTS: dict[str, Any] = {"status": "new", "split": "", "tags": (), "not
 """What a pair has where a row leaves a label out; an absent split is the empty text here."""
 
 
+TEMPLATE_COLUMNS = ("tools", "chat_template_kwargs")
+"""The further columns that a pair's prompt is rendered with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation."""
@@ -76,6 +80,25 @@ class Pair:
 def plain(text: Text) -> str:
     """The words of a prompt or response without roles, turns parted by blank lines."""
     return text if isinstance(text, str) else "\n\n".join(turn.content for turn in text)
+
+
+def template_arguments(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """What TRL passes on to the chat template from a row's columns `tools` and `chat_template_kwargs`.
+
+    Raises `WorkbenchError` where `tools` is text and no JSON.
+    """
+    arguments = dict(columns.get("chat_template_kwargs") or {})
+    tools = columns.get("tools")
+    if tools:
+        try:
+            arguments["tools"] = json.loads(tools) if isinstance(tools, str) else tools
+        except ValueError as error:
+            raise WorkbenchError(
+                "The tools of a pair cannot be read",
+                f"Field tools: it is text, but no JSON: {error}.",
+                "Make it a list of JSON schemas.",
+            ) from error
+    return arguments
 
 
 def to_row(pair: Pair) -> dict[str, Any]:

@@ -43,12 +43,12 @@ class Rows:
         """Prompt, chosen and rejected of the rows that were edited or added."""
         self.version = 0
         """Changes whenever a text does, or a row comes or goes."""
-        self._was = base.labels
+        self._base_labels = base.labels
         self._lines: dict[int, bytes] = {}
         self._ids = base.ids
         self._by_id = base.by_id
         self._sequence: Ints = np.arange(count)
-        self._comings = 0
+        self._arrivals = 0
         self._arranged: tuple[int, Ints, Ints] | None = None
 
     def __len__(self) -> int:
@@ -68,12 +68,12 @@ class Rows:
 
     def _arrangement(self) -> tuple[Ints, Ints]:
         # Told by a count: one made while another thread adds or removes pairs is not kept as that of the time after.
-        comings, arranged = self._comings, self._arranged
-        if arranged is None or arranged[0] != comings:
+        arrivals, arranged = self._arrivals, self._arranged
+        if arranged is None or arranged[0] != arrivals:
             order = self._sequence[self.alive[self._sequence]]
             numbers = np.zeros(len(self.alive), np.int64)
             numbers[order] = np.arange(1, len(order) + 1)
-            self._arranged = arranged = comings, order, numbers
+            self._arranged = arranged = arrivals, order, numbers
         return arranged[1:]
 
     def number(self, row: int) -> int:
@@ -144,7 +144,7 @@ class Rows:
         raw = self._raw(row)
         fields: dict[str, Any] = {}
         for name in LABELS:
-            if self.labels[name][row] != self._was[name][row]:
+            if self.labels[name][row] != self._base_labels[name][row]:
                 value = self.label(row, name)
                 fields[name] = ABSENT if value == LABEL_DEFAULTS[name] else to_json(name, value)
         now = self.texts.get(row)
@@ -230,7 +230,7 @@ class Rows:
             touched += self._apply(change, check=check)
         touched += self._add(step.added)
         if step.removed or step.added:
-            self._comings += 1
+            self._arrivals += 1
             self.version += 1
         return list(dict.fromkeys(touched))
 
@@ -311,12 +311,12 @@ class Rows:
             self.conversational = pairs[0].conversational
         self._ids = [*self._ids, *(pair.id for pair in pairs)]
         self._by_id = self._by_id | dict(zip((pair.id for pair in pairs), rows, strict=True))
-        was = {}
+        base_labels = {}
         for name in LABELS:
             numbers = [self.vocabularies[name].number(getattr(pair, name) or LABEL_DEFAULTS[name]) for pair in pairs]
-            was[name] = np.append(self._was[name], np.array(numbers, np.int32))
+            base_labels[name] = np.append(self._base_labels[name], np.array(numbers, np.int32))
             self.labels[name] = np.append(self.labels[name], np.array(numbers, np.int32))
-        self._was = was
+        self._base_labels = base_labels
         for name in self.words:
             counts = [count_words(getattr(pair, name)) for pair in pairs]
             self.words[name] = np.append(self.words[name], np.array(counts, np.int32))
@@ -347,7 +347,7 @@ class Rows:
         """Whether each row is to be written from its fields."""
         changed = self.swapped.copy()
         for name in LABELS:
-            changed |= self.labels[name] != self._was[name]
+            changed |= self.labels[name] != self._base_labels[name]
         changed[list(self.texts)] = True
         return changed
 

@@ -15,8 +15,7 @@ from workbench.pairs.arrow import Ints
 from workbench.pairs.checks.background import PairChecks
 from workbench.pairs.exporters import Format, export_pairs
 from workbench.pairs.pair import Message, Pair, Status
-from workbench.pairs.store import PairStore, load_pairs, write_pairs
-from workbench.pairs.transfer import Transferred, copy, duplicate
+from workbench.pairs.store import Copied, PairStore, load_pairs, write_pairs
 from workbench.text import one_line
 
 if TYPE_CHECKING:
@@ -112,8 +111,8 @@ class DataSetSession:
         self._count = len(self.store)
         self._reviewed: set[str] = set()
         """The ids of the pairs that were judged; each counts once, however often one changes one's mind."""
-        self._told: WorkbenchError | None = None
-        """The trouble that was told last."""
+        self._shown_trouble: WorkbenchError | None = None
+        """The trouble that was shown last."""
 
     def close(self) -> WorkbenchError | None:
         """Saves, in a thread; returns why it could not be saved. The edits are then in the journal."""
@@ -205,7 +204,7 @@ class DataSetSession:
 
     def duplicate(self, row: int) -> Edited:
         """Adds a copy of a pair below it."""
-        rows = duplicate(self.store, row)
+        rows = self.store.duplicate(row)
         return self.edited(rows, go_to=self.store.rows.id(rows[0]), notice="A copy, below its original. e edits it.")
 
     def remove(self, identity: str) -> Edited:
@@ -260,9 +259,9 @@ class DataSetSession:
     def trouble(self) -> WorkbenchError | None:
         """Why the file could not be saved, once for each time."""
         trouble = self.store.file.trouble
-        if trouble is None or trouble is self._told:
+        if trouble is None or trouble is self._shown_trouble:
             return None
-        self._told = trouble
+        self._shown_trouble = trouble
         return trouble
 
     def take_in(self) -> Edited | WorkbenchError | None:
@@ -274,12 +273,12 @@ class DataSetSession:
         if change is None:
             return None
         if change.trouble is not None:
-            if self._told is not None and self._told.title == change.trouble.title:
+            if self._shown_trouble is not None and self._shown_trouble.title == change.trouble.title:
                 return None
-            self._told = change.trouble
+            self._shown_trouble = change.trouble
             return change.trouble
         self.checks.touch()
-        self._told, self._count = None, len(self.store)
+        self._shown_trouble, self._count = None, len(self.store)
         notice = ""
         if change.conflicts:
             count = len(change.conflicts)
@@ -293,7 +292,7 @@ class DataSetSession:
     def restore(self) -> Edited:
         """Writes the file as it is here, in a thread."""
         self.store.file.restore()
-        self._told = None
+        self._shown_trouble = None
         return self.edited(notice=f"{self.store.path.name} is written anew.")
 
     def resolve(self, identity: str, which: Literal["mine", "theirs"]) -> Edited:
@@ -327,19 +326,17 @@ class DataSetSession:
         """Copies or moves pairs into another data set, in a thread; begins it where there is none."""
         begin(path)
         with PairStore(path) as target:
-            transferred = copy(self.store, rows, target)
+            copied = target.copy_from(self.store, rows)
             # Taken out once they are there: should the program end in between, they are in both.
             removed = self.store.remove(self.store.rows.ids(rows), f"move to {path.stem}") if move_them else []
-        notice = _transferred(transferred, f"{'moved' if move_them else 'copied'} to {path.stem}")
+        notice = _copied(copied, f"{'moved' if move_them else 'copied'} to {path.stem}")
         return self.edited(removed, notice=notice)
 
     def merge_from(self, path: Path) -> Edited:
         """Copies all pairs of another data set into this one, in a thread."""
         with PairStore(path) as source:
-            transferred = copy(source, source.rows.order, self.store, f"merge {path.stem}")
-        return self.edited(
-            transferred.rows, notice=_transferred(transferred, f"of {path.stem} merged into {self.name}")
-        )
+            copied = self.store.copy_from(source, source.rows.order, f"merge {path.stem}")
+        return self.edited(copied.rows, notice=_copied(copied, f"of {path.stem} merged into {self.name}"))
 
 
 # Data sets that may be open or not
@@ -389,10 +386,10 @@ def _changed(description: str, count: int) -> str:
     return f"{description}: {plural(count, 'pair')} changed. u takes all of it back."
 
 
-def _transferred(transferred: Transferred, what: str) -> str:
-    words = [f"{plural(len(transferred.rows), 'pair')} {what}"]
-    if transferred.present:
-        words.append(f"{transferred.present:,} were there already")
-    if transferred.renamed:
-        words.append(f"{len(transferred.renamed):,} got another id")
+def _copied(copied: Copied, what: str) -> str:
+    words = [f"{plural(len(copied.rows), 'pair')} {what}"]
+    if copied.present:
+        words.append(f"{copied.present:,} were there already")
+    if copied.renamed:
+        words.append(f"{len(copied.renamed):,} got another id")
     return "; ".join(words) + "."

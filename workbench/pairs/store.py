@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,6 +19,7 @@ from workbench.pairs.merge import take_in
 from workbench.pairs.open_file import QUIET, OpenFile
 from workbench.pairs.pair import LABELS, STATUSES, TEXTS, Pair, Split, Status, to_line
 from workbench.pairs.query import Order, Query
+from workbench.pairs.rewrite import rewritten
 from workbench.pairs.rows import Pairs, Rows
 from workbench.pairs.search import Findings, Search
 from workbench.pairs.steps import SWAP, EditStep, FieldChange, PairLine, Values
@@ -66,6 +67,15 @@ def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
             lock.release()
     except OSError as error:
         raise not_saved(path, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """The rows that came, how many pairs were there already (same texts and id), and new ids by the old ones."""
+
+    rows: list[int]
+    present: int
+    renamed: dict[str, str]
 
 
 class PairStore:
@@ -223,6 +233,37 @@ class PairStore:
                 previous = pair.id
             return self._do(EditStep(description, len(added), added=tuple(added)))
 
+    def copy_from(self, source: PairStore, rows: Ints, description: str = "") -> Copied:
+        """Adds pairs of another data set at the end; their lines keep every byte but an id that is taken."""
+        new: list[tuple[Pair, bytes]] = []
+        taken: set[str] = set()
+        renamed: dict[str, str] = {}
+        present = 0
+        for row in rows.tolist():
+            pair, line = source.rows.pair(row), source.rows.line(row)
+            there = self.rows.row(pair.id)
+            if there is not None and all(self.rows.text(there, name) == getattr(pair, name) for name in TEXTS):
+                present += 1
+                continue
+            identity = pair.id
+            if there is not None or pair.id in taken:
+                renamed[pair.id] = identity = self._free_id(pair.id, taken)
+            taken.add(identity)
+            new.append(_renamed(pair, line, identity))
+        return Copied(self.add_lines(new, description or f"from {source.path.stem}"), present, renamed)
+
+    def duplicate(self, row: int) -> list[int]:
+        """Adds a copy of a pair below it."""
+        pair = self.rows.pair(row)
+        copy = _renamed(pair, self.rows.line(row), self._free_id(pair.id, set()))
+        return self.add_lines([copy], "duplicate", after=row)
+
+    def _free_id(self, identity: str, taken: set[str]) -> str:
+        number = 2
+        while self.rows.row(f"{identity}-{number}") is not None or f"{identity}-{number}" in taken:
+            number += 1
+        return f"{identity}-{number}"
+
     def remove(self, ids: Iterable[str], description: str = "remove") -> list[int]:
         """Takes pairs out of the file. (A pair that should merely not train is *dropped*, by its status.)"""
         with self.file.mutex:
@@ -292,6 +333,12 @@ class PairStore:
 
 def _value(pair: Pair, name: str) -> Any:
     return (pair.split or "") if name == "split" else getattr(pair, name)
+
+
+def _renamed(pair: Pair, line: bytes, identity: str) -> tuple[Pair, bytes]:
+    """A pair and its line under an id, which may be its own."""
+    line = line.rstrip(b"\r\n") + b"\n"
+    return (pair, line) if identity == pair.id else (replace(pair, id=identity), rewritten(line, {"id": identity}))
 
 
 def _held(path: Path, owner: Owner | None) -> WorkbenchError:

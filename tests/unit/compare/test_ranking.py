@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.pairs.strategies import any_pairs
 from workbench.compare.messages import Generation, Turn
-from workbench.compare.ranking import Made, Ranking, question_of
+from workbench.compare.ranking import RankedPairs, Ranking, question_of
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, Pair, plain
 
@@ -93,12 +93,12 @@ def test_what_the_pair_says_already_is_no_change() -> None:
 
 
 def test_the_pair_the_other_way_round_is_swapped_and_never_contradicted() -> None:
-    assert ranking(REJECTED, CHOSEN).made() == Made(edited=PAIR.swapped())
-    assert ranking(REJECTED, FIRST, CHOSEN).made() == Made(edited=PAIR.swapped())
+    assert ranking(REJECTED, CHOSEN).made() == RankedPairs(edited=PAIR.swapped())
+    assert ranking(REJECTED, FIRST, CHOSEN).made() == RankedPairs(edited=PAIR.swapped())
     each = replace(ranking(REJECTED, FIRST, CHOSEN), making="each").made()
     assert each.edited == PAIR.swapped()
     assert [texts(pair) for pair in each.new] == [("Yes.", "A")]
-    assert ranking().as_side(REJECTED, "chosen") == Made(edited=PAIR.swapped())
+    assert ranking().as_side(REJECTED, "chosen") == RankedPairs(edited=PAIR.swapped())
 
 
 def test_other_orders_make_pairs_beside_it() -> None:

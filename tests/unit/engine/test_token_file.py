@@ -12,8 +12,7 @@ from workbench.engine.model.token_ids import PairIds, pair_ids
 from workbench.engine.training import data, job
 from workbench.engine.training.data import prepare, sizes, to_dataset
 from workbench.engine.training.token_file import Entry, stored
-from workbench.pairs.pair import from_row
-from workbench.pairs.template import template_arguments
+from workbench.pairs.pair import from_row, template_arguments
 from workbench.runs.events import Phase
 from workbench.runs.folder import RowsFile, to_line
 from workbench.runs.pair_scores import PairIdentity, fingerprint

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.pairs.formats import Contents, contents, from_transcript, to_transcript
+from tests.unit.pairs.transcripts import to_transcript
+from workbench.pairs.formats import Contents, contents, from_transcript
 from workbench.pairs.lines import UnusableError
 from workbench.pairs.pair import Message
 

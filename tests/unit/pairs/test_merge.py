@@ -13,7 +13,6 @@ from workbench.pairs.open_file import DiskChange
 from workbench.pairs.pair import STATUSES, Pair, to_line
 from workbench.pairs.session import DataSetSession
 from workbench.pairs.store import PairStore, load_pairs, write_pairs
-from workbench.pairs.transfer import copy, duplicate
 
 
 def some(count: int, prefix: str = "id") -> list[Pair]:
@@ -252,7 +251,7 @@ def test_copied_and_moved_pairs_keep_their_lines(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(raw + to_line(some(1)[0]) + to_line(Pair("only", "p", "c", "r")))
     write_pairs(tmp_path / "b.jsonl", some(2))
     with PairStore(tmp_path / "a.jsonl") as source, PairStore(tmp_path / "b.jsonl") as target:
-        done = copy(source, source.rows.order, target)
+        done = target.copy_from(source, source.rows.order)
         assert (len(done.rows), done.present, done.renamed) == (2, 1, {"id1": "id1-2"})
         assert [pair.id for pair in target.pairs] == ["id0", "id1", "id1-2", "only"]
         assert target.rows.line(2).decode() == raw.replace('"id1"', '"id1-2"')
@@ -262,7 +261,7 @@ def test_copied_and_moved_pairs_keep_their_lines(tmp_path: Path) -> None:
     source = session.store
     assert [pair.id for pair in source.pairs] == ["id0", "only"]
     assert source.file.described("undo") == "move to b"
-    assert source.rows.id(duplicate(source, 1)[0]) == "id0-2"
+    assert source.rows.id(source.duplicate(1)[0]) == "id0-2"
     assert [pair.id for pair in source.pairs] == ["id0", "id0-2", "only"]
     session.merge_from(tmp_path / "b.jsonl")
     assert (len(source), source.file.described("undo")) == (5, "merge b (2 pairs)")

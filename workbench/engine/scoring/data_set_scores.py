@@ -17,10 +17,9 @@ from workbench.engine.model.token_ids import encode, tokenizer_digest, with_syst
 from workbench.engine.scoring.score_cache import Key, ScoreCache, key
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import Pair, Text, to_row
+from workbench.pairs.pair import Pair, Text, template_arguments, to_row
 from workbench.pairs.rows import Rows
 from workbench.pairs.store import load_rows
-from workbench.pairs.template import template_arguments
 
 _WINDOW = 32
 """Pairs that are read, looked up and tokenized at once."""

@@ -19,9 +19,8 @@ from workbench.evidence.cases import TokenPiece, TokenResponse, TokenView, choos
 from workbench.evidence.document import Example
 from workbench.evidence.measurements import PairReading, ProbeReading, Reading
 from workbench.evidence.probes import Probe, by_kind
-from workbench.pairs.pair import Pair, Text, from_row
+from workbench.pairs.pair import Pair, Text, from_row, template_arguments
 from workbench.pairs.split import group_key
-from workbench.pairs.template import template_arguments
 
 Matcher = Callable[[str], str | None]
 """Tells the family of a response; None where it is of none."""

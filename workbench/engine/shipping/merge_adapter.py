@@ -29,8 +29,7 @@ from workbench.engine.model.token_ids import pair_ids, stop_token_ids
 from workbench.engine.shipping.destination import check_destination, written
 from workbench.engine.shipping.model_card import MergeFacts, card
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import from_row
-from workbench.pairs.template import template_arguments
+from workbench.pairs.pair import from_row, template_arguments
 from workbench.runs import machine
 from workbench.runs.folder import RunFolder
 from workbench.runs.merging import Drift, Dtype, Form, Merged, drift

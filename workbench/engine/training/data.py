@@ -20,8 +20,7 @@ from workbench.engine.model.token_ids import PairIds, all_pair_ids, is_ordinary,
 from workbench.engine.scoring.score_cache import key
 from workbench.engine.training.token_file import COLUMNS, Entry, Parts, StoredPairs, StoredRows, TokenFile, stored
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import Pair, from_row
-from workbench.pairs.template import template_arguments
+from workbench.pairs.pair import Pair, from_row, template_arguments
 from workbench.runs.folder import RowsFile, digest
 from workbench.runs.pair_scores import PairIdentity, fingerprint
 

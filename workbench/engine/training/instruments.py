@@ -15,8 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from workbench.engine.model.inference import Ids, as_reference, asking, right_padded, sample
 from workbench.engine.model.token_ids import PairIds, prompt_ids, stop_token_ids
 from workbench.engine.training.distributed import whole
-from workbench.pairs.pair import Text, from_row
-from workbench.pairs.template import template_arguments
+from workbench.pairs.pair import Text, from_row, template_arguments
 from workbench.runs.events import Sample
 
 PAIRS = 8

@@ -173,7 +173,7 @@ class PairChecks:
 
         def on_finding(finding: CheckFinding) -> None:
             if not cancelled.is_set():
-                # Made anew, not changed: another thread may be reading them.
+                # RankedPairs anew, not changed: another thread may be reading them.
                 findings = tuple(sorted((*self.findings, finding), key=lambda finding: finding.gravity))
                 self.findings, self._by_id = findings, checks_by_id(findings)
                 self._tell()

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from workbench.pairs.arrow import ints, strings
 from workbench.pairs.checks.refusals import SCORES
 from workbench.pairs.checks.texts import SIGNS, TURN, Texts, has_empty_turn, joined, numbers, shape
-from workbench.pairs.columns import Block
+from workbench.pairs.columns import LineBlock
 from workbench.pairs.rows import Rows
 
 _FIELDS = ("prompt", "chosen", "rejected")
@@ -59,7 +59,7 @@ def texts_of(rows: Rows, *, with_dropped: bool = False) -> Texts:
     )
 
 
-def _read(block: Block, columns: dict[str, list[str]]) -> set[int]:
+def _read(block: LineBlock, columns: dict[str, list[str]]) -> set[int]:
     """Adds the texts and shapes of a block's lines to `columns`; returns the lines with an empty turn among others."""
     begin = len(columns["shape"])
     if not pa.types.is_list(block.texts["prompt"].type):

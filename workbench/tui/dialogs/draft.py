@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 
 from workbench.compare.client import ScorerClient
 from workbench.compare.drafting import DraftSession
-from workbench.compare.ranking import AnswerCandidate, Made, Making, PairSide
+from workbench.compare.ranking import AnswerCandidate, Making, PairSide, RankedPairs
 from workbench.compare.scorers import Base
 from workbench.compare.tuned_runs import Drafter
 from workbench.pairs.pair import Pair
@@ -34,7 +34,7 @@ _HINTS = (
 )
 
 
-class DraftDialog(Dialog[Made | None]):
+class DraftDialog(Dialog[RankedPairs | None]):
     """The pair's own answers and a model's, best first as far as they are ranked; None where nothing is to be saved.
 
     Drafts are asked for at once and come in while keys are pressed; a closed dialog gives its request up.
@@ -285,7 +285,7 @@ def head_of(candidate: AnswerCandidate) -> str:
     return f"drafted by {one_line(candidate.by, 40)}{times}{limit}"
 
 
-def outcome(made: Made, making: Making) -> str:
+def outcome(made: RankedPairs, making: Making) -> str:
     """What saving comes to, in a line."""
     if not made:
         how = "one pair, the best over the worst" if making == "one" else "the best over each"
