@@ -5,13 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 
+from workbench.compare.scorers import Scorers
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.runs import process
@@ -73,6 +75,23 @@ def _styles_parsed_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Stylesheet, "_parse_rules", cached)
         yield
+
+
+class _KeptWarm(Scorers):
+    """Does not end with the app."""
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def warm_scorers() -> AsyncIterator[Scorers]:
+    """For the apps of tests that only ask what the embedded model says, so that it is loaded once. Such a test runs in
+    the session's loop, as the scorer does: `pytest.mark.asyncio(loop_scope="session")`.
+    """
+    scorers = _KeptWarm()
+    yield scorers
+    await Scorers.close(scorers)
 
 
 @pytest.fixture(autouse=True)

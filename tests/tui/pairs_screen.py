@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from workbench.compare.scorers import Scorers
 from workbench.pairs.pair import Pair, to_line
 from workbench.pairs.store import PairStore, load_pairs
 from workbench.tui.app import WorkbenchApp
@@ -89,8 +90,12 @@ class Screen:
 
 
 @asynccontextmanager
-async def opened(workspace: Workspace, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Screen]:
+async def opened(
+    workspace: Workspace, size: tuple[int, int] = (120, 40), scorers: Scorers | None = None
+) -> AsyncIterator[Screen]:
     app = WorkbenchApp(workspace)
+    if scorers is not None:
+        app.scorers = scorers
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         screen = Screen(pilot, workspace)

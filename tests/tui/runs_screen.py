@@ -39,8 +39,15 @@ def shown(pilot: Pilot[None]) -> str:
 
 
 async def shows(pilot: Pilot[None], *texts: str) -> str:
-    await until(pilot, lambda: all(text in shown(pilot) for text in texts))
-    return shown(pilot)
+    seen = ""
+
+    def holds() -> bool:
+        nonlocal seen
+        seen = shown(pilot)  # It draws the whole screen: once a look.
+        return all(text in seen for text in texts)
+
+    await until(pilot, holds)
+    return seen
 
 
 def put(pilot: Pilot[None], **values: str) -> None:

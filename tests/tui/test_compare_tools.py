@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 
 from tests.tui.compare_data import make_run
 from tests.tui.test_compare import screen_of, settled, silent_scorers, until, write
+from workbench.compare.scorers import Scorers
 from workbench.compare.session import SAMPLES
 from workbench.pairs.pair import plain
 from workbench.pairs.store import load_pairs
@@ -24,7 +25,10 @@ from workbench.tui.widgets.fields import LineField
 from workbench.tui.widgets.pair_table import PairTable
 from workbench.workspace import Workspace
 
-pytestmark = pytest.mark.skipif(not (WEIGHTS / "config.json").is_file(), reason="the embedded model is not built")
+pytestmark = [
+    pytest.mark.skipif(not (WEIGHTS / "config.json").is_file(), reason="the embedded model is not built"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 _RESPONSES = {"yes": "Sure.", "no": "No."}
 PROBES = [
@@ -35,10 +39,12 @@ PROBES = [
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> WorkbenchApp:
+def app(tmp_path: Path, warm_scorers: Scorers) -> WorkbenchApp:
     (tmp_path / "pairs" / "probes").mkdir(parents=True)
     (tmp_path / "runs").mkdir()
-    return WorkbenchApp(Workspace.find(tmp_path))
+    app = WorkbenchApp(Workspace.find(tmp_path))
+    app.scorers = warm_scorers
+    return app
 
 
 def seen(pilot: Pilot[None]) -> str:

@@ -13,6 +13,7 @@ from tests.tui.compare_data import make_run
 from tests.tui.pairs_screen import Screen, opened
 from tests.tui.test_compare import scorers, silent_scorers, until
 from workbench.compare.ranking import DRAFTS
+from workbench.compare.scorers import Scorers
 from workbench.pairs.pair import Message, Pair, plain
 from workbench.pairs.store import load_pairs, write_pairs
 from workbench.tiny import WEIGHTS
@@ -21,7 +22,10 @@ from workbench.tui.dialogs.draft import DraftDialog
 from workbench.tui.dialogs.show import ErrorDialog
 from workbench.workspace import Workspace
 
-pytestmark = pytest.mark.skipif(not (WEIGHTS / "config.json").is_file(), reason="the embedded model is not built")
+pytestmark = [
+    pytest.mark.skipif(not (WEIGHTS / "config.json").is_file(), reason="the embedded model is not built"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 PAIR = Pair(
     "p1",
@@ -136,10 +140,10 @@ async def test_drafts_of_a_run_are_ranked_into_a_pair_for_each(workspace: Worksp
 
 
 async def test_what_is_given_up_changes_nothing_and_asks_no_more(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, warm_scorers: Scorers
 ) -> None:
     monkeypatch.setattr("workbench.compare.drafting.DRAFTS", 64)
-    async with opened(workspace, (80, 24)) as screen:
+    async with opened(workspace, (80, 24), warm_scorers) as screen:
         dialog = await open_drafts(screen)
         await screen.pilot.press("escape")
         await until(screen.pilot, lambda: "cancelled" in status(screen))
@@ -169,7 +173,7 @@ async def test_what_is_given_up_changes_nothing_and_asks_no_more(
             await until(screen.pilot, lambda: not process._open)
         await screen.settle()
         assert process.running
-        assert len(scorers()) == 1
+        assert len(scorers()) == 1  # the warm one
         assert saved(workspace) == [PAIR, OTHER]
 
 

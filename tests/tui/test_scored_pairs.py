@@ -13,6 +13,7 @@ from tests.tui.compare_data import make_run
 from tests.tui.test_compare import screen_of, settled, until, write
 from workbench.compare.measures import pair_margin, summarize
 from workbench.compare.messages import ResponseScore, ScoredPair
+from workbench.compare.scorers import Scorers
 from workbench.pairs.pair import Message, Pair
 from workbench.tiny import WEIGHTS
 from workbench.tui.app import WorkbenchApp
@@ -67,7 +68,7 @@ def test_a_summary_is_a_line_a_column() -> None:
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> WorkbenchApp:
+def app(tmp_path: Path, warm_scorers: Scorers) -> WorkbenchApp:
     for name in ("pairs", "runs"):
         (tmp_path / name).mkdir()
     rows = [
@@ -81,7 +82,9 @@ def app(tmp_path: Path) -> WorkbenchApp:
     ]
     (tmp_path / "pairs" / "mine.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
     (tmp_path / "pairs" / "other.jsonl").write_text(json.dumps(rows[0]) + "\n")
-    return WorkbenchApp(Workspace.find(tmp_path))
+    app = WorkbenchApp(Workspace.find(tmp_path))
+    app.scorers = warm_scorers
+    return app
 
 
 def table_of(pilot: Pilot[None]) -> tuple[ScoredPairsScreen, PairTable]:
@@ -90,6 +93,7 @@ def table_of(pilot: Pilot[None]) -> tuple[ScoredPairsScreen, PairTable]:
     return screen, screen.query_one(PairTable)
 
 
+@pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.skipif(not (WEIGHTS / "config.json").is_file(), reason="the embedded model is not built")
 async def test_the_worst_pair_comes_first_and_opens(app: WorkbenchApp, tmp_path: Path) -> None:
     make_run(tmp_path)
@@ -149,6 +153,7 @@ async def test_the_worst_pair_comes_first_and_opens(app: WorkbenchApp, tmp_path:
         assert f"{4 * COUNT} scores were known" in str(screen.query_one("#progress").render())
 
 
+@pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.skipif(not (WEIGHTS / "config.json").is_file(), reason="the embedded model is not built")
 async def test_a_pair_from_another_screen_comes_before_the_scored_ones(app: WorkbenchApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:

@@ -118,12 +118,10 @@ class _ScorerProcess:
         """Reads what `process` says from now on."""
         self._process = process
         self._loop = asyncio.get_running_loop()
-        # Callbacks may need the context variables of who started this; a thread of our own has none.
-        self._context = contextvars.copy_context()
         self.ready: asyncio.Future[Ready] = self._loop.create_future()
         # Nobody may be waiting when the scorer dies: that is no error in itself.
         self.ready.add_done_callback(lambda future: future.cancelled() or future.exception())
-        self._open: dict[int, tuple[asyncio.Future[Any], Callable[[Any], None] | None]] = {}
+        self._open: dict[int, tuple[asyncio.Future[Any], Callable[[Any], None] | None, contextvars.Context]] = {}
         self._end_error: WorkbenchError | None = None
         self._closed = False
         self._ended = asyncio.Event()
@@ -140,7 +138,8 @@ class _ScorerProcess:
         if self._end_error is not None:
             raise WorkbenchError(*self._end_error.args)
         answer: asyncio.Future[Any] = self._loop.create_future()
-        self._open[request.id] = answer, on_part
+        # What `on_part` calls may need the context variables of who asks; the thread that reads replies has none.
+        self._open[request.id] = answer, on_part, contextvars.copy_context()
         try:
             await self._write(request)
             return await answer
@@ -166,9 +165,9 @@ class _ScorerProcess:
         """In a thread of its own, until the process ends."""
         with contextlib.suppress(RuntimeError):  # The loop is closed, and nobody waits for anything.
             for line in self._process.lines():
-                self._loop.call_soon_threadsafe(self._hear, line, context=self._context)
+                self._loop.call_soon_threadsafe(self._hear, line)
             last_words = self._process.last_words("The scorer").message
-            self._loop.call_soon_threadsafe(self._die, last_words, context=self._context)
+            self._loop.call_soon_threadsafe(self._die, last_words)
 
     def _hear(self, line: bytes) -> None:
         try:
@@ -177,7 +176,7 @@ class _ScorerProcess:
             self._process.remember(line)
             return
         if reply.id in self._open:
-            answer, on_part = self._open[reply.id]
+            answer, on_part, context = self._open[reply.id]
             if answer.done():
                 return
             if isinstance(reply, Refused):
@@ -186,7 +185,7 @@ class _ScorerProcess:
                 answer.set_result(reply)
             elif on_part is not None:
                 try:
-                    on_part(reply)
+                    context.run(on_part, reply)
                 except Exception as error:  # What a callback raises ends the request that it belongs to and no other.
                     answer.set_exception(error)
         elif not self.ready.done():
@@ -201,7 +200,7 @@ class _ScorerProcess:
             if self._closed
             else WorkbenchError("The scorer died", last_words, "Ask again: it is started anew with the next request.")
         )
-        for waiting in (self.ready, *(answer for answer, _ in self._open.values())):
+        for waiting in (self.ready, *(answer for answer, *_ in self._open.values())):
             if not waiting.done():
                 waiting.set_exception(self._end_error)
         self._ended.set()
