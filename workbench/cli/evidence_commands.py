@@ -195,8 +195,8 @@ def report(
     The page is one file that loads nothing and runs no script. What `evaluate` found is in it; before that, it tells
     of the training alone and says so. Exit status 0 once it is written, whatever the verdicts are.
     """
+    from workbench.evidence.jobs import answers
     from workbench.evidence.report.write import render, save
-    from workbench.evidence.run import answers
 
     if json and to == _STDOUT:
         raise WorkbenchError("Two documents for stdout", "--json prints one, --to - another.", "Give one of them.")

@@ -9,8 +9,8 @@ from typing import Any
 from workbench.child import Parent, serve
 from workbench.engine.libraries import quick_imports, quiet_libraries
 from workbench.evidence.document import Evidence
+from workbench.evidence.jobs import check
 from workbench.evidence.probes import digests, read_suites
-from workbench.evidence.run import check
 from workbench.evidence.settings import read_settings
 from workbench.runs.folder import RunFolder
 from workbench.runs.lease import turn

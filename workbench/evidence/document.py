@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from workbench.errors import WorkbenchError
 from workbench.evidence.calibration import Calibration
 from workbench.evidence.cases import Regression, TokenView
-from workbench.evidence.length import LengthControl
+from workbench.evidence.length_control import LengthControl
 from workbench.evidence.measurements import Key, Measure, Measurement, PairReading, ProbeReading
 from workbench.evidence.statistics import Change, Estimate
 from workbench.evidence.verdicts import Verdict

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
-from workbench.evidence.length import matched
+from workbench.evidence.length_control import matched
 from workbench.evidence.statistics import Change, change
 
 

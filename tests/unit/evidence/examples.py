@@ -5,7 +5,7 @@ from dataclasses import replace
 from workbench.evidence.calibration import calibrate
 from workbench.evidence.cases import TokenPiece, TokenResponse, TokenView, worst
 from workbench.evidence.document import Evidence, Example, Provenance
-from workbench.evidence.length import control
+from workbench.evidence.length_control import control
 from workbench.evidence.measurements import PairReading, ProbeReading, Reading, measure, preferred, tabulate
 from workbench.evidence.verdicts import judge
 

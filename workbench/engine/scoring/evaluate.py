@@ -14,10 +14,10 @@ from workbench.engine.shipping.model_card import write_card
 from workbench.evidence.calibration import calibrate
 from workbench.evidence.cases import worst
 from workbench.evidence.document import Evidence, Provenance, write_evidence
-from workbench.evidence.length import LengthControl, control
+from workbench.evidence.jobs import check
+from workbench.evidence.length_control import LengthControl, control
 from workbench.evidence.measurements import PairReading, measure, preferred, tabulate
 from workbench.evidence.probes import Probe
-from workbench.evidence.run import check
 from workbench.evidence.settings import Settings
 from workbench.evidence.verdicts import claims, judge
 from workbench.runs.folder import RunFolder

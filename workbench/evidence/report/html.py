@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from markupsafe import escape as _escape
 
-from workbench.evidence.report.content import SIGNS, Block, Page
+from workbench.evidence.report.blocks import SIGNS, Block, Page
 from workbench.figures import signed
 from workbench.text import safe
 

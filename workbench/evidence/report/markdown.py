@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from workbench.evidence.report.content import (
+from workbench.evidence.report.blocks import (
     SIGNS,
     Block,
     Cell,

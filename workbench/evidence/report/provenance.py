@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from workbench import __version__
 from workbench.config import RunConfig
-from workbench.evidence.report.content import Block, Cell, Facts, Points, Prose, Section, Table, Tone
+from workbench.evidence.report.blocks import Block, Cell, Facts, Points, Prose, Section, Table, Tone
 from workbench.evidence.report.sources import Sources
 from workbench.pairs.checks.findings import CheckFinding, Severity
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from workbench.evidence.document import Evidence
 from workbench.evidence.measurements import Measure
-from workbench.evidence.report.content import Cell, Section, Table, Tone
+from workbench.evidence.report.blocks import Cell, Section, Table, Tone
 from workbench.evidence.report.svg import interval_plot
 from workbench.evidence.settings import Settings
 from workbench.evidence.verdicts import Claim, Verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from workbench.evidence.report.content import Block, Cell, Chart, Charts, Exchange, Facts, Points, Section, Table
+from workbench.evidence.report.blocks import Block, Cell, Charts, Drawing, Exchange, Facts, Points, Section, Table
 from workbench.evidence.report.sources import Sources
 from workbench.evidence.report.svg import NamedCurve, line_chart
 from workbench.figures import decimal, duration, signed, size
@@ -65,7 +65,7 @@ def answers(sources: Sources) -> list[Exchange]:
     ]
 
 
-def _charts(state: RunState) -> list[Chart]:
+def _charts(state: RunState) -> list[Drawing]:
     """A chart of every quantity that the run's method has and a caption explains."""
     events: list[Step | Eval] = [*state.steps, *state.evals]
     logged = {metric: value for event in events for metric, value in event.metrics.items()}
@@ -85,7 +85,7 @@ def _charts(state: RunState) -> list[Chart]:
         if lines:
             title, bounds = about.title[0].upper() + about.title[1:], (0.0, 1.05) if name == "accuracy" else None
             drawing = line_chart(f"chart-{name}", title, lines, x_name="step", bounds=bounds)
-            charts.append(Chart(title, drawing, about.caption))
+            charts.append(Drawing(title, drawing, about.caption))
     return charts
 
 

@@ -14,11 +14,11 @@ from typing import Any, Literal
 from workbench.child import Parent, serve
 from workbench.errors import WorkbenchError
 from workbench.evidence.document import Evidence
-from workbench.evidence.report import measures
-from workbench.evidence.report.content import Exchange, Exchanges, Page, Section
+from workbench.evidence.report import numbers
+from workbench.evidence.report.blocks import Exchange, Exchanges, Page, Section
 from workbench.evidence.report.html import to_html
 from workbench.evidence.report.markdown import to_markdown
-from workbench.evidence.report.measures import token_by_token
+from workbench.evidence.report.numbers import token_by_token
 from workbench.evidence.report.provenance import data, limits, settings
 from workbench.evidence.report.sources import Sources, gather
 from workbench.evidence.report.story import caveats, claims, headline, tally
@@ -46,12 +46,12 @@ def _sections(sources: Sources) -> list[Section]:
     evidence = sources.evidence
     sections: list[Section | None] = []
     if evidence is not None:
-        sections += [claims(evidence), measures.probes(evidence), measures.held_out(evidence), measures.tags(evidence)]
-        sections.append(measures.regressions(evidence))
+        sections += [claims(evidence), numbers.probes(evidence), numbers.held_out(evidence), numbers.tags(evidence)]
+        sections.append(numbers.regressions(evidence))
         sections.append(token_by_token(evidence.tokens) if evidence.tokens else None)
     else:
         sections.append(Section("claims", "Claims", _untested(sources), []))
-    sections.append(_answers(measures.said(evidence) if evidence and evidence.examples else answers(sources)))
+    sections.append(_answers(numbers.said(evidence) if evidence and evidence.examples else answers(sources)))
     sections += [training(sources), data(sources), settings(sources), limits(sources)]
     return [section for section in sections if section is not None]
 

@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from workbench import figures
 from workbench.config import to_toml
-from workbench.evidence.run import evaluate, known, write_report
+from workbench.evidence.jobs import evaluate, known, write_report
 from workbench.runs import actions, labels, watching
 from workbench.runs.actions import ACTIONS
 from workbench.runs.catalog import Run

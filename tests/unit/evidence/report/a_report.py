@@ -6,7 +6,7 @@ from workbench.config import RunConfig
 from workbench.evidence.calibration import Bin, Calibration
 from workbench.evidence.cases import Regression, TokenPiece, TokenResponse, TokenView
 from workbench.evidence.document import Evidence, Example, Provenance
-from workbench.evidence.length import LengthControl
+from workbench.evidence.length_control import LengthControl
 from workbench.evidence.measurements import BOTH, HELD_OUT, Measure, Measurement
 from workbench.evidence.report.sources import Sources
 from workbench.evidence.settings import Settings

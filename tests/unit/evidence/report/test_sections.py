@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tests.unit.evidence.report.a_report import some_evidence, some_sources
-from workbench.evidence.report import measures
-from workbench.evidence.report.content import Charts, Facts, Points, Probed, Section, Table
-from workbench.evidence.report.measures import token_by_token
+from workbench.evidence.report import numbers
+from workbench.evidence.report.blocks import Charts, Facts, Points, Probed, Section, Table
+from workbench.evidence.report.numbers import token_by_token
 from workbench.evidence.report.provenance import data, limits, settings
 from workbench.evidence.report.training import training
 
@@ -99,19 +99,19 @@ def test_the_limits_of_the_embedded_model_are_its_own() -> None:
 
 def test_measures_are_told_before_and_after() -> None:
     evidence = some_evidence("x")
-    shares = tables(measures.probes(evidence))["Probability and share of samples"]
+    shares = tables(numbers.probes(evidence))["Probability and share of samples"]
     assert shares[0] == ["attack, refusing", "0.200", "0.950", "", "+0.750", "0.0078", "−1.50", "0.020"]
-    by_tag = tables(measures.tags(evidence))
+    by_tag = tables(numbers.tags(evidence))
     assert by_tag["Probability, by tag of the probes"] == [
         ["x", "attack, refusing", "48", "0.200", "0.950", "+0.750"],
     ]
     assert by_tag["Accuracy and margin, by tag of the held-out pairs"] == [
         ["x", "48", "0.900", "2.000", "9.000", "+7.000"],
     ]
-    held = tables(measures.held_out(evidence))
+    held = tables(numbers.held_out(evidence))
     assert held["With the length taken out"][0] == ["accuracy at equal length", "0.900"]
     assert held["Calibration"][0][1] == "0.050"
-    assert tables(measures.regressions(evidence))["Worst regressions, in nats"] == [
+    assert tables(numbers.regressions(evidence))["Worst regressions, in nats"] == [
         ["x", "x, x", "−0.20", "−0.60", "0.40", "x"],
     ]
 

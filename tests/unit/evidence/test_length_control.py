@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from workbench.evidence.length import control, logistic, matched
+from workbench.evidence.length_control import control, logistic, matched
 
 
 def data(bias: float, count: int = 300) -> tuple[list[float], list[int], list[int], list[str]]:

@@ -53,7 +53,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
+class Drawing:
     """A drawing with a caption."""
 
     title: str
@@ -65,7 +65,7 @@ class Chart:
 class Charts:
     """Drawings side by side."""
 
-    charts: Sequence[Chart]
+    charts: Sequence[Drawing]
 
 
 @dataclass(frozen=True, slots=True)

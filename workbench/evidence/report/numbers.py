@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from workbench.evidence.calibration import Calibration
 from workbench.evidence.cases import TokenPiece, TokenResponse, TokenView
 from workbench.evidence.document import Evidence
-from workbench.evidence.length import LengthControl
+from workbench.evidence.length_control import LengthControl
 from workbench.evidence.measurements import BOTH, HELD_OUT, LENGTH_MATCHED, Measurement
-from workbench.evidence.report.content import (
+from workbench.evidence.report.blocks import (
     Block,
     Cell,
-    Chart,
     Charts,
+    Drawing,
     Exchange,
     Probed,
     ReportResponse,
@@ -179,7 +179,7 @@ def _calibration(calibration: Calibration) -> list[Block]:
     caption = (
         f"σ({number(calibration.beta)} · Δ) of {calibration.pairs:,} pairs. On the dashed line, it means what it says."
     )
-    chart = Chart(
+    chart = Drawing(
         "Reliability of the preference probability", reliability("reliability", "Reliability", points), caption
     )
     rows = [
