@@ -16,7 +16,7 @@ from workbench.text import one_line
 
 if TYPE_CHECKING:
     from workbench.pairs.importers import Imported
-    from workbench.pairs.readers import Progress, RawRow
+    from workbench.pairs.readers import OnRead, RawRow
 
 _IMPORT_EXAMPLES = """\b
 Examples:
@@ -181,7 +181,7 @@ def _summary(name: str, path: Path) -> dict[str, Any]:
     return {"name": name, "kind": kind, "pairs": len(every), **by_status, "problems": len(problems)}
 
 
-def _rows(source: str, subset: str | None, split: str | None, progress: Progress) -> Iterator[RawRow]:
+def _rows(source: str, subset: str | None, split: str | None, progress: OnRead) -> Iterator[RawRow]:
     from workbench.pairs.readers import SUFFIXES, read_rows
 
     path = Path(source)

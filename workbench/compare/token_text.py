@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class TokenLike(Protocol):
-    """What a token is here: `Token`, `TokenScore` and `Candidate` all are."""
+    """What a token is here: `Token`, `TokenScore` and `TokenCandidate` all are."""
 
     @property
     def text(self) -> str:

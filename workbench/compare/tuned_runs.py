@@ -30,25 +30,29 @@ class TunedRun:
         return Column(name=self.name, adapter=self.adapter, system=system)
 
 
-def tuned_runs(summaries: Iterable[Run]) -> list[TunedRun]:
+def tuned_runs(runs: Iterable[Run]) -> list[TunedRun]:
     """The runs that have saved an adapter, newest first. Runs of one name are told apart by their ids."""
-    usable = [run for run in summaries if run.status in ("finished", "stopped") and run.config is not None]
-    usable = [run for run in usable if run.config is not None and run.config.facts.answers]
-    usable = [run for run in usable if run.folder.has_adapter]
-    names = [_short(run.id) for run in usable]
+    usable = [
+        (run, run.config)
+        for run in runs
+        if run.status in ("finished", "stopped")
+        and run.config is not None
+        and run.config.facts.answers
+        and run.folder.has_adapter
+    ]
+    names = [_short(run.id) for run, _ in usable]
     return [
         TunedRun(
             id=run.id,
             name=name if names.count(name) == 1 else run.id,
-            base=Base(run.config.model, run.config.quantization),
-            method=run.config.method,
-            beta=run.config.beta,
+            base=Base(config.model, config.quantization),
+            method=config.method,
+            beta=config.beta,
             status=run.status,
             step=run.state.step,
             adapter=str(run.folder.adapter),
         )
-        for run, name in zip(usable, names, strict=True)
-        if run.config is not None
+        for (run, config), name in zip(usable, names, strict=True)
     ]
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.lines import UnusableError
-from workbench.pairs.readers import Progress, RawRow
+from workbench.pairs.readers import OnRead, RawRow
 
 
 def read_hub(
-    name: str, *, subset: str | None = None, split: str | None = None, progress: Progress = lambda *_: None
+    name: str, *, subset: str | None = None, split: str | None = None, progress: OnRead = lambda *_: None
 ) -> Iterator[RawRow]:
     """The rows of one split, streamed, so that the first thousand of a large data set come without the rest.
 

@@ -19,7 +19,7 @@ from workbench.pairs.lines import UnusableError, decode_object, refuse_surrogate
 RawRow = tuple[int, dict[str, Any] | UnusableError]
 """The line a row begins on (its number, where a format has no lines), and the row or why there is none."""
 
-Progress = Callable[[int, int], None]
+OnRead = Callable[[int, int], None]
 """Told how many bytes (rows, for Parquet) are read, and of how many."""
 
 _File = io.BufferedReader | gzip.GzipFile
@@ -36,7 +36,7 @@ _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 
-def read_rows(path: Path, progress: Progress = lambda *_: None) -> Iterator[RawRow]:
+def read_rows(path: Path, progress: OnRead = lambda *_: None) -> Iterator[RawRow]:
     """The rows of a file, in order, by what its name and first bytes say it is.
 
     Raises `WorkbenchError` where the file as a whole cannot be read; a row that cannot comes out as an `UnusableError`.
@@ -203,7 +203,7 @@ def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | UnusableEr
     return dict(zip(header, cells, strict=True))
 
 
-def _parquet(path: Path, progress: Progress) -> Iterator[RawRow]:
+def _parquet(path: Path, progress: OnRead) -> Iterator[RawRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
