@@ -13,10 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import ROLES, SPLITS, STATUSES, Message, Pair, Text
+from workbench.pairs.pair import ROLES, SPLITS, STATUSES, TEXTS, Message, Pair, Text
 from workbench.text import editable, edited, one_line
-
-PARTS = ("prompt", "chosen", "rejected")
 
 _HEADER = """\
 # Change the texts below and save. Leave them as they are, and nothing happens.
@@ -37,7 +35,7 @@ _OUTER_SPACE = re.compile(r"\A\s+|\s+\Z")
 def to_text(pair: Pair) -> str:
     """The pair as text, for `from_text` to read."""
     lines = [_HEADER, *(f"{name}: {value}".rstrip() + "\n" for name, value in _header(pair).items())]
-    for part in PARTS:
+    for part in TEXTS:
         text: Text = getattr(pair, part)
         turns = (Message("", text),) if isinstance(text, str) else text
         lines += [f"\n### {' · '.join(filter(None, (part, turn.role)))}\n{_shown(turn.content)}\n" for turn in turns]
@@ -51,7 +49,7 @@ def from_text(text: str, pair: Pair) -> Pair:
         WorkbenchError: names the line and what is wrong with it.
     """
     header, sections = _parsed(text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n"))
-    values: dict[str, Any] = {part: _part(part, sections, pair) for part in PARTS}
+    values: dict[str, Any] = {part: _part(part, sections, pair) for part in TEXTS}
     before = _header(pair)
     for name, (number, value) in header.items():
         if value != before[name]:
@@ -93,7 +91,7 @@ def _parsed(lines: list[str]) -> tuple[dict[str, tuple[int, str]], list[_Section
         elif sections:
             sections[-1].lines.append(line)
         elif line.startswith("###"):
-            raise _wrong(number, f"“{one_line(line, 40)}” begins no turn", f"Name one of {', '.join(PARTS)} there.")
+            raise _wrong(number, f"“{one_line(line, 40)}” begins no turn", f"Name one of {', '.join(TEXTS)} there.")
         elif line.strip() and not line.startswith("#"):
             name, colon, value = line.partition(":")
             name = name.strip().lower()

@@ -20,7 +20,7 @@ from workbench.pairs.steps import SWAP, EditStep, FieldChange, PairLine, Values,
 
 _WORD = re.compile(r"[^\x00-\x20]+")
 _FEW = 500
-Texts = tuple[Text, Text, Text]
+PairTexts = tuple[Text, Text, Text]
 
 
 class Rows:
@@ -39,7 +39,7 @@ class Rows:
         self.words = {name: counts.copy() for name, counts in base.words.items()}
         self.alive: Ints = base.is_pair.copy()
         self.swapped: Ints = np.zeros(count, bool)
-        self.texts: dict[int, Texts] = {}
+        self.texts: dict[int, PairTexts] = {}
         """Prompt, chosen and rejected of the rows that were edited or added."""
         self.version = 0
         """Changes whenever a text does, or a row comes or goes."""
@@ -354,7 +354,7 @@ class Rows:
     def _raw(self, row: int) -> bytes:
         return self._lines.get(row) or self.base.line(row)
 
-    def _read_texts(self, row: int) -> Texts:
+    def _read_texts(self, row: int) -> PairTexts:
         return _texts(pair_in(self._raw(row)), swapped=bool(self.swapped[row]))
 
     def _read_checksums(self, name: str) -> list[int]:
@@ -404,7 +404,7 @@ def count_words(text: Text) -> int:
     return len(_WORD.findall(plain(text)))
 
 
-def _texts(pair: Pair, *, swapped: bool) -> Texts:
+def _texts(pair: Pair, *, swapped: bool) -> PairTexts:
     return (pair.prompt, pair.rejected, pair.chosen) if swapped else (pair.prompt, pair.chosen, pair.rejected)
 
 

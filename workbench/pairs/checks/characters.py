@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from workbench.figures import plural
 from workbench.pairs.checks.findings import CheckFinding, Watch
-from workbench.pairs.checks.texts import Texts
+from workbench.pairs.checks.text_columns import TextColumns
 
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _ALWAYS = (
@@ -27,7 +27,7 @@ _ONE = re.compile(
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 
 
-def invisible(columns: Texts, _: Watch) -> Iterator[CheckFinding]:
+def invisible(columns: TextColumns, _: Watch) -> Iterator[CheckFinding]:
     """Pairs with control, direction or invisible characters, those left out that a script or an emoji needs."""
     named: list[int] = []
     kinds: Counter[str] = Counter()
@@ -112,7 +112,7 @@ _SURE = re.compile(f"[{_byte(0xC2)}{_byte(0xC3)}]")
 _LOST = re.compile("[\ufffd\ue000-\uf8ff]")
 
 
-def encoding(columns: Texts, _: Watch) -> Iterator[CheckFinding]:
+def encoding(columns: TextColumns, _: Watch) -> Iterator[CheckFinding]:
     """Pairs with misread characters, and those with replacement or private-use characters."""
     indices = columns.matching(f"[{_TWO}{_THREE}{_FOUR}][{_LATER}]|{_LOST.pattern}")
     misread = [

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from workbench.figures import plural
 from workbench.pairs.checks.findings import CheckFinding, Watch
 from workbench.pairs.checks.keys import same_words
-from workbench.pairs.checks.texts import Texts
+from workbench.pairs.checks.text_columns import TextColumns
 
 
-def empty(columns: Texts, _: Watch) -> Iterator[CheckFinding]:
+def empty(columns: TextColumns, _: Watch) -> Iterator[CheckFinding]:
     """Prompts and responses with nothing but white space in them, and empty turns among others."""
     blank = {
         name: [index for index, text in enumerate(texts) if not text or text.isspace()]
@@ -36,7 +36,7 @@ def empty(columns: Texts, _: Watch) -> Iterator[CheckFinding]:
         )
 
 
-def identical(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
+def identical(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
     """Pairs whose responses are the same, exactly or but for case, white space and typographic signs."""
     same: list[int] = []
     alike: list[int] = []
@@ -91,7 +91,7 @@ LIMIT = 0.1
 _CHUNK = 4000
 
 
-def too_similar(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
+def too_similar(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
     """Pairs whose responses are within `LIMIT` by edit distance and yet not the same words.
 
     Their shared tokens drown the few that differ: DPO then pushes down chosen and rejected alike (displacement).
@@ -121,7 +121,7 @@ def too_similar(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
     )
 
 
-def _responses(columns: Texts) -> list[tuple[str, str]]:
+def _responses(columns: TextColumns) -> list[tuple[str, str]]:
     return list(zip(columns.chosen, columns.rejected, strict=True))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from workbench.figures import plural
 from workbench.pairs.checks.findings import CheckFinding, Watch
-from workbench.pairs.checks.texts import Texts
+from workbench.pairs.checks.text_columns import TextColumns
 
 EDGES = (1.1, 1.5, 2.0, 4.0)
 """Ratios of the longer to the shorter response at which the bars of the histogram part."""
@@ -31,7 +31,7 @@ class ResponseLengths:
     rejected: Sequence[int]
 
     @classmethod
-    def in_words(cls, columns: Texts, watch: Watch) -> ResponseLengths:
+    def in_words(cls, columns: TextColumns, watch: Watch) -> ResponseLengths:
         """Lengths as numbers of words."""
         if columns.words is not None:
             return cls("words", *columns.words)
@@ -82,7 +82,7 @@ def figures(lengths: ResponseLengths) -> dict[str, Any]:
     }
 
 
-def length_bias(columns: Texts, lengths: ResponseLengths, stats: Mapping[str, Any]) -> Iterator[CheckFinding]:
+def length_bias(columns: TextColumns, lengths: ResponseLengths, stats: Mapping[str, Any]) -> Iterator[CheckFinding]:
     """A bias where "the longer wins" or "the shorter wins" is right in 55% of the pairs or more, and not by chance.
 
     Names the pairs of the winning side whose responses differ in length 1.5 times or more.
@@ -117,7 +117,7 @@ def length_bias(columns: Texts, lengths: ResponseLengths, stats: Mapping[str, An
     )
 
 
-def _surplus(columns: Texts, lengths: ResponseLengths) -> list[int]:
+def _surplus(columns: TextColumns, lengths: ResponseLengths) -> list[int]:
     """The indices of pairs without which "chosen is so much longer" and "rejected is so much longer" are equally many.
 
     Within each bar of the histogram the same number stays on both sides: accepted pairs before others, else by a draw

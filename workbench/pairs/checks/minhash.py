@@ -6,18 +6,17 @@ Of 160,000 texts nothing is kept but their signatures, 64 numbers of 32 bits eac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 BANDS, ROWS = 16, 4
-"""Texts that share 0.8 of their shingles meet in a band with probability 0.9998, at 0.5 with 0.64."""
+"""TextColumns that share 0.8 of their shingles meet in a band with probability 0.9998, at 0.5 with 0.64."""
 _WORDS = 3
 _CHUNK = 1 << 20
 """Bytes hashed at a time: what stays in the cache."""
 _BASE = 0x9E3779B97F4A7C15
-_MASK = (1 << 64) - 1
 
 U64 = NDArray[np.uint64]
 U32 = NDArray[np.uint32]
@@ -111,21 +110,16 @@ def _sign(texts: Sequence[bytes], factors: U64, into: U32) -> None:
 
 def _hashes(data: NDArray[np.uint8], begins: NDArray[np.intp], ends: NDArray[np.intp]) -> U64:
     """A hash of each word: the difference of two prefix sums of a polynomial, shifted back by the inverse power."""
-    powers, inverses = _powers(len(data))
+    powers, inverses = _powers(max(len(data), 2 * _CHUNK))
     sums = np.zeros(len(data) + 1, np.uint64)
     np.cumsum((data.astype(np.uint64) + np.uint64(1)) * powers[: len(data)], out=sums[1:])
     return _mixed((sums[ends] - sums[begins]) * inverses[begins])
 
 
-_known_powers: list[Any] = []
-
-
+@lru_cache(1)
 def _powers(size: int) -> tuple[U64, U64]:
     """The powers of an odd base and of its inverse, modulo 2**64, from the 0th on."""
-    if not _known_powers or len(_known_powers[0]) < size:
-        length = max(size, 2 * _CHUNK)
-        _known_powers[:] = [_running(_BASE, length), _running(pow(_BASE, -1, _MASK + 1), length)]
-    return _known_powers[0], _known_powers[1]
+    return _running(_BASE, size), _running(pow(_BASE, -1, 1 << 64), size)
 
 
 def _running(base: int, length: int) -> U64:

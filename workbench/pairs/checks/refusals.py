@@ -9,7 +9,7 @@ from typing import Any
 
 from workbench.figures import plural
 from workbench.pairs.checks.findings import CheckFinding, Watch
-from workbench.pairs.checks.texts import Texts
+from workbench.pairs.checks.text_columns import TextColumns
 
 _HARM = """
 bypass past fool break disable disarm ignore pretend rules role butt butthole lick live lives living action babysat
@@ -92,7 +92,7 @@ _ANSWER = 40
 """Characters that an answer has at least."""
 
 
-def refusal(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
+def refusal(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
     """Pairs whose chosen response opens with a refusal, whose rejected one answers, and whose prompt has no word that
     could explain it. A heuristic: a prompt can be harmful in harmless words."""
     named = []
@@ -123,7 +123,7 @@ _LONG = 150
 _SHORT = 15
 
 
-def swap(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
+def swap(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
     """Pairs whose own scores say the opposite, and those whose chosen response insults, repeats itself over and over
     or stops at its first word while the rejected one does not. A heuristic but for the scores."""
     reasons: dict[int, str] = {}

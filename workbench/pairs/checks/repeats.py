@@ -9,11 +9,11 @@ from itertools import chain
 from workbench.figures import plural
 from workbench.pairs.checks.findings import CheckFinding, Watch
 from workbench.pairs.checks.keys import beginning, prompt_key, rough_key, same_words
-from workbench.pairs.checks.texts import Texts
+from workbench.pairs.checks.text_columns import TextColumns
 from workbench.pairs.split import group_key
 
 
-def duplicate(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
+def duplicate(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
     """Pairs with the prompt, roles and both responses of an earlier one. The earlier one is not named."""
     first: dict[tuple[str, str, str, str], int] = {}
     copies: dict[int, list[int]] = {}
@@ -41,7 +41,7 @@ _SIMILARITY = 90.0
 """Per cent of characters that stay in each of prompt, chosen and rejected."""
 
 
-def near_duplicate(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
+def near_duplicate(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
     """Pairs whose prompt and responses are nearly those of an earlier pair, word-for-word copies left out.
 
     MinHash finds who may be alike; each of prompt, chosen and rejected is then compared by edit distance, so that long
@@ -103,11 +103,11 @@ def _alike(one: Sequence[str], other: Sequence[str]) -> bool:
     )
 
 
-def _both_sides(columns: Texts, indices: Iterable[int]) -> bool:
+def _both_sides(columns: TextColumns, indices: Iterable[int]) -> bool:
     return {"train", "holdout"} <= {columns.splits[index] for index in indices}
 
 
-def contradiction(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
+def contradiction(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
     """Pairs of one prompt that prefer A over B here and B over A there, or go round (A over B over C over A).
 
     Prompts and responses count as the same where they differ in case, white space and typographic signs alone.
@@ -143,7 +143,7 @@ def contradiction(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
     )
 
 
-def _candidates(columns: Texts) -> list[int]:
+def _candidates(columns: TextColumns) -> list[int]:
     """The indices of pairs whose chosen response may be rejected elsewhere, and whose rejected one chosen: few."""
     better, worse = [beginning(text) for text in columns.chosen], [beginning(text) for text in columns.rejected]
     chosen, rejected = set(better), set(worse)
@@ -201,7 +201,7 @@ def _finishing_order(ahead: Mapping[Hashable, Iterable[Hashable]]) -> list[Hasha
     return order
 
 
-def leak(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
+def leak(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
     """Pairs marked train and pairs marked holdout whose prompts are the same by `split.group_key`."""
     marked = [index for index, side in enumerate(columns.splits) if side is not None]
     if len({columns.splits[index] for index in marked}) < 2:

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from workbench.figures import plural
 from workbench.pairs.checks.findings import CheckFinding, Watch
-from workbench.pairs.checks.texts import Texts, shape
+from workbench.pairs.checks.text_columns import TextColumns, shape
 from workbench.pairs.pair import Pair
 
 _PROMPT = re.compile(r"s?(u(at+)*a)*u(at+)*")
@@ -19,7 +19,7 @@ _MARKER = re.compile(r"(?:^|\n)\s*(?:Human|Assistant|User)\s?:|<\|(?:im_start|im
 _NAMES = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
 
 
-def roles(columns: Texts, _: Watch) -> Iterator[CheckFinding]:
+def roles(columns: TextColumns, _: Watch) -> Iterator[CheckFinding]:
     """Prompts that do not go (system) user assistant user … user, and responses that the assistant does not open and
     close. Tools answer the assistant."""
     reasons = {turns: reason for turns in set(columns.shapes) if turns and (reason := _wrong(turns))}
@@ -38,7 +38,7 @@ def roles(columns: Texts, _: Watch) -> Iterator[CheckFinding]:
     )
 
 
-def turn_markers(columns: Texts, _: Watch) -> Iterator[CheckFinding]:
+def turn_markers(columns: TextColumns, _: Watch) -> Iterator[CheckFinding]:
     """Responses with the marker of another turn in them, as of a transcript that was not parted there."""
     named = [
         index

@@ -9,19 +9,19 @@ from functools import partial
 from typing import Any
 
 from workbench.pairs.checks.characters import encoding, invisible
+from workbench.pairs.checks.columns_of_rows import columns_of
 from workbench.pairs.checks.content import empty, identical, too_similar
 from workbench.pairs.checks.findings import CheckFinding, ChecksReport, OnProgress, Watch
 from workbench.pairs.checks.length import ResponseLengths, figures, length_bias
 from workbench.pairs.checks.refusals import refusal, swap
 from workbench.pairs.checks.repeats import contradiction, duplicate, leak, near_duplicate
 from workbench.pairs.checks.roles import roles, turn_markers
-from workbench.pairs.checks.texts import Texts
-from workbench.pairs.checks.texts_from_rows import texts_of
+from workbench.pairs.checks.text_columns import TextColumns
 from workbench.pairs.checks.tokens import TokenCounts, count_tokens, token_findings
 from workbench.pairs.pair import Pair
 from workbench.pairs.rows import Rows
 
-Check = Callable[[Texts, Watch], Iterator[CheckFinding]]
+Check = Callable[[TextColumns, Watch], Iterator[CheckFinding]]
 
 _CHECKS: tuple[tuple[str, Check], ...] = (
     ("empty", empty),
@@ -56,12 +56,12 @@ def check_rows(
     # Millions of texts and no cycles: looking for some costs a fifth of the time.
     gc.disable()
     try:
-        texts, tokens = texts_of(rows), None
+        columns, tokens = columns_of(rows), None
         if model is not None:
             checked = rows.order[~rows.is_dropped[rows.order]]
             tokens = count_tokens([rows.pair(row) for row in checked.tolist()], model, on_progress=on_progress)
         return run_checks(
-            texts,
+            columns,
             tokens=tokens,
             max_length=max_length,
             leave_out=leave_out,
@@ -73,7 +73,7 @@ def check_rows(
 
 
 def run_checks(
-    pairs: Texts | Iterable[Pair],
+    pairs: TextColumns | Iterable[Pair],
     *,
     tokens: TokenCounts | None = None,
     max_length: int = 1024,
@@ -81,7 +81,7 @@ def run_checks(
     on_progress: OnProgress = lambda *_: None,
     on_finding: Callable[[CheckFinding], None] = lambda _: None,
 ) -> ChecksReport:
-    """What is wrong with `pairs`: with all of a `Texts`, else with those that are not dropped.
+    """What is wrong with `pairs`: with all of a `TextColumns`, else with those that are not dropped.
 
     `tokens`, where given, are counts for these pairs: lengths are then told in tokens, and checked against
     `max_length`. `leave_out` names checks that are not wanted. `on_finding` is called with each finding as soon as it
@@ -103,11 +103,11 @@ def run_checks(
         seconds[name] = time.perf_counter() - begin
 
     begin = time.perf_counter()
-    columns = pairs if isinstance(pairs, Texts) else Texts.of(pairs)
+    columns = pairs if isinstance(pairs, TextColumns) else TextColumns.of(pairs)
     seconds["reading"] = time.perf_counter() - begin
     lengths: Mapping[str, Any] = {}
 
-    def measure(columns: Texts, watch: Watch) -> Iterator[CheckFinding]:
+    def measure(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
         nonlocal lengths
         measured = tokens.lengths(columns.ids) if tokens else ResponseLengths.in_words(columns, watch)
         lengths = figures(measured)

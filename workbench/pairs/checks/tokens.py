@@ -15,7 +15,7 @@ from workbench.figures import plural
 from workbench.models import resolve
 from workbench.pairs.checks.findings import CheckFinding, OnProgress, TokenLengths, Watch
 from workbench.pairs.checks.length import ResponseLengths
-from workbench.pairs.checks.texts import Texts
+from workbench.pairs.checks.text_columns import TextColumns
 from workbench.pairs.pair import Pair, to_line
 
 
@@ -80,7 +80,7 @@ def count_tokens(pairs: Sequence[Pair], model: str, *, on_progress: OnProgress =
     return TokenCounts(model, counts)
 
 
-def token_findings(columns: Texts, _: Watch, tokens: TokenCounts, max_length: int) -> Iterator[CheckFinding]:
+def token_findings(columns: TextColumns, _: Watch, tokens: TokenCounts, max_length: int) -> Iterator[CheckFinding]:
     """What `max_length` does to the pairs, by the rules of training, and whether their responses end."""
     counts = [tokens.pairs[identity] for identity in columns.ids]
 

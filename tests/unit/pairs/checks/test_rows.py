@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.pairs.checks.build import CLEAN, talk
-from workbench.pairs.checks.texts import Texts
-from workbench.pairs.checks.texts_from_rows import texts_of
+from workbench.pairs.checks.columns_of_rows import columns_of
+from workbench.pairs.checks.text_columns import TextColumns
 from workbench.pairs.pair import Message, Pair
 from workbench.pairs.store import PairStore, load_rows, write_pairs
 
@@ -39,18 +39,18 @@ def test_both_ways_give_the_same(tmp_path: Path, pairs: list[Pair]) -> None:
         store.update([pairs[2].id], lambda pair: Pair(pair.id, new.prompt, new.chosen, pair.prompt), "edit")
         store.remove([pairs[0].id])
         store.add([Pair("added", pairs[2].prompt, pairs[2].chosen, pairs[2].chosen)])
-        _equal(texts_of(store.snapshot()), Texts.of(store.pairs))
+        _equal(columns_of(store.snapshot()), TextColumns.of(store.pairs))
     _same(path)
 
 
 def _same(path: Path) -> None:
     rows = load_rows(path)
     pairs = [rows.pair(row) for row in rows.order.tolist()]
-    _equal(texts_of(rows), Texts.of(pairs))
-    _equal(texts_of(rows, with_dropped=True), Texts.of(pairs, with_dropped=True))
+    _equal(columns_of(rows), TextColumns.of(pairs))
+    _equal(columns_of(rows, with_dropped=True), TextColumns.of(pairs, with_dropped=True))
 
 
-def _equal(one: Texts, other: Texts) -> None:
+def _equal(one: TextColumns, other: TextColumns) -> None:
     for name in ("ids", "prompts", "chosen", "rejected", "shapes", "statuses", "splits", "empty_turns", "total"):
         assert getattr(one, name) == getattr(other, name), name
     assert all(one.prompt_at(place) == other.prompt_at(place) for place in range(len(one)))

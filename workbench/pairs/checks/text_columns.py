@@ -18,7 +18,7 @@ TURN = "\n\n"
 
 
 @dataclass(frozen=True)
-class Texts:
+class TextColumns:
     """Pairs side by side: entry i of every list is of pair i.
 
     `prompts`, `chosen` and `rejected` are plain texts, turns parted by a blank line; `shapes` the roles of the turns
@@ -41,8 +41,8 @@ class Texts:
     words: tuple[Sequence[int], Sequence[int]] | None = None
 
     @classmethod
-    def of(cls, pairs: Iterable[Pair], *, with_dropped: bool = False) -> Texts:
-        """The columns of `pairs`. (`rows.texts_of` is ten times as fast for a file.)"""
+    def of(cls, pairs: Iterable[Pair], *, with_dropped: bool = False) -> TextColumns:
+        """The columns of `pairs`. (`columns_of_rows.columns_of` is ten times as fast for a file.)"""
         every = list(pairs)
         kept = every if with_dropped else [pair for pair in every if pair.status != "dropped"]
         return cls(

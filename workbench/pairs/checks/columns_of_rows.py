@@ -11,18 +11,18 @@ import pyarrow.compute as pc
 
 from workbench.pairs.arrow import ints, strings
 from workbench.pairs.checks.refusals import SCORES
-from workbench.pairs.checks.texts import SIGNS, TURN, Texts, has_empty_turn, joined, numbers, shape
+from workbench.pairs.checks.text_columns import SIGNS, TURN, TextColumns, has_empty_turn, joined, numbers, shape
 from workbench.pairs.columns import LineBlock
+from workbench.pairs.pair import TEXTS
 from workbench.pairs.rows import Rows
 
-_FIELDS = ("prompt", "chosen", "rejected")
 _LOOKED_AT = 200
 """Pairs that are asked whether the file has columns that the workbench does not know."""
 
 
-def texts_of(rows: Rows, *, with_dropped: bool = False) -> Texts:
+def columns_of(rows: Rows, *, with_dropped: bool = False) -> TextColumns:
     """The columns of all pairs in the order of the file, but the dropped. `rows` must not change meanwhile."""
-    columns: dict[str, list[str]] = {name: [] for name in (*_FIELDS, "shape")}
+    columns: dict[str, list[str]] = {name: [] for name in (*TEXTS, "shape")}
     empty: set[int] = set()
     for block in rows.base.blocks:
         empty |= _read(block, columns)
@@ -35,7 +35,7 @@ def texts_of(rows: Rows, *, with_dropped: bool = False) -> Texts:
     for row in rows.texts:
         if rows.alive[row]:
             pair = rows.pair(row)
-            for name in _FIELDS:
+            for name in TEXTS:
                 columns[name][row] = joined(getattr(pair, name))
             columns["shape"][row] = shape(pair)
             (empty.add if has_empty_turn(pair) else empty.discard)(row)
@@ -43,7 +43,7 @@ def texts_of(rows: Rows, *, with_dropped: bool = False) -> Texts:
     statuses = _values(rows, "status")
     kept = [row for row in order.tolist() if with_dropped or statuses[row] != "dropped"]
     sides = _values(rows, "split")
-    return Texts(
+    return TextColumns(
         ids=rows.ids(np.array(kept, np.int64)),
         prompts=[columns["prompt"][row] for row in kept],
         chosen=[columns["chosen"][row] for row in kept],
@@ -63,13 +63,13 @@ def _read(block: LineBlock, columns: dict[str, list[str]]) -> set[int]:
     """Adds the texts and shapes of a block's lines to `columns`; returns the lines with an empty turn among others."""
     begin = len(columns["shape"])
     if not pa.types.is_list(block.texts["prompt"].type):
-        for name in _FIELDS:
+        for name in TEXTS:
             columns[name] += block.texts[name].to_pylist()
         columns["shape"] += [""] * len(block.texts["prompt"])
         return set()
     empty: set[int] = set()
     roles = []
-    for name in _FIELDS:
+    for name in TEXTS:
         turns = block.texts[name]
         contents = turns.values.field(1)
         columns[name] += pc.binary_join(pa.ListArray.from_arrays(turns.offsets, contents), _scalar(TURN)).to_pylist()
