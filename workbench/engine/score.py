@@ -40,22 +40,23 @@ def main() -> None:
 
     started = time.monotonic()
     quiet_libraries()
-    from workbench.compare.messages import Ready
-
-    with quick_imports():
-        from workbench.engine.model.inference import fitting_threads
-        from workbench.engine.scoring.scorer import Scorer
-        from workbench.engine.scoring.server import Server, refused
+    from workbench.compare.messages import Ready, Refused
     from workbench.errors import WorkbenchError
+    from workbench.models import resolve
 
     def send(reply: BaseModel) -> None:
         replies.write(reply.model_dump_json() + "\n")
         replies.flush()
 
     try:
+        resolve(options.model)  # What is no model is told before torch is imported, which takes seconds.
+        with quick_imports():
+            from workbench.engine.model.inference import fitting_threads
+            from workbench.engine.scoring.scorer import Scorer
+            from workbench.engine.scoring.server import Server
         scorer = Scorer(options.model, options.quantization)
     except WorkbenchError as error:
-        send(refused(0, error))
+        send(Refused(id=0, title=error.title, message=error.message, hint=error.hint))
         sys.exit(1)
     with fitting_threads(scorer.adapters.model):
         server = Server(scorer, inbox, send)

@@ -129,18 +129,18 @@ class Server:
         except StopIteration:
             return False
         except WorkbenchError as error:
-            self._send(refused(job.id, error))
+            self._send(_refused(job.id, error))
             return False
         except Exception as error:
             traceback.print_exc()
-            self._send(refused(job.id, _explained(error)))
+            self._send(_refused(job.id, _explained(error)))
             return False
         if reply is not None:
             self._send(reply)
         return True
 
 
-def refused(identity: int, error: WorkbenchError) -> Refused:
+def _refused(identity: int, error: WorkbenchError) -> Refused:
     """The error as a reply to request `identity`."""
     return Refused(id=identity, title=error.title, message=error.message, hint=error.hint)
 
