@@ -1,11 +1,11 @@
 """A Python process of our own, from both sides: the parent starts, follows and ends it; the child answers one request.
 
-The parent writes one line of JSON to the child's stdin: the protocol's version, the request, and whether the child
-outlives its parent. The child answers with lines of JSON on its stdout: any number of `Progress` and `Part`, then one
-`Result` or `Failure`. Its stderr is read all the time, and its end is told where the child dies without an answer.
+The parent writes one line of JSON to the child's stdin: the protocol's version and the request. The child answers with
+lines of JSON on its stdout: any number of `Progress` and `Part`, then one `Result` or `Failure`. Its stderr is read all
+the time, and its end is told where the child dies without an answer.
 
 Every child has a session of its own: Ctrl+C and a hang-up of the terminal are the parent's business. A child ends when
-its stdin does, so it does not outlive a parent that was killed, unless the request says that it shall.
+its stdin does, so it does not outlive a parent that was killed, unless it says so to `serve`.
 """
 
 from __future__ import annotations
@@ -190,9 +190,9 @@ class Child:
         """Whether the process is there."""
         return not self._ended.is_set()
 
-    def ask(self, request: Mapping[str, Any], *, outlives: bool = False) -> None:
-        """Sends the one request of `serve`. `outlives`: the child goes on when its parent ends."""
-        self.write(json.dumps({"version": PROTOCOL, "request": request, "outlives": outlives}).encode() + b"\n")
+    def ask(self, request: Mapping[str, Any]) -> None:
+        """Sends the one request of `serve`."""
+        self.write(json.dumps({"version": PROTOCOL, "request": request}).encode() + b"\n")
 
     def write(self, line: bytes) -> None:
         """Writes to its stdin. Nothing comes of it where the process has ended."""
@@ -261,7 +261,6 @@ def run(
     name: str,
     cancelled: Callable[[], bool] = lambda: False,
     grace: float = GRACE,
-    outlives: bool = False,
     files: Sequence[int] = (),
 ) -> Any:
     """The result of a child's `serve`; blocks. `hear` is told what comes before. `name` says in errors what it is.
@@ -287,7 +286,7 @@ def run(
     guard = threading.Thread(target=end_when_cancelled, name=f"guard-{child.pid}", daemon=True)
     guard.start()
     try:
-        child.ask(request, outlives=outlives)
+        child.ask(request)
         for line in child.lines():
             match decode(line):
                 case Result(value):
@@ -362,11 +361,13 @@ class Parent:
             self._stdout.flush()
 
 
-def serve(job: Callable[[Any, Parent], Any]) -> NoReturn:
+def serve(job: Callable[[Any, Parent], Any], *, outlives: bool = False) -> NoReturn:
     """Does in a child what its parent asks, tells the outcome, and ends the process.
 
     `job` gets the request, and returns the result as JSON. SIGTERM raises `KeyboardInterrupt` in it, so that it cleans
-    up. What libraries print to stdout goes to stderr. Exit status: 0 done, 1 failed, 130 ended from outside.
+    up. What libraries print to stdout goes to stderr. `outlives`: the child goes on when its parent has ended.
+
+    Exit status: 0 done, 1 failed, 130 ended from outside.
     """
     parent = Parent(claim_stdout())
     signal.signal(signal.SIGTERM, _interrupt)
@@ -375,7 +376,7 @@ def serve(job: Callable[[Any, Parent], Any]) -> NoReturn:
         envelope = json.loads(_first_line())
         if envelope["version"] != PROTOCOL:
             raise WorkbenchError("The workbench was updated while it ran", "", "Close it and start it anew.")
-        after_parent = _go_on_alone if envelope["outlives"] else _end
+        after_parent = _go_on_alone if outlives else _end
         threading.Thread(target=_await_parents_end, args=(after_parent,), name="parent", daemon=True).start()
         parent.tell(Result(job(envelope["request"], parent)))
         status = 0

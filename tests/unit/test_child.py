@@ -218,13 +218,14 @@ import sys
 from workbench.child import run
 def show(message):
     print(message.value, flush=True)
-run([sys.executable, "-c", sys.argv[1]], {}, show, name="x", outlives=sys.argv[2] == "True")
+run([sys.executable, "-c", sys.argv[1]], {}, show, name="x")
 """
 
 
 def a_parent(body: str, *, outlives: bool) -> tuple[subprocess.Popen[str], int]:
     """A parent with a child that has begun; and the PID of that child."""
-    command = [sys.executable, "-c", PARENT, served(body), str(outlives)]
+    child = served(body).replace("serve(job)", f"serve(job, outlives={outlives})")
+    command = [sys.executable, "-c", PARENT, child]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, int(process.stdout.readline())

@@ -24,4 +24,4 @@ def work(request: Mapping[str, Any], parent: Parent) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    serve(work)
+    serve(work, outlives=True)

@@ -184,9 +184,7 @@ class Merging:
 
         command = child.python("workbench.engine.merge_worker")
         try:
-            document = child.run(
-                command, request, hear, name="The merge", cancelled=given_up.is_set, grace=_GRACE, outlives=True
-            )
+            document = child.run(command, request, hear, name="The merge", cancelled=given_up.is_set, grace=_GRACE)
             self.state = Done(Merged.from_json(document))
         except child.GivenUpError:
             self.state = Cancelled()

@@ -41,7 +41,7 @@ def merge(folder, to, *, dtype, form, progress):
 
 sys.modules["workbench.engine.shipping.merge_adapter"] = types.SimpleNamespace(merge=merge)
 from workbench.engine.merge_worker import work
-serve(work)
+serve(work, outlives=True)
 """
 
 
