@@ -24,7 +24,7 @@ from tests.bench.gpu_model import SHAPES, parameters, random_quantized
 from tests.bench.random_model import fit_tokenizer, texts
 from tests.bench.stock_trl import arguments
 from workbench.config import build_config
-from workbench.engine.methods.checkpointed import Watched
+from workbench.engine.methods.trl_trainer import Watched
 from workbench.engine.model.inference import score_batches
 from workbench.engine.training.data import prepare
 from workbench.engine.training.trainers import build_trainer

@@ -30,7 +30,7 @@ def test_a_change_is_told_with_its_users_and_the_way_to_look():
     told = difference(Internal("transformers.trainer:Trainer", "_save_checkpoint", "(self, model)", "a reason"))
     assert "transformers.trainer:Trainer._save_checkpoint (transformers 5.23." in told
     assert "(self, model, trial)" in told
-    assert "methods/checkpointed.py" in told
+    assert "methods/trl_trainer.py" in told
     assert "a reason" in told
     assert difference(Internal("peft:LoraConfig", "gone", "(self)", "")) != ""
     assert difference(Internal("bitsandbytes.nn:Linear4bit", "weight", "no such words", "")) != ""

@@ -10,7 +10,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from workbench.config import build_config
 from workbench.engine.fast.loop import PairLoop
-from workbench.engine.methods.checkpointed import Watched
+from workbench.engine.methods.trl_trainer import Watched
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import load_base
 from workbench.engine.training.control import Control

@@ -59,7 +59,7 @@ _NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\
 
 
 class PairLoop:
-    """One run's training. `path` says in words how rows go through the model, `slow` why not in a faster way;
+    """One run's training. `path` says in words how rows go through the model, `slower_because` why not in a faster way;
     `recorder` is told what the loss saw of them.
 
     A step takes `batch_size` pairs in each process. They go through the model in micro-batches of
@@ -67,13 +67,13 @@ class PairLoop:
     step's pairs; what TRL averages over the tokens of a micro-batch is averaged over those of the step.
     """
 
-    def __init__(self, inputs: TrainerInputs, layout: Layout, slow: str, trackers: Trackers) -> None:
+    def __init__(self, inputs: TrainerInputs, layout: Layout, slower_because: str, trackers: Trackers) -> None:
         """The model is a PeftModel in evaluation mode. `trackers` are told what the run logs."""
         config, model, prepared = inputs.config, inputs.model, inputs.prepared
         self._config, self._tokenizer, self._checkpoints = config, inputs.tokenizer, inputs.checkpoints
         self._watcher, self._trackers = inputs.watcher, trackers
         self._pairs = {"train": prepared.train, "eval": prepared.holdout}
-        self.model, self.path, self.slow, self._layout = model, str(layout), slow, layout
+        self.model, self.path, self.slower_because, self._layout = model, str(layout), slower_because, layout
         self._objective = Objective.of(config)
         self.recorder: ScoreRecorder | None = None
         # Data: the longest pairs come first, the others at random by the seed.

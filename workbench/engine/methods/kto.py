@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from trl import KTOConfig, KTOTrainer
 
-from workbench.engine.methods.checkpointed import Checkpointed, ForwardSums, WithIndices, build_trl
 from workbench.engine.methods.trainer_setup import TrainerInputs
+from workbench.engine.methods.trl_trainer import ForwardSums, TrlTrainer, WithIndices, build_trl
 from workbench.engine.training.data import PAIR_INDEX
 from workbench.engine.training.score_recorder import BatchLogps
 
@@ -37,7 +37,7 @@ class Unpaired:
         return self._collator(examples)
 
 
-class UnpairedTrainer(Checkpointed, KTOTrainer):
+class UnpairedTrainer(TrlTrainer, KTOTrainer):
     """KTOTrainer over pairs, with what each pair's responses got beside TRL's metrics.
 
     TRL's `kl`, the reference point, is named `kto/reference_point`: it is a sum over a response, in nats, of answers to

@@ -9,9 +9,9 @@ from datasets import Dataset
 from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-from workbench.engine.methods.checkpointed import Checkpointed, build_trl
 from workbench.engine.methods.reward_sources import load_reward
 from workbench.engine.methods.trainer_setup import TrainerInputs
+from workbench.engine.methods.trl_trainer import TrlTrainer, build_trl
 from workbench.engine.model.token_ids import PairIds
 from workbench.runs.folder import RunFolder
 from workbench.runs.pair_scores import PairIdentity
@@ -46,11 +46,11 @@ class _Online(Trainer):
         return int(self.state.num_input_tokens_seen)
 
 
-class GroupTrainer(_Online, Checkpointed, GRPOTrainer):
+class GroupTrainer(_Online, TrlTrainer, GRPOTrainer):
     """arXiv 2402.03300."""
 
 
-class LeaveOneOutTrainer(_Online, Checkpointed, RLOOTrainer):
+class LeaveOneOutTrainer(_Online, TrlTrainer, RLOOTrainer):
     """arXiv 2402.14740."""
 
 

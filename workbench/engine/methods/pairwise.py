@@ -14,9 +14,9 @@ from trl import DPOConfig, DPOTrainer
 from workbench.config import RunConfig
 from workbench.engine.fast.forward import Layout, UnsuitableError, suited
 from workbench.engine.fast.loop import PairLoop
-from workbench.engine.methods.checkpointed import Checkpointed, ForwardSums, WithIndices, build_trl
 from workbench.engine.methods.losses import Objective, PairLogps
 from workbench.engine.methods.trainer_setup import TrainerInputs, arguments, with_adapter
+from workbench.engine.methods.trl_trainer import ForwardSums, TrlTrainer, WithIndices, build_trl
 from workbench.engine.training import distributed
 from workbench.engine.training.batch_order import Share, Shares, lengths
 from workbench.engine.training.data import PAIR_INDEX
@@ -31,19 +31,19 @@ _TRIED = 2
 def build(inputs: TrainerInputs) -> PairLoop | PairTrainer:
     """The fast path's loop; or TRL's trainer where the config wants that or the model cannot do better.
 
-    `slow` of either says why it is not a faster one.
+    `slower_because` of either says why it is not a faster one.
     Raises `WorkbenchError` where the settings do not fit the model.
     """
-    config, slow = inputs.config, "fast = false"
+    config, slower_because = inputs.config, "fast = false"
     if config.fast:
         # Processes that came to different answers would wait for each other for ever.
-        layout, slow = distributed.made_by_first(lambda: _layout(inputs))
+        layout, slower_because = distributed.made_by_first(lambda: _layout(inputs))
         if layout is not None:
             settings = DPOConfig(**arguments(inputs), **_settings(config)) if config.report_to else None
             inputs = replace(inputs, model=with_adapter(inputs))
-            return PairLoop(inputs, layout, slow, Trackers(settings, inputs.model, inputs.tokenizer))
+            return PairLoop(inputs, layout, slower_because, Trackers(settings, inputs.model, inputs.tokenizer))
     trainer: PairTrainer = build_trl(PairTrainer, DPOConfig, inputs, _settings(config), objective=Objective.of(config))
-    trainer.slow = slow
+    trainer.slower_because = slower_because
     return trainer
 
 
@@ -71,7 +71,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
     }
 
 
-class PairTrainer(Checkpointed, DPOTrainer):
+class PairTrainer(TrlTrainer, DPOTrainer):
     """DPOTrainer over pairs that are tokenized already, in an order of its own, shared out over processes.
 
     accelerate would fill the last batch of an epoch up with pairs that were seen already, and TRL asks the other

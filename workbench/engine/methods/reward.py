@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from trl import RewardConfig, RewardTrainer
 
-from workbench.engine.methods.checkpointed import Checkpointed, build_trl
 from workbench.engine.methods.trainer_setup import TrainerInputs, lora
+from workbench.engine.methods.trl_trainer import TrlTrainer, build_trl
 from workbench.engine.model.loading import HEAD
 
 
-class RankTrainer(Checkpointed, RewardTrainer):
+class RankTrainer(TrlTrainer, RewardTrainer):
     """RewardTrainer over pairs that are tokenized already, in an order of its own."""
 
     def __init__(self, **arguments: Any) -> None:

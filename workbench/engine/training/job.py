@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerBase, set_seed
 
 from workbench.config import RunConfig
 from workbench.engine.fast.reference import reference_version
-from workbench.engine.methods.checkpointed import Checkpointed
 from workbench.engine.methods.trainer_setup import parameter_counts
+from workbench.engine.methods.trl_trainer import TrlTrainer
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import device_name, peak_memory, revision
 from workbench.engine.scoring.score_cache import ScoreCache
@@ -137,10 +137,10 @@ def _ready(
         sample_every=config.sample_every,
     )
     trained, parameters = parameter_counts(trainer.model)
-    if trainer.slow and config.fast and trainer.path == Checkpointed.path:
+    if trainer.slower_because and config.fast and trainer.path == TrlTrainer.path:
         events.warn(
             "The fast path does not fit the model",
-            f"Prompts are read twice a pair, as TRL does it: {trainer.slow}.",
+            f"Prompts are read twice a pair, as TRL does it: {trainer.slower_because}.",
             origin.at.step,
         )
     reporter.tell(
@@ -159,7 +159,7 @@ def _ready(
             device=device_name(),
             model_revision=version,
             path=trainer.path,
-            slower_because=trainer.slow,
+            slower_because=trainer.slower_because,
             processes=distributed.count(),
         )
     )

@@ -11,14 +11,14 @@ from transformers import PreTrainedTokenizerBase
 from workbench.config import RunConfig
 from workbench.engine.fast.loop import PairLoop
 from workbench.engine.methods import kto, online, pairwise, reward
-from workbench.engine.methods.checkpointed import Checkpointed
 from workbench.engine.methods.trainer_setup import TrainerInputs
+from workbench.engine.methods.trl_trainer import TrlTrainer
 from workbench.engine.model.loading import attach_adapter, load_base, load_reward_base
 from workbench.engine.training.data import Prepared
 from workbench.engine.training.watcher import Watcher
 from workbench.runs.folder import RunFolder
 
-Training = PairLoop | Checkpointed
+Training = PairLoop | TrlTrainer
 """What trains a run: the loop of the fast path, or a trainer of TRL's."""
 
 BUILDERS: Mapping[str, Callable[[TrainerInputs], Training]] = {

@@ -268,9 +268,9 @@ def test_a_window_narrower_than_the_rows_is_found_out(family, tmp_path, capfd):
     assert (layout, slower_because) == expected[family]
     made = trainer(saved(family), pairs(4), tmp_path, fast=True)
     assert type(made) is PairTrainer
-    assert "differ" in made.slow
+    assert "differ" in made.slower_because
 
 
 def test_fast_false_is_plain_trl(tmp_path):
     made = trainer(saved("llama"), pairs(4), tmp_path, fast=False)
-    assert (type(made), made.slow) == (PairTrainer, "fast = false")
+    assert (type(made), made.slower_because) == (PairTrainer, "fast = false")

@@ -1,5 +1,7 @@
-"""What every trainer of TRL's has in a run: counts that go on after an interruption, checkpoints that are whole or not
-there, and pairs that are tokenized already."""
+"""What every trainer of TRL's has in a run, and how one is set up.
+
+Counts go on after an interruption, checkpoints are whole or not there, pairs are tokenized already.
+"""
 
 # ruff: noqa: ARG002 - the signatures are those that transformers calls.
 from __future__ import annotations
@@ -37,14 +39,14 @@ from workbench.runs.checkpoints import RunProgress, progress
 _NOT_METRICS = ("epoch", "runtime", "samples_per_second", "steps_per_second")
 
 
-class Checkpointed(Trainer):
+class TrlTrainer(Trainer):
     """Goes before a trainer of TRL's among the bases, and makes it a `Training`.
 
     `order` is that of the training pairs; without one, TRL's. `recorder` is told of what loss sees both responses of a
     pair at once. Of grpo and rloo, `pairs_done` counts the answers.
     """
 
-    path, slow = "plain TRL", ""
+    path, slower_because = "plain TRL", ""
 
     def __init__(
         self, *, keep_checkpoints: int, watcher: Watcher, order: LongestFirst | None, **arguments: Any
@@ -174,7 +176,7 @@ def build_trl(
     settings: dict[str, Any],
     **others: Any,
 ) -> Any:
-    """A trainer of TRL's, a `Checkpointed`, with a fresh adapter on the model.
+    """A trainer of TRL's, a `TrlTrainer`, with a fresh adapter on the model.
 
     By default it takes pairs, the longest first. `settings` are the method's own, for `settings_kind`.
 
