@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workbench.runs.folder import RunFolder
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning or end of one.")]
+Watch = Annotated[bool, typer.Option("--wait", help="Watch until the run ends. Ctrl-C leaves it running.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 RUN = "1506-support-tone-dpo"

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.context import RUN, Json, Run, Yes, examples, folder_of, note, print_json, print_table, workspace_of
+from workbench.cli.context import (
+    RUN,
+    Json,
+    Run,
+    Watch,
+    Yes,
+    examples,
+    folder_of,
+    note,
+    print_json,
+    print_table,
+    workspace_of,
+)
 from workbench.cli.run_results import accompany, result
 from workbench.errors import WorkbenchError
 from workbench.text import safe
@@ -101,7 +113,7 @@ def continue_(context: typer.Context, run: Run, json: Json = False) -> None:
 def resume(
     context: typer.Context,
     run: Run,
-    wait: Annotated[bool, typer.Option("--wait", help="Watch until the run ends. Ctrl-C leaves it running.")] = False,
+    wait: Watch = False,
     json: Json = False,
 ) -> None:
     """Go on with a run that was stopped, failed or was lost, from its last complete checkpoint.

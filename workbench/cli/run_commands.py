@@ -11,6 +11,7 @@ from workbench.cli.context import (
     DASH,
     Json,
     Run,
+    Watch,
     examples,
     folder_of,
     note,
@@ -59,7 +60,7 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be given many times.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Watch until the run ends. Ctrl-C leaves it running.")] = False,
+    wait: Watch = False,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Start nothing: say what it would use, take and need.")
     ] = False,

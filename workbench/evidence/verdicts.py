@@ -44,7 +44,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a claim holds; None: too few samples to say. `interval` is that of `value`, at 95%; None: unbounded."""
+    """Whether a claim holds; None: too few samples to say. `interval` is that of `value`, at 95%; None: unbounded.
+
+    `name` is the claim's, and by which measure it was judged where there are several.
+    """
 
     name: str
     holds: bool | None
@@ -53,6 +56,16 @@ class Verdict:
     threshold: float
     samples: int
     message: str
+
+    @property
+    def claim(self) -> str:
+        """The claim's name alone."""
+        return self.name.removesuffix(f", by {self.measure}")
+
+    @property
+    def measure(self) -> Measure | None:
+        """The measure that `name` tells, if it tells one."""
+        return next((measure for measure in _BY if self.name.endswith(f", by {measure}")), None)
 
 
 def claims(settings: Settings) -> tuple[Claim, ...]:

@@ -30,7 +30,7 @@ def by_claim(verdicts: Iterable[Verdict]) -> dict[str, Tone]:
     """Every claim, in order: it holds where it does by every measure, and does not where it does not by one."""
     tones: dict[str, list[Tone]] = {}
     for verdict in verdicts:
-        tones.setdefault(_claim(verdict), []).append(tone_of(verdict.holds))
+        tones.setdefault(verdict.claim, []).append(tone_of(verdict.holds))
     return {claim: min(of_claim, key=_ORDER.index) for claim, of_claim in tones.items()}
 
 
@@ -104,7 +104,7 @@ def claims(evidence: Evidence) -> Section:
     """Every verdict: what was found, with its interval, and what was needed."""
     known = {claim.name: claim for claim in claims_at(Settings.model_validate(evidence.provenance.settings))}
     rows = [
-        _row(number, verdict, known.get(_claim(verdict)), evidence) for number, verdict in enumerate(evidence.verdicts)
+        _row(number, verdict, known.get(verdict.claim), evidence) for number, verdict in enumerate(evidence.verdicts)
     ]
     table = Table(
         "Verdicts, each with its 95% interval",
@@ -120,9 +120,9 @@ def claims(evidence: Evidence) -> Section:
 
 
 def _row(number: int, verdict: Verdict, claim: Claim | None, evidence: Evidence) -> Sequence[Cell]:
-    tone, measure = tone_of(verdict.holds), _measure(verdict)
-    message = f"by {measure}: {verdict.message}" if measure else verdict.message
-    cells = [Cell(NAMES[tone], "verdict", tone), Cell(_claim(verdict), detail=message)]
+    tone = tone_of(verdict.holds)
+    message = f"by {verdict.measure}: {verdict.message}" if verdict.measure else verdict.message
+    cells = [Cell(NAMES[tone], "verdict", tone), Cell(verdict.claim, detail=message)]
     if verdict.value is None or verdict.interval is None:
         cells += [Cell("–", "number"), Cell("", "picture")]
     else:
@@ -134,15 +134,8 @@ def _row(number: int, verdict: Verdict, claim: Claim | None, evidence: Evidence)
 
 def _picture(number: int, verdict: Verdict, claim: Claim | None, evidence: Evidence) -> Markup | None:
     """What the claim is about, before and after, with the threshold in its own unit."""
-    measure = claim and (claim.measure or _measure(verdict))
-    change = next(
-        (
-            m.change
-            for m in evidence.measurements
-            if claim and (m.kind, m.part, m.response, m.measure) == (claim.kind, "", claim.family, measure)
-        ),
-        None,
-    )
+    measure = claim and (claim.measure or verdict.measure)
+    change = evidence.find(claim.kind, claim.family, measure) if claim and measure else None
     if claim is None or change is None:
         return None
     before, after = change.before, change.after
@@ -157,13 +150,3 @@ def _picture(number: int, verdict: Verdict, claim: Claim | None, evidence: Evide
         axis = (min(ends), max(ends))
     bounds = ((one.value, one.low, one.high) for one in (before, after))
     return interval_plot(f"claim-{number}", verdict.name, *bounds, axis=axis, threshold=needed)
-
-
-def _claim(verdict: Verdict) -> str:
-    name, by, _ = verdict.name.rpartition(", by ")
-    return name if by else verdict.name
-
-
-def _measure(verdict: Verdict) -> str:
-    _, by, measure = verdict.name.rpartition(", by ")
-    return measure if by else ""
