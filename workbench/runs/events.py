@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from workbench.files import from_json
 
 VERSION = 1
 
@@ -229,44 +231,9 @@ def _parse(line: str) -> Event | None:
         version, kind = raw["v"], raw["kind"]
         if version != VERSION or kind not in _KINDS:
             return None
-        event = _KINDS[kind]
-        return event(**{name: read(raw[name]) for name, read in _FIELDS[event].items() if name in raw})
+        return from_json(_KINDS[kind], raw)
     except (KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not an event: {error!r}") from error
-
-
-def _integer(value: Any) -> int:
-    if type(value) is not int:
-        raise TypeError(f"{value!r} is not a whole number")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not text")
-    return value
-
-
-def _real(value: Any) -> float:
-    if type(value) not in (int, float):
-        raise TypeError(f"{value!r} is not a number")
-    return float(value)
-
-
-def _metrics(value: Any) -> dict[str, float]:
-    if not isinstance(value, dict):
-        raise TypeError(f"{value!r} is no set of metrics")
-    return {name: float(number) for name, number in value.items()}
-
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "int": _integer,
-    "str": _text,
-    "float": _real,
-    "dict[str, float]": _metrics,
-}
-_FIELDS = {event: {field.name: _READERS[str(field.type)] for field in fields(event)} for event in _KIND_OF}
-"""How the value of each field is read, by the type that the field is declared with."""
 
 
 def _to_json(value: float) -> float | str:

@@ -11,12 +11,12 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.files import from_json, write_whole
 from workbench.runs.folder import RunFolder
 from workbench.runs.labels import read as read_labels
 from workbench.workspace import Workspace
@@ -50,9 +50,9 @@ class Score:
     step: int
     chosen: float
     rejected: float
-    ref_chosen: float | None
-    ref_rejected: float | None
     margin: float
+    ref_chosen: float | None = None
+    ref_rejected: float | None = None
 
     def of(self, row: Mapping[str, Any]) -> bool:
         """Whether a pair's row still has the texts that were scored."""
@@ -126,22 +126,15 @@ class ScoreWriter:
 
     def _rewrite(self) -> None:
         """Leaves one line a pair; also cuts off what an interrupted worker left half-written."""
-        unfinished = self._path.with_suffix(".tmp")
         try:
             if self._latest:
-                with unfinished.open("w", encoding="utf-8") as file:
-                    file.writelines(map(_line, self._latest.values()))
-                unfinished.replace(self._path)
+                write_whole(self._path, "".join(map(_line, self._latest.values())))
             opened = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if self._latest else os.O_TRUNC))
         except FileNotFoundError:
             # The run was deleted under the worker, which ends by itself when it next tells something.
             if self._file < 0:
                 raise
             return
-        except OSError:
-            with suppress(OSError):
-                unfinished.unlink()
-            raise
         if self._file >= 0:
             os.close(self._file)
         self._file, self._lines = opened, len(self._latest)
@@ -169,33 +162,10 @@ def _line(score: Score) -> str:
 
 def _score(line: bytes) -> Score | None:
     try:
-        row = json.loads(line)
-        score = Score(
-            id=_text(row["id"]),
-            text=_text(row["text"]),
-            split=_text(row["split"]),
-            step=int(_number(row["step"])),
-            chosen=_number(row["chosen"]),
-            rejected=_number(row["rejected"]),
-            ref_chosen=_number(row["ref_chosen"]) if "ref_chosen" in row else None,
-            ref_rejected=_number(row["ref_rejected"]) if "ref_rejected" in row else None,
-            margin=_number(row["margin"]),
-        )
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        score = from_json(Score, json.loads(line))
+    except (ValueError, TypeError, RecursionError, OverflowError):
         return None
     return score if _finite(score) else None
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError
-    return float(value)
 
 
 def _finite(score: Score) -> bool:

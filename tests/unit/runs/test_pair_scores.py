@@ -14,13 +14,13 @@ from workbench.runs.labels import Labels
 from workbench.runs.pair_scores import NAME, Score, ScoreWriter, fingerprint, read_margins, runs_with_scores
 from workbench.workspace import Workspace
 
-FIRST = Score("a", "0" * 16, "train", 1, -2.0, -3.0, -2.5, -2.5, 0.1)
-OTHER = Score("b \ud800\n", "1" * 16, "holdout", 0, -1.0, -1.0, None, None, 0.0)
+FIRST = Score("a", "0" * 16, "train", 1, -2.0, -3.0, 0.1, -2.5, -2.5)
+OTHER = Score("b \ud800\n", "1" * 16, "holdout", 0, -1.0, -1.0, 0.0)
 
 sums = st.floats(-1e6, 0.0)
 scores = st.builds(
     Score, st.text(max_size=4), st.just("f" * 16), st.sampled_from(["train", "holdout"]), st.integers(0, 10**6),
-    sums, sums, st.none() | sums, st.none() | sums, st.floats(-1e6, 1e6),
+    sums, sums, st.floats(-1e6, 1e6), st.none() | sums, st.none() | sums,
 )  # fmt: skip
 
 

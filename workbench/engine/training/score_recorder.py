@@ -61,6 +61,6 @@ class ScoreRecorder:
             else:
                 margin = self._beta * ((better - (ref_better or 0.0)) - (worse - (ref_worse or 0.0)))
             scores.append(
-                Score(subject.id, subject.text, subject.split, step, better, worse, ref_better, ref_worse, margin)
+                Score(subject.id, subject.text, subject.split, step, better, worse, margin, ref_better, ref_worse)
             )
         return scores
