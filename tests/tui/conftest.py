@@ -56,7 +56,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
         found.append(config)
         return create(workspace.runs, config, [], {})
 
-    monkeypatch.setattr("workbench.tui.dialogs.new_run.launch", launch)
+    monkeypatch.setattr("workbench.run_form.launch", launch)
     return found
 
 

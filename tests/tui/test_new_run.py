@@ -17,7 +17,7 @@ from tests.tui.runs_screen import put, runs_screen, shown, shows, until
 from workbench.config import RunConfig, build_config
 from workbench.methods import METHODS, uses
 from workbench.tui.dialogs.new_run import NewRunDialog
-from workbench.tui.dialogs.new_run_fields import RunChoice, RunFields, SettingGrid
+from workbench.tui.dialogs.new_run_fields import RunChoice, SettingGrid
 
 ELSEWHERE = {
     *("pairs", "pairs_weights", "model", "method", "adapter", "reward"),
@@ -101,24 +101,26 @@ async def test_the_preset_follows_the_model_until_something_is_chosen(root: Path
     async with runs_screen(root, (80, 24)) as pilot:
         await pilot.press("n")
         await shows(pilot, "pairs train", "0.001")
-        fields = pilot.app.screen.query_one(RunFields)
+        dialog = pilot.app.screen
+        assert isinstance(dialog, NewRunDialog)
+        form = dialog.form
         put(pilot, model="org/large")
-        await until(pilot, lambda: (fields.preset, fields.values["learning_rate"]) == ("standard", "5e-05"))
-        fields.query_one("#method").value = "simpo"  # type: ignore[attr-defined]
-        await until(pilot, lambda: (fields.preset, fields.values["learning_rate"]) == ("simpo", "6e-06"))
+        await until(pilot, lambda: (form.asked.preset, form.asked.settings["learning_rate"]) == ("standard", "5e-05"))
+        dialog.query_one("#method").value = "simpo"  # type: ignore[attr-defined]
+        await until(pilot, lambda: (form.asked.preset, form.asked.settings["learning_rate"]) == ("simpo", "6e-06"))
         put(pilot, model="tiny")
-        await until(pilot, lambda: (fields.preset, fields.values["learning_rate"]) == ("small", "0.001"))
+        await until(pilot, lambda: (form.asked.preset, form.asked.settings["learning_rate"]) == ("small", "0.001"))
         # One's own values are not written over,
         put(pilot, learning_rate="0.002")
         put(pilot, model="org/large")
         await pilot.pause()
-        assert (fields.preset, fields.values["learning_rate"]) == ("small", "0.002")
+        assert (form.asked.preset, form.asked.settings["learning_rate"]) == ("small", "0.002")
         # and neither is a preset that was chosen.
-        fields.query_one("#preset").value = "simpo"  # type: ignore[attr-defined]
-        await until(pilot, lambda: fields.values["learning_rate"] == "6e-06")
+        dialog.query_one("#preset").value = "simpo"  # type: ignore[attr-defined]
+        await until(pilot, lambda: form.asked.settings["learning_rate"] == "6e-06")
         put(pilot, model="tiny")
         await pilot.pause()
-        assert fields.preset == "simpo"
+        assert form.asked.preset == "simpo"
 
 
 async def test_several_data_sets_have_weights(root: Path) -> None:

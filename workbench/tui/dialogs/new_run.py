@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events, on
@@ -15,11 +13,10 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Button, Input, Select, Static
 
-from workbench.config import RunConfig, build_config, to_toml
+from workbench.config import RunConfig, to_toml
 from workbench.errors import WorkbenchError
-from workbench.launch import launch, prepare, preview_run, take_rows
-from workbench.pairs.store import load_rows
-from workbench.runs.catalog import Catalog, Run, rewards, starts
+from workbench.launch import preview_run
+from workbench.run_form import RunForm
 from workbench.runs.preview import RowCounts
 from workbench.text import one_line, safe
 from workbench.tui.background import background
@@ -30,20 +27,8 @@ from workbench.tui.widgets.fields import CheckList
 from workbench.tui.widgets.run_preview import RunPreview
 from workbench.workspace import Workspace
 
-_NAMING = {
-    *("model", "method", "adapter", "reward", "report_to"),
-    *("launcher", "launcher_config", "launcher_command", "processes"),
-}
 _PAUSE = 0.25
 """Seconds without a change after which the pairs are counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """What was counted, and for which data sets, weights, share and seed: other settings do not change it."""
-
-    key: tuple[object, ...]
-    rows: RowCounts
 
 
 class NewRunDialog(Dialog[str | None]):
@@ -95,14 +80,11 @@ class NewRunDialog(Dialog[str | None]):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
-        self._workspace, self._sets = workspace, workspace.datasets()
-        self._config: RunConfig | None = None
-        self._counted: _Counted | None = None
-        self._prepared: RunConfig | None = None
-        """What was found to be there, with all that it names."""
+        self.form = RunForm(workspace)
+        self._offered_for = ""
+        """The model whose runs are offered."""
         self._tried: RunConfig | None = None
-        self._runs: list[Run] = []
-        self._starting = self._wanted = False
+        """The settings that the preview is about."""
         self._left: Widget | None = None
         """What had the focus before the other settings were shown."""
 
@@ -111,7 +93,7 @@ class NewRunDialog(Dialog[str | None]):
         with Vertical(id="form", classes="frame") as form:
             form.border_title = "New run"
             with VerticalScroll(id="rooms", can_focus=False):
-                yield RunFields(self._sets)
+                yield RunFields(self.form)
                 yield RunPreview()
             with Horizontal(classes="row", id="end"):
                 yield Static("", markup=False, id="verdict")
@@ -121,10 +103,8 @@ class NewRunDialog(Dialog[str | None]):
 
     def on_mount(self) -> None:
         """Fills in the preset, counts the pairs and looks for runs to build on."""
-        self._fields.begin()
-        self._tell_keys()
+        self._check()
         self._count_sets()
-        self._find_runs()
         self.query_one(CheckList).focus()
 
     @property
@@ -135,9 +115,9 @@ class NewRunDialog(Dialog[str | None]):
     async def _count_sets(self) -> None:
         """Writes beside every data set how many pairs it has."""
         sets = self.query_one(CheckList)
-        for name in self._sets:
+        for name in self.form.sets:
             try:
-                usable, dropped, problems = await asyncio.to_thread(_counts, self._workspace, name)
+                usable, dropped, problems = await asyncio.to_thread(self.form.counts_of, name)
             except WorkbenchError as error:
                 sets.note(name, f"▲ {one_line(error.title)}", "$warning")
                 continue
@@ -146,105 +126,55 @@ class NewRunDialog(Dialog[str | None]):
             told += f", ▲ {problems:,} unusable" if problems else ""
             sets.note(name, told)
 
-    @background("runs", doing="looking for runs to build on")
+    @background("runs", doing="looking for runs to build on", exclusive=True)
     async def _find_runs(self) -> None:
-        self._runs = await asyncio.to_thread(Catalog(self._workspace.runs).summaries)
-        self._offer_runs()
-
-    @on(Input.Changed, "#model")
-    def _model_changed(self) -> None:
-        self._fields.follow_model()
-        self._offer_runs()
-
-    def _offer_runs(self) -> None:
-        if self._runs:
-            self._offer(self._fields.model)
-
-    @background("offer", doing="looking for runs of this model", exclusive=True)
-    async def _offer(self, model: str) -> None:
         """Offers the runs of the model, to go on from and as rewards."""
-        self._fields.offer(*await asyncio.to_thread(lambda: (starts(self._runs, model), rewards(self._runs, model))))
-        self._check()
-
-    @on(Select.Changed, "#preset")
-    def _preset_changed(self) -> None:
-        self._fields.take_preset()
-        self._check()
-
-    @on(Select.Changed, "#method")
-    def _method_changed(self) -> None:
-        self._fields.begin()
-        self._check()
-
-    @on(Input.Changed)
-    @on(Select.Changed)
-    @on(CheckList.Changed)
-    def _changed(self, event: Input.Changed | Select.Changed | CheckList.Changed) -> None:
-        if isinstance(event, Select.Changed) and event.select.id in ("method", "preset"):
-            return
-        self._fields.tidy()
+        await self.form.find_runs()
+        self._fields.offer()
         self._check()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Says what the field is about."""
         self._fields.tell_about(event.widget.id)
 
+    @on(Input.Changed)
+    @on(Select.Changed)
+    @on(CheckList.Changed)
     def _check(self) -> None:
         """Says what is wrong with the form, or has the pairs counted and the run tried."""
-        before = self._config
+        form, fields = self.form, self._fields
+        fields.read()
+        if settings := form.follow():
+            fields.fill(settings)
+        if form.asked.model != self._offered_for:
+            self._offered_for = form.asked.model
+            self._find_runs()
+        fields.tidy()
+        fields.read()  # Other settings may be shown now.
+        form.check()
         self._tell_keys()
-        values = self._fields.values
-        if not self._sets:
-            self._refuse(WorkbenchError("There is no data set yet", "Bring one in: workbench import FILE --name NAME"))
+        self._show_verdict()
+        if form.config is None:
             return
-        if not values["pairs"]:
-            self._ask("Which data sets?", "Mark one or more with space.")
-            return
-        if values.get("reward") == "":
-            self._ask("Which reward?", "Name a function as FILE.py:FUNCTION, or train a reward model first.")
-            return
-        try:
-            self._config = build_config(values, preset=self._fields.preset)
-        except WorkbenchError as error:
-            self._refuse(error)
-            return
-        self._wanted = self._wanted and self._config == before
-        self._fields.mark_wrong({})
-        if self._counted is not None and self._counted.key == _key(self._config) and self._is_prepared(self._config):
-            self._accept(self._config, self._counted.rows)
-        else:
-            self.query_one("#start", Button).disabled = True
-            self._count(self._config)
-        if self._tried != self._config:
-            self._tried = self._config
-            self._try(self._config)
-
-    def _is_prepared(self, config: RunConfig) -> bool:
-        return self._prepared is not None and _names(self._prepared) == _names(config)
+        if form.verdict.state == "counting":
+            self._count()
+        if self._tried != form.config:
+            self._tried = form.config
+            self._try(form.config)
 
     @background("count", doing="counting the pairs", exclusive=True)
-    async def _count(self, config: RunConfig) -> None:
-        """Looks for what is named and counts the pairs that would train, once nothing changed for a moment."""
+    async def _count(self) -> None:
+        """Has the pairs counted once nothing changed for a moment."""
         await asyncio.sleep(_PAUSE)
-        try:
-            if not self._is_prepared(config):
-                await asyncio.to_thread(prepare, self._workspace, config)
-                self._prepared = config
-            if self._counted is None or self._counted.key != _key(config):
-                self._counted = _Counted(_key(config), await asyncio.to_thread(_row_counts, self._workspace, config))
-        except WorkbenchError as error:
-            if config == self._config:
-                self._refuse(error)
-            return
-        if self._config is not None and self._is_prepared(self._config) and _key(self._config) == self._counted.key:
-            self._accept(self._config, self._counted.rows)
+        await self.form.count()
+        self._show_verdict()
 
     @background("try", doing="trying what the run will take", exclusive=True)
     async def _try(self, config: RunConfig) -> None:
         """Shows what the run will take; another setting, or the end of the form, ends the process that tries it."""
         shown = self.query_one(RunPreview)
         try:
-            await preview_run(self._workspace, config, shown.show)
+            await preview_run(self.form.workspace, config, shown.show)
         except (OSError, WorkbenchError):
             shown.clear()
 
@@ -253,42 +183,20 @@ class NewRunDialog(Dialog[str | None]):
         self.workers.cancel_group(self, "try")
         self.query_one(RunPreview).clear()
 
-    def _accept(self, config: RunConfig, rows: RowCounts) -> None:
-        train, held = rows.train, rows.holdout
-        steps = config.total_steps(train)
-        online = config.facts.online
-        parts: list[tuple[str, str]] = [
-            (f"{train:,}", "bold"),
-            (" prompts, " if online else " pairs train, ", "$secondary"),
-            (f"{held:,}", "bold"),
-            (" held out · ", "$secondary"),
-            (f"{steps:,}", "bold"),
-            (f" steps of {config.step_rows:,}{' answers' if online else ''}", "$secondary"),
-        ]
-        if rows.unusable:
-            parts.append((f"\n▲ {rows.unusable:,} unusable lines are left out", "$warning"))
-        if not held:
-            parts.append(("\n▲ nothing is held out to measure the run on", "$warning"))
-        self.query_one("#verdict", Static).update(Content.assemble(("✔ ", "$success"), *parts))
-        self.query_one("#start", Button).disabled = self._starting
-        if self._wanted and not self._starting:
-            self._begin(config)
-
-    def _ask(self, title: str, message: str) -> None:
-        """Says what is only missing yet, and not wrong."""
-        self._hold(Content.assemble(("· ", "$accent"), (title, "bold"), "\n", message), {})
-
-    def _refuse(self, error: WorkbenchError) -> None:
-        text = Content.assemble(("✘ ", "$error"), (safe(error.title), "bold"), "\n", safe(error.message))
-        self._hold(text, error.fields)
-
-    def _hold(self, verdict: Content, wrong: Mapping[str, str]) -> None:
-        """Nothing can be started as the form is."""
-        self._config, self._wanted = None, False
-        self._fields.mark_wrong(wrong)
-        self.query_one("#verdict", Static).update(verdict)
-        self.query_one("#start", Button).disabled = True
-        self._stop_trying()
+    def _show_verdict(self) -> None:
+        """Shows what the form says of itself; begins where that was wanted before its pairs were counted."""
+        form, verdict, text = self.form, self.form.verdict, self.query_one("#verdict", Static)
+        self._fields.mark_wrong()
+        self.query_one("#start", Button).disabled = not form.can_start
+        if verdict.state in ("missing", "wrong"):
+            sign = ("· ", "$accent") if verdict.state == "missing" else ("✘ ", "$error")
+            text.update(Content.assemble(sign, (safe(verdict.title), "bold"), "\n", safe(verdict.message)))
+            self._stop_trying()
+        elif form.config is not None and form.rows is not None:
+            text.update(_accepted(form.config, form.rows))
+            if form.wanted and form.can_start:
+                form.starting = True  # At once: a second Enter starts no second run.
+                self._start()
 
     def action_more(self) -> None:
         """Shows all other settings, or hides them again; the small screen has place for either."""
@@ -314,10 +222,10 @@ class NewRunDialog(Dialog[str | None]):
 
     def action_toml(self) -> None:
         """Shows the settings as TOML, to copy."""
-        if self._config is None:
+        if self.form.config is None:
             self.notify("Not yet: the form is not right.", timeout=3)
         else:
-            self.app.push_screen(TomlDialog("Settings of this run", to_toml(self._config)))
+            self.app.push_screen(TomlDialog("Settings of this run", to_toml(self.form.config)))
 
     @on(Button.Pressed, "#back")
     def action_back(self) -> None:
@@ -328,49 +236,37 @@ class NewRunDialog(Dialog[str | None]):
     @on(Input.Submitted)
     def action_start(self) -> None:
         """Starts the run, if the form is right; once its pairs are counted, where they are being counted."""
-        if self._starting:
+        if self.form.starting:
             return
         # What the field has read may not have been told to the form yet.
         self._check()
-        if self._config is not None:
-            self._wanted = True
-            if not self.query_one("#start", Button).disabled:
-                self._begin(self._config)
-
-    def _begin(self, config: RunConfig) -> None:
-        self._starting, self._wanted = True, False
-        self.query_one("#start", Button).disabled = True
-        self._start(config)
+        self.form.wanted = self.form.config is not None
+        self._show_verdict()
 
     @background("start", doing="starting the run", exclusive=True)
-    async def _start(self, config: RunConfig) -> None:
+    async def _start(self) -> None:
         # The worker wants the device that a measured step would hold.
         self._stop_trying()
         try:
-            folder = await asyncio.to_thread(launch, self._workspace, config)
-        except Exception:
-            self._starting = False
-            self.query_one("#start", Button).disabled = False
-            raise
-        self.dismiss(folder.id)
+            self.dismiss(await self.form.start())
+        finally:
+            self.query_one("#start", Button).disabled = not self.form.can_start
 
 
-def _counts(workspace: Workspace, name: str) -> tuple[int, int, int]:
-    """Pairs of a data set that may train, those that are dropped, and lines that are no pairs."""
-    rows = load_rows(workspace.pairs_file(name))
-    dropped = rows.is_dropped[rows.order]
-    return int((~dropped).sum()), int(dropped.sum()), len(rows.base.problems)
-
-
-def _row_counts(workspace: Workspace, config: RunConfig) -> RowCounts:
-    return take_rows(workspace, config).counts
-
-
-def _key(config: RunConfig) -> tuple[object, ...]:
-    """What the counts of pairs depend on."""
-    return tuple(config.pairs), tuple(config.pairs_weights), config.holdout, config.seed
-
-
-def _names(config: RunConfig) -> dict[str, object]:
-    """The settings that name something, which may not be there."""
-    return config.model_dump(include=_NAMING)
+def _accepted(config: RunConfig, rows: RowCounts) -> Content:
+    """How many pairs would train, be held out, and in how many steps."""
+    online = config.facts.online
+    parts: list[tuple[str, str]] = [
+        ("✔ ", "$success"),
+        (f"{rows.train:,}", "bold"),
+        (" prompts, " if online else " pairs train, ", "$secondary"),
+        (f"{rows.holdout:,}", "bold"),
+        (" held out · ", "$secondary"),
+        (f"{config.total_steps(rows.train):,}", "bold"),
+        (f" steps of {config.step_rows:,}{' answers' if online else ''}", "$secondary"),
+    ]
+    if rows.unusable:
+        parts.append((f"\n▲ {rows.unusable:,} unusable lines are left out", "$warning"))
+    if not rows.holdout:
+        parts.append(("\n▲ nothing is held out to measure the run on", "$warning"))
+    return Content.assemble(*parts)

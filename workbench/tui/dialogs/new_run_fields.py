@@ -12,8 +12,9 @@ from textual.widgets import Input, Select, Static
 from textual.widgets._select import SelectCurrent
 
 from workbench import figures
-from workbench.config import PRESETS, RunConfig, choices, defaults, fitting_preset, presets_of
-from workbench.methods import DEFAULT_METHOD, METHODS, uses
+from workbench.config import PRESETS, RunConfig, choices
+from workbench.methods import METHODS, uses
+from workbench.run_form import Asked, RunForm, as_typed
 from workbench.runs.catalog import Run
 from workbench.runs.quantities import quantity
 from workbench.text import one_line, safe
@@ -83,11 +84,6 @@ _SWITCH = ("true", "false")
 _NAME_WIDTH, _ID_WIDTH = 8, 42
 _NO_RUN = ""
 """The value of what is no run, in a list of runs."""
-_PLACE = ("report_to", "launcher", "processes", "launcher_config", "launcher_command")
-"""Settings of the machine: a preset leaves them as they are."""
-_OF_ADAPTER = ("lora_r", "lora_alpha", "lora_variant", "target_modules")
-"""Settings that a run which goes on from an adapter takes from that."""
-_FIRST_MODEL = "tiny"
 
 
 class RunFields(Vertical):
@@ -108,12 +104,10 @@ class RunFields(Vertical):
     RunFields #help { color: $secondary; text-overflow: ellipsis; }
     """
 
-    def __init__(self, sets: Sequence[str]) -> None:
+    def __init__(self, form: RunForm) -> None:
         super().__init__(id="fields")
-        self._sets, self._presets = sets, presets_of(DEFAULT_METHOD)
-        self._defaults: dict[str, str] = {}
-        self._preset, self._preset_chosen = "", False
-        self._wrong: Mapping[str, str] = {}
+        self._form = form
+        self._presets: list[str] = form.presets
         self._told_about: str | None = None
 
     def compose(self) -> ComposeResult:
@@ -121,22 +115,23 @@ class RunFields(Vertical):
         with Vertical(id="first"):
             with Horizontal(classes="row", id="datasets"):
                 yield Static("data sets", classes="label")
-                yield CheckList(self._sets, self._sets if len(self._sets) == 1 else [], id="pairs")
+                yield CheckList(self._form.sets, self._form.asked.pairs, id="pairs")
             with Horizontal(classes="row", id="row-weights"):
                 yield Static("their weights", classes="label")
                 hint = "1 each; 0.5 takes half of a set, 2 each pair twice"
                 yield LineField(placeholder=hint, id="pairs_weights")
             with Horizontal(classes="row", id="row-method"):
                 yield Static("method", classes="label")
-                yield MethodChoice(DEFAULT_METHOD, id="method")
+                yield MethodChoice(self._form.asked.method, id="method")
                 yield Static("preset", classes="label -second")
-                preset = fitting_preset(DEFAULT_METHOD, _FIRST_MODEL)
-                yield _choice("preset", ((name, name) for name in self._presets), preset)
+                yield _choice("preset", ((name, name) for name in self._presets), self._form.asked.preset)
             yield Static("", markup=False, id="when")
             yield Static("", markup=False, id="summary")
             with Horizontal(classes="row"):
                 yield Static("model", classes="label")
-                model = LineField(_FIRST_MODEL, placeholder="a folder, a Hugging Face id, or tiny", id="model")
+                model = LineField(
+                    self._form.asked.model, placeholder="a folder, a Hugging Face id, or tiny", id="model"
+                )
                 model.select_on_focus = True
                 yield model
             with Horizontal(classes="row", id="row-adapter"):
@@ -153,156 +148,92 @@ class RunFields(Vertical):
         yield SettingGrid(_MORE, id="more")
         yield Static("", markup=False, id="help")
 
-    def begin(self) -> None:
-        """Puts the values that fit method and model into the fields, and leaves only those that the method uses."""
-        self._preset_chosen = False
-        self._fill(fitting_preset(self.method, self.model))
+    def read(self) -> None:
+        """Tells the form what the fields say."""
+        self._form.asked = Asked(
+            self.query_one(CheckList).marked,
+            self.query_one("#pairs_weights", LineField).content.strip(),
+            str(self.query_one("#method", Select).value),
+            str(self.query_one("#preset", Select).value),
+            self.query_one("#model", LineField).content.strip(),
+            self.query_one("#adapter", RunChoice).run,
+            self.query_one("#reward", RunChoice).run,
+            self.query_one("#function", PathField).content.strip(),
+            {key: text for grid in self.query(SettingGrid) for key, text in grid.values.items()},
+        )
 
-    def take_preset(self) -> None:
-        """Puts the values of the preset that was chosen into the fields."""
-        if self.preset != self._preset:  # The list tells what it begins with as well.
-            self._preset_chosen = True
-            self._fill(self.preset)
-
-    def follow_model(self) -> None:
-        """Takes the preset that fits the model, unless one was chosen, or a setting is one's own by now."""
-        own = {key for grid in self.query(SettingGrid) for key in self._changed(grid)}.difference(_PLACE)
-        if not own and not self._preset_chosen and self.preset != fitting_preset(self.method, self.model):
-            self.begin()
-
-    def _fill(self, preset: str) -> None:
-        method = self.method
-        values = defaults(method, preset)
-        self._defaults = {key: _as_typed(value) for key, value in values.items()}
+    def fill(self, settings: Mapping[str, Any]) -> None:
+        """Shows the form's preset, and puts these values into the fields."""
+        form, method = self._form, METHODS[self._form.asked.method]
         with self.prevent(Select.Changed, Input.Changed):
-            if presets_of(method) != self._presets:
-                self._presets = presets_of(method)
-                self.query_one("#preset", Select).set_options([(each, each) for each in self._presets])
-            self.query_one("#preset", Select).value = preset
-            kept = _PLACE if self._preset else ()
+            if form.presets != self._presets:
+                self._presets = form.presets
+                self.query_one("#preset", Select).set_options([(name, name) for name in self._presets])
+            self.query_one("#preset", Select).value = form.asked.preset
             for grid in self.query(SettingGrid):
-                grid.fill({key: value for key, value in values.items() if key not in kept})
-        self._preset = preset
-        self.query_one("#when", Static).update(METHODS[method].when)
-        self.query_one("#summary", Static).update(PRESETS[preset].summary)
-        self.tidy()
+                grid.fill(settings)
+        self.query_one("#when", Static).update(method.when)
+        self.query_one("#summary", Static).update(PRESETS[form.asked.preset].summary)
 
-    def offer(self, starts: Sequence[Run], rewards: Sequence[Run]) -> None:
-        """Runs to go on from, and runs to be the reward: the newest reward model is, where nothing else was said."""
+    def offer(self) -> None:
+        """Offers the form's runs to go on from, and to be the reward."""
         adapter, reward = self.query_one("#adapter", RunChoice), self.query_one("#reward", RunChoice)
         with self.prevent(Select.Changed):
-            adapter.offer(starts)
-            reward.offer(rewards)
-            models = [each.id for each in rewards if each.config is not None and not each.config.facts.answers]
-            if models and not reward.run and not self.query_one("#function", PathField).content:
-                reward.value = models[0]
-        self.tidy()
+            adapter.offer(self._form.starts)
+            reward.offer(self._form.rewards)
+            if self._form.asked.reward in {run.id for run in self._form.rewards}:
+                reward.value = self._form.asked.reward
 
     def tidy(self) -> None:
         """Leaves only the fields that have a say with what the others say."""
-        method = self.method
-        adapter, reward = self.query_one("#adapter", RunChoice), self.query_one("#reward", RunChoice)
-        begins = uses(method, "adapter")
-        goes_on = begins and bool(adapter.run)
+        form, asked, method = self._form, self._form.asked, METHODS[self._form.asked.method]
         for name, there in (
-            ("row-weights", len(self.query_one(CheckList).marked) > 1),
-            ("row-adapter", begins and adapter.offers),
-            ("begins", goes_on),
-            ("row-reward", METHODS[method].online),
-            ("row-function", METHODS[method].online and not reward.run),
+            ("row-weights", len(asked.pairs) > 1),
+            ("row-adapter", uses(asked.method, "adapter") and self.query_one("#adapter", RunChoice).offers),
+            ("begins", form.goes_on),
+            ("row-reward", method.online),
+            ("row-function", method.online and not asked.reward),
         ):
             self.query_one(f"#{name}").display = there
-        reference = (
-            "The reference is then that adapter, frozen" if METHODS[method].reference else "There is no reference"
-        )
+        reference = "The reference is then that adapter, frozen" if method.reference else "There is no reference"
         self.query_one("#begins", Static).update(f"{reference}. The adapter keeps its rank.")
-        launcher = self.query_one("#launcher", Select).value
-        unused = {
-            *(_OF_ADAPTER if goes_on else ()),
-            *(() if launcher != "none" else ("processes",)),
-            *(() if launcher == "accelerate" else ("launcher_config",)),
-            *(() if launcher == "command" else ("launcher_command",)),
-        }
         for grid in self.query(SettingGrid):
-            grid.show({key for key in grid.keys if uses(method, key)} - unused)
-        self._show_weights()
-
-    def _show_weights(self) -> None:
-        """Writes beside the data sets which weight is whose."""
-        sets = self.query_one(CheckList)
-        weights = [each.strip() for each in self._weights.split(",")] if self._weights else []
-        sets.mark_with(dict(zip(sets.marked, weights, strict=False)))
+            grid.show(set(grid.keys) - form.unused)
+        self.query_one(CheckList).mark_with(dict(zip(asked.pairs, form.weights, strict=False)))
 
     def tell_about(self, field: str | None) -> None:
         """Says what a field is about, or what is wrong with it."""
         self._told_about = field
         setting = "reward" if field == "function" else field or ""
-        if setting in self._wrong:
-            reason = safe(self._wrong[setting])
+        asked, wrong = self._form.asked, self._form.verdict.fields
+        if setting in wrong:
+            reason = safe(wrong[setting])
             self.query_one("#help", Static).update(Content.assemble(("✘ ", "$error"), reason))
             return
         if field == "method":
-            about = f"{METHODS[self.method].title}: {METHODS[self.method].rests_on}"
+            about = f"{METHODS[asked.method].title}: {METHODS[asked.method].rests_on}"
         elif field == "pairs":
             about = "Data sets to train on: space marks."
         elif field == "preset":
-            about = PRESETS[self.preset].summary
+            about = PRESETS[asked.preset].summary
         else:
             known = RunConfig.model_fields.get(setting)
             about = known.description or "" if known else ""
         self.query_one("#help", Static).update(about)
 
     @property
-    def method(self) -> str:
-        """The name of the chosen method."""
-        return str(self.query_one("#method", Select).value)
-
-    @property
-    def preset(self) -> str:
-        """The name of the chosen preset."""
-        return str(self.query_one("#preset", Select).value)
-
-    @property
-    def model(self) -> str:
-        """What was typed as the model."""
-        return self.query_one("#model", LineField).content.strip()
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """The fields as settings."""
-        values: dict[str, Any] = {"pairs": self.query_one(CheckList).marked, "method": self.method, "model": self.model}
-        if self._weights:
-            values["pairs_weights"] = self._weights
-        if uses(self.method, "adapter"):
-            values["adapter"] = self.query_one("#adapter", RunChoice).run
-        if METHODS[self.method].online:
-            run = self.query_one("#reward", RunChoice).run
-            values["reward"] = f"run:{run}" if run else self.query_one("#function", PathField).content.strip()
-        for grid in self.query(SettingGrid):
-            values |= grid.values
-        return values
-
-    @property
     def changed_more(self) -> int:
         """How many of the settings that are behind the others are not as the preset has them."""
-        return len(self._changed(self.query_one("#more", SettingGrid)))
+        return len(set(self._form.changed).intersection(self.query_one("#more", SettingGrid).keys))
 
-    def _changed(self, grid: SettingGrid) -> list[str]:
-        return [key for key, value in grid.values.items() if value != self._defaults.get(key)]
-
-    @property
-    def _weights(self) -> str:
-        several = len(self.query_one(CheckList).marked) > 1
-        return self.query_one("#pairs_weights", LineField).content.strip() if several else ""
-
-    def mark_wrong(self, reasons: Mapping[str, str]) -> None:
-        """Underlines the fields of these settings and no others; each says why while it has the focus."""
-        self._wrong = reasons
+    def mark_wrong(self) -> None:
+        """Underlines the fields that the form's verdict names and no others; each says why while it has the focus."""
+        wrong = self._form.verdict.fields
         for grid in self.query(SettingGrid):
-            grid.mark_wrong(reasons)
+            grid.mark_wrong(wrong)
         for setting in ("pairs_weights", "model", "adapter", "reward"):
-            self.query_one(f"#{setting}").set_class(setting in reasons, "-wrong")
-        self.query_one("#function").set_class("reward" in reasons, "-wrong")
+            self.query_one(f"#{setting}").set_class(setting in wrong, "-wrong")
+        self.query_one("#function").set_class("reward" in wrong, "-wrong")
         self.tell_about(self._told_about)
 
 
@@ -350,7 +281,7 @@ class SettingGrid(Grid):
         """Puts values into the fields that have one."""
         for key in self.keys:
             if key in values:
-                field, typed = self.query_one(f"#{key}"), _as_typed(values[key])
+                field, typed = self.query_one(f"#{key}"), as_typed(values[key])
                 if isinstance(field, Select | Input):
                     field.value = typed
 
@@ -388,15 +319,6 @@ def _choice(name: str, options: Iterator[tuple[str, str]], value: str) -> Select
     """A list of (what is shown, value) to choose from; what is shown may be untrusted but is on one line."""
     plain = [(Content(shown), value) for shown, value in options]
     return Select(plain, value=value, allow_blank=False, compact=True, id=name)
-
-
-def _as_typed(value: object) -> str:
-    """A setting as one would type it."""
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _options(key: str) -> tuple[str, ...]:
