@@ -56,7 +56,7 @@ class TakenRows:
 def take_rows(workspace: Workspace, config: RunConfig) -> TakenRows:
     """The rows of the config's data sets, parted. Raises `WorkbenchError` where there is none to train on."""
     data_sets = [load_rows(workspace.existing_pairs_file(name)) for name in config.pairs]
-    usable = [data_set.order[~data_set.is_dropped[data_set.order]] for data_set in data_sets]
+    usable = [data_set.trainable for data_set in data_sets]
     prompts = (
         (prompt, data_set.label(row, "split") or None)
         for data_set, rows in zip(data_sets, usable, strict=True)

@@ -97,8 +97,8 @@ class RunForm:
         Raises `WorkbenchError`.
         """
         rows = load_rows(self.workspace.pairs_file(name))
-        dropped = rows.is_dropped[rows.order]
-        return int((~dropped).sum()), int(dropped.sum()), len(rows.base.problems)
+        trainable = len(rows.trainable)
+        return trainable, len(rows.order) - trainable, len(rows.base.problems)
 
     async def find_runs(self) -> None:
         """Finds the runs that can be built on with this model. The newest reward model is the reward, where nothing

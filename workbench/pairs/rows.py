@@ -81,9 +81,10 @@ class Rows:
         return int(self.numbers[row])
 
     @property
-    def is_dropped(self) -> Ints:
-        """Of every row, whether its pair is dropped: it never trains."""
-        return cast("Ints", self.labels["status"] == STATUSES.index("dropped"))
+    def trainable(self) -> Ints:
+        """The rows of the pairs that are not dropped, in the order of the file: a dropped pair never trains."""
+        order = self.order
+        return cast("Ints", order[self.labels["status"][order] != STATUSES.index("dropped")])
 
     def id(self, row: int) -> str:
         """The id of a row's pair."""

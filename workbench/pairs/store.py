@@ -132,9 +132,9 @@ class PairStore:
             return None
         return int(indices[np.searchsorted(indices, after, side="right") % len(indices)])
 
-    def counts(self, rows: Ints | None = None) -> dict[Status, int]:
-        """How many pairs (of `rows`, else of all) have each status, all four present."""
-        codes = self.rows.labels["status"][self.rows.order if rows is None else rows]
+    def counts(self) -> dict[Status, int]:
+        """How many pairs have each status, all four present."""
+        codes = self.rows.labels["status"][self.rows.order]
         return dict(zip(STATUSES, np.bincount(codes, minlength=len(STATUSES)).tolist(), strict=False))
 
     def values(self, name: Literal["tags", "source"]) -> list[str]:

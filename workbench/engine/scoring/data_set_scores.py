@@ -73,7 +73,7 @@ def score_pairs(scorer: Scorer, request: ScorePairs) -> Steps:
 def _wanted(rows: Rows, ids: Sequence[str] | None) -> Iterator[list[int]]:
     """The rows asked for, shortest line first, the last of the lists yielded; before that, as many as are looked at."""
     if ids is None:
-        asked = [row for row in rows.order.tolist() if rows.label(row, "status") != "dropped"]
+        asked = rows.trainable.tolist()
     else:
         asked = [row for row in map(rows.row, dict.fromkeys(ids)) if row is not None]
     lengths: list[tuple[int, int]] = []

@@ -20,7 +20,7 @@ _LOOKED_AT = 200
 """Pairs that are asked whether the file has columns that the workbench does not know."""
 
 
-def columns_of(rows: Rows, *, with_dropped: bool = False) -> TextColumns:
+def columns_of(rows: Rows) -> TextColumns:
     """The columns of all pairs in the order of the file, but the dropped. `rows` must not change meanwhile."""
     columns: dict[str, list[str]] = {name: [] for name in (*TEXTS, "shape")}
     empty: set[int] = set()
@@ -39,12 +39,10 @@ def columns_of(rows: Rows, *, with_dropped: bool = False) -> TextColumns:
                 columns[name][row] = joined(getattr(pair, name))
             columns["shape"][row] = shape(pair)
             (empty.add if has_empty_turn(pair) else empty.discard)(row)
-    order = rows.order
-    statuses = _values(rows, "status")
-    kept = [row for row in order.tolist() if with_dropped or statuses[row] != "dropped"]
-    sides = _values(rows, "split")
+    kept = rows.trainable.tolist()
+    statuses, sides = _values(rows, "status"), _values(rows, "split")
     return TextColumns(
-        ids=rows.ids(np.array(kept, np.int64)),
+        ids=rows.ids(rows.trainable),
         prompts=[columns["prompt"][row] for row in kept],
         chosen=[columns["chosen"][row] for row in kept],
         rejected=[columns["rejected"][row] for row in kept],
@@ -54,7 +52,7 @@ def columns_of(rows: Rows, *, with_dropped: bool = False) -> TextColumns:
         empty_turns=[index for index, row in enumerate(kept) if row in empty],
         extras=_extras(rows, kept),
         prompt_at=lambda index: rows.text(kept[index], "prompt"),
-        total=len(order),
+        total=len(rows.order),
         words=(rows.words["chosen"][kept].tolist(), rows.words["rejected"][kept].tolist()),
     )
 

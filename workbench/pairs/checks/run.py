@@ -58,8 +58,7 @@ def check_rows(
     try:
         columns, tokens = columns_of(rows), None
         if model is not None:
-            checked = rows.order[~rows.is_dropped[rows.order]]
-            tokens = count_tokens([rows.pair(row) for row in checked.tolist()], model, on_progress=on_progress)
+            tokens = count_tokens([rows.pair(row) for row in rows.trainable.tolist()], model, on_progress=on_progress)
         return run_checks(
             columns,
             tokens=tokens,

@@ -41,10 +41,10 @@ class TextColumns:
     words: tuple[Sequence[int], Sequence[int]] | None = None
 
     @classmethod
-    def of(cls, pairs: Iterable[Pair], *, with_dropped: bool = False) -> TextColumns:
+    def of(cls, pairs: Iterable[Pair]) -> TextColumns:
         """The columns of `pairs`. (`columns_of_rows.columns_of` is ten times as fast for a file.)"""
         every = list(pairs)
-        kept = every if with_dropped else [pair for pair in every if pair.status != "dropped"]
+        kept = [pair for pair in every if pair.status != "dropped"]
         return cls(
             ids=[pair.id for pair in kept],
             prompts=[joined(pair.prompt) for pair in kept],

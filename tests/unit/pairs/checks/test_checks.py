@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.pairs.checks.build import CLEAN, check, found, talk
+from tests.unit.pairs.checks.build import CLEAN, check, talk
 from workbench.pairs.checks.findings import CHECKS, checks_by_id
 from workbench.pairs.checks.run import run_checks
-from workbench.pairs.checks.text_columns import TextColumns
 from workbench.pairs.pair import Message, Pair
 
 
@@ -174,7 +173,6 @@ def test_dropped_pairs_are_left_out() -> None:
     pairs = [*CLEAN, talk("e", "Hm?", "", "Yes.", status="dropped")]
     assert run_checks(pairs).findings == ()
     assert run_checks(pairs).checked == len(CLEAN)
-    assert found(run_checks(TextColumns.of(pairs, with_dropped=True)))["empty"].ids == ("e",)
 
 
 def test_the_gravest_comes_first_and_pairs_know_their_findings() -> None:
