@@ -21,10 +21,9 @@ from torch.optim import AdamW
 from transformers import TrainerControl, TrainerState, get_scheduler
 
 from workbench.config import RunConfig
-from workbench.engine.fast.batch import Batch
+from workbench.engine.fast.batch import Batch, Lanes, even_batches, micro_batches
 from workbench.engine.fast.forward import Layout, PairForward, PairOutputs
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
-from workbench.engine.fast.micro_batches import Lanes, even_batches, micro_batches
 from workbench.engine.fast.pair_rows import PairRows, row_parts
 from workbench.engine.fast.reference import References
 from workbench.engine.methods.losses import Objective

@@ -11,8 +11,8 @@ from peft import LoraConfig, get_peft_model
 from tests.unit.engine.fast.models import LIMIT, pairs, saved
 from workbench.engine.fast import head
 from workbench.engine.fast.attention import block_mask, row_mask
+from workbench.engine.fast.batch import Lanes, even_batches, micro_batches
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
-from workbench.engine.fast.micro_batches import Lanes, even_batches, micro_batches
 from workbench.engine.fast.pair_rows import RowParts, packed, padded, row_parts
 from workbench.engine.model.loading import load_base
 
