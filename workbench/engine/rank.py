@@ -61,9 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def check_sharing(environment: Mapping[str, str]) -> None:
     """Raises `WorkbenchError` where weights would be shared out in a way that could not be saved again."""
-    from workbench.engine.training.distributed import shared_out
+    from workbench.engine.training.distributed import sharded_by
 
-    by = shared_out()
+    by = sharded_by()
     if by == "FSDP" and environment.get("FSDP_VERSION", "1") != "2":
         raise WorkbenchError(
             "FSDP's first version does not fit",

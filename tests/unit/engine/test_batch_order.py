@@ -55,6 +55,6 @@ def test_weights_are_shared_out_as_they_can_be_saved_again(environment, by, refu
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert distributed.shared_out() == by
+    assert distributed.sharded_by() == by
     with pytest.raises(WorkbenchError, match=refused) if refused else nullcontext():
         check_sharing(os.environ)

@@ -32,7 +32,7 @@ from workbench.engine.model.inference import REFERENCE, as_reference
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.training import distributed
-from workbench.engine.training.batch_order import LongestFirst, Share, lengths, shared
+from workbench.engine.training.batch_order import LongestFirst, Share, lengths, share_out
 from workbench.engine.training.checkpoint_files import (
     of_process,
     restore_adapter,
@@ -150,11 +150,11 @@ class PairLoop:
         while self.step < self.total_steps:
             epoch, steps_done = divmod(self.step, self._steps_an_epoch)
             self._order.set_epoch(epoch)
-            yield from self._shared(list(self._order))[steps_done:]
+            yield from self._share_out(list(self._order))[steps_done:]
 
-    def _shared(self, indices: Sequence[int]) -> list[Share]:
+    def _share_out(self, indices: Sequence[int]) -> list[Share]:
         """This process's share of each batch of the pairs with these indices."""
-        return list(shared(indices, self._config.batch_size, distributed.count(), distributed.rank()))
+        return list(share_out(indices, self._config.batch_size, distributed.count(), distributed.rank()))
 
     def batch(self, mode: str, indices: Sequence[int]) -> Batch:
         """Pairs of the data set of `mode`, "train" or "eval", in micro-batches, with what the reference gives them."""
@@ -278,7 +278,7 @@ class PairLoop:
         sums: dict[str, float] = {}
         self.model.eval()
         with torch.no_grad():
-            for share in self._shared(range(len(self._pairs["eval"]))):
+            for share in self._share_out(range(len(self._pairs["eval"]))):
                 batch = self.batch("eval", share.indices)
                 for micro_batch in batch.micro_batches:
                     batch.note(micro_batch, self._forward(self._rows(batch.pairs, micro_batch)))

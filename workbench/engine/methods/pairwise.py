@@ -49,7 +49,7 @@ def build(inputs: TrainerInputs) -> PairLoop | PairTrainer:
 
 def _layout(inputs: TrainerInputs) -> tuple[Layout | None, str]:
     """The layout that suits the model on the run's longest pairs, or None; and why there is no faster one."""
-    if by := distributed.shared_out():
+    if by := distributed.sharded_by():
         # Every forward gathers weights from all processes, so all have to make as many: here that goes by lengths.
         return None, f"{by} shares the model out over the processes"
     pairs, limit = inputs.prepared.train, inputs.config.max_length
@@ -165,16 +165,16 @@ class PairTrainer(TrlTrainer, DPOTrainer):
         """All pairs, or this process's share of each batch."""
         if distributed.count() == 1:
             return super().get_train_dataloader()
-        return self._shared_out("train", self.train_dataset, self._order, self.args.per_device_train_batch_size)
+        return self._loader_of_share("train", self.train_dataset, self._order, self.args.per_device_train_batch_size)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """The same of the held-out pairs."""
         if distributed.count() == 1:
             return super().get_eval_dataloader(eval_dataset)
         pairs = self.eval_dataset
-        return self._shared_out("eval", pairs, range(len(pairs)), self.args.per_device_eval_batch_size)
+        return self._loader_of_share("eval", pairs, range(len(pairs)), self.args.per_device_eval_batch_size)
 
-    def _shared_out(self, mode: str, dataset: Any, order: Any, batch_size: int) -> DataLoader:
+    def _loader_of_share(self, mode: str, dataset: Any, order: Any, batch_size: int) -> DataLoader:
         shares = self._shares[mode] = Shares(order, batch_size, distributed.count(), distributed.rank())
         loader = DataLoader(dataset, batch_sampler=shares, collate_fn=self.data_collator)
         # As accelerate would, but for the sharing out.

@@ -67,7 +67,7 @@ class Share:
         return self.own * self.ranks / self.total
 
 
-def shared(order: Sequence[int], part: int, ranks: int, rank: int) -> Iterator[Share]:
+def share_out(order: Sequence[int], part: int, ranks: int, rank: int) -> Iterator[Share]:
     """Of each batch from an order that all processes have alike, `part` pairs a process or fewer at the end, the share
     of process `rank`.
 
@@ -97,7 +97,7 @@ class Shares(Sampler[list[int]]):
         return -(-len(self.sampler) // (self.batch_size * self._ranks))
 
     def __iter__(self) -> Iterator[list[int]]:
-        for share in shared(list(self.sampler), self.batch_size, self._ranks, self._rank):
+        for share in share_out(list(self.sampler), self.batch_size, self._ranks, self._rank):
             self._shares[share.indices] = share
             yield list(share.indices)
 

@@ -109,7 +109,7 @@ def first_before_others() -> Iterator[None]:
         wait()
 
 
-def shared_out() -> str:
+def sharded_by() -> str:
     """What shares the weights out over the processes, by the name that its users know; empty where each has them all.
 
     What launches the processes says so in the environment, before a model is loaded.
