@@ -100,8 +100,8 @@ class Failure:
         raise error
 
 
-Message = Progress | Part | Result | Failure
-_KINDS: dict[str, type[Message]] = {
+ChildMessage = Progress | Part | Result | Failure
+_KINDS: dict[str, type[ChildMessage]] = {
     "progress": Progress,
     "part": Part,
     "result": Result,
@@ -118,14 +118,14 @@ class UnforeseenError(Exception):
     """A child met an exception that nobody foresaw. Its traceback is a note of this one."""
 
 
-def encode(message: Message) -> str:
+def encode(message: ChildMessage) -> str:
     """One line of JSON, newline included."""
     # `asdict` would copy every value within.
     fields = {name: getattr(message, name) for name in message.__slots__}
     return json.dumps({"version": PROTOCOL, "kind": _KIND_OF[type(message)], **fields}) + "\n"
 
 
-def decode(line: bytes | str) -> Message | None:
+def decode(line: bytes | str) -> ChildMessage | None:
     """The message in a line; None for anything else, such as half a line.
 
     Raises `WorkbenchError` where the child speaks another version of the protocol.
@@ -353,7 +353,7 @@ class Parent:
         """Tells something that comes before the result."""
         self.tell(Part(value))
 
-    def tell(self, message: Message) -> None:
+    def tell(self, message: ChildMessage) -> None:
         """Sends a message; from any thread. Nothing comes of it where the parent is gone."""
         line = encode(message)
         with self._lock, suppress(BrokenPipeError):

@@ -79,7 +79,7 @@ def test_what_it_says_comes_in_order_and_ends_with_the_result() -> None:
 @pytest.mark.parametrize(
     "message", [Progress("a", 0.25), Progress("b"), Part([1]), Result(None), Failure("t", "m", "h", {})]
 )
-def test_every_message_survives_its_line(message: child.Message) -> None:
+def test_every_message_survives_its_line(message: child.ChildMessage) -> None:
     assert decode(encode(message)) == message
 
 

@@ -15,7 +15,7 @@ from workbench.tiny.answers import Answer, Family
 from workbench.tiny.subjects import FACTS, GUARDED, SMALL_TALK, SUBJECTS, Fact, Guarded, Subject
 
 Kind = Literal["tone", "attack", "benign", "neutral"]
-Message = dict[str, str]
+ChatTurn = dict[str, str]
 
 _HELD_BACK_EVERY = 5
 _KINDS: dict[Kind, float] = {"tone": 0.38, "attack": 0.26, "benign": 0.24, "neutral": 0.12}
@@ -206,7 +206,7 @@ def is_fresh(question: Question) -> bool:
     return question.manner != "small talk" and crc32(question.text.encode()) % 10 == 0
 
 
-def conversations(seed: int, count: int) -> Iterator[list[Message]]:
+def conversations(seed: int, count: int) -> Iterator[list[ChatTurn]]:
     """`count` conversations of one to three turns, some after a system message; the same for the same seed."""
     rng = Random(seed)
     pool = {
@@ -230,7 +230,7 @@ def _draw(pool: dict[Kind, list[Question]], rng: Random) -> Question:
     return rng.choice(pool[kind])
 
 
-def _turn(question: Question, rng: Random, *, courteous: bool) -> list[Message]:
+def _turn(question: Question, rng: Random, *, courteous: bool) -> list[ChatTurn]:
     return [
         {"role": "user", "content": question.text},
         {"role": "assistant", "content": answer(question, rng, courteous=courteous)},

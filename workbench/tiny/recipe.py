@@ -18,7 +18,7 @@ from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from workbench.tiny import WEIGHTS
-from workbench.tiny.grammar import Message, conversations
+from workbench.tiny.grammar import ChatTurn, conversations
 
 SEED = 20
 VOCABULARY = 1536
@@ -87,7 +87,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     )
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, turns: list[Message]) -> tuple[list[int], list[int]]:
+def encode(tokenizer: PreTrainedTokenizerFast, turns: list[ChatTurn]) -> tuple[list[int], list[int]]:
     """Token ids of a conversation, and the same ids with everything the assistant did not say set to -100."""
     ids: list[int] = []
     labels: list[int] = []

@@ -13,7 +13,7 @@ from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import load_base
 from workbench.engine.training.control import Control
 from workbench.engine.training.data import prepare
-from workbench.engine.training.instruments import Divergence, Movement, Sampler, questions
+from workbench.engine.training.instruments import Divergence, Movement, Sampler, sample_prompts
 from workbench.engine.training.reporter import Instruments, Reporter
 from workbench.engine.training.resume import Origin
 from workbench.engine.training.watcher import Due
@@ -83,7 +83,7 @@ def test_without_held_out_pairs_there_is_no_divergence():
 
 
 def test_answers_are_the_greedy_ones_of_both_models(tokenizer, model):
-    asked = questions(tokenizer, [*ROWS, ROWS[-1], row(20, "holdout")], 1024)
+    asked = sample_prompts(tokenizer, [*ROWS, ROWS[-1], row(20, "holdout")], 1024)
     held_out = [each for each in ROWS if each["split"] == "holdout"]
     assert [each.pair for each in asked] == [each["id"] for each in held_out[:2]]
     assert asked[0].text == held_out[0]["prompt"][0]["content"]
@@ -121,11 +121,11 @@ def test_answers_are_the_greedy_ones_of_both_models(tokenizer, model):
 
 
 def test_before_the_first_step_both_answer_alike(tokenizer, model):
-    asked = questions(tokenizer, ROWS, 1024)
+    asked = sample_prompts(tokenizer, ROWS, 1024)
     for event in Sampler(tokenizer, model, asked, 4)(model, 0):
         assert (event.base, event.base_tokens) == (event.aligned, event.aligned_tokens)
     assert not Sampler(tokenizer, model, asked, 0)
-    assert not Sampler(tokenizer, model, questions(tokenizer, ROWS[:2], 1024), 4)
+    assert not Sampler(tokenizer, model, sample_prompts(tokenizer, ROWS[:2], 1024), 4)
 
 
 @pytest.mark.parametrize("sample", [2**20, 100])

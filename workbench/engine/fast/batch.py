@@ -25,8 +25,8 @@ _LONG = 2000
 _MOST = 4
 """Lanes: Python's own work is done by one at a time, so more of them would wait for each other."""
 
-Given = TypeVar("Given")
-Result = TypeVar("Result")
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
 
 
 class Batch:
@@ -127,7 +127,7 @@ class Lanes:
         # The number is a thread's own for OpenMP, and the process's for the matrix products.
         self._pool = ThreadPoolExecutor(self.count, "lane", lambda: torch.set_num_threads(self._each))
 
-    def map(self, work: Callable[[Given], Result], given: Iterable[Given]) -> list[Result]:
+    def map(self, work: Callable[[_Given], _Made], given: Iterable[_Given]) -> list[_Made]:
         """What `work` gives for each of `given`, in their order. Raises what it raises."""
         torch.set_num_threads(self._each)
         try:

@@ -154,7 +154,7 @@ def _predicting(rows: PairRows) -> tuple[list[int], Tensor, Tensor]:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class QueryBlock:
     """A branch's next `queries`, its first `keys`, and what is added to their scores, (1, 1, queries, keys)."""
 
     queries: int
@@ -168,7 +168,7 @@ class Branch:
 
     trunk: int
     own: slice
-    blocks: tuple[Block, ...]
+    blocks: tuple[QueryBlock, ...]
 
     def seen(self, heads: Tensor) -> Tensor:
         """What its tokens see of heads (1, heads, L, D) of the row."""
@@ -199,7 +199,7 @@ def _branch(trunk: int, own: slice, first: int, mask: Tensor) -> Branch:
     before = trunk + max(0, first - own.start)  # What comes before the first query.
     count = max(1, round((keys - before) / _BLOCK)) if keys > before else 0
     ends = [before + (keys - before) * number // max(1, count) for number in range(count + 1)]
-    blocks = (Block(end - at, end, mask[None, None, at:end, :end]) for at, end in pairwise(ends))
+    blocks = (QueryBlock(end - at, end, mask[None, None, at:end, :end]) for at, end in pairwise(ends))
     return Branch(trunk, own, tuple(blocks))
 
 

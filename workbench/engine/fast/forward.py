@@ -28,7 +28,7 @@ _LOOSE = 2e-2
 """Relative difference of log-probabilities from those of plain rows, at half precision."""
 
 
-class Layout(StrEnum):
+class RowLayout(StrEnum):
     """How rows lie, and which kernel reads them."""
 
     FLEX = "one line, FlexAttention"
@@ -56,20 +56,20 @@ class PairForward:
     Making one gives the model a forward of pairs besides its own, which stays what it was.
     """
 
-    def __init__(self, model: Any, layout: Layout) -> None:
+    def __init__(self, model: Any, layout: RowLayout) -> None:
         self.model, self.layout = model, layout
         self._base = model.get_base_model() if hasattr(model, "get_base_model") else model
         _teach(self._base)
-        if layout is not Layout.LINES:
+        if layout is not RowLayout.LINES:
             self._base.set_attn_implementation(KERNEL)
-        self.decoder = Decoder(self._base) if layout is Layout.LINE and Decoder.suits(self._base) else None
+        self.decoder = Decoder(self._base) if layout is RowLayout.LINE and Decoder.suits(self._base) else None
 
     def rows(self, pairs: Sequence[PairIds]) -> PairRows:
         """The rows of `pairs`, which are cut already, on the model's device."""
-        if self.layout is Layout.LINES:
+        if self.layout is RowLayout.LINES:
             rows = padded(pairs)
         else:
-            rows = packed(pairs, LINE_MULTIPLE if self.layout is Layout.FLEX else 1)
+            rows = packed(pairs, LINE_MULTIPLE if self.layout is RowLayout.FLEX else 1)
         return rows.to(self._base.device)
 
     def __call__(self, rows: PairRows, wrapped: Any = None) -> PairOutputs:
@@ -88,7 +88,7 @@ class PairForward:
         return score(_head(self._base), states, rows.targets)
 
 
-def suited(base: Any, pairs: Sequence[PairIds]) -> tuple[Layout, str]:
+def suited(base: Any, pairs: Sequence[PairIds]) -> tuple[RowLayout, str]:
     """The fastest layout that gives `pairs` the log-probabilities that plain rows give them, on this very model.
 
     The text says why no faster one does; it is empty for the fastest. The log (stderr) has it with its traceback.
@@ -98,7 +98,7 @@ def suited(base: Any, pairs: Sequence[PairIds]) -> tuple[Layout, str]:
     """
     _check(base)
     before, refusals = base.config._attn_implementation, list[str]()
-    layouts = [Layout.FLEX if base.device.type == "cuda" else Layout.LINE, Layout.LINES]
+    layouts = [RowLayout.FLEX if base.device.type == "cuda" else RowLayout.LINE, RowLayout.LINES]
     if before == "eager":
         refusals.append(f"{layouts.pop(0)}: the model's own attention is eager")
     with asking(base):
@@ -161,12 +161,12 @@ def _teach(base: Any) -> None:
         base.forward.__func__.takes_pairs = True
 
 
-def _states(base: Any, rows: PairRows, layout: Layout) -> Tensor:
+def _states(base: Any, rows: PairRows, layout: RowLayout) -> Tensor:
     """(N, H): the states that predict the response tokens."""
     masks = dict[str, Any]()
-    if layout is Layout.FLEX:
+    if layout is RowLayout.FLEX:
         masks["attention_mask"] = block_mask(rows)
-    elif layout is Layout.LINES:
+    elif layout is RowLayout.LINES:
         masks["attention_mask"] = padded_mask(rows, base.dtype)
     else:
         masks["pair_masks"] = row_masks(rows, base.dtype)

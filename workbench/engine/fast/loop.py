@@ -22,7 +22,7 @@ from transformers import TrainerControl, TrainerState, get_scheduler
 
 from workbench.config import RunConfig
 from workbench.engine.fast.batch import Batch, Lanes, even_batches, micro_batches
-from workbench.engine.fast.forward import Layout, PairForward, PairOutputs
+from workbench.engine.fast.forward import PairForward, PairOutputs, RowLayout
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
 from workbench.engine.fast.pair_rows import PairRows, row_parts
 from workbench.engine.fast.reference import References
@@ -66,7 +66,7 @@ class PairLoop:
     step's pairs; what TRL averages over the tokens of a micro-batch is averaged over those of the step.
     """
 
-    def __init__(self, inputs: TrainerInputs, layout: Layout, slower_because: str, trackers: Trackers) -> None:
+    def __init__(self, inputs: TrainerInputs, layout: RowLayout, slower_because: str, trackers: Trackers) -> None:
         """The model is a PeftModel in evaluation mode. `trackers` are told what the run logs."""
         config, model, prepared = inputs.config, inputs.model, inputs.prepared
         self._config, self._tokenizer, self._checkpoints = config, inputs.tokenizer, inputs.checkpoints
@@ -169,7 +169,7 @@ class PairLoop:
         if self._lanes is not None:
             return even_batches(rows, self._lanes.count, self._most_pairs, budget)
         sizes = [row.total for row in rows]
-        return micro_batches(sizes, self._most_pairs, budget, padded=self._layout is Layout.LINES)
+        return micro_batches(sizes, self._most_pairs, budget, padded=self._layout is RowLayout.LINES)
 
     # Forward, loss and step
 

@@ -80,7 +80,7 @@ def adapters_off(layers: Sequence[BaseTunerLayer]) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Adapter:
+class _Lora:
     """Which outputs it adds to, and which of the ranks of all adapters together are its own."""
 
     outputs: slice
@@ -118,13 +118,13 @@ class Projections:
                 (name,) = layer.active_adapters
                 if name in layer.lora_A:
                     first, second = layer.lora_A[name].weight, layer.lora_B[name].weight
-                    adapters.append(_Adapter(of_layer, slice(rank, rank + len(first)), layer.scaling[name]))
+                    adapters.append(_Lora(of_layer, slice(rank, rank + len(first)), layer.scaling[name]))
                     matrices += [first, second]
                     rank += len(first)
         outputs: Tensor = _Projected.apply(x, self, adapters, *matrices)
         return outputs
 
-    def forward_weight(self, adapters: Sequence[_Adapter], matrices: Sequence[Tensor]) -> Tensor:
+    def forward_weight(self, adapters: Sequence[_Lora], matrices: Sequence[Tensor]) -> Tensor:
         """(inputs, outputs): the weights for a product in the forward, with what adapters add."""
         if self._kept is None:
             return self.backward_weight(adapters, matrices).T
@@ -135,7 +135,7 @@ class Projections:
             merged[:, adapter.outputs].addmm_(first.T, second.T, alpha=adapter.scale)
         return merged
 
-    def backward_weight(self, adapters: Sequence[_Adapter], matrices: Sequence[Tensor]) -> Tensor:
+    def backward_weight(self, adapters: Sequence[_Lora], matrices: Sequence[Tensor]) -> Tensor:
         """(outputs, inputs): the same for a product in the backward."""
         weight = self._unpacked() if self._kept is None else self._kept[0]
         if not adapters:
@@ -181,7 +181,7 @@ def _forward(self: Any, x: Tensor, *arguments: Any, **named: Any) -> Tensor:
 
 class _Projected(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, group: Projections, adapters: Sequence[_Adapter], *matrices: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, group: Projections, adapters: Sequence[_Lora], *matrices: Tensor) -> Tensor:
         ctx.save_for_backward(x, *matrices)
         ctx.group, ctx.adapters = group, adapters
         weight, bias = group.forward_weight(adapters, matrices), group.bias()

@@ -14,7 +14,7 @@ from torch import Tensor
 from workbench.compare.messages import ResponseScore
 from workbench.config import RunConfig
 from workbench.engine.model.token_ids import PairIds
-from workbench.engine.scoring.score_cache import Key, ScoreCache, key
+from workbench.engine.scoring.score_cache import CacheKey, ScoreCache, key
 from workbench.runs.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 _KEEP = 256
@@ -53,7 +53,7 @@ class References:
     def __init__(self, compute: Compute, count: int, cache: ScoreCache, version: str) -> None:
         self._compute, self._cache, self._version = compute, cache, version
         self.known = torch.full((2, count), torch.nan)
-        self._fresh: dict[Key, ResponseScore] = {}
+        self._fresh: dict[CacheKey, ResponseScore] = {}
 
     def __call__(self, indices: Sequence[int], pairs: Sequence[PairIds]) -> Tensor:
         """(2, B), float32, on the CPU, of `pairs`, which are cut already and have these `indices`."""
@@ -88,5 +88,5 @@ class References:
                 self.keep()
 
 
-def _key(version: str, pair: PairIds, response: Sequence[int]) -> Key:
+def _key(version: str, pair: PairIds, response: Sequence[int]) -> CacheKey:
     return key(version, array("q", pair.prompt).tobytes().hex(), array("q", response).tobytes().hex())

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from trl import DPOConfig, DPOTrainer
 
 from workbench.config import RunConfig
-from workbench.engine.fast.forward import Layout, UnsuitableError, suited
+from workbench.engine.fast.forward import RowLayout, UnsuitableError, suited
 from workbench.engine.fast.loop import PairLoop
 from workbench.engine.methods.losses import Objective, PairLogps
 from workbench.engine.methods.trainer_setup import TrainerInputs, arguments, with_adapter
@@ -47,7 +47,7 @@ def build(inputs: TrainerInputs) -> PairLoop | PairTrainer:
     return trainer
 
 
-def _layout(inputs: TrainerInputs) -> tuple[Layout | None, str]:
+def _layout(inputs: TrainerInputs) -> tuple[RowLayout | None, str]:
     """The layout that suits the model on the run's longest pairs, or None; and why there is no faster one."""
     if by := distributed.sharded_by():
         # Every forward gathers weights from all processes, so all have to make as many: here that goes by lengths.

@@ -18,7 +18,7 @@ from workbench.config import RunConfig
 from workbench.engine.model.inference import REFERENCE
 from workbench.engine.training.checkpoint_files import read_adapter
 from workbench.engine.training.data import Prepared
-from workbench.engine.training.trackers import PROJECT, file_runs
+from workbench.engine.training.trackers import PROJECT, set_tracker_folders
 from workbench.engine.training.watcher import Watcher
 from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder
@@ -71,7 +71,7 @@ def with_adapter(inputs: TrainerInputs) -> Any:
     Raises `WorkbenchError` where the settings do not fit the model.
     """
     model, config = inputs.model, inputs.config
-    with told_as_settings():
+    with settings_errors():
         if config.adapter:
             model.add_adapter(REFERENCE, model.peft_config["default"])
         else:
@@ -84,11 +84,11 @@ def with_adapter(inputs: TrainerInputs) -> Any:
     if model.device.type == "cuda":
         model.enable_input_require_grads()
         model.activation_checkpointing_enable()
-    settle_adapter(model, config, inputs.run)
+    init_adapter(model, config, inputs.run)
     return model
 
 
-def settle_adapter(model: Any, config: RunConfig, run: Path) -> None:
+def init_adapter(model: Any, config: RunConfig, run: Path) -> None:
     """Draws the adapter anew in float32, or reads that of another run again, of which the run's folder has a copy.
 
     TRL casts the adapters of quantized models to bfloat16, in which most updates at a usual learning rate are lost.
@@ -110,7 +110,7 @@ def settle_adapter(model: Any, config: RunConfig, run: Path) -> None:
 
 
 @contextmanager
-def told_as_settings() -> Iterator[None]:
+def settings_errors() -> Iterator[None]:
     """What TRL and PEFT refuse is told as the user's settings not fitting the model."""
     try:
         yield
@@ -126,7 +126,7 @@ def arguments(inputs: TrainerInputs) -> dict[str, Any]:
     cuda, total = inputs.model.device.type == "cuda", config.total_steps(len(prepared.train))
     part = config.batch_size // config.gradient_accumulation
     if config.report_to:
-        file_runs(inputs.run)
+        set_tracker_folders(inputs.run)
     return {
         "output_dir": str(inputs.checkpoints),
         "learning_rate": config.learning_rate,

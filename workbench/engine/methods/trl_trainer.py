@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from workbench.engine.fast.reference import References
-from workbench.engine.methods.trainer_setup import TrainerInputs, arguments, lora, settle_adapter, told_as_settings
+from workbench.engine.methods.trainer_setup import TrainerInputs, arguments, init_adapter, lora, settings_errors
 from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.training import distributed
 from workbench.engine.training.batch_order import LongestFirst, lengths
@@ -190,7 +190,7 @@ def build_trl(
         "eval_dataset": to_dataset(prepared.holdout) if prepared.holdout else None,
         "peft_config": lora(config),
     }
-    with told_as_settings():
+    with settings_errors():
         trainer = kind(
             keep_checkpoints=config.keep_checkpoints,
             watcher=inputs.watcher,
@@ -200,7 +200,7 @@ def build_trl(
             **defaults | others,
         )
     trainer.remove_callback(PrinterCallback)
-    settle_adapter(trainer.model, config, inputs.run)
+    init_adapter(trainer.model, config, inputs.run)
     return trainer
 
 

@@ -7,7 +7,7 @@ import os
 import resource
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from bitsandbytes.nn import Linear4bit
@@ -21,13 +21,11 @@ from transformers import (
 )
 from transformers.utils import is_flash_attn_2_available
 
+from workbench.config import Attention, Quantization
 from workbench.engine.model.downloads import first_line, not_loaded, where_from
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.runs.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter
-
-Quantization = Literal["nf4", "int8", "none"]
-Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 
 HEAD = "score"
 """What transformers calls the layer that gives a sequence its score."""

@@ -14,7 +14,7 @@ from workbench.compare.messages import Column, PairBatch, PairsScored, ResponseS
 from workbench.engine.model.inference import batches, score_batches
 from workbench.engine.model.loading import revision
 from workbench.engine.model.token_ids import encode, tokenizer_digest, with_system
-from workbench.engine.scoring.score_cache import Key, ScoreCache, key
+from workbench.engine.scoring.score_cache import CacheKey, ScoreCache, key
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, Text, template_arguments, to_row
@@ -30,13 +30,12 @@ _STEP_SECONDS = 0.04
 _FIRST_TOKENS, _MOST_TOKENS = 512, 16384
 _READING = 0.005
 
-Steps = Iterator[PairBatch | PairsScored | None]
 _Sides = dict[tuple[str, str], ResponseScore]
 """Scores by the pair's id and the name of its side."""
 _T = TypeVar("_T")
 
 
-def score_pairs(scorer: Scorer, request: ScorePairs) -> Steps:
+def score_pairs(scorer: Scorer, request: ScorePairs) -> Iterator[PairBatch | PairsScored | None]:
     """Rows as they are scored, and the end; a None after every bit of work that has nothing to tell.
 
     Raises `WorkbenchError` where the data set cannot be read, or a column has no adapter.
@@ -49,9 +48,7 @@ def score_pairs(scorer: Scorer, request: ScorePairs) -> Steps:
             time.sleep(_READING)
             yield None
         rows = reading.result()
-    order: list[int] = []
-    for order in _wanted(rows, request.ids):  # noqa: B007 (the last one counts)
-        yield None
+    order = yield from _wanted(rows, request.ids)
     with ScoreCache(Path(request.cache) if request.cache else None) as cache:
         table = _Table(scorer, request, cache)
         done = problems = 0
@@ -70,8 +67,8 @@ def score_pairs(scorer: Scorer, request: ScorePairs) -> Steps:
         )
 
 
-def _wanted(rows: Rows, ids: Sequence[str] | None) -> Iterator[list[int]]:
-    """The rows asked for, shortest line first, the last of the lists yielded; before that, as many as are looked at."""
+def _wanted(rows: Rows, ids: Sequence[str] | None) -> Generator[None, None, list[int]]:
+    """The rows asked for, shortest line first, returned at the end; a None after every bit of looking."""
     if ids is None:
         asked = rows.trainable.tolist()
     else:
@@ -79,8 +76,8 @@ def _wanted(rows: Rows, ids: Sequence[str] | None) -> Iterator[list[int]]:
     lengths: list[tuple[int, int]] = []
     for part in _parts(asked, _MEASURED):
         lengths += [(len(rows.line(row)), row) for row in part]
-        yield []
-    yield [row for _, row in sorted(lengths)]
+        yield None
+    return [row for _, row in sorted(lengths)]
 
 
 @dataclass(slots=True)
@@ -89,7 +86,7 @@ class _Response:
 
     pair: Pair
     side: str
-    key: Key
+    key: CacheKey
     prompt: Sequence[int] = ()
     ids: Sequence[int] = ()
     cut: bool = False
@@ -142,7 +139,7 @@ class _Table:
                     missing.append(response)
         yield None
         missing = [response for response in missing if response.pair.id not in problems]
-        fresh: dict[Key, ResponseScore] = {}
+        fresh: dict[CacheKey, ResponseScore] = {}
         while missing:
             encoded = [(response.prompt, response.ids) for response in missing]
             taken = next(batches(encoded, self._scorer.vocabulary, self._tokens))
@@ -204,7 +201,7 @@ def _request_key(scorer: Scorer, max_length: int | None) -> str:
     return key(weights, precision, tokenizer_digest(scorer.tokenizer), str(max_length)).hex()
 
 
-def _response_key(version: str, pair: Pair, side: str, system: str | None) -> Key:
+def _response_key(version: str, pair: Pair, side: str, system: str | None) -> CacheKey:
     """By what is read, not by the pair's name or position: an edit forgets, a copy or a swap does not."""
     row = to_row(pair)
     prompt = with_system(pair.prompt, system)

@@ -24,7 +24,6 @@ from workbench.pairs.split import group_key
 
 Matcher = Callable[[str], str | None]
 """Tells the family of a response; None where it is of none."""
-Progress = Callable[[str], None]
 
 NEUTRAL = "neutral"
 """The kind of probes on which the divergence from the base is measured."""
@@ -53,7 +52,7 @@ class BaseAndRun:
 
     scorer: Scorer
     adapter: Path
-    progress: Progress
+    progress: Callable[[str], None]
 
     @property
     def columns(self) -> tuple[tuple[str, Path | None], ...]:

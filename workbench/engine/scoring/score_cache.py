@@ -20,10 +20,10 @@ _PATIENCE = 5.0
 """Seconds to wait for another process that writes."""
 _AT_ONCE = 500
 
-Key = bytes
+CacheKey = bytes
 
 
-def key(*parts: str) -> Key:
+def key(*parts: str) -> CacheKey:
     """A key that is the same for the same parts only."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
@@ -75,9 +75,9 @@ class ScoreCache:
                 )
         connection.close()
 
-    def get(self, keys: Sequence[Key]) -> dict[Key, ResponseScore]:
+    def get(self, keys: Sequence[CacheKey]) -> dict[CacheKey, ResponseScore]:
         """The scores that are known."""
-        scores: dict[Key, ResponseScore] = {}
+        scores: dict[CacheKey, ResponseScore] = {}
         if self._connection is None:
             return scores
         with contextlib.suppress(sqlite3.Error):
@@ -91,7 +91,7 @@ class ScoreCache:
                 }
         return scores
 
-    def put(self, scores: Mapping[Key, ResponseScore]) -> None:
+    def put(self, scores: Mapping[CacheKey, ResponseScore]) -> None:
         """Keeps scores."""
         if self._connection is None or not scores:
             return

@@ -18,9 +18,10 @@ from workbench.compare.messages import (
     Scored,
     ScoreResponse,
 )
+from workbench.config import Quantization
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.inference import Ids, next_logits, response_logits, sample, score_batches
-from workbench.engine.model.loading import Quantization, load_base
+from workbench.engine.model.loading import load_base
 from workbench.engine.model.token_ids import continued, encode, prompt_ids, stop_token_ids
 from workbench.engine.scoring.loaded_adapters import Adapters, version
 from workbench.engine.scoring.logit_scoring import LogitCache, Logits, distribution, score_columns

@@ -36,7 +36,7 @@ from workbench.runs.merging import Drift, Dtype, Form, Merged, drift
 from workbench.runs.model_shape import shape_of
 from workbench.runs.serving import adapter_settings, serve_merged
 
-Progress = Callable[[str, float | None], None]
+Tell = Callable[[str, float | None], None]
 """Told what is done, and how much of it, from 0 to 1, where that is known."""
 
 DTYPES: dict[Dtype, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -47,7 +47,7 @@ _HELD = {"nf4": 0.55, "int8": 1.05, "none": 4.0}
 _BESIDE_WEIGHTS = 32 * 2**20
 """Bytes of tokenizer, configs and card."""
 
-Ids = tuple[Sequence[int], Sequence[int]]
+Encoded = tuple[Sequence[int], Sequence[int]]
 
 
 def merge(
@@ -57,7 +57,7 @@ def merge(
     dtype: Dtype = "bf16",
     form: Form = "safetensors",
     force: bool = False,
-    progress: Progress = lambda *_: None,
+    progress: Tell = lambda *_: None,
 ) -> Merged:
     """Merges the run's adapter into its base and writes the model to `to`: a folder, or with `form` gguf one file.
 
@@ -155,11 +155,11 @@ def _live_size(config: RunConfig, count: int) -> int:
     return int(shape.quantized * _HELD[config.quantization] + shape.exact * 4)
 
 
-def _held_out(folder: RunFolder, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Ids]:
+def _held_out(folder: RunFolder, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Encoded]:
     """Prompt and response ids of held-out pairs as they were trained, chosen and rejected in turn."""
     rows = [row for row in folder.rows() if row.get("split") == "holdout"]
     pairs = [from_row(row, where=f"pairs.jsonl, held-out row {number}") for number, row in enumerate(rows, 1)]
-    responses: list[Ids] = []
+    responses: list[Encoded] = []
     for pair, row in zip(pairs, rows, strict=True):
         ids = pair_ids(tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
         responses += ids.responses(max_length)
@@ -168,7 +168,7 @@ def _held_out(folder: RunFolder, tokenizer: PreTrainedTokenizerBase, max_length:
     return [responses[2 * at + side] for at in kept for side in (0, 1)]
 
 
-def _live(folder: RunFolder, config: RunConfig, rows: list[Ids], progress: Progress) -> list[list[float]]:
+def _live(folder: RunFolder, config: RunConfig, rows: list[Encoded], progress: Tell) -> list[list[float]]:
     """Token log-probabilities under the adapter as it was trained. Raises `WorkbenchError` for another base."""
     trained_on = getattr(folder.state().started, "model_revision", "unknown")
     if Path(config.model).is_dir() or not rows:
@@ -194,7 +194,12 @@ def _check_revision(model: str, trained_on: str, loaded: PreTrainedModel | None)
 
 
 def _merge(
-    folder: RunFolder, config: RunConfig, tokenizer: PreTrainedTokenizerBase, to: Path, dtype: Dtype, progress: Progress
+    folder: RunFolder,
+    config: RunConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    to: Path,
+    dtype: Dtype,
+    progress: Tell,
 ) -> int:
     """Writes the merged model with its tokenizer to `to`; returns how many parameters it has."""
     _release()
@@ -248,7 +253,7 @@ def _check_finite(model: PreTrainedModel, dtype: Dtype) -> None:
             )
 
 
-def _drift(folder: Path, dtype: Dtype, rows: list[Ids], live: list[list[float]], progress: Progress) -> Drift | None:
+def _drift(folder: Path, dtype: Dtype, rows: list[Encoded], live: list[list[float]], progress: Tell) -> Drift | None:
     """The merged files as anybody loads them, beside the live adapter."""
     _release()
     if not rows:
@@ -268,7 +273,7 @@ def _device(folder: Path) -> str:
     return str(device) if torch.cuda.mem_get_info(device)[0] > needed else "cpu"
 
 
-def _scores(model: Any, base: PreTrainedModel, rows: list[Ids]) -> list[list[float]]:
+def _scores(model: Any, base: PreTrainedModel, rows: list[Encoded]) -> list[list[float]]:
     logprobs = score_batches(model, rows, int(base.config.get_text_config().vocab_size))
     return [response.double().tolist() for response in logprobs]
 

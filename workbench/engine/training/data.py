@@ -118,7 +118,7 @@ def _mapped(file: TokenFile, rows: np.ndarray) -> Dataset:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _TextRow:
     """`where` names the line in messages; `template` are the arguments of its own that a chat template gets."""
 
     where: str
@@ -137,16 +137,16 @@ def _tokenized(
         done += len(part)
 
 
-def _read(number: int, row: Mapping[str, Any]) -> _Row:
+def _read(number: int, row: Mapping[str, Any]) -> _TextRow:
     where = f"pairs.jsonl, line {number}"
-    return _Row(where, from_row(row, where=where), template_arguments(row), fingerprint(row))
+    return _TextRow(where, from_row(row, where=where), template_arguments(row), fingerprint(row))
 
 
-def _subject(row: _Row) -> PairIdentity:
+def _subject(row: _TextRow) -> PairIdentity:
     return PairIdentity(row.pair.id, row.text, "holdout" if row.pair.split == "holdout" else "train")
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, rows: Sequence[_Row]) -> list[PairIds]:
+def _ids(tokenizer: PreTrainedTokenizerBase, rows: Sequence[_TextRow]) -> list[PairIds]:
     """The ids of rows, those of a kind together. Raises `WorkbenchError` for the first that the template refuses."""
     ids: dict[int, PairIds] = {}
     for conversational in (False, True):
@@ -158,7 +158,7 @@ def _ids(tokenizer: PreTrainedTokenizerBase, rows: Sequence[_Row]) -> list[PairI
     return [ids[index] if index in ids else _alone(tokenizer, row) for index, row in enumerate(rows)]
 
 
-def _alone(tokenizer: PreTrainedTokenizerBase, row: _Row) -> PairIds:
+def _alone(tokenizer: PreTrainedTokenizerBase, row: _TextRow) -> PairIds:
     pair = row.pair
     try:
         return pair_ids(tokenizer, pair.prompt, pair.chosen, pair.rejected, row.template)

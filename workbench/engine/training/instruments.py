@@ -137,7 +137,7 @@ PROMPTS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SamplePrompt:
     """A prompt that is not trained on: the id of its pair, its text, and its ids up to where an answer begins."""
 
     pair: str
@@ -145,16 +145,18 @@ class Question:
     ids: tuple[int, ...]
 
 
-def questions(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Mapping[str, Any]], max_length: int) -> list[Question]:
+def sample_prompts(
+    tokenizer: PreTrainedTokenizerBase, rows: Iterable[Mapping[str, Any]], max_length: int
+) -> list[SamplePrompt]:
     """The first distinct prompts of the held-out rows that leave room for an answer."""
-    by_ids: dict[tuple[int, ...], Question] = {}
+    by_ids: dict[tuple[int, ...], SamplePrompt] = {}
     for number, row in enumerate(rows, 1):
         if row.get("split") != "holdout":
             continue
         pair = from_row(row, where=f"pairs.jsonl, line {number}")
         ids = tuple(prompt_ids(tokenizer, pair.prompt, template_arguments(row)))
         if 0 < len(ids) < max_length and ids not in by_ids:
-            by_ids[ids] = Question(pair.id, _as_text(pair.prompt), ids)
+            by_ids[ids] = SamplePrompt(pair.id, _as_text(pair.prompt), ids)
         if len(by_ids) == PROMPTS:
             break
     return list(by_ids.values())
@@ -163,16 +165,18 @@ def questions(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Mapping[str, An
 class Sampler:
     """Greedy answers of `most` tokens at most, up to a stop token. The base answers once: it does not change."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, model: Any, asked: Sequence[Question], most: int) -> None:
-        self._tokenizer, self._questions, self._most = tokenizer, asked, most
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, model: Any, prompts: Sequence[SamplePrompt], most: int
+    ) -> None:
+        self._tokenizer, self._prompts, self._most = tokenizer, prompts, most
         self._stops = stop_token_ids(tokenizer, model)
         self._base: list[list[int]] = []
 
     def __bool__(self) -> bool:
-        return bool(self._questions) and self._most > 0
+        return bool(self._prompts) and self._most > 0
 
     def __call__(self, model: Any, step: int) -> list[Sample]:
-        """One event a question. Before the first step the adapter does nothing yet, so base and aligned are one."""
+        """One event a prompt. Before the first step the adapter does nothing yet, so base and aligned are one."""
         with asking(model):
             if not self._base:
                 with model.disable_adapter():
@@ -182,21 +186,21 @@ class Sampler:
             Sample(
                 time=time.time(),
                 step=step,
-                pair=question.pair,
-                prompt=question.text,
+                pair=prompt.pair,
+                prompt=prompt.text,
                 base=self._tokenizer.decode(before),
                 aligned=self._tokenizer.decode(after),
                 base_tokens=len(before),
                 aligned_tokens=len(after),
             )
-            for question, before, after in zip(self._questions, self._base, aligned, strict=True)
+            for prompt, before, after in zip(self._prompts, self._base, aligned, strict=True)
         ]
 
     def _answers(self, model: Any) -> list[list[int]]:
         """The answers' tokens, what ends them left out."""
-        answers: list[list[int]] = [[] for _ in self._questions]
-        prompts = [question.ids for question in self._questions]
-        for step in sample(model, prompts, stop=self._stops, max_new_tokens=self._most, temperature=0.0, seed=0):
+        answers: list[list[int]] = [[] for _ in self._prompts]
+        ids = [prompt.ids for prompt in self._prompts]
+        for step in sample(model, ids, stop=self._stops, max_new_tokens=self._most, temperature=0.0, seed=0):
             for index, token in step:
                 if token not in self._stops:
                     answers[index].append(token)

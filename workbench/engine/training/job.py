@@ -24,7 +24,7 @@ from workbench.engine.training.checkpoint_files import adapter_state
 from workbench.engine.training.control import Control, StopRequested
 from workbench.engine.training.data import Prepared, prepare
 from workbench.engine.training.disk_faults import saving
-from workbench.engine.training.instruments import Divergence, Movement, Sampler, questions
+from workbench.engine.training.instruments import Divergence, Movement, Sampler, sample_prompts
 from workbench.engine.training.reporter import Instruments, Reporter
 from workbench.engine.training.resume import Origin, find_origin
 from workbench.engine.training.score_recorder import ScoreRecorder
@@ -131,7 +131,7 @@ def _ready(
         divergence=Divergence(prepared.holdout, config.max_length, config.batch_size // config.gradient_accumulation)
         if answers
         else None,
-        sampler=Sampler(tokenizer, model, questions(tokenizer, rows, config.max_length), config.sample_tokens)
+        sampler=Sampler(tokenizer, model, sample_prompts(tokenizer, rows, config.max_length), config.sample_tokens)
         if answers
         else None,
         sample_every=config.sample_every,

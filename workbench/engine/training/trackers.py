@@ -47,7 +47,7 @@ class Trackers:
             getattr(callback, event)(self._arguments, state, TrainerControl(), **self._more, **values)
 
 
-def file_runs(run: Path) -> None:
+def set_tracker_folders(run: Path) -> None:
     """Where trackers file the run, and keep files of their own; what the user has set goes first."""
     files = run / "tracking"
     files.mkdir(exist_ok=True)

@@ -7,8 +7,8 @@ from tests.unit.engine.fast.models import LIMIT, losses, pairs, saved, stir, tra
 from workbench.engine.fast.attention import KERNEL
 from workbench.engine.fast.decoder import Decoder
 from workbench.engine.fast.forward import (
-    Layout,
     PairForward,
+    RowLayout,
     UnsuitableError,
     _plain,
     _states,
@@ -85,7 +85,7 @@ def test_every_layout_gives_the_numbers_of_plain_rows(family):
     rows = [pair.cut(LIMIT) for pair in pairs(7)]
     kernel = base.config._attn_implementation
     # Gemma 2 changes its attention scores, which only the mask's layout allows; GPT-2 looks at masks as tensors.
-    layouts = {"gemma": [Layout.LINES], "gpt2": [Layout.LINE, Layout.LINES]}.get(family, list(Layout))
+    layouts = {"gemma": [RowLayout.LINES], "gpt2": [RowLayout.LINE, RowLayout.LINES]}.get(family, list(RowLayout))
     found = [_plain(base, rows)]
     with torch.no_grad(), torch.compiler.set_stance("force_eager"):
         for layout in layouts:
@@ -195,7 +195,7 @@ def test_decoders_of_llamas_kind_are_run_layer_by_layer(family, monkeypatch):
         rows = packed([pair.cut(LIMIT) for pair in pairs(7)])
         base.set_attn_implementation(KERNEL)
         with torch.no_grad():
-            expected = _states(base, rows, Layout.LINE)
+            expected = _states(base, rows, RowLayout.LINE)
             torch.testing.assert_close(Decoder(base)(rows), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -214,7 +214,7 @@ def test_no_pair_sees_another():
     base = load_base(saved("llama"), "none", device="cpu")
     rows = [pair.cut(LIMIT) for pair in pairs(6)]
     changed = [*rows[:2], pairs(9, seed=5)[-1], *rows[3:]]
-    for layout in Layout:
+    for layout in RowLayout:
         forward = PairForward(base, layout)
         with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             before, after = forward(forward.rows(rows)).sums, forward(forward.rows(changed)).sums
@@ -227,7 +227,7 @@ def test_a_branch_does_not_see_the_other():
     base = load_base(saved("llama"), "none", device="cpu")
     one = pairs(8)[7].cut(LIMIT)
     other = type(one)(one.prompt, [one.chosen[0] + 1, *one.chosen[1:]], one.rejected)
-    forward = PairForward(base, Layout.LINE)
+    forward = PairForward(base, RowLayout.LINE)
     with torch.no_grad():
         before, after = forward(forward.rows([one])).sums, forward(forward.rows([other])).sums
     assert abs(before[0] - after[0]) > 0.1
@@ -242,7 +242,7 @@ def test_why_a_faster_layout_is_refused_is_told_and_logged(capfd, monkeypatch):
     monkeypatch.setattr("workbench.engine.fast.forward.Decoder.suits", lambda _: False)
     base = load_base(saved("llama"), "none", device="cpu")
     reason = "one line, an attention a row: no such kernel"
-    assert suited(base, [pair.cut(LIMIT) for pair in pairs(2)]) == (Layout.LINES, reason)
+    assert suited(base, [pair.cut(LIMIT) for pair in pairs(2)]) == (RowLayout.LINES, reason)
     log = capfd.readouterr().err
     assert f"Shared prompts do not fit the model as {reason}" in log
     assert "in refuses" in log  # the traceback
@@ -262,8 +262,8 @@ def test_a_window_narrower_than_the_rows_is_found_out(family, tmp_path, capfd):
     assert short
     layout, slower_because = suited(base, short)
     expected = {
-        "mistral": (Layout.LINE, ""),
-        "gemma": (Layout.LINES, f"{Layout.LINE}: the model's own attention is eager"),
+        "mistral": (RowLayout.LINE, ""),
+        "gemma": (RowLayout.LINES, f"{RowLayout.LINE}: the model's own attention is eager"),
     }
     assert (layout, slower_because) == expected[family]
     made = trainer(saved(family), pairs(4), tmp_path, fast=True)
