@@ -167,7 +167,7 @@ def changed(workspace: Workspace, *bursts: str) -> bool:
         terminal.count(1)
         for key in (*bursts, "\x1b", "\x1b"):
             terminal.press(key)
-            terminal.count(1)
+            terminal.count(0.4)
         terminal.quit()
     return state(workspace) != before
 

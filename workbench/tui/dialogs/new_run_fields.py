@@ -254,12 +254,16 @@ class SettingGrid(Grid):
     def __init__(self, rows: Sequence[Sequence[str]], *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
         self._rows = rows
+        self._fields: dict[str, Select[str] | Input] = {}
+        self._labels: dict[str, Static] = {}
 
     def compose(self) -> ComposeResult:
         """Label and field, one setting after the other."""
         for key in self.keys:
-            yield Static(_LABELS.get(key, key.replace("_", " ")), markup=False, classes="label", id=f"label-{key}")
-            yield self._field(key)
+            label = Static(_LABELS.get(key, key.replace("_", " ")), markup=False, classes="label", id=f"label-{key}")
+            self._labels[key], self._fields[key] = label, self._field(key)
+            yield label
+            yield self._fields[key]
 
     @property
     def keys(self) -> list[str]:
@@ -271,7 +275,7 @@ class SettingGrid(Grid):
         for row in self._rows:
             shown = [key for key in row if key in wanted]
             for key in row:
-                label, field = self.query_one(f"#label-{key}"), self.query_one(f"#{key}")
+                label, field = self._labels[key], self._fields[key]
                 label.display = field.display = key in shown
                 # Of three, the second starts another row.
                 label.set_class(key in shown and shown.index(key) % 2 == 1, "-second")
@@ -281,23 +285,21 @@ class SettingGrid(Grid):
         """Puts values into the fields that have one."""
         for key in self.keys:
             if key in values:
-                field, typed = self.query_one(f"#{key}"), as_typed(values[key])
-                if isinstance(field, Select | Input):
-                    field.value = typed
+                self._fields[key].value = as_typed(values[key])
 
     def focus_first(self) -> None:
         """Puts the cursor into the first of the fields that are shown."""
-        next(field for key in self.keys if (field := self.query_one(f"#{key}")).display).focus()
+        next(field for field in self._fields.values() if field.display).focus()
 
     @property
     def values(self) -> dict[str, str]:
         """The settings that are shown, as they were typed or chosen."""
-        return {key: self._value(key) for key in self.keys if self.query_one(f"#{key}").display}
+        return {key: _value(field) for key, field in self._fields.items() if field.display}
 
     def mark_wrong(self, wrong: Collection[str]) -> None:
         """Underlines these lines and no others."""
         for key in self.keys:
-            self.query_one(f"#{key}").set_class(key in wrong, "-wrong")
+            self._fields[key].set_class(key in wrong, "-wrong")
 
     def _field(self, key: str) -> Select[str] | Input:
         options = _options(key)
@@ -308,11 +310,9 @@ class SettingGrid(Grid):
         field.select_on_focus = True
         return field
 
-    def _value(self, key: str) -> str:
-        field = self.query_one(f"#{key}")
-        if isinstance(field, LineField):
-            return field.content.strip()
-        return str(self.query_one(f"#{key}", Select).value)
+
+def _value(field: Select[str] | Input) -> str:
+    return field.content.strip() if isinstance(field, LineField) else str(field.value)
 
 
 def _choice(name: str, options: Iterator[tuple[str, str]], value: str) -> Select[str]:
