@@ -1,12 +1,8 @@
 """Methods from the command line, on the demo's pairs: what each does to probabilities of prompts in no pair."""
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +12,6 @@ from workbench.config import RunConfig
 from workbench.demo import PAIRS, prepare
 from workbench.evidence.probes import read_suites
 from workbench.methods import METHODS, uses
-from workbench.runs import lease
-from workbench.runs.folder import RunFolder
 from workbench.tiny.starters import build_probes, to_jsonl
 
 ONLY = 12
@@ -80,6 +74,7 @@ def test_a_method_on_pairs_moves_the_probes_the_right_way(demo: Path, method: st
     assert moved["tone", "rude"] < -0.1
 
 
+@pytest.mark.slow
 def test_from_pairs_to_a_reward_model_to_a_policy(demo: Path, tmp_path: Path) -> None:
     scorer = train(demo, "reward", 8)
     assert scorer["eval"]["accuracy"] > 0.9  # type: ignore[index]
@@ -95,7 +90,7 @@ def test_from_pairs_to_a_reward_model_to_a_policy(demo: Path, tmp_path: Path) ->
     assert f"run:{scorer['id']}" in shown
     assert "loss_type" not in shown
     told_in_a_report(demo, str(scorer["id"]), str(policy["id"]))
-    measured_once_the_device_is_free(demo, str(scorer["id"]), str(policy["id"]), tmp_path)
+    measured(demo, str(scorer["id"]), str(policy["id"]), tmp_path)
 
 
 def told_in_a_report(demo: Path, scorer: str, policy: str) -> None:
@@ -114,8 +109,8 @@ def told_in_a_report(demo: Path, scorer: str, policy: str) -> None:
     assert "answers trained" in pages[policy]
 
 
-def measured_once_the_device_is_free(demo: Path, scorer: str, policy: str, root: Path) -> None:
-    """`evaluate` waits as a worker does, can be given up while it waits, and has nothing to ask a reward model."""
+def measured(demo: Path, scorer: str, policy: str, root: Path) -> None:
+    """`evaluate` has nothing to ask a reward model."""
     for run in (scorer, policy):
         shutil.copytree(demo / "runs" / run, root / "runs" / run)
     (root / "pairs" / "probes").mkdir(parents=True)
@@ -127,25 +122,11 @@ def measured_once_the_device_is_free(demo: Path, scorer: str, policy: str, root:
     assert "A reward model gives no answers to measure" in refused.stderr
     assert f"--set reward=run:{scorer}" in refused.stderr
 
-    command = [sys.executable, "-m", "workbench", "--workspace", str(root), "evaluate", policy, "--json"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    asking = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)]
-    with lease.DeviceTurn(RunFolder(root / "somebody")) as turn:
-        assert turn.poll()
-        asking.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-        for each in asking:
-            assert each.stderr is not None
-            assert "Evaluating" in each.stderr.readline()
-            assert each.stderr.readline() == "  waiting for CPU, which somebody has\n"
-        asking[1].send_signal(signal.SIGINT)
-        assert asking[1].wait(20) != 0
-        assert list(lease.places()) == [root / "runs" / policy]
-    said, told = asking[0].communicate(timeout=240)
-    assert asking[0].returncode in (0, 1), told
-    evidence = json.loads(said)
+    done = workbench(root, "evaluate", policy, "--json")
+    assert done.returncode in (0, 1), done.stderr
+    evidence = json.loads(done.stdout)
     assert (evidence["run"], evidence["method"]) == (policy, "grpo")
     assert {"attack", "tone"} <= {each["kind"] for each in evidence["measurements"]}
-    assert lease.holder("CPU") is None
 
 
 def test_a_setting_of_another_method_is_refused(demo: Path) -> None:

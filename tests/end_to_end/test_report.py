@@ -1,14 +1,22 @@
 """`workbench report` on a real run of the embedded model: before it was measured, and after."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.conftest import FinishedRun, workbench
 from tests.end_to_end.devtools import CHROMIUM, browser
+from workbench.runs import lease
+from workbench.runs.folder import RunFolder
 from workbench.tiny.starters import build_probes, to_jsonl
+
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +28,30 @@ def measured(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory
     for kind, rows in build_probes().items():
         (workspace / "pairs" / "probes" / f"{kind}.jsonl").write_text(to_jsonl(rows[:6]), "utf-8")
     (workspace / "workbench.toml").write_text("[evidence]\nsamples = 8\nfewest = 4\n", "utf-8")
-    done = workbench(workspace, "evaluate", finished_run.id)
-    assert done.returncode in (0, 1), done.stderr
+    evaluate_once_the_device_is_free(workspace, finished_run.id)
     return FinishedRun(workspace, finished_run.result, finished_run.told)
+
+
+def evaluate_once_the_device_is_free(workspace: Path, run: str) -> None:
+    """`evaluate` waits as a worker does, and can be given up while it waits."""
+    command = [sys.executable, "-m", "workbench", "--workspace", str(workspace), "evaluate", run, "--json"]
+    with lease.DeviceTurn(RunFolder(workspace / "somebody")) as turn:
+        assert turn.poll()
+        asking = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+            for _ in range(2)
+        ]
+        for process in asking:
+            assert process.stderr is not None
+            assert "Evaluating" in process.stderr.readline()
+            assert process.stderr.readline() == "  waiting for CPU, which somebody has\n"
+        asking[1].send_signal(signal.SIGINT)
+        assert asking[1].wait(20) != 0
+        assert list(lease.places()) == [workspace / "runs" / run]
+    said, told = asking[0].communicate(timeout=240)
+    assert asking[0].returncode in (0, 1), told
+    assert json.loads(said)["run"] == run
+    assert lease.holder("CPU") is None
 
 
 def test_before_evaluate_the_training_is_told(finished_run: FinishedRun, tmp_path: Path) -> None:

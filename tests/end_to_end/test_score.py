@@ -22,6 +22,7 @@ from tests.tui.compare_data import write_adapter
 from tests.tui.test_compare import screen_of, settled, until, write
 from workbench.compare.client import ScorerClient
 from workbench.compare.messages import Column, Generate, NextToken, ScoreResponse, TextChunk, Turn
+from workbench.compare.scorers import Scorers
 from workbench.config import build_config
 from workbench.errors import WorkbenchError
 from workbench.figures import nats
@@ -147,7 +148,21 @@ async def test_scores_of_held_out_pairs_are_what_the_trainer_logged(
         assert sum(sums) / len(sums) == pytest.approx(logged, abs=1e-3 * abs(logged))
 
 
-async def test_the_screen_shows_what_the_trainer_logged(finished_run: FinishedRun, tmp_path: Path) -> None:
+class Warm(Scorers):
+    """The scorer of these tests for the app of one, which leaves it running."""
+
+    def __init__(self, client: ScorerClient) -> None:
+        super().__init__()
+        self._client = client
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_screen_shows_what_the_trainer_logged(
+    client: ScorerClient, finished_run: FinishedRun, tmp_path: Path
+) -> None:
     """Held-out pairs: they were last looked at under the adapter that was saved."""
     shutil.copytree(finished_run.workspace, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoints"))
     logged = {each.id: each for each in read_margins(finished_run.folder).values() if each.split == "holdout"}
@@ -155,6 +170,7 @@ async def test_the_screen_shows_what_the_trainer_logged(finished_run: FinishedRu
     assert {each.step for each in logged.values()} == {4}
     assert len({round(each.chosen - (each.ref_chosen or 0), 3) for each in logged.values()}) > 1
     app = WorkbenchApp(Workspace.find(tmp_path))
+    app.scorers = Warm(client)
     async with app.run_test(size=(160, 45)) as pilot:
         await app.compare(run=finished_run.id)
         await until(pilot, settled(pilot))
