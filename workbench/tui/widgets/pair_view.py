@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import ClassVar
@@ -27,7 +27,6 @@ from workbench.pairs.pair import Message, Pair, Text, plain
 from workbench.text import cut, one_line, safe
 from workbench.tui.background import background
 from workbench.tui.widgets.pair_table import SIGNS, Known, lengths
-from workbench.tui.widgets.wrap import Line, Run, padded, wrap
 
 SIDE_BY_SIDE = 72
 """The fewest cells in which chosen and rejected stand beside each other; in fewer, one below the other."""
@@ -40,6 +39,9 @@ _SHOWN = 60_000
 _SIGN_STYLES = {"+": "plus", "−": "minus"}
 _ONLY_STYLES = {"+": "added", "−": "removed"}
 
+Run = tuple[str, str]
+"""(style name, text)."""
+Line = list[Run]
 Marks = tuple[list[Span], list[Span]]
 """The differences between chosen and rejected, as `word_diff` tells them."""
 
@@ -84,6 +86,18 @@ def lay_out(pair: Pair, width: int, marks: Marks | None, tokens: tuple[int, int]
         lines += [chosen, *wrap(_runs(pair.chosen, spans[0], "+"), width), []]
         lines += [rejected, *wrap(_runs(pair.rejected, spans[1], "−"), width)]
     return Layout(lines, question, responses)
+
+
+def wrap(runs: Iterable[Run], width: int) -> list[Line]:
+    """The text of `runs` (made safe already) in lines of at most `width` cells; indentation and empty lines stay."""
+    # Textual breaks plain text: a word whose parts are styled differently stays together.
+    lines = Content.assemble(*((text, style) for style, text in runs)).wrap(max(2, width), overflow="fold")
+    return [[(str(span.style), line.plain[span.start : span.end]) for span in line.spans] for line in lines]
+
+
+def padded(line: Line, width: int) -> Line:
+    """The line filled with blanks to `width` cells."""
+    return [*line, ("", " " * max(0, width - sum(cell_len(text) for _, text in line)))]
 
 
 def _turns(prompt: Text) -> tuple[Message, ...]:

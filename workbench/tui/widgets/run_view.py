@@ -19,7 +19,6 @@ from workbench.tui.widgets import run_words
 from workbench.tui.widgets.line_chart import Chart
 from workbench.tui.widgets.quiet_lines import QuietLines
 from workbench.tui.widgets.run_charts import OVERLAYS, OWN, Look, RunCharts, charts_of
-from workbench.tui.widgets.wrap import wrap
 
 Part = Literal["charts", "log", "samples"]
 """What is in the middle."""
@@ -105,12 +104,9 @@ def _titled(name: str, tokens: int, style: str) -> Content:
 
 def _wrapped(text: str, width: int, style: str, first: str = "") -> list[Content]:
     shown = safe(text).strip() or "(nothing)"
-    lines = wrap([(style, shown)], max(width, 8))
+    lines = Content.styled(shown, style).wrap(max(width, 8), overflow="fold")
     indent = " " * len(first)
-    return [
-        Content.assemble((indent if number else first, style), *((part, style) for style, part in line))
-        for number, line in enumerate(lines)
-    ]
+    return [Content.assemble((indent if number else first, style), line) for number, line in enumerate(lines)]
 
 
 class SamplesView(VerticalScroll):
