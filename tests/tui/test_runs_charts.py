@@ -19,7 +19,7 @@ from workbench.runs.labels import Labels, write
 from workbench.runs.series import Curve
 from workbench.runs.watching import RunWatcher, WatchPace
 from workbench.tui.screens.runs import RunsScreen
-from workbench.tui.widgets.line_chart import COLORS, Figure, Line, draw, palette_of
+from workbench.tui.widgets.line_chart import COLORS, ChartLine, Figure, draw, palette_of
 
 DPO = ("loss", "logps", "margin", "accuracy", "kl", "grad", "rate")
 OTHERS = {
@@ -216,7 +216,7 @@ async def test_a_live_run_is_not_drawn_more_often_than_it_pays(
 
 def test_an_axis_names_no_value_that_cannot_be() -> None:
     palette = palette_of(dict.fromkeys((*COLORS, "background", "border"), "#888888"))
-    flat = Line(Curve((0.0, 1.0), (1.0, 1.0)), "─", "train", "accent")
+    flat = ChartLine(Curve((0.0, 1.0), (1.0, 1.0)), "─", "train", "accent")
 
     def told(possible: tuple[float, float]) -> str:
         figure = Figure("accuracy", (flat,), end=1, possible=possible)

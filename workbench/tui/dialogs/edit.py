@@ -292,15 +292,13 @@ async def edit_pair(app: App[Any], pair: Pair) -> Pair | None:
         after = _edit(app, command, text)
         if after is None or after == begun:
             return None
+        # A mistake's line is told as it is numbered below the remark, which itself is no part of a pair.
+        text = f"{_MISTAKE}\n{_without_mistake(after)}"
         try:
-            return from_text(_decoded(after), pair)
-        except WorkbenchError:
-            text = _without_mistake(after)
-        # The mistake's line is told as it is numbered below the remark.
-        error = _mistake(_MISTAKE + "\n" + text, pair)
-        if error is None:
-            return from_text(text, pair)
-        text = f"{_MISTAKE}{one_line(error.message)}\n{text}"
+            return from_text(_decoded(text), pair)
+        except WorkbenchError as mistake:
+            error = mistake
+        text = f"{_MISTAKE}{one_line(error.message)}{text.removeprefix(_MISTAKE)}"
         question = ConfirmDialog(error.title, f"{error.message}\n{error.hint}", yes="Throw it away", no="Edit again")
         if await app.push_screen_wait(question):
             return None
@@ -383,14 +381,6 @@ def _interrupts_left_alone() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _mistake(text: str, pair: Pair) -> WorkbenchError | None:
-    try:
-        from_text(_decoded(text), pair)
-    except WorkbenchError as error:
-        return error
-    return None
-
-
 def _decoded(text: str) -> str:
     for number, line in enumerate(text.split("\n"), 1):
         if any("\ud800" <= letter <= "\udfff" for letter in line):
@@ -401,7 +391,7 @@ def _decoded(text: str) -> str:
 
 
 def _without_mistake(text: str) -> str:
-    lines = text.split("\n")
+    lines = text.removeprefix("\ufeff").split("\n")
     while lines and lines[0].startswith(_MISTAKE.rstrip()):
         del lines[0]
     return "\n".join(lines)

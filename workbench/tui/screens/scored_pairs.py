@@ -26,8 +26,7 @@ from workbench.tui.background import background
 from workbench.tui.dialogs.ask import ChooseDialog
 from workbench.tui.screens.base import WorkbenchScreen
 from workbench.tui.widgets.lines import Lines
-from workbench.tui.widgets.pair_table import Cells, PairTable, Shown
-from workbench.tui.widgets.pair_table import Column as TableColumn
+from workbench.tui.widgets.pair_table import Cells, PairColumn, PairTable, Shown
 from workbench.tui.widgets.search_line import SearchLine
 
 _GATHER, _GATHER_SLOW = 0.25, 1.0
@@ -216,22 +215,22 @@ def progress_line(progress: ScoringProgress, name: str) -> str:
     return "not scored"
 
 
-def score_columns(width: int, *, pairs: int, both: bool) -> list[TableColumn]:
+def score_columns(width: int, *, pairs: int, both: bool) -> list[PairColumn]:
     """The columns that fit into `width` cells for so many `pairs`; `both`: a column stands beside the base."""
-    number = TableColumn("#", max(3, len(str(pairs))), right=True)
-    marks = [TableColumn("margin", _NUMBER, right=True, loud=True)]
+    number = PairColumn("#", max(3, len(str(pairs))), right=True)
+    marks = [PairColumn("margin", _NUMBER, right=True, loud=True)]
     if both:
         marks = [
-            TableColumn("base", _NUMBER, right=True),
+            PairColumn("base", _NUMBER, right=True),
             *marks,
-            TableColumn("shift", _NUMBER, right=True),
+            PairColumn("shift", _NUMBER, right=True),
         ]
-    sums = [TableColumn("chosen", _NUMBER, right=True), TableColumn("rejected", _NUMBER, right=True)]
+    sums = [PairColumn("chosen", _NUMBER, right=True), PairColumn("rejected", _NUMBER, right=True)]
     for tail in ([*marks, *sums], marks, marks[-2:] if both else marks):
         taken = sum(column.width + 2 for column in (number, *tail))
         if width - taken >= 24:
             break
-    return [number, TableColumn("prompt", max(1, width - taken), loud=True), *tail]
+    return [number, PairColumn("prompt", max(1, width - taken), loud=True), *tail]
 
 
 def score_cells(number: int, pair: Pair, row: ScoredPair | None, current: int, *, awaited: bool = True) -> Cells:

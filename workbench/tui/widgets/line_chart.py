@@ -27,7 +27,7 @@ _drawing = Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChartLine:
     """A curve with what tells it from the others: a sign, that stands at every point of `marks`, a name, a colour.
 
     `tip` is another sign, that stands at the curve's end.
@@ -61,7 +61,7 @@ class Figure:
     """
 
     title: str
-    lines: tuple[Line, ...] = ()
+    lines: tuple[ChartLine, ...] = ()
     end: float = 1
     unit: str = "steps"
     zero: bool = False
@@ -167,7 +167,7 @@ def legend(figure: Figure, width: int) -> Content:
     return text
 
 
-def _entry(line: Line, last: float, gap: str, *, named: bool) -> Content:
+def _entry(line: ChartLine, last: float, gap: str, *, named: bool) -> Content:
     return Content.assemble(
         (line.sign + gap, f"${line.color}"),
         (f"{line.name} " if named and line.name else "", "$secondary"),

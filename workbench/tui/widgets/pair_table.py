@@ -43,7 +43,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class PairColumn:
     """One column: `name` is its heading and its key in `Cells`; `width` counts terminal cells.
 
     `loud`: in the colour of text, not dim.
@@ -74,17 +74,17 @@ def lengths(pair: Pair, tokens: tuple[int, int] | None) -> tuple[int, int]:
     return tokens or (words(plain(pair.chosen)), words(plain(pair.rejected)))
 
 
-def columns(width: int, pairs: int, *, findings: bool = False, margin: bool = False) -> list[Column]:
+def columns(width: int, pairs: int, *, findings: bool = False, margin: bool = False) -> list[PairColumn]:
     """The columns that fit into `width` cells, for a data set of so many `pairs`; the prompt takes what is left.
 
     There is one for `findings` once the checks found some, and one for the `margin` where that is the order.
     """
-    left = [Column("#", max(3, len(str(pairs))), right=True), Column("status", 10)]
-    chosen, rejected = Column("chosen", 8, right=True), Column("rejected", 10, right=True)
-    ratio, tags = Column("ratio", 7, right=True), Column("tags", 14)
-    last = [Column("margin", 9, right=True)] if margin else []
-    last += [Column("findings", 18)] if findings else []
-    choices: tuple[tuple[list[Column], int], ...] = (
+    left = [PairColumn("#", max(3, len(str(pairs))), right=True), PairColumn("status", 10)]
+    chosen, rejected = PairColumn("chosen", 8, right=True), PairColumn("rejected", 10, right=True)
+    ratio, tags = PairColumn("ratio", 7, right=True), PairColumn("tags", 14)
+    last = [PairColumn("margin", 9, right=True)] if margin else []
+    last += [PairColumn("findings", 18)] if findings else []
+    choices: tuple[tuple[list[PairColumn], int], ...] = (
         ([chosen, rejected, ratio, tags, *last], 34),
         ([chosen, rejected, ratio, *last], 28),
         ([ratio, *last], 20),
@@ -95,7 +95,7 @@ def columns(width: int, pairs: int, *, findings: bool = False, margin: bool = Fa
         taken = sum(column.width + len(_GAP) for column in (*left, *tail))
         if width - taken >= least:
             break
-    return [*left, Column("prompt", max(1, width - taken)), *tail]
+    return [*left, PairColumn("prompt", max(1, width - taken)), *tail]
 
 
 def cells(pair: Pair, known: Known) -> Cells:
@@ -114,7 +114,7 @@ def cells(pair: Pair, known: Known) -> Cells:
     }
 
 
-def headings(shown: Sequence[Column], order: str, *, descending: bool) -> list[tuple[str, str]]:
+def headings(shown: Sequence[PairColumn], order: str, *, descending: bool) -> list[tuple[str, str]]:
     """The line above the table as (column name, text); the column that is the `order` says so and which way round."""
     line: list[tuple[str, str]] = []
     for column in shown:
@@ -125,7 +125,7 @@ def headings(shown: Sequence[Column], order: str, *, descending: bool) -> list[t
     return line
 
 
-def parts(shown: Sequence[Column], texts: Cells) -> list[tuple[str, str]]:
+def parts(shown: Sequence[PairColumn], texts: Cells) -> list[tuple[str, str]]:
     """A line of the table as (column name, text) with the gaps between."""
     line: list[tuple[str, str]] = []
     for column in shown:
@@ -150,7 +150,7 @@ class Shown:
     rows: Ints
     pair: Callable[[int], Pair]
     texts: Callable[[int, Pair], Cells]
-    columns: Callable[[int], list[Column]]
+    columns: Callable[[int], list[PairColumn]]
     sorted_by: str = ""
     descending: bool = False
 
@@ -217,7 +217,7 @@ class PairTable(ScrollView, can_focus=True, inherit_bindings=False):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._shown: Shown | None = None
-        self._columns: list[Column] = []
+        self._columns: list[PairColumn] = []
         self._cells: dict[int, tuple[Pair, Cells]] = {}
         self._hover = -1
         self._base = Style.null()

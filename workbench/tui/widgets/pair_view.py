@@ -41,7 +41,7 @@ _ONLY_STYLES = {"+": "added", "−": "removed"}
 
 Run = tuple[str, str]
 """(style name, text)."""
-Line = list[Run]
+TextLine = list[Run]
 Marks = tuple[list[Span], list[Span]]
 """The differences between chosen and rejected, as `word_diff` tells them."""
 
@@ -50,7 +50,7 @@ Marks = tuple[list[Span], list[Span]]
 class Layout:
     """The lines of a pair; the line where the last user turn begins, and the one where the responses do."""
 
-    lines: list[Line]
+    lines: list[TextLine]
     question: int
     responses: int
 
@@ -58,7 +58,7 @@ class Layout:
 def lay_out(pair: Pair, width: int, marks: Marks | None, tokens: tuple[int, int] | None = None) -> Layout:
     """The pair in lines of at most `width` cells. Without `marks`, differences are not shown; lengths are in `tokens`
     (of chosen and rejected) where these are given, else in words."""
-    lines: list[Line] = []
+    lines: list[TextLine] = []
     question = 0
     turns = _turns(pair.prompt)
     last_user = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=len(turns) - 1)
@@ -88,14 +88,14 @@ def lay_out(pair: Pair, width: int, marks: Marks | None, tokens: tuple[int, int]
     return Layout(lines, question, responses)
 
 
-def wrap(runs: Iterable[Run], width: int) -> list[Line]:
+def wrap(runs: Iterable[Run], width: int) -> list[TextLine]:
     """The text of `runs` (made safe already) in lines of at most `width` cells; indentation and empty lines stay."""
     # Textual breaks plain text: a word whose parts are styled differently stays together.
     lines = Content.assemble(*((text, style) for style, text in runs)).wrap(max(2, width), overflow="fold")
     return [[(str(span.style), line.plain[span.start : span.end]) for span in line.spans] for line in lines]
 
 
-def padded(line: Line, width: int) -> Line:
+def padded(line: TextLine, width: int) -> TextLine:
     """The line filled with blanks to `width` cells."""
     return [*line, ("", " " * max(0, width - sum(cell_len(text) for _, text in line)))]
 
@@ -104,7 +104,7 @@ def _turns(prompt: Text) -> tuple[Message, ...]:
     return (Message("prompt", prompt),) if isinstance(prompt, str) else prompt
 
 
-def _heads(pair: Pair, tokens: tuple[int, int] | None) -> tuple[Line, Line]:
+def _heads(pair: Pair, tokens: tuple[int, int] | None) -> tuple[TextLine, TextLine]:
     chosen, rejected = lengths(pair, tokens)
     unit = "token" if tokens else "word"
     delta = rejected - chosen

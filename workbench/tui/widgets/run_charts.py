@@ -16,7 +16,7 @@ from workbench.runs.events import Eval, Step
 from workbench.runs.quantities import QUANTITIES, quantities
 from workbench.runs.series import Axis, Curve, curve, horizon, position, round_up
 from workbench.runs.state import RunState
-from workbench.tui.widgets.line_chart import Chart, Figure, Line, Palette, draw, palette_of
+from workbench.tui.widgets.line_chart import Chart, ChartLine, Figure, Palette, draw, palette_of
 
 _SIDES = (("logps/chosen", "✔", "chosen", "success"), ("logps/rejected", "✘", "rejected", "error"))
 
@@ -81,30 +81,30 @@ def figures_of(
     return figures
 
 
-def _train_and_eval(state: RunState, metric: str, axis: Axis) -> tuple[Line, ...]:
+def _train_and_eval(state: RunState, metric: str, axis: Axis) -> tuple[ChartLine, ...]:
     held_out = curve(state.evals, metric, axis)
     return (
-        Line(curve(state.steps, metric, axis), "─", "train", "accent"),
-        Line(held_out, "●", "eval", "warning", marks=held_out),
+        ChartLine(curve(state.steps, metric, axis), "─", "train", "accent"),
+        ChartLine(held_out, "●", "eval", "warning", marks=held_out),
     )
 
 
-def _train_with_marks(state: RunState, metric: str, sign: str, name: str, color: str, axis: Axis) -> Line:
+def _train_with_marks(state: RunState, metric: str, sign: str, name: str, color: str, axis: Axis) -> ChartLine:
     """The training curve with the held-out values as signs on it; without any, a sign at its end."""
     train, held_out = curve(state.steps, metric, axis), curve(state.evals, metric, axis)
     tip = Curve(train.xs[-1:], train.ys[-1:], train.last, train.broken)
-    return Line(train, sign, name, color, marks=held_out or tip)
+    return ChartLine(train, sign, name, color, marks=held_out or tip)
 
 
-def _compared(chart: str, states: Sequence[RunState], axis: Axis) -> tuple[Line, ...]:
+def _compared(chart: str, states: Sequence[RunState], axis: Axis) -> tuple[ChartLine, ...]:
     """A line a run, or two for the two log-probabilities: training as the curve, held-out values as the run's sign."""
     lines = []
     for state, (sign, color) in zip(states, (OWN, *OVERLAYS), strict=False):
         for metric, tip, _, _ in _SIDES if chart == "logps" else ((_metric(state, chart), "", "", ""),):
             line = _train_with_marks(state, metric, sign, tip, color, axis)
             if not line.curve:
-                line = Line(line.marks, sign, tip, color, marks=line.marks)
-            lines.append(Line(line.curve, sign, tip, color, marks=line.marks, tip=tip))
+                line = ChartLine(line.marks, sign, tip, color, marks=line.marks)
+            lines.append(ChartLine(line.curve, sign, tip, color, marks=line.marks, tip=tip))
     return tuple(lines)
 
 

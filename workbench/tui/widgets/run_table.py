@@ -40,7 +40,7 @@ _NAME, _LONGEST_NAME = 18, 48
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class RunColumn:
     """`value` is what runs are sorted by, None for a run that has none; `shown` is what is seen of it.
 
     `name` is the title where there is room, `width` the cells it takes, and `narrow` those on a narrow screen, where
@@ -95,10 +95,10 @@ def metrics_of(runs: Sequence[Run]) -> list[str]:
     return sorted({name for event in latest for name in event.metrics})
 
 
-def metric_column(metric: str) -> Column:
+def metric_column(metric: str) -> RunColumn:
     """A column for any metric that has none of its own."""
     title = cut(one_line(metric.removeprefix("rewards/").removeprefix("logps/")), 12)
-    return Column(metric, title, one_line(metric), max(7, cell_len(title)), *_valued(partial(final, metric=metric)))
+    return RunColumn(metric, title, one_line(metric), max(7, cell_len(title)), *_valued(partial(final, metric=metric)))
 
 
 def _valued(of: Callable[[Run], float | None]) -> tuple[Callable[[Run], Value], Callable[[Run, int], Content]]:
@@ -116,10 +116,10 @@ def _valued(of: Callable[[Run], float | None]) -> tuple[Callable[[Run], Value], 
 
 def _quantity(
     key: str, width: int, of: Callable[[Run], float | None] | None = None, *, upwards: bool = False
-) -> Column:
+) -> RunColumn:
     """The column of a quantity; see `runs.quantities`."""
     about, value = QUANTITIES[key], of or partial(final_of, quantity=key)
-    return Column(key, about.short, about.title, width, *_valued(value), upwards=upwards)
+    return RunColumn(key, about.short, about.title, width, *_valued(value), upwards=upwards)
 
 
 def _status(run: Run, width: int) -> Content:
@@ -201,20 +201,20 @@ def _tags(run: Run, width: int) -> Content:
 
 
 _COLUMNS = (
-    Column("status", "status", "status", 10, lambda run: run.status, _status, right=False, upwards=True),
-    Column("name", "run", "name", _NAME, lambda run: run.name.lower(), _names(_DATES[0]), right=False, upwards=True),
-    Column("alerts", "", "alerts", 3, lambda run: len(run.state.warnings), _alerts, right=False),
-    Column("progress", "steps", "steps", 24, lambda run: run.state.step, _progress, right=False, narrow=10),
+    RunColumn("status", "status", "status", 10, lambda run: run.status, _status, right=False, upwards=True),
+    RunColumn("name", "run", "name", _NAME, lambda run: run.name.lower(), _names(_DATES[0]), right=False, upwards=True),
+    RunColumn("alerts", "", "alerts", 3, lambda run: len(run.state.warnings), _alerts, right=False),
+    RunColumn("progress", "steps", "steps", 24, lambda run: run.state.step, _progress, right=False, narrow=10),
     _quantity("loss", 6, _loss, upwards=True),
     _quantity("reward", 7),
     _quantity("margin", 7),
     _quantity("accuracy", 5),
-    Column("chosen", "chosen Δ", "chosen moved, in nats", 9, chosen_moved, _moved),
+    RunColumn("chosen", "chosen Δ", "chosen moved, in nats", 9, chosen_moved, _moved),
     _quantity("kl", 6, upwards=True),
-    Column("speed", "pairs/s", "pairs/s", 8, lambda run: run.state.pairs_per_second, _speed),
-    Column("date", "started", "started", 11, _begun, _date, narrow=6),
-    Column("model", "model", "model", 20, model_of, _model, right=False, upwards=True),
-    Column("tags", "tags", "tags", 16, lambda run: " ".join(run.labels.tags), _tags, right=False, upwards=True),
+    RunColumn("speed", "pairs/s", "pairs/s", 8, lambda run: run.state.pairs_per_second, _speed),
+    RunColumn("date", "started", "started", 11, _begun, _date, narrow=6),
+    RunColumn("model", "model", "model", 20, model_of, _model, right=False, upwards=True),
+    RunColumn("tags", "tags", "tags", 16, lambda run: " ".join(run.labels.tags), _tags, right=False, upwards=True),
 )
 """From left to right."""
 _MATTER = (
@@ -229,12 +229,12 @@ _OFFERED = (
 _BY_KEY = {column.key: column for column in _COLUMNS}
 
 
-def column(key: str) -> Column:
+def column(key: str) -> RunColumn:
     """The column with this key; any other key is a metric."""
     return _BY_KEY.get(key) or metric_column(key)
 
 
-def sortable(runs: Sequence[Run]) -> list[Column]:
+def sortable(runs: Sequence[Run]) -> list[RunColumn]:
     """What the runs can be sorted by: the columns, then every metric that has none."""
     metrics = metrics_of(runs)
     keys = [key for key in _OFFERED if key != "reward" or "reward" in metrics]
@@ -264,7 +264,7 @@ class Listing:
         return replace(self, sort=key, upwards=upwards)
 
 
-def fitting(runs: Sequence[Run], width: int, sort: str) -> list[tuple[Column, int]]:
+def fitting(runs: Sequence[Run], width: int, sort: str) -> list[tuple[RunColumn, int]]:
     """The columns that `width` cells have room for with the width of each; that of `sort` is always among them."""
     wanted = [*_MATTER, "model", *(["tags"] if any(run.labels.tags for run in runs) else [])]
     if not any(run.state.warnings for run in runs):
@@ -296,7 +296,7 @@ def fitting(runs: Sequence[Run], width: int, sort: str) -> list[tuple[Column, in
     return [(column, picked[key]) for key, column in columns.items()]
 
 
-def header(columns: Sequence[tuple[Column, int]], sort: str, *, upwards: bool, extra: str = "") -> Content:
+def header(columns: Sequence[tuple[RunColumn, int]], sort: str, *, upwards: bool, extra: str = "") -> Content:
     """The titles; that of the column that the runs are sorted by has an arrow. `extra` stands beside "run"."""
     cells = []
     for column, width in columns:
@@ -311,7 +311,7 @@ def header(columns: Sequence[tuple[Column, int]], sort: str, *, upwards: bool, e
     return Content(" " * _GAP).join(cells)
 
 
-def row(run: Run, columns: Sequence[tuple[Column, int]]) -> Content:
+def row(run: Run, columns: Sequence[tuple[RunColumn, int]]) -> Content:
     """A run's cells. Where it failed before there was anything to measure, the reason stands in place of figures."""
     reason = "" if run.state.steps or run.state.evals else _reason(run)
     cells = []
