@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Button, OptionList, Static
+from textual.widgets import Button, Input, OptionList, Static
 
 from workbench.pairs.as_text import tags_from_text, tags_to_text
 from workbench.text import one_line, safe
@@ -122,10 +123,7 @@ class AskDialog(Dialog[tuple[str, ...] | None]):
             others = "tab next · " if len(self._fields) > 1 else ""
             yield Static(f"{others}enter {self._does} · esc gives up", markup=False, classes="dialog-hint")
 
-    def on_input_submitted(self) -> None:
-        """Enter in a line, once the keys before it are in it."""
-        self.action_apply()
-
+    @on(Input.Submitted)
     def action_apply(self) -> None:
         """Answers; where something is wrong, says so and stays."""
         answers = tuple(field.content for field in self.query(LineField))
@@ -249,10 +247,6 @@ class TagField(Vertical):
         """What was typed."""
         return tags_from_text(self.query_one(LineField).value)
 
-    def on_input_changed(self) -> None:
-        """Offers what goes on as the last tag begins."""
-        self._offer()
-
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Writes out what was clicked on."""
         event.stop()
@@ -276,6 +270,7 @@ class TagField(Vertical):
         line.value = f"{before}{comma}{' ' if comma else ''}{tags_to_text([self._offered[number]])}, "
         line.cursor_position = len(line.value)
 
+    @on(Input.Changed)
     def _offer(self) -> None:
         before, _, begun = self.query_one(LineField).value.rpartition(",")
         there, begun = tags_from_text(before), begun.strip().casefold()

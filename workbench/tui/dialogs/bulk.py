@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import OptionList, Static
+from textual.widgets import Input, OptionList, Static
 
 from workbench import figures
 from workbench.pairs.session import BulkChange
@@ -90,14 +91,6 @@ class BulkDialog(Dialog[BulkChange | None]):
         self.query_one("#offers", OptionList).highlighted = None
         self._show_outcome()
 
-    def on_option_list_option_highlighted(self) -> None:
-        """Says what it comes to."""
-        self._show_outcome()
-
-    def on_input_changed(self) -> None:
-        """Says what it comes to."""
-        self._show_outcome()
-
     def on_input_submitted(self) -> None:
         """Enter in the line that asks."""
         self.action_apply()
@@ -161,6 +154,8 @@ class BulkDialog(Dialog[BulkChange | None]):
             asked.query_one(LineField).focus()
         self._show_outcome()
 
+    @on(Input.Changed)
+    @on(OptionList.OptionHighlighted)
     def _show_outcome(self) -> None:
         offer, change = self._offer, self._change
         if offer is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -64,10 +65,7 @@ class ColumnDialog(Dialog[ColumnChoice | None]):
         self.query_one(OptionList).highlighted = 0
         self.query_one(TextField if not self._runs else OptionList).focus()
 
-    def on_option_list_option_selected(self) -> None:
-        """Adds what was clicked on."""
-        self.action_apply()
-
+    @on(OptionList.OptionSelected)
     def action_apply(self) -> None:
         """Gives the choice back; the base without a system message is there already."""
         number = self.query_one(OptionList).highlighted or 0

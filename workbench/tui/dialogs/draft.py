@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -112,6 +113,7 @@ class DraftDialog(Dialog[RankedPairs | None]):
 
     # Showing
 
+    @on(events.Resize)
     def _show(self) -> None:
         """The candidates, behind them what is on its way; the cursor stays where it is."""
         if not self.is_attached or self.answered:
@@ -162,10 +164,6 @@ class DraftDialog(Dialog[RankedPairs | None]):
         self._show_text()
         self.query_one(VerticalScroll).scroll_home(animate=False)
 
-    def on_resize(self) -> None:
-        """Cuts the lines anew."""
-        self._show()
-
     @property
     def _room(self) -> int:
         """Cells of a line."""
@@ -179,14 +177,11 @@ class DraftDialog(Dialog[RankedPairs | None]):
 
     # Keys and clicks
 
+    @on(OptionList.OptionSelected)
     def action_mark(self) -> None:
         """Ranks the answer under the cursor below the others, or no longer."""
         if self._here is not None:
             self.session.rank(self._here)
-
-    def on_option_list_option_selected(self) -> None:
-        """Enter and a click rank."""
-        self.action_mark()
 
     def action_rank(self, rank: int) -> None:
         """Puts the answer under the cursor at a rank."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import OptionList, Static
+from textual.widgets import Input, OptionList, Static
 
 from workbench import figures
 from workbench.runs.merging import Cancelled, Done, Dtype, Merged, MergeFailed, Merging, Running, State
@@ -69,10 +70,7 @@ class MergeDialog(Dialog[None]):
         self._follow()
         self.set_interval(_BEAT, self._follow)
 
-    def on_input_submitted(self) -> None:
-        """Enter in the line, once the keys before it are in it."""
-        self.action_apply()
-
+    @on(Input.Submitted)
     def action_apply(self) -> None:
         """Starts it; once it is done, closes."""
         if isinstance(self._merging.state, Done):

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Vertical
 from textual.content import Content
-from textual.widgets import OptionList, Select, Static
+from textual.widgets import Input, OptionList, Select, Static
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.exporters import Format, check_place, format_of
@@ -314,24 +315,15 @@ class ExportDialog(Dialog[ExportTo | None]):
         self.query_one(PathField).focus()
         self._check()
 
-    def on_input_changed(self) -> None:
-        """Says what would come of it."""
-        self._check()
-
-    def on_option_list_option_highlighted(self) -> None:
-        """Says what would come of it."""
-        self._check()
-
-    def on_input_submitted(self) -> None:
-        """Enter in the line, once the keys before it are in it."""
-        self.action_apply()
-
+    @on(Input.Submitted)
     def action_apply(self) -> None:
         """Answers, where that can be done."""
         answer = self._check()
         if answer is not None:
             self.dismiss(answer)
 
+    @on(OptionList.OptionHighlighted)
+    @on(Input.Changed)
     def _check(self) -> ExportTo | None:
         """The answer as it stands; None, and why, where it is none."""
         said = self.query_one("#said", Static)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import ClassVar
 
 from rich.cells import cell_len
-from textual import events
+from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.geometry import Size
@@ -449,6 +449,7 @@ class RunTable(QuietLines, can_focus=True):
     def _columns_width(self) -> int:
         return self.content_size.width - 2 * _MARGIN
 
+    @on(events.Resize)
     def _redraw(self) -> None:
         height, at = self._height(), self._index()
         if height < 1:
@@ -468,10 +469,6 @@ class RunTable(QuietLines, can_focus=True):
                 line = line.stylize_before("on $block-cursor-background")
             lines.append(line)
         self.show(lines)
-
-    def on_resize(self) -> None:
-        """Fits the columns to the new width."""
-        self._redraw()
 
     def on_click(self, event: events.Click) -> None:
         """Highlights a run, opens the highlighted one, or sorts by a column."""

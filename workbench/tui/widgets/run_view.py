@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
@@ -144,14 +145,11 @@ class SamplesView(VerticalScroll):
         """Back to the newest answers."""
         self._back = 0
 
+    @on(events.Resize)
     def _redraw(self) -> None:
         width = self.scrollable_content_region.width
         if width > 8:
             self.query_one(QuietLines).show(page(self._samples, self._back, width))
-
-    def on_resize(self) -> None:
-        """Breaks the lines anew."""
-        self._redraw()
 
 
 class LogView(VerticalScroll):
@@ -237,6 +235,7 @@ class RunView(Vertical):
         self._texts()
         await self.charts.draw(run, snapshot.overlays, look)
 
+    @on(events.Resize)
     def _texts(self) -> None:
         run, width = self.run_shown, self.size.width - 2
         middle = self.part
@@ -339,7 +338,3 @@ class RunView(Vertical):
         """Says which charts are in sight now."""
         del event
         self.caption()
-
-    def on_resize(self) -> None:
-        """Fits the texts to the new size."""
-        self._texts()
