@@ -40,7 +40,7 @@ def test_a_run_in_bfloat16_learns(quantization, tmp_path):
     folder = create(tmp_path, build_config(values), map(to_line, ROWS), {}, now=datetime(2026, 1, 1))
     torch.cuda.reset_peak_memory_stats()
     with EventWriter(folder.events) as events:
-        end = train(folder, folder.record(), events)
+        end = train(folder, folder.record().config, events)
     found = list(EventReader(folder.events).read())
     steps = [event for event in found if isinstance(event, Step)]
     evals = [event for event in found if isinstance(event, Eval)]

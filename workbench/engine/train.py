@@ -117,9 +117,8 @@ def attempt(folder: RunFolder, events: EventWriter, control: Control) -> Event:
         with quick_imports():
             from workbench.engine.training.job import train
 
-        record = folder.record()
-        config = record.config
-        return train(folder, record, events, control)
+        config = folder.record().config
+        return train(folder, config, events, control)
     except RunDeletedError:
         raise
     except WorkbenchError as error:

@@ -28,7 +28,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
         tmp_path_factory.mktemp("runs"), build_config(settings | quick), map(to_line, rows), {"x": "0" * 64}
     )
     with EventWriter(folder.events) as events:
-        events.write(train(folder, folder.record(), events))
+        events.write(train(folder, folder.record().config, events))
     suites = build_probes()
     probes = [parse_probe(row, kind) for kind in ("attack", "benign") for row in suites[kind]]
     return evaluate(folder, probes, settings=Settings(samples=0))  # type: ignore[call-arg]

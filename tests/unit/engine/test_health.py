@@ -48,7 +48,7 @@ def run(path, pairs, **values):
     }  # fmt: skip
     folder = create(path, build_config(base | values), map(to_line, pairs), {"x": "0" * 64})
     with EventWriter(folder.events) as events:
-        events.write(train(folder, folder.record(), events))
+        events.write(train(folder, folder.record().config, events))
     told = [each for each in EventReader(folder.events).read() if isinstance(each, Warned)]
     return {each.code: each for each in told if each.code}
 

@@ -40,7 +40,7 @@ def make(path, rows=ROWS, **values):
 
 def work(folder, writer=EventWriter):
     with writer(folder.events) as events:
-        end = train(folder, folder.record(), events)
+        end = train(folder, folder.record().config, events)
         events.write(end)
     return end
 

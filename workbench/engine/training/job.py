@@ -31,7 +31,7 @@ from workbench.engine.training.score_recorder import ScoreRecorder
 from workbench.engine.training.trainers import Training, build_trainer, load, reference
 from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
-from workbench.runs.folder import Record, RunFolder
+from workbench.runs.folder import RunFolder
 from workbench.runs.health import Health
 from workbench.runs.pair_scores import ScoreWriter
 from workbench.runs.writer import EventWriter
@@ -43,7 +43,9 @@ _TELL_EVERY = 1.0
 """Seconds between two words about how far something is."""
 
 
-def train(folder: RunFolder, asked: Record, events: EventWriter, control: Control | None = None) -> Finished | Stopped:
+def train(
+    folder: RunFolder, config: RunConfig, events: EventWriter, control: Control | None = None
+) -> Finished | Stopped:
     """Trains the run, from its newest complete checkpoint where it has one, and returns its last event.
 
     Raises `WorkbenchError`, `RunDeletedError`, and what the libraries raise.
@@ -51,20 +53,20 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, control: Contro
     began = time.perf_counter()
     control = control or Control(folder)
     origin = distributed.made_by_first(lambda: find_origin(folder, events))
-    health = Health(asked.config.facts.first_loss(asked.config), method=asked.config.method, beta=asked.config.beta)
+    health = Health(config.facts.first_loss(config), method=config.method, beta=config.beta)
     health.remember(origin.state)
     reporter = Reporter(folder, events, health, control, origin)
     step, changed, total = origin.at.step, 0.0, 0
     try:
-        trainer, tokenizer, prepared = _ready(folder, asked, events, reporter, control, origin)
+        trainer, tokenizer, prepared = _ready(folder, config, events, reporter, control, origin)
         total = trainer.total_steps
         with ScoreWriter(folder.path) if distributed.first() else nullcontext() as scores:
-            if asked.config.facts.pairwise:
-                trainer.recorder = ScoreRecorder(scores, prepared, asked.config.beta)
+            if config.facts.pairwise:
+                trainer.recorder = ScoreRecorder(scores, prepared, config.beta)
             try:
                 trainer.run(
                     origin.checkpoint,
-                    evaluate_first=bool(prepared.holdout) and _evaluation_due(trainer, asked.config, origin),
+                    evaluate_first=bool(prepared.holdout) and _evaluation_due(trainer, config, origin),
                 )
             finally:
                 trainer.close()
@@ -93,10 +95,9 @@ def train(folder: RunFolder, asked: Record, events: EventWriter, control: Contro
 
 
 def _ready(
-    folder: RunFolder, asked: Record, events: EventWriter, reporter: Reporter, control: Control, origin: Origin
+    folder: RunFolder, config: RunConfig, events: EventWriter, reporter: Reporter, control: Control, origin: Origin
 ) -> tuple[Training, PreTrainedTokenizerBase, Prepared]:
     """Everything up to the next step, told in a `Started` event."""
-    config, answers = asked.config, asked.config.facts.answers
     set_seed(config.seed)
     control.check_stop()
     events.phase("loading the model", origin.at.step)
@@ -129,10 +130,10 @@ def _ready(
         trainer=trainer,
         movement=Movement(trainer.model),
         divergence=Divergence(prepared.holdout, config.max_length, config.batch_size // config.gradient_accumulation)
-        if answers
+        if config.facts.answers
         else None,
         sampler=Sampler(tokenizer, model, sample_prompts(tokenizer, rows, config.max_length), config.sample_tokens)
-        if answers
+        if config.facts.answers
         else None,
         sample_every=config.sample_every,
     )
