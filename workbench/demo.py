@@ -19,24 +19,20 @@ def prepare(folder: Path | None = None) -> Workspace:
 
     Files of the starter sets that are there already stay as they are. Raises `WorkbenchError` where the disk refuses.
     """
+    from workbench.tiny.starters import build_pairs, build_probes, to_jsonl
+
     root = folder or Path(tempfile.mkdtemp(prefix="workbench-demo-"))
     root.mkdir(parents=True, exist_ok=True)
     workspace = Workspace.find(root)
-    _write_starters(workspace)
+    starters = {workspace.pairs_file(name): rows for name, rows in build_pairs().items()}
+    starters |= {workspace.probes / f"{name}.jsonl": rows for name, rows in build_probes().items()}
+    for path, rows in starters.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.write_text(to_jsonl(rows), encoding="utf-8")
     return workspace
 
 
 def start(workspace: Workspace) -> RunFolder:
     """Starts the demo's run in the background. Raises `WorkbenchError`."""
     return launch(workspace, build_config({"pairs": list(PAIRS)}, preset=PRESET))
-
-
-def _write_starters(workspace: Workspace) -> None:
-    from workbench.tiny.starters import build_pairs, build_probes, to_jsonl
-
-    files = {workspace.pairs_file(name): rows for name, rows in build_pairs().items()}
-    files |= {workspace.probes / f"{name}.jsonl": rows for name, rows in build_probes().items()}
-    for path, rows in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.write_text(to_jsonl(rows), encoding="utf-8")

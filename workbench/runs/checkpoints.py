@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +72,12 @@ def resume_point(folder: RunFolder) -> tuple[int | None, tuple[tuple[str, str], 
 def check(path: Path) -> str:
     """What is wrong with a checkpoint, in words that follow its name; empty where nothing is."""
     try:
-        marker = _marker(path)
+        _, sizes = _marker(path)
     except FileNotFoundError:
         return "was not written to its end"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"has a {MARKER} that cannot be read"
-    for name, size in marker.sizes.items():
+    for name, size in sizes.items():
         try:
             written = (path / name).stat().st_size
         except OSError:
@@ -90,7 +90,7 @@ def check(path: Path) -> str:
 def progress(path: Path) -> RunProgress:
     """How far the run had come at a complete checkpoint. Raises `WorkbenchError` where that cannot be read."""
     try:
-        return _marker(path).progress
+        return _marker(path)[0]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WorkbenchError(
             "The checkpoint cannot be read", f"{path / MARKER}: {error}.", "Delete it to resume from an older one."
@@ -100,8 +100,7 @@ def progress(path: Path) -> RunProgress:
 def mark_complete(path: Path, at: RunProgress) -> None:
     """Forces everything in `path` to the disk, then writes the marker. Raises `OSError`."""
     sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in flush(path)}
-    document = {"step": at.step, "seconds": at.seconds, "pairs": at.pairs, "tokens": at.tokens, "sizes": sizes}
-    write_whole(path / MARKER, json.dumps(document, indent=1), durable=True)
+    write_whole(path / MARKER, json.dumps({**asdict(at), "sizes": sizes}, indent=1), durable=True)
     _sync(path)
     _sync(path.parent)
 
@@ -136,16 +135,11 @@ def rotate(checkpoints: Path, keep: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Marker:
-    progress: RunProgress
-    sizes: dict[str, int]
-
-
-def _marker(path: Path) -> _Marker:
+def _marker(path: Path) -> tuple[RunProgress, dict[str, int]]:
+    """What the marker says: how far the run had come, and the size of every file by its name."""
     raw: Any = json.loads((path / MARKER).read_text("utf-8"))
     at = RunProgress(int(raw["step"]), float(raw["seconds"]), int(raw["pairs"]), int(raw["tokens"]))
-    return _Marker(at, {str(name): int(size) for name, size in raw["sizes"].items()})
+    return at, {str(name): int(size) for name, size in raw["sizes"].items()}
 
 
 def _found(checkpoints: Path) -> list[Path]:
