@@ -22,7 +22,7 @@ from workbench.pairs.split import held_out, weighted
 from workbench.pairs.store import load_rows
 from workbench.rewards import FunctionReward, check_function, parse_reward
 from workbench.runs.folder import RunFolder, create
-from workbench.runs.launchers import settled
+from workbench.runs.launchers import with_processes
 from workbench.runs.preview import Learned, Preview, RowCounts, Unmeasured, begin, learned_from
 from workbench.runs.process import start
 from workbench.workspace import Workspace
@@ -170,7 +170,7 @@ def prepare(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path | 
     if config.adapter:
         with _about("adapter"):
             config, start_from = _going_on(workspace, config)
-    return settled(config), start_from
+    return with_processes(config), start_from
 
 
 def launch(workspace: Workspace, config: RunConfig) -> RunFolder:

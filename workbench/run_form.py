@@ -12,7 +12,7 @@ from workbench.errors import WorkbenchError
 from workbench.launch import launch, prepare, take_rows
 from workbench.methods import DEFAULT_METHOD, METHODS, uses
 from workbench.pairs.store import load_rows
-from workbench.runs.catalog import Catalog, Run, rewards, starts
+from workbench.runs.catalog import Catalog, Run, runs_that_reward, runs_to_start_from
 from workbench.runs.preview import RowCounts
 from workbench.workspace import Workspace
 
@@ -106,7 +106,9 @@ class RunForm:
         if self._runs is None:
             self._runs = await asyncio.to_thread(Catalog(self.workspace.runs).summaries)
         runs, model = self._runs, self.asked.model
-        self.starts, self.rewards = await asyncio.to_thread(lambda: (starts(runs, model), rewards(runs, model)))
+        self.starts, self.rewards = await asyncio.to_thread(
+            lambda: (runs_to_start_from(runs, model), runs_that_reward(runs, model))
+        )
         models = [run.id for run in self.rewards if run.config is not None and not run.config.facts.answers]
         if models and not self.asked.function and self.asked.reward not in {run.id for run in self.rewards}:
             self.asked.reward = models[0]

@@ -22,7 +22,7 @@ from workbench.launch import take_rows
 from workbench.runs import lease
 from workbench.runs.catalog import Catalog
 from workbench.runs.folder import RunFolder
-from workbench.runs.launchers import settled
+from workbench.runs.launchers import with_processes
 from workbench.runs.preview import Counts, Learned, Preview, Trouble, Unmeasured, begin, to_part
 from workbench.workspace import Workspace
 
@@ -34,7 +34,7 @@ def work(request: Mapping[str, Any], parent: Parent) -> None:
     """Tells what it learns; that the run cannot train, too."""
     logging.disable(logging.WARNING)
     try:
-        workspace, config = Workspace.find(Path(request["workspace"])), settled(build_config(request["config"]))
+        workspace, config = Workspace.find(Path(request["workspace"])), with_processes(build_config(request["config"]))
         with tempfile.TemporaryDirectory(prefix="workbench-measure-", ignore_cleanup_errors=True) as scratch:
             _measure(workspace, config, RunFolder(Path(scratch)), parent)
     except WorkbenchError as error:

@@ -1,8 +1,8 @@
 """What one pass of a micro-batch through the model holds, for each way that rows can lie. Bytes, from shapes alone.
 
 *Plain* rows, as TRL has them: prompt and response, padded to the longest; of a pair two, of grpo and rloo one an
-answer. TRL's output layer scores 4,096 places by 32,768 tokens of the vocabulary at once; on CUDA its kernel works in
-place, on the response tokens only, elsewhere torch holds eight such tiles and scores all tokens.
+answer. TRL's output layer scores 4,096 positions by 32,768 tokens of the vocabulary at once; on CUDA its kernel works
+in place, on the response tokens only, elsewhere torch holds eight such tiles and scores all tokens.
 
 *Shared* rows, those of the fast path: of a pair one, prompt, chosen, rejected, in as many micro-batches as its budget
 of tokens makes of them (`TOKEN_BUDGET`); shorter pairs fill it up where longer ones do not. A step of a little
@@ -26,7 +26,7 @@ from workbench.runs.model_shape import Shape
 Device = Literal["cuda", "cpu"]
 
 FLOAT = 4
-_TILE_PLACES, _TILE_VOCABULARY = 4096, 32768
+_TILE_POSITIONS, _TILE_VOCABULARY = 4096, 32768
 _TORCH_TILES = 8.25
 """Tiles that the backward of TRL's output layer holds in torch: eight of numbers, one of truth values."""
 TOKEN_BUDGET: Mapping[str, int] = {"cpu": 4096, "cuda": 16384}
@@ -70,43 +70,43 @@ class Lengths:
         return Lengths(min(self.longest, most.longest), min(self.responses, most.responses), min(self.row, most.row))
 
 
-def shares(config: RunConfig) -> bool:
+def shares_prompts(config: RunConfig) -> bool:
     """Whether rows share their prompt: on the fast path, which a model that it does not fit leaves for plain rows."""
     return config.fast and uses(config.method, "fast")
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """The largest micro-batch: `tokens` in rows of up to `width`, and `places` that are scored."""
+    """The largest micro-batch: `tokens` in rows of up to `width`, and `positions` that are scored."""
 
     shape: Shape
     config: RunConfig
     device: Device
     width: int
     tokens: int
-    places: int
+    positions: int
     shared: bool
 
     @classmethod
     def of(cls, shape: Shape, config: RunConfig, lengths: Lengths, device: Device) -> Pass:
         """That of the config's run."""
         part = config.batch_size // config.gradient_accumulation
-        if shares(config):
+        if shares_prompts(config):
             tokens = min(part * lengths.row, max(lengths.row, TOKEN_BUDGET[device]))
-            places = -(-tokens * min(lengths.responses, lengths.row) // lengths.row)
+            positions = -(-tokens * min(lengths.responses, lengths.row) // lengths.row)
             if device == "cuda":
                 tokens = -(-tokens // LINE_MULTIPLE) * LINE_MULTIPLE
-            return cls(shape, config, device, lengths.row, tokens, places, shared=True)
+            return cls(shape, config, device, lengths.row, tokens, positions, shared=True)
         rows = part if config.facts.online else 2 * part
         tokens = rows * lengths.longest
         answers = part * (config.completion_tokens if config.facts.online else lengths.responses)
-        places = min(tokens, answers) if device == "cuda" else tokens
-        return cls(shape, config, device, lengths.longest, tokens, places, shared=False)
+        positions = min(tokens, answers) if device == "cuda" else tokens
+        return cls(shape, config, device, lengths.longest, tokens, positions, shared=False)
 
     @property
     def number(self) -> int:
         """Bytes of a number in the forward: bfloat16 on CUDA, float32 elsewhere."""
-        return width(self.device)
+        return number_bytes(self.device)
 
     def layer(self) -> int:
         """What one decoder layer keeps for the backward."""
@@ -140,10 +140,10 @@ class Pass:
         return 2 * query + 2 * (query if self.device == "cuda" and not self.shared else key)
 
     def beside_layers(self) -> int:
-        """What is kept besides: the last layer's stream and its norm; masks, and what scored places passed on."""
+        """What is kept besides: the last layer's stream and its norm; masks, and what scored positions passed on."""
         size = self.tokens * 2 * self.shape.hidden * self.number
         if self.shared:
-            size += self.places * self.shape.hidden * self.number
+            size += self.positions * self.shape.hidden * self.number
             if self.device == "cpu":
                 triangle = -(-self.width // MASK_MULTIPLE) * MASK_MULTIPLE
                 size += (self.tokens * self.width + triangle**2) * FLOAT
@@ -156,36 +156,36 @@ class Pass:
             return -(-self.tokens // self.width) * shape.hidden * self.number
         if self.shared:
             tile = (
-                min(self.places, max(1, TILE_BYTES[self.device] // (FLOAT * shape.vocabulary)))
+                min(self.positions, max(1, TILE_BYTES[self.device] // (FLOAT * shape.vocabulary)))
                 * shape.vocabulary
                 * FLOAT
             )
-            return int(tile * _TILES[self.device]) + self.places * shape.hidden * self.number
+            return int(tile * _TILES[self.device]) + self.positions * shape.hidden * self.number
         if self.device == "cuda":
-            tile = min(self.places, _TILE_PLACES) * _TILE_VOCABULARY * self.number
-            # The hidden states of these places, their gradient in float32, and that gradient cast.
-            return tile + self.places * shape.hidden * (2 * self.number + FLOAT)
-        tile = min(self.places, _TILE_PLACES) * min(shape.vocabulary, _TILE_VOCABULARY) * FLOAT
-        return int(tile * _TORCH_TILES) + 2 * self.places * shape.hidden * FLOAT
+            tile = min(self.positions, _TILE_POSITIONS) * _TILE_VOCABULARY * self.number
+            # The hidden states of these positions, their gradient in float32, and that gradient cast.
+            return tile + self.positions * shape.hidden * (2 * self.number + FLOAT)
+        tile = min(self.positions, _TILE_POSITIONS) * min(shape.vocabulary, _TILE_VOCABULARY) * FLOAT
+        return int(tile * _TORCH_TILES) + 2 * self.positions * shape.hidden * FLOAT
 
     def without_gradient(self) -> int:
         """A forward of which nothing is kept: one layer at a time."""
         streams = 2 * self.shape.hidden + 3 * self.shape.intermediate
-        return self.tokens * streams * self.number + unpacked(self.shape, self.config.quantization, self.device)
+        return self.tokens * streams * self.number + unpacked_bytes(self.shape, self.config.quantization, self.device)
 
     def backward(self) -> int:
         """Two gradients of the feed-forward width at a time: what is kept goes as gradients come."""
         streams = 2 * self.shape.hidden * FLOAT + 2 * self.shape.intermediate * self.number
-        return self.tokens * streams + unpacked(self.shape, self.config.quantization, self.device)
+        return self.tokens * streams + unpacked_bytes(self.shape, self.config.quantization, self.device)
 
 
-def width(device: Device) -> int:
+def number_bytes(device: Device) -> int:
     """Bytes of a number in the forward: bfloat16 on CUDA, float32 elsewhere."""
     return 2 if device == "cuda" else 4
 
 
-def unpacked(shape: Shape, quantization: str, device: Device) -> int:
+def unpacked_bytes(shape: Shape, quantization: str, device: Device) -> int:
     """The largest matrix as plain numbers, which is made of the quantized one for every use."""
     if quantization == "none":
         return 0
-    return max(linear.weights for linear in shape.linears) * width(device)
+    return max(linear.weights for linear in shape.linears) * number_bytes(device)

@@ -148,12 +148,12 @@ def _ends(path: Path) -> Iterator[Event]:
             yield event
 
 
-def starts(summaries: Iterable[Run], model: str) -> list[Run]:
+def runs_to_start_from(summaries: Iterable[Run], model: str) -> list[Run]:
     """Runs whose adapter another run on the model can go on from, in the order given."""
     return [run for run, config in _saved(summaries, model) if config.facts.answers]
 
 
-def rewards(summaries: Iterable[Run], model: str) -> list[Run]:
+def runs_that_reward(summaries: Iterable[Run], model: str) -> list[Run]:
     """Runs that can judge the answers of a run on the model: reward models, then runs with an implicit reward."""
     judges = [(run, config.facts) for run, config in _saved(summaries, model) if config.facts.gives_reward]
     return [run for run, _ in sorted(judges, key=lambda judge: judge[1].answers)]

@@ -39,9 +39,9 @@ from workbench.runs.activation_memory import (
     Device,
     Lengths,
     Pass,
-    shares,
-    unpacked,
-    width,
+    number_bytes,
+    shares_prompts,
+    unpacked_bytes,
 )
 from workbench.runs.folder import RunFolder
 from workbench.runs.model_shape import Shape, shape_of
@@ -120,10 +120,12 @@ def estimate(
     if config.facts.online:
         apart = _answering(shape, config, lengths, device) | _judging(judge, config, lengths, device)
     if config.facts.reference:
-        (apart if shares(config) or config.facts.online else beside)["reference pass"] = micro.without_gradient()
+        (apart if shares_prompts(config) or config.facts.online else beside)["reference pass"] = (
+            micro.without_gradient()
+        )
     parts = [
         MemoryPart("weights in " + _HELD[config.quantization], _quantized(shape, config.quantization, device)),
-        MemoryPart("weights not quantized", shape.exact * width(device)),
+        MemoryPart("weights not quantized", shape.exact * number_bytes(device)),
         MemoryPart("adapter", adapter),
         MemoryPart("gradients", adapter),
         MemoryPart("optimizer", adapter * _MOMENTS),
@@ -167,19 +169,19 @@ def _quantized(shape: Shape, quantization: str, device: Device) -> int:
         return int(shape.quantized * _NF4_WEIGHT)
     if quantization == "int8":
         return shape.quantized + shape.layers * FLOAT * sum(linear.outputs for linear in shape.linears)
-    return shape.quantized * width(device)
+    return shape.quantized * number_bytes(device)
 
 
 def _kept_unpacked(shape: Shape, config: RunConfig, device: Device) -> int:
     """How many weights the fast path keeps unpacked: all adapted ones, or none."""
     plain = device == "cpu" and config.quantization == "nf4" and config.lora_variant != "dora"
     adapted = sum(linear.weights for linear in shape.adapted(config.target_modules)) * shape.layers
-    return adapted if plain and shares(config) and adapted <= KEPT_WEIGHTS else 0
+    return adapted if plain and shares_prompts(config) and adapted <= KEPT_WEIGHTS else 0
 
 
 def _answering(shape: Shape, config: RunConfig, lengths: Lengths, device: Device) -> dict[str, int]:
     """Keys and values of all answers of a step, which are drawn at once, and their next logits."""
-    kept = 2 * shape.key * shape.layers * width(device) * lengths.longest
+    kept = 2 * shape.key * shape.layers * number_bytes(device) * lengths.longest
     return {"answering": config.batch_size * (kept + 2 * shape.vocabulary * FLOAT)}
 
 
@@ -189,7 +191,7 @@ def _held(judge: Judge, device: Device) -> int:
     exact = judge.shape.exact
     if not judge.config.facts.answers and not judge.shape.tied:
         exact -= judge.shape.vocabulary * judge.shape.hidden  # It has no output layer.
-    return _quantized(judge.shape, judge.config.quantization, device) + (exact + head) * width(device) + adapter
+    return _quantized(judge.shape, judge.config.quantization, device) + (exact + head) * number_bytes(device) + adapter
 
 
 def _judging(judge: Judge | None, config: RunConfig, lengths: Lengths, device: Device) -> dict[str, int]:
@@ -197,10 +199,12 @@ def _judging(judge: Judge | None, config: RunConfig, lengths: Lengths, device: D
         return {}
     shape, answers = judge.shape, config.batch_size // config.gradient_accumulation
     streams = 2 * shape.hidden + 3 * shape.intermediate
-    size = answers * lengths.longest * streams * width(device) + unpacked(shape, judge.config.quantization, device)
+    size = answers * lengths.longest * streams * number_bytes(device) + unpacked_bytes(
+        shape, judge.config.quantization, device
+    )
     if judge.config.facts.answers:
         logits = config.completion_tokens * shape.vocabulary
-        size += min(answers * logits, max(logits, REWARD_LOGITS)) * (width(device) + FLOAT)
+        size += min(answers * logits, max(logits, REWARD_LOGITS)) * (number_bytes(device) + FLOAT)
     return {"judging": size}
 
 

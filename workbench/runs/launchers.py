@@ -35,7 +35,7 @@ _TRACKERS = {"trackio": ("trackio",), "tensorboard": ("tensorboard", "tensorboar
 _FIRST_OF_LIST = re.compile(r"([^\[,]+)(?:\[(\d+))?")
 
 
-def settled(config: RunConfig) -> RunConfig:
+def with_processes(config: RunConfig) -> RunConfig:
     """The config with the number of its processes, which accelerate's own config may say.
 
     Raises `WorkbenchError` where a file or a package that it names is not there.

@@ -8,7 +8,16 @@ import pytest
 from workbench.config import build_config
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Failed
-from workbench.runs.launchers import Note, command, failure, first_host, from_slurm, rank_command, settled, threads
+from workbench.runs.launchers import (
+    Note,
+    command,
+    failure,
+    first_host,
+    from_slurm,
+    rank_command,
+    threads,
+    with_processes,
+)
 
 WORKER = ["python", "-m", "it", "a folder/run"]
 
@@ -44,7 +53,7 @@ def test_accelerate_gets_the_users_config_and_the_number_of_processes(tmp_path):
         "compute_environment: LOCAL_MACHINE\ndistributed_type: FSDP\nnum_machines: 2\nnum_processes: 16\n"
         "main_process_port: 2345\n"
     )
-    whole = settled(config(launcher="accelerate", launcher_config=str(file)))
+    whole = with_processes(config(launcher="accelerate", launcher_config=str(file)))
     assert whole.processes == 16
     assert whole.step_pairs == 16 * whole.batch_size
     assert whole.total_steps(1000) == -(-1000 // 256)
@@ -52,21 +61,21 @@ def test_accelerate_gets_the_users_config_and_the_number_of_processes(tmp_path):
         *begin, "--config_file", str(file), "--num_processes", "16", "--no_python", *WORKER
     ]  # fmt: skip
     file.write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_CPU\nnum_processes: 3\n")
-    assert "--multi_gpu" in command(settled(config(launcher="accelerate", launcher_config=str(file))), WORKER)
+    assert "--multi_gpu" in command(with_processes(config(launcher="accelerate", launcher_config=str(file))), WORKER)
 
 
 def test_accelerates_own_config_is_read_where_none_is_named(tmp_path):
-    assert settled(config(launcher="accelerate")).processes == 1
+    assert with_processes(config(launcher="accelerate")).processes == 1
     own = tmp_path / "home" / "accelerate" / "default_config.yaml"
     own.parent.mkdir(parents=True)
     own.write_text("distributed_type: MULTI_GPU\nnum_processes: 8\n")
-    assert settled(config(launcher="accelerate")).processes == 8
-    assert settled(config(launcher="accelerate", processes=4)).processes == 4
+    assert with_processes(config(launcher="accelerate")).processes == 8
+    assert with_processes(config(launcher="accelerate", processes=4)).processes == 4
     own.write_text("num_processes: [")
     with pytest.raises(WorkbenchError, match=r"default_config\.yaml"):
-        settled(config(launcher="accelerate"))
+        with_processes(config(launcher="accelerate"))
     with pytest.raises(WorkbenchError, match="no such file"):
-        settled(config(launcher="accelerate", launcher_config=str(tmp_path / "no such file")))
+        with_processes(config(launcher="accelerate", launcher_config=str(tmp_path / "no such file")))
 
 
 @pytest.mark.parametrize(
@@ -93,10 +102,10 @@ def test_a_tracker_that_is_not_installed_is_told_before_the_start(monkeypatch):
     asked = []
     monkeypatch.setattr("importlib.util.find_spec", lambda name: asked.append(name))
     with pytest.raises(WorkbenchError, match="wandb is not installed"):
-        settled(config(report_to="wandb"))
+        with_processes(config(report_to="wandb"))
     assert asked == ["wandb"]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "tensorboardX")
-    assert settled(config(report_to="tensorboard")).report_to == ["tensorboard"]
+    assert with_processes(config(report_to="tensorboard")).report_to == ["tensorboard"]
 
 
 def test_every_process_starts_the_same_module_from_this_environment(tmp_path):

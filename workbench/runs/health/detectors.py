@@ -122,13 +122,13 @@ def _explosion(history: History, what: str, seen: str) -> Alert:
         f"The {what} explodes",
         f"Over the last {EXPLODING_STEPS} steps, up to step {history.steps[-1].step}, {seen}: "
         "updates are larger than the model can follow.",
-        _slower(history) + (f" Or a tenth of beta: {history.closer(0.1)}." if what == "margin" else ""),
+        _slower(history) + (f" Or a tenth of beta: {history.beta_setting(0.1)}." if what == "margin" else ""),
     )
 
 
 def _slower(history: History) -> str:
     return (
-        f"Stop the run. Take a tenth of the learning rate: {history.rate(0.1)}; with --set warmup=0.1; "
+        f"Stop the run. Take a tenth of the learning rate: {history.rate_setting(0.1)}; with --set warmup=0.1; "
         "max_grad_norm should be 1 or less."
     )
 
@@ -192,7 +192,7 @@ def stuck(history: History) -> Alert | None:
         f"The loss is stuck{at}" if must is not None else "The margin is stuck at zero",
         f"After {steps[-1].step} steps{at_rate} the margin is {margin:.4f} and the loss {loss:.4f}: "
         "the model does not yet tell chosen from rejected better than before.",
-        f"Raise the learning rate, ten times at first: {history.rate(10)}; under 100 million parameters "
+        f"Raise the learning rate, ten times at first: {history.rate_setting(10)}; under 100 million parameters "
         "--preset small. If that changes nothing, the labels may contradict each other: workbench check.",
     )
 
@@ -270,7 +270,7 @@ def _displaced(history: History, step: int, where: str, fallen: _Fallen | None) 
         f"and that of rejected {rejected} ({where} pairs). The model learns to say neither; something else takes their "
         "place.",
         "Hold the chosen answers up with an SFT term: --preset gentle. Or hold the model closer and go slower: "
-        f"{history.closer(2)} {history.rate(0.5)}; and take pairs whose two answers differ more.",
+        f"{history.beta_setting(2)} {history.rate_setting(0.5)}; and take pairs whose two answers differ more.",
     )
 
 
@@ -303,7 +303,7 @@ def too_easy(history: History) -> Alert | None:
         f"with a mean margin of {margin:.2f} (loss {loss:.2g}). Either the pairs are too easy, or something else than "
         "quality gives chosen away: its length, a phrase, a format.",
         "See what sets chosen apart: workbench check (length, duplicates, leaks). Rejected answers that are nearly "
-        f"right teach more. If the pairs are as they should be: {history.rate(0.1)}.",
+        f"right teach more. If the pairs are as they should be: {history.rate_setting(0.1)}.",
     )
 
 
@@ -380,7 +380,7 @@ def _or(number: float, other: float) -> float:
 
 
 def _overfits(history: History, best: Eval, latest: Eval, seen: str) -> Alert:
-    held = history.held(2, 0.5)
+    held = history.hold_back(2, 0.5)
     stop = f"Stop at about step {best.step}: --set max_steps={best.step}. Or {held}" if best.step > 0 else held
     return Alert(
         "The run overfits",
@@ -417,7 +417,7 @@ def longer_answers(history: History) -> Alert | None:
         f"The last {len(latest)} answers to held-out prompts are {aligned:.0f} tokens long on average; "
         f"the base model's to the same prompts are {base:.0f}. The model may be learning length instead of quality.",
         "Compare the lengths of chosen and rejected: workbench check. Even them out, drop the pairs in which only "
-        f"length differs, or hold the model closer: {history.closer(2)}.",
+        f"length differs, or hold the model closer: {history.beta_setting(2)}.",
     )
 
 

@@ -72,21 +72,21 @@ class History:
         """The latest so many logged steps; none while there are fewer."""
         return self.steps[-count:] if len(self.steps) >= count else []
 
-    def rate(self, times: float) -> str:
+    def rate_setting(self, times: float) -> str:
         """The setting for a learning rate so many times the highest seen lately, as it is given on the command line."""
         rates = [step.metrics.get("learning_rate", 0.0) for step in self.steps[-_LONGEST:]]
         peak = max((rate for rate in rates if math.isfinite(rate)), default=0.0)
         return f"--set learning_rate={times * peak:.2g}" if peak > 0 else "--set learning_rate=…"
 
-    def closer(self, times: float) -> str:
+    def beta_setting(self, times: float) -> str:
         """The setting for so many times the beta of the run."""
         return f"--set beta={times * self.beta:.2g}" if self.beta else "--set beta=…"
 
-    def held(self, times: float, rate: float) -> str:
+    def hold_back(self, times: float, rate: float) -> str:
         """What holds a run back, as the end of a sentence: so many times its beta, where the method has a reference."""
         if self.beta is None:
-            return f"go slower: {self.rate(rate)}"
-        return f"hold the model closer and go slower: {self.closer(times)} {self.rate(rate)}"
+            return f"go slower: {self.rate_setting(rate)}"
+        return f"hold the model closer and go slower: {self.beta_setting(times)} {self.rate_setting(rate)}"
 
     def is_last(self, event: Event) -> bool:
         """Whether the run ends with this event's step."""
