@@ -13,7 +13,8 @@ import pytest_asyncio
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 
-from workbench.compare.scorers import Scorers
+from workbench.compare.client import ScorerClient
+from workbench.compare.scorers import Base, Scorers
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.runs import process
@@ -78,7 +79,16 @@ def _styles_parsed_once() -> Iterator[None]:
 
 
 class _KeptWarm(Scorers):
-    """Does not end with the app."""
+    """Its scorers end neither with the app nor where another base is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clients: dict[Base, ScorerClient] = {}
+
+    def of(self, base: Base) -> ScorerClient:
+        if base not in self.clients:
+            self.clients[base] = ScorerClient(base.model, base.quantization)
+        return self.clients[base]
 
     async def close(self) -> None:
         pass
@@ -91,7 +101,8 @@ async def warm_scorers() -> AsyncIterator[Scorers]:
     """
     scorers = _KeptWarm()
     yield scorers
-    await Scorers.close(scorers)
+    for client in scorers.clients.values():
+        await client.close()
 
 
 @pytest.fixture(autouse=True)

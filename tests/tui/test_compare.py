@@ -13,6 +13,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.tui.compare_data import make_run
+from workbench.compare.scorers import Scorers
 from workbench.pairs.pair import Message, Pair
 from workbench.tiny import WEIGHTS
 from workbench.tui.app import WorkbenchApp
@@ -183,9 +184,11 @@ async def test_base_beside_a_run_from_the_first_look_to_the_last_key(
     assert scorers() == others
 
 
+@pytest.mark.asyncio(loop_scope="session")
 async def test_a_pair_from_another_screen_and_the_run_it_is_to_be_seen_under(
-    app: WorkbenchApp, tmp_path: Path, others: list[psutil.Process]
+    app: WorkbenchApp, tmp_path: Path, warm_scorers: Scorers
 ) -> None:
+    app.scorers = warm_scorers
     run = make_run(tmp_path, minute=1, pairs=["older"])
     make_run(tmp_path, minute=2, pairs=["newer"])
     async with app.run_test(size=(80, 24)) as pilot:
@@ -208,7 +211,7 @@ async def test_a_pair_from_another_screen_and_the_run_it_is_to_be_seen_under(
         assert not screen.query_one(ComparisonView).has_class("-speaking")
 
         # A scorer that dies says so once, and the next request starts another.
-        (scorer,) = set(scorers()).difference(others)
+        (scorer,) = scorers()
         scorer.kill()
         await asyncio.to_thread(psutil.wait_procs, [scorer], 10)
         await pilot.press("p")

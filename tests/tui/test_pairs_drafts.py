@@ -13,7 +13,7 @@ from tests.tui.compare_data import make_run
 from tests.tui.pairs_screen import Screen, opened
 from tests.tui.test_compare import scorers, silent_scorers, until
 from workbench.compare.ranking import DRAFTS
-from workbench.compare.scorers import Scorers
+from workbench.compare.scorers import Base, Scorers
 from workbench.pairs.pair import Message, Pair, plain
 from workbench.pairs.store import load_pairs, write_pairs
 from workbench.tiny import WEIGHTS
@@ -100,10 +100,12 @@ async def test_the_commonest_draft_becomes_the_rejected_answer_with_one_key(work
         assert "undone: drafted answers" in screen.told()
 
 
-async def test_drafts_of_a_run_are_ranked_into_a_pair_for_each(workspace: Workspace, tmp_path: Path) -> None:
+async def test_drafts_of_a_run_are_ranked_into_a_pair_for_each(
+    workspace: Workspace, tmp_path: Path, warm_scorers: Scorers
+) -> None:
     make_run(tmp_path, model="/no/such/model", pairs=["lost"])
     make_run(tmp_path, minute=1, scale=0.3)
-    async with opened(workspace, (160, 45)) as screen:
+    async with opened(workspace, (160, 45), warm_scorers) as screen:
         dialog = await open_drafts(screen)
         await until(screen.pilot, drafted(screen))
         await screen.pilot.press("d")
@@ -143,10 +145,12 @@ async def test_what_is_given_up_changes_nothing_and_asks_no_more(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, warm_scorers: Scorers
 ) -> None:
     monkeypatch.setattr("workbench.compare.drafting.DRAFTS", 64)
+    await warm_scorers.of(Base()).start()
     async with opened(workspace, (80, 24), warm_scorers) as screen:
-        dialog = await open_drafts(screen)
-        await screen.pilot.press("escape")
-        await until(screen.pilot, lambda: "cancelled" in status(screen))
+        with silent_scorers():
+            dialog = await open_drafts(screen)
+            await screen.pilot.press("escape")
+            await until(screen.pilot, lambda: "cancelled" in status(screen))
         assert len(dialog.session.ranking.candidates) == 2
         await screen.pilot.press("r", "s")
         assert screen.pilot.app.screen is dialog
