@@ -19,7 +19,7 @@ from workbench.compare.messages import PairBatch, ResponseScore, ScoredPair
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.dialogs.save_pair import SavePairDialog
 from workbench.tui.screens.base import WorkbenchScreen
-from workbench.tui.screens.scored_pairs import ScoredPairsScreen, SummaryView
+from workbench.tui.screens.scored_pairs import ScoredPairsScreen
 from workbench.tui.theme import DARK
 from workbench.tui.widgets.comparison_view import ComparisonView, ViewOptions
 
@@ -98,7 +98,7 @@ def test_scored_pairs(snap_compare: Any, size: tuple[int, int], tmp_path: Path) 
             await pilot.pause(0.02)
         ids = [screen.scoring.rows.id(each) for each in screen.scoring.rows.order.tolist()[:9]]
         screen.scoring.take_in(PairBatch(id=1, rows=[_scored(identity) for identity in ids], done=9, total=30))
-        while not screen.query_one(SummaryView)._told:
+        while not screen.scoring.summaries:
             await pilot.pause(0.02)
         await pilot.pause()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from textual import events, on
@@ -23,7 +24,7 @@ from workbench.tui.background import background
 from workbench.tui.dialogs.ask import AskDialog, ConfirmDialog
 from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import Options
-from workbench.tui.widgets.lines import Lines
+from workbench.tui.widgets.lines import MadeLines
 
 _BEAT = 0.2
 _ROOMY = 34
@@ -69,11 +70,11 @@ class ChecksDialog(Dialog[ShowFinding | DoRepair | None]):
         FindingList { height: auto; max-height: 14; margin-bottom: 1; }
         #details { height: 1fr; min-height: 2; scrollbar-size-vertical: 1; }
         #details Static { height: auto; }
-        LengthBars { margin: 1 0; }
+        #lengths { margin: 1 0; color: $foreground; }
         #keys { height: 1; text-wrap: nowrap; text-overflow: ellipsis; color: $secondary; }
         &.-small #panel { padding: 0 2; }
         &.-small FindingList { max-height: 6; }
-        &.-small LengthBars { margin: 1 0 0 0; }
+        &.-small #lengths { margin: 1 0 0 0; }
     }
     """
 
@@ -91,7 +92,7 @@ class ChecksDialog(Dialog[ShowFinding | DoRepair | None]):
             yield FindingList()
             with VerticalScroll(id="details", can_focus=False):
                 yield Static(markup=False)
-            yield LengthBars()
+            yield MadeLines(id="lengths")
             yield Static(markup=False, id="keys")
 
     def on_mount(self) -> None:
@@ -142,9 +143,9 @@ class ChecksDialog(Dialog[ShowFinding | DoRepair | None]):
         # Before the report is there the finding has the same figures, if there is one.
         known = (each.figures for each in self._checks.findings if each.check == "length-bias")
         lengths = report.lengths if report is not None else next(known, {})
-        bars = self.query_one(LengthBars)
+        bars = self.query_one("#lengths", MadeLines)
         bars.display = bool(lengths.get("pairs"))
-        bars.show(lengths, full=not self.has_class("-small"))
+        bars.show(partial(length_lines, lengths, not self.has_class("-small")))
 
     def _keys(self) -> Content:
         checks, finding = self._checks, self.query_one(FindingList).finding
@@ -370,30 +371,12 @@ _PARTS = " ▏▎▍▌▋▊▉█"
 _BAR_NAME, _BAR_COUNT, _SHARE, _LONGEST = 22, 9, 7, 48
 
 
-class LengthBars(Lines):
-    """Two lines always: the rule's score, and the bars as one small row; where `full`, a line a bar below the score."""
-
-    DEFAULT_CSS = "LengthBars { color: $foreground; }"
-
-    def __init__(self, *, full: bool = False) -> None:
-        super().__init__()
-        self._full = full
-        self._lengths: Mapping[str, Any] = {}
-
-    def show(self, lengths: Mapping[str, Any], *, full: bool) -> None:
-        """Shows the figures of a report."""
-        if (lengths, full) != (self._lengths, self._full):
-            self._lengths, self._full = lengths, full
-            self.redraw()
-            self.refresh(layout=True)
-
-    def lines(self, width: int) -> list[Content]:
-        """What there is to show; nothing where no pair was measured."""
-        found = self._lengths
-        if not found.get("pairs"):
-            return []
-        bars = full_bars(found, width) if self._full else [small_bars(found)]
-        return [line.truncate(width) for line in (score(found, width), *bars)]
+def length_lines(found: Mapping[str, Any], full: bool, width: int) -> list[Content]:
+    """The rule's score, and the bars as one small row; where `full`, a line a bar. Nothing where none was measured."""
+    if not found.get("pairs"):
+        return []
+    bars = full_bars(found, width) if full else [small_bars(found)]
+    return [line.truncate(width) for line in (score(found, width), *bars)]
 
 
 def score(found: Mapping[str, Any], width: int) -> Content:

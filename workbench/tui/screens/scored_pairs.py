@@ -25,7 +25,7 @@ from workbench.text import cut, one_line
 from workbench.tui.background import background
 from workbench.tui.dialogs.ask import ChooseDialog
 from workbench.tui.screens.base import WorkbenchScreen
-from workbench.tui.widgets.lines import Lines
+from workbench.tui.widgets.lines import MadeLines
 from workbench.tui.widgets.pair_table import Cells, PairColumn, PairTable, Shown
 from workbench.tui.widgets.search_line import SearchLine
 
@@ -50,7 +50,7 @@ class ScoredPairsScreen(WorkbenchScreen):
     DEFAULT_CSS = """
     ScoredPairsScreen {
         #progress { height: 1; padding: 0 1; color: $secondary; }
-        SummaryView { margin-bottom: 1; }
+        #summary { padding: 0 1; margin-bottom: 1; }
         PairTable { height: 1fr; }
     }
     """
@@ -83,7 +83,7 @@ class ScoredPairsScreen(WorkbenchScreen):
         """What the columns make of it all; then pair by pair."""
         yield SearchLine()
         yield Static(id="progress", markup=False)
-        yield SummaryView()
+        yield MadeLines(id="summary")
         yield PairTable()
 
     def on_mount(self) -> None:
@@ -125,7 +125,7 @@ class ScoredPairsScreen(WorkbenchScreen):
         scoring, rows, order = self.scoring, self.scoring.rows, self.scoring.ordered()
         self.query_one("#progress", Static).update(progress_line(scoring.progress, self._data_set))
         summaries = zip((column.name for column in scoring.columns), scoring.summaries, strict=False)
-        self.query_one(SummaryView).show(list(summaries), scoring.current)
+        self.query_one("#summary", MadeLines).show(partial(summary_lines, list(summaries), scoring.current))
         if rows is None:
             return
         self.top_bar.context = f"{self._data_set} · {len(rows.order):,} pairs"
@@ -249,26 +249,6 @@ def score_cells(number: int, pair: Pair, row: ScoredPair | None, current: int, *
         "chosen": figures.nats(row.chosen[current].sum),
         "rejected": figures.nats(row.rejected[current].sum),
     }
-
-
-class SummaryView(Lines):
-    """A line a column: how often it says chosen rather, and by how much."""
-
-    DEFAULT_CSS = "SummaryView { padding: 0 1; }"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._told: list[tuple[str, ColumnSummary]] = []
-        self._current = 0
-
-    def show(self, told: list[tuple[str, ColumnSummary]], current: int) -> None:
-        """Shows the summaries of columns by their names; the one with number `current` is marked."""
-        self._told, self._current = told, current
-        self.redraw()
-
-    def lines(self, width: int) -> list[Content]:
-        """The lines."""
-        return summary_lines(self._told, self._current, width)
 
 
 def summary_lines(told: Sequence[tuple[str, ColumnSummary]], current: int, width: int) -> list[Content]:

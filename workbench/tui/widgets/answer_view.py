@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from textual import on
 from textual.app import ComposeResult
@@ -15,7 +16,7 @@ from workbench.compare.comparison import Answer, Comparison
 from workbench.compare.measures import shifts
 from workbench.compare.messages import ScoredColumn
 from workbench.text import cut, one_line
-from workbench.tui.widgets.lines import Lines
+from workbench.tui.widgets.lines import MadeLines
 from workbench.tui.widgets.token_strip import LEGENDS, TokenStrip, spelled
 
 _SHORTEST_NAME = 6
@@ -46,55 +47,31 @@ def _change(nats: float, shift: str) -> Content:
     return Content.assemble((f"  {sign} {figures.nats_change(nats)}", color), (shift, "$secondary"))
 
 
-class _Heading(Lines):
-    """Name, number of tokens, sum, mean and perplexity in base and aligned."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._comparison, self._answer, self._by_shift = Comparison(), Answer("typed", "", ""), False
-
-    def show(self, comparison: Comparison, answer: Answer, *, by_shift: bool) -> None:
-        self._comparison, self._answer, self._by_shift = comparison, answer, by_shift
-        self.redraw()
-
-    def lines(self, width: int) -> list[Content]:
-        base, aligned = self._comparison.scores(self._answer)
-        active = self._answer == self._comparison.answer
-        parts = [(one_line(self._answer.label, width // 3), "bold $accent" if active else "bold $foreground")]
-        if base is not None:
-            parts.append((f"   {len(base.tokens)} tokens", "$secondary"))
-            for name, written in (
-                ("sum", figures.nats),
-                ("mean", figures.nats),
-                ("perplexity", figures.perplexity),
-            ):
-                told = " → ".join(written(getattr(each, name)) for each in (base, aligned) if each is not None)
-                more = [(f"   {name} ", "$secondary"), (told, "")]
-                if Content.assemble(*parts, *more).cell_length <= width:
-                    parts += more
-        legend = LEGENDS[self._by_shift]
-        line = Content.assemble(*parts)
-        if aligned is not None and active and line.cell_length + len(legend) + 3 <= width:
-            line = Content.assemble(line, " " * (width - line.cell_length - len(legend)), (legend, "$secondary"))
-        return [line.truncate(width, ellipsis=True)]
+def heading_lines(comparison: Comparison, answer: Answer, width: int, *, by_shift: bool) -> list[Content]:
+    """Name, number of tokens, sum, mean and perplexity of an answer in base and aligned; what its signs mean."""
+    base, aligned = comparison.scores(answer)
+    active = answer == comparison.answer
+    parts = [(one_line(answer.label, width // 3), "bold $accent" if active else "bold $foreground")]
+    if base is not None:
+        parts.append((f"   {len(base.tokens)} tokens", "$secondary"))
+        for name, written in (("sum", figures.nats), ("mean", figures.nats), ("perplexity", figures.perplexity)):
+            values = " → ".join(written(getattr(scored, name)) for scored in (base, aligned) if scored is not None)
+            more = [(f"   {name} ", "$secondary"), (values, "")]
+            if Content.assemble(*parts, *more).cell_length <= width:
+                parts += more
+    legend = LEGENDS[by_shift]
+    line = Content.assemble(*parts)
+    if aligned is not None and active and line.cell_length + len(legend) + 3 <= width:
+        line = Content.assemble(line, " " * (width - line.cell_length - len(legend)), (legend, "$secondary"))
+    return [line.truncate(width, ellipsis=True)]
 
 
-class _Detail(Lines):
+def detail_lines(comparison: Comparison, width: int) -> list[Content]:
     """The token that is walked to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._comparison = Comparison()
-
-    def show(self, comparison: Comparison) -> None:
-        self._comparison = comparison
-        self.redraw()
-
-    def lines(self, width: int) -> list[Content]:
-        base, aligned = self._comparison.scores()
-        if base is None or self._comparison.position >= len(base.tokens):
-            return [Content("")]
-        return [token_line(base, aligned, self._comparison.position, width)]
+    base, aligned = comparison.scores()
+    if base is None or comparison.position >= len(base.tokens):
+        return [Content("")]
+    return [token_line(base, aligned, comparison.position, width)]
 
 
 class AnswerView(Vertical):
@@ -119,9 +96,9 @@ class AnswerView(Vertical):
 
     def compose(self) -> ComposeResult:
         """Heading, tokens, detail."""
-        yield _Heading()
+        yield MadeLines(classes="heading")
         yield VerticalScroll(TokenStrip(), can_focus=False)
-        yield _Detail()
+        yield MadeLines(classes="detail")
 
     def show(self, comparison: Comparison, answer: Answer | None, *, by_shift: bool, bounds: bool) -> None:
         """Shows `answer`, its tokens as `token_cells` has them; hides itself where there is none."""
@@ -131,13 +108,13 @@ class AnswerView(Vertical):
             return
         active = answer == comparison.answer
         base, aligned = comparison.scores(answer)
-        self.query_one(_Heading).show(comparison, answer, by_shift=by_shift)
+        self.query_one(".heading", MadeLines).show(partial(heading_lines, comparison, answer, by_shift=by_shift))
         self.query_one(TokenStrip).show(
             base, aligned, comparison.position if active else None, by_shift=by_shift, bounds=bounds
         )
-        detail = self.query_one(_Detail)
+        detail = self.query_one(".detail", MadeLines)
         detail.display = active
-        detail.show(comparison)
+        detail.show(partial(detail_lines, comparison))
 
     @on(TokenStrip.Picked)
     def _token_picked(self, event: TokenStrip.Picked) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
@@ -20,7 +21,7 @@ from workbench.text import one_line, safe
 from workbench.tui.widgets.answer_view import AnswerView
 from workbench.tui.widgets.bars import Bars, PrefixLine
 from workbench.tui.widgets.headline import Headline
-from workbench.tui.widgets.lines import Lines
+from workbench.tui.widgets.lines import Lines, MadeLines
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,25 +218,8 @@ class _GenerationText(Lines):
         return [heading, *words]
 
 
-class ShareView(Lines):
-    """How often base and aligned answer in which way, counted over their samples; nothing where there are none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._comparison = Comparison()
-
-    def show(self, comparison: Comparison) -> None:
-        """Shows the shares of a comparison."""
-        self._comparison = comparison
-        self.redraw()
-
-    def lines(self, width: int) -> list[Content]:
-        """A family a line."""
-        return share_lines(self._comparison, width)
-
-
 def share_lines(comparison: Comparison, width: int) -> list[Content]:
-    """Heading and a line a family of answers: a bar and the share in base and in aligned."""
+    """Heading and a line a family of answers, counted over the samples: a bar and the share in base and in aligned."""
     counted = family_shares(comparison.samples)
     names = [each.name for each in (comparison.base, comparison.aligned) if each is not None and each.name in counted]
     if not names:
@@ -334,7 +318,7 @@ class ComparisonView(Vertical):
                     yield AnswerView()
             with Vertical(id="generation"):
                 yield Static(id="generation-title", markup=False)
-                yield ShareView()
+                yield MadeLines(id="shares")
                 yield GenerationView()
 
     def on_mount(self) -> None:
@@ -367,7 +351,7 @@ class ComparisonView(Vertical):
         self.query_one(Bars).show(comparison, cursor=options.cursor, thick=thick, few_words=options.presenting)
         self._show_answers()
         self.query_one("#generation-title", Static).update(one_line(options.title))
-        self.query_one(ShareView).show(comparison)
+        self.query_one("#shares", MadeLines).show(partial(share_lines, comparison))
         self.query_one(GenerationView).show(comparison)
 
     def _show_answers(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual.content import Content
 from textual.geometry import Size
 from textual.strip import Strip
@@ -57,3 +59,20 @@ class Lines(Widget):
         if self._drawn is None or self._drawn[0] != width:
             self._drawn = (width, self.lines(width))
         return self._drawn[1]
+
+
+class MadeLines(Lines):
+    """Lines that a function makes for a width."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
+        self._make: Callable[[int], list[Content]] = lambda _: []
+
+    def show(self, make: Callable[[int], list[Content]]) -> None:
+        """Shows what `make` gives for a width in cells."""
+        self._make = make
+        self.redraw()
+
+    def lines(self, width: int) -> list[Content]:
+        """What was made."""
+        return self._make(width)
