@@ -227,7 +227,7 @@ async def test_no_run_yet(app: WorkbenchApp, others: list[psutil.Process]) -> No
         screen = screen_of(pilot)
         await until(pilot, lambda: screen.session.runs_known)
         assert [column.name for column in screen.comparison.columns] == ["base"]
-        assert "Loading tiny" in screen.query_one("Headline")._hint  # type: ignore[attr-defined]
+        assert "Loading tiny" in screen._hint()
         await pilot.press("2")
         await app.compare(run="2026-05-01-1200-gone")
         await until(pilot, lambda: any("has no adapter yet" in each.message for each in app._notifications))

@@ -20,7 +20,7 @@ from workbench.compare.messages import Column, Prompt, Turn
 from workbench.text import one_line, safe
 from workbench.tui.widgets.answer_view import AnswerView
 from workbench.tui.widgets.bars import Bars, PrefixLine
-from workbench.tui.widgets.headline import Headline
+from workbench.tui.widgets.headline import headline_lines
 from workbench.tui.widgets.lines import Lines, MadeLines
 
 
@@ -188,34 +188,20 @@ _SHARE = 5
 _WIDEST_BAR = 40
 
 
-class _GenerationText(Lines):
-    """One column's words."""
-
-    def __init__(self, *, accent: bool) -> None:
-        super().__init__()
-        self._color = "$accent" if accent else "$foreground"
-        self._said = ColumnGeneration("")
-
-    def show(self, said: ColumnGeneration) -> None:
-        if said != self._said:
-            self._said = said
-            self.redraw()
-
-    def lines(self, width: int) -> list[Content]:
-        said = self._said
-        heading = Content.styled(one_line(said.name, width), f"bold {self._color}")
-        words = wrapped(said.text, width) if said.text else []
-        if not said.done:
-            end = Content.styled("▌", self._color)
-            if words and words[-1].cell_length < width:
-                words[-1] = words[-1] + end
-            else:
-                words.append(end)
-        elif said.cut:
-            words.append(Content.styled("… cut at the token limit", "$secondary"))
-        elif not said.text:
-            words.append(Content.styled("(it ended at once)", "$secondary"))
-        return [heading, *words]
+def generation_lines(generation: ColumnGeneration, color: str, width: int) -> list[Content]:
+    """One column's words below its name."""
+    words = wrapped(generation.text, width) if generation.text else []
+    if not generation.done:
+        end = Content.styled("▌", color)
+        if words and words[-1].cell_length < width:
+            words[-1] = words[-1] + end
+        else:
+            words.append(end)
+    elif generation.cut:
+        words.append(Content.styled("… cut at the token limit", "$secondary"))
+    elif not generation.text:
+        words.append(Content.styled("(it ended at once)", "$secondary"))
+    return [Content.styled(one_line(generation.name, width), f"bold {color}"), *words]
 
 
 def share_lines(comparison: Comparison, width: int) -> list[Content]:
@@ -254,18 +240,19 @@ class GenerationView(Horizontal):
 
     def compose(self) -> ComposeResult:
         """A text a column."""
-        yield VerticalScroll(_GenerationText(accent=False), can_focus=False)
-        yield VerticalScroll(_GenerationText(accent=True), can_focus=False)
+        yield VerticalScroll(MadeLines(), can_focus=False)
+        yield VerticalScroll(MadeLines(), can_focus=False)
 
     def show(self, comparison: Comparison) -> None:
         """Shows what base and aligned said so far."""
-        names = (comparison.base.name, comparison.aligned.name if comparison.aligned else None)
-        for box, name in zip(self.query(VerticalScroll), names, strict=True):
-            said = next((each for each in comparison.generations if each.name == name), None)
-            box.display = said is not None
-            if said is not None:
-                box.query_one(_GenerationText).show(said)
-                if not said.done:
+        sides = ((comparison.base, "$foreground"), (comparison.aligned, "$accent"))
+        for box, (column, color) in zip(self.query(VerticalScroll), sides, strict=True):
+            generations = {generation.name: generation for generation in comparison.generations}
+            generation = generations.get(column.name) if column is not None else None
+            box.display = generation is not None
+            if generation is not None:
+                box.query_one(MadeLines).show(partial(generation_lines, generation, color))
+                if not generation.done:
                     box.scroll_end(animate=False)
 
 
@@ -284,7 +271,7 @@ class ComparisonView(Vertical):
     ComparisonView > .body { height: 1fr; padding: 0 1; }
     ComparisonView #prompt { height: auto; max-height: 3; margin-top: 1; scrollbar-size-vertical: 1; }
     ComparisonView.-tall #prompt { max-height: 6; }
-    ComparisonView Headline { margin-top: 1; }
+    ComparisonView #headline { margin-top: 1; }
     ComparisonView Bars { margin-top: 1; }
     ComparisonView.-tall Bars { height: 9; }
     ComparisonView.-taller Bars { height: 13; }
@@ -310,7 +297,7 @@ class ComparisonView(Vertical):
         yield ColumnsBar()
         with Vertical(classes="body"):
             yield VerticalScroll(PromptView(), id="prompt", can_focus=False)
-            yield Headline()
+            yield MadeLines(id="headline")
             yield PrefixLine()
             yield Bars()
             with Vertical(id="answers"):
@@ -344,9 +331,8 @@ class ComparisonView(Vertical):
         self.set_class(options.presenting, "-presenting")
         self.query_one(ColumnsBar).show(comparison)
         self.query_one(PromptView).show(comparison.prompt, comparison.aligned)
-        headline = self.query_one(Headline)
-        headline.big = options.presenting or self.has_class("-tall")
-        headline.show(comparison, options.hint)
+        big = options.presenting or self.has_class("-tall")
+        self.query_one("#headline", MadeLines).show(partial(headline_lines, comparison, options.hint, big=big))
         thick = options.presenting and self.has_class("-tall")
         self.query_one(Bars).show(comparison, cursor=options.cursor, thick=thick, few_words=options.presenting)
         self._show_answers()

@@ -14,7 +14,6 @@ from textual.renderables.digits import Digits
 from workbench import figures
 from workbench.compare.comparison import Answer, Comparison
 from workbench.text import cut, one_line
-from workbench.tui.widgets.lines import Lines
 
 _GAP = 4
 _SUPERSCRIPTS = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
@@ -38,41 +37,15 @@ class BeforeAfter:
         return "$success" if sign == "▲" else "$error" if sign == "▼" else "$foreground"
 
 
-class Headline(Lines):
-    """Before → after of every answer in view, in big digits where `big` is set and there is room."""
-
-    def __init__(self, *, big: bool = False) -> None:
-        super().__init__()
-        self._big = big
-        self._figures: list[BeforeAfter] = []
-        self._cost: list[str] = []
-        self._hint = ""
-
-    @property
-    def big(self) -> bool:
-        """Whether digits are three lines high."""
-        return self._big
-
-    @big.setter
-    def big(self, big: bool) -> None:
-        if big != self._big:
-            self._big = big
-            self.redraw()
-
-    def show(self, comparison: Comparison, hint: str = "") -> None:
-        """Shows the answers in view and what system messages cost; `hint` is a line that says what to do next."""
-        self._figures, self._cost, self._hint = headline_figures(comparison), cost_parts(comparison), hint
-        self.redraw()
-
-    def lines(self, width: int) -> list[Content]:
-        """The figures, side by side and big, or one a line; the hint below."""
-        label = min(max((cell_len(each.caption) for each in self._figures), default=0) + 2, max(24, width - 52))
-        numbers = max((cell_len(number) for each in self._figures for number in (each.before, each.after)), default=0)
-        shown = (big_lines(self._figures, width) if self._big else None) or [
-            _line(figure, label, numbers, width) for figure in self._figures
-        ]
-        below = (fitting_parts(self._cost, width), one_line(self._hint, width))
-        return shown + [Content.styled(told, "$secondary") for told in below if told]
+def headline_lines(comparison: Comparison, hint: str, width: int, *, big: bool) -> list[Content]:
+    """Before → after of every answer in view, in digits three lines high where `big` is set and there is room; below
+    it what system messages cost, and the `hint`."""
+    shown = headline_figures(comparison)
+    label = min(max((cell_len(figure.caption) for figure in shown), default=0) + 2, max(24, width - 52))
+    numbers = max((cell_len(number) for figure in shown for number in (figure.before, figure.after)), default=0)
+    lines = (big_lines(shown, width) if big else None) or [_line(figure, label, numbers, width) for figure in shown]
+    below = (fitting_parts(cost_parts(comparison), width), one_line(hint, width))
+    return lines + [Content.styled(text, "$secondary") for text in below if text]
 
 
 def headline_figures(comparison: Comparison) -> list[BeforeAfter]:
