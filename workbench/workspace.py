@@ -132,8 +132,8 @@ class Workspace:
     def run_folder(self, run: str) -> Path:
         """The folder of the run whose id is, or uniquely begins or ends with, `run`; else raises `WorkbenchError`."""
         ids = sorted(path.parent.name for path in self.runs.glob("*/run.toml"))
-        matches = [run] if run in ids else [each for each in ids if each.startswith(run) or each.endswith(run)]
+        matches = [run] if run in ids else [name for name in ids if name.startswith(run) or name.endswith(run)]
         if len(matches) == 1:
             return self.runs / matches[0]
-        found = "several runs match: " + ", ".join(matches[:8]) if matches else "none of the runs here matches"
-        raise WorkbenchError(f"No run {run!r}", f"In {self.runs} {found}.", "List them with: workbench runs")
+        reason = "several runs match: " + ", ".join(matches[:8]) if matches else "none of the runs here matches"
+        raise WorkbenchError(f"No run {run!r}", f"In {self.runs} {reason}.", "List them with: workbench runs")

@@ -13,6 +13,7 @@ from workbench.compare.ranking import DRAFT_TOKENS, DRAFTS, Ranking, question_of
 from workbench.compare.scorers import Base
 from workbench.compare.tuned_runs import Drafter
 from workbench.errors import WorkbenchError
+from workbench.figures import plural
 from workbench.pairs.pair import Pair
 from workbench.text import one_line
 
@@ -124,7 +125,7 @@ class DraftSession:
         came, new = len(reply.columns), len(self.ranking.candidates) - before
         cut = sum(not generation.ended for generation in reply.columns)
         limit = f"; ▲ {cut} cut at a limit" if cut else ""
-        return f"{came} {'draft' if came == 1 else 'drafts'}, {new} new{limit}"
+        return f"{plural(came, 'draft')}, {new} new{limit}"
 
     def _hear(self, chunk: TextChunk) -> None:
         self.tokens += 1

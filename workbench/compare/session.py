@@ -311,7 +311,7 @@ class ComparisonSession:
         """Runs a request in the place of the one of its kind before it."""
         self._cancel(kind)
 
-        async def report_failure() -> None:
+        async def run() -> None:
             try:
                 await request()
             except WorkbenchError as error:
@@ -321,7 +321,7 @@ class ComparisonSession:
             except Exception as error:
                 self._on_failure(error, doing)
 
-        self._requests[kind] = asyncio.create_task(report_failure())
+        self._requests[kind] = asyncio.create_task(run())
 
     def _cancel(self, kind: _Kind) -> None:
         request = self._requests.pop(kind, None)

@@ -1,4 +1,4 @@
-"""Steps that can be done, undone and replayed: which fields of which pairs became what, by id and not by place."""
+"""Steps that can be done, undone and replayed: which fields of which pairs became what, by id and not by row."""
 
 from __future__ import annotations
 
