@@ -14,9 +14,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/workbench demo
 
-# A file at a time on each core, the slowest first; models are too small to gain from more than one thread.
+# A file at a time in each process, the slowest first, and a process more than there are cores, for tests that wait.
+# Models are too small to gain from more than one thread.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder \
+		--numprocesses $$($(BIN)/python -c 'import os; print(min(4, os.cpu_count() + 1))')
 
 # Kills, full disks, lost folders, and what `make test` leaves out: the slow ones, and more cases of what any input must hold for. Many minutes, and a tmpfs where mounting is allowed.
 faults: install

@@ -172,7 +172,14 @@ def changed(workspace: Workspace, *bursts: str) -> bool:
     return state(workspace) != before
 
 
-@pytest.mark.parametrize("bursts", [("/sax",), ("v\r\r",), ("d\r\r\r",), ("esax\x1b", "y"), ("3sax",)])
+@pytest.mark.parametrize(
+    "bursts",
+    [
+        ("/sax",),
+        ("v\r\r",),
+        *(pytest.param(bursts, marks=pytest.mark.slow) for bursts in (("d\r\r\r",), ("esax\x1b", "y"), ("3sax",))),
+    ],
+)
 def test_a_burst_through_a_terminal_changes_nothing(bursts: tuple[str, ...], tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, 8)
     trained(tmp_path, "support", "dpo", age=1)

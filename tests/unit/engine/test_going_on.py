@@ -40,7 +40,9 @@ def run(workspace: Workspace, **values) -> RunFolder:
     return folder
 
 
-@pytest.mark.parametrize(("method", "variant"), [("dpo", "lora"), ("dpo", "dora"), ("kto", "lora")])
+@pytest.mark.parametrize(
+    ("method", "variant"), [("dpo", "lora"), pytest.param("dpo", "dora", marks=pytest.mark.slow), ("kto", "lora")]
+)
 def test_the_reference_is_the_adapter_that_it_went_on_from(workspace, method, variant) -> None:
     first = run(workspace, lora_variant=variant)
     second = run(workspace, method=method, adapter=first.id[-8:], lora_r=32)

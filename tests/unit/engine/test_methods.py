@@ -97,7 +97,9 @@ def test_a_reward_model_learns_to_rank_and_answers_nothing(tmp_path, quantizatio
         attach_adapter(load_base("tiny", "none"), folder.adapter, "run")
 
 
-@pytest.mark.parametrize("method", ["simpo", "orpo", "kto", "reward"])
+@pytest.mark.parametrize(
+    "method", ["simpo", "kto", *(pytest.param(each, marks=pytest.mark.slow) for each in ("orpo", "reward"))]
+)
 def test_after_an_interruption_the_losses_are_those_of_an_uninterrupted_run(tmp_path, method) -> None:
     values = {"method": method, "max_steps": 4, "save_steps": 2, "batch_size": 2, "quantization": "none", "holdout": 0}
     values |= {"rows": [row(number) for number in range(6)]}
