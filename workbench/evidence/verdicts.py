@@ -102,7 +102,7 @@ def claims(settings: Settings) -> tuple[Claim, ...]:
     )
 
 
-CLAIMS = claims(Settings())  # type: ignore[call-arg]
+CLAIMS = claims(Settings())
 """The claims at the default thresholds."""
 
 
@@ -120,7 +120,7 @@ def judge(table: Table, settings: Settings | None = None, *, seed: int = 0) -> l
     A measure that was taken of nothing (samples, where nothing can tell families apart) is left out; a claim without
     readings has too few.
     """
-    settings = settings or Settings()  # type: ignore[call-arg]
+    settings = settings or Settings()
     taken = [by for by in _BY if any(key.measure == by for key in table)] or list(_BY[:1])
     return [
         _judged(claim, measure, table, settings, seed)

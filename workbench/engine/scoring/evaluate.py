@@ -39,7 +39,7 @@ def evaluate(
     where the run has no adapter or gives no answers, or the model cannot be loaded.
     """
     began = time.monotonic()
-    settings = settings or Settings()  # type: ignore[call-arg]
+    settings = settings or Settings()
     record, seed = folder.record(), settings.seed
     config = record.config
     check(folder)
