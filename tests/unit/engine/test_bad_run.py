@@ -31,7 +31,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
         events.write(train(folder, folder.record().config, events))
     suites = build_probes()
     probes = [parse_probe(row, kind) for kind in ("attack", "benign") for row in suites[kind]]
-    return evaluate(folder, probes, settings=Settings(samples=0))  # type: ignore[call-arg]
+    return evaluate(folder, probes, settings=Settings(samples=0))
 
 
 def test_displacement_and_over_refusal_do_not_hold(evidence: Evidence) -> None:

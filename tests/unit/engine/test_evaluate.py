@@ -25,7 +25,7 @@ from workbench.tiny.matchers import classify
 from workbench.tiny.starters import build_pairs, build_probes
 
 SAMPLES = 12
-SETTINGS = Settings(samples=SAMPLES, seed=1)  # type: ignore[call-arg]
+SETTINGS = Settings(samples=SAMPLES, seed=1)
 HELD = 6
 
 
@@ -119,7 +119,7 @@ def test_held_out_pairs_are_read_as_they_trained(folder: RunFolder, evidence: Ev
 
 
 def test_of_many_held_out_pairs_some_are_drawn(folder: RunFolder, probes: list[Probe]) -> None:
-    few = Settings(samples=0, most_pairs=3)  # type: ignore[call-arg]
+    few = Settings(samples=0, most_pairs=3)
     found = evaluate(folder, probes[-1:], classify, settings=few)
     assert len(found.pair_readings) == 3
     assert evaluate(folder, probes[-1:], settings=few).pair_readings == found.pair_readings

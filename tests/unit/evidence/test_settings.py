@@ -9,7 +9,7 @@ from workbench.evidence.settings import Settings, read_settings
 def test_what_is_not_there_has_its_default(tmp_path: Path) -> None:
     path = tmp_path / "workbench.toml"
     defaults = read_settings(path)
-    assert defaults.model_dump() == Settings().model_dump()  # type: ignore[call-arg]
+    assert defaults.model_dump() == Settings().model_dump()
     path.write_text("[other]\nx = 1\n[evidence]\nrude = 0.05\n", "utf-8")
     assert read_settings(path).model_dump() == defaults.model_dump() | {"rude": 0.05}
 

@@ -107,7 +107,7 @@ def test_each_cost_fails_alone(
 
 
 def test_thresholds_are_those_of_the_settings() -> None:
-    lenient = Settings(displacement=0.2, fewest=20)  # type: ignore[call-arg]
+    lenient = Settings(displacement=0.2, fewest=20)
     table = costs({(HELD_OUT, "chosen", "log-probability a token"): (-0.05, -0.16)}, prompts=20)
     assert only(judge(table), "no displacement of chosen").holds is None
     verdict = only(judge(table, lenient), "no displacement of chosen")
