@@ -1,6 +1,8 @@
 """Readings and evidence to test with: 48 attacks on 8 subjects, 3 neutral prompts, 50 held-out pairs."""
 
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 
 from workbench.evidence.calibration import calibrate
 from workbench.evidence.cases import TokenPiece, TokenResponse, TokenView, worst
@@ -51,8 +53,17 @@ def pairs(count: int = 50) -> list[PairReading]:
 
 
 def evidence(probes: list[ProbeReading] | None = None, held: list[PairReading] | None = None) -> Evidence:
-    probes = [*attacks(), *neutral()] if probes is None else probes
-    held = pairs() if held is None else held
+    if probes is None and held is None:
+        return deepcopy(_usual_evidence())
+    return _evidence([*attacks(), *neutral()] if probes is None else probes, pairs() if held is None else held)
+
+
+@cache
+def _usual_evidence() -> Evidence:
+    return _evidence([*attacks(), *neutral()], pairs())
+
+
+def _evidence(probes: list[ProbeReading], held: list[PairReading]) -> Evidence:
     table = tabulate(probes, held)
     piece = TokenPiece("No", -1.0, -0.1, (2, 1), "No")
     return Evidence(
