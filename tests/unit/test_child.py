@@ -214,7 +214,10 @@ def test_what_the_listener_raises_ends_it() -> None:
 
 
 PARENT = """
+import signal
 import sys
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Under nohup it is ignored.
 from workbench.child import run
 def show(message):
     print(message.value, flush=True)
