@@ -182,7 +182,7 @@ async def test_a_repair_is_asked_for_and_mends(tmp_path: Path) -> None:
         (answer,) = app.answers
         assert isinstance(answer, DoRepair)
     with PairStore(app.checks.path) as store:
-        assert store.update(answer.repair.ids, answer.repair.change, answer.repair.description) == 2
+        assert len(store.update(answer.repair.ids, answer.repair.change, answer.repair.description)) == 2
         assert [pair.id for pair in store.pairs if pair.status == "dropped"] == ["copy-1", "copy-2"]
 
 
