@@ -114,9 +114,9 @@ class ChecksDialog(Dialog[ShowFinding | DoRepair | None]):
         if self._version == self._checks.version:
             return
         self._version = self._checks.version
-        found = self.query_one(FindingList)
-        found.display = bool(self._checks.findings)
-        found.show(self._checks.findings)
+        listed = self.query_one(FindingList)
+        listed.display = bool(self._checks.findings)
+        listed.show(self._checks.findings)
         self.query_one("#state", Static).update(state_line(self._checks))
         self._show_details()
 
@@ -231,9 +231,9 @@ def state_line(checks: PairChecks) -> Content:
     parts: list[str | tuple[str, str]] = []
     if checks.report is not None:
         checked, left_out = checks.report.checked, checks.report.rows - checks.report.checked
-        found = len(checks.findings)
-        said = f"{figures.plural(found, 'finding')} in " if found else "Nothing found in "
-        parts += [] if found else [("✔ ", "$success")]
+        count = len(checks.findings)
+        said = f"{figures.plural(count, 'finding')} in " if count else "Nothing found in "
+        parts += [] if count else [("✔ ", "$success")]
         parts += [(said, "bold"), (figures.plural(checked, "pair"), "bold"), model]
         if left_out:
             parts.append((f" ({left_out:,} dropped left out)", "$secondary"))
@@ -371,36 +371,36 @@ _PARTS = " ▏▎▍▌▋▊▉█"
 _BAR_NAME, _BAR_COUNT, _SHARE, _LONGEST = 22, 9, 7, 48
 
 
-def length_lines(found: Mapping[str, Any], full: bool, width: int) -> list[Content]:
+def length_lines(lengths: Mapping[str, Any], full: bool, width: int) -> list[Content]:
     """The rule's score, and the bars as one small row; where `full`, a line a bar. Nothing where none was measured."""
-    if not found.get("pairs"):
+    if not lengths.get("pairs"):
         return []
-    bars = full_bars(found, width) if full else [small_bars(found)]
-    return [line.truncate(width) for line in (score(found, width), *bars)]
+    bars = full_bars(lengths, width) if full else [small_bars(lengths)]
+    return [line.truncate(width) for line in (score(lengths, width), *bars)]
 
 
-def score(found: Mapping[str, Any], width: int) -> Content:
+def score(lengths: Mapping[str, Any], width: int) -> Content:
     """What "the longer wins" would score, and the size of the effect, each with its 95% interval."""
-    low, high = found["longer_wins_interval"]
-    small, large = found["effect_interval"]
+    low, high = lengths["longer_wins_interval"]
+    small, large = lengths["effect_interval"]
     said = Content.assemble(
         ('"longer wins" ', "$secondary"),
-        (f"{found['longer_wins']:.1%}", "bold"),
+        (f"{lengths['longer_wins']:.1%}", "bold"),
         (f" ({low:.1%} to {high:.1%})", "$secondary"),
         (" · effect ", "$secondary"),
-        (_signed(found["effect"]), "bold"),
+        (_signed(lengths["effect"]), "bold"),
         (f" ({_signed(small)} to {_signed(large)})", "$secondary"),
     )
-    chosen, rejected = figures.value(found["mean_chosen"]), figures.value(found["mean_rejected"])
+    chosen, rejected = figures.value(lengths["mean_chosen"]), figures.value(lengths["mean_rejected"])
     whole = Content.assemble(
-        said, (f" · chosen {chosen}, rejected {rejected} {found['unit']} on average", "$secondary")
+        said, (f" · chosen {chosen}, rejected {rejected} {lengths['unit']} on average", "$secondary")
     )
     return whole if whole.cell_length <= width else said
 
 
-def small_bars(found: Mapping[str, Any]) -> Content:
+def small_bars(lengths: Mapping[str, Any]) -> Content:
     """The whole histogram in one line, a bar of up to eight eighths for each bin."""
-    counts = [bar["pairs"] for bar in found["histogram"]]
+    counts = [bar["pairs"] for bar in lengths["histogram"]]
     most = max(counts)
     bars = [_EIGHTHS[-(-8 * count // most)] * 2 for count in counts]
     middle = len(bars) // 2
@@ -413,9 +413,9 @@ def small_bars(found: Mapping[str, Any]) -> Content:
     )
 
 
-def full_bars(found: Mapping[str, Any], width: int) -> Sequence[Content]:
+def full_bars(lengths: Mapping[str, Any], width: int) -> Sequence[Content]:
     """A line for each bin: its name, its bar, its pairs, and its share of all."""
-    bins, total = found["histogram"], found["pairs"]
+    bins, total = lengths["histogram"], lengths["pairs"]
     most, middle = max(bar["pairs"] for bar in bins), len(bins) // 2
     longest = max(4, min(_LONGEST, width - _BAR_NAME - _BAR_COUNT - _SHARE - 2))
     made = []

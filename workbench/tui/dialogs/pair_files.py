@@ -38,7 +38,7 @@ class ToImport:
 
     path: Path
     name: str
-    found: Imported
+    imported: Imported
 
 
 class _CancelledError(Exception):
@@ -166,16 +166,16 @@ class ImportDialog(Dialog[ToImport | None]):
         if self._begun is None or self._reading:
             return
         try:
-            found = self._begun.sample(self._mapping)
+            sample = self._begun.sample(self._mapping)
         except WorkbenchError as error:
             self._refuse(error)
             return
         width = max(30, self.query_one("#preview").size.width)
-        self.query_one("#preview", Static).update(Content("\n").join(_lines(found.pairs, width)))
-        problems = [f"line {each.line} {each.reason}" for each in found.problems[:_SHOWN_PROBLEMS]]
+        self.query_one("#preview", Static).update(Content("\n").join(_lines(sample.pairs, width)))
+        problems = [f"line {problem.line} {problem.reason}" for problem in sample.problems[:_SHOWN_PROBLEMS]]
         if problems:
             self._say("▲ " + "\n▲ ".join(problems), "$warning")
-        elif not found.pairs:
+        elif not sample.pairs:
             self._say("▲ The file has no rows.", "$warning")
         elif self.query_one("#name", LineField).content in self._names:
             self._say("That data set exists: pairs that it does not have yet are added to it.", "$secondary")
@@ -202,10 +202,10 @@ class ImportDialog(Dialog[ToImport | None]):
             return import_rows(read_rows(path, self._progress), mapping=mapping, existing=self._existing(name))
 
         try:
-            found = await asyncio.to_thread(read)
-            if not found.pairs and not found.duplicates:
-                raise nothing_usable(path.name, found)
-            self.dismiss(ToImport(path, name, found))
+            imported = await asyncio.to_thread(read)
+            if not imported.pairs and not imported.duplicates:
+                raise nothing_usable(path.name, imported)
+            self.dismiss(ToImport(path, name, imported))
         except _CancelledError:
             self._say("Cancelled; nothing was imported.", "$secondary")
         except WorkbenchError as error:

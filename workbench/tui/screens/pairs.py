@@ -487,8 +487,8 @@ class PairsScreen(WorkbenchScreen):
             from workbench.pairs.session import add_pairs, imported
 
             path = workspace.pairs_file(answer.name)
-            add_pairs(data_set, path, answer.found.pairs, f"import {answer.path.name}")
-            return imported(answer.found, answer.name)
+            add_pairs(data_set, path, answer.imported.pairs, f"import {answer.path.name}")
+            return imported(answer.imported, answer.name)
 
         self.workbench.tell(await asyncio.to_thread(add))
         if data_set is not None and data_set.name == answer.name:
