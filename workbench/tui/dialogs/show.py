@@ -57,7 +57,7 @@ class ReadDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """Title, text, what the keys do."""
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog -wide"):
             yield Static(self._title, markup=False, classes="dialog-title")
             with VerticalScroll(classes="dialog-scroll"):
                 yield Static(self._text, markup=False)
