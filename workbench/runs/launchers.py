@@ -70,8 +70,8 @@ def command(config: RunConfig, worker: Sequence[str]) -> list[str]:
     are quoted as a shell wants them. Raises `WorkbenchError` where accelerate's config cannot be read.
     """
     if config.launcher == "command":
-        words = shlex.split(config.launcher_command)
-        return [part for word in words for part in (worker if word == COMMAND else [_filled(word, worker)])]
+        words, quoted = shlex.split(config.launcher_command), shlex.join(worker)
+        return [part for word in words for part in (worker if word == COMMAND else [word.replace(COMMAND, quoted)])]
     accelerate, processes = _accelerate(config), max(1, config.processes)
     options = ["--config_file", config.launcher_config] if config.launcher_config else []
     options += ["--num_processes", str(processes)]
@@ -108,10 +108,6 @@ def first_host(nodes: str) -> str:
     """The first of the hosts that Slurm names as in `gpu[01-04,07],login`."""
     match = _FIRST_OF_LIST.match(nodes)
     return f"{match[1]}{match[2] or ''}" if match else nodes
-
-
-def _filled(word: str, worker: Sequence[str]) -> str:
-    return word.replace(COMMAND, shlex.join(worker))
 
 
 def _accelerate(config: RunConfig) -> dict[str, Any]:

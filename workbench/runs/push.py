@@ -77,8 +77,9 @@ def prepare(folder: Path, repo: str, visibility: Visibility) -> Upload:
             f"{repo} exists, and uploading to it would show the model to everybody.",
             "Make it private on its page, name another, or leave --private out.",
         )
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not _hidden(path.relative_to(folder)))
-    sizes = tuple((str(path.relative_to(folder)), path.stat().st_size) for path in files)
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    shown = [path for path in files if not any(part.startswith(".") for part in path.parts)]
+    sizes = tuple((str(path), (folder / path).stat().st_size) for path in shown)
     return Upload(folder, repo, api.endpoint, user, visibility, there, sizes, tuple(_remarks(folder)))
 
 
@@ -100,10 +101,6 @@ def push(upload: Upload) -> str:
             commit_message="Upload from the Alignment Workbench",
         )
     return str(done.commit_url)
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def _literal(name: str) -> str:
