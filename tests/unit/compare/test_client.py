@@ -125,7 +125,7 @@ async def test_what_a_callback_raises_ends_its_request_only(client: ScorerClient
 async def test_closing_ends_the_process_and_answers_who_waits() -> None:
     client = scripted()
     await client.start()
-    (process,) = psutil.Process().children()
+    (process,) = [child for child in psutil.Process().children() if str(SCRIPT) in child.cmdline()]
     waiting = asyncio.create_task(client.ask(saying("be silent")))
     await asyncio.sleep(0.1)
     await client.close()
