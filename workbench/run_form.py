@@ -44,7 +44,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FormVerdict:
     """What there is to say of the form: something is missing yet, or wrong, or its pairs are being counted, or all is
     right. `fields` says of each wrong setting what is wrong with it."""
 
@@ -73,7 +73,7 @@ class RunForm:
         self.workspace = workspace
         self.sets = workspace.datasets()
         self.asked = Asked(pairs=list(self.sets) if len(self.sets) == 1 else [])
-        self.verdict = Verdict()
+        self.verdict = FormVerdict()
         self.config: RunConfig | None = None
         """What would be started; None where that cannot be said."""
         self.starting = self.wanted = False
@@ -188,23 +188,23 @@ class RunForm:
         values = self.values
         if not self.sets:
             hint = "Bring one in: workbench import FILE --name NAME"
-            self.verdict = Verdict("wrong", "There is no data set yet", hint)
+            self.verdict = FormVerdict("wrong", "There is no data set yet", hint)
         elif not values["pairs"]:
-            self.verdict = Verdict("missing", "Which data sets?", "Mark one or more with space.")
+            self.verdict = FormVerdict("missing", "Which data sets?", "Mark one or more with space.")
         elif values.get("reward") == "":
             message = "Name a function as FILE.py:FUNCTION, or train a reward model first."
-            self.verdict = Verdict("missing", "Which reward?", message)
+            self.verdict = FormVerdict("missing", "Which reward?", message)
         else:
             try:
                 self.config = build_config(values, preset=self.asked.preset)
-                self.verdict = Verdict("right" if self.rows is not None else "counting")
+                self.verdict = FormVerdict("right" if self.rows is not None else "counting")
             except WorkbenchError as error:
                 self._refuse(error)
         self.wanted = self.wanted and self.config is not None and self.config == before
 
     def _refuse(self, error: WorkbenchError) -> None:
         self.config, self.wanted = None, False
-        self.verdict = Verdict("wrong", error.title, error.message, error.fields)
+        self.verdict = FormVerdict("wrong", error.title, error.message, error.fields)
 
     @property
     def rows(self) -> RowCounts | None:
@@ -232,7 +232,7 @@ class RunForm:
             if config == self.config:
                 self._refuse(error)
         if self.rows is not None:
-            self.verdict = Verdict("right")
+            self.verdict = FormVerdict("right")
 
     # Starting
 
