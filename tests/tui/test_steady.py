@@ -405,6 +405,27 @@ async def test_the_palette_begins_at_no_command() -> None:
         await until(pilot, lambda: not isinstance(app.screen, CommandPalette))
 
 
+class _Lists(SteadyApp):
+    """A list without entries, and one with entries that is not shown yet, as the palette's."""
+
+    def compose(self) -> ComposeResult:
+        yield OptionList(id="empty")
+        hidden = OptionList("one", "two", id="hidden")
+        hidden.display = False
+        yield hidden
+
+
+@pytest.mark.parametrize("name", ["empty", "hidden"])
+async def test_page_keys_do_nothing_in_a_list_that_has_no_lines(name: str) -> None:
+    app = _Lists()
+    async with app.run_test():
+        options = app.query_one(f"#{name}", OptionList)
+        if name == "hidden":
+            options.highlighted = 0
+        options._move_page(-1)
+        options.action_page_down()
+
+
 # Textual
 
 
@@ -426,4 +447,5 @@ def test_what_is_leaned_on_in_textual_is_as_it_was() -> None:
         assert hasattr(App(), name), name
     assert hasattr(events.Key("a", "a"), "is_forwarded")
     assert isinstance(OptionList._move_page, type(told))
+    assert isinstance(OptionList._lines, property)
     assert "command_list.highlighted = 0" in inspect.getsource(CommandPalette._refresh_command_list)

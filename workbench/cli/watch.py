@@ -26,7 +26,7 @@ from workbench.runs.events import (
 )
 from workbench.runs.folder import RunFolder
 from workbench.runs.lease import place
-from workbench.runs.process import alive, recorded, status
+from workbench.runs.process import alive, recorded
 from workbench.runs.quantities import headline
 from workbench.runs.state import TERMINAL, RunState, fold
 from workbench.text import one_line, safe
@@ -72,13 +72,14 @@ def _looks(folder: RunFolder) -> Iterator[tuple[RunState, list[Event]]]:
     events = list(reader.read())
     state = fold(events)
     new = events[_earlier(folder) :]
+    heard = bool(new)  # The state may be that of an earlier worker until then.
     while True:
         yield state, new
-        if not alive(folder) or (state.status in TERMINAL and status(folder, state) in TERMINAL):
+        if not alive(folder) or (heard and state.status in TERMINAL):
             break
         time.sleep(_PACE)
         new = list(reader.read())
-        state = fold(new, state)
+        state, heard = fold(new, state), heard or bool(new)
     new = list(reader.read())  # What came between the last look and the worker's end.
     yield fold(new, state), new
 

@@ -4,7 +4,7 @@ All of Textual's internals that this leans on are in this module, and `tests/tui
 `MessagePump._dispatch_message` (through which every message of every widget goes), `App._handle_exception` (to which
 timers, layout and Textual's own workers bring their errors), `App.on_event` (which hands a key to what has the focus
 at that moment), `active_message_pump` and the pumps' queues, `Screen._callbacks` (what waits for the next refresh),
-`App._screen_stacks`, `App._nodes`, `OptionList._move_page`, `CommandPalette._refresh_command_list`.
+`App._screen_stacks`, `App._nodes`, `OptionList._move_page` and `_lines`, `CommandPalette._refresh_command_list`.
 """
 
 from __future__ import annotations
@@ -256,12 +256,12 @@ async def _dispatch(pump: MessagePump, message: Message) -> None:
 
 
 def _move_page(options: OptionList, direction: Any) -> None:
-    if options.option_count:
+    if options._lines:
         _textual_move_page(options, direction)
 
 
 # An exception ends the loop of its widget (`_process_messages_loop`), and with it the app or a part of the screen.
 # There is no hook around a message, and half of the widgets are Textual's own: so the one method is replaced.
 MessagePump._dispatch_message = _dispatch  # type: ignore[method-assign, assignment]
-# The page keys raise KeyError in an empty list, as in the command palette's where nothing is found.
+# The page keys raise KeyError in a list without lines: the command palette's, where nothing is found or shown yet.
 OptionList._move_page = _move_page  # type: ignore[method-assign, assignment]

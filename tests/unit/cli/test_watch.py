@@ -64,6 +64,20 @@ def test_a_resumed_run_is_told_from_where_it_goes_on(folder, capfd):
     assert places == sorted(places)
 
 
+def test_what_an_earlier_worker_said_last_does_not_end_it(folder, monkeypatch):
+    """Its successor's first word may come between the look at the events and the look at the process."""
+    tell(folder, Phase(time=1, name="first worker"), started(total=4), end(Stopped, 2))
+    record(folder, os.getpid())
+    words = iter([Queued(time=2, device="CPU"), Phase(time=2, name="second worker"), end(Finished, 4)])
+
+    def alive(_):
+        tell(folder, *filter(None, [next(words, None)]))
+        return True
+
+    monkeypatch.setattr(watching, "alive", alive)
+    assert watch(folder).status == "finished"
+
+
 def test_it_ends_when_the_worker_is_gone_or_was_killed(folder, capfd):
     tell(folder, Phase(time=1, name="training"))
     assert watch(folder).status == "running"  # no worker is there
