@@ -43,19 +43,14 @@ class Column(_Message):
     system: str | None = None
 
 
-class _Request(_Message):
-    id: int = 0
-    """Given by the client, where the request goes to another process."""
-    columns: list[Column] = Field(min_length=1)
+Columns = Annotated[list[Column], Field(min_length=1)]
+RequestId = int
+"""Given by the client, where the request goes to another process."""
+TemplateArguments = dict[str, Any]
+"""Further arguments of the chat template: what a pair has in its columns `tools` and `chat_template_kwargs`."""
 
 
-class _PromptRequest(_Request):
-    prompt: Prompt
-    template: dict[str, Any] = Field(default_factory=dict)
-    """Further arguments of the chat template: what a pair has in its columns `tools` and `chat_template_kwargs`."""
-
-
-class NextToken(_PromptRequest):
+class NextToken(_Message):
     """Asks for the distribution of the token after `prompt` and a forced beginning of the response.
 
     `prefix` is its text, `taken` the ids of tokens after that: tokens taken one by one from the candidates, some of
@@ -63,35 +58,47 @@ class NextToken(_PromptRequest):
     """
 
     op: Literal["next"] = "next"
+    id: RequestId = 0
+    columns: Columns
+    prompt: Prompt
+    template: TemplateArguments = Field(default_factory=dict)
     prefix: str = ""
     taken: list[int] = Field(default_factory=list)
     top_k: int = Field(default=12, ge=1, le=1000)
 
 
-class ScoreResponse(_PromptRequest):
+class ScoreResponse(_Message):
     """Asks for the log-probability of every token of `response`, the model's stop token after it included.
 
     Answered by a `Scored`.
     """
 
     op: Literal["score"] = "score"
+    id: RequestId = 0
+    columns: Columns
+    prompt: Prompt
+    template: TemplateArguments = Field(default_factory=dict)
     response: Response
     top_k: int = Field(default=5, ge=0, le=1000)
 
 
-class DistributionAt(_PromptRequest):
+class DistributionAt(_Message):
     """Asks for the distribution at a position of a response: the one that token number `position` was drawn from.
 
     Answered by a `Distribution`; at once where that response was scored before, for the scorer keeps what it found.
     """
 
     op: Literal["distribution_at"] = "distribution_at"
+    id: RequestId = 0
+    columns: Columns
+    prompt: Prompt
+    template: TemplateArguments = Field(default_factory=dict)
     response: Response
     position: int = Field(ge=0)
     top_k: int = Field(default=12, ge=1, le=1000)
 
 
-class Generate(_PromptRequest):
+class Generate(_Message):
     """Asks for responses from every column; temperature 0 is greedy.
 
     The text after `prefix` is streamed as `TextChunk` replies, columns and samples in turn; answered by a `Generated`.
@@ -100,6 +107,10 @@ class Generate(_PromptRequest):
     """
 
     op: Literal["generate"] = "generate"
+    id: RequestId = 0
+    columns: Columns
+    prompt: Prompt
+    template: TemplateArguments = Field(default_factory=dict)
     prefix: str = ""
     max_new_tokens: int = Field(default=128, ge=1, le=32768)
     temperature: float = Field(default=0.0, ge=0, le=10)
@@ -107,7 +118,7 @@ class Generate(_PromptRequest):
     samples: int = Field(default=1, ge=1, le=256)
 
 
-class ScorePairs(_Request):
+class ScorePairs(_Message):
     """Asks for the log-probabilities of all pairs of a data set under all columns, in the background.
 
     `path` is the data set's file; acknowledged edits that are not in it yet count. With `ids`, only these pairs, else
@@ -117,6 +128,8 @@ class ScorePairs(_Request):
     """
 
     op: Literal["pairs"] = "pairs"
+    id: RequestId = 0
+    columns: Columns
     path: str
     ids: list[str] | None = None
     max_length: int | None = Field(default=None, ge=2)
