@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test faults check format bench install
+.PHONY: demo test slow faults check format bench install
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -16,14 +16,21 @@ demo: install
 
 # A file at a time in each process, the slowest first, and a process more than there are cores, for tests that wait.
 # Models are too small to gain from more than one thread.
-test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder \
-		--numprocesses $$($(BIN)/python -c 'import os; print(min(4, os.cpu_count() + 1))')
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+PARALLEL := --dist loadfile --no-loadscope-reorder --numprocesses $$($(BIN)/python -c 'import os; print(min(4, os.cpu_count() + 1))')
 
-# Kills, full disks, lost folders, and what `make test` leaves out: the slow ones, and more cases of what any input must hold for. Many minutes, and a tmpfs where mounting is allowed.
+test: install
+	$(PYTEST) $(PARALLEL)
+
+# More cases of what `make test` has one of; .ci/run runs them too.
+slow: install
+	$(PYTEST) $(PARALLEL) --timeout 1800 -m slow
+
+# Kills, full disks, lost folders, and many more inputs for what any input must hold for. Many minutes, and a tmpfs where
+# mounting is allowed.
 faults: install
 	$(BIN)/python -m pytest --timeout 1800 tests/faults
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --timeout 1800 -m 'slow or hypothesis' --hypothesis-profile thorough
+	$(PYTEST) --timeout 1800 -m hypothesis --hypothesis-profile thorough
 
 check: install
 	$(BIN)/ruff check
