@@ -75,13 +75,11 @@ def _written(folder: Path) -> str:
 
 def _leave(terminal: Terminal) -> int | None:
     """Closes whatever is open and presses q; the exit status, None where the program stays."""
-    try:
+    with contextlib.suppress(OSError):  # The terminal is closed: the process ends.
         # The program may have hundreds of keys to catch up with, and a model to load, before it comes to these.
         for key in ("\x1b", "y", "\x1b", "q") * 90:
             terminal.press(key)
             terminal.count(0.4)
-    except OSError:
-        pass  # The terminal is closed: the process ends.
     try:
         return terminal._process.wait(20)
     except subprocess.TimeoutExpired:

@@ -358,14 +358,18 @@ class _Slow(SteadyApp):
         self.noted += 1
 
 
+def send(app: SteadyApp, *keys: str) -> None:
+    """Keys from the terminal, without waiting for what they do."""
+    assert app._driver is not None
+    for key in keys:
+        app._driver.send_message(events.Key(key, key if len(key) == 1 else None))
+
+
 async def test_keys_wait_for_long_work_and_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench.tui.steady._LONGEST_HOLD", 0.1)
     app = _Slow()
     async with app.run_test() as pilot:
-        driver = app._driver
-        assert driver is not None
-        for key in "saa":
-            driver.send_message(events.Key(key, key))
+        send(app, *"saa")
         await until(pilot, lambda: any("Still working hard" in str(notice.message) for notice in app._notifications))
         assert app.noted == 0
         app.done.set()
@@ -376,14 +380,11 @@ async def test_esc_drops_keys_that_wait_for_long_work(monkeypatch: pytest.Monkey
     monkeypatch.setattr("workbench.tui.steady._LONGEST_HOLD", 0.1)
     app = _Slow()
     async with app.run_test() as pilot:
-        driver = app._driver
-        assert driver is not None
-        for key in "saa":
-            driver.send_message(events.Key(key, key))
+        send(app, *"saa")
         await until(pilot, lambda: app._overdue)
-        driver.send_message(events.Key("escape", None))
+        send(app, "escape")
         await until(pilot, lambda: not app._held)
-        driver.send_message(events.Key("a", "a"))
+        send(app, "a")
         await until(pilot, lambda: app.noted == 1)
         app.done.set()
 
