@@ -105,13 +105,11 @@ class Workspace:
 
     def pairs_file(self, name: str) -> Path:
         """The file of the data set `name`, which need not exist. Raises `WorkbenchError` where that is no file name."""
-        if not _NAME.fullmatch(name):
-            raise WorkbenchError(
-                "Not a name for a data set",
-                f"{name!r} cannot be a file name under {self.pairs}.",
-                "Use letters, digits, '.', '_' and '-', beginning with a letter or digit.",
-            )
-        return self.pairs / f"{name}.jsonl"
+        return _named(self.pairs, name, "data set")
+
+    def suite_file(self, name: str) -> Path:
+        """The file of the suite `name`, which need not exist. Raises `WorkbenchError` where that is no file name."""
+        return _named(self.probes, name, "suite")
 
     def datasets(self) -> list[str]:
         """Names of the data sets, sorted."""
@@ -137,3 +135,13 @@ class Workspace:
             return self.runs / matches[0]
         reason = "several runs match: " + ", ".join(matches[:8]) if matches else "none of the runs here matches"
         raise WorkbenchError(f"No run {run!r}", f"In {self.runs} {reason}.", "List them with: workbench runs")
+
+
+def _named(folder: Path, name: str, what: str) -> Path:
+    if not _NAME.fullmatch(name):
+        raise WorkbenchError(
+            f"Not a name for a {what}",
+            f"{name!r} cannot be a file name under {folder}.",
+            "Use letters, digits, '.', '_' and '-', beginning with a letter or digit.",
+        )
+    return folder / f"{name}.jsonl"

@@ -34,17 +34,26 @@ def read_suites(folder: Path) -> list[Probe]:
 
     Raises `WorkbenchError` where there are none, and for a bad line with its file, line and field.
     """
-    paths = sorted(folder.glob("*.jsonl"))
-    probes = [probe for path in paths for probe in _read(path)]
+    probes = [probe for suite in suites(folder).values() for probe in suite]
     if not probes:
         raise WorkbenchError(
             "No probes",
             f"{folder} has no suite of probes, so there is nothing to measure on.",
             'Write some, one a line: {"id", "kind", "prompt", "responses", "group", "tags"}; '
-            "the starter suites come with: python -m workbench.tiny.starters DIR",
+            "suites for English models come with: workbench probes add --all; "
+            "those of the embedded model with: python -m workbench.tiny.starters DIR",
         )
-    _unique(probes, folder)
     return probes
+
+
+def suites(folder: Path) -> dict[str, list[Probe]]:
+    """The probes of every suite in `folder` by the suite's name; none where there is none.
+
+    Raises `WorkbenchError` for a bad line with its file, line and field, and where two probes have one id.
+    """
+    by_name = {path.stem: list(_read(path)) for path in sorted(folder.glob("*.jsonl"))}
+    _unique((probe for suite in by_name.values() for probe in suite), folder)
+    return by_name
 
 
 def digests(folder: Path) -> dict[str, str]:
