@@ -41,6 +41,11 @@ class TakenRows:
     _train: list[list[int]]
     _holdout: list[list[int]]
 
+    @property
+    def plain(self) -> bool:
+        """Whether any of the data sets is of plain text."""
+        return any(data_set.conversational is False for data_set in self._data_sets)
+
     def sources(self) -> dict[str, str]:
         """By data set, the sha256 of its content at that moment: of its file as it is once all edits are saved."""
         return {name: _sha256(data_set) for name, data_set in zip(self._names, self._data_sets, strict=True)}

@@ -8,6 +8,7 @@ import pytest
 
 from tests.end_to_end.conftest import workbench
 from workbench.config import build_config
+from workbench.pairs.store import PairStore
 from workbench.runs import lease
 from workbench.runs.folder import RunFolder
 from workbench.tiny import WEIGHTS
@@ -54,6 +55,29 @@ def test_while_a_run_has_the_device_nothing_is_measured(finished_run, tmp_path):
     assert found["unmeasured"]["run"] == finished_run.id
     assert found["seconds"] > 0
     assert found["memory"]["needed"] == found["memory"]["estimate"]
+
+
+def test_plain_text_beside_a_chat_template_is_said_and_converted(tmp_path):
+    rows = "".join(
+        json.dumps({"prompt": f"Case {number}: how is it?", "chosen": f"Well, {number}.", "rejected": "Bad."}) + "\n"
+        for number in range(12)
+    )
+    (tmp_path / "x.jsonl").write_text(rows)
+    assert workbench(tmp_path, "import", str(tmp_path / "x.jsonl"), "--plain").returncode == 0
+    asked = ("train", "--pairs", "x", "--dry-run")
+    with lease.DeviceTurn(RunFolder(tmp_path)) as turn:
+        assert turn.poll()
+        told = workbench(tmp_path, *asked).stdout
+        assert "12 pairs are plain text: trained without the model's chat template" in told
+        assert "workbench check x --model tiny --fix plain-text" in told
+        assert workbench(tmp_path, "check", "x", "--fix", "plain-text").returncode == 2
+        fixed = workbench(tmp_path, "check", "x", "--model", "tiny", "--fix", "plain-text", "--yes", "--json")
+        assert json.loads(fixed.stdout) == {"check": "plain-text", "changed": 12}
+        assert json.loads(workbench(tmp_path, *asked, "--json").stdout)["counts"]["raw"] == 0
+    with PairStore(tmp_path / "pairs" / "x.jsonl") as store:
+        assert store.rows.conversational
+        assert store.file.turn("undo")[0] == "make conversations of plain text (12 pairs)"
+        assert not store.rows.conversational
 
 
 def test_what_does_not_fit_is_said(make_workspace, tmp_path):

@@ -18,6 +18,7 @@ from tests.unit.pairs.transcripts import to_transcript
 from workbench.cli import pairs_commands
 from workbench.cli.context import Context
 from workbench.errors import WorkbenchError
+from workbench.pairs.pair import Message, plain
 from workbench.pairs.store import PairStore, load_pairs
 
 HH = Path("../shared/data/hh-rlhf/harmless-base-1500.jsonl.gz")
@@ -62,7 +63,10 @@ def test_hh_rlhf_is_imported_whole_and_comes_back_exactly(workspace: Path) -> No
         pytest.skip(f"{HH} is not here")
     result = run(workspace, "import", HH, "--name", "hh", "--json")
     assert result.exit_code == 0
-    assert json.loads(result.stdout) == {"name": "hh", "imported": 1500, "skipped": 0, "duplicates": 0, "problems": []}
+    report = json.loads(result.stdout)
+    assert report.pop("problems") == []
+    counts = {"imported": 1500, "converted": 0, "skipped": 0, "duplicates": 0}
+    assert report == {"name": "hh", "kind": "conversational", **counts}
     pairs, problems = load_pairs(workspace / "pairs" / "hh.jsonl")
     originals = [json.loads(line) for line in gzip.decompress(HH.read_bytes()).splitlines()]
     assert not problems
@@ -82,7 +86,8 @@ def test_bad_rows_are_told_and_the_others_imported(workspace: Path, tmp_path: Pa
     assert report["problems"][0]["reason"] == "has no chosen and rejected"
     told = run(workspace, "import", file, "--name", "again")
     assert not told.stdout
-    assert "Imported 2 standard pairs as again" in told.stderr
+    assert "Imported 2 conversational pairs as again" in told.stderr
+    assert "2 pairs were plain text" in told.stderr
     assert "line 2 has no chosen and rejected" in told.stderr
 
 
@@ -100,7 +105,29 @@ def test_nothing_is_written_where_nothing_is_usable(workspace: Path, tmp_path: P
     file.write_text("question,good,bad,more\nq,a,b,kept\n")
     assert run(workspace, "import", file, *maps).exit_code == 0
     [pair] = load_pairs(workspace / "pairs" / "x.jsonl")[0]
-    assert (pair.prompt, pair.chosen, pair.rejected, pair.extra) == ("q", "a", "b", {"more": "kept"})
+    assert (plain(pair.prompt), plain(pair.chosen), plain(pair.rejected)) == ("q", "a", "b")
+    assert pair.extra == {"more": "kept"}
+
+
+def test_plain_text_is_a_conversation_unless_asked_otherwise(workspace: Path, tmp_path: Path) -> None:
+    file, filled = tmp_path / "x.jsonl", tmp_path / "filled.jsonl"
+    file.write_text(lines(row(1), row(2)))
+    filled.write_text(lines(row(1, prompt="<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")))
+    asked = json.loads(run(workspace, "import", file, "--json").stdout)
+    assert (asked["kind"], asked["converted"]) == ("conversational", 2)
+    assert load_pairs(workspace / "pairs" / "x.jsonl")[0][0].prompt == (Message("user", "p1"),)
+    kept = json.loads(run(workspace, "import", file, "--plain", "--name", "kept", "--json").stdout)
+    assert (kept["kind"], kept["converted"]) == ("standard", 0)
+    before = [json.loads(line) for line in (workspace / "pairs" / "kept.jsonl").open()]
+    assert [line["prompt"] for line in before] == ["p1", "p2"]
+    more = json.loads(run(workspace, "import", file, "--append", "--name", "kept", "--json").stdout)
+    assert (more["kind"], more["duplicates"]) == ("standard", 2)
+    told = refused(workspace, "import", file, "--append", "--name", "kept", "--conversational")
+    assert "holds plain text" in told
+    assert "--fix plain-text" in told
+    stays = run(workspace, "import", filled)
+    assert "a chat template filled in, so they stay plain text" in stays.stderr
+    assert isinstance(load_pairs(workspace / "pairs" / "filled.jsonl")[0][0].prompt, str)
 
 
 def test_a_data_set_is_not_overwritten_unless_asked(workspace: Path, tmp_path: Path) -> None:
@@ -118,7 +145,7 @@ def test_a_data_set_is_not_overwritten_unless_asked(workspace: Path, tmp_path: P
     again = run(workspace, "import", second, "--name", "x", "--append")
     assert (again.exit_code, len(load_pairs(target)[0])) == (0, 3)
     run(workspace, "import", second, "--name", "x", "--replace", "--limit", 1)
-    assert [pair.prompt for pair in load_pairs(target)[0]] == ["p2"]
+    assert [plain(pair.prompt) for pair in load_pairs(target)[0]] == ["p2"]
 
 
 @pytest.mark.parametrize("source", ["nosuch.jsonl", "no/such/file", "../nosuch", "x.csv.gz"])
@@ -142,7 +169,7 @@ def test_a_folder_is_read_as_a_hugging_face_data_set(workspace: Path, tmp_path: 
     assert (report["name"], report["imported"]) == ("my-data", 3)
     assert load_pairs(workspace / "pairs" / "my-data.jsonl")[0][2].extra == {"rating": 2}
     run(workspace, "import", folder, "--split", "test", "--name", "held")
-    assert [pair.prompt for pair in load_pairs(workspace / "pairs" / "held.jsonl")[0]] == ["p9"]
+    assert [plain(pair.prompt) for pair in load_pairs(workspace / "pairs" / "held.jsonl")[0]] == ["p9"]
     assert "Its splits: train, test" in refused(workspace, "import", folder, "--split", "tset", "--name", "z")
     (folder / "train.jsonl").write_text("nonsense")
     assert "Cannot load" in refused(workspace, "import", folder, "--name", "z")
@@ -178,7 +205,7 @@ def test_what_cannot_be_exported_is_told(workspace: Path, tmp_path: Path) -> Non
 def test_an_export_takes_what_a_query_finds(workspace: Path, tmp_path: Path) -> None:
     rows = [row(1, tags=["tone"]), row(2, tags=["tone"], status="dropped"), row(3), row(4, tags=["tone"])]
     (tmp_path / "x.jsonl").write_text(lines(*rows))
-    run(workspace, "import", tmp_path / "x.jsonl")
+    run(workspace, "import", tmp_path / "x.jsonl", "--plain")
     target = tmp_path / "tone.jsonl"
     report = run(workspace, "export", "x", "--to", target, "--filter", "tag:tone -p4", "--json")
     assert json.loads(report.stdout)["exported"] == 1
@@ -194,7 +221,7 @@ def test_the_list_of_data_sets(workspace: Path, tmp_path: Path) -> None:
     assert (empty.stdout, empty.exit_code) == ("", 0)
     assert json.loads(run(workspace, "pairs", "--json").stdout) == []
     (tmp_path / "x.jsonl").write_text(lines(row(1), row(2, status="flagged")))
-    run(workspace, "import", tmp_path / "x.jsonl")
+    run(workspace, "import", tmp_path / "x.jsonl", "--plain")
     with (workspace / "pairs" / "x.jsonl").open("a") as file:
         file.write("nonsense\n")
     [found] = json.loads(run(workspace, "pairs", "--json").stdout)

@@ -289,6 +289,28 @@ def test_score_prints_one_json_document(workspace: Path) -> None:
     assert found[1]["sum"] == found[2]["sum"] != found[0]["sum"]
 
 
+def test_a_pair_is_scored_by_its_words_as_it_trains(workspace: Path, tmp_path: Path) -> None:
+    """Imported as a conversation, as chat models are asked; as plain text, where the run was trained on that."""
+    shutil.copytree(workspace / "runs", tmp_path / "runs")
+    (run,) = (tmp_path / "runs").glob("*first*")
+    row = {"prompt": QUESTION, "chosen": "I cannot help with that.", "rejected": "Sure. First wait."}
+    (tmp_path / "x.jsonl").write_text(json.dumps(row) + "\n")
+    words = ("score", "--prompt", QUESTION, "--response", row["chosen"], "--run", run.name, "--json")
+    sums = {}
+    for kind in ("--conversational", "--plain"):
+        imported = workbench(tmp_path, "import", str(tmp_path / "x.jsonl"), "--replace", kind)
+        assert imported.returncode == 0, imported.stderr
+        shutil.copy(tmp_path / "pairs" / "x.jsonl", run / "pairs.jsonl")
+        whole = json.loads(workbench(tmp_path, "score", "--pairs", "x", "--run", run.name, "--json").stdout)
+        typed = workbench(tmp_path, *words)
+        sums[kind] = [column["sum"] for column in json.loads(typed.stdout)["columns"]]
+        assert sums[kind] == pytest.approx([each["chosen"] for each in whole["rows"][0]["columns"]], abs=1e-4)
+        assert ("taken as plain text" in typed.stderr) == (kind == "--plain")
+    turns = json.loads(workbench(tmp_path, *words, "--conversational").stdout)["columns"]
+    assert [column["sum"] for column in turns] == pytest.approx(sums["--conversational"], abs=1e-6)
+    assert abs(sums["--plain"][0] - sums["--conversational"][0]) > 1
+
+
 def test_generate_takes_turns_and_prints_one_json_document(workspace: Path) -> None:
     turns = json.dumps([{"role": "system", "content": "Be kind."}, {"role": "user", "content": QUESTION}])
     done = workbench(

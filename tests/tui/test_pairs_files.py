@@ -11,6 +11,7 @@ from textual.widgets import Select, Static
 from tests.tui.pairs_data import make_workspace
 from tests.tui.pairs_screen import Screen, opened
 from workbench.pairs.importers import import_rows
+from workbench.pairs.pair import Message, plain
 from workbench.pairs.readers import read_rows
 from workbench.pairs.store import load_pairs
 from workbench.tui.dialogs.data_sets import DataSetsDialog
@@ -51,9 +52,36 @@ async def test_columns_are_guessed_and_shown_before_anything_is_written(tmp_path
         assert said(screen, "#preview").count("the model will prefer: No.") == 5
         await screen.press("ctrl+s")
         assert "answers · 7 pairs" in screen.said("#context")
-        assert "7 pairs imported into answers." in screen.told()
+        assert "7 pairs imported into answers; 7 of plain text became conversations." in screen.told()
     pairs = load_pairs(workspace.pairs_file("answers"))[0]
-    assert (pairs[0].prompt, pairs[0].chosen, pairs[0].rejected) == ("Is 0 odd?", "No.", "I'd be glad to check.")
+    assert pairs[0].prompt == (Message("user", "Is 0 odd?"),)
+    assert (plain(pairs[0].chosen), plain(pairs[0].rejected)) == ("No.", "I'd be glad to check.")
+
+
+async def test_what_becomes_of_plain_text_is_asked_where_there_is_some(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, 3)
+    turns = tmp_path / "turns.jsonl"
+    turns.write_bytes(workspace.pairs_file("support").read_bytes())
+    async with opened(workspace) as screen:
+        await screen.press("i")
+        kind = screen.pilot.app.screen.query_one("#kind", Select)
+        assert kind.disabled
+        await typed(screen, "#path", str(turns))
+        await screen.press("enter")
+        assert (kind.disabled, kind.selection) == (True, None)
+        await typed(screen, "#path", str(answers(tmp_path / "answers.jsonl.gz")))
+        await screen.press("enter")
+        assert (kind.disabled, kind.selection) == (False, True)
+        kind.value = False
+        screen.pilot.app.screen.query_one("#chosen", Select).value = "bad"
+        await screen.settle()
+        assert kind.selection is False
+        screen.pilot.app.screen.query_one("#rejected", Select).value = "good"
+        await screen.settle()
+        await typed(screen, "#name", "kept")
+        await screen.press("ctrl+s")
+        assert "7 pairs imported into kept." in screen.told()
+    assert load_pairs(workspace.pairs_file("kept"))[0][0].prompt == "Is 0 odd?"
 
 
 async def test_an_import_into_the_open_data_set_adds_what_is_new_and_is_one_step(tmp_path: Path) -> None:
@@ -71,7 +99,7 @@ async def test_an_import_into_the_open_data_set_adds_what_is_new_and_is_one_step
         await typed(screen, "#name", "mine")
         assert "exists" in said(screen)
         await screen.press("ctrl+s")
-        assert "3 pairs imported into mine; 1 were there already." in screen.told()
+        assert "3 pairs imported into mine; 3 of plain text became conversations; 1 were" in screen.told()
         assert len(screen.numbers()) == 4
         await screen.press("u")
         assert len(screen.numbers()) == 1

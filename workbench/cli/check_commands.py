@@ -77,7 +77,7 @@ def check(
     if json:
         print_json(_document(report, len(problems)))
     else:
-        _tell(name, report)
+        _tell(name, report, model)
         if problems:
             note(f"{len(problems):,} lines of {name} are no pairs (line {problems[0].line} {problems[0].reason}).")
     if report.has_errors:
@@ -89,6 +89,7 @@ _FAMILY = {
     "identical-words": ("identical",),
     "lost-characters": ("encoding",),
     "identical-cut": ("tokens",),
+    "plain-text": ("tokens",),
 }
 """Checks that find more than one kind of thing go by the name of the first."""
 
@@ -126,7 +127,7 @@ def _mend(path: Path, report: ChecksReport, fix: str, *, yes: bool, json: bool) 
         if not typer.confirm(repair.question, err=True):
             raise typer.Exit(1)
     with PairStore(path) as store:
-        changed = len(store.update(repair.ids, repair.change, repair.description))
+        changed = len(store.update(repair.ids_in(store.rows), repair.change, repair.description))
     note(f"{repair.description[0].upper()}{repair.description[1:]}: {changed:,} pairs of {path.stem} changed.")
     if json:
         print_json({"check": fix, "changed": changed})
@@ -139,18 +140,22 @@ def _document(report: ChecksReport, problems: int) -> dict[str, Any]:
         "rows": report.rows,
         "checked": report.checked,
         "problems": problems,
-        "findings": [finding.to_json(repair=finding.check in REPAIRS) for finding in report.findings],
+        "findings": [
+            finding.to_json(repair=finding.check in REPAIRS and finding.to_mend != ()) for finding in report.findings
+        ],
         "lengths": dict(report.lengths),
     }
 
 
-def _tell(name: str, report: ChecksReport) -> None:
+def _tell(name: str, report: ChecksReport, model: str | None) -> None:
+    from workbench.pairs.checks.findings import NEEDS_MODEL
     from workbench.pairs.checks.repairs import REPAIRS
 
     for finding in report.findings:
         _tell_one(finding)
-        if finding.check in REPAIRS:
-            print(f"    mend: workbench check {name} --fix {finding.check}   ({REPAIRS[finding.check]})")
+        if finding.check in REPAIRS and finding.to_mend != ():
+            counted = f" --model {model}" if finding.check in NEEDS_MODEL else ""
+            print(f"    mend: workbench check {name}{counted} --fix {finding.check}   ({REPAIRS[finding.check]})")
     if report.lengths.get("pairs"):
         _tell_lengths(report)
     left_out = report.rows - report.checked

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     from workbench.engine.scoring.scorer import Scorer
 
 
-def prompt_of(text: str, *, plain: bool) -> Prompt:
-    """A user turn of `text`, or the turns that it is the JSON of; with `plain`, the text itself."""
+def prompt_of(text: str, workspace: Workspace, runs: Sequence[str], *, plain: bool | None) -> Prompt:
+    """A user turn of `text`, or the turns that it is the JSON of; with `plain`, the text itself.
+
+    Where `plain` is None, it is taken as `runs` were trained: as plain text where the pairs of all of them are that,
+    with a word on stderr. Raises `WorkbenchError` for JSON that is no turns.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     from workbench.compare.messages import Turn
+    from workbench.runs.folder import RunFolder
 
     if plain:
         return text
@@ -38,6 +43,11 @@ def prompt_of(text: str, *, plain: bool) -> Prompt:
                 f"--prompt is JSON, but at {where}: {first['msg']}.",
                 'Give turns as [{"role": "user", "content": "…"}, …], or add --plain.',
             ) from None
+    if plain is None and runs and all(RunFolder(workspace.run_folder(run)).plain for run in runs):
+        note(
+            "The prompt is taken as plain text, as the pairs that were trained on. --conversational makes a turn of it."
+        )
+        return text
     return [Turn(role="user", content=text)]
 
 

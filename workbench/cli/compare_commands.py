@@ -42,7 +42,15 @@ SystemColumnOption = Annotated[
     str | None,
     typer.Option("--system-column", help="A further column: the base after this system message, and what it costs."),
 ]
-PlainOption = Annotated[bool, typer.Option("--plain", help="Take the prompt as plain text, without the chat template.")]
+PlainOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--plain/--conversational",
+        help="Take the prompt as plain text, or as a user turn in the chat template. Default: as the runs were trained;"
+        " without a run, a turn.",
+        show_default=False,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -72,7 +80,7 @@ def score(
         int | None,
         typer.Option("--max-length", min=2, help="With --pairs: cut them as in training.", show_default=False),
     ] = None,
-    plain: PlainOption = False,
+    plain: PlainOption = None,
     as_json: Json = False,
 ) -> None:
     """The log-probability of every token of a response, base beside runs; or of all pairs of a data set."""
@@ -86,7 +94,7 @@ def score(
             "score takes --prompt and --response, or --pairs alone.",
             "workbench score --help has both.",
         )
-    turns = prompt_of(prompt, plain=plain)
+    turns = prompt_of(prompt, workspace_of(context), run or [], plain=plain)
     base, columns = columns_of(workspace_of(context), run or [], model, system, system_column)
     from workbench.compare.messages import ScoreResponse
 
@@ -110,11 +118,11 @@ def generate(
     temperature: Annotated[float, typer.Option(min=0, max=10, help="0 takes the likeliest token always.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Seeds the sampling, alike in all columns.")] = 0,
     samples: Annotated[int, typer.Option(min=1, max=256, help="Responses of every column.")] = 1,
-    plain: PlainOption = False,
+    plain: PlainOption = None,
     as_json: Json = False,
 ) -> None:
     """Responses from the base and from each run."""
-    turns = prompt_of(prompt, plain=plain)
+    turns = prompt_of(prompt, workspace_of(context), run or [], plain=plain)
     base, columns = columns_of(workspace_of(context), run or [], model, system, system_column)
     from workbench.compare.messages import Generate, Generated, TextChunk
 

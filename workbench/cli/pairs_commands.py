@@ -12,6 +12,7 @@ import typer
 
 from workbench.cli.context import Json, StatusLine, note, print_json, print_table, workspace_of
 from workbench.errors import WorkbenchError
+from workbench.figures import plural
 from workbench.text import one_line
 
 if TYPE_CHECKING:
@@ -23,11 +24,15 @@ Examples:
   workbench import harmless-base.jsonl.gz --name hh
   workbench import answers.csv --map prompt=question --map chosen=good --map rejected=bad
   workbench import trl-lib/ultrafeedback_binarized --limit 2000 --name ultra
+  workbench import continuations.jsonl --plain
 \b
 Reads JSONL, JSON, CSV and Parquet, gzipped or not, and Hugging Face ids. Rows may have an explicit prompt, or whole
 conversations or "Human: … Assistant: …" transcripts as chosen and rejected, which are then parted at the last turns
 that they share. Columns that are not known are kept. Rows that say the same are imported once. Rows that cannot be
 used are listed with line and reason, and the others imported.
+\b
+A prompt that is plain text becomes a user turn, and its answers assistant turns, as a chat model is asked: --plain
+keeps plain text, which trains without the chat template. Where prompts have a template filled in, they stay plain.
 """
 _EXPORT_EXAMPLES = """\b
 Examples:
@@ -61,6 +66,14 @@ def import_(
     replace: Annotated[bool, typer.Option("--replace", help="Replace the data set of that name.")] = False,
     subset: Annotated[str | None, typer.Option(help="Of a Hugging Face data set: which configuration.")] = None,
     split: Annotated[str | None, typer.Option(help="Of a Hugging Face data set: which split. Default: train.")] = None,
+    plain: Annotated[
+        bool | None,
+        typer.Option(
+            "--plain/--conversational",
+            help="Keep plain text, or make user and assistant turns of it. Default: turns.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Bring preference pairs into the workspace as a new data set."""
@@ -78,6 +91,7 @@ def import_(
             f"{target} would be overwritten.",
             "Choose another name with --name, or give --append or --replace.",
         )
+    wanted = None if plain is None else not plain
     store = PairStore(target) if append and target.exists() else None
     with StatusLine(after=1) as line:
 
@@ -85,7 +99,9 @@ def import_(
             line.show(f"Importing {one_line(source, 40)}: " + (f"{done / total:.0%}" if total else f"{done:,} rows"))
 
         rows = _rows(source, subset, split, progress)
-        imported = import_rows(rows, mapping=mapping, limit=limit, existing=store.pairs if store else ())
+        imported = import_rows(
+            rows, mapping=mapping, limit=limit, existing=store.pairs if store else (), conversational=wanted
+        )
     if not imported.pairs and not imported.duplicates:
         raise nothing_usable(source, imported)
     if store:
@@ -200,18 +216,30 @@ def _rows(source: str, subset: str | None, split: str | None, progress: OnRead) 
 def _report(name: str, imported: Imported) -> dict[str, Any]:
     return {
         "name": name,
+        "kind": _kind(imported),
         "imported": len(imported.pairs),
+        "converted": imported.converted,
         "skipped": len(imported.problems),
         "duplicates": imported.duplicates,
         "problems": [{"line": problem.line, "reason": problem.reason} for problem in imported.problems],
     }
 
 
+def _kind(imported: Imported) -> str:
+    return "conversational" if imported.conversational else "standard"
+
+
 def _tell(name: str, target: Path, imported: Imported) -> None:
     from workbench.pairs.importers import first_problems
 
-    kinds = "conversational" if imported.pairs and imported.pairs[0].conversational else "standard"
-    note(f"Imported {len(imported.pairs):,} {kinds} pairs as {name} ({target}).")
+    note(f"Imported {len(imported.pairs):,} {_kind(imported)} pairs as {name} ({target}).")
+    if imported.converted:
+        note(
+            f"{plural(imported.converted, 'pair was', 'pairs were')} plain text: now a user turn and an assistant turn,"
+            " as a chat model is asked. --plain keeps plain text."
+        )
+    elif imported.templated:
+        note("Its prompts have a chat template filled in, so they stay plain text. --conversational makes turns of it.")
     if imported.duplicates:
         note(f"{imported.duplicates:,} duplicates were left out.")
     if imported.problems:

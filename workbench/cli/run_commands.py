@@ -303,13 +303,15 @@ def _dry_run(workspace: Workspace, config: RunConfig, *, json: bool) -> None:
 
 def _print_preview(preview: Preview) -> None:
     from workbench.config import to_toml
-    from workbench.runs.preview import disk_line, fit_lines, memory_rows, rows_line, time_line, tokens_line
+    from workbench.runs.preview import disk_line, fit_lines, memory_rows, raw_line, rows_line, time_line, tokens_line
 
     lines = [("rows", rows_line(preview)), ("tokens", tokens_line(preview)), ("time", time_line(preview))]
     for name, text in lines:
         if text:
             print(safe(f"{name:<8}{text}"))
     print(safe(f"disk    {disk_line(preview)}\n"))
+    if warning := raw_line(preview):
+        print(safe(f"{warning}\n"))
     rows = memory_rows(preview)
     if rows:
         print_table(["memory", ""], rows, right=[1])

@@ -220,6 +220,16 @@ class Comparison:
         bare = self.without_results()
         return replace(bare, prompt=prompt, active=len(bare.answers))
 
+    def asked_as_trained(self, *, plain: bool) -> Comparison:
+        """The question as a run was trained on such: plain, or a user turn. One of more turns, or a pair's, stays."""
+        prompt = self.prompt
+        if any(answer.group == "pair" for answer in self.answers):
+            return self
+        if isinstance(prompt, str):
+            return self if plain else self.with_prompt([Turn(role="user", content=prompt)])
+        one_turn = [turn.role for turn in prompt] == ["user"]
+        return self.with_prompt(prompt[0].content) if plain and one_turn else self
+
     def without_results(self) -> Comparison:
         """The same question with nothing known: for when a column's model is not what it was."""
         kept = tuple(replace(answer, scored=None) for answer in self.answers if answer.group != "generated")

@@ -107,6 +107,7 @@ class ComparisonSession:
             comparison = comparison.with_pair(pair)
         if chosen is not None:
             comparison = self._with_run(comparison, chosen)
+            comparison = comparison.asked_as_trained(plain=chosen.plain)
         if not self.runs_known or comparison != self.comparison:
             self.runs_known = True
             self._refresh(comparison)

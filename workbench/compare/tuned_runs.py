@@ -24,6 +24,8 @@ class TunedRun:
     status: Status
     step: int
     adapter: str
+    plain: bool = False
+    """Whether it was trained on plain text, without the chat template."""
 
     def column(self, system: str | None = None) -> Column:
         """The run's column, under a system message where one is given."""
@@ -51,6 +53,7 @@ def tuned_runs(runs: Iterable[Run]) -> list[TunedRun]:
             status=run.status,
             step=run.state.step,
             adapter=str(run.folder.adapter),
+            plain=run.folder.plain,
         )
         for (run, config), name in zip(usable, names, strict=True)
     ]

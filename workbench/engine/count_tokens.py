@@ -17,7 +17,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from workbench.child import Parent, serve
 from workbench.engine.model.downloads import load_tokenizer
-from workbench.engine.model.token_ids import as_dicts, common_length, encode, pair_ids, stop_token_ids
+from workbench.engine.model.token_ids import as_dicts, common_length, encode, pair_ids, stop_token_ids, trains_raw
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.pairs.checks.tokens import PairTokens
@@ -74,7 +74,9 @@ class TokenCounter:
         open_ended = pair.conversational and not self.closes
         stops = not open_ended and self._ends(ids.chosen) and self._ends(ids.rejected)
         shared = common_length(ids.chosen, ids.rejected)
-        return {"id": pair.id, **asdict(PairTokens(len(ids.prompt), len(ids.chosen), len(ids.rejected), shared, stops))}
+        raw = trains_raw(self.tokenizer, pair.prompt)
+        counts = PairTokens(len(ids.prompt), len(ids.chosen), len(ids.rejected), shared, stops, raw)
+        return {"id": pair.id, **asdict(counts)}
 
     def _ends(self, ids: Sequence[int]) -> bool:
         """Whether a response ends in a stop token, white space aside."""

@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,15 +57,18 @@ def _measure(workspace: Workspace, config: RunConfig, scratch: RunFolder, parent
     # These imports take seconds, and the rows are told by then.
     with no_garbage():
         from workbench.engine.model.downloads import load_tokenizer
+        from workbench.engine.model.token_ids import trains_raw
         from workbench.engine.training.data import prepare
 
         tokenizer = load_tokenizer(config.model)
     # As lines on disk, as a run has them: what is counted here is not tokenized again there.
     with scratch.pairs.open("wb") as file:
         file.writelines(rows.lines())
+    plain = rows.plain
     del rows
     prepared = prepare(tokenizer, scratch.rows(), config.room, workspace.tokens)
-    counts = _counts(prepared, config)
+    raw = sum(trains_raw(tokenizer, row["prompt"]) for row in scratch.rows()) if plain else 0
+    counts = replace(_counts(prepared, config), raw=raw)
     tell(counts)
     reason = _refusal(preview.after(counts))
     if reason:

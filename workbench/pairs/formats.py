@@ -23,6 +23,11 @@ _SPEAKERS = {"Human": "user", "Assistant": "assistant"}
 _MARKER = re.compile(r"\n\n(Human|Assistant):(?: |(?=\n\n(?:Human|Assistant):)|\Z)")
 _ROLE_NAMES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "function": "tool"}
 _SHAREGPT = {"from": "role", "value": "content"}
+_TEMPLATE = re.compile(
+    r"<\|[^|\s]{1,40}\|>|<(?:start|end)_of_turn>|\[/?INST\]|<<SYS>>|^### (?:Instruction|Response|Human|Assistant)\b",
+    re.MULTILINE,
+)
+"""What chat templates write around turns: ChatML and Llama 3, Gemma, Llama 2 and Mistral, Alpaca and Vicuna."""
 
 
 class Contents(NamedTuple):
@@ -50,6 +55,27 @@ def contents(row: Mapping[str, Any]) -> Contents:
     if isinstance(prompt, str) and isinstance(chosen, str) and isinstance(rejected, str):
         return Contents(prompt, chosen, rejected)
     return _explicit_turns(prompt, _turns(chosen, "assistant"), _turns(rejected, "assistant"))
+
+
+def as_conversation(texts: Contents) -> Contents:
+    """Plain texts as turns, which a chat model is asked in: the prompt by the user, the responses by the assistant.
+
+    A prompt that is a transcript up to "\\n\\nAssistant:" becomes the turns that it holds.
+    """
+    prompt, chosen, rejected = texts
+    if not (isinstance(prompt, str) and isinstance(chosen, str) and isinstance(rejected, str)):
+        return texts
+    asked: tuple[Message, ...] = (Message("user", prompt),)
+    turns = from_transcript(prompt)
+    if len(turns) > 1 and turns[-2].role == "user" and turns[-1].role == "assistant" and not turns[-1].content.strip():
+        # The space after "Assistant:" is the transcript's, as in `from_transcript`.
+        asked, chosen, rejected = turns[:-1], chosen.removeprefix(" "), rejected.removeprefix(" ")
+    return Contents(asked, _turns(chosen, "assistant"), _turns(rejected, "assistant"))
+
+
+def has_template(prompt: Text) -> bool:
+    """Whether a plain prompt has a chat template filled in, so that it is meant as it stands."""
+    return isinstance(prompt, str) and _TEMPLATE.search(prompt) is not None
 
 
 def from_transcript(text: str) -> tuple[Message, ...]:

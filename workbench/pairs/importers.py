@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from workbench.errors import WorkbenchError
-from workbench.pairs.formats import FIELDS, contents
+from workbench.pairs.formats import FIELDS, Contents, as_conversation, contents, has_template
 from workbench.pairs.lines import Problem, UnusableError
 from workbench.pairs.pair import SPLITS, STATUSES, TEXTS, Pair, Split, Status, Text
 from workbench.pairs.readers import RawRow, read_rows
@@ -26,12 +26,19 @@ _SPLIT_NAMES = dict.fromkeys(("test", "validation", "valid", "val", "dev", "eval
 
 @dataclass(slots=True)
 class Imported:
-    """What became of the rows. `columns` are those of the first row that was one, for messages."""
+    """What became of the rows. `columns` are those of the first row that was one, for messages.
+
+    `conversational` says whether they are turns (None: there is no pair), `converted` how many of `pairs` were plain
+    text before, `templated` whether they stay plain text because a chat template is filled in.
+    """
 
     pairs: list[Pair] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     duplicates: int = 0
     columns: tuple[str, ...] = ()
+    conversational: bool | None = None
+    converted: int = 0
+    templated: bool = False
 
 
 def parse_mapping(given: Sequence[str]) -> dict[str, str]:
@@ -65,17 +72,23 @@ def import_rows(
     mapping: Mapping[str, str] | None = None,
     limit: int | None = None,
     existing: Sequence[Pair] = (),
+    conversational: bool | None = None,
 ) -> Imported:
     """Pairs out of raw rows, in their order, at most `limit`.
 
     Rows that say the same as an earlier row or as an `existing` pair count as duplicates. Ids are the rows' own where
-    they have one, else a hash of the contents, so that importing the same file twice gives the same ids. The first
-    pair (of `existing`, if any) decides whether the data set is of texts or of turns.
+    they have one, else a hash of the contents, so that importing the same file twice gives the same ids.
+
+    A data set is of one kind. Of the kind of `existing`, if any; else plain text becomes conversations where
+    `conversational` says so, and stays plain text where it is False. None: it becomes conversations, as a chat model is
+    asked, unless the first prompt has a chat template filled in. Raises `WorkbenchError` where `existing` is of another
+    kind than `conversational` says.
     """
-    result = Imported()
+    if existing and conversational not in (None, existing[0].conversational):
+        raise _other_kind(existing[0])
+    result = Imported(conversational=existing[0].conversational if existing else conversational)
     seen = {_digest(pair.prompt, pair.chosen, pair.rejected) for pair in existing}
     taken = {pair.id for pair in existing}
-    conversational = existing[0].conversational if existing else None
     for number, row in rows:
         if limit is not None and len(result.pairs) >= limit:
             break
@@ -83,12 +96,14 @@ def import_rows(
             if isinstance(row, UnusableError):
                 raise row
             result.columns = result.columns or tuple(map(str, row))
-            digest, pair = _pair(_mapped(row, mapping or {}))
-            if conversational is None:
-                conversational = pair.conversational
-            if pair.conversational != conversational:
-                mine, other = ("turns", "plain text") if pair.conversational else ("plain text", "turns")
-                raise UnusableError(f"is {mine}, where earlier pairs are {other}; a data set is of one kind")
+            fields, given = _fields(_mapped(row, mapping or {}))
+            if result.conversational is None:
+                result.templated = has_template(given.prompt)
+                result.conversational = not result.templated
+            texts = as_conversation(given) if result.conversational else given
+            digest, pair = _pair(fields, texts)
+            if pair.conversational != result.conversational:
+                raise UnusableError("is turns, where earlier pairs are plain text; a data set is of one kind")
         except UnusableError as error:
             result.problems.append(Problem(number, str(error)))
             continue
@@ -99,8 +114,21 @@ def import_rows(
         if pair.id in taken:
             pair = _renamed(pair, digest, taken)
         taken.add(pair.id)
+        result.converted += texts is not given
         result.pairs.append(pair)
     return result
+
+
+def _other_kind(pair: Pair) -> WorkbenchError:
+    kind, option = ("conversations", "--plain") if pair.conversational else ("plain text", "--conversational")
+    convert = (
+        "" if pair.conversational else " workbench check NAME --model M --fix plain-text makes conversations of it."
+    )
+    return WorkbenchError(
+        f"That data set holds {kind}",
+        "A data set is of one kind, and what is added to it becomes that.",
+        f"Leave {option} out, or import into another data set with --name.{convert}",
+    )
 
 
 def name_from(source: str) -> str:
@@ -147,10 +175,15 @@ def _mapped(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any
     return mapped
 
 
-def _pair(row: dict[str, Any]) -> tuple[str, Pair]:
+def _fields(row: dict[str, Any]) -> tuple[dict[str, Any], Contents]:
+    """A row, and its texts as they came."""
     for name in TEXTS:
         row[name] = _turns_in_text(row.get(name))
-    prompt, chosen, rejected = contents(row)
+    return row, contents(row)
+
+
+def _pair(row: Mapping[str, Any], texts: Contents) -> tuple[str, Pair]:
+    prompt, chosen, rejected = texts
     digest = _digest(prompt, chosen, rejected)
     return digest, Pair(
         id=_label(row, "id") or digest[:12],
@@ -269,9 +302,9 @@ class Beginning:
     rows: tuple[RawRow, ...]
     columns: tuple[str, ...]
 
-    def sample(self, mapping: Mapping[str, str]) -> Imported:
-        """What the first rows become with a mapping {field: column}, `SAMPLE` pairs at most."""
-        return import_rows(self.rows, mapping=mapping, limit=SAMPLE)
+    def sample(self, mapping: Mapping[str, str], conversational: bool | None = None) -> Imported:
+        """What the first rows become with a mapping {field: column}, `SAMPLE` pairs at most; see `import_rows`."""
+        return import_rows(self.rows, mapping=mapping, limit=SAMPLE, conversational=conversational)
 
 
 def beginning(path: Path) -> Beginning:

@@ -51,6 +51,7 @@ def take_in(theirs: Rows, ops: Sequence[Op], *, saved: int, mine: Rows | None) -
     the ops tell that (a program that ended without saving).
     """
     _replay(theirs, [op for op in ops if op.n > saved])
+    theirs.settle_kind()
     befores, afters, gone = _folded(ops)
     conflicts = []
     for identity, present in gone.items():

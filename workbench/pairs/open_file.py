@@ -152,6 +152,7 @@ class OpenFile:
             seq, step = numbered
             self._editable().turned(seq, forward=which == "redo")
             touched = self.rows.apply(step if which == "redo" else step.reversed())
+            self.rows.settle_kind()
             self._saver.touch()
             return str(step), touched
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from workbench.pairs.arrow import Ints, bounds_of, contents_of, offsets_of, texts_in
 from workbench.pairs.columns import Columns
+from workbench.pairs.formats import Contents, as_conversation
 from workbench.pairs.lines import pair_in
 from workbench.pairs.pair import LABEL_DEFAULTS, LABELS, STATUSES, TEXTS, Pair, Text, plain
 from workbench.pairs.rewrite import ABSENT, rewritten
@@ -50,6 +51,8 @@ class Rows:
         self._sequence: Ints = np.arange(count)
         self._arrivals = 0
         self._arranged: tuple[int, Ints, Ints] | None = None
+        self._kind_changed = False
+        """Whether plain text became turns, or turns plain text, since `settle_kind`."""
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -243,6 +246,8 @@ class Rows:
             return self._swap(change, known, there, check=check)
         if change.field in TEXTS:
             self.version += 1
+            if change.field == "prompt":
+                self._follow_kind(change)
             touched = []
             values = zip(known.tolist(), there.tolist(), change.before, change.after, strict=True)
             for row, exists, before, after in values:
@@ -259,6 +264,28 @@ class Rows:
             there[there] = codes[known[there]] == old[there]
         codes[known[there]] = new[there]
         return cast("list[int]", known[there].tolist())
+
+    def _follow_kind(self, change: FieldChange) -> None:
+        """Notes that prompts which change are of another kind afterwards: so are all others then."""
+        before, after = (
+            {isinstance(text, str) for text in values.distinct} for values in (change.before, change.after)
+        )
+        if len(after) == 1 and before != after:
+            self.conversational, self._kind_changed = not after.pop(), True
+
+    def settle_kind(self) -> None:
+        """After plain text became turns, or the other way: makes those pairs of the same kind that were not taken
+        along, because another program has changed them meanwhile."""
+        if not self._kind_changed:
+            return
+        self._kind_changed = False
+        for row in self.order.tolist():
+            texts = self.texts.get(row) or self._read_texts(row)
+            if any(isinstance(text, str) == self.conversational for text in texts):
+                as_text = Contents(*map(plain, texts))
+                for name, text in zip(TEXTS, as_conversation(as_text) if self.conversational else as_text, strict=True):
+                    self._set_text(row, name, text)
+                self.version += 1
 
     def _swap(self, change: FieldChange, known: Ints, there: Ints, *, check: bool) -> list[int]:
         if check:

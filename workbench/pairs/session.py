@@ -249,8 +249,7 @@ class DataSetSession:
 
     def repair(self, repair: Repair) -> Edited:
         """Does a repair as one step, in a thread."""
-        there = [identity for identity in repair.ids if self.store.rows.row(identity) is not None]
-        changed = self.store.update(there, repair.change, repair.description)
+        changed = self.store.update(repair.ids_in(self.store.rows), repair.change, repair.description)
         return self.edited(changed, notice=_changed(repair.description, len(changed)))
 
     # Other programs
@@ -374,6 +373,8 @@ def add_pairs(
 def imported(result: Imported, name: str) -> str:
     """What to tell of an import into the data set `name`."""
     words = [f"{plural(len(result.pairs), 'pair')} imported into {name}"]
+    if result.converted:
+        words.append(f"{result.converted:,} of plain text became conversations")
     if result.duplicates:
         words.append(f"{result.duplicates:,} were there already")
     if result.problems:

@@ -190,19 +190,25 @@ class PairStore:
             return self._do(EditStep("swap", len(unique), (change,) if len(unique) else ()))
 
     def update(self, ids: Iterable[str], change: Callable[[Pair], Pair], description: str = "change") -> list[int]:
-        """Puts `change(pair)` in the place of each pair with one of `ids`."""
+        """Puts `change(pair)` in the place of each pair with one of `ids`. Conversations and plain text may become each
+        other where all pairs do."""
         with self.file.mutex:
             fields: dict[str, list[tuple[str, Any, Any]]] = {}
             count = 0
+            others: list[Pair] = []
             for identity in dict.fromkeys(ids):
                 before = self.rows.pair(self._known(identity))
                 after = change(before)
                 count += after != before
                 self._refuse(before, after)
+                if after.conversational != before.conversational:
+                    others.append(after)
                 for name in (*LABELS, *TEXTS):
                     old, new = _value(before, name), _value(after, name)
                     if old != new:
                         fields.setdefault(name, []).append((identity, old, new))
+            if others and len(others) < len(self):
+                raise kinds_differ(self.path, others[0])
             changes = tuple(FieldChange.of(name, values) for name, values in fields.items())
             return self._do(EditStep(description, count, changes))
 
@@ -326,8 +332,6 @@ class PairStore:
             raise WorkbenchError("A pair keeps its id", f"{before.id!r} was to become {after.id!r}.")
         if after.extra != before.extra:
             raise WorkbenchError("Columns that are not known stay", f"Those of pair {before.id!r} were to change.")
-        if after.conversational != before.conversational:
-            raise kinds_differ(self.path, after)
         encoded(after)
 
 

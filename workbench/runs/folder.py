@@ -9,9 +9,11 @@ import re
 import shutil
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +177,13 @@ class RunFolder:
     def rows(self) -> RowsFile:
         """The rows that train and are held out, as in the data sets, each with its `split`."""
         return RowsFile(self.pairs)
+
+    @property
+    def plain(self) -> bool:
+        """Whether its first pair is plain text, which trains without the chat template; False where there is none."""
+        with suppress(WorkbenchError):
+            return any(isinstance(row.get("prompt"), str) for row in islice(self.rows(), 1))
+        return False
 
     def state(self) -> RunState:
         """What all events so far amount to."""

@@ -14,7 +14,7 @@ from typing import Any
 from workbench import child
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
-from workbench.figures import rough, size
+from workbench.figures import plural, rough, size
 from workbench.runs import machine as machines
 from workbench.runs.activation_memory import Device, Lengths
 from workbench.runs.estimate import Judge, MemoryEstimate, as_settings, disk, estimate, judge_of, smaller
@@ -36,7 +36,8 @@ class Counts:
     """What the length limit does to these pairs, as in `Started`; token lengths are of prompt with response, once cut.
 
     `longest`, `responses` and `row` are those of the longest training pairs: see `Lengths`. Of grpo and rloo, tokens
-    are of a prompt with an answer of the most tokens.
+    are of a prompt with an answer of the most tokens. `raw` pairs are plain text that trains without the chat template
+    that the model has.
     """
 
     train: int
@@ -49,6 +50,7 @@ class Counts:
     longest: int
     responses: int
     row: int
+    raw: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +280,18 @@ def rows_line(preview: Preview) -> str:
     if rows is not None and rows.unusable:
         parts.append(f"{rows.unusable:,} unusable")
     return " · ".join(parts)
+
+
+def raw_line(preview: Preview) -> str:
+    """What plain text means for a model with a chat template; empty where there is none, or that is not known."""
+    counts = preview.counts
+    if counts is None or not counts.raw:
+        return ""
+    command = f"workbench check {preview.config.pairs[0]} --model {preview.config.model} --fix plain-text"
+    return (
+        f"▲ {plural(counts.raw, 'pair is', 'pairs are')} plain text: trained without the model's chat template,"
+        f" and asked with it. {command} makes conversations of them."
+    )
 
 
 def tokens_line(preview: Preview) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,23 @@ async def test_a_pair_and_a_run_are_taken_up_and_a_run_without_an_adapter_is_tol
     assert preference.base == pytest.approx(1 / (1 + 2.718281828**1.0))  # Two words more at half a nat.
     assert not await session.open(run="gone")
     assert [column.name for column in session.comparison.columns] == ["base", "older"]
+
+
+async def test_a_question_is_asked_as_the_run_was_trained_and_a_pair_as_it_is(desk: Desk) -> None:
+    session = desk.session
+    desk.runs[1] = replace(desk.runs[1], plain=True)
+    await session.open(run="newer")
+    prompt = session.comparison.prompt
+    assert isinstance(prompt, list)
+    (turn,) = prompt
+    await session.open(run="older")
+    assert session.comparison.prompt == turn.content
+    await session.open(run="newer")
+    assert session.comparison.prompt == [turn]
+    await session.open(PAIR, "newer")
+    assert session.comparison.prompt == PAIR.prompt
+    await session.open(run="older")
+    assert session.comparison.prompt == PAIR.prompt
 
 
 async def test_a_run_that_went_on_is_asked_anew(desk: Desk) -> None:

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
+from workbench.compare.ranking import question_of
 from workbench.engine.count_tokens import TokenCounter
 from workbench.engine.model.downloads import load_tokenizer
-from workbench.engine.model.token_ids import FALLBACK_TEMPLATE
+from workbench.engine.model.token_ids import FALLBACK_TEMPLATE, as_dicts, encode, prompt_ids, trains_raw
 from workbench.engine.training.data import prepare
 from workbench.errors import WorkbenchError
+from workbench.pairs.checks.findings import CheckFinding
+from workbench.pairs.checks.repairs import repair_for
 from workbench.pairs.checks.run import run_checks
 from workbench.pairs.checks.tokens import PairTokens, TokenCounts, count_tokens
+from workbench.pairs.importers import import_rows
 from workbench.pairs.pair import Message, Pair, from_row, to_row
 
 _WORDS = ["the", "small", "grey", "cat", "sat", "by", "an", "open", "door", "and", "looked", "at", "rain"]
@@ -79,6 +83,48 @@ def test_a_template_that_refuses_a_pair_is_told() -> None:
     assert "no such roles here" in counted.refused
     report = run_checks(PAIRS[1:2], tokens=TokenCounts("m", {PAIRS[1].id: counted}))
     assert [finding.check for finding in report.findings] == ["template"]
+
+
+def test_plain_text_beside_a_chat_template_is_told_and_can_be_converted() -> None:
+    rows = [
+        {"prompt": f"Case {number}: how is it?", "chosen": f"Well, {number}.", "rejected": "Bad."} for number in (1, 2)
+    ]
+    plain = import_rows(enumerate(rows), conversational=False).pairs
+    (finding,) = [each for each in found(plain) if each.check == "plain-text"]
+    assert (finding.ids, finding.severity) == (tuple(pair.id for pair in plain), "warning")
+    assert "tiny has a chat template" in finding.message
+    repair = repair_for(finding)
+    assert repair is not None
+    turns = repair.edits(plain)
+    assert "plain-text" not in {each.check for each in found(turns)}
+    # What it becomes is what it is imported as unasked, and those are the ids of the words that a user types.
+    assert [pair.prompt for pair in turns] == [pair.prompt for pair in import_rows(enumerate(rows)).pairs]
+    tokenizer = load_tokenizer("tiny")
+    trained = prepare(tokenizer, [to_row(pair) for pair in turns], 1000).train
+    for row, ids, pair in zip(rows, trained, turns, strict=True):
+        prompt = (Message("user", row["prompt"]),)
+        assert encode(tokenizer, prompt, row["chosen"]) == (ids.prompt, ids.chosen)
+        drafted, template = question_of(pair)
+        assert [(turn.role, turn.content) for turn in drafted] == [("user", row["prompt"])]  # type: ignore[union-attr]
+        assert (template, prompt_ids(tokenizer, prompt)) == ({}, ids.prompt)
+
+
+def test_plain_text_that_is_meant_as_it_stands_is_not_told() -> None:
+    tokenizer = load_tokenizer("tiny")
+    turn = (Message("user", "Hi"),)
+    filled = tokenizer.apply_chat_template(as_dicts(turn), tokenize=False, add_generation_prompt=True)
+    assert trains_raw(tokenizer, "Hi")
+    assert not trains_raw(tokenizer, turn)
+    assert not trains_raw(tokenizer, filled)
+    mixed = [Pair("1", filled, "Well.", "Bad."), Pair("2", "Hi there", "Well.", "Bad.")]
+    (finding,) = [each for each in found(mixed) if each.check == "plain-text"]
+    assert (finding.ids, finding.to_mend) == (("2",), ())
+    tokenizer.chat_template = FALLBACK_TEMPLATE
+    assert not trains_raw(tokenizer, "Hi")
+
+
+def found(pairs: list[Pair]) -> tuple[CheckFinding, ...]:
+    return run_checks(pairs, tokens=count_tokens(pairs, "tiny")).findings
 
 
 def test_no_such_model() -> None:

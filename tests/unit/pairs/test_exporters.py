@@ -25,7 +25,7 @@ TEXTS = [Pair("1", "p", "c\r\n", "", source="s"), Pair("2", "p", "c", "r", statu
 def test_there_and_back(tmp_path: Path, form: str, pairs: list[Pair]) -> None:
     path = tmp_path / f"x.{form}"
     export_pairs(path, pairs, format_of(path))
-    found = import_rows(read_rows(path))
+    found = import_rows(read_rows(path), conversational=pairs[0].conversational)
     assert [(pair, pair.extra) for pair in found.pairs] == [(pair, {}) for pair in pairs]
 
 

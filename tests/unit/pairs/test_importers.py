@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.importers import Imported, import_rows, parse_mapping
-from workbench.pairs.pair import Pair, from_row, to_line
+from workbench.pairs.pair import Message, Pair, from_row, to_line
 
 
 def imported(*rows: Any, **options: Any) -> Imported:
@@ -63,7 +63,7 @@ def test_unknown_columns_become_json() -> None:
 def test_columns_of_any_names() -> None:
     mapping = parse_mapping(["prompt=question", "chosen=rejected", "rejected=chosen", "status="])
     raw = {"question": "q", "chosen": "c", "rejected": "r", "status": "whatever", "prompt": "displaced"}
-    [pair] = imported(raw, mapping=mapping).pairs
+    [pair] = imported(raw, mapping=mapping, conversational=False).pairs
     assert (pair.prompt, pair.chosen, pair.rejected, pair.status, pair.extra) == ("q", "r", "c", "new", {})
     found = imported({"chosen": "c", "rejected": "r"}, mapping=mapping)
     assert found.problems[0].reason == "has no column 'question'; its columns are 'chosen', 'rejected'"
@@ -108,10 +108,55 @@ def test_a_data_set_is_of_one_kind() -> None:
         "chosen": [{"role": "assistant", "content": "a"}],
         "rejected": [{"role": "assistant", "content": "b"}],
     }
-    found = imported(row(1), turns, row(2))
+    found = imported(row(1), turns, row(2), conversational=False)
     assert (len(found.pairs), found.problems[0].line) == (2, 2)
     assert "of one kind" in found.problems[0].reason
     assert imported(row(1), turns, existing=imported(turns).pairs).duplicates == 1
+    plain = [Pair("1", "a", "b", "c")]
+    assert imported(row(1), existing=plain).pairs[0].prompt == "p1"
+    for existing, wanted in ((plain, True), (found_turns := imported(turns).pairs, False)):
+        with pytest.raises(WorkbenchError, match="That data set holds"):
+            imported(row(1), existing=existing, conversational=wanted)
+    assert imported(row(1), existing=found_turns).pairs[0].prompt == (Message("user", "p1"),)
+
+
+def test_plain_text_becomes_conversations_unless_told_otherwise() -> None:
+    turns = {
+        "prompt": [{"role": "user", "content": "p2"}],
+        "chosen": [{"role": "assistant", "content": "a"}],
+        "rejected": [{"role": "assistant", "content": "b"}],
+    }
+    found = imported(row(1), turns, row(3))
+    assert (found.conversational, found.converted, found.problems) == (True, 2, [])
+    assert found.pairs[0].prompt == (Message("user", "p1"),)
+    assert (found.pairs[0].chosen, found.pairs[0].rejected) == (
+        (Message("assistant", "c"),),
+        (Message("assistant", "r"),),
+    )
+    plain = imported(row(1), conversational=False)
+    assert (plain.pairs[0].prompt, plain.conversational, plain.converted) == ("p1", False, 0)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", "<s>[INST] Hi [/INST]", "### Instruction:\nHi\n"],
+)
+def test_a_prompt_with_a_template_filled_in_is_meant_as_it_stands(prompt: str) -> None:
+    found = imported(row(prompt=prompt), row(1))
+    assert ([pair.prompt for pair in found.pairs], found.templated, found.converted) == ([prompt, "p1"], True, 0)
+    told = imported(row(prompt=prompt), conversational=True)
+    assert (told.pairs[0].prompt, told.templated, told.converted) == ((Message("user", prompt),), False, 1)
+
+
+def test_an_explicit_prompt_that_is_a_transcript_becomes_its_turns() -> None:
+    prompt = "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: Name a river.\n\nAssistant:"
+    [pair] = imported({"prompt": prompt, "chosen": " The Nile.", "rejected": " Dunno"}).pairs
+    assert [(turn.role, turn.content) for turn in pair.prompt] == [  # type: ignore[union-attr]
+        ("user", "Hi"),
+        ("assistant", "Hello."),
+        ("user", "Name a river."),
+    ]
+    assert pair.chosen == (Message("assistant", "The Nile."),)
 
 
 def test_the_limit_is_of_pairs() -> None:
@@ -138,9 +183,9 @@ anything = st.recursive(
 columns = st.sampled_from(["prompt", "chosen", "rejected", "id", "status", "split", "tags", "note", "source", "x"])
 
 
-@given(st.lists(st.dictionaries(columns, anything, max_size=10), max_size=4))
-def test_whatever_rows_hold_pairs_are_sound_and_the_rest_is_told(rows: list[dict[str, Any]]) -> None:
-    found = imported(*rows)
+@given(st.lists(st.dictionaries(columns, anything, max_size=10), max_size=4), st.sampled_from([None, True, False]))
+def test_whatever_rows_hold_pairs_are_sound_and_the_rest_is_told(rows: list[dict[str, Any]], kind: bool | None) -> None:
+    found = imported(*rows, conversational=kind)
     assert len(found.pairs) + len(found.problems) + found.duplicates == len(rows)
     assert len({pair.id for pair in found.pairs}) == len(found.pairs)
     for pair in found.pairs:

@@ -165,6 +165,12 @@ def is_ordinary(tokenizer: PreTrainedTokenizerBase, pair: Pair, template: Mappin
     return bool(pair.prompt) and not template and not any(_has_control(tokenizer, turn.content) for turn in turns)
 
 
+def trains_raw(tokenizer: PreTrainedTokenizerBase, prompt: Text) -> bool:
+    """Whether a prompt is plain text beside a chat template of the tokenizer's own, and has none filled in."""
+    own = tokenizer.chat_template not in (None, FALLBACK_TEMPLATE)
+    return own and isinstance(prompt, str) and not _has_control(tokenizer, prompt)
+
+
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     """What tells a tokenizer and its chat template from any other that makes other ids of the same text."""
     backend = getattr(tokenizer, "backend_tokenizer", None)

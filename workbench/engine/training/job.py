@@ -17,6 +17,7 @@ from workbench.engine.methods.trainer_setup import parameter_counts
 from workbench.engine.methods.trl_trainer import TrlTrainer
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import device_name, peak_memory, revision
+from workbench.engine.model.token_ids import trains_raw
 from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.shipping.model_card import card
 from workbench.engine.training import distributed
@@ -137,6 +138,12 @@ def _ready(
         else None,
         sample_every=config.sample_every,
     )
+    if not origin.at.step and any(trains_raw(tokenizer, row["prompt"]) for row in rows):
+        events.warn(
+            "Plain text beside a chat template",
+            "Pairs of plain text train without the model's chat template, in which it is asked later.",
+            origin.at.step,
+        )
     trained, parameters = parameter_counts(trainer.model)
     if trainer.slower_because and config.fast and trainer.path == TrlTrainer.path:
         events.warn(

@@ -28,15 +28,16 @@ CHECKS: dict[str, str] = {
     "lost-characters": "characters lost to a wrong encoding",
     "refusal": "chosen refuses what seems harmless",
     "swap": "rejected looks better",
+    "plain-text": "plain text, where the model has a chat template",
     "template": "the chat template refuses the conversation",
     "dropped": "the prompt alone fills max_length",
     "truncated": "the end of a response is cut off at max_length",
     "identical-cut": "chosen and rejected are the same once cut",
     "no-stop": "a response does not end in a stop token",
 }
-"""The names that findings have, the gravest first; the last five need a model."""
+"""The names that findings have, the gravest first; the last six need a model."""
 
-NEEDS_MODEL = frozenset({"template", "dropped", "truncated", "identical-cut", "no-stop"})
+NEEDS_MODEL = frozenset({"plain-text", "template", "dropped", "truncated", "identical-cut", "no-stop"})
 SLOW = frozenset({"near-duplicate"})
 _ORDER = {name: number for number, name in enumerate(CHECKS)}
 

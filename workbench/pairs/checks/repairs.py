@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from workbench.figures import plural
 from workbench.pairs.checks.characters import cleaned, mended
 from workbench.pairs.checks.findings import CheckFinding
+from workbench.pairs.formats import Contents, as_conversation
 from workbench.pairs.pair import Pair, Text
 
+if TYPE_CHECKING:
+    from workbench.pairs.rows import Rows
+
 REPAIRS: dict[str, str] = {
+    "plain-text": "make user and assistant turns of all pairs",
     "empty": "drop them",
     "identical": "drop them",
     "identical-words": "drop them",
@@ -27,12 +33,20 @@ REPAIRS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """`change` is to be applied to each pair of `ids`, all as one step that `description` names."""
+    """`change` is to be applied to each pair of `ids`, all as one step that `description` names. `whole`: to all pairs
+    of the data set with them, dropped ones too, for a file is of one kind."""
 
     check: str
     ids: tuple[str, ...]
     change: Callable[[Pair], Pair]
     description: str
+    whole: bool = False
+
+    def ids_in(self, rows: Rows) -> list[str]:
+        """The ids of the pairs to change that are there."""
+        if self.whole and self.ids:
+            return rows.ids(rows.order)
+        return [identity for identity in self.ids if rows.row(identity) is not None]
 
     @property
     def question(self) -> str:
@@ -51,6 +65,8 @@ def repair_for(finding: CheckFinding) -> Repair | None:
     match finding.check:
         case "empty" | "identical" | "identical-words" | "identical-cut" | "duplicate" | "near-duplicate":
             return Repair(finding.check, ids, dropped, f"drop as {finding.check}")
+        case "plain-text":
+            return Repair(finding.check, ids, in_turns, "make conversations of plain text", whole=True)
         case "leak":
             return Repair(finding.check, ids, held_out, "hold out prompts that are on both sides")
         case "length-bias":
@@ -65,6 +81,12 @@ def repair_for(finding: CheckFinding) -> Repair | None:
 def dropped(pair: Pair) -> Pair:
     """The pair, dropped."""
     return replace(pair, status="dropped")
+
+
+def in_turns(pair: Pair) -> Pair:
+    """The pair as a conversation."""
+    prompt, chosen, rejected = as_conversation(Contents(pair.prompt, pair.chosen, pair.rejected))
+    return replace(pair, prompt=prompt, chosen=chosen, rejected=rejected)
 
 
 def held_out(pair: Pair) -> Pair:

@@ -16,6 +16,7 @@ from workbench.models import resolve
 from workbench.pairs.checks.findings import CheckFinding, OnProgress, TokenLengths, Watch
 from workbench.pairs.checks.length import ResponseLengths
 from workbench.pairs.checks.text_columns import TextColumns
+from workbench.pairs.formats import has_template
 from workbench.pairs.pair import Pair, to_line
 
 
@@ -23,13 +24,15 @@ from workbench.pairs.pair import Pair, to_line
 class PairTokens:
     """One pair in tokens: of the prompt, and of each response with what ends it. `shared`: with how many equal tokens
     both responses begin. `stops`: whether chosen and rejected end in a token at which generation stops, before anything
-    is added to them. `refused`: why the chat template does not take the pair; all else is then 0."""
+    is added to them. `raw`: it is plain text, and the model has a chat template. `refused`: why that does not take the
+    pair; all else is then 0."""
 
     prompt: int
     chosen: int
     rejected: int
     shared: int
     stops: bool
+    raw: bool = False
     refused: str = ""
 
     @classmethod
@@ -87,6 +90,19 @@ def token_findings(columns: TextColumns, _: Watch, tokens: TokenCounts, max_leng
     def those(holds: Callable[[PairTokens], bool]) -> tuple[str, ...]:
         return columns.named(index for index, pair in enumerate(counts) if not pair.refused and holds(pair))
 
+    if named := those(lambda pair: pair.raw):
+        templated = any(has_template(prompt) for prompt in columns.prompts)
+        yield CheckFinding(
+            "plain-text",
+            "warning",
+            named,
+            f"{plural(len(named), 'pair is', 'pairs are')} plain text, and {tokens.model} has a chat template:"
+            f" {'it trains' if len(named) == 1 else 'they train'} without it, and the model is asked with it.",
+            "Some prompts have a template filled in, so nothing converts all: part them into two data sets."
+            if templated
+            else "Make conversations of them; leave them where the model is to continue plain text.",
+            to_mend=() if templated else None,
+        )
     if refused := [index for index, pair in enumerate(counts) if pair.refused]:
         yield CheckFinding(
             "template",

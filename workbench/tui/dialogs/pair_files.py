@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from workbench.pairs.importers import Beginning, Imported
 
 _FIELDS = ("prompt", "chosen", "rejected")
+_KINDS = (
+    ("conversations: a user turn, answered by the assistant", True),
+    ("plain text, without a chat template", False),
+)
 _SHOWN_PROBLEMS = 2
 
 
@@ -81,6 +85,8 @@ class ImportDialog(Dialog[ToImport | None]):
                 for field in _FIELDS:
                     yield Static(field, classes="label")
                     yield Select[str]([], prompt=_nothing(field), compact=True, id=field)
+                yield Static("plain text", classes="label")
+                yield Select[bool](_KINDS, prompt="none in this file", compact=True, id="kind", disabled=True)
                 yield Static("data set", classes="label")
                 yield LineField(placeholder="the new data set's name", id="name")
             yield Static(id="preview", markup=False)
@@ -119,6 +125,8 @@ class ImportDialog(Dialog[ToImport | None]):
     def on_select_changed(self, event: Select.Changed) -> None:
         """Shows the pairs as they are with other columns."""
         event.stop()
+        if event.select.id != "kind":
+            self._follow_kind()
         self._preview()
 
     def look(self) -> None:
@@ -133,6 +141,7 @@ class ImportDialog(Dialog[ToImport | None]):
         from workbench.pairs.importers import beginning, guess, name_from
 
         self._begun = None
+        self._follow_kind()
         self._say("Reading …", "$secondary")
         try:
             begun = await asyncio.to_thread(beginning, path)
@@ -150,7 +159,27 @@ class ImportDialog(Dialog[ToImport | None]):
         name = self.query_one("#name", LineField)
         if not name.content:
             name.value = name_from(path.name)
+        self._follow_kind()
         self._preview()
+
+    def _follow_kind(self) -> None:
+        """Offers what becomes of plain text, where there is some, and begins with what it becomes unasked."""
+        kind = self.query_one("#kind", Select)
+        sample = self._begun.sample(self._mapping) if self._begun else None
+        if sample is not None and not sample.pairs:
+            return  # With these columns there is nothing to tell it by.
+        there_is_some = sample is not None and (sample.converted > 0 or sample.conversational is False)
+        with self.prevent(Select.Changed):
+            if sample is None or not there_is_some:
+                kind.clear()
+            elif kind.disabled:
+                kind.value = bool(sample.conversational)
+        kind.disabled = not there_is_some
+
+    def _conversational(self, name: str) -> bool | None:
+        """What plain text is to become; None where there is none, or a data set that exists decides."""
+        kind = self.query_one("#kind", Select).selection
+        return kind if isinstance(kind, bool) and name not in self._names else None
 
     @property
     def _mapping(self) -> dict[str, str]:
@@ -166,7 +195,7 @@ class ImportDialog(Dialog[ToImport | None]):
         if self._begun is None or self._reading:
             return
         try:
-            sample = self._begun.sample(self._mapping)
+            sample = self._begun.sample(self._mapping, self._conversational(""))
         except WorkbenchError as error:
             self._refuse(error)
             return
@@ -191,15 +220,17 @@ class ImportDialog(Dialog[ToImport | None]):
             self.look()
             return
         self._reading, self._cancelled = True, False
-        self._read(path, self.query_one("#name", LineField).content.strip(), self._mapping)
+        name = self.query_one("#name", LineField).content.strip()
+        self._read(path, name, self._mapping, self._conversational(name))
 
     @background("read", doing="reading the file", exclusive=True)
-    async def _read(self, path: Path, name: str, mapping: dict[str, str]) -> None:
+    async def _read(self, path: Path, name: str, mapping: dict[str, str], conversational: bool | None) -> None:
         from workbench.pairs.importers import import_rows, nothing_usable
         from workbench.pairs.readers import read_rows
 
         def read() -> Imported:
-            return import_rows(read_rows(path, self._progress), mapping=mapping, existing=self._existing(name))
+            rows, existing = read_rows(path, self._progress), self._existing(name)
+            return import_rows(rows, mapping=mapping, existing=existing, conversational=conversational)
 
         try:
             imported = await asyncio.to_thread(read)

@@ -74,6 +74,9 @@ def _limit(preview: Preview) -> Content:
     ):  # fmt: skip
         sign, style = ("▲ ", "$warning") if number else ("", "$secondary")
         parts.append((f"{' · ' if parts else ''}{sign}{number:,} {what}", style))
+    if counts.raw:
+        many = figures.plural(counts.raw, "pair is", "pairs are")
+        parts.append((f"\n▲ {many} plain text: trained without the chat template; c M on Pairs converts", "$warning"))
     return Content.assemble(*parts)
 
 
