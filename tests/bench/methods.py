@@ -17,7 +17,7 @@ from typing import Any
 
 from workbench.cli.watch import watch
 from workbench.config import build_config
-from workbench.demo import PAIRS, prepare
+from workbench.demo.embedded import PAIRS, prepare
 from workbench.engine.libraries import quiet_libraries
 from workbench.engine.model.inference import fitting_threads
 from workbench.engine.model.token_ids import encode

@@ -25,9 +25,9 @@ from tests.bench import machine, random_model
 from tests.bench.child import run
 from tests.bench.training_table import AIMS, SIDES, pace, summary, table
 from workbench.config import RunConfig, build_config
-from workbench.demo import PAIRS as DEMO_PAIRS
-from workbench.demo import PRESET as DEMO_PRESET
-from workbench.demo import prepare as prepare_demo
+from workbench.demo.embedded import PAIRS as DEMO_PAIRS
+from workbench.demo.embedded import PRESET as DEMO_PRESET
+from workbench.demo.embedded import prepare as prepare_demo
 from workbench.launch import take_rows
 from workbench.models import resolve
 from workbench.pairs.importers import import_rows

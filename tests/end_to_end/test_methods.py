@@ -9,7 +9,7 @@ import pytest
 
 from tests.end_to_end.conftest import workbench
 from workbench.config import RunConfig
-from workbench.demo import PAIRS, prepare
+from workbench.demo.embedded import PAIRS, prepare
 from workbench.evidence.probes import read_suites
 from workbench.methods import METHODS, uses
 from workbench.tiny.starters import build_probes, to_jsonl

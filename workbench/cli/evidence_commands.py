@@ -49,7 +49,7 @@ def demo(
 
     Exit status with --headless or --json: 1 where a verdict does not hold.
     """
-    from workbench import demo as story
+    from workbench.demo import embedded as story
 
     options: Context = context.obj
     workspace = story.prepare(keep or options.given_workspace)

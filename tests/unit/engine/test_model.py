@@ -166,6 +166,6 @@ def test_a_model_that_generates_nothing_is_told(tmp_path):
 
 
 def test_without_network_an_unknown_model_is_told_at_once(monkeypatch):
-    monkeypatch.setattr(downloads, "_hub_reachable", lambda: False)
+    monkeypatch.setattr(downloads, "hub_reachable", lambda: False)
     with pytest.raises(WorkbenchError, match="cannot be reached"):
         load_tokenizer("org/never-downloaded")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from huggingface_hub import try_to_load_from_cache
+from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -19,17 +19,29 @@ from workbench.engine.model.token_ids import FALLBACK_TEMPLATE
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 
+_MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt"]
+
 
 def where_from(source: str) -> dict[str, Any]:
     """Arguments for `from_pretrained` that keep it from minutes of retries where there is no network.
 
     Raises `WorkbenchError` where that leaves nothing to load.
     """
-    if Path(source).is_dir() or _hub_reachable():
+    if Path(source).is_dir() or hub_reachable():
         return {}
     if not isinstance(try_to_load_from_cache(source, "config.json"), str):
         raise _unreachable(source)
     return {"local_files_only": True}
+
+
+def fetched(model: str) -> bool:
+    """Whether the cache has config and weights of a model on Hugging Face; they are downloaded where that can be."""
+    if hub_reachable():
+        try:
+            snapshot_download(model, allow_patterns=_MODEL_FILES, ignore_patterns=["*/*"])
+        except Exception as error:  # whatever a proxy or a mirror answers: then it is not to be had from there
+            logging.getLogger(__name__).warning("%s: %s", model, first_line(error))
+    return all(isinstance(try_to_load_from_cache(model, name), str) for name in ("config.json", "model.safetensors"))
 
 
 def not_loaded(model: str, error: Exception) -> WorkbenchError:
@@ -68,7 +80,8 @@ def first_line(error: Exception) -> str:
 
 
 @cache
-def _hub_reachable() -> bool:
+def hub_reachable() -> bool:
+    """Whether Hugging Face answers within seconds; a proxy is taken at its word."""
     if HF_HUB_OFFLINE:
         return False
     if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):

@@ -219,7 +219,7 @@ def _merge(
             progress("merging", number / len(layers))
             layer.merge()  # the adapter is in float32, so the sum is, and is rounded once
         whole: PreTrainedModel = model.merge_and_unload()
-    _check_finite(whole, dtype)
+    check_finite(whole, dtype)
     generation: Any = whole.generation_config
     if generation is not None:
         # Generation ends where responses ended in training. What samples must say so, or it is refused.
@@ -245,7 +245,8 @@ def _check_untied(model: PreTrainedModel, layers: Sequence[LoraLayer]) -> None:
         )
 
 
-def _check_finite(model: PreTrainedModel, dtype: Dtype) -> None:
+def check_finite(model: PreTrainedModel, dtype: Dtype) -> None:
+    """Raises `WorkbenchError` for weights that are no finite numbers in `dtype`."""
     for name, weight in model.named_parameters():
         if not bool(torch.isfinite(weight).all()):
             raise WorkbenchError(

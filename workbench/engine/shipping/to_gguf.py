@@ -64,7 +64,7 @@ def check_architecture(model: str, run: str, file: Path, dtype: str) -> None:
 
     A model that is not on this machine yet passes; `convert` looks again.
     """
-    _library()
+    gguf_library()
     source, local = resolve(model), {"local_files_only": True, "_raise_exceptions_for_missing_entries": False}
     try:
         paths = [cached_file(source, name, **local) for name in ("config.json", "tokenizer.json")]
@@ -88,7 +88,7 @@ def check_architecture(model: str, run: str, file: Path, dtype: str) -> None:
 
 def convert(folder: Path, file: Path, dtype: str, *, name: str, progress: Callable[[str, float | None], None]) -> None:
     """Writes the merged model in `folder` to `file`. Raises `WorkbenchError` where there is no conversion for it."""
-    gguf = _library()
+    gguf = gguf_library()
     config = json.loads((folder / "config.json").read_text("utf-8"))
     plan = _plan(config, json.loads((folder / "tokenizer.json").read_text("utf-8")))
     if isinstance(plan, str):
@@ -129,7 +129,8 @@ def convert(folder: Path, file: Path, dtype: str, *, name: str, progress: Callab
 _TORCH = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 
 
-def _library() -> Any:
+def gguf_library() -> Any:
+    """The package `gguf`. Raises `WorkbenchError` where it is not installed."""
     try:
         import gguf
     except ImportError as error:

@@ -1,0 +1,69 @@
+"""model: models brought into a shape that everything here loads."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from workbench.cli.context import Json, StatusLine, examples, note, print_json
+from workbench.text import safe
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to `app`."""
+    model = typer.Typer(help="Bring a model into a shape that everything here loads.", no_args_is_help=True)
+    model.command(
+        "import",
+        epilog=examples(
+            "model import SmolLM2-135M-Instruct.Q4_1.gguf --to ~/models/smollm2",
+            "model import llama.gguf --to ~/models/llama --dtype bf16 --force --json",
+        ),
+    )(import_model)
+    app.add_typer(model, name="model")
+
+
+def import_model(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A model's GGUF file, quantized or not.")],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="A new folder.")],
+    dtype: Annotated[
+        Literal["bf16", "fp16", "fp32"],
+        typer.Option(help="The width of the weights. fp32 keeps what the file says; the others take half the disk."),
+    ] = "fp32",
+    force: Annotated[bool, typer.Option("--force", help="Replace a model that is there already.")] = False,
+    json: Json = False,
+) -> None:
+    """Turn a GGUF file into a plain folder: safetensors, tokenizer, chat template, generation config.
+
+    For what transformers reads: Llama, Mistral, Qwen, Gemma, Phi and others. Quantized weights are dequantized once, so
+    the folder is larger than the file. It is written whole or not at all; then name it with --model DIR.
+    """
+    from workbench.engine.libraries import quick_imports, quiet_libraries
+
+    quiet_libraries()
+    stage = ""
+    with StatusLine() as line:
+        line.show("  loading the libraries")
+        with quick_imports():
+            from workbench.engine.shipping.from_gguf import import_gguf
+
+        def progress(what: str, share: float | None) -> None:
+            nonlocal stage
+            if what != stage:
+                line.show("")
+                note(f"  {what}")
+            elif share is not None:
+                line.show(f"  {what} {share:.0%}")
+            stage = what
+
+        imported = import_gguf(file, to, dtype=dtype, force=force, progress=progress)
+    if json:
+        print_json(asdict(imported))
+        return
+    size, kind = imported.bytes / 1e9, f"{imported.architecture}, {imported.quantized}"
+    print(safe(f"{imported.path}: {imported.parameters:,} parameters in {imported.dtype}, {size:.2f} GB, from {kind}"))
+    if not imported.chat_template:
+        note("The file has no chat template: prompts with roles take a plain fallback.")
+    print(safe(f"Use it: workbench train --pairs NAME --model {imported.path}"))

@@ -1,0 +1,181 @@
+"""A GGUF file as a plain folder that everything here loads: safetensors, tokenizer, chat template, generation config.
+
+transformers reads the file and dequantizes it. Such a model refuses `save_pretrained`, so its weights are put into a
+fresh one of the same config, without a copy in memory. What cannot be read says why before anything is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
+
+from workbench.engine.model.downloads import first_line
+from workbench.engine.shipping.destination import check_destination, written
+from workbench.engine.shipping.merge_adapter import DTYPES, check_finite
+from workbench.engine.shipping.to_gguf import gguf_library
+from workbench.errors import WorkbenchError
+from workbench.runs import machine
+from workbench.runs.merging import Dtype
+
+_BESIDE_WEIGHTS = 32 * 2**20
+"""Bytes of tokenizer and configs."""
+_UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, NotImplementedError)
+"""What readers of a file raise where it does not say what they expect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What was written. `quantized` names the commonest kind of the file's tensors, `bytes` are those on disk."""
+
+    path: str
+    architecture: str
+    quantized: str
+    dtype: Dtype
+    parameters: int
+    bytes: int
+    seconds: float
+    chat_template: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What a file says of itself: GGUF's name of the architecture, its parameters, the commonest kind of tensor."""
+
+    architecture: str
+    parameters: int
+    quantized: str
+
+
+def import_gguf(
+    file: Path,
+    to: Path,
+    *,
+    dtype: Dtype = "fp32",
+    force: bool = False,
+    progress: Callable[[str, float | None], None] = lambda *_: None,
+) -> Imported:
+    """Writes the model in `file` to the folder `to`: all of it or nothing.
+
+    Raises `WorkbenchError`: no such file, none of GGUF or a damaged one, an architecture or a tokenizer that
+    transformers does not read, something at `to`, too little disk or memory, the package `gguf` missing.
+    """
+    began = time.monotonic()
+    file, to = file.expanduser().absolute(), to.expanduser().absolute()
+    check_destination(to, force=force, folder=True)
+    progress("reading the header", None)
+    with _header_read_once():
+        header = _header(file)
+        _check_room(header, dtype, to)
+        where: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+        config = _read("config", file, lambda: AutoConfig.from_pretrained(**where))
+        progress("reading the tokenizer", None)
+        tokenizer = _read("tokenizer", file, lambda: AutoTokenizer.from_pretrained(**where, config=config))
+        progress(f"dequantizing {header.parameters / 1e6:,.0f} million parameters", None)
+        width = {"config": config, "dtype": DTYPES[dtype]}
+        loaded = _read("model", file, lambda: AutoModelForCausalLM.from_pretrained(**where, **width))
+    check_finite(loaded, dtype)
+    with written(to) as folder:
+        progress(f"writing {header.parameters * DTYPES[dtype].itemsize / 1e9:,.2f} GB", None)
+        _fresh(loaded).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return Imported(
+        path=str(to),
+        architecture=header.architecture,
+        quantized=header.quantized,
+        dtype=dtype,
+        parameters=int(loaded.num_parameters()),
+        bytes=sum(path.stat().st_size for path in to.rglob("*")),
+        seconds=time.monotonic() - began,
+        chat_template=bool(tokenizer.chat_template),
+    )
+
+
+@contextmanager
+def _header_read_once() -> Iterator[None]:
+    """transformers reads the header anew for config, tokenizer and weights: seconds each time, a token at a time."""
+    gguf = gguf_library()
+    reader = gguf.GGUFReader
+    gguf.GGUFReader = cache(reader)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader = reader
+
+
+def _header(file: Path) -> _Header:
+    gguf = gguf_library()
+    if not file.is_file():
+        raise WorkbenchError("No such file", f"{file} is not a file.", "Name a model's .gguf file.")
+    with file.open("rb") as opened:
+        magic = opened.read(4)
+    if magic != b"GGUF":
+        raise WorkbenchError("Not a GGUF file", f"{file} begins with {magic!r}.", "A GGUF file begins with GGUF.")
+    try:
+        reader = gguf.GGUFReader(str(file))
+        architecture = str(reader.fields["general.architecture"].contents())
+        kinds = [each.tensor_type.name for each in reader.tensors if len(each.shape) > 1]
+        parameters = sum(int(each.n_elements) for each in reader.tensors)
+        end = max(int(each.data_offset) + int(each.n_bytes) for each in reader.tensors)
+    except _UNREADABLE as error:
+        raise _damaged(file, first_line(error)) from error
+    if end > file.stat().st_size:
+        raise _damaged(file, f"its tensors end at byte {end:,}, the file at {file.stat().st_size:,}")
+    return _Header(architecture, parameters, max(set(kinds), key=kinds.count, default="F32"))
+
+
+def _check_room(header: _Header, dtype: Dtype, to: Path) -> None:
+    size = header.parameters * DTYPES[dtype].itemsize + _BESIDE_WEIGHTS
+    for what, free, where in (
+        ("disk", machine.disk_free(to), f"at {to.parent}"),
+        ("memory", machine.memory().free, "on this machine"),
+    ):
+        if size > free:
+            raise WorkbenchError(
+                f"Not enough {what}",
+                f"The model takes {size / 1e9:.1f} GB of {what} in {dtype}; {free / 1e9:.1f} GB are free {where}.",
+                "Free some" + (", or take --dtype bf16 for half of it." if dtype == "fp32" else "."),
+            )
+
+
+def _read(what: str, file: Path, read: Callable[[], Any]) -> Any:
+    """What transformers makes of the file. Raises `WorkbenchError` where it cannot read it."""
+    try:
+        return read()
+    except _UNREADABLE as error:
+        reason = first_line(error)
+        if "not supported" in reason or "architecture" in reason.lower():
+            raise WorkbenchError(
+                "transformers does not read this model from GGUF",
+                f"{file.name}: {reason}",
+                "Take the model's safetensors files instead, where it was published with them.",
+            ) from error
+        raise WorkbenchError(
+            f"The {what} in the GGUF file cannot be read",
+            f"{file}: {reason}",
+            "Download it again, or take the model's safetensors files instead.",
+        ) from error
+
+
+def _fresh(loaded: PreTrainedModel) -> PreTrainedModel:
+    """A model with the same weights that can be saved: one loaded from GGUF counts as quantized, and cannot."""
+    config = type(loaded.config).from_dict(
+        {name: value for name, value in loaded.config.to_dict().items() if name != "quantization_config"}
+    )
+    with torch.device("meta"):
+        fresh: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=loaded.dtype)
+    fresh.load_state_dict(loaded.state_dict(), assign=True)
+    fresh.tie_weights()
+    fresh.generation_config = GenerationConfig.from_model_config(config)
+    return fresh
+
+
+def _damaged(file: Path, reason: str) -> WorkbenchError:
+    return WorkbenchError("The GGUF file is damaged or incomplete", f"{file}: {reason}.", "Download it again.")
