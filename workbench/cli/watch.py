@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from workbench.cli.context import note
+from workbench.figures import plural
 from workbench.runs.events import (
     Continued,
     Event,
@@ -168,7 +169,7 @@ def _line(event: Event, total_steps: int = 0) -> str:
             return f"goes on after step {event.step}" if event.checkpoint else "starts again"
         case Started():
             return (
-                f"{event.train_pairs} pairs train, {event.holdout_pairs} are held out; {event.dropped} dropped, "
+                f"{plural(event.train_pairs, 'pair trains', 'pairs train')}, {event.holdout_pairs} held out; {event.dropped} dropped, "
                 f"{event.truncated} truncated, {event.identical} identical; {event.total_steps} steps"
                 + (f", shared by {event.processes} processes" if event.processes > 1 else "")
             )

@@ -27,8 +27,8 @@ def held_out(prompts: Iterable[tuple[Text, Split | None]], *, fraction: float, s
 
     Holds out about `fraction` of the prompts; 0 holds out none but the pairs that are marked so. A prompt's side
     depends on the prompt, the seed and the fraction alone, so it stays when other pairs come and go; but where chance
-    would leave a side empty that should not be, the nearest prompt is moved there. A pair's own `split` decides for
-    its whole prompt; holdout wins where they disagree. The prompts are read once and not kept.
+    would leave a side empty that should not be, the nearest prompt is moved there; a single one trains. A pair's own
+    `split` decides for its whole prompt; holdout wins where they disagree. The prompts are read once and not kept.
     """
     groups: dict[bytes, int] = {}
     group_of_pair: list[int] = []
@@ -44,11 +44,10 @@ def held_out(prompts: Iterable[tuple[Text, Split | None]], *, fraction: float, s
     draws = [int.from_bytes(digest[:7]) / 2**56 for digest in groups]
     free = [group for group, mark in enumerate(marks) if mark is None]
     held = [mark == "holdout" or (mark is None and draws[group] < fraction) for group, mark in enumerate(marks)]
-    if free and fraction > 0 and len(groups) > 1:
-        if not any(held):
-            held[min(free, key=draws.__getitem__)] = True
-        elif all(held):
-            held[max(free, key=draws.__getitem__)] = False
+    if free and all(held):
+        held[max(free, key=draws.__getitem__)] = False
+    elif free and fraction > 0 and len(groups) > 1 and not any(held):
+        held[min(free, key=draws.__getitem__)] = True
     return [held[group] for group in group_of_pair]
 
 

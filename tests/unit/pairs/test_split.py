@@ -58,11 +58,23 @@ def test_no_prompt_is_on_both_sides_and_no_pair_is_lost(pairs: list[Pair], fract
     marked = {group_key(pair.prompt) for pair in pairs if pair.split == "holdout"}
     assert marked <= held
     assert {group_key(pair.prompt) for pair in pairs if pair.split == "train"} - marked <= train
+    if {group_key(pair.prompt) for pair in pairs if pair.split is None} - marked:
+        assert train
     if fraction == 0:
         assert held == marked
     elif all(pair.split is None for pair in pairs) and len(train | held) > 1:
-        assert train
         assert held
+
+
+@pytest.mark.parametrize("fraction", [0, 0.1, 0.99])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_single_prompt_trains_and_a_second_is_held_out(count: int, fraction: float) -> None:
+    same = [Pair(str(number), "Why?", "c", "r") for number in range(count)]
+    assert split(same, fraction=fraction, seed=0) == Sides(same, [])
+    marked = Pair("held", "How do I?", "c", "r", split="holdout")
+    assert split([*same, marked], fraction=fraction, seed=0) == Sides(same, [marked])
+    two = split([*same, Pair("other", "How do I?", "c", "r")], fraction=fraction, seed=0)
+    assert (bool(two.train), bool(two.holdout)) == (True, fraction > 0)
 
 
 @given(st.integers(0, 10), st.sampled_from([0.1, 0.3]))

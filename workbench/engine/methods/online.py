@@ -84,13 +84,21 @@ def build(inputs: TrainerInputs) -> GroupTrainer | LeaveOneOutTrainer:
         settings,
         order=None,
         reward_funcs=named,
-        train_dataset=_prompts(prepared.train, prepared.train_subjects, rows),
+        train_dataset=_prompts(prepared.train, prepared.train_subjects, rows, whole=config.step_pairs),
         eval_dataset=_prompts(*held_out, rows) if prepared.holdout else None,
     )
     return trainer
 
 
-def _prompts(pairs: Sequence[PairIds], subjects: Sequence[PairIdentity], rows: dict[str, dict[str, Any]]) -> Dataset:
-    rows_of_pairs = [rows[subject.id] for subject in subjects]
+def _prompts(
+    pairs: Sequence[PairIds], subjects: Sequence[PairIdentity], rows: dict[str, dict[str, Any]], *, whole: int = 1
+) -> Dataset:
+    """The prompts as TRL's trainers read them, in batches of `whole`.
+
+    TRL leaves out a batch that is not full: prompts of every epoch, or all where they are fewer than a batch. So the
+    first ones come once more until the last batch is full.
+    """
+    numbers = [number % len(pairs) for number in range(-(-len(pairs) // whole) * whole)]
+    rows_of_pairs = [rows[subjects[number].id] for number in numbers]
     columns = {name: [row[name] for row in rows_of_pairs] for name in ("prompt", "chosen", "rejected")}
-    return Dataset.from_dict({**columns, "prompt_ids": [pair.prompt for pair in pairs]})
+    return Dataset.from_dict({**columns, "prompt_ids": [pairs[number].prompt for number in numbers]})

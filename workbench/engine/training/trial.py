@@ -41,7 +41,7 @@ def trial(
 
     Raises `OutOfMemoryError`, and `WorkbenchError` where the model cannot be loaded or the settings do not fit it.
     """
-    part = config.batch_size // config.gradient_accumulation
+    part = min(config.batch_size // config.gradient_accumulation, len(prepared.train))
     pairs = _pairs(prepared.train, part, config)
     one = config.model_copy(
         update={
