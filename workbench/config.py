@@ -102,7 +102,7 @@ class RunConfig(BaseModel):
     scheduler: Scheduler = "cosine"
     """How the learning rate falls after the warm-up."""
     warmup: float = Field(0.05, ge=0, lt=1)
-    """The share of steps over which the learning rate rises from zero."""
+    """The share of steps over which the learning rate rises; the first of them learns too."""
     weight_decay: float = Field(0.0, ge=0, le=1)
     """AdamW's decoupled weight decay."""
     max_grad_norm: float = Field(1.0, gt=0)

@@ -21,6 +21,7 @@ from workbench.pairs.rows import Rows
 from workbench.pairs.split import held_out, weighted
 from workbench.pairs.store import load_rows
 from workbench.rewards import FunctionReward, check_function, parse_reward
+from workbench.runs.cautions import Caution
 from workbench.runs.folder import RunFolder, create
 from workbench.runs.launchers import with_processes
 from workbench.runs.preview import Learned, Preview, RowCounts, Unmeasured, begin, learned_from
@@ -67,7 +68,8 @@ def take_rows(workspace: Workspace, config: RunConfig) -> TakenRows:
         for data_set, rows in zip(data_sets, usable, strict=True)
         for row, prompt in zip(rows.tolist(), data_set.prompts(rows), strict=True)
     )
-    held = iter(held_out(prompts, fraction=config.holdout, seed=config.seed))
+    parted = held_out(prompts, fraction=config.holdout, seed=config.seed)
+    held = iter(parted.held)
     train, holdout = [], []
     for rows in usable:
         sides: tuple[list[int], list[int]] = ([], [])
@@ -81,7 +83,7 @@ def take_rows(workspace: Workspace, config: RunConfig) -> TakenRows:
             for name, weight, rows in zip(config.pairs, config.pairs_weights, train, strict=True)
         ]
     unusable = sum(len(data_set.base.problems) for data_set in data_sets)
-    counts = RowCounts(sum(map(len, train)), sum(map(len, holdout)), unusable)
+    counts = RowCounts(sum(map(len, train)), sum(map(len, holdout)), unusable, parted.held_prompts)
     if not counts.train:
         held_pairs = f"{counts.holdout} are held out, and the" if counts.holdout else "The"
         raise WorkbenchError(
@@ -178,10 +180,15 @@ def prepare(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path | 
     return with_processes(config), start_from
 
 
-def launch(workspace: Workspace, config: RunConfig) -> RunFolder:
-    """Makes and starts a run. Raises `WorkbenchError` where data, model or disk do not allow it."""
+def launch(workspace: Workspace, config: RunConfig, warn: Callable[[Caution], None] = lambda _: None) -> RunFolder:
+    """Makes and starts a run; `warn` hears before that what it cannot learn or show.
+
+    Raises `WorkbenchError` where data, model or disk do not allow it.
+    """
     config, start_from = prepare(workspace, config)
     taken = take_rows(workspace, config)
+    for caution in taken.counts.cautions(config):
+        warn(caution)
     folder = create(workspace.runs, config, taken.lines(), taken.sources(), start=start_from)
     start(folder)
     return folder

@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from tests.end_to_end.conftest import workbench
+from tests.end_to_end.conftest import workbench, write_pairs
 from workbench.config import build_config
 from workbench.pairs.store import PairStore
 from workbench.runs import lease
@@ -42,6 +42,16 @@ def test_a_dry_run_measures_and_starts_nothing(make_workspace):
     assert found["disk"]["checkpoints"] > found["disk"]["adapter"] > 0
     config = build_config(tomllib.loads(found["toml"]))
     assert (config.pairs, config.max_length, config.gradient_accumulation) == (["support"], 32, 2)
+
+
+def test_two_pairs_are_measured_and_what_they_cannot_do_is_said(tmp_path):
+    write_pairs(tmp_path / "pairs" / "two.jsonl", 2)
+    done = workbench(tmp_path, "train", "--pairs", "two", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "1 train · 1 held out" in done.stdout
+    assert "▲ Too few steps to learn anything: 1 of 16 pairs. This would do: --set epochs=10" in done.stdout
+    assert "▲ One prompt is held out" in done.stdout
+    assert "(measured" in done.stdout
 
 
 def test_while_a_run_has_the_device_nothing_is_measured(finished_run, tmp_path):

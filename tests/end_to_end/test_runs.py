@@ -40,7 +40,9 @@ def test_train_waits_and_prints_one_document(finished_run):
     assert result["eval"]["loss"] < 0.65
     assert result["eval"]["rewards/margins"] > 0.05
     assert {"loss", "logps/chosen", "grad_norm", "learning_rate"} <= set(result["train"])
-    assert "pairs train, 3 are held out; 0 dropped, 0 truncated, 0 identical; 4 steps" in finished_run.told
+    told = finished_run.told.splitlines()
+    assert "Warning: Too few steps to learn anything: 4 of 8 pairs. This would do: --set max_steps=10" in told[0]
+    assert "pairs train, 3 held out; 0 dropped, 0 truncated, 0 identical; 4 steps" in finished_run.told
     assert "step 4/4" in finished_run.told
 
 

@@ -30,7 +30,7 @@ MEASURED = Measured(1.0, 0.5, 0.3, 9.0, 900 * 2**20)
 def measuring(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A measuring process that says at once what the real one says after seconds, then stays. Holds its PIDs."""
     pids = tmp_path / "pids"
-    lines = [encode(Part(to_part(told))) for told in (RowCounts(18, 2, 0), COUNTS, MEASURED)]
+    lines = [encode(Part(to_part(told))) for told in (RowCounts(18, 2, 0, 2), COUNTS, MEASURED)]
     script = (
         f"import os, sys, time; sys.stdin.readline(); open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n');"
         f"sys.stdout.write({''.join(lines)!r}); sys.stdout.flush(); time.sleep(600)"

@@ -79,7 +79,7 @@ def train(
     if dry:
         _dry_run(workspace_of(context), config, json=json)
         return
-    folder = launch(workspace_of(context), config)
+    folder = launch(workspace_of(context), config, lambda caution: note(f"Warning: {caution}"))
     note(f"Started {folder.id}")
     accompany(folder, wait=wait, json=json)
 
@@ -318,6 +318,8 @@ def _print_preview(preview: Preview) -> None:
         print()
     for line in fit_lines(preview):
         print(safe(line))
+    for caution in preview.cautions:
+        print(safe(f"▲ {caution}"))
     print(f"\nSettings\n{safe(to_toml(preview.config)).rstrip()}")
 
 
@@ -348,6 +350,7 @@ def _preview_document(preview: Preview) -> dict[str, Any]:
         "gpus": [asdict(gpu) for gpu in machine.gpus],
         "disk": {"checkpoints": checkpoints, "adapter": adapter, "free": machine.disk_free},
         "changes": preview.changes,
+        "cautions": [asdict(caution) for caution in preview.cautions],
         "config": preview.config.model_dump(mode="json"),
         "toml": to_toml(preview.config),
     }

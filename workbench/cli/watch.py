@@ -169,8 +169,9 @@ def _line(event: Event, total_steps: int = 0) -> str:
             return f"goes on after step {event.step}" if event.checkpoint else "starts again"
         case Started():
             return (
-                f"{plural(event.train_pairs, 'pair trains', 'pairs train')}, {event.holdout_pairs} held out; {event.dropped} dropped, "
-                f"{event.truncated} truncated, {event.identical} identical; {event.total_steps} steps"
+                f"{plural(event.train_pairs, 'pair trains', 'pairs train')}, {event.holdout_pairs} held out; "
+                f"{event.dropped} dropped, {event.truncated} truncated, {event.identical} identical; "
+                f"{plural(event.total_steps, 'step')}"
                 + (f", shared by {event.processes} processes" if event.processes > 1 else "")
             )
         case Step():

@@ -7,6 +7,7 @@ import random
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from workbench.pairs.pair import Split, Text
@@ -22,8 +23,16 @@ def group_key(prompt: Text) -> str:
     return "\n".join(_folded(turn.content) for turn in prompt if turn.role != "system")
 
 
-def held_out(prompts: Iterable[tuple[Text, Split | None]], *, fraction: float, seed: int) -> list[bool]:
-    """For each pair, given as its prompt and its own `split`, whether it is held out.
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """For each pair, whether it is held out; and how many prompts are."""
+
+    held: list[bool]
+    held_prompts: int
+
+
+def held_out(prompts: Iterable[tuple[Text, Split | None]], *, fraction: float, seed: int) -> Sides:
+    """Parts pairs, given each as its prompt and its own `split`.
 
     Holds out about `fraction` of the prompts; 0 holds out none but the pairs that are marked so. A prompt's side
     depends on the prompt, the seed and the fraction alone, so it stays when other pairs come and go; but where chance
@@ -48,7 +57,7 @@ def held_out(prompts: Iterable[tuple[Text, Split | None]], *, fraction: float, s
         held[max(free, key=draws.__getitem__)] = False
     elif free and fraction > 0 and len(groups) > 1 and not any(held):
         held[min(free, key=draws.__getitem__)] = True
-    return [held[group] for group in group_of_pair]
+    return Sides([held[group] for group in group_of_pair], sum(held))
 
 
 def weighted(items: Sequence[Item], weight: float, seed: str) -> list[Item]:

@@ -17,6 +17,7 @@ from workbench.errors import WorkbenchError
 from workbench.figures import plural, rough, size
 from workbench.runs import machine as machines
 from workbench.runs.activation_memory import Device, Lengths
+from workbench.runs.cautions import Caution, cautions
 from workbench.runs.estimate import Judge, MemoryEstimate, as_settings, disk, estimate, judge_of, smaller
 from workbench.runs.machine import Gpu, Machine
 from workbench.runs.model_shape import Shape, shape_of
@@ -24,11 +25,16 @@ from workbench.runs.model_shape import Shape, shape_of
 
 @dataclass(frozen=True, slots=True)
 class RowCounts:
-    """Pairs that train and are held out, and lines of their data sets that are no pairs."""
+    """Pairs that train and are held out, lines of their data sets that are no pairs, and prompts that are held out."""
 
     train: int
     holdout: int
     unusable: int
+    held_out_prompts: int
+
+    def cautions(self, config: RunConfig) -> list[Caution]:
+        """What a run of `config` cannot learn or show on these."""
+        return cautions(config, self.train, self.holdout, self.held_out_prompts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +169,14 @@ class Preview:
         """Optimizer steps of the whole run."""
         known = self.counts or self.rows
         return self.config.total_steps(known.train) if known else None
+
+    @property
+    def cautions(self) -> list[Caution]:
+        """What the run cannot learn or show with so few pairs, prompts or steps; none until they are counted."""
+        if self.rows is None:
+            return []
+        known, prompts = self.counts or self.rows, self.rows.held_out_prompts
+        return cautions(self.config, known.train, known.holdout, min(known.holdout, prompts))
 
     @property
     def estimate(self) -> MemoryEstimate | None:

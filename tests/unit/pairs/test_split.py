@@ -38,10 +38,11 @@ class Sides:
 
 def split(pairs: list[Pair], *, fraction: float, seed: int) -> Sides:
     held = held_out(((pair.prompt, pair.split) for pair in pairs), fraction=fraction, seed=seed)
-    sides = zip(pairs, held, strict=True)
+    sides = zip(pairs, held.held, strict=True)
     found = Sides([], [])
     for pair, is_held in sides:
         (found.holdout if is_held else found.train).append(pair)
+    assert held.held_prompts == len({group_key(pair.prompt) for pair in found.holdout})
     return found
 
 

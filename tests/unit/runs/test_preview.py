@@ -39,7 +39,7 @@ def preview(machine=MACHINE, shape=SHAPE, **values):
 @pytest.mark.parametrize(
     "told",
     [
-        RowCounts(1, 2, 3),
+        RowCounts(1, 2, 3, 2),
         COUNTS,
         MEASURED,
         Unmeasured("busy", "run", 3.5),
@@ -57,7 +57,7 @@ def test_progress_is_what_it_does_now():
 def test_it_grows_by_what_is_told():
     first = preview(gradient_accumulation=4)
     assert (first.steps, first.seconds, rows_line(first), time_line(first)) == (None, None, "", "")
-    rows = first.after(RowCounts(415, 50, 2))
+    rows = first.after(RowCounts(415, 50, 2, 50))
     assert rows.steps == 26
     counted = rows.after(COUNTS)
     assert counted.needed < rows.needed
@@ -87,7 +87,7 @@ def test_an_earlier_run_tells_the_pace():
 
 
 def test_what_does_not_fit_comes_with_what_would():
-    large = preview(batch_size=64, quantization="none", fast=False).after(RowCounts(1000, 10, 0))
+    large = preview(batch_size=64, quantization="none", fast=False).after(RowCounts(1000, 10, 0, 10))
     assert large.fits is False
     assert large.changes
     lines = fit_lines(large)

@@ -18,7 +18,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import GradientAccumulationPlugin
 from torch import Tensor
 from torch.optim import AdamW
-from transformers import TrainerControl, TrainerState, get_scheduler
+from transformers import TrainerControl, TrainerState
 
 from workbench.config import RunConfig
 from workbench.engine.fast.batch import Batch, Lanes, even_batches, micro_batches
@@ -27,7 +27,7 @@ from workbench.engine.fast.lora import adapted, adapters_off, fuse
 from workbench.engine.fast.pair_rows import PairRows, row_parts
 from workbench.engine.fast.reference import References
 from workbench.engine.methods.losses import Objective
-from workbench.engine.methods.trainer_setup import SCHEDULERS, TrainerInputs
+from workbench.engine.methods.trainer_setup import SCHEDULERS, TrainerInputs, schedule
 from workbench.engine.model.inference import REFERENCE, as_reference
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.scoring.score_cache import ScoreCache
@@ -99,7 +99,7 @@ class PairLoop:
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._optimizer = _optimizer(model, config)
         warmup = math.ceil(self.total_steps * config.warmup)
-        self._scheduler = get_scheduler(SCHEDULERS[config.scheduler], self._optimizer, warmup, self.total_steps)
+        self._scheduler = schedule(SCHEDULERS[config.scheduler], self._optimizer, warmup, self.total_steps)
         # Events: what was summed since the last one.
         self._logged_step, self._since_log = 0, dict[str, float]()
         self._gradient_norm: Tensor | float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase
 
 from workbench.config import RunConfig
@@ -118,6 +121,24 @@ def settings_errors() -> Iterator[None]:
         raise WorkbenchError(
             "These settings do not fit the model", str(error).splitlines()[0], "See target_modules and loss_type."
         ) from error
+
+
+def schedule(kind: str, optimizer: Optimizer, warmup: int, steps: int) -> LambdaLR:
+    """The learning rate over `steps`, by one of `SCHEDULERS`: it rises for `warmup` steps, then follows the kind.
+
+    As transformers has it, but for its first step: there that is at zero, and so is lost. Here the rise is to begin one
+    step on: of w steps of warm-up, step k (from 1) has k / (w + 1) of the rate.
+    """
+
+    def share(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        done = min(1.0, (step - warmup) / max(1, steps - warmup))
+        if kind == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * done))
+        return 1 - done if kind == "linear" else 1.0
+
+    return LambdaLR(optimizer, share)
 
 
 def arguments(inputs: TrainerInputs) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch.distributed.tensor import DTensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     PrinterCallback,
     Trainer,
@@ -25,7 +27,14 @@ from transformers import (
 )
 
 from workbench.engine.fast.reference import References
-from workbench.engine.methods.trainer_setup import TrainerInputs, arguments, init_adapter, lora, settings_errors
+from workbench.engine.methods.trainer_setup import (
+    TrainerInputs,
+    arguments,
+    init_adapter,
+    lora,
+    schedule,
+    settings_errors,
+)
 from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.training import distributed
 from workbench.engine.training.batch_order import LongestFirst, lengths
@@ -47,6 +56,7 @@ class TrlTrainer(Trainer):
     """
 
     path, slower_because = "plain TRL", ""
+    lr_scheduler: Any
 
     def __init__(
         self, *, keep_checkpoints: int, watcher: Watcher, order: LongestFirst | None, **arguments: Any
@@ -164,6 +174,14 @@ class TrlTrainer(Trainer):
 
     def _get_train_sampler(self, *arguments: Any) -> Any:
         return super()._get_train_sampler(*arguments) if self._order is None else self._order
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
+        """The same learning rates as on the fast path."""
+        if self.lr_scheduler is None:
+            kind, warmup = str(self.args.lr_scheduler_type.value), self.args.get_warmup_steps(num_training_steps)
+            self.lr_scheduler = schedule(kind, optimizer or self.optimizer, warmup, num_training_steps)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Checkpoints get none; the adapter's card is written by `workbench.engine.shipping.model_card`."""

@@ -267,6 +267,5 @@ def _accepted(config: RunConfig, rows: RowCounts) -> Content:
     ]
     if rows.unusable:
         parts.append((f"\n▲ {rows.unusable:,} unusable lines are left out", "$warning"))
-    if not rows.holdout:
-        parts.append(("\n▲ nothing is held out to measure the run on", "$warning"))
+    parts += [(f"\n▲ {caution.in_form}", "$warning") for caution in rows.cautions(config)]
     return Content.assemble(*parts)

@@ -1,0 +1,91 @@
+"""What a run with so few pairs, prompts or steps cannot learn or show, and settings that would do: before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from workbench.config import RunConfig
+from workbench.figures import plural
+
+ENOUGH_STEPS = 10
+"""Adam moves a weight by about the learning rate a step, and LoRA's B begins at zero: at 5e-5, ten steps bring no entry
+of it beyond 5e-4, with the schedule half of that. Fewer leave the margin where it was."""
+_SMALLEST_BATCH = 4
+"""Pairs: below, one odd pair decides the direction of a step."""
+_HOLDOUT = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """A sentence, and the settings that would do; none where settings do not help."""
+
+    message: str
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """With the settings as options of the command line."""
+        return self._with(" ".join(f"--set {key}={value:g}" for key, value in self.changes.items()))
+
+    @property
+    def in_form(self) -> str:
+        """With the settings by their names."""
+        return self._with(", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in self.changes.items()))
+
+    def _with(self, settings: str) -> str:
+        return f"{self.message} This would do: {settings}" if settings else self.message
+
+
+def cautions(config: RunConfig, train: int, holdout: int, held_out_prompts: int) -> list[Caution]:
+    """What there is to say of a run of `config` on so many pairs."""
+    return [*_steps(config, train), *_held_out(config, holdout, held_out_prompts)]
+
+
+def _steps(config: RunConfig, train: int) -> Iterator[Caution]:
+    steps = config.total_steps(train)
+    if steps < ENOUGH_STEPS:
+        message = f"Too few steps to learn anything: {steps} of {plural(config.step_rows, *_rows(config))}."
+        yield Caution(message, _more_steps(config, train))
+
+
+def _rows(config: RunConfig) -> tuple[str, str]:
+    return ("answer", "answers") if config.facts.online else ("pair", "pairs")
+
+
+def _more_steps(config: RunConfig, train: int) -> dict[str, Any]:
+    """The least that makes enough steps: the limit itself, a whole epoch, smaller batches, more epochs."""
+    if config.max_steps:
+        return {"max_steps": ENOUGH_STEPS}
+    more_epochs: dict[str, Any] = {"epochs": 1.0} if config.epochs < 1 else {}
+    most, best = 0, more_epochs
+    for size in _batch_sizes(config):
+        changes = more_epochs | ({"batch_size": size} if size != config.batch_size else {})
+        if config.model_copy(update=changes).total_steps(train) >= ENOUGH_STEPS:
+            return changes
+        an_epoch = config.model_copy(update=changes | {"epochs": 1.0}).total_steps(train)
+        if an_epoch > most:
+            most, best = an_epoch, changes
+    return best | {"epochs": float(-(-ENOUGH_STEPS // most))}
+
+
+def _batch_sizes(config: RunConfig) -> Iterator[int]:
+    """The config's own, then halves of it that its other settings allow."""
+    least = config.group_size if config.facts.online else _SMALLEST_BATCH
+    size = config.batch_size
+    yield size
+    while size % 2 == 0 and size // 2 >= least:
+        size //= 2
+        if size % config.gradient_accumulation == 0 and (not config.facts.online or size % config.group_size == 0):
+            yield size
+
+
+def _held_out(config: RunConfig, holdout: int, prompts: int) -> Iterator[Caution]:
+    if not holdout:
+        message = "Nothing is held out: the run can show no more than that it learned its own pairs."
+        if config.holdout:
+            yield Caution(f"{message} Add pairs with other prompts.")
+        else:
+            yield Caution(message, {"holdout": _HOLDOUT})
+    elif prompts == 1:
+        yield Caution("One prompt is held out: what is measured on it says nothing of others, and has no interval.")
