@@ -26,11 +26,12 @@ def test_drafts_are_listed_and_saved_under_the_numbers_they_were_listed_with(
     listed = workbench(workspace, *asked, "--json")
     assert listed.returncode == 0, listed.stderr
     found = json.loads(listed.stdout)
-    assert list(found) == ["pair", "candidates", "edited", "new"]
+    assert list(found) == ["pair", "model", "quantization", "candidates", "edited", "new"]
     assert [(each["number"], each["side"]) for each in found["candidates"][:2]] == [(1, "chosen"), (2, "rejected")]
     drafts = found["candidates"][2:]
     assert sum(each["count"] for each in drafts) == 4
     assert {each["by"] for each in drafts} == {"tiny"}
+    assert (found["model"], found["quantization"]) == ("tiny", "nf4")
     assert load_pairs(file)[0] == before
 
     # The same drafts, and the pair by its number in the file: the commonest is the first of them.

@@ -115,3 +115,40 @@ def test_what_cannot_be_written_or_is_asked_twice_is_told(measured: FinishedRun,
     nobody = workbench(measured.workspace, "report", "nobody")
     assert nobody.returncode == 2
     assert "No run 'nobody'" in nobody.stderr
+
+
+def test_what_the_base_was_held_as_is_told_where_it_is_not_as_in_training(
+    finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    (tmp_path / "pairs" / "probes").mkdir(parents=True)
+    for kind in ("tone", "neutral"):
+        (tmp_path / "pairs" / "probes" / f"{kind}.jsonl").write_text(to_jsonl(build_probes()[kind][:2]), "utf-8")
+    (tmp_path / "workbench.toml").write_text("[evidence]\nsamples = 0\n", "utf-8")
+    run, other = finished_run.id, f"{finished_run.id}-whole"
+    for name in (run, other):
+        shutil.copytree(finished_run.folder, tmp_path / "runs" / name)
+    settings = tmp_path / "runs" / other / "run.toml"
+    settings.write_text(settings.read_text("utf-8").replace('quantization = "nf4"', 'quantization = "none"'), "utf-8")
+
+    done = workbench(tmp_path, "evaluate", run, "--quantization", "none", "--json")
+    assert done.returncode in (0, 1), done.stderr
+    assert "on none weights; it was trained on nf4" in done.stderr
+    whole = json.loads(done.stdout)
+    assert json.loads((tmp_path / "runs" / run / "evidence.json").read_text("utf-8"))["quantization"] == "none"
+    page = workbench(tmp_path, "report", run, "--to", "-", "--format", "md").stdout
+    assert "measured with quantization none" in page
+    assert "trained with quantization nf4" in page
+    assert ", on none weights" in page
+    card = (tmp_path / "runs" / run / "adapter" / "README.md").read_text("utf-8")
+    assert "The base was held unquantized, in training in 4 bits (NF4)." in card
+
+    # What was measured otherwise is measured again; each as it was trained, which is told.
+    both = workbench(tmp_path, "evaluate", run, "--against", other, "--json")
+    assert both.returncode in (0, 1), both.stderr
+    assert f"differently held weights: {run} on nf4, {other} on none" in both.stderr
+    alike = workbench(tmp_path, "evaluate", run, "--against", other, "--quantization", "none")
+    assert alike.returncode == 0, alike.stderr
+    assert "differently held" not in alike.stderr
+    assert "No difference can be told" in alike.stdout
+    own = json.loads((tmp_path / "runs" / other / "evidence.json").read_text("utf-8"))
+    assert own["probe_readings"] == whole["probe_readings"]

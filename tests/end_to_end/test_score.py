@@ -20,10 +20,13 @@ import pytest_asyncio
 from tests.end_to_end.conftest import FinishedRun, workbench, workbench_process
 from tests.tui.compare_data import write_adapter
 from tests.tui.test_compare import screen_of, settled, until, write
+from tests.unit.engine.plain_loading import logprobs
 from workbench.compare.client import ScorerClient
 from workbench.compare.messages import Column, Generate, NextToken, ScoreResponse, TextChunk, Turn
 from workbench.compare.scorers import Scorers
 from workbench.config import build_config
+from workbench.engine.model.downloads import load_tokenizer
+from workbench.engine.model.loading import load_base
 from workbench.errors import WorkbenchError
 from workbench.figures import nats
 from workbench.runs.folder import RunFolder, create
@@ -41,12 +44,14 @@ COMMAND = [sys.executable, "-P", "-m", "workbench.engine.score", "--model", "tin
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two runs over the embedded model with one adapter, and one over another model."""
+    """Three runs over the embedded model with one adapter, one of them unquantized, and one over another model."""
     root = tmp_path_factory.mktemp("workspace")
     made = [create(root / "runs", build_config({"pairs": [name]}), [], {}) for name in ("first", "second")]
     create(root / "runs", build_config({"pairs": ["other"], "model": "some/model"}), [], {})
     write_adapter(made[0].adapter, scale=2.0, seed=1)
     shutil.copytree(made[0].adapter, made[1].adapter)
+    whole = create(root / "runs", build_config({"pairs": ["whole"], "quantization": "none"}), [], {})
+    shutil.copytree(made[0].adapter, whole.adapter)
     return root
 
 
@@ -277,7 +282,9 @@ def test_score_prints_one_json_document(workspace: Path) -> None:
         "--top-k", "3", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)["columns"]
+    document = json.loads(done.stdout)
+    assert (document["model"], document["quantization"]) == ("tiny", "nf4")
+    found = document["columns"]
     keys = ["name", "sum", "mean", "probability", "perplexity", "prompt_tokens", "tokens"]
     assert [list(column) for column in found] == [keys] * 3
     assert found[0]["name"] == "base"
@@ -322,6 +329,39 @@ def test_generate_takes_turns_and_prints_one_json_document(workspace: Path) -> N
     keys = ["name", "text", "tokens", "ended", "sample", "filled", "family", "prompt_tokens"]
     assert [list(column) for column in found] == [keys] * 2
     assert all(column["tokens"] <= 4 for column in found)
+
+
+def test_runs_of_differently_held_weights_answer_on_one_base(workspace: Path) -> None:
+    """What transformers says of the base is what `score` does, whatever the runs were trained on."""
+    asked = ["score", "--prompt", QUESTION, "--response", "Sure.", "--run", "first-dpo", "--run", "whole-dpo"]
+    refused = workbench(workspace, *asked, "--json")
+    assert refused.returncode == 2
+    assert "The runs were trained on differently held weights" in refused.stderr
+    assert "--quantization" in refused.stderr
+
+    found = {}
+    for quantization in ("none", "int8", "nf4"):
+        done = workbench(workspace, *asked, "--quantization", quantization, "--json")
+        assert done.returncode == 0, done.stderr
+        document = json.loads(done.stdout)
+        assert document["quantization"] == quantization
+        base, first, whole = (column["sum"] for column in document["columns"])
+        assert first == whole != base
+        found[quantization] = base
+        assert "Trained on weights held as" in done.stderr
+    assert len(set(found.values())) == 3
+    tokenizer, model = load_tokenizer("tiny"), load_base("tiny", "none", device="cpu")
+    turns = [{"role": "user", "content": QUESTION}]
+    assert found["none"] == pytest.approx(sum(logprobs(model, tokenizer, turns, "Sure.")), abs=1e-4)
+
+
+def test_what_answers_is_held_as_the_runs_were_or_as_is_asked(workspace: Path) -> None:
+    asked = ["generate", "--prompt", QUESTION, "--max-new-tokens", "2", "--json"]
+    for given, held in ((["--run", "whole-dpo"], "none"), ([], "nf4"), (["--quantization", "none"], "none")):
+        done = workbench(workspace, *asked, *given)
+        assert json.loads(done.stdout)["quantization"] == held
+        assert f"Loading tiny ({held})" in done.stderr
+        assert "Trained on" not in done.stderr
 
 
 @pytest.mark.parametrize(

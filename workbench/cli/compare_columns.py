@@ -1,10 +1,12 @@
-"""What score and generate are asked about: a prompt, the columns beside each other, and the scorer of their base."""
+"""What score, generate and draft are asked about: a prompt, the columns beside each other, the scorer of their base."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 from workbench.cli.context import note
 from workbench.errors import WorkbenchError
@@ -13,8 +15,17 @@ from workbench.workspace import Workspace
 if TYPE_CHECKING:
     from workbench.compare.messages import Column, Prompt
     from workbench.compare.scorers import Base
-    from workbench.config import RunConfig
+    from workbench.config import Quantization, RunConfig
     from workbench.engine.scoring.scorer import Scorer
+
+QuantizationOption = Annotated[
+    Literal["nf4", "int8", "none"] | None,
+    typer.Option(
+        "--quantization",
+        help="How the base's weights are held while it answers. Default: as the runs were trained, else nf4.",
+        show_default=False,
+    ),
+]
 
 
 def prompt_of(text: str, workspace: Workspace, runs: Sequence[str], *, plain: bool | None) -> Prompt:
@@ -55,12 +66,14 @@ def columns_of(
     workspace: Workspace,
     runs: Sequence[str],
     model: str | None,
+    quantization: Quantization | None = None,
     system: str | None = None,
     system_column: str | None = None,
 ) -> tuple[Base, list[Column]]:
     """The base that the runs share, and a column for it and for each of them.
 
-    `system` goes before the prompt in all columns, `system_column` in one of its own. Raises `WorkbenchError`.
+    The base is held as the runs were trained, or with `quantization` so. `system` goes before the prompt in all
+    columns, `system_column` in one of its own. Raises `WorkbenchError`.
     """
     from workbench.compare.messages import Column
     from workbench.compare.scorers import Base
@@ -75,22 +88,29 @@ def columns_of(
         both = f"{system}\n\n{system_column}" if system else system_column
         columns.append(with_unique_name(Column(name="base", system=both), columns))
     if not configs:
-        return Base(model or "tiny"), columns
-    base = _shared_base(configs, model)
+        return Base(model or "tiny", quantization or "nf4"), columns
+    base = _shared_base(configs, model, quantization)
     return base, columns
 
 
-def _shared_base(configs: dict[str, RunConfig], model: str | None) -> Base:
+def _shared_base(configs: dict[str, RunConfig], model: str | None, quantization: Quantization | None) -> Base:
     from workbench.compare.scorers import Base
 
-    bases = {run: Base(model or config.model, config.quantization) for run, config in configs.items()}
-    if len(set(bases.values())) > 1:
+    bases = {run: Base(model or config.model, quantization or config.quantization) for run, config in configs.items()}
+    base, *others = dict.fromkeys(bases.values())
+    if others:
+        same_model = all(other.model == base.model for other in others)
         raise WorkbenchError(
-            "The runs have different bases",
-            "\n".join(f"{run}: {base.model}, quantization {base.quantization}" for run, base in bases.items()),
-            "Compare runs over one base model, held in one way: beside each other, other numbers mean nothing.",
+            "The runs were trained on differently held weights" if same_model else "The runs have different bases",
+            "\n".join(f"{run}: {held.model}, quantization {held.quantization}" for run, held in bases.items()),
+            "Their numbers can be compared once one base answers for all: add --quantization nf4, int8 or none."
+            if same_model
+            else "Name runs over one base model: beside each other, other numbers mean nothing.",
         )
-    return next(iter(bases.values()))
+    others_held = sorted({config.quantization for config in configs.values()} - {base.quantization})
+    if others_held:
+        note(f"Trained on weights held as {', '.join(others_held)}; measured here on {base.quantization}.")
+    return base
 
 
 def scorer_of(base: Base) -> Scorer:

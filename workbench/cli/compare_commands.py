@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.compare_columns import columns_of, prompt_of, scorer_of
+from workbench.cli.compare_columns import QuantizationOption, columns_of, prompt_of, scorer_of
 from workbench.cli.context import Json, note, print_json, print_table, workspace_of
 from workbench.errors import WorkbenchError
 from workbench.text import cut, one_line, safe
@@ -71,6 +71,7 @@ def score(
     ] = None,
     model: ModelOption = None,
     run: RunOption = None,
+    quantization: QuantizationOption = None,
     system: SystemOption = None,
     system_column: SystemColumnOption = None,
     top_k: Annotated[
@@ -85,7 +86,7 @@ def score(
 ) -> None:
     """The log-probability of every token of a response, base beside runs; or of all pairs of a data set."""
     if pairs is not None and prompt is None and response is None:
-        base, columns = columns_of(workspace_of(context), run or [], model, system, system_column)
+        base, columns = columns_of(workspace_of(context), run or [], model, quantization, system, system_column)
         _score_data_set(workspace_of(context), pairs, base, columns, max_length, as_json=as_json)
         return
     if pairs is not None or prompt is None or response is None:
@@ -95,13 +96,13 @@ def score(
             "workbench score --help has both.",
         )
     turns = prompt_of(prompt, workspace_of(context), run or [], plain=plain)
-    base, columns = columns_of(workspace_of(context), run or [], model, system, system_column)
+    base, columns = columns_of(workspace_of(context), run or [], model, quantization, system, system_column)
     from workbench.compare.messages import ScoreResponse
 
     request = ScoreResponse(prompt=turns, response=response, columns=columns, top_k=top_k)
     scored = scorer_of(base).score(request)
     if as_json:
-        print_json(scored.model_dump(include={"columns"}))
+        print_json({**asdict(base), **scored.model_dump(include={"columns"})})
     else:
         _print_scored(scored)
 
@@ -112,6 +113,7 @@ def generate(
     prefix: Annotated[str, typer.Option("--prefix", help="What the response begins with in any case.")] = "",
     model: ModelOption = None,
     run: RunOption = None,
+    quantization: QuantizationOption = None,
     system: SystemOption = None,
     system_column: SystemColumnOption = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, max=32768, help="Where a response ends at the latest.")] = 128,
@@ -123,7 +125,7 @@ def generate(
 ) -> None:
     """Responses from the base and from each run."""
     turns = prompt_of(prompt, workspace_of(context), run or [], plain=plain)
-    base, columns = columns_of(workspace_of(context), run or [], model, system, system_column)
+    base, columns = columns_of(workspace_of(context), run or [], model, quantization, system, system_column)
     from workbench.compare.messages import Generate, Generated, TextChunk
 
     scorer = scorer_of(base)
@@ -156,7 +158,8 @@ def generate(
             for answer in answers[-samples:]:
                 print(f"  {safe(one_line(prefix + answer.text))}{'' if answer.ended else ' …'}")
     if as_json:
-        print_json({"columns": [answer.model_dump() for answer in answers], "shares": _shares(answers)})
+        said = [answer.model_dump() for answer in answers]
+        print_json({**asdict(base), "columns": said, "shares": _shares(answers)})
     else:
         _print_shares(answers, samples)
 
@@ -240,6 +243,7 @@ def _score_data_set(
         print_json(
             {
                 "pairs": name,
+                **asdict(base),
                 "columns": [
                     {"name": column.name, **asdict(summary)} for column, summary in zip(columns, summaries, strict=True)
                 ],

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.compare_columns import columns_of, scorer_of
+from workbench.cli.compare_columns import QuantizationOption, columns_of, scorer_of
 from workbench.cli.compare_commands import ModelOption
 from workbench.cli.context import Json, note, print_json, print_table, workspace_of
 from workbench.errors import WorkbenchError
@@ -17,6 +17,7 @@ from workbench.text import one_line
 
 if TYPE_CHECKING:
     from workbench.compare.ranking import RankedPairs, Ranking
+    from workbench.compare.scorers import Base
     from workbench.pairs.pair import Pair
 
 _EXAMPLES = """\b
@@ -48,6 +49,7 @@ def draft(
         str | None, typer.Option("--run", help="A run that drafts instead of the base.", show_default=False)
     ] = None,
     model: ModelOption = None,
+    quantization: QuantizationOption = None,
     temperature: Annotated[float, typer.Option(min=0, max=10, help="0: the one likeliest draft.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other drafts.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, max=32768, help="Where a draft is cut.")] = 256,
@@ -79,7 +81,7 @@ def draft(
 
     before = _pair_named(load_pairs(path)[0], pair, name)
     prompt, template = question_of(before)
-    base, columns = columns_of(workspace, [run] if run else [], model)
+    base, columns = columns_of(workspace, [run] if run else [], model, quantization)
     column = columns[-1] if run else columns[0].model_copy(update={"name": base.model})
     request = Generate(
         prompt=prompt,
@@ -101,7 +103,7 @@ def draft(
         with PairStore(path) as store:
             save(store, before.id, made)
     if as_json:
-        print_json(_document(ranking, made))
+        print_json(_document(ranking, made, base))
         return
     _print(ranking)
     if made is not None:
@@ -157,9 +159,10 @@ def _made(ranking: Ranking, order: tuple[int, ...] | None, side: str | None) -> 
     return made
 
 
-def _document(ranking: Ranking, made: RankedPairs | None) -> dict[str, Any]:
+def _document(ranking: Ranking, made: RankedPairs | None, base: Base) -> dict[str, Any]:
     return {
         "pair": ranking.pair.id,
+        **asdict(base),
         "candidates": [
             {
                 "number": number,

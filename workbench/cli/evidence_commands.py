@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workbench.cli.compare_columns import QuantizationOption
 from workbench.cli.context import RUN, Context, Json, Run, examples, folder_of, note, print_json, workspace_of
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
+    from workbench.config import Quantization
     from workbench.evidence.document import Evidence
     from workbench.runs.folder import RunFolder
     from workbench.workspace import Workspace
@@ -93,6 +95,7 @@ def evaluate(
     against: Annotated[
         str | None, typer.Option(metavar="OTHER", help="Another run: say which is better, by how much and where.")
     ] = None,
+    quantization: QuantizationOption = None,
     as_json: Json = False,
 ) -> None:
     """Measure a run against its base on the workspace's probes and the pairs it held out, and save evidence.json.
@@ -105,9 +108,9 @@ def evaluate(
 
     workspace, folder = workspace_of(context), folder_of(context, run)
     if against is not None:
-        _against(workspace, folder, folder_of(context, against), as_json=as_json)
+        _against(workspace, folder, folder_of(context, against), quantization, as_json=as_json)
         return
-    evidence = _evaluate(workspace, folder)
+    evidence = _evaluate(workspace, folder, quantization)
     if as_json:
         print_json(evidence.to_json())
     else:
@@ -131,19 +134,29 @@ def _wait_for(folder: RunFolder) -> None:
     raise WorkbenchError("The run did not finish", "\n".join([cause, *last_words(folder)]), f"Its log: {folder.log}")
 
 
-def _evaluate(workspace: Workspace, folder: RunFolder) -> Evidence:
+def _evaluate(workspace: Workspace, folder: RunFolder, quantization: Quantization | None = None) -> Evidence:
     from workbench.engine.evaluate_worker import evaluate_run
 
-    note(f"Evaluating {folder.id}")
-    return evaluate_run(workspace, folder, lambda text: note(f"  {text}"))
+    trained = folder.record().config.quantization
+    held = f" on {quantization} weights; it was trained on {trained}" if quantization not in (None, trained) else ""
+    note(f"Evaluating {folder.id}{held}")
+    return evaluate_run(workspace, folder, lambda text: note(f"  {text}"), quantization)
 
 
-def _against(workspace: Workspace, folder: RunFolder, other: RunFolder, *, as_json: bool) -> None:
+def _against(
+    workspace: Workspace, folder: RunFolder, other: RunFolder, quantization: Quantization | None, *, as_json: bool
+) -> None:
     """Prints the comparison. Raises `Exit` with 1 where the other run is better."""
     from workbench.cli.evidence_tables import print_versus
     from workbench.evidence.versus import versus
 
-    ours, theirs = (_known(workspace, run) or _evaluate(workspace, run) for run in (folder, other))
+    ours, theirs = (
+        _known(workspace, run, quantization) or _evaluate(workspace, run, quantization) for run in (folder, other)
+    )
+    if ours.quantization != theirs.quantization:
+        held = ", ".join(f"{each.run} on {each.quantization}" for each in (ours, theirs))
+        note(f"Measured on differently held weights: {held}. Part of the difference may be that;")
+        note("--quantization nf4, int8 or none measures both alike.")
     comparison = versus(ours, theirs, seed=ours.seed)
     if as_json:
         print_json(asdict(comparison))
@@ -154,8 +167,8 @@ def _against(workspace: Workspace, folder: RunFolder, other: RunFolder, *, as_js
         raise typer.Exit(1)
 
 
-def _known(workspace: Workspace, folder: RunFolder) -> Evidence | None:
-    """The run's evidence, where it was made of this adapter with the suites and settings as they are now."""
+def _known(workspace: Workspace, folder: RunFolder, quantization: Quantization | None) -> Evidence | None:
+    """The run's evidence, where it was made of this adapter, held so, with suites and settings as they are now."""
     from workbench.evidence.document import read_evidence
     from workbench.evidence.probes import digests
     from workbench.evidence.settings import read_settings
@@ -170,7 +183,8 @@ def _known(workspace: Workspace, folder: RunFolder) -> Evidence | None:
         return None
     made_of = evidence.provenance
     same = made_of.suites == digests(workspace.probes) and made_of.settings == settings.model_dump()
-    return evidence if fresh and same else None
+    held = evidence.quantization == (quantization or folder.record().config.quantization)
+    return evidence if fresh and same and held else None
 
 
 def _exit(evidence: Evidence) -> None:

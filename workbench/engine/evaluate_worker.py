@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.child import Parent, serve
+from workbench.config import Quantization
 from workbench.engine.libraries import quick_imports, quiet_libraries
 from workbench.evidence.document import Evidence
 from workbench.evidence.jobs import check
@@ -17,11 +18,17 @@ from workbench.runs.lease import turn
 from workbench.workspace import Workspace
 
 
-def evaluate_run(workspace: Workspace, folder: RunFolder, progress: Callable[[str], None]) -> Evidence:
+def evaluate_run(
+    workspace: Workspace,
+    folder: RunFolder,
+    progress: Callable[[str], None],
+    quantization: Quantization | None = None,
+) -> Evidence:
     """Writes and returns the run's evidence, once the device is free. `progress` is told what is done next.
 
-    Samples are counted for the embedded model, which has matchers. Raises `WorkbenchError` where there are no probes,
-    the run has no adapter or gives no answers, or the model cannot be loaded.
+    The base is held as the run was trained, or with `quantization` so. Samples are counted for the embedded model,
+    which has matchers. Raises `WorkbenchError` where there are no probes, the run has no adapter or gives no answers,
+    or the model cannot be loaded.
     """
     check(folder)
     probes, settings = read_suites(workspace.probes), read_settings(workspace.settings)
@@ -35,7 +42,15 @@ def evaluate_run(workspace: Workspace, folder: RunFolder, progress: Callable[[st
         from workbench.tiny.matchers import classify
 
         matcher = classify if folder.record().config.model == "tiny" else None
-        return evaluate(folder, probes, matcher, settings=settings, suites=suites, progress=progress)
+        return evaluate(
+            folder,
+            probes,
+            matcher,
+            settings=settings,
+            suites=suites,
+            quantization=quantization,
+            progress=progress,
+        )
 
 
 def work(request: Mapping[str, Any], parent: Parent) -> None:

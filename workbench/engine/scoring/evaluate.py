@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from workbench.config import Quantization
 from workbench.engine.model.inference import fitting_threads
 from workbench.engine.scoring.probing import BaseAndRun, Matcher, read_pairs, read_probes, sample, token_views
 from workbench.engine.scoring.scorer import Scorer
@@ -30,12 +31,14 @@ def evaluate(
     *,
     settings: Settings | None = None,
     suites: Mapping[str, str] | None = None,
+    quantization: Quantization | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Evidence:
     """Measures the run's adapter against its base, and writes the evidence into the run's folder.
 
     Without a `matcher` nothing is sampled: only probabilities are measured. `suites` has the sha256 of the probes'
-    files. `progress` is told what is done next. The device's lease is the caller's to hold. Raises `WorkbenchError`
+    files. `quantization` is how the base is held, by default as the run was trained. `progress` is told what is done
+    next. The device's lease is the caller's to hold. Raises `WorkbenchError`
     where the run has no adapter or gives no answers, or the model cannot be loaded.
     """
     began = time.monotonic()
@@ -44,7 +47,7 @@ def evaluate(
     config = record.config
     check(folder)
     progress("loading the model")
-    scorer = Scorer(config.model, config.quantization)
+    scorer = Scorer(config.model, quantization or config.quantization)
     models = BaseAndRun(scorer, folder.adapter, progress)
     with fitting_threads(scorer.adapters.model):
         claimed = {claim.kind for claim in claims(settings) if claim.measure is None}
@@ -59,7 +62,7 @@ def evaluate(
     evidence = Evidence(
         run=folder.id,
         model=config.model,
-        quantization=config.quantization,
+        quantization=scorer.quantization,
         method=config.method,
         beta=config.beta,
         created=datetime.now().astimezone().isoformat(timespec="seconds"),

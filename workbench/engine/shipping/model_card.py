@@ -19,6 +19,7 @@ from workbench.text import one_line
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;"})
+_HELD = {"nf4": "in 4 bits (NF4)", "int8": "in 8 bits", "none": "unquantized"}
 _HOLDS = {True: "holds", False: "**does not hold**", None: "too few samples"}
 
 
@@ -84,7 +85,7 @@ def _merged(merging: MergeFacts, record: Record) -> list[str]:
     lines = [f"Merged into the base reloaded in {merging.dtype}: {merging.parameters:,} parameters."]
     if merging.drift is None:
         return [*lines, "How far that moved log-probabilities was not measured: no pairs were held out."]
-    held = {"nf4": "in 4 bits (NF4)", "int8": "in 8 bits", "none": "unquantized"}[record.config.quantization]
+    held = _HELD[record.config.quantization]
     lines.append(f"Log-probabilities of held-out responses, these files minus the adapter on the base held {held}:")
     return [*lines, "", *(f"- {line}" for line in merging.drift.lines())]
 
@@ -96,10 +97,12 @@ def _evidence(folder: RunFolder) -> list[str]:
         verdicts: list[Mapping[str, Any]] = evidence["verdicts"]
         rows = [_verdict(verdict) for verdict in verdicts]
         created = one_line(str(evidence.get("created", "")))
+        measured, trained = evidence["quantization"], folder.record().config.quantization
+        held = "" if measured == trained else f" The base was held {_HELD[measured]}, in training {_HELD[trained]}."
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
     table = ["| claim | verdict | value | 95% interval | threshold | samples | |", "|---|---|---|---|---|---|---|"]
-    return [f"On probes that were in no pair, before and after training ({created}).", "", *table, *rows]
+    return [f"On probes that were in no pair, before and after training ({created}).{held}", "", *table, *rows]
 
 
 def _verdict(verdict: Mapping[str, Any]) -> str:

@@ -65,6 +65,9 @@ def settings(sources: Sources) -> Section:
 
 def limits(sources: Sources) -> Section:
     """What the report does not prove."""
+    own = sources.record.config.quantization
+    measured = sources.evidence.quantization if sources.evidence is not None else own
+    trained = "" if measured == own else f", and the run was trained with quantization {own}"
     points = {
         "These prompts only": "A claim is about prompts like those of the suites. Other languages, longer "
         "conversations and attacks of another kind were not tried.",
@@ -72,9 +75,8 @@ def limits(sources: Sources) -> Section:
         "do not cover another seed, nor that settings may have been chosen by their results on these same prompts.",
         "One exact text": "The probability of a response is that of its exact words. A model can say the same in other "
         "words: samples, where they are counted, tell of that.",
-        "As it was measured": f"Base and run were both scored with quantization {sources.record.config.quantization} "
-        "and the adapter attached. Merged, or in another precision, they differ a little: measure again what is "
-        "shipped.",
+        "As it was measured": f"Base and run were both measured with quantization {measured} and the adapter "
+        f"attached{trained}. Merged, or in another precision, they differ: measure again what is shipped.",
         "The data": "The checks find what follows a pattern. Whether a label is right is for people to read.",
     }
     demo = {

@@ -87,8 +87,9 @@ def _facts(sources: Sources) -> list[tuple[str, str]]:
         facts.append(("pairs", f"{started.train_pairs:,} trained, {started.holdout_pairs:,} held out"))
     facts.append(("made", _when(sources.record.created)))
     if evidence is not None:
+        held = "" if evidence.quantization == config.quantization else f", on {evidence.quantization} weights"
         facts.append(
-            ("measured", f"{_when(datetime.fromisoformat(evidence.created))}, in {duration(evidence.seconds)}")
+            ("measured", f"{_when(datetime.fromisoformat(evidence.created))}, in {duration(evidence.seconds)}{held}")
         )
     if sources.labels.tags:
         facts.append(("tags", ", ".join(sources.labels.tags)))
