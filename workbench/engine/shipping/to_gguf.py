@@ -22,9 +22,11 @@ from torch import Tensor
 from transformers import AutoTokenizer
 from transformers.utils import cached_file
 
+from workbench.engine.shipping.pre_tokenizers import ggml_name, in_words
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.runs.serving import to_gguf
+from workbench.text import one_line
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -35,10 +37,6 @@ _ARCHITECTURES = {
     "Qwen2ForCausalLM": "QWEN2",
     "Qwen3ForCausalLM": "QWEN3",
 }
-_LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
-_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_SPLITS = {_LETTERS + r"\p{N}{1,3}" + _REST: "llama-bpe", _LETTERS + r"\p{N}" + _REST: "qwen2"}
-"""How a tokenizer parts a text before its merges, by what llama.cpp calls that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class _Plan:
     """How a model is converted: GGUF's name of the architecture, and llama.cpp's of what comes before the merges."""
 
     architecture: str
-    splits: str
+    pre_tokenizer: str
     config: Mapping[str, Any]
 
     @property
@@ -150,32 +148,14 @@ def _plan(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> _Plan | st
         return f"It is a {kind}; here are {', '.join(_ARCHITECTURES)}."
     if config.get("sliding_window") and config.get("use_sliding_window", True):
         return f"Its attention looks back {config['sliding_window']} tokens only, which is not converted here."
-    plan = _Plan(architecture, _splits(tokenizer), config)
+    pre_tokenizer = ggml_name(tokenizer)
+    if pre_tokenizer is None:
+        return f"llama.cpp has no name that is known here for its tokenizer: {one_line(in_words(tokenizer))}."
+    plan = _Plan(architecture, pre_tokenizer, config)
     scaling = plan.rope.get("rope_type", "default")
     if scaling not in ("default", "linear", "llama3"):
         return f"Its rotary embedding is scaled by {scaling}, which is not converted here."
-    if not plan.splits:
-        return "Its tokenizer is no byte-level BPE that is known here."
     return plan
-
-
-def _splits(tokenizer: Mapping[str, Any]) -> str:
-    """llama.cpp's name of what the tokenizer does before its merges; empty where it does something unknown."""
-    model, before = tokenizer.get("model") or {}, tokenizer.get("pre_tokenizer") or {}
-    normalizer = tokenizer.get("normalizer") or {"type": "NFC"}
-    if model.get("type") != "BPE" or model.get("byte_fallback") or normalizer["type"] != "NFC":
-        return ""
-    steps = before.get("pretokenizers", [before])
-    last = steps[-1]
-    if last.get("type") != "ByteLevel" or last.get("add_prefix_space"):
-        return ""
-    if len(steps) == 1:
-        return "gpt-2" if last.get("use_regex", True) and not model.get("ignore_merges") else ""
-    pattern = (steps[0].get("pattern") or {}).get("Regex", "")
-    plain = len(steps) == 2 and steps[0].get("behavior") == "Isolated" and not last.get("use_regex", True)
-    splits = _SPLITS.get(pattern, "") if plain else ""
-    # llama.cpp takes whole words out of the vocabulary for the one kind and merges for the others.
-    return splits if bool(model.get("ignore_merges")) == (splits == "llama-bpe") else ""
 
 
 def _sizes(writer: GGUFWriter, plan: _Plan) -> None:
@@ -216,7 +196,7 @@ def _tokens(writer: GGUFWriter, plan: _Plan, folder: Path) -> None:
         else:
             kinds.append(TokenType.NORMAL)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(plan.splits)
+    writer.add_tokenizer_pre(plan.pre_tokenizer)
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     special = SpecialVocab(folder, load_merges=True)
