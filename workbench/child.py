@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from workbench.errors import WorkbenchError
+from workbench.memory_kills import count_kills, evidence
 
 PROTOCOL = 1
 """The version in every line. It differs where the program was updated while a screen was open."""
@@ -51,6 +52,8 @@ MALLOC_…: memory of a step that is given back to the system is got again in th
 tenth of a small model's time. OMP_WAIT_POLICY: threads that spin while they wait slow each other down several times as
 soon as anything else runs.
 """
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+"""Exit statuses of a process that was killed: as Python gives them, and as shells do."""
 GRACE = 3.0
 """Seconds that a child has to clean up after it was asked to end."""
 _KILL_PATIENCE = 10.0
@@ -158,7 +161,7 @@ def exit_in_words(code: int) -> str:
     """An exit status after "It" or "The process"; negative for a signal, as Python gives it, or over 128 as shells."""
     number = -code if code < 0 else code - 128 if code > 128 else 0
     if number == signal.SIGKILL:
-        return "was killed (signal 9), most likely because memory ran out"
+        return "was killed (signal 9)"
     with suppress(ValueError):
         return f"was ended by signal {number} ({signal.Signals(number).name})"
     return f"was ended by signal {number}" if code < 0 else f"ended with exit status {code}"
@@ -169,6 +172,7 @@ class Child:
 
     def __init__(self, command: Sequence[str], *, files: Sequence[int] = ()) -> None:
         """Starts it, with `files` open under their numbers. Raises `OSError` where that is refused."""
+        self._kills_before = count_kills()
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -231,7 +235,8 @@ class Child:
         last_lines = [line for line in list(self._last_lines) if line.strip()][-_LAST_LINES:]
         code = self._process.returncode
         how = f"Its process {'does not end' if code is None else exit_in_words(code)}."
-        return WorkbenchError(f"{name} ended too early", "\n".join([how, *last_lines]), hint)
+        why = evidence(self.pid, self._kills_before, count_kills()) if code in KILLED else ""
+        return WorkbenchError(f"{name} ended too early", "\n".join([f"{how} {why}".strip(), *last_lines]), hint)
 
     @property
     def _stdin(self) -> Any:

@@ -136,7 +136,8 @@ def test_a_killed_worker_is_lost(make_workspace):
     (listed,) = json.loads(workbench(workspace, "runs", "--json").stdout)
     assert listed["status"] == "lost"
     shown = workbench(workspace, "show", folder.id).stdout
-    assert "memory ran out" in shown
+    # Memory is free, and who killed it is not known: no cause is made up.
+    assert "killed (signal 9). Nothing says that memory ran out" in shown.replace("\n  ", " ")
     assert f"workbench resume {folder.id}" in shown
     assert "| step " in shown
 

@@ -204,8 +204,7 @@ def failure(notes: list[Note], status: int | None, last_line: str, run: str) -> 
         return Failed(
             time=time.time(),
             title="A process of the run was killed",
-            message=f"Process {first.rank} of {len(notes)} (PID {first.pid} on {first.host}) went away without a word, "
-            "often because memory ran out.",
+            message=f"Process {first.rank} of {len(notes)} (PID {first.pid} on {first.host}) went away without a word.",
             hint=f"Then: workbench resume {run}",
         )
     if any(note.end == "terminated" for note in notes):

@@ -13,7 +13,8 @@ from typing import Any
 
 import psutil
 
-_ROOT = Path("/sys/fs/cgroup")
+from workbench.memory_kills import GROUPS, OWN_GROUP, control_groups
+
 FIRST_GPU = "0"
 """The GPU that workers are given where the user says nothing; as in `child.ENVIRONMENT`."""
 _OURS = "workbench.engine."
@@ -90,7 +91,7 @@ def disk_free(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
-def memory(root: Path = _ROOT, own: Path = Path("/proc/self/cgroup")) -> Memory:
+def memory(root: Path = GROUPS, own: Path = OWN_GROUP) -> Memory:
     """Main memory. Where a control group limits this process, what is left within that limit counts."""
     whole = psutil.virtual_memory()
     total, free = int(whole.total), int(whole.available)
@@ -177,23 +178,13 @@ def _ours() -> int:
 
 def _limits(root: Path, own: Path) -> Iterator[tuple[int, int]]:
     """Limit and use, in bytes, of every control group around this process, under version 1 or 2."""
-    with suppress(OSError):
-        for line in own.read_text().splitlines():
-            number, controllers, path = line.split(":", 2)
-            if number == "0":
-                names, top = ("memory.max", "memory.current", "inactive_file"), root
-            elif "memory" in controllers.split(","):
-                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-                top = root / "memory"
-            else:
-                continue
-            folder = top / path.lstrip("/")
-            # In a container the path is often the host's, and the root is the container's own group.
-            for group in [folder, *folder.parents]:
-                with suppress(OSError, ValueError):
-                    yield _limit(group, *names)
-                if group == top:
-                    break
+    names = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        2: ("memory.max", "memory.current", "inactive_file"),
+    }
+    for version, group in control_groups(root, own):
+        with suppress(OSError, ValueError):
+            yield _limit(group, *names[version])
 
 
 def _limit(group: Path, most: str, used: str, cached: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,17 @@ from typing import Any
 import psutil
 
 from workbench import child
-from workbench.child import exit_in_words
+from workbench.child import KILLED, exit_in_words
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
+from workbench.figures import size
 from workbench.files import write_whole
+from workbench.memory_kills import count_kills, evidence
 from workbench.runs import process_identity
 from workbench.runs.events import Killed, decode
 from workbench.runs.folder import RunFolder
 from workbench.runs.lease import enqueue
+from workbench.runs.machine import memory
 from workbench.runs.state import TERMINAL, RunState, Status, fold
 from workbench.runs.writer import EventWriter, RunDeletedError
 
@@ -40,13 +43,15 @@ _PATIENCE = 10.0
 """Seconds that the system has to end a killed process."""
 _TAIL = 16 * 1024
 _NO_SPACE = 1024 * 1024
-_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+_NEAR_LIMIT = 0.9
+"""The share of the memory there is, beyond which a killed worker may well have met the end of it."""
 _WATCHDOG = "Timeout ("
 """How the traceback begins that the worker's watchdog leaves in the log."""
 
 
 def record(folder: RunFolder, pid: int) -> None:
-    """Writes down which process is the worker, when it was started, and how much had been told before it.
+    """Writes down which process is the worker, when it was started, how much had been told before it, and how often
+    the kernel had killed for want of memory.
 
     Does nothing where there is no such process. Raises `OSError` where the disk refuses.
     """
@@ -54,7 +59,15 @@ def record(folder: RunFolder, pid: int) -> None:
     if start is not None:
         write_whole(
             folder.process,
-            json.dumps({"pid": pid, "start": start, "host": platform.node(), "events": events_size(folder)}),
+            json.dumps(
+                {
+                    "pid": pid,
+                    "start": start,
+                    "host": platform.node(),
+                    "events": events_size(folder),
+                    "kills": count_kills(),
+                }
+            ),
         )
 
 
@@ -62,7 +75,7 @@ def record_end(folder: RunFolder, pid: int, code: int) -> None:
     """Writes down the exit status of the worker `pid`; negative for a signal. Raises `OSError`."""
     document = recorded(folder)
     if document.get("pid") == pid:
-        write_whole(folder.process, json.dumps({**document, "exit": code}))
+        write_whole(folder.process, json.dumps({**document, "exit": code, "kills_after": count_kills()}))
 
 
 def recorded(folder: RunFolder) -> dict[str, Any]:
@@ -343,13 +356,13 @@ def _refused(folder: RunFolder, error: OSError) -> WorkbenchError:
 
 
 def cause_of_loss(folder: RunFolder) -> str:
-    """Why a lost run is most likely lost, in a sentence or two."""
+    """What is known of how a lost run was lost, in a sentence or two; a cause only where something speaks for it."""
     if not folder.path.is_dir():
         return "The run's folder was deleted or moved while its worker ran."
     document = recorded(folder)
     code = document.get("exit")
-    if code in _KILLED:
-        return f"The worker {exit_in_words(code)}."
+    if code in KILLED:
+        return f"The worker {exit_in_words(code)}. {_why_killed(folder, document)}".strip()
     if folder.stop.exists() and code in (None, 1) and _WATCHDOG in tail(folder.log):
         return f"The worker did not stop within {stop_grace(folder)} s of being asked, and was ended."
     if (full := _full(folder.path)) is not None:
@@ -361,7 +374,35 @@ def cause_of_loss(folder: RunFolder) -> str:
         return f"The worker was started on another machine ({host}); from here nobody can see whether it runs."
     if isinstance(start, str) and start and process_identity.boot_id() not in ("", start.split(" ")[0]):
         return "The machine was restarted while the run went on."
-    return "The worker is gone without a last event: it was killed, often because memory ran out."
+    return (
+        f"The worker is gone without a last event; how it ended was not seen. {_why_killed(folder, document)}".strip()
+    )
+
+
+def _why_killed(folder: RunFolder, document: Mapping[str, Any]) -> str:
+    """A sentence on why a worker that said nothing was killed, from what the kernel and the worker have told."""
+    pid, before, after = document.get("pid"), _counts(document, "kills"), _counts(document, "kills_after")
+    after = after or count_kills()
+    if isinstance(pid, int) and (why := evidence(pid, before, after)):
+        return why
+    held, total = _last_memory(folder), memory().total
+    if held > _NEAR_LIMIT * total:
+        return f"Memory may have run out: it had taken up to {size(held)} of {size(total)}."
+    if before.keys() & after.keys() & {"group", "machine"}:
+        return "Nothing says that memory ran out: the kernel counted no such kill meanwhile."
+    return ""
+
+
+def _counts(document: Mapping[str, Any], name: str) -> dict[str, float]:
+    counts = document.get(name)
+    return counts if isinstance(counts, dict) else {}
+
+
+def _last_memory(folder: RunFolder) -> int:
+    """The most main memory, in bytes, that the worker said it had taken; 0 where it said nothing, or had a GPU."""
+    state = folder.state()
+    on_cpu = state.started is not None and state.started.device.startswith("CPU")
+    return state.steps[-1].memory_bytes if on_cpu and state.steps else 0
 
 
 def last_words(folder: RunFolder, lines: int = 12) -> list[str]:

@@ -13,8 +13,9 @@ import pytest
 from workbench.config import build_config
 from workbench.errors import WorkbenchError
 from workbench.runs import process_identity
-from workbench.runs.events import Checkpoint, Failed, Finished, Killed, Phase, Queued, Stopped
+from workbench.runs.events import Checkpoint, Failed, Finished, Killed, Phase, Queued, Started, Step, Stopped, encode
 from workbench.runs.folder import create
+from workbench.runs.machine import memory
 from workbench.runs.process import (
     alive,
     cause_of_loss,
@@ -262,9 +263,9 @@ def test_the_last_words_are_the_end_of_the_log(folder):
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        ({}, "often because memory ran out"),
-        ({"exit": -signal.SIGKILL}, "memory"),
-        ({"exit": 137}, "memory"),
+        ({}, "The worker is gone without a last event; how it ended was not seen."),
+        ({"exit": -signal.SIGKILL}, "The worker was killed (signal 9)."),
+        ({"exit": 137}, "The worker was killed (signal 9)."),
         ({"exit": -signal.SIGSEGV}, "signal 11 (SIGSEGV)"),
         ({"exit": -99}, "signal 99"),
         ({"exit": 1}, "exit status 1"),
@@ -275,6 +276,38 @@ def test_the_last_words_are_the_end_of_the_log(folder):
 def test_the_cause_is_told_from_what_the_worker_left(folder, found, told):
     folder.process.write_text(json.dumps({"pid": os.getpid(), "start": "", **found}))
     assert told in cause_of_loss(folder)
+
+
+@pytest.mark.parametrize("code", [None, -signal.SIGKILL, 137])
+def test_that_memory_ran_out_is_told_with_evidence_alone(folder, code):
+    def told(**found):
+        found = {"pid": os.getpid(), "start": "", **({} if code is None else {"exit": code}), **found}
+        folder.process.write_text(json.dumps(found))
+        return cause_of_loss(folder)
+
+    assert "memory" not in told().lower()
+    assert "Nothing says that memory ran out" in told(kills={"group": 3}, kills_after={"group": 3})
+    assert "Most likely memory ran out" in told(kills={"group": 3}, kills_after={"group": 4})
+    assert "Perhaps memory ran out" in told(kills={"machine": 3}, kills_after={"machine": 5})
+    # Another process's end counts for nothing once this one's was seen.
+    assert "Nothing says" in told(kills={"group": 3, "machine": 1}, kills_after={"group": 3, "machine": 9})
+    nothing_killed = {"kills": {"group": 3}, "kills_after": {"group": 3}}
+    for share, words in ((0.95, "Memory may have run out: it had taken up to"), (0.5, "Nothing says")):
+        folder.events.write_text(steps_taking(int(share * memory().total)))
+        assert words in told(**nothing_killed)
+
+
+def steps_taking(amount):
+    """What a worker on the CPU tells that has taken so many bytes."""
+    started = Started(
+        time=1.0, step=0, total_steps=5, train_pairs=1, holdout_pairs=0, dropped=0, truncated=0, identical=0,
+        trainable_parameters=1, total_parameters=1, reference="", device="CPU", model_revision="",
+    )  # fmt: skip
+    step = Step(
+        time=2.0, step=1, epoch=0.1, seconds=1.0, pairs=1, metrics={}, pairs_per_second=1.0, tokens_per_second=1.0,
+        memory_bytes=amount,
+    )  # fmt: skip
+    return "".join(encode(event).rstrip("\n") + "\n" for event in (started, step))
 
 
 def test_a_worker_that_its_watchdog_ended_is_told_so(folder):
@@ -288,7 +321,7 @@ def test_a_worker_that_its_watchdog_ended_is_told_so(folder):
         folder.process.write_text(json.dumps(found))
         assert cause_of_loss(folder) == "The worker did not stop within 30 s of being asked, and was ended."
     folder.process.write_text(json.dumps({"exit": -9}))
-    assert "memory" in cause_of_loss(folder)
+    assert "signal 9" in cause_of_loss(folder)
 
 
 def test_a_full_disk_and_a_folder_that_is_gone_are_causes(folder, monkeypatch):
