@@ -10,13 +10,17 @@ import typer
 
 from workbench.cli.context import RUN, Json, Run, StatusLine, Yes, examples, folder_of, note, print_json, workspace_of
 from workbench.errors import WorkbenchError
-from workbench.text import safe
+from workbench.text import one_line, safe
 
 if TYPE_CHECKING:
     from workbench.runs.folder import RunFolder
     from workbench.runs.merging import Merged
 
 Dtype = Annotated[Literal["bf16", "fp16", "fp32"], typer.Option(help="The width of the merged weights.")]
+
+_SHOWN_ANSWERS = 3
+_ANSWER = 100
+"""Characters of an answer that are printed; --json has it whole."""
 
 
 def register(app: typer.Typer) -> None:
@@ -54,16 +58,21 @@ def merge(
 ) -> None:
     """Merge a run's adapter into its base: a plain checkpoint that transformers and vLLM load.
 
-    The base is loaded anew, not taken from its 4-bit weights. Told at the end, and in the model card: how far the
-    log-probabilities of the run's held-out pairs moved against the adapter as it was trained. It takes the size of the
-    merged model in memory and on the disk (for GGUF twice that on the disk).
+    The base is loaded anew, not taken from its 4-bit weights, so the merged model is not quite the one that was
+    trained. Told at the end, and in the model card: how far the log-probabilities of the run's held-out pairs moved,
+    how many changed sides, and greedy answers that are others now; with a warning where that is past the bounds in
+    workbench.toml, section [merge]. It takes the size of the merged model in memory and on the disk (for GGUF twice
+    that on the disk).
     """
+    from workbench.runs.merge_bounds import read_bounds
+
     form = form or ("gguf" if to.suffix == ".gguf" else "safetensors")
-    merged = _merge(folder_of(context, run), to, dtype=dtype, form=form, force=force)
+    bounds = read_bounds(workspace_of(context).settings)
+    merged = _merge(folder_of(context, run), to, dtype=dtype, form=form, force=force, bounds=bounds)
     if json:
         print_json(asdict(merged))
     else:
-        _print_merged(merged)
+        _print_merged(merged, run)
 
 
 def serve_command(
@@ -106,6 +115,7 @@ def push(
             raise WorkbenchError("Nothing to merge", f"{path} is a folder.", "--merged is for runs.")
         _push(path, to, private=private, yes=yes, json=json)
         return
+    from workbench.runs.merge_bounds import read_bounds
     from workbench.runs.serving import adapter_settings
 
     folder = folder_of(context, what)
@@ -115,7 +125,9 @@ def push(
         return
     with tempfile.TemporaryDirectory(prefix=".push-", dir=workspace_of(context).root) as scratch:
         model = Path(scratch) / folder.id
-        _merge(folder, model, dtype=dtype)
+        merged_model = _merge(folder, model, dtype=dtype, bounds=read_bounds(workspace_of(context).settings))
+        for difference in merged_model.differences:
+            note(f"\u25b2 Merged, it is not what was trained: {difference}")
         _push(model, to, private=private, yes=yes, json=json)
 
 
@@ -164,11 +176,22 @@ def _push(folder: Path, repo: str, *, private: bool, yes: bool, json: bool) -> N
         print(safe(where))
 
 
-def _print_merged(merged: Merged) -> None:
+def _print_merged(merged: Merged, run: str) -> None:
     print(safe(f"{merged.path}: {merged.parameters:,} parameters in {merged.dtype}, {merged.bytes / 1e9:.2f} GB"))
     print("Log-probabilities of held-out responses, merged minus the adapter as it was trained")
     drift = ["not measured: the run held no pairs out"] if merged.drift is None else merged.drift.lines()
     for line in drift:
         print(f"  {line}")
+    if merged.answers:
+        print(f"Held-out prompts, answered by the run and by the merged model: {merged.answers.line()}")
+        for answer in merged.answers.other[:_SHOWN_ANSWERS]:
+            said = (("prompt", answer.prompt), ("base", answer.base), ("run", answer.run), ("merged", answer.merged))
+            for name, text in said:
+                print(f"  {name:<7} {one_line(text, _ANSWER)}")
+    for difference in merged.differences:
+        print(f"\u25b2 {difference}")
+    if merged.differences:
+        print("  The merged model is not the one that was measured. As it was trained, the run is served by")
+        print(f"  workbench serve-command {safe(run)}")
     if merged.serve:
         print(f"Serve it: {safe(merged.serve)}")

@@ -10,6 +10,7 @@ from typing import Any
 from workbench.child import Parent, serve
 from workbench.engine.libraries import quick_imports, quiet_libraries
 from workbench.runs.folder import RunFolder
+from workbench.runs.merge_bounds import Bounds
 
 
 def work(request: Mapping[str, Any], parent: Parent) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def work(request: Mapping[str, Any], parent: Parent) -> dict[str, Any]:
 
     folder, to = RunFolder(Path(request["run"])), Path(request["to"])
     how = {name: request[name] for name in ("dtype", "form")}
-    return asdict(merge(folder, to, **how, progress=parent.progress))
+    return asdict(merge(folder, to, **how, bounds=Bounds(**request["bounds"]), progress=parent.progress))
 
 
 if __name__ == "__main__":

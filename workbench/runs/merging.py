@@ -9,23 +9,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from workbench import child
 from workbench.errors import WorkbenchError
+from workbench.figures import plural, signed
 from workbench.runs.folder import RunFolder
+from workbench.runs.merge_bounds import Bounds
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
     """Merged minus live, over `count` responses, in nats (natural logarithms).
 
-    `mean` is of the responses' log-probabilities with their signs, `mean_absolute` and `largest` without; `token` is
-    the mean without signs over all their tokens, `largest_token` the largest of these.
+    `mean` is of the responses' log-probabilities with their signs, `mean_absolute` and `largest` without; `mean_token`
+    is the mean with signs over all their tokens, `token` that without, `largest_token` the largest of these.
     """
 
     count: int
     mean: float
     mean_absolute: float
     largest: float
+    mean_token: float
     token: float
     largest_token: float
 
@@ -43,10 +48,52 @@ class Drift:
         """In words, a line a side and one for the pairs."""
         lines = [
             f"{name}: mean {side.mean:+.4f}, mean absolute {side.mean_absolute:.4f}, at most {side.largest:.4f} nats a "
-            f"response; {side.token:.4f} a token, at most {side.largest_token:.4f}; n = {side.count}"
+            f"response; mean {side.mean_token:+.4f} a token, without signs {side.token:.4f}, at most "
+            f"{side.largest_token:.4f}; n = {side.count}"
             for name, side in (("chosen", self.chosen), ("rejected", self.rejected))
         ]
         return [*lines, f"{self.turned} of {self.pairs} pairs prefer the other response now"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was said to a held-out prompt, each taking the likeliest token always: by the base and the run as it was
+    trained, and by the merged model."""
+
+    prompt: str
+    base: str
+    run: str
+    merged: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Of `asked` held-out prompts, those that run and merged model answer in other words."""
+
+    asked: int
+    other: Sequence[Answer]
+
+    def line(self) -> str:
+        """In words, how many."""
+        return f"{len(self.other)} of {plural(self.asked, 'greedy answer')} in other words"
+
+
+def differences(drift: Drift, bounds: Bounds) -> list[str]:
+    """In plain words, how the merged model behaves otherwise than the run: what is past `bounds`."""
+    told = []
+    if drift.turned > bounds.turned * drift.pairs:
+        told.append(
+            f"{drift.turned} of {plural(drift.pairs, 'held-out pair')} changed sides: merged, the other answer is the "
+            f"likelier one there."
+        )
+    for name, side in (("Chosen", drift.chosen), ("Rejected", drift.rejected)):
+        if abs(side.mean_token) > bounds.moved:
+            way = "less" if side.mean_token < 0 else "more"
+            told.append(
+                f"{name} answers are {way} likely once merged: {signed(side.mean, 1)} nats an answer, "
+                f"{signed(side.mean_token)} a token (bound: {bounds.moved:g})."
+            )
+    return told
 
 
 def drift(live: Sequence[Sequence[float]], merged: Sequence[Sequence[float]]) -> Drift:
@@ -75,6 +122,7 @@ def _side(live: Sequence[Sequence[float]], merged: Sequence[Sequence[float]]) ->
         mean=math.fsum(sums) / len(sums),
         mean_absolute=math.fsum(map(abs, sums)) / len(sums),
         largest=max(map(abs, sums)),
+        mean_token=math.fsum(sums) / len(single),
         token=math.fsum(single) / len(single),
         largest_token=max(single),
     )
@@ -89,7 +137,11 @@ _GRACE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What was written. `drift` is None where the run held no pairs out. `bytes` are those on disk."""
+    """What was written. `bytes` are those on disk.
+
+    `drift` and `answers` are None where the run held no pairs out; `differences` say in plain words where the merged
+    model behaves otherwise than the run.
+    """
 
     path: str
     form: Form
@@ -98,15 +150,15 @@ class Merged:
     bytes: int
     seconds: float
     drift: Drift | None
+    answers: Answers | None
+    differences: Sequence[str]
     serve: str
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Merged:
         """What the merging process sent."""
-        drift = document["drift"]
-        if drift:
-            drift = Drift(**{**drift, "chosen": Side(**drift["chosen"]), "rejected": Side(**drift["rejected"])})
-        return cls(**{**document, "drift": drift})
+        merged: Merged = TypeAdapter(cls).validate_python(document)
+        return merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +211,17 @@ class Merging:
         """Whether the merge goes on."""
         return isinstance(self.state, Running)
 
-    def start(self, to: Path, dtype: Dtype, form: Form) -> None:
+    def start(self, to: Path, dtype: Dtype, form: Form, bounds: Bounds) -> None:
         """Starts the process, where none runs; returns at once. It goes on when the screens are closed."""
         if self.running:
             return
-        request = {"run": str(self.folder.path.resolve()), "to": str(to), "dtype": dtype, "form": form}
+        request = {
+            "run": str(self.folder.path.resolve()),
+            "to": str(to),
+            "dtype": dtype,
+            "form": form,
+            "bounds": bounds.model_dump(),
+        }
         self.state, self._given_up = Running(to), threading.Event()
         name = f"merge-{self.folder.id}"
         threading.Thread(target=self._follow, args=(request, self.state), name=name, daemon=True).start()

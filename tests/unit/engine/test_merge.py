@@ -24,6 +24,8 @@ from workbench.runs import machine
 from workbench.runs.events import Started
 from workbench.runs.folder import RunFolder
 from workbench.runs.machine import Memory
+from workbench.runs.merge_bounds import Bounds, read_bounds
+from workbench.runs.merging import Answer, Answers, Merged, differences, drift
 from workbench.runs.writer import EventWriter
 
 HOLDOUT = [row for row in training.ROWS if row["split"] == "holdout"]
@@ -273,14 +275,88 @@ def test_a_weight_is_rounded_once(tmp_path, made):
 
 
 def test_drift_counts_what_moved():
-    from workbench.runs.merging import Merged, drift
-
     found = drift([[-1.0, -1.0], [-1.5], [-2.0], [-1.0]], [[-1.5, -1.0], [-1.0], [-2.0], [-1.0]])
     assert (found.pairs, found.turned) == (2, 0)
     assert (found.chosen.mean, found.chosen.mean_absolute, found.chosen.largest) == (-0.25, 0.25, 0.5)
     assert (found.chosen.token, found.chosen.largest_token) == (pytest.approx(0.5 / 3), 0.5)
+    assert found.chosen.mean_token == pytest.approx(-0.5 / 3)
     assert found.rejected.mean == 0.25
-    merged = Merged("m", "safetensors", "bf16", 1, 2, 0.5, found, "")
-    assert Merged.from_json(asdict(merged)) == merged
+    answers = Answers(2, [Answer("p", "b", "r", "m")])
+    merged = Merged("m", "safetensors", "bf16", 1, 2, 0.5, found, answers, ["other"], "")
+    assert Merged.from_json(json.loads(json.dumps(asdict(merged)))) == merged
     assert drift([[-1.0], [-2.0]], [[-2.0], [-1.0]]).turned == 1
     assert replace(found, turned=2).lines()[-1] == "2 of 2 pairs prefer the other response now"
+
+
+def test_what_is_past_the_bounds_is_told_in_plain_words():
+    same = [[-1.0, -1.0], [-3.0]] * 20
+    assert differences(drift(same, same), Bounds(turned=0, moved=0)) == []
+    # A pair of twenty changes sides, and nothing else moves by much.
+    one = [*same[:-2], [-1.0, -2.1], [-3.0]]
+    assert differences(drift(same, one), Bounds()) == []
+    (told,) = differences(drift(same, one), Bounds(turned=0.04))
+    assert told.startswith("1 of 20 held-out pairs changed sides")
+    lost = [[token - 0.2 for token in response] for response in same]
+    assert differences(drift(same, lost), Bounds(moved=0.21)) == []
+    assert differences(drift(same, lost), Bounds()) == [
+        "Chosen answers are less likely once merged: \u22120.4 nats an answer, \u22120.20 a token (bound: 0.1).",
+        "Rejected answers are less likely once merged: \u22120.2 nats an answer, \u22120.20 a token (bound: 0.1).",
+    ]
+
+
+def greedy(model, tokenizer, row, tokens):
+    """What `generate` of transformers answers."""
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    turns = row["prompt"]
+    ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    said = model.generate(**ids, max_new_tokens=tokens, do_sample=False, pad_token_id=tokenizer.eos_token_id)
+    return tokenizer.decode(said[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def test_answers_that_are_others_once_merged_are_those_of_transformers(tmp_path, made):
+    """A strong adapter on 4-bit weights, merged into 16 bits."""
+    adapter = made["tiny"][0].adapter
+    folder = run_for(tmp_path / "runs", "tiny", adapter, quantization="nf4")
+    told = merge(folder, tmp_path / "merged", bounds=Bounds(answers=3, answer_tokens=12, turned=0, moved=0.0))
+    tokenizer, live = load_tokenizer("tiny"), adapted(folder, "nf4")
+    files = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    expected = []
+    for row in HOLDOUT:
+        said = [greedy(live, tokenizer, row, 12)]
+        with live.disable_adapter():
+            said.insert(0, greedy(live, tokenizer, row, 12))
+        expected.append((row["prompt"][-1]["content"], *said, greedy(files, tokenizer, row, 12)))
+    assert told.answers.asked == len(HOLDOUT)
+    assert [(each.prompt, each.base, each.run, each.merged) for each in told.answers.other] == [
+        each for each in expected if each[2] != each[3]
+    ]
+    assert told.answers.other
+    assert all(each.base != each.run for each in told.answers.other)
+    assert any(difference.startswith("Chosen answers are") for difference in told.differences)
+    card = (tmp_path / "merged" / "README.md").read_text("utf-8")
+    assert all(f"**Other than the run that was measured:** {difference}" in card for difference in told.differences)
+    assert told.answers.line() in card
+
+
+def test_no_prompt_is_answered_where_none_is_asked_for(tmp_path, made):
+    said = []
+    told = merge(made["llama"][0], tmp_path / "m", bounds=Bounds(answers=0), progress=lambda what, _: said.append(what))
+    assert told.answers is None
+    assert told.drift.pairs == 3
+    assert not any("answering" in what for what in said)
+
+
+def test_bounds_are_read_from_the_workspace(tmp_path):
+    path = tmp_path / "workbench.toml"
+    assert read_bounds(path) == Bounds()
+    path.write_text("[evidence]\nseed = 1\n[merge]\nmoved = 0.5\nanswers = 0\n", "utf-8")
+    assert read_bounds(path) == Bounds(moved=0.5, answers=0)
+    for text, said in (
+        ("[merge]\nmove = 1\n", "No setting named 'move'"),
+        ("[merge]\nturned = 2\n", "turned: 2 is above 1"),
+        ("merge = 1\n", "Not settings"),
+        ("[merge\n", "cannot be read"),
+    ):
+        path.write_text(text, "utf-8")
+        with pytest.raises(WorkbenchError, match=said):
+            read_bounds(path)

@@ -16,18 +16,22 @@ import pytest
 
 from workbench import child
 from workbench.runs.folder import RunFolder
+from workbench.runs.merge_bounds import Bounds
 from workbench.runs.merging import Cancelled, Done, Idle, Merged, MergeFailed, Merging, Running, State
 
-MERGED = Merged("to", "gguf", "bf16", 7, 14, 0.5, None, "vllm serve to")
+MERGED = Merged("to", "gguf", "bf16", 7, 14, 0.5, None, None, [], "vllm serve to")
+BOUNDS = Bounds(turned=0.5)
 SCRIPT = """
 import sys, time, types
 from pathlib import Path
 from workbench.child import serve
 from workbench.engine.shipping.destination import written
 from workbench.errors import WorkbenchError
+from workbench.runs.merge_bounds import Bounds
 from workbench.runs.merging import Merged
 
-def merge(folder, to, *, dtype, form, progress):
+def merge(folder, to, *, dtype, form, bounds, progress):
+    assert bounds == Bounds(turned=0.5)
     if dtype == "fp16":
         raise WorkbenchError("No", "such", "dtype")
     if dtype == "bf16":
@@ -37,7 +41,7 @@ def merge(folder, to, *, dtype, form, progress):
             progress("writing", 0.5)
             while not Path(str(to) + ".go").exists():
                 time.sleep(0.02)
-    return Merged("to", "gguf", "bf16", 7, 14, 0.5, None, "vllm serve to")
+    return Merged("to", "gguf", "bf16", 7, 14, 0.5, None, None, [], "vllm serve to")
 
 sys.modules["workbench.engine.shipping.merge_adapter"] = types.SimpleNamespace(merge=merge)
 from workbench.engine.merge_worker import work
@@ -61,16 +65,16 @@ def until(merging: Merging, holds: Callable[[Any], bool]) -> State:
 
 def test_a_merge_is_done(merging: Merging, tmp_path: Path) -> None:
     assert merging.state == Idle()
-    merging.start(tmp_path / "to", "fp32", "gguf")
+    merging.start(tmp_path / "to", "fp32", "gguf", BOUNDS)
     assert until(merging, lambda _: not merging.running) == Done(MERGED)
 
 
 def test_how_far_it_is_and_stopping_it(merging: Merging, tmp_path: Path) -> None:
     to = tmp_path / "to"
-    merging.start(to, "bf16", "gguf")
+    merging.start(to, "bf16", "gguf", BOUNDS)
     assert until(merging, lambda state: state.stage == "writing") == Running(to, "writing", 0.5)
     assert len(list(tmp_path.iterdir())) == 1
-    merging.start(tmp_path / "elsewhere", "fp32", "gguf")
+    merging.start(tmp_path / "elsewhere", "fp32", "gguf", BOUNDS)
     merging.cancel()
     assert merging.state == Running(to, "writing", 0.5, stopping=True)
     assert until(merging, lambda _: not merging.running) == Cancelled()
@@ -78,12 +82,12 @@ def test_how_far_it_is_and_stopping_it(merging: Merging, tmp_path: Path) -> None
 
 
 def test_why_it_failed(merging: Merging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    merging.start(tmp_path / "to", "fp16", "gguf")
+    merging.start(tmp_path / "to", "fp16", "gguf", BOUNDS)
     failed = until(merging, lambda _: not merging.running)
     assert isinstance(failed, MergeFailed)
     assert failed.error.args[:3] == ("No", "such", "dtype")
     monkeypatch.setattr(child, "run", lambda *_, **__: 1 / 0)
-    merging.start(tmp_path / "to", "fp32", "gguf")
+    merging.start(tmp_path / "to", "fp32", "gguf", BOUNDS)
     failed = until(merging, lambda _: not merging.running)
     assert isinstance(failed, MergeFailed)
     assert "ZeroDivisionError" in failed.error.message
@@ -94,10 +98,11 @@ import sys, time
 from pathlib import Path
 from workbench import child
 from workbench.runs.folder import RunFolder
+from workbench.runs.merge_bounds import Bounds
 from workbench.runs.merging import Merging
 child.python = lambda _: [sys.executable, "-c", {SCRIPT!r}]
 merging = Merging(RunFolder(Path("run")))
-merging.start(Path(sys.argv[1]), "bf16", "gguf")
+merging.start(Path(sys.argv[1]), "bf16", "gguf", Bounds(turned=0.5))
 while merging.state.stage != "writing":
     time.sleep(0.02)
 """
@@ -121,6 +126,7 @@ def test_it_goes_on_when_the_screens_are_closed(tmp_path: Path) -> None:
 def test_an_end_from_outside_leaves_nothing(tmp_path: Path, name: signal.Signals) -> None:
     process = child.Child([sys.executable, "-c", SCRIPT])
     asked = {"run": str(tmp_path / "run"), "to": str(tmp_path / "to"), "dtype": "bf16", "form": "gguf"}
+    asked["bounds"] = BOUNDS.model_dump()
     process.ask(asked)
     assert child.decode(next(process.lines())) == child.Progress("writing", 0.5)
     assert [path.name for path in tmp_path.iterdir()] == [f".to.{process.pid}.tmp"]

@@ -1,8 +1,8 @@
 """A run's adapter merged into its base: a plain checkpoint, checked against the adapter as it was trained.
 
 The base is loaded anew in 16 (or 32) bits, never taken from the 4-bit weights. Each weight gets its adapter added in
-float32 and is rounded once. The merged files are then loaded as anybody would load them, and score
-the run's held-out pairs beside the live adapter (the quantized base with the adapter on it).
+float32 and is rounded once. The merged files are then loaded as anybody would load them: they score the run's held-out
+pairs and answer some of their prompts, beside the live adapter (the quantized base with the adapter on it).
 
 One model is in memory at a time: the base as it was trained on, then the base at the width that is asked for with one
 layer in float32, then the merged files again (mapped, not copied). On the disk it takes what is written.
@@ -14,8 +14,9 @@ import gc
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from peft.tuners.lora import LoraLayer
@@ -23,16 +24,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from workbench.config import RunConfig
 from workbench.engine.model.downloads import load_tokenizer
-from workbench.engine.model.inference import score_batches
+from workbench.engine.model.inference import sample, score_batches
 from workbench.engine.model.loading import attach_adapter, compute_device, load_base, revision
 from workbench.engine.model.token_ids import pair_ids, stop_token_ids
 from workbench.engine.shipping.destination import check_destination, written
 from workbench.engine.shipping.model_card import MergeFacts, card
 from workbench.errors import WorkbenchError
+from workbench.figures import plural
 from workbench.pairs.pair import from_row, template_arguments
 from workbench.runs import machine
 from workbench.runs.folder import RunFolder
-from workbench.runs.merging import Drift, Dtype, Form, Merged, drift
+from workbench.runs.merge_bounds import Bounds
+from workbench.runs.merging import Answer, Answers, Drift, Dtype, Form, Merged, differences, drift
 from workbench.runs.model_shape import shape_of
 from workbench.runs.serving import adapter_settings, serve_merged
 
@@ -48,6 +51,30 @@ _BESIDE_WEIGHTS = 32 * 2**20
 """Bytes of tokenizer, configs and card."""
 
 Encoded = tuple[Sequence[int], Sequence[int]]
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldOut:
+    """Held-out pairs as they were trained: prompt and response ids, chosen and rejected in turn; and what is answered,
+    as words and as ids, with `answer_tokens` at most."""
+
+    rows: Sequence[Encoded]
+    prompts: Sequence[str]
+    prompt_ids: Sequence[Sequence[int]]
+    answer_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """Under the adapter as it was trained: token log-probabilities of all responses, and greedy answers with it and
+    without."""
+
+    scores: list[list[float]]
+    base: list[str]
+    run: list[str]
+    answer: Callable[[Any], list[str]]
+    """What a model answers."""
 
 
 def merge(
@@ -57,25 +84,30 @@ def merge(
     dtype: Dtype = "bf16",
     form: Form = "safetensors",
     force: bool = False,
+    bounds: Bounds | None = None,
     progress: Tell = lambda *_: None,
 ) -> Merged:
     """Merges the run's adapter into its base and writes the model to `to`: a folder, or with `form` gguf one file.
 
-    Nothing is at `to` before all of it is. Raises `WorkbenchError` before anything is loaded where it cannot be
-    done: no adapter, one of another kind, something at `to`, too little disk or memory, an architecture without GGUF;
-    and later where the base is not the one that was trained on, or the weights do not fit into the dtype.
+    Nothing is at `to` before all of it is. What is past `bounds` is told as a difference.
+
+    Raises `WorkbenchError` before anything is loaded where it cannot be done: no adapter, one of another kind,
+    something at `to`, too little disk or memory, an architecture without GGUF; and later where the base is not the one
+    that was trained on, or the weights do not fit into the dtype.
     """
     began = time.monotonic()
+    bounds = bounds or Bounds()
     to = to.expanduser().absolute()
     config = folder.record().config
     _check(folder, config, to, dtype, form, force=force)
     tokenizer = load_tokenizer(config.model)
-    rows = _held_out(folder, tokenizer, config.max_length)
-    live = _live(folder, config, rows, progress)
+    held = _held_out(folder, tokenizer, config.max_length, bounds)
+    live = _live(folder, config, tokenizer, held, progress)
     with written(to if form == "safetensors" else to.with_name(f"{to.name}-merged"), keep=form == "safetensors") as new:
         parameters = _merge(folder, config, tokenizer, new, dtype, progress)
-        measured = _drift(new, dtype, rows, live, progress)
-        (new / "README.md").write_text(card(folder, MergeFacts(dtype, parameters, measured)), "utf-8")
+        moved, answers = _beside(new, dtype, held, live, progress)
+        told = differences(moved, bounds) if moved is not None else []
+        (new / "README.md").write_text(card(folder, MergeFacts(dtype, parameters, moved, answers, told)), "utf-8")
         if form == "gguf":
             from workbench.engine.shipping.to_gguf import convert
 
@@ -88,7 +120,9 @@ def merge(
         parameters=parameters,
         bytes=to.stat().st_size if to.is_file() else sum(path.stat().st_size for path in to.rglob("*")),
         seconds=time.monotonic() - began,
-        drift=measured,
+        drift=moved,
+        answers=answers,
+        differences=told,
         serve=serve_merged(to) if form == "safetensors" else "",
     )
 
@@ -155,32 +189,70 @@ def _live_size(config: RunConfig, count: int) -> int:
     return int(shape.quantized * _HELD[config.quantization] + shape.exact * 4)
 
 
-def _held_out(folder: RunFolder, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Encoded]:
-    """Prompt and response ids of held-out pairs as they were trained, chosen and rejected in turn."""
+def _held_out(folder: RunFolder, tokenizer: PreTrainedTokenizerBase, max_length: int, bounds: Bounds) -> _HeldOut:
+    """What is measured: as many held-out pairs as fit `MOST_PAIRS`, and the prompts of some of them."""
     rows = [row for row in folder.rows() if row.get("split") == "holdout"]
-    pairs = [from_row(row, where=f"pairs.jsonl, held-out row {number}") for number, row in enumerate(rows, 1)]
-    responses: list[Encoded] = []
-    for pair, row in zip(pairs, rows, strict=True):
+    pairs: list[tuple[str, list[Encoded]]] = []
+    for number, row in enumerate(rows, 1):
+        pair = from_row(row, where=f"pairs.jsonl, held-out row {number}")
         ids = pair_ids(tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
-        responses += ids.responses(max_length)
-    count = len(responses) // 2
-    kept = range(count) if count <= MOST_PAIRS else [at * count // MOST_PAIRS for at in range(MOST_PAIRS)]
-    return [responses[2 * at + side] for at in kept for side in (0, 1)]
+        if responses := ids.responses(max_length):
+            pairs.append((pair.last_user_turn, list(responses)))
+    scored = _evenly(pairs, MOST_PAIRS)
+    prompts = {tuple(responses[0][0]): text for text, responses in scored}
+    asked = _evenly(list(prompts.items()), bounds.answers)
+    return _HeldOut(
+        rows=[response for _, responses in scored for response in responses],
+        prompts=[text for _, text in asked],
+        prompt_ids=[ids for ids, _ in asked],
+        answer_tokens=bounds.answer_tokens,
+    )
 
 
-def _live(folder: RunFolder, config: RunConfig, rows: list[Encoded], progress: Tell) -> list[list[float]]:
-    """Token log-probabilities under the adapter as it was trained. Raises `WorkbenchError` for another base."""
+def _evenly(items: Sequence[Item], most: int) -> list[Item]:
+    count = len(items)
+    return list(items) if count <= most else [items[at * count // most] for at in range(most)]
+
+
+def _live(
+    folder: RunFolder, config: RunConfig, tokenizer: PreTrainedTokenizerBase, held: _HeldOut, progress: Tell
+) -> _Live | None:
+    """What the adapter as it was trained makes of them; None where none were held out.
+
+    Raises `WorkbenchError` for another base than was trained on.
+    """
     trained_on = getattr(folder.state().started, "model_revision", "unknown")
-    if Path(config.model).is_dir() or not rows:
+    if Path(config.model).is_dir() or not held.rows:
         _check_revision(config.model, trained_on, None)
-    if not rows:
-        return []
+    if not held.rows:
+        return None
     progress("loading the base as it was trained on", None)
     base = load_base(config.model, config.quantization, config.attention)
     _check_revision(config.model, trained_on, base)
+    stops = stop_token_ids(tokenizer, base)
     model = attach_adapter(base, folder.adapter, "run")
-    progress(f"scoring {len(rows)} held-out responses with the live adapter", None)
-    return _scores(model, base, rows)
+    progress(f"scoring {len(held.rows)} held-out responses with the live adapter", None)
+    scores = _scores(model, base, held.rows)
+
+    def answer(model: Any) -> list[str]:
+        return _answers(model, tokenizer, stops, held)
+
+    if held.prompts:
+        progress(f"answering {plural(len(held.prompts), 'held-out prompt')} with base and live adapter", None)
+    run = answer(model)
+    with model.disable_adapter():
+        return _Live(scores, answer(model), run, answer)
+
+
+def _answers(model: Any, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int], held: _HeldOut) -> list[str]:
+    """The likeliest token always, to every prompt."""
+    tokens: list[list[int]] = [[] for _ in held.prompts]
+    if held.prompts:
+        how: dict[str, Any] = {"stop": stops, "max_new_tokens": held.answer_tokens, "temperature": 0.0, "seed": 0}
+        for step in sample(model, held.prompt_ids, **how):
+            for index, token in step:
+                tokens[index].append(token)
+    return [str(tokenizer.decode(ids, skip_special_tokens=True)) for ids in tokens]
 
 
 def _check_revision(model: str, trained_on: str, loaded: PreTrainedModel | None) -> None:
@@ -254,15 +326,23 @@ def check_finite(model: PreTrainedModel, dtype: Dtype) -> None:
             )
 
 
-def _drift(folder: Path, dtype: Dtype, rows: list[Encoded], live: list[list[float]], progress: Tell) -> Drift | None:
+def _beside(
+    folder: Path, dtype: Dtype, held: _HeldOut, live: _Live | None, progress: Tell
+) -> tuple[Drift | None, Answers | None]:
     """The merged files as anybody loads them, beside the live adapter."""
     _release()
-    if not rows:
-        return None
+    if live is None:
+        return None, None
     progress("loading the merged files", None)
     model = load_base(str(folder), "none", device=_device(folder), dtype=DTYPES[dtype])
-    progress(f"scoring {len(rows)} held-out responses with the merged model", None)
-    return drift(live, _scores(model, model, rows))
+    progress(f"scoring {len(held.rows)} held-out responses with the merged model", None)
+    moved = drift(live.scores, _scores(model, model, held.rows))
+    if not held.prompts:
+        return moved, None
+    progress(f"answering {plural(len(held.prompts), 'held-out prompt')} with the merged model", None)
+    said = zip(held.prompts, live.base, live.run, live.answer(model), strict=True)
+    answers = [Answer(*each) for each in said]
+    return moved, Answers(len(answers), [each for each in answers if each.merged != each.run])
 
 
 def _device(folder: Path) -> str:
@@ -274,7 +354,7 @@ def _device(folder: Path) -> str:
     return str(device) if torch.cuda.mem_get_info(device)[0] > needed else "cpu"
 
 
-def _scores(model: Any, base: PreTrainedModel, rows: list[Encoded]) -> list[list[float]]:
+def _scores(model: Any, base: PreTrainedModel, rows: Sequence[Encoded]) -> list[list[float]]:
     logprobs = score_batches(model, rows, int(base.config.get_text_config().vocab_size))
     return [response.double().tolist() for response in logprobs]
 

@@ -12,7 +12,7 @@ from workbench import __version__
 from workbench.config import to_toml
 from workbench.methods import METHODS, uses
 from workbench.runs.folder import Record, RunFolder
-from workbench.runs.merging import Drift
+from workbench.runs.merging import Answers, Drift
 from workbench.runs.quantities import QUANTITIES, quantities
 from workbench.runs.state import RunState
 from workbench.text import one_line
@@ -30,6 +30,8 @@ class MergeFacts:
     dtype: str
     parameters: int
     drift: Drift | None
+    answers: Answers | None = None
+    differences: Sequence[str] = ()
 
 
 def card(folder: RunFolder, merging: MergeFacts | None = None) -> str:
@@ -87,7 +89,9 @@ def _merged(merging: MergeFacts, record: Record) -> list[str]:
         return [*lines, "How far that moved log-probabilities was not measured: no pairs were held out."]
     held = _HELD[record.config.quantization]
     lines.append(f"Log-probabilities of held-out responses, these files minus the adapter on the base held {held}:")
-    return [*lines, "", *(f"- {line}" for line in merging.drift.lines())]
+    told = [*merging.drift.lines(), *([merging.answers.line()] if merging.answers else [])]
+    warned = [f"- **Other than the run that was measured:** {difference}" for difference in merging.differences]
+    return [*lines, "", *(f"- {line}" for line in told), *warned]
 
 
 def _evidence(folder: RunFolder) -> list[str]:

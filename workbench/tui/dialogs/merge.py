@@ -13,6 +13,8 @@ from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 
 from workbench import figures
+from workbench.errors import WorkbenchError
+from workbench.runs.merge_bounds import read_bounds
 from workbench.runs.merging import Cancelled, Done, Dtype, Merged, MergeFailed, Merging, Running, State
 from workbench.text import one_line, safe
 from workbench.tui.dialogs.base import Dialog
@@ -21,6 +23,7 @@ from workbench.workspace import Workspace
 
 _BEAT = 0.2
 _BAR = 24
+_ANSWER = 60
 _DTYPES: tuple[tuple[Dtype, str], ...] = (
     ("bf16", "16 bits, as most models are published"),
     ("fp16", "16 bits, for old GPUs; finer, but large weights do not fit"),
@@ -81,7 +84,12 @@ class MergeDialog(Dialog[None]):
             return
         dtype = _DTYPES[self.query_one(OptionList).highlighted or 0][0]
         to = path if path.is_absolute() else self._workspace.root / path
-        self._merging.start(Path(to), dtype, "gguf" if path.suffix == ".gguf" else "safetensors")
+        try:
+            bounds = read_bounds(self._workspace.settings)
+        except WorkbenchError as error:
+            self.query_one("#said", Static).update(_failed(error))
+            return
+        self._merging.start(Path(to), dtype, "gguf" if path.suffix == ".gguf" else "safetensors", bounds)
         self._follow()
 
     def action_cancel(self) -> None:
@@ -117,13 +125,17 @@ def _said(state: State) -> Content:
         case Done(merged):
             return _done(merged)
         case MergeFailed(error):
-            lines = [f"\n{safe(part)}" for part in (error.message, error.hint) if part]
-            return Content.assemble((f"▲ {one_line(error.title)}", "$error"), *lines)
+            return _failed(error)
         case Cancelled():
             return Content.styled("▲ Stopped; nothing was left behind.", "$warning")
         case _:
             text = "The base is loaded anew for it, beside nothing else: it needs the merged model's size in memory."
             return Content.styled(text, "$secondary")
+
+
+def _failed(error: WorkbenchError) -> Content:
+    lines = [f"\n{safe(part)}" for part in (error.message, error.hint) if part]
+    return Content.assemble((f"▲ {one_line(error.title)}", "$error"), *lines)
 
 
 def _done(merged: Merged) -> Content:
@@ -132,6 +144,12 @@ def _done(merged: Merged) -> Content:
     parts.append(("\nHeld-out responses, merged minus the adapter as it was trained\n", "$secondary"))
     drift = merged.drift.lines() if merged.drift else ["not measured: the run held no pairs out"]
     parts += [f"{line}\n" for line in drift]
+    if merged.answers:
+        parts.append(f"{merged.answers.line()}\n")
+        for answer in merged.answers.other[:1]:
+            parts += [("  run     ", "$secondary"), f"{one_line(answer.run, _ANSWER)}\n"]
+            parts += [("  merged  ", "$secondary"), f"{one_line(answer.merged, _ANSWER)}\n"]
+    parts += [(f"▲ {difference}\n", "$warning") for difference in merged.differences]
     if merged.serve:
         parts += [("\nTo serve it\n", "$secondary"), safe(merged.serve)]
     return Content.assemble(*parts)

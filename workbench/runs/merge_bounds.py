@@ -1,0 +1,51 @@
+"""How far a merged model may be from its run before `merge` says so: the section `[merge]` of workbench.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from workbench.config import unknown_setting, wrong_settings
+from workbench.errors import WorkbenchError
+
+SECTION = "merge"
+
+
+class Bounds(BaseModel):
+    """What is measured, and how much of it is told as a difference. Every key may be left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    turned: float = Field(default=0.05, ge=0, le=1)
+    """The most held-out pairs, as a share, whose other answer may be the likelier one once merged."""
+    moved: float = Field(default=0.10, ge=0)
+    """The most that chosen, or rejected, answers may move on average, in nats of log-probability a token."""
+    answers: int = Field(default=8, ge=0, le=64)
+    """Held-out prompts that base, run and merged model answer greedily; 0 for none."""
+    answer_tokens: int = Field(default=64, ge=1)
+    """Tokens of such an answer at most."""
+
+
+def read_bounds(path: Path) -> Bounds:
+    """The bounds in `path`; the defaults where there is no such file or section.
+
+    Raises `WorkbenchError` for a file that is no TOML, an unknown key (with the nearest right one), a wrong value.
+    """
+    try:
+        values = tomllib.loads(path.read_text("utf-8")).get(SECTION, {})
+    except FileNotFoundError:
+        return Bounds()
+    except (OSError, ValueError) as error:
+        raise WorkbenchError("The settings cannot be read", f"{path}: {error}.", "Correct that line.") from error
+    where = f"{path}, section [{SECTION}]"
+    if not isinstance(values, dict):
+        raise WorkbenchError("Not settings", f"{path}: {SECTION} is no section.", f"Write [{SECTION}] on its own line.")
+    for key in values:
+        if key not in Bounds.model_fields:
+            raise unknown_setting(key, Bounds.model_fields, f"{where}.")
+    try:
+        return Bounds(**values)
+    except ValidationError as error:
+        raise wrong_settings(error, "Correct it.", where) from None
