@@ -29,7 +29,9 @@ def run(tmp_path, model="org/base-8B", **values):
 
 
 def told(folder, *verdicts):
-    folder.evidence.write_text(json.dumps({"created": "2026-03-14T15:09:00", "verdicts": verdicts}))
+    folder.evidence.write_text(
+        json.dumps({"created": "2026-03-14T15:09:00", "quantization": "nf4", "verdicts": verdicts})
+    )
     return card(folder)
 
 
