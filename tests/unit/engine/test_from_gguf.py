@@ -1,17 +1,21 @@
 """GGUF files made into folders: the same numbers, the same tokens, and what cannot be read."""
 
 import builtins
+import json
 import shutil
 
 import gguf
 import pytest
 import torch
+from hypothesis import assume, example, given, settings
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 from tests.unit.engine.random_models import make
+from tests.unit.engine.test_to_gguf import LLAMA_CPP, WILD, trained
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import load_base
 from workbench.engine.shipping.from_gguf import import_gguf
+from workbench.engine.shipping.pre_tokenizers import ggml_name
 from workbench.engine.shipping.to_gguf import convert
 from workbench.errors import WorkbenchError
 from workbench.runs import machine
@@ -68,6 +72,38 @@ def test_prompts_become_the_same_tokens_and_answers_end_alike(tmp_path, file):
     assert made[0] == made[1]
     assert ours.eos_token == theirs.eos_token
     assert load_base(str(tmp_path / "model"), "none", device="cpu").generation_config.eos_token_id == ours.eos_token_id
+
+
+@pytest.mark.parametrize("name", ["smollm", *(pytest.param(each, marks=pytest.mark.slow) for each in LLAMA_CPP)])
+def test_texts_are_parted_as_the_file_says(tmp_path, name):
+    (tmp_path / "own").mkdir()
+    backend = trained(tmp_path / "own", name)
+    import_gguf(tmp_path / "own" / "model.gguf", tmp_path / "model")
+    ours = load_tokenizer(str(tmp_path / "model"))
+    assert ggml_name(json.loads((tmp_path / "model" / "tokenizer.json").read_text())) == name
+
+    @settings(deadline=None, max_examples=150)
+    @given(WILD)
+    @example("Items:\n\n1. two  2\n\n 3")
+    def alike(text):
+        assume("<|end|>" not in text)
+        assert ours(text, add_special_tokens=False)["input_ids"] == backend.encode(text).ids
+
+    alike()
+
+
+def test_a_tokenizer_that_nobody_knows_is_refused(tmp_path):
+    (tmp_path / "own").mkdir()
+    trained(tmp_path / "own", "smollm")
+    data = (tmp_path / "own" / "model.gguf").read_bytes()
+    (tmp_path / "new.gguf").write_bytes(data.replace(b"smollm", b"smolly"))
+    with pytest.raises(WorkbenchError, match="not known here") as error:
+        import_gguf(tmp_path / "new.gguf", tmp_path / "to")
+    assert "'smolly'" in error.value.message
+    assert not (tmp_path / "to").exists()
+    (tmp_path / "other.gguf").write_bytes(data.replace(b"smollm", b"refact"))
+    import_gguf(tmp_path / "other.gguf", tmp_path / "to")
+    assert ggml_name(json.loads((tmp_path / "to" / "tokenizer.json").read_text())) == "smollm"
 
 
 def test_half_the_width_takes_half_the_disk(tmp_path, file):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -20,10 +21,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 from workbench.engine.model.downloads import first_line
 from workbench.engine.shipping.destination import check_destination, written
 from workbench.engine.shipping.merge_adapter import DTYPES, check_finite
+from workbench.engine.shipping.pre_tokenizers import restored
 from workbench.engine.shipping.to_gguf import gguf_library
 from workbench.errors import WorkbenchError
 from workbench.runs import machine
 from workbench.runs.merging import Dtype
+from workbench.text import one_line
 
 _BESIDE_WEIGHTS = 32 * 2**20
 """Bytes of tokenizer and configs."""
@@ -47,9 +50,14 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What a file says of itself: GGUF's name of the architecture, its parameters, the commonest kind of tensor."""
+    """What a file says of itself: GGUF's name of the architecture, its parameters, the commonest kind of tensor.
+
+    `pre_tokenizer`: what a byte-level tokenizer does before its merges, by llama.cpp's name; empty where that is not
+    said, or the tokenizer is of another kind.
+    """
 
     architecture: str
+    pre_tokenizer: str
     parameters: int
     quantized: str
 
@@ -71,13 +79,13 @@ def import_gguf(
     file, to = file.expanduser().absolute(), to.expanduser().absolute()
     check_destination(to, force=force, folder=True)
     progress("reading the header", None)
-    with _header_read_once():
+    with _header_read_once(), _alone(file) as where:
         header = _header(file)
         _check_room(header, dtype, to)
-        where: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
         config = _read("config", file, lambda: AutoConfig.from_pretrained(**where))
         progress("reading the tokenizer", None)
         tokenizer = _read("tokenizer", file, lambda: AutoTokenizer.from_pretrained(**where, config=config))
+        _restore_steps(tokenizer, header.pre_tokenizer, file)
         progress(f"dequantizing {header.parameters / 1e6:,.0f} million parameters", None)
         width = {"config": config, "dtype": DTYPES[dtype]}
         loaded = _read("model", file, lambda: AutoModelForCausalLM.from_pretrained(**where, **width))
@@ -110,6 +118,14 @@ def _header_read_once() -> Iterator[None]:
         gguf.GGUFReader = reader
 
 
+@contextmanager
+def _alone(file: Path) -> Iterator[dict[str, Any]]:
+    """Arguments for `from_pretrained`: transformers would take a tokenizer.json beside the file for the file's own."""
+    with TemporaryDirectory(prefix="workbench-gguf-") as folder:
+        (Path(folder) / "model.gguf").symlink_to(file)
+        yield {"pretrained_model_name_or_path": folder, "gguf_file": "model.gguf"}
+
+
 def _header(file: Path) -> _Header:
     gguf = gguf_library()
     if not file.is_file():
@@ -121,6 +137,8 @@ def _header(file: Path) -> _Header:
     try:
         reader = gguf.GGUFReader(str(file))
         architecture = str(reader.fields["general.architecture"].contents())
+        byte_level = _said(reader, "tokenizer.ggml.model") == "gpt2"
+        pre_tokenizer = _said(reader, "tokenizer.ggml.pre") if byte_level else ""
         kinds = [each.tensor_type.name for each in reader.tensors if len(each.shape) > 1]
         parameters = sum(int(each.n_elements) for each in reader.tensors)
         end = max(int(each.data_offset) + int(each.n_bytes) for each in reader.tensors)
@@ -128,7 +146,25 @@ def _header(file: Path) -> _Header:
         raise _damaged(file, first_line(error)) from error
     if end > file.stat().st_size:
         raise _damaged(file, f"its tensors end at byte {end:,}, the file at {file.stat().st_size:,}")
-    return _Header(architecture, parameters, max(set(kinds), key=kinds.count, default="F32"))
+    return _Header(architecture, pre_tokenizer, parameters, max(set(kinds), key=kinds.count, default="F32"))
+
+
+def _said(reader: Any, name: str) -> str:
+    field = reader.fields.get(name)
+    return "" if field is None else str(field.contents())
+
+
+def _restore_steps(tokenizer: Any, name: str, file: Path) -> None:
+    """Lets the tokenizer part texts as the file says: transformers knows few of the names, and takes GPT-2's way then.
+
+    Raises `WorkbenchError` for a name that is not known: other tokens than those of training would be read.
+    """
+    if name and name != "default" and not restored(tokenizer.backend_tokenizer, name):
+        raise WorkbenchError(
+            "The tokenizer in the GGUF file is of a kind that is not known here",
+            f"{file.name}: tokenizer.ggml.pre is {one_line(name, 40)!r}.",
+            "Take the model's safetensors files instead, with its own tokenizer.json.",
+        )
 
 
 def _check_room(header: _Header, dtype: Dtype, to: Path) -> None:

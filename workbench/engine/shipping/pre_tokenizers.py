@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tokenizers import Regex, Tokenizer
+from tokenizers.pre_tokenizers import ByteLevel, Digits, PreTokenizer, Sequence, Split
+
 _DIGITS = "digits one by one"
 _GPT2 = "GPT-2's words"
 """The words of `ByteLevel` itself."""
@@ -57,6 +60,16 @@ _KNOWN = (
     _Known("bloom", (_BLOOM,)),
     _Known("viking", (_BLOOM, _DIGITS)),
 )
+_ALIKE = {
+    "gpt-2": ("phi-2", "mpt", "olmo", "jais", "trillion", "exaone4", "mellum", "gigachat", "granite-docling"),
+    "smollm": ("starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"),
+    "llama-bpe": ("llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"),
+    "smaug-bpe": ("dbrx", "glm4", "chatglm-bpe"),
+    "qwen2": ("deepseek-r1-qwen", "kormo", "megrez", "stablelm2", "hunyuan", "solar-open", "grok-2"),
+    "gpt-4o": ("llama4", "kanana2", "minimax-m2"),
+    "bloom": ("poro-chat", "gpt3-finnish"),
+}
+"""Other names that llama.cpp has for the same steps."""
 
 
 def ggml_name(tokenizer: Mapping[str, Any]) -> str | None:
@@ -69,6 +82,22 @@ def ggml_name(tokenizer: Mapping[str, Any]) -> str | None:
     steps = _steps(tokenizer.get("pre_tokenizer") or {})
     whole = bool(model.get("ignore_merges"))
     return next((known.name for known in _KNOWN if known.steps == steps and known.whole == whole), None)
+
+
+def restored(tokenizer: Tokenizer, name: str) -> bool:
+    """Gives a byte-level BPE tokenizer the steps that llama.cpp knows by `name`; False where none is known here."""
+    known = next((each for each in _KNOWN if name in (each.name, *_ALIKE.get(each.name, ()))), None)
+    if known is None:
+        return False
+    parts: list[PreTokenizer] = [
+        Digits(individual_digits=True) if step is _DIGITS else Split(Regex(step), "isolated")
+        for step in known.steps
+        if step is not _GPT2
+    ]
+    parts.append(ByteLevel(add_prefix_space=False, use_regex=_GPT2 in known.steps))
+    tokenizer.pre_tokenizer = Sequence(parts) if len(parts) > 1 else parts[0]
+    tokenizer.model.ignore_merges = known.whole
+    return True
 
 
 def in_words(tokenizer: Mapping[str, Any]) -> str:
