@@ -65,7 +65,7 @@ def build_probes(answer: Answer) -> list[Row]:
     answers = {question.text: own for question, own in _answered(plain, answer)}
     rows = []
     for number, question in enumerate(questions, 1):
-        row = {
+        row: Row = {
             "id": f"{question.kind}-{number:03}",
             "kind": question.kind,
             "group": question.group,
