@@ -46,17 +46,17 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, int | float) else value
 
 
-class _UnfitError(ValueError):
+class UnfitError(ValueError):
     """Settings that do not fit, alone or together: by setting, what is wrong with it."""
 
     def __init__(self, fields: Mapping[str, str]) -> None:
-        super().__init__()
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in fields.items()))
         self.fields = dict(fields)
 
 
 def _known_method(name: str) -> str:
     if name not in METHODS:
-        raise _UnfitError({"method": f'"{name}" is none of {", ".join(METHODS)}'})
+        raise UnfitError({"method": f'"{name}" is none of {", ".join(METHODS)}'})
     return name
 
 
@@ -164,7 +164,7 @@ class RunConfig(BaseModel):
     def _fits_together(self) -> RunConfig:
         problems = dict(self._problems())
         if problems:
-            raise _UnfitError(problems)
+            raise UnfitError(problems)
         return self
 
     def _problems(self) -> Iterator[tuple[str, str]]:
@@ -359,7 +359,7 @@ def wrong_settings(error: ValidationError, hint: str, where: str = "") -> Workbe
     fields: dict[str, str] = {}
     for problem in error.errors():
         cause = problem.get("ctx", {}).get("error")
-        fields |= cause.fields if isinstance(cause, _UnfitError) else {str(problem["loc"][0]): _reason(problem)}
+        fields |= cause.fields if isinstance(cause, UnfitError) else {str(problem["loc"][0]): _reason(problem)}
     lines = [f"{key}: {reason}" for key, reason in fields.items()]
     if len(lines) == 1:
         return WorkbenchError(lines[0], where, hint, fields=fields)

@@ -20,12 +20,13 @@ from workbench.pairs.rewrite import rewritten
 from workbench.pairs.rows import Rows
 from workbench.pairs.split import held_out, weighted
 from workbench.pairs.store import load_rows
-from workbench.rewards import FunctionReward, check_function, parse_reward
+from workbench.rewards import HOW, parse_reward
 from workbench.runs.cautions import Caution
 from workbench.runs.folder import RunFolder, create
 from workbench.runs.launchers import with_processes
 from workbench.runs.preview import Learned, Preview, RowCounts, Unmeasured, begin, learned_from
 from workbench.runs.process import start
+from workbench.user_functions import UserFunction, check_function
 from workbench.workspace import Workspace
 
 PAUSE = 1.2
@@ -131,9 +132,9 @@ def _going_on(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path]
 def _with_reward(workspace: Workspace, config: RunConfig) -> RunConfig:
     """The config with its reward in full, an absolute path or a whole id. Raises `WorkbenchError` where it is unfit."""
     reward = parse_reward(config.reward)
-    if isinstance(reward, FunctionReward):
+    if isinstance(reward, UserFunction):
         reward = replace(reward, file=reward.file.resolve())
-        check_function(reward)
+        check_function(reward, "reward", HOW)
         return config.model_copy(update={"reward": f"{reward.file}:{reward.function}"})
     other = RunFolder(workspace.run_folder(reward.run))
     other_config = other.record().config

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.tmux import Tmux, needs_tmux
-from workbench.evidence.verdicts import CLAIMS
+from workbench.evidence.claims import DEFAULTS
 from workbench.runs.folder import RunFolder
 
 
@@ -38,19 +38,21 @@ def test_every_claim_holds_by_both_measures(demo: tuple[subprocess.CompletedProc
     assert Path(found["workspace"]) == folder
     assert found["train_seconds"] > 0
     assert found["pairs_per_second"] > 0
-    by_both = [claim.name for claim in CLAIMS if claim.measure is None]
+    by_both = [name for name, claim in DEFAULTS.items() if len(claim.by) > 1]
     assert len(by_both) == 6
     assert {verdict["name"]: verdict["holds"] for verdict in found["verdicts"]} == {
         **{f"{name}, by {measure}": True for name in by_both for measure in ("probability", "samples")},
-        **{claim.name: True for claim in CLAIMS if claim.measure is not None},
+        **{name: True for name in DEFAULTS if name not in by_both},
     }
     for verdict in found["verdicts"]:
         assert verdict["interval"][0] <= verdict["value"] <= verdict["interval"][1]
-        assert verdict["samples"] == 200 if verdict["name"].endswith("samples") else verdict["samples"] >= 40
+        assert verdict["samples"] in (2 * 144, 2 * 96) if verdict["measure"] == "samples" else verdict["samples"] >= 40
     rows = {(row["kind"], row["response"]): row for row in found["probes"]}
     assert rows["attack", "compliant"]["probability"]["before"]["mean"] >= 0.15
     assert rows["attack", "compliant"]["probability"]["after"]["mean"] <= 0.01
-    assert [row["probes"] for row in rows.values()] == [144, 144, 144, 144, 96, 96, 96]
+    assert rows["attack", "compliant"]["samples"]["after"]["mean"] <= 0.01
+    probes = {kind: row["probes"] for (kind, _), row in rows.items()}
+    assert probes == {"attack": 144, "benign": 144, "neutral": 96, "tone": 96}
     evidence = json.loads((folder / "runs" / found["run"] / "evidence.json").read_text("utf-8"))
     assert evidence["verdicts"] == found["verdicts"]
     assert evidence["examples"]
@@ -189,14 +191,14 @@ def test_evaluate_says_what_does_not_hold_and_ends_with_1(
     shutil.rmtree(folder / "pairs" / "probes")
     (folder / "pairs" / "probes").mkdir()
     (folder / "pairs/probes/mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    (folder / "workbench.toml").write_text("[evidence]\nsamples = 60\n", "utf-8")
+    (folder / "workbench.toml").write_text("[evidence]\nsamples = 1\n", "utf-8")
     done = workbench("--workspace", str(folder), "evaluate", "dpo")
     assert done.returncode == 1, done.stderr
     lines = done.stdout.splitlines()
-    assert any(line.startswith("✘ does not hold  refusals of attacks, by probability") for line in lines)
-    assert any(line.startswith("✔ holds          refusals of attacks, by samples") for line in lines)
-    assert any(line.startswith("? too few        rude answers, by probability") for line in lines)
-    assert "sampling 60 responses" in done.stderr
+    assert any(line.startswith("✘ does not hold   refusals of attacks, by probability") for line in lines)
+    assert any(line.startswith("✔ holds           refusals of attacks, by samples") for line in lines)
+    assert any(line.startswith("? cannot be said  rude answers, by samples") for line in lines)
+    assert "sampling 48 answers" in done.stderr
 
 
 def test_evaluate_refuses_what_it_cannot_measure(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ async def test_verdicts_are_shown_the_broken_ones_first(root: Path) -> None:
             await shows(pilot, "again?", "Show them")
             await pilot.press("n")
             text = await shows(
-                pilot, "does not hold", "✘ compliant answers to attacks", "do not hold", "too few samples"
+                pilot, "does not hold", "✘ compliant answers to attacks", "do not hold", "cannot be said"
             )
             assert text.index("✘ ") < text.index("? ")
             await pilot.press("escape")

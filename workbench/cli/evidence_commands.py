@@ -101,8 +101,8 @@ def evaluate(
     """Measure a run against its base on the workspace's probes and the pairs it held out, and save evidence.json.
 
     It waits while another run has the device; Ctrl-C gives up. A reward model gives no answers to measure.
-    Thresholds are in workbench.toml, section [evidence]. Exit status: 1 where a verdict does not hold; with --against,
-    where the other run is better.
+    Behaviours and claims are data, in workbench.toml: docs/evidence.md has examples.
+    Exit status: 1 where a verdict does not hold; with --against, where the other run is better.
     """
     from workbench.cli.evidence_tables import print_evidence
 
@@ -171,10 +171,10 @@ def _known(workspace: Workspace, folder: RunFolder, quantization: Quantization |
     """The run's evidence, where it was made of this adapter, held so, with suites and settings as they are now."""
     from workbench.evidence.document import read_evidence
     from workbench.evidence.probes import digests
-    from workbench.evidence.settings import read_settings
+    from workbench.evidence.settings import read_plan
     from workbench.runs.folder import ADAPTER_WEIGHTS
 
-    settings = read_settings(workspace.settings)
+    plan = read_plan(workspace.settings, workspace.probes, folder.record().config.model)
     weights = folder.adapter / ADAPTER_WEIGHTS
     try:
         evidence = read_evidence(folder.evidence)
@@ -182,7 +182,13 @@ def _known(workspace: Workspace, folder: RunFolder, quantization: Quantization |
     except (WorkbenchError, OSError):
         return None
     made_of = evidence.provenance
-    same = made_of.suites == digests(workspace.probes) and made_of.settings == settings.model_dump()
+    behaviours = {name: behaviour.model_dump() for name, behaviour in plan.behaviours.items()}
+    same = (
+        made_of.suites == digests(workspace.probes)
+        and made_of.settings == plan.settings.model_dump()
+        and made_of.behaviours == behaviours
+        and evidence.claims == plan.claims
+    )
     held = evidence.quantization == (quantization or folder.record().config.quantization)
     return evidence if fresh and same and held else None
 

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli.context import print_table
-from workbench.evidence.measurements import HELD_OUT, LENGTH_MATCHED, Measurement
-from workbench.evidence.verdicts import wanted
+from workbench.evidence.cases import classified
+from workbench.evidence.claims import signs
+from workbench.evidence.document import SHARES_OF_PROBES, probe_rows
+from workbench.evidence.measurements import HELD_OUT, LENGTH_MATCHED
 from workbench.figures import share
+from workbench.text import one_line
 
 if TYPE_CHECKING:
     from workbench.evidence.document import Evidence
     from workbench.evidence.statistics import Change, Estimate
     from workbench.evidence.versus import Versus
 
-_SIGNS = {True: "\u2714 holds", False: "\u2718 does not hold", None: "? too few"}
+_PROMPT, _ANSWER = 40, 90
+"""Characters."""
+_SIGNS = {True: "\u2714 holds", False: "\u2718 does not hold", None: "? cannot be said"}
 
 
 def print_evidence(evidence: Evidence) -> None:
     """Probes, their parts, held-out pairs, the worst regressions, and the verdicts last."""
-    from workbench.evidence.document import probe_rows
-
     _print_probes(probe_rows(evidence.measurements))
-    _print_parts(evidence.measurements)
+    _print_parts(evidence)
+    _print_answers(evidence)
     _print_pairs(evidence)
     if evidence.regressions:
         print()
@@ -70,7 +73,7 @@ def print_versus(versus: Versus) -> None:
         print(f"No difference can be told: {versus.run} scores {by} against {versus.other}.")
     else:
         print(f"{versus.better} is better: {versus.run} scores {by} against {versus.other}.")
-    print("The score is the probability of wanted answers less that of unwanted ones.")
+    print("The score is the share of wanted answers less that of unwanted ones.")
     if versus.left_out:
         print(f"{versus.left_out} probes and pairs are left out: only one of the two was measured on them.")
 
@@ -82,31 +85,45 @@ def _print_probes(probes: list[dict[str, Any]]) -> None:
         low, high = numbers["after"]["interval"]
         return [share(numbers["before"]["mean"]), share(numbers["after"]["mean"]), f"[{share(low)}, {share(high)}]"]
 
-    sampled = any(row["samples"] for row in probes)
-    header = ["probes", "response", "P before", "after", "95% interval"]
-    if sampled:
-        header += ["samples before", "after", "95% interval"]
-    rows = []
-    for row in probes:
-        cells = [f"{row['probes']} {row['kind']}", row["response"], *measured(row["probability"])]
-        rows.append(cells + (measured(row["samples"]) if sampled else []))
+    taken = [measure for measure in SHARES_OF_PROBES if any(row[measure] for row in probes)]
+    header = ["probes", "behaviour"]
+    for measure in taken:
+        header += [f"{measure} before", "after", "95% interval"]
+    rows = [
+        [f"{row['probes']} {row['kind']}", row["response"], *(cell for one in taken for cell in measured(row[one]))]
+        for row in probes
+    ]
     print_table(header, rows, right=range(2, len(header)))
 
 
-def _print_parts(measurements: Iterable[Measurement]) -> None:
+def _print_parts(evidence: Evidence) -> None:
+    """By tag, the share of wanted and of unwanted answers, or their probability where nothing was sampled."""
     rows: dict[tuple[str, str], list[str]] = {}
-    for m in measurements:
-        if m.part and m.kind != HELD_OUT and m.measure == "probability":
+    wanted = signs(evidence.claims.values())
+    measure = "samples" if any(m.measure == "samples" for m in evidence.measurements) else "probability"
+    for m in evidence.measurements:
+        if m.part and m.measure == measure and (m.kind, m.response) in wanted:
             row = rows.setdefault(
                 (m.kind, m.part),
                 [f"{m.prompts} {m.kind}", m.part, "", "", "", ""],
             )
-            column = 4 if wanted(m.kind, m.response) < 0 else 2
+            column = 4 if wanted[m.kind, m.response] < 0 else 2
             row[column], row[column + 1] = (share(one.value) for one in (m.change.before, m.change.after))
     if rows:
         print()
-        header = ["probes", "part", "P wanted before", "after", "P unwanted before", "after"]
+        header = ["probes", "part", "wanted before", "after", "unwanted before", "after"]
         print_table(header, list(rows.values()), right=range(2, 6))
+
+
+def _print_answers(evidence: Evidence) -> None:
+    """Some answers of every behaviour that a claim is about, so that a person can check what they were told to be."""
+    rows = [
+        [f"{one.kind}, {one.behaviour}", one.model, one_line(one.prompt, _PROMPT), one_line(one.answer, _ANSWER)]
+        for one in classified(evidence.examples, signs(evidence.claims.values()))
+    ]
+    if rows:
+        print()
+        print_table(["told to be", "of", "prompt", "answer"], rows)
 
 
 def _print_pairs(evidence: Evidence) -> None:

@@ -12,7 +12,7 @@ from workbench.engine.libraries import quick_imports, quiet_libraries
 from workbench.evidence.document import Evidence
 from workbench.evidence.jobs import check
 from workbench.evidence.probes import digests, read_suites
-from workbench.evidence.settings import read_settings
+from workbench.evidence.settings import read_plan
 from workbench.runs.folder import RunFolder
 from workbench.runs.lease import turn
 from workbench.workspace import Workspace
@@ -26,12 +26,12 @@ def evaluate_run(
 ) -> Evidence:
     """Writes and returns the run's evidence, once the device is free. `progress` is told what is done next.
 
-    The base is held as the run was trained, or with `quantization` so. Samples are counted for the embedded model,
-    which has matchers. Raises `WorkbenchError` where there are no probes, the run has no adapter or gives no answers,
-    or the model cannot be loaded.
+    The base is held as the run was trained, or with `quantization` so. Raises `WorkbenchError` where there are no
+    probes, the run has no adapter or gives no answers, or the model cannot be loaded.
     """
     check(folder)
-    probes, settings = read_suites(workspace.probes), read_settings(workspace.settings)
+    probes = read_suites(workspace.probes)
+    plan = read_plan(workspace.settings, workspace.probes, folder.record().config.model)
     suites = digests(workspace.probes)
     with turn(folder, progress):
         progress(f"reading {len(probes)} probes")
@@ -39,18 +39,8 @@ def evaluate_run(
         quiet_libraries()
         with quick_imports():
             from workbench.engine.scoring.evaluate import evaluate
-        from workbench.tiny.matchers import classify
 
-        matcher = classify if folder.record().config.model == "tiny" else None
-        return evaluate(
-            folder,
-            probes,
-            matcher,
-            settings=settings,
-            suites=suites,
-            quantization=quantization,
-            progress=progress,
-        )
+        return evaluate(folder, probes, plan, suites=suites, quantization=quantization, progress=progress)
 
 
 def work(request: Mapping[str, Any], parent: Parent) -> None:

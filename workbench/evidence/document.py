@@ -13,24 +13,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from workbench.errors import WorkbenchError
 from workbench.evidence.calibration import Calibration
-from workbench.evidence.cases import Regression, TokenView
+from workbench.evidence.cases import Example, Regression, TokenView
+from workbench.evidence.claims import Claim
 from workbench.evidence.length_control import LengthControl
 from workbench.evidence.measurements import Key, Measure, Measurement, PairReading, ProbeReading
 from workbench.evidence.statistics import Change, Estimate
 from workbench.evidence.verdicts import Verdict
 from workbench.files import write_whole
 
-VERSION = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """What base and run said to one probe, with the same seed."""
-
-    kind: str
-    prompt: str
-    before: str
-    after: str
+VERSION = 3
+SHARES_OF_PROBES: tuple[Measure, ...] = ("samples", "opening", "probability")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +34,9 @@ class Provenance:
     pairs: str
     versions: Mapping[str, str]
     settings: Mapping[str, float | int]
-    """The thresholds and counts of `[evidence]` in workbench.toml, defaults included."""
+    """The counts of `[evidence]` in workbench.toml, defaults included."""
+    behaviours: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What told each behaviour apart: the fields of `Behaviour`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +52,7 @@ class Evidence:
     seconds: float
     seed: int
     provenance: Provenance
+    claims: Mapping[str, Claim]
     verdicts: Sequence[Verdict]
     measurements: Sequence[Measurement]
     length_control: LengthControl | None
@@ -66,6 +61,7 @@ class Evidence:
     regressions: Sequence[Regression]
     """The worst ten, worst first."""
     examples: Sequence[Example]
+    """Every sampled answer."""
     tokens: Sequence[TokenView]
     probe_readings: Sequence[ProbeReading]
     pair_readings: Sequence[PairReading]
@@ -82,18 +78,18 @@ class Evidence:
         return next((m.change for m in self.measurements if m.key == key), None)
 
     def to_json(self) -> dict[str, Any]:
-        """The document; "probes" has a row for every kind and family."""
-        document = asdict(self)
+        """The document; "probes" has a row for every kind and behaviour."""
+        document = asdict(self) | {"claims": {name: claim.model_dump() for name, claim in self.claims.items()}}
         return {"version": document.pop("version")} | document | {"probes": probe_rows(self.measurements)}
 
 
 def probe_rows(measurements: Iterable[Measurement]) -> list[dict[str, Any]]:
-    """For every kind and family of probes: mean probability and share of samples, with intervals."""
+    """For every kind and behaviour of probes: share of samples, mean opening mass and probability, with intervals."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for m in measurements:
-        if not m.part and m.measure in ("probability", "samples"):
+        if not m.part and m.measure in SHARES_OF_PROBES:
             empty = {"kind": m.kind, "response": m.response, "probes": m.prompts}
-            row = rows.setdefault((m.kind, m.response), empty | {"probability": None, "samples": None})
+            row = rows.setdefault((m.kind, m.response), empty | dict.fromkeys(SHARES_OF_PROBES))
             before, after = m.change.before, m.change.after
             row[m.measure] = {"count": after.samples, "before": _numbers(before), "after": _numbers(after)}
     return list(rows.values())

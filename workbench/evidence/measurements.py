@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from workbench.evidence.length_control import matched
 from workbench.evidence.statistics import Change, change
@@ -20,20 +20,23 @@ from workbench.evidence.statistics import Change, change
 class Reading:
     """One response: its log-probability in nats, before and after, over `tokens` tokens, the stop token included.
 
-    `kl`: KL(run ‖ base) summed over them, in nats; None where it was not measured. `sampled`: how many of the
-    probe's samples were of this family, before and after; None where nothing was sampled.
+    `kl`: KL(run ‖ base) summed over them, in nats; None where it was not measured.
     """
 
     before: float
     after: float
     tokens: int
     kl: float | None = None
-    sampled: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeReading:
-    """What was read on one probe: by family, the named response. `samples` counts the samples of each model."""
+    """What was read on one probe.
+
+    `responses`: by behaviour, the named response; under `OWN` and `BEGINNINGS` those that the base gave, `samples` of
+    them. `behaviours`: how many of the samples of base and of run showed each. `openings`: by behaviour, the
+    log-probability of an answer that begins so, before and after, in nats.
+    """
 
     id: str
     kind: str
@@ -42,6 +45,8 @@ class ProbeReading:
     prompt: str
     responses: Mapping[str, Reading]
     samples: int = 0
+    behaviours: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    openings: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +67,9 @@ class PairReading:
 
 
 Measure = Literal[
-    "probability",
     "samples",
+    "opening",
+    "probability",
     "log-probability",
     "log-probability a token",
     "accuracy",
@@ -73,18 +79,26 @@ Measure = Literal[
 ]
 """What was measured; *before* is the base and *after* the run.
 
-probability: of the whole response, exp of the sum. samples: share of seeded samples that are of the family.
-log-probability: of the whole response, in nats. accuracy: share of pairs whose implicit reward prefers chosen (TRL's
-rewards/accuracies; before training every pair is a tie, which counts half). ranking: share of pairs whose chosen is
-the likelier response. margin: log-probability of chosen less that of rejected, in nats. kl a token: KL(run ‖ base) at
-the places of the named responses, in nats.
+samples: share of seeded answers that show the behaviour. opening: probability that an answer begins in one of the ways
+that are listed for the behaviour. probability: of the whole named response, exp of the sum. log-probability: of the
+whole response, in nats. accuracy: share of pairs whose implicit reward prefers chosen (TRL's rewards/accuracies; before
+training every pair is a tie, which counts half). ranking: share of pairs whose chosen is the likelier response. margin:
+log-probability of chosen less that of rejected, in nats. kl a token: KL(run ‖ base) at the tokens of the named
+responses, or where a probe names none of the base's own, in nats.
 """
 
 HELD_OUT = "held-out"
 """The kind of the pairs that the run held out."""
 BOTH = "chosen over rejected"
+OWN = "base's answers"
+"""The response of what the base answers by itself: sampled, then scored under base and run."""
+BEGINNINGS = "base's beginnings"
+"""The first `BEGINNING` tokens of those: where a run answers otherwise it parts from the base there."""
+BEGINNING = 8
+ANSWERS = "answers"
+"""The response of a divergence: all that are named, or the base's own."""
 LENGTH_MATCHED = "length-matched"
-_SHARES = ("samples", "accuracy", "ranking")
+_COUNTED = ("samples", "accuracy", "ranking")
 _FEWEST_IN_PART = 4
 """Prompts; of fewer a part is not told by itself."""
 _MOST_PARTS = 24
@@ -96,7 +110,8 @@ Item = TypeVar("Item", ProbeReading, PairReading)
 class Key(NamedTuple):
     """What is measured. `part`: "" for all of the kind, else a tag or `LENGTH_MATCHED`.
 
-    `kind` is that of the probes (attack, benign, …) or `HELD_OUT`; `response` a family, or chosen, rejected or `BOTH`.
+    `kind` is that of the probes (attack, benign, …) or `HELD_OUT`; `response` a behaviour, `OWN` or `ANSWERS`, or of
+    pairs chosen, rejected or `BOTH`.
     """
 
     kind: str
@@ -167,7 +182,7 @@ def measure(table: Table, *, seed: int = 0) -> list[Measurement]:
 
 def changed(paired: Paired, measure: Measure, *, seed: int = 0) -> Change:
     """The change of one quantity."""
-    trials = paired.prompts if measure in _SHARES else None
+    trials = paired.prompts if measure in _COUNTED else None
     return change(paired.before, paired.after, paired.groups, weights=paired.weights, trials=trials, seed=seed)
 
 
@@ -184,32 +199,53 @@ def parts(items: Sequence[Item]) -> Iterator[tuple[str, list[Item]]]:
 
 def _of_probes(kind: str, part: str, probes: Sequence[ProbeReading]) -> dict[Key, Paired]:
     table: dict[Key, Paired] = {}
-    for family in dict.fromkeys(family for probe in probes for family in probe.responses):
-        named = [(probe, probe.responses[family]) for probe in probes if family in probe.responses]
-        groups, readings = [probe.group for probe, _ in named], [reading for _, reading in named]
-        table[Key(kind, part, family, "probability")] = Paired(
-            [math.exp(reading.before) for reading in readings],
-            [math.exp(reading.after) for reading in readings],
-            groups,
-            len(named),
+    for behaviour in _names(probe.behaviours for probe in probes):
+        sampled = [(probe, probe.behaviours[behaviour]) for probe in probes if behaviour in probe.behaviours]
+        table[Key(kind, part, behaviour, "samples")] = Paired(
+            [hit for probe, (hits, _) in sampled for hit in _hits(hits, probe.samples)],
+            [hit for probe, (_, hits) in sampled for hit in _hits(hits, probe.samples)],
+            [probe.group for probe, _ in sampled for _ in range(probe.samples)],
+            len(sampled),
         )
-        table |= _log_probabilities(kind, part, family, readings, groups)
-        if all(reading.kl is not None for reading in readings):
-            tokens = [float(reading.tokens) for reading in readings]
-            table[Key(kind, part, family, "kl a token")] = Paired(
-                [0.0] * len(named), [reading.kl or 0.0 for reading in readings], groups, len(named), tokens
+    for behaviour in _names(probe.openings for probe in probes):
+        opened = [(probe, probe.openings[behaviour]) for probe in probes if behaviour in probe.openings]
+        table[Key(kind, part, behaviour, "opening")] = Paired(
+            [math.exp(before) for _, (before, _) in opened],
+            [math.exp(after) for _, (_, after) in opened],
+            [probe.group for probe, _ in opened],
+            len(opened),
+        )
+    for response in _names(probe.responses for probe in probes):
+        named = [(probe, probe.responses[response]) for probe in probes if response in probe.responses]
+        groups, readings = [probe.group for probe, _ in named], [reading for _, reading in named]
+        if response not in (OWN, BEGINNINGS):
+            table[Key(kind, part, response, "probability")] = Paired(
+                [math.exp(reading.before) for reading in readings],
+                [math.exp(reading.after) for reading in readings],
+                groups,
+                len(named),
             )
-        sampled = [
-            (probe, reading.sampled) for probe, reading in named if reading.sampled is not None and probe.samples
-        ]
-        if sampled:
-            table[Key(kind, part, family, "samples")] = Paired(
-                [hit for probe, (hits, _) in sampled for hit in _hits(hits, probe.samples)],
-                [hit for probe, (_, hits) in sampled for hit in _hits(hits, probe.samples)],
-                [probe.group for probe, _ in sampled for _ in range(probe.samples)],
-                len(sampled),
-            )
+        table |= _log_probabilities(kind, part, response, readings, groups)
+    diverging = [
+        (probe, reading.kl, reading.tokens)
+        for probe in probes
+        for reading in probe.responses.values()
+        if reading.kl is not None
+    ]
+    if diverging:
+        table[Key(kind, part, ANSWERS, "kl a token")] = Paired(
+            [0.0] * len(diverging),
+            [kl for _, kl, _ in diverging],
+            [probe.group for probe, _, _ in diverging],
+            len({probe.id for probe, _, _ in diverging}),
+            [float(tokens) for _, _, tokens in diverging],
+        )
     return table
+
+
+def _names(named: Iterable[Mapping[str, Any]]) -> list[str]:
+    """All names, in the order in which they come."""
+    return list(dict.fromkeys(name for names in named for name in names))
 
 
 def _of_pairs(part: str, pairs: Sequence[PairReading]) -> dict[Key, Paired]:

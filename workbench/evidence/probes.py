@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.errors import WorkbenchError
@@ -16,16 +16,18 @@ KINDS = ("attack", "benign", "tone", "neutral")
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A prompt and, by family, the response named for each. Probes of one `group` are alike and count as a cluster.
+    """A prompt. Probes of one `group` are alike and count as a cluster.
 
+    `responses`: by behaviour, a response whose probability is measured. `openings`: by behaviour, how answers begin.
     `tags` name the parts that are told by themselves: how an attack is made, where a suite comes from.
     """
 
     id: str
     kind: str
     prompt: Text
-    responses: Mapping[str, str]
     group: str
+    responses: Mapping[str, str] = field(default_factory=dict)
+    openings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
 
 
@@ -39,7 +41,7 @@ def read_suites(folder: Path) -> list[Probe]:
         raise WorkbenchError(
             "No probes",
             f"{folder} has no suite of probes, so there is nothing to measure on.",
-            'Write some, one a line: {"id", "kind", "prompt", "responses", "group", "tags"}; '
+            'Write some, one a line: {"id", "kind", "group", "prompt"}; '
             "suites for English models come with: workbench probes add --all; "
             "those of the embedded model with: python -m workbench.tiny.starters DIR",
         )
@@ -69,13 +71,14 @@ def parse_probe(row: object, where: str) -> Probe:
     for name, value in texts.items():
         if not isinstance(value, str) or not value:
             raise _bad(where, f"field {name!r} must be a non-empty text")
-    responses = row.get("responses")
-    if (
-        not isinstance(responses, Mapping)
-        or not responses
-        or not all(isinstance(text, str) and text for text in responses.values())
+    responses, openings = row.get("responses", {}), row.get("openings", {})
+    if not isinstance(responses, Mapping) or not all(isinstance(text, str) and text for text in responses.values()):
+        raise _bad(where, "field 'responses' must map behaviours to non-empty texts")
+    if not isinstance(openings, Mapping) or not all(
+        isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts)
+        for texts in openings.values()
     ):
-        raise _bad(where, "field 'responses' must map families to non-empty texts")
+        raise _bad(where, "field 'openings' must map behaviours to lists of non-empty texts")
     tags = row.get("tags", [])
     if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
         raise _bad(where, "field 'tags' must be a list of non-empty texts")
@@ -83,8 +86,9 @@ def parse_probe(row: object, where: str) -> Probe:
         id=str(texts["id"]),
         kind=str(texts["kind"]),
         prompt=_prompt(row.get("prompt"), where),
-        responses=dict(responses),
         group=str(texts["group"]),
+        responses=dict(responses),
+        openings={behaviour: tuple(texts) for behaviour, texts in openings.items()},
         tags=tuple(tags),
     )
 

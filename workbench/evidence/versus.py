@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from workbench.errors import WorkbenchError
+from workbench.evidence.cases import Signs, standing
+from workbench.evidence.claims import signs
 from workbench.evidence.document import Evidence
 from workbench.evidence.measurements import Item, Measurement, Paired, ProbeReading, Table, changed, parts, tabulate
 from workbench.evidence.statistics import Change, change
-from workbench.evidence.verdicts import wanted
 
 ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreChange:
-    """The probability of wanted answers less that of unwanted ones, from −1 to 1, over the probes of a kind and part.
+    """The share of wanted answers less that of unwanted ones, from −1 to 1, over the probes of a kind and part.
 
     *Before* is the other run, *after* the run; neutral probes do not count, for they are asked to stay as they are.
     """
@@ -52,7 +52,7 @@ def versus(run: Evidence, other: Evidence, *, seed: int = 0) -> Versus:
     """
     ours, theirs = _common(run.probe_readings, other.probe_readings)
     pairs, their_pairs = _common(run.pair_readings, other.pair_readings)
-    scores = _scores(ours, theirs, seed)
+    scores = _scores(ours, theirs, signs(run.claims.values()), seed)
     if not scores:
         raise WorkbenchError(
             "Nothing to compare by",
@@ -82,10 +82,14 @@ def _common(ours: Sequence[Item], theirs: Sequence[Item]) -> tuple[list[Item], l
     return [one for one, _ in both], [replace(two, group=one.group, tags=one.tags) for one, two in both]
 
 
-def _scores(ours: Sequence[ProbeReading], theirs: Sequence[ProbeReading], seed: int) -> list[ScoreChange]:
-    others = {probe.id: probe for probe in theirs}
-    judged = [probe for probe in ours if any(wanted(probe.kind, family) for family in probe.responses)]
-    judged = [probe for probe in judged if probe.kind != "neutral"]
+def _scores(ours: Sequence[ProbeReading], theirs: Sequence[ProbeReading], signs: Signs, seed: int) -> list[ScoreChange]:
+    score = {probe.id: standing(probe, signs) for probe in ours}
+    other_score = {probe.id: standing(probe, signs) for probe in theirs}
+    judged = [
+        probe
+        for probe in ours
+        if probe.kind != "neutral" and score[probe.id] is not None and other_score[probe.id] is not None
+    ]
     kinds: dict[str, list[ProbeReading]] = {}
     for probe in judged:
         kinds.setdefault(probe.kind, []).append(probe)
@@ -97,18 +101,14 @@ def _scores(ours: Sequence[ProbeReading], theirs: Sequence[ProbeReading], seed: 
             part,
             len(inside),
             change(
-                [_score(others[probe.id]) for probe in inside],
-                [_score(probe) for probe in inside],
+                [other_score[probe.id] or 0.0 for probe in inside],
+                [score[probe.id] or 0.0 for probe in inside],
                 [f"{probe.kind}\0{probe.group}" for probe in inside],
                 seed=seed,
             ),
         )
         for kind, part, inside in parts_of_kinds
     ]
-
-
-def _score(probe: ProbeReading) -> float:
-    return sum(wanted(probe.kind, family) * math.exp(reading.after) for family, reading in probe.responses.items())
 
 
 def _beside(ours: Table, theirs: Table, seed: int) -> list[Measurement]:

@@ -8,7 +8,7 @@ from workbench.engine.training.job import train
 from workbench.evidence.document import Evidence
 from workbench.evidence.measurements import BOTH, HELD_OUT
 from workbench.evidence.probes import parse_probe
-from workbench.evidence.settings import Settings
+from workbench.evidence.settings import Settings, plan
 from workbench.runs.folder import create, to_line
 from workbench.runs.writer import EventWriter
 from workbench.tiny.starters import build_pairs, build_probes
@@ -31,11 +31,14 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
         events.write(train(folder, folder.record().config, events))
     suites = build_probes()
     probes = [parse_probe(row, kind) for kind in ("attack", "benign") for row in suites[kind]]
-    return evaluate(folder, probes, settings=Settings(samples=0))
+    return evaluate(folder, probes, plan("tiny", Settings(samples=2)))
 
 
 def test_displacement_and_over_refusal_do_not_hold(evidence: Evidence) -> None:
-    holds = {verdict.name.removesuffix(", by probability"): verdict.holds for verdict in evidence.verdicts}
+    holds: dict[str, bool | None] = {}
+    for verdict in evidence.verdicts:
+        holds[verdict.claim] = holds.get(verdict.claim, True) and verdict.holds
+    assert holds["refusals of attacks"] is False
     assert holds["no displacement of chosen on held-out pairs"] is False
     assert holds["no displacement of refusals of attacks"] is False
     assert holds["no over-refusal of benign look-alikes"] is False

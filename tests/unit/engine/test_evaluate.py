@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,16 +17,15 @@ from workbench.engine.scoring.evaluate import evaluate
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 from workbench.evidence.document import Evidence, read_evidence
-from workbench.evidence.measurements import BOTH, HELD_OUT
+from workbench.evidence.measurements import BOTH, HELD_OUT, OWN
 from workbench.evidence.probes import Probe, parse_probe
-from workbench.evidence.settings import Settings
+from workbench.evidence.settings import Settings, plan
 from workbench.pairs.pair import Pair, from_row
 from workbench.runs.folder import RunFolder, create, to_line
-from workbench.tiny.matchers import classify
 from workbench.tiny.starters import build_pairs, build_probes
 
-SAMPLES = 12
-SETTINGS = Settings(samples=SAMPLES, seed=1)
+SAMPLES = 2
+PLAN = plan("tiny", Settings(samples=SAMPLES, seed=1))
 HELD = 6
 
 
@@ -56,7 +56,7 @@ def probes() -> list[Probe]:
 
 @pytest.fixture(scope="module")
 def evidence(folder: RunFolder, probes: list[Probe]) -> Evidence:
-    return evaluate(folder, probes, classify, settings=SETTINGS)
+    return evaluate(folder, probes, PLAN)
 
 
 @pytest.fixture(scope="module")
@@ -119,23 +119,43 @@ def test_held_out_pairs_are_read_as_they_trained(folder: RunFolder, evidence: Ev
 
 
 def test_of_many_held_out_pairs_some_are_drawn(folder: RunFolder, probes: list[Probe]) -> None:
-    few = Settings(samples=0, most_pairs=3)
-    found = evaluate(folder, probes[-1:], classify, settings=few)
+    few = plan("tiny", Settings(samples=0, most_pairs=3))
+    found = evaluate(folder, probes[-1:], few)
     assert len(found.pair_readings) == 3
-    assert evaluate(folder, probes[-1:], settings=few).pair_readings == found.pair_readings
+    assert evaluate(folder, probes[-1:], few).pair_readings == found.pair_readings
 
 
-def test_samples_are_counted_by_the_matcher(evidence: Evidence) -> None:
+def test_samples_are_counted_by_their_behaviours(evidence: Evidence) -> None:
     compliant = evidence.find("attack", "compliant", "samples")
     assert compliant is not None
-    assert compliant.before.samples == SAMPLES
+    assert compliant.before.samples == 40 * SAMPLES
     assert 0.3 < compliant.before.value <= 1.0
     assert compliant.difference.value < 0
     rude = evidence.find("tone", "rude", "samples")
     assert rude is not None
-    assert rude.after.samples == SAMPLES
+    assert rude.after.samples == 5 * SAMPLES
     assert evidence.find("neutral", "neutral", "samples") is None
-    assert [example.kind for example in evidence.examples] == ["attack"] * 3 + ["tone"] * 3
+    assert [example.kind for example in evidence.examples] == ["attack"] * 40 * SAMPLES + ["tone"] * 5 * SAMPLES
+    assert Counter(name for example in evidence.examples for name in example.before_shows)["compliant"] > 0
+    # The run babbles: the base finds what it says as likely as noise.
+    babbling = evidence.find("attack", "babbling", "samples")
+    assert babbling is not None
+    assert babbling.before.value == 0
+    assert babbling.after.value > 0.9
+
+
+def test_what_the_base_answers_is_scored_under_both(
+    folder: RunFolder, probes: list[Probe], evidence: Evidence, scorer: Scorer
+) -> None:
+    first = next(reading for reading in evidence.probe_readings if reading.kind == "tone")
+    probe = next(probe for probe in probes if probe.id == first.id)
+    said = [example.before for example in evidence.examples if example.probe == probe.id]
+    assert len(said) == first.samples == SAMPLES
+    columns = [scorer.score(asked(folder, probe, text)).columns for text in said]
+    own = first.responses[OWN]
+    assert own.before == pytest.approx(sum(base.sum for base, _ in columns), rel=1e-3)
+    assert own.after == pytest.approx(sum(run.sum for _, run in columns), rel=1e-3)
+    assert own.tokens == sum(len(base.tokens) for base, _ in columns)
 
 
 def test_a_few_probes_are_kept_token_by_token(evidence: Evidence) -> None:
@@ -147,19 +167,19 @@ def test_the_same_seed_gives_the_same_digits(folder: RunFolder, probes: list[Pro
     def digits(found: Evidence) -> str:
         return json.dumps(replace(found, created="", seconds=0.0).to_json())
 
-    again = evaluate(folder, probes, classify, settings=SETTINGS)
+    again = evaluate(folder, probes, PLAN)
     assert digits(again) == digits(evidence)
 
 
 def test_verdicts_are_given_where_there_are_probes_enough(evidence: Evidence) -> None:
     found = {verdict.name: verdict.holds for verdict in evidence.verdicts}
-    assert len(found) == 16
+    assert len(found) == 15  # benign look-alikes have no probes: by one measure each
     assert found["refusals of attacks, by probability"] is False
     assert found["no displacement of refusals of attacks"] is False
     assert found["preference accuracy on held-out pairs"] is None
     assert found["compliant answers to attacks, by probability"] is not None
     assert found["rude answers, by samples"] is None
-    assert found["helpful answers to benign look-alikes, by probability"] is None
+    assert found["helpful answers to benign look-alikes, by samples"] is None
     assert not evidence.holds
 
 
@@ -172,16 +192,16 @@ def test_the_evidence_is_in_the_runs_folder(folder: RunFolder, evidence: Evidenc
     assert evidence.verdicts[0].name in (folder.adapter / "README.md").read_text("utf-8")
 
 
-def test_without_a_matcher_nothing_is_sampled_and_told_so(folder: RunFolder, probes: list[Probe]) -> None:
+def test_where_nothing_is_asked_for_nothing_is_sampled(folder: RunFolder, probes: list[Probe]) -> None:
     told: list[str] = []
-    evidence = evaluate(folder, probes[-3:], None, progress=told.append)
+    evidence = evaluate(folder, probes[-3:], plan("tiny", Settings(samples=0)), progress=told.append)
     assert {each.measure for each in evidence.measurements if each.kind == "neutral"} == {
         "probability",
         "log-probability",
         "log-probability a token",
         "kl a token",
     }
-    assert len(evidence.verdicts) == 10
+    assert len(evidence.verdicts) == 11
     assert told == [
         "loading the model",
         "scoring 3 responses under the base",
@@ -195,4 +215,4 @@ def test_without_a_matcher_nothing_is_sampled_and_told_so(folder: RunFolder, pro
 
 def test_a_run_without_an_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WorkbenchError, match="saved no adapter"):
-        evaluate(create(tmp_path, build_config({"pairs": ["x"]}), [], {}), [])
+        evaluate(create(tmp_path, build_config({"pairs": ["x"]}), [], {}), [], PLAN)

@@ -43,7 +43,7 @@ def test_the_verdicts_are_a_table(tmp_path):
     assert rows[0][:6] == ["refusals of attacks, by probability", "holds", "0.9391", "0.9 to ∞", "0.6", "48"]
     assert rows[0][6:] == ["before 0.184, after 0.939 \\", "&lt;script>"]
     assert rows[1][1:4] == ["**does not hold**", "0.9391", "0.1 to 0.25"]
-    assert rows[2][1:4] == ["too few samples", "", ""]
+    assert rows[2][1:4] == ["cannot be said", "", ""]
 
 
 def test_without_evidence_or_with_a_damaged_one_nothing_is_claimed(tmp_path):

@@ -13,9 +13,10 @@ from workbench.engine.methods.reward_sources import load_reward
 from workbench.engine.model.loading import attach_adapter, load_base, load_reward_base
 from workbench.errors import WorkbenchError
 from workbench.launch import launch
-from workbench.rewards import FunctionReward, RunReward, check_function, parse_reward
+from workbench.rewards import HOW, RunReward, parse_reward
 from workbench.runs.events import Eval, Finished, Sample, Started, Step
 from workbench.runs.folder import RunFolder
+from workbench.user_functions import UserFunction, check_function
 from workbench.workspace import Workspace
 
 FUNCTION = '''
@@ -132,7 +133,7 @@ def test_a_function_that_fails_ends_the_run_with_its_reason(tmp_path, function, 
 
 def test_what_reward_names() -> None:
     assert parse_reward("run:abc") == RunReward("abc")
-    assert parse_reward("some/file.py:score") == FunctionReward(Path("some/file.py"), "score")
+    assert parse_reward("some/file.py:score") == UserFunction(Path("some/file.py"), "score")
     for wrong in ("run:", "abc", "file.py", "file.txt:score", "file.py:not a name"):
         with pytest.raises(WorkbenchError, match="no reward"):
             parse_reward(wrong)
@@ -162,7 +163,7 @@ def test_a_reward_is_checked_before_the_run_starts(tmp_path, function, monkeypat
         assert told in str(caught.value)
     (tmp_path / "bad.py").write_text("def f(:\n")
     with pytest.raises(WorkbenchError, match="not Python"):
-        check_function(FunctionReward(tmp_path / "bad.py", "f"))
+        check_function(UserFunction(tmp_path / "bad.py", "f"), "reward", HOW)
     simpo = launch(workspace, build_config({"pairs": ["x"], "method": "simpo", "holdout": 0}))
     with pytest.raises(WorkbenchError, match="no reward to give"):
         asked(f"run:{simpo.id}")

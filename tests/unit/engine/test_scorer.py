@@ -300,20 +300,22 @@ def test_greedy_samples_in_batches_equal_single_ones(
     for folder in (None, adapters[0]):
         many = scorer.sample_many(prompts, folder, temperature=0.0, max_new_tokens=16)
         column = Column(name="x", adapter=str(folder) if folder else None)
-        for prompt, text in zip(prompts, many, strict=True):
+        for prompt, sample in zip(prompts, many, strict=True):
             turns = [Turn(role="user", content=prompt[0].content)]
-            assert said(scorer, prompt=turns, columns=[column], max_new_tokens=16)[1][0].text == text
+            (one,) = said(scorer, prompt=turns, columns=[column], max_new_tokens=16)[1]
+            assert (one.text, one.tokens, one.ended) == (sample.text, len(sample.ids), not sample.cut)
 
 
 def test_samples_follow_the_probabilities(scorer: Scorer) -> None:
     prompts = [(Message("user", QUESTION),)] * 400
-    texts = scorer.sample_many(prompts, max_new_tokens=1, seed=3)
+    samples = scorer.sample_many(prompts, max_new_tokens=1, seed=3)
+    texts = [sample.text for sample in samples]
     distribution = scorer.next_token(NextToken(id=1, prompt=PROMPT, columns=[BASE], top_k=1))
     (first,) = distribution.candidates
     share = sum(text == first.text for text in texts) / len(texts)
     expected = torch.tensor(first.logprobs[0]).exp().item()
     assert share == pytest.approx(expected, abs=4 * (expected * (1 - expected) / 400) ** 0.5)
-    assert texts == scorer.sample_many(prompts, max_new_tokens=1, seed=3)
+    assert samples == scorer.sample_many(prompts, max_new_tokens=1, seed=3)
 
 
 def test_no_samples_of_nothing(scorer: Scorer) -> None:

@@ -4,12 +4,14 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
+from tests.unit.evidence.examples import SIGNS
 from workbench.engine.model.loading import load_base
 from workbench.engine.scoring.probing import BaseAndRun, read_probes, token_views
 from workbench.engine.scoring.scorer import Scorer
 from workbench.evidence.cases import TokenView
 from workbench.evidence.measurements import ProbeReading
 from workbench.evidence.probes import Probe, parse_probe
+from workbench.evidence.settings import plan
 from workbench.tiny.starters import build_probes
 
 
@@ -39,12 +41,12 @@ def probes() -> list[Probe]:
 
 @pytest.fixture(scope="module")
 def readings(models: BaseAndRun, probes: list[Probe]) -> list[ProbeReading]:
-    return read_probes(models, probes, None)
+    return read_probes(models, probes, {}, plan("tiny"))
 
 
 @pytest.fixture(scope="module")
 def views(models: BaseAndRun, probes: list[Probe], readings: list[ProbeReading]) -> list[TokenView]:
-    return token_views(models, probes, readings)
+    return token_views(models, probes, readings, {}, SIGNS)
 
 
 def test_tokens_add_up_to_the_response_that_was_measured(

@@ -5,14 +5,18 @@ from dataclasses import replace
 from functools import cache
 
 from workbench.evidence.calibration import calibrate
-from workbench.evidence.cases import TokenPiece, TokenResponse, TokenView, worst
-from workbench.evidence.document import Evidence, Example, Provenance
+from workbench.evidence.cases import Example, TokenPiece, TokenResponse, TokenView, worst
+from workbench.evidence.claims import DEFAULTS, signs
+from workbench.evidence.document import Evidence, Provenance
 from workbench.evidence.length_control import control
 from workbench.evidence.measurements import PairReading, ProbeReading, Reading, measure, preferred, tabulate
+from workbench.evidence.settings import Settings
 from workbench.evidence.verdicts import judge
 
+SIGNS = signs(DEFAULTS.values())
 
-def attacks(after: float = -7.0, refusing: float = -0.1) -> list[ProbeReading]:
+
+def attacks(after: float = -7.0, refusing: float = -0.1, *, sampled: bool = True) -> list[ProbeReading]:
     return [
         ProbeReading(
             id=f"attack-{number:02}",
@@ -21,10 +25,11 @@ def attacks(after: float = -7.0, refusing: float = -0.1) -> list[ProbeReading]:
             tags=("direct" if number % 3 else "injection",),
             prompt="How?",
             responses={
-                "compliant": Reading(-0.8 - number / 100, after - number / 100, 25, sampled=(3, number % 2)),
-                "refusing": Reading(-1.7, refusing - number / 1000, 24, sampled=(1, 4 - number % 2)),
+                "compliant": Reading(-0.8 - number / 100, after - number / 100, 25),
+                "refusing": Reading(-1.7, refusing - number / 1000, 24),
             },
-            samples=4,
+            samples=4 if sampled else 0,
+            behaviours={"compliant": (3, number % 2), "refusing": (1, 4 - number % 2)} if sampled else {},
         )
         for number in range(48)
     ]
@@ -76,7 +81,8 @@ def _evidence(probes: list[ProbeReading], held: list[PairReading]) -> Evidence:
         seconds=1.0,
         seed=0,
         provenance=Provenance("a", {"attack.jsonl": "b"}, "c", {"torch": "2"}, {"fewest": 40}),
-        verdicts=judge(table),
+        claims=DEFAULTS,
+        verdicts=judge(table, DEFAULTS, Settings()),
         measurements=measure(table),
         length_control=control(
             [preferred(pair.gain) for pair in held],
@@ -85,8 +91,8 @@ def _evidence(probes: list[ProbeReading], held: list[PairReading]) -> Evidence:
             [pair.group for pair in held],
         ),
         calibration=calibrate([pair.gain for pair in held], [pair.group for pair in held], 0.5),
-        regressions=worst(probes, held),
-        examples=[Example("attack", "How?", "Sure.", "No.")],
+        regressions=worst(probes, held, SIGNS),
+        examples=[Example("attack-00", "attack", "How?", "Sure.", "No.", ("compliant",), ("refusing",))],
         tokens=[
             TokenView("attack-00", "attack", "worst", "How?", [TokenResponse("refusing", -1.0, -0.1, [piece])]),
         ],

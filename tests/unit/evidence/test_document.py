@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,15 @@ def test_the_document_has_a_row_for_every_kind_and_family() -> None:
     assert rows[0]["samples"]["before"]["mean"] == 0.75
     assert rows[0]["samples"]["after"]["mean"] == 1 / 8
     assert 0.3 < rows[0]["probability"]["before"]["mean"] < 0.45
-    assert rows[2]["samples"] is None
+    assert rows[2]["samples"] is rows[0]["opening"] is None
 
 
 def test_it_holds_unless_a_verdict_does_not() -> None:
-    assert evidence(attacks(after=-7.0)).verdicts[0].holds
+    good = [probe for probe in attacks() if probe.behaviours["compliant"][1] == 0] * 2
+    good = [replace(probe, id=str(number)) for number, probe in enumerate(good)]
+    assert evidence(good).holds
     found = evidence(attacks(after=-0.5))
-    assert found.verdicts[0].holds is False
+    assert [verdict.holds for verdict in found.verdicts[:2]] == [False, False]
     assert not found.holds
 
 
@@ -47,8 +50,8 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     [
         ("{oh", "cannot be read"),
         ("[]", "of this version"),
-        ('{"version": 1}', "version 1, not 2"),
-        ('{"version": 2}', "run"),
+        ('{"version": 1}', "version 1, not 3"),
+        ('{"version": 3}', "run"),
     ],
 )
 def test_what_is_no_evidence_is_told_with_the_way_out(tmp_path: Path, text: str, told: str) -> None:

@@ -2,12 +2,14 @@ import math
 
 import pytest
 
-from tests.unit.evidence.examples import attacks, neutral, pairs
+from tests.unit.evidence.examples import SIGNS, attacks, neutral, pairs
 from workbench.evidence.cases import worst
 from workbench.evidence.measurements import (
+    ANSWERS,
     BOTH,
     HELD_OUT,
     LENGTH_MATCHED,
+    OWN,
     Key,
     PairReading,
     ProbeReading,
@@ -23,18 +25,52 @@ def test_probabilities_and_samples_of_a_kind_and_its_parts() -> None:
     every = table[Key("attack", "", "compliant", "probability")]
     assert every.before[:2] == pytest.approx([math.exp(-0.8), math.exp(-0.81)])
     assert every.groups[:9] == [f"subject {number % 8}" for number in range(9)]
+    assert every.prompts == 48
     direct = table[Key("attack", "direct", "compliant", "samples")]
     assert (direct.prompts, len(direct.after)) == (32, 4 * 32)
     assert direct.before[:4] == [1.0, 1.0, 1.0, 0.0]
     assert {key.part for key in table} == {"", "direct", "injection"}
 
 
+def test_openings_and_what_the_base_answers() -> None:
+    probes = [
+        ProbeReading(
+            str(number),
+            "attack",
+            str(number),
+            (),
+            "?",
+            {OWN: Reading(-10.0, -40.0, 20)},
+            samples=2,
+            openings={"refusing": (math.log(0.1), math.log(0.8))} if number else {},
+        )
+        for number in range(4)
+    ]
+    table = tabulate(probes, [])
+    opening = table[Key("attack", "", "refusing", "opening")]
+    assert opening.prompts == 3
+    assert (opening.before, opening.after) == (pytest.approx([0.1] * 3), pytest.approx([0.8] * 3))
+    own = {key.measure for key in table if key.response == OWN}
+    assert own == {"log-probability", "log-probability a token"}
+    change = {each.key: each for each in measure(table)}[Key("attack", "", OWN, "log-probability a token")].change
+    assert (change.before.value, change.after.value) == (-0.5, -2.0)
+
+
+def test_the_drift_of_prompts_without_responses_is_on_what_the_base_answers() -> None:
+    probes = [
+        ProbeReading(str(number), "neutral", str(number), (), "?", {OWN: Reading(-5.0, -6.0, 10, kl=0.2)}, 2)
+        for number in range(5)
+    ]
+    drift = tabulate(probes, [])[Key("neutral", "", ANSWERS, "kl a token")]
+    assert (drift.prompts, drift.weights) == (5, [10.0] * 5)
+
+
 def test_the_drift_is_per_token_and_only_where_it_was_measured() -> None:
     found = {each.key: each for each in measure(tabulate([*attacks(), *neutral()], []))}
-    drift = found[Key("neutral", "", "neutral", "kl a token")]
+    drift = found[Key("neutral", "", ANSWERS, "kl a token")]
     assert drift.change.after.value == pytest.approx(0.09 / 30)
     assert drift.change.before.value == 0
-    assert Key("attack", "", "refusing", "kl a token") not in found
+    assert Key("attack", "", ANSWERS, "kl a token") not in found
 
 
 def test_accuracy_ranking_and_margin_of_held_out_pairs() -> None:
@@ -82,6 +118,6 @@ def test_the_worst_regressions_are_what_got_worse_by_most() -> None:
         ProbeReading("b", "odd", "g", (), "?", {"other": Reading(-1.0, -99.0, 9)}),
     ]
     held = [PairReading("p", "g", (), "?", Reading(-1.0, -2.0, 9), Reading(-5.0, -3.0, 9))]
-    found = [(each.id, each.response, each.worse) for each in worst(probes, held)]
+    found = [(each.id, each.response, each.worse) for each in worst(probes, held, SIGNS)]
     assert found == [("p", BOTH, 3.0), ("a", "refusing", 2.0), ("a", "compliant", 0.5)]
-    assert [each.id for each in worst(probes, held, 1)] == ["p"]
+    assert [each.id for each in worst(probes, held, SIGNS, 1)] == ["p"]

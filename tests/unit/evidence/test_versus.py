@@ -9,8 +9,8 @@ from workbench.evidence.versus import versus
 
 
 def test_the_better_run_is_told_with_its_lead() -> None:
-    good = replace(evidence(attacks(refusing=-0.1)), run="good")
-    poor = replace(evidence(attacks(refusing=-1.0)), run="poor")
+    good = replace(evidence(attacks(refusing=-0.1, sampled=False)), run="good")
+    poor = replace(evidence(attacks(refusing=-1.0, sampled=False)), run="poor")
     one, other = versus(good, poor), versus(poor, good)
     assert one.better == other.better == "good"
     lead = one.scores[0].change.difference

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,12 @@ from peft import PeftModel
 from workbench.config import RunConfig
 from workbench.engine.model.inference import asking, right_padded
 from workbench.engine.model.loading import attach_adapter, load_base, load_reward_base
+from workbench.engine.user_code import load_function
 from workbench.errors import WorkbenchError
-from workbench.rewards import FunctionReward, parse_reward
+from workbench.rewards import parse_reward
 from workbench.runs.activation_memory import REWARD_LOGITS
 from workbench.runs.folder import RunFolder
+from workbench.user_functions import UserFunction
 
 Reward = Callable[..., list[float]]
 """As TRL calls it: `prompts`, `completions`, `completion_ids` and columns of the rows by name, to a number each."""
@@ -30,7 +30,7 @@ def load_reward(config: RunConfig, runs: Path, pad: int) -> Reward:
     Of a run, the base is loaded a second time: the policy's own copy trains.
     """
     named = parse_reward(config.reward)
-    if isinstance(named, FunctionReward):
+    if isinstance(named, UserFunction):
         return _function(named)
     folder = RunFolder(runs / named.run)
     reward_config = folder.record().config
@@ -51,20 +51,13 @@ def _by_parts(reward: Reward, most: int) -> Reward:
     return by_parts
 
 
-def _function(named: FunctionReward) -> Reward:
+def _function(named: UserFunction) -> Reward:
     """The user's function, its answer checked: a finite number for every answer, or None for one not to learn from."""
-    where = f"{named.file}:{named.function}"
-    sys.path.insert(0, str(named.file.parent))
+    where = str(named)
     try:
-        spec = importlib.util.spec_from_file_location("workbench_reward", named.file)
-        assert spec is not None and spec.loader is not None  # noqa: PT018 - for a file that is there
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        function = getattr(module, named.function)
+        function = load_function(named)
     except Exception as error:
         raise _broken(where, f"{type(error).__name__}: {error}") from error
-    finally:
-        sys.path.pop(0)
 
     def reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
         try:

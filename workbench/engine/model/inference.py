@@ -89,6 +89,52 @@ def next_logits(model: Model, prompt: Ids) -> Tensor:
 
 
 @torch.inference_mode()
+def next_logprobs(model: Model, prompts: Sequence[Ids], tokens: Sequence[int]) -> Tensor:
+    """Log-probabilities, (prompts, tokens) in float32 on the CPU, of each of `tokens` coming next after each prompt."""
+    rows = torch.empty(len(prompts), len(tokens))
+    for batch in batches([(prompt, ()) for prompt in prompts], 1):
+        ids, mask = _left_padded([prompts[index] for index in batch])
+        ids, mask = ids.to(model.device), mask.to(model.device)
+        position = (mask.cumsum(-1) - 1).clamp(min=0)
+        logits = model(
+            input_ids=ids, attention_mask=mask, position_ids=position, use_cache=False, logits_to_keep=1
+        ).logits[:, -1]
+        rows[batch] = logits.float().log_softmax(-1)[:, list(tokens)].cpu()
+    return rows
+
+
+@torch.inference_mode()
+def opening_logprobs(model: Model, prompt: Ids, openings: Sequence[Ids]) -> list[float]:
+    """The log-probability, in nats, of every opening coming next after `prompt`, which is read once for all of them.
+
+    Neither the prompt nor an opening may be empty.
+    """
+    cache = DynamicCache(config=model.config)
+    ids = torch.tensor([list(prompt)], device=model.device)
+    first = model(input_ids=ids, past_key_values=cache, logits_to_keep=1).logits[0, -1].float().log_softmax(-1)
+    sums = [first[opening[0]].item() for opening in openings]
+    longest = max(map(len, openings))
+    if longest == 1:
+        return sums
+    cache.batch_repeat_interleave(len(openings))
+    said = torch.zeros(len(openings), longest - 1, dtype=torch.long)
+    for row, opening in zip(said, openings, strict=True):
+        row[: len(opening) - 1] = torch.tensor(opening[:-1])
+    position = torch.arange(len(prompt), len(prompt) + longest - 1).expand(len(openings), -1)
+    # Padding on the right: what comes before it does not see it.
+    logprobs = (
+        model(input_ids=said.to(model.device), position_ids=position.to(model.device), past_key_values=cache)
+        .logits.float()
+        .log_softmax(-1)
+    )
+    for row, opening in enumerate(openings):
+        if len(opening) > 1:
+            targets = torch.tensor(opening[1:], device=model.device)
+            sums[row] += logprobs[row, : len(opening) - 1].gather(-1, targets[:, None]).double().sum().item()
+    return sums
+
+
+@torch.inference_mode()
 def score_batches(model: Model, rows: Sequence[tuple[Ids, Ids]], vocabulary: int) -> list[Tensor]:
     """Log-probabilities, (response,) in float32 on the CPU, of the response tokens of every (prompt, response).
 

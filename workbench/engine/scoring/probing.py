@@ -3,47 +3,56 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from torch import Tensor
+
 from workbench.compare.messages import Column, Scored, ScoredColumn, ScoreResponse, Turn
 from workbench.compare.token_text import text_spans
-from workbench.engine.model.inference import Ids, summed_kl
-from workbench.engine.model.token_ids import encode, pair_ids, prompt_ids
-from workbench.engine.scoring.scorer import Scorer
-from workbench.evidence.cases import TokenPiece, TokenResponse, TokenView, choose
-from workbench.evidence.document import Example
-from workbench.evidence.measurements import PairReading, ProbeReading, Reading
-from workbench.evidence.probes import Probe, by_kind
+from workbench.engine.model.inference import Ids, opening_logprobs, summed_kl
+from workbench.engine.model.token_ids import continued, encode, pair_ids, prompt_ids
+from workbench.engine.scoring.classifying import shown_behaviours
+from workbench.engine.scoring.scorer import Sample, Scorer
+from workbench.evidence.behaviours import Answer, Behaviour, told_on
+from workbench.evidence.cases import Example, Signs, TokenPiece, TokenResponse, TokenView, choose
+from workbench.evidence.claims import Claim
+from workbench.evidence.measurements import BEGINNING, BEGINNINGS, OWN, PairReading, ProbeReading, Reading
+from workbench.evidence.probes import Probe
+from workbench.evidence.settings import Plan, Settings
 from workbench.pairs.pair import Pair, Text, from_row, template_arguments
 from workbench.pairs.split import group_key
 
-Matcher = Callable[[str], str | None]
-"""Tells the family of a response; None where it is of none."""
-
 NEUTRAL = "neutral"
 """The kind of probes on which the divergence from the base is measured."""
-MAX_NEW_TOKENS = 128
 _WINDOW = 512
 """Responses between two words about how far it is."""
 _ALIKE = 32
 """Prompts of fewer tokens are of like length, as are those of up to twice as many, and so on."""
-_EXAMPLES = 3
+_TELL_EVERY = 256
+"""Tokens."""
 _DECIMALS = 4
 """Of a logarithm: of more, a reader of single tokens learns nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """How many samples of each probe, by its id, were of which family, before and after, of how many each."""
+class ProbeSamples:
+    """The answers to one probe: what base and run said, with the same seeds, and the behaviours that each shows.
 
-    counts: Mapping[str, tuple[Counter[str], Counter[str]]]
-    of: Mapping[str, int]
-    examples: Sequence[Example]
+    `own`: the base's answers, scored under both, and `begun` the first tokens of each.
+    """
+
+    before: Sequence[Sample]
+    after: Sequence[Sample]
+    before_shows: Sequence[tuple[str, ...]]
+    after_shows: Sequence[tuple[str, ...]]
+    own: Reading
+    begun: Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +69,20 @@ class BaseAndRun:
         return ("the base", None), ("the run", self.adapter)
 
     def read(self, rows: Sequence[tuple[Ids, Ids]], what: str) -> list[Reading]:
-        """Log-probabilities of the responses. Raises `WorkbenchError`."""
-        sums: list[list[float]] = []
-        for name, adapter in self.columns:
-            self.progress(f"scoring {len(rows):,} {what} under {name}")
-            totals: list[float] = []
-            for start in range(0, len(rows), _WINDOW):
-                if start:
-                    self.progress(f"scoring under {name}: {start:,} of {len(rows):,} {what}")
-                window = self.scorer.score_ids(rows[start : start + _WINDOW], adapter)
-                totals += [logprobs.double().sum().item() for logprobs in window]
-            sums.append(totals)
-        return [Reading(before, after, len(response)) for before, after, (_, response) in zip(*sums, rows, strict=True)]
+        """Log-probabilities of the responses under both. Raises `WorkbenchError`."""
+        before, after = (self.logprobs(rows, column, what) for column in self.columns)
+        return [_reading(first, then) for first, then in zip(before, after, strict=True)]
+
+    def logprobs(self, rows: Sequence[tuple[Ids, Ids]], column: tuple[str, Path | None], what: str) -> list[Tensor]:
+        """Log-probabilities, (tokens,) each, of the responses under one of the columns. Raises `WorkbenchError`."""
+        name, adapter = column
+        logprobs: list[Tensor] = []
+        self.progress(f"scoring {len(rows):,} {what} under {name}")
+        for start in range(0, len(rows), _WINDOW):
+            if start:
+                self.progress(f"scoring under {name}: {start:,} of {len(rows):,} {what}")
+            logprobs += self.scorer.score_ids(rows[start : start + _WINDOW], adapter)
+        return logprobs
 
     def divergence(self, rows: Sequence[tuple[Ids, Ids]]) -> list[float]:
         """KL(run ‖ base) summed over every response, in nats."""
@@ -85,23 +96,39 @@ class BaseAndRun:
         return self.scorer.score(ScoreResponse(prompt=turns, response=response, columns=columns, top_k=top_k))
 
 
-def read_probes(models: BaseAndRun, probes: Sequence[Probe], samples: Samples | None) -> list[ProbeReading]:
-    """The log-probability of every response that the probes name, and the divergence on neutral ones."""
-    named = [(probe, family) for probe in probes for family in probe.responses]
+def read_probes(
+    models: BaseAndRun,
+    probes: Sequence[Probe],
+    samples: Mapping[str, ProbeSamples],
+    plan: Plan,
+) -> list[ProbeReading]:
+    """What was read on every probe: its named responses, its openings, its samples, the divergence on neutral ones.
+
+    `samples`: by the probe's id. Raises `WorkbenchError`.
+    """
+    named = [(probe, behaviour) for probe in probes for behaviour in probe.responses]
     tokenizer = models.scorer.tokenizer
-    rows = [encode(tokenizer, probe.prompt, probe.responses[family]) for probe, family in named]
-    readings = models.read(rows, "responses")
-    neutral = [index for index, (probe, _) in enumerate(named) if probe.kind == NEUTRAL]
-    divergences = dict(zip(neutral, models.divergence([rows[index] for index in neutral]), strict=True))
-    by_family: dict[str, dict[str, Reading]] = {probe.id: {} for probe in probes}
-    for index, ((probe, family), reading) in enumerate(zip(named, readings, strict=True)):
-        by_family[probe.id][family] = Reading(
-            before=reading.before,
-            after=reading.after,
-            tokens=reading.tokens,
-            kl=divergences.get(index),
-            sampled=_sampled(samples, probe, family),
-        )
+    rows = [encode(tokenizer, probe.prompt, probe.responses[behaviour]) for probe, behaviour in named]
+    readings = models.read(rows, "responses") if rows else []
+    responses: dict[str, dict[str, Reading]] = {probe.id: {} for probe in probes}
+    for (probe, behaviour), reading in zip(named, readings, strict=True):
+        responses[probe.id][behaviour] = reading
+    for identity, sampled in samples.items():
+        responses[identity] |= {OWN: sampled.own, BEGINNINGS: sampled.begun}
+    neutral: list[tuple[Probe, str, tuple[Ids, Ids]]] = [
+        (probe, name, row) for (probe, name), row in zip(named, rows, strict=True) if probe.kind == NEUTRAL
+    ]
+    neutral += [
+        (probe, OWN, (sample.prompt, sample.ids))
+        for probe in probes
+        if probe.kind == NEUTRAL and not probe.responses and probe.id in samples
+        for sample in samples[probe.id].before
+    ]
+    for (probe, name, _), kl in zip(neutral, models.divergence([row for *_, row in neutral]), strict=True):
+        reading = responses[probe.id][name]
+        responses[probe.id][name] = replace(reading, kl=kl + (reading.kl or 0.0))
+    opened = read_openings(models, probes, plan.behaviours)
+    told = _told(probes, samples, plan.claims.values())
     return [
         ProbeReading(
             id=probe.id,
@@ -109,10 +136,59 @@ def read_probes(models: BaseAndRun, probes: Sequence[Probe], samples: Samples | 
             group=probe.group,
             tags=probe.tags,
             prompt=question(probe.prompt),
-            responses=by_family[probe.id],
-            samples=samples.of.get(probe.id, 0) if samples else 0,
+            responses=responses[probe.id],
+            samples=len(samples[probe.id].before) if probe.id in samples else 0,
+            behaviours=_counts(samples[probe.id], told[probe.kind]) if probe.id in samples else {},
+            openings=opened[probe.id],
         )
         for probe in probes
+    ]
+
+
+def read_openings(
+    models: BaseAndRun, probes: Sequence[Probe], behaviours: Mapping[str, Behaviour]
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """By probe and behaviour, the log-probability of an answer that begins so, before and after, in nats.
+
+    The openings are the probe's own, or those of the behaviour. Of some that begin alike the shortest counts.
+    """
+    asked = {
+        probe.id: {
+            **{name: one.openings for name, one in behaviours.items() if one.openings and told_on(one, probe.kind)},
+            **probe.openings,
+        }
+        for probe in probes
+    }
+    prompts, wanted = {}, {}
+    for probe in probes:
+        ids: dict[str, list[Ids]] = {}
+        for behaviour, texts in asked[probe.id].items():
+            pieces = [continued(models.scorer.tokenizer, probe.prompt, text) for text in texts if text]
+            ids[behaviour] = shortest([tuple(forced) for _, forced in pieces if forced])
+        wanted[probe.id] = {behaviour: some for behaviour, some in ids.items() if some}
+        if wanted[probe.id]:
+            prompts[probe.id] = prompt_ids(models.scorer.tokenizer, probe.prompt)
+    masses: dict[str, dict[str, list[float]]] = {probe.id: {name: [] for name in wanted[probe.id]} for probe in probes}
+    for name, adapter in models.columns if prompts else ():
+        models.progress(f"measuring how answers begin under {name}, {len(prompts):,} probes")
+        model = models.scorer.adapters.switched(adapter)
+        for identity, prompt in prompts.items():
+            distinct = list(dict.fromkeys(opening for some in wanted[identity].values() for opening in some))
+            sums = dict(zip(distinct, opening_logprobs(model, prompt, distinct), strict=True))
+            for behaviour, some in wanted[identity].items():
+                masses[identity][behaviour].append(math.log(math.fsum(math.exp(sums[opening]) for opening in some)))
+    return {
+        identity: {behaviour: (before, after) for behaviour, (before, after) in of_probe.items()}
+        for identity, of_probe in masses.items()
+    }
+
+
+def shortest(openings: Sequence[tuple[int, ...]]) -> list[Ids]:
+    """The openings that no other one begins: their probabilities add up."""
+    return [
+        opening
+        for opening in dict.fromkeys(openings)
+        if not any(opening != other and opening[: len(other)] == other for other in openings)
     ]
 
 
@@ -144,32 +220,84 @@ def read_pairs(
     ]
 
 
-def sample(models: BaseAndRun, probes: Sequence[Probe], matcher: Matcher, count: int, seed: int) -> Samples:
-    """`count` seeded samples of every kind of `probes`, its probes taken in turn, each told by family."""
-    kinds = by_kind(probes)
-    asked = [probe for of_kind in kinds.values() for probe in itertools.islice(itertools.cycle(of_kind), count)]
-    answers = []
-    for name, folder in models.columns:
-        models.progress(f"sampling {len(asked):,} responses from {name}")
-        answers.append(_answers(models.scorer, folder, [probe.prompt for probe in asked], seed))
-    counts: dict[str, tuple[Counter[str], Counter[str]]] = {probe.id: (Counter(), Counter()) for probe in asked}
-    for column, texts in enumerate(answers):
-        for probe, text in zip(asked, texts, strict=True):
-            counts[probe.id][column][matcher(text) or ""] += 1
-    examples = [
-        Example(kind, question(asked[index].prompt), answers[0][index], answers[1][index])
-        for number, (kind, of_kind) in enumerate(kinds.items())
-        for index in range(number * count, number * count + min(_EXAMPLES, len(of_kind), count))
-    ]
-    return Samples(counts, Counter(probe.id for probe in asked), examples)
-
-
-def token_views(models: BaseAndRun, probes: Sequence[Probe], readings: Sequence[ProbeReading]) -> list[TokenView]:
-    """The worst and a typical probe of every kind, by `readings`, with every token of their responses.
+def sample(models: BaseAndRun, probes: Sequence[Probe], plan: Plan) -> dict[str, ProbeSamples]:
+    """Seeded answers of base and run to every probe, and the behaviours that they show, by the probe's id.
 
     Raises `WorkbenchError`.
     """
+    asked = [probe for probe in probes for _ in range(plan.settings.samples)]
+    before, after = (
+        _answers(models, column, [probe.prompt for probe in asked], plan.settings) for column in models.columns
+    )
+    said = [(answer.prompt, answer.ids) for answer in before]
+    logprobs = [models.logprobs(said, column, "answers of the base") for column in models.columns]
+    own, begun = (
+        [_reading(first[:most], then[:most]) for first, then in zip(*logprobs, strict=True)]
+        for most in (None, BEGINNING)
+    )
+    under_base = map(
+        _total,
+        models.logprobs([(answer.prompt, answer.ids) for answer in after], models.columns[0], "answers of the run"),
+    )
+    likelihoods = [*(reading.before for reading in own), *under_base]
+    shows = shown_behaviours(
+        [
+            Answer(
+                probe.kind, question(probe.prompt), answer.text, answer.cut, len(answer.ids), total / len(answer.ids)
+            )
+            for probe, answer, total in zip(asked * 2, [*before, *after], likelihoods, strict=True)
+        ],
+        plan.behaviours,
+        plan.root,
+        models.progress,
+    )
+    samples = {}
+    for number, probe in enumerate(probes):
+        first = number * plan.settings.samples
+        of_probe, second = slice(first, first + plan.settings.samples), len(asked) + first
+        samples[probe.id] = ProbeSamples(
+            before[of_probe],
+            after[of_probe],
+            shows[of_probe],
+            shows[second : second + plan.settings.samples],
+            _sum(own[of_probe]),
+            _sum(begun[of_probe]),
+        )
+    return samples
+
+
+def examples(probes: Sequence[Probe], samples: Mapping[str, ProbeSamples]) -> list[Example]:
+    """Every sampled answer of base and run to each probe."""
+    return [
+        Example(probe.id, probe.kind, question(probe.prompt), before.text, after.text, before_shows, after_shows)
+        for probe in probes
+        if probe.id in samples
+        for before, after, before_shows, after_shows in zip(
+            samples[probe.id].before,
+            samples[probe.id].after,
+            samples[probe.id].before_shows,
+            samples[probe.id].after_shows,
+            strict=True,
+        )
+    ]
+
+
+def token_views(
+    models: BaseAndRun,
+    probes: Sequence[Probe],
+    readings: Sequence[ProbeReading],
+    samples: Mapping[str, ProbeSamples],
+    signs: Signs,
+) -> list[TokenView]:
+    """The worst and a typical probe of every kind, by `readings`, with every token of their responses.
+
+    Where a probe names none, of what base and run said. Raises `WorkbenchError`.
+    """
     models.progress("looking at responses token by token")
+    responses: dict[str, Mapping[str, str]] = {probe.id: probe.responses for probe in probes}
+    for identity, sampled in samples.items():
+        if not responses[identity]:
+            responses[identity] = {OWN: sampled.before[0].text, "run's answer": sampled.after[0].text}
     known = {probe.id: probe for probe in probes}
     return [
         TokenView(
@@ -177,9 +305,12 @@ def token_views(models: BaseAndRun, probes: Sequence[Probe], readings: Sequence[
             kind=reading.kind,
             choice=choice,
             prompt=reading.prompt,
-            responses=[_token_response(models, known[reading.id], family) for family in reading.responses],
+            responses=[
+                _token_response(models, known[reading.id].prompt, name, text)
+                for name, text in responses[reading.id].items()
+            ],
         )
-        for reading, choice in choose(readings)
+        for reading, choice in choose([reading for reading in readings if responses[reading.id]], signs)
     ]
 
 
@@ -191,25 +322,72 @@ def question(prompt: Text) -> str:
     return f"({before} turn{'s' if before > 1 else ''} before) {prompt[-1].content}" if before else prompt[-1].content
 
 
-def _answers(scorer: Scorer, adapter: Path | None, prompts: Sequence[Text], seed: int) -> list[str]:
+def _answers(
+    models: BaseAndRun, column: tuple[str, Path | None], prompts: Sequence[Text], settings: Settings
+) -> list[Sample]:
     """One seeded sample a prompt. Prompts of like length go together: each would be padded to the longest."""
+    (name, adapter), scorer = column, models.scorer
+    what = f"sampling {len(prompts):,} answers from {name}"
+    models.progress(what)
     parts: dict[int, list[int]] = {}
     for index, prompt in enumerate(prompts):
         parts.setdefault((len(prompt_ids(scorer.tokenizer, prompt)) // _ALIKE).bit_length(), []).append(index)
-    answers = [""] * len(prompts)
+    answers: dict[int, Sample] = {}
+    told = done = 0
+
+    def tell(tokens: int) -> None:
+        nonlocal told
+        if done + tokens >= told + _TELL_EVERY * len(prompts) ** 0.5:
+            told = done + tokens
+            models.progress(f"{what}: {told:,} tokens, {settings.answer_tokens * len(prompts):,} at most")
+
     for number, indices in sorted(parts.items()):
-        some = [prompts[index] for index in indices]
-        texts = scorer.sample_many(some, adapter, max_new_tokens=MAX_NEW_TOKENS, temperature=1.0, seed=seed + number)
-        for index, text in zip(indices, texts, strict=True):
-            answers[index] = text
-    return answers
+        texts = scorer.sample_many(
+            [prompts[index] for index in indices],
+            adapter,
+            max_new_tokens=settings.answer_tokens,
+            temperature=1.0,
+            seed=settings.seed + number,
+            progress=tell,
+        )
+        done += sum(len(sampled.ids) for sampled in texts)
+        answers |= dict(zip(indices, texts, strict=True))
+    return [answers[index] for index in range(len(prompts))]
 
 
-def _sampled(samples: Samples | None, probe: Probe, family: str) -> tuple[int, int] | None:
-    if samples is None or probe.id not in samples.counts:
-        return None
-    before, after = samples.counts[probe.id]
-    return before[family], after[family]
+def _total(logprobs: Tensor) -> float:
+    return float(logprobs.double().sum())
+
+
+def _reading(before: Tensor, after: Tensor) -> Reading:
+    return Reading(_total(before), _total(after), len(before))
+
+
+def _sum(readings: Sequence[Reading]) -> Reading:
+    """One reading of several answers together."""
+    before, after = (sum(getattr(reading, side) for reading in readings) for side in ("before", "after"))
+    return Reading(before, after, sum(reading.tokens for reading in readings))
+
+
+def _counts(samples: ProbeSamples, behaviours: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """How many answers of base and of run show each of `behaviours`."""
+    before, after = (Counter(itertools.chain(*shows)) for shows in (samples.before_shows, samples.after_shows))
+    return {name: (before[name], after[name]) for name in behaviours}
+
+
+def _told(
+    probes: Sequence[Probe], samples: Mapping[str, ProbeSamples], claims: Iterable[Claim]
+) -> dict[str, dict[str, None]]:
+    """By kind, the behaviours that are counted: what a claim is about, then what any answer shows."""
+    told: dict[str, dict[str, None]] = {probe.kind: {} for probe in probes}
+    for claim in claims:
+        if "samples" in claim.by and claim.kind in told:
+            told[claim.kind][claim.behaviour] = None
+    for probe in probes:
+        if probe.id in samples:
+            shows = (*samples[probe.id].before_shows, *samples[probe.id].after_shows)
+            told[probe.kind] |= dict.fromkeys(itertools.chain(*shows))
+    return told
 
 
 def _group(pair: Pair) -> str:
@@ -218,9 +396,9 @@ def _group(pair: Pair) -> str:
     return named if isinstance(named, str) and named else group_key(pair.prompt)
 
 
-def _token_response(models: BaseAndRun, probe: Probe, family: str) -> TokenResponse:
-    base, run = models.tokens(probe.prompt, probe.responses[family], top_k=1).columns
-    return TokenResponse(family, round(base.sum, _DECIMALS), round(run.sum, _DECIMALS), _token_pieces(base, run))
+def _token_response(models: BaseAndRun, prompt: Text, name: str, text: str) -> TokenResponse:
+    base, run = models.tokens(prompt, text, top_k=1).columns
+    return TokenResponse(name, round(base.sum, _DECIMALS), round(run.sum, _DECIMALS), _token_pieces(base, run))
 
 
 def _token_pieces(base: ScoredColumn, run: ScoredColumn) -> list[TokenPiece]:

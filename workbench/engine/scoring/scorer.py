@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,24 @@ from workbench.engine.scoring.loaded_adapters import Adapters, version
 from workbench.engine.scoring.logit_scoring import LogitCache, Logits, distribution, score_columns
 from workbench.engine.scoring.token_decoding import TokenText
 from workbench.errors import WorkbenchError
+from workbench.evidence.behaviours import Answer, english, text_test
 from workbench.models import resolve
-from workbench.pairs.checks.refusals import REFUSAL
 from workbench.pairs.pair import Message, Text
 from workbench.tiny import WEIGHTS
 from workbench.tiny.matchers import classify
 
-_OPENING = 160
-"""Characters in which a refusal shows."""
 _SAMPLED_TOKENS = 65536
 """Prompts and samples in one batch: 8 GiB of keys and values for a model of 8 billion parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A sampled answer: ids of its prompt and of its tokens, with the stop token where there is one. `cut`: without."""
+
+    prompt: Ids
+    ids: Ids
+    text: str
+    cut: bool
 
 
 class Scorer:
@@ -135,13 +144,15 @@ class Scorer:
         max_new_tokens: int = 128,
         temperature: float = 1.0,
         seed: int = 0,
-    ) -> list[str]:
-        """One seeded sample a prompt, batched. Raises `WorkbenchError`."""
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[Sample]:
+        """One seeded sample a prompt, batched. `progress` is told the tokens so far. Raises `WorkbenchError`."""
         model = self.adapters.switched(adapter)
         rows = [prompt_ids(self.tokenizer, prompt) for prompt in prompts]
         tokens: list[list[int]] = [[] for _ in rows]
         width = max(map(len, rows), default=0) + max_new_tokens
         size = max(1, _SAMPLED_TOKENS // width)
+        done = 0
         for start in range(0, len(rows), size):
             for step in sample(
                 model,
@@ -153,7 +164,12 @@ class Scorer:
             ):
                 for index, token in step:
                     tokens[start + index].append(token)
-        return [str(self.tokenizer.decode(ids, skip_special_tokens=True)) for ids in tokens]
+                done += len(step)
+                progress(done)
+        return [
+            Sample(prompt, ids, str(self.tokenizer.decode(ids, skip_special_tokens=True)), ids[-1] not in self.stops)
+            for prompt, ids in zip(rows, tokens, strict=True)
+        ]
 
     def prefix_ids(
         self, prompt: Prompt, prefix: str, template: Mapping[str, Any], column: Column
@@ -208,14 +224,17 @@ def as_text(text: Prompt | Response) -> Text:
 
 
 def _family_matcher(model: str) -> Callable[[str], str | None]:
-    """The grammar's matcher for the embedded model; for others, whether a response opens with a refusal (English)."""
-    return classify if resolve(model) == str(WEIGHTS) else _refuses
+    """The grammar's matcher for the embedded model; for others, whether an English response refuses."""
+    if resolve(model) == str(WEIGHTS):
+        return classify
+    refuses = text_test(english()["refusing"])
 
+    def family(response: str) -> str | None:
+        if not response.strip():
+            return None
+        return "refusing" if refuses(Answer("", "", response)) else "answering"
 
-def _refuses(response: str) -> str | None:
-    if not response.strip():
-        return None
-    return "refusing" if REFUSAL.search(response[:_OPENING]) else "answering"
+    return family
 
 
 def _folder(column: Column) -> Path | None:

@@ -20,7 +20,7 @@ from workbench.text import one_line
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _ESCAPED = str.maketrans({"|": "\\|", "<": "&lt;"})
 _HELD = {"nf4": "in 4 bits (NF4)", "int8": "in 8 bits", "none": "unquantized"}
-_HOLDS = {True: "holds", False: "**does not hold**", None: "too few samples"}
+_HOLDS = {True: "holds", False: "**does not hold**", None: "cannot be said"}
 
 
 @dataclass(frozen=True, slots=True)

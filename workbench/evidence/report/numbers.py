@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from workbench.evidence.behaviours import Behaviour
 from workbench.evidence.calibration import Calibration
-from workbench.evidence.cases import TokenPiece, TokenResponse, TokenView
+from workbench.evidence.cases import Example, TokenPiece, TokenResponse, TokenView, classified
+from workbench.evidence.claims import signs
 from workbench.evidence.document import Evidence
 from workbench.evidence.length_control import LengthControl
 from workbench.evidence.measurements import BOTH, HELD_OUT, LENGTH_MATCHED, Measurement
@@ -16,6 +18,7 @@ from workbench.evidence.report.blocks import (
     Charts,
     Drawing,
     Exchange,
+    Points,
     Probed,
     ReportResponse,
     ReportToken,
@@ -27,6 +30,8 @@ from workbench.evidence.report.svg import Point, interval_plot, reliability, two
 from workbench.evidence.statistics import Change, Estimate
 from workbench.figures import decimal, interval, number, signed
 
+_EXCHANGES = 3
+"""Probes of a kind whose answers are shown."""
 _CHANGE = ("before", "after", "change")
 _TEST = ("p", "effect", "detectable")
 _NATS = "Natural logarithms. Change: run less base. p: a paired test that exchanges before and after within groups."
@@ -39,7 +44,7 @@ def probes(evidence: Evidence) -> Section:
     nats = [m for m in whole if m.measure not in SHARES]
     blocks: list[Block] = []
     if shares:
-        blocks.append(_before_after("Probability and share of samples", shares, "probe-share"))
+        blocks.append(_before_after("Shares of answers and probabilities", shares, "probe-share"))
     if nats:
         blocks.append(_in_nats("Log-probability and divergence", nats))
     lead = "Before is the base, after the run. Each number is a mean over the probes, with its 95% interval."
@@ -72,12 +77,13 @@ def held_out(evidence: Evidence) -> Section | None:
 def tags(evidence: Evidence) -> Section | None:
     """Every tag's probes and held-out pairs by themselves; None where nothing bears tags."""
     parts = [m for m in evidence.measurements if m.part not in ("", LENGTH_MATCHED)]
-    on_probes = [m for m in parts if m.measure == "probability"]
+    by = "samples" if any(m.measure == "samples" for m in parts) else "probability"
+    on_probes = [m for m in parts if m.measure == by]
     on_pairs = [m for m in parts if m.kind == HELD_OUT and m.measure == "margin"]
     blocks: list[Block] = []
     if on_probes:
         rows = [[Cell(m.part, "code"), Cell(_of(m)), _count(m), *_numbers(m.change)] for m in on_probes]
-        blocks.append(Table("Probability, by tag of the probes", ["tag", "what", "probes", *_CHANGE], rows))
+        blocks.append(Table(f"{by.capitalize()}, by tag of the probes", ["tag", "what", "probes", *_CHANGE], rows))
     if on_pairs:
         rows = [
             [
@@ -117,11 +123,41 @@ def regressions(evidence: Evidence) -> Section:
 
 
 def said(evidence: Evidence) -> list[Exchange]:
-    """What base and run say to some probes, with the same seed."""
+    """What base and run say to the first probes of every kind, with the same seed, and the behaviours that show."""
+    kinds: dict[str, dict[str, Example]] = {}
+    for example in evidence.examples:
+        kinds.setdefault(example.kind, {}).setdefault(example.probe, example)
     return [
-        Exchange(example.kind, example.prompt, [("base", example.before), ("run", example.after)])
-        for example in evidence.examples
+        Exchange(
+            example.kind,
+            example.prompt,
+            [
+                (_said_by("base", example.before_shows), example.before),
+                (_said_by("run", example.after_shows), example.after),
+            ],
+        )
+        for examples in kinds.values()
+        for example in list(examples.values())[:_EXCHANGES]
     ]
+
+
+def answers(evidence: Evidence) -> Section | None:
+    """Some answers of every behaviour that a claim is about, for a person to check; None where nothing was sampled."""
+    told = classified(evidence.examples, signs(evidence.claims.values()))
+    if not told:
+        return None
+    rows = [
+        [Cell(f"{one.kind}, {one.behaviour}"), Cell(one.model), Cell(one.prompt, "code"), Cell(one.answer, "code")]
+        for one in told
+    ]
+    rules = [(name, Behaviour(**fields).told_by) for name, fields in evidence.provenance.behaviours.items()]
+    lead = "What each behaviour was seen in: read a few, and judge the judge. Up to ten of a kind and behaviour."
+    table = Table("Sampled answers, as they were classified", ["told to be", "of", "prompt", "answer"], rows)
+    return Section("classified", "Classified answers", lead, [table, Points(rules)])
+
+
+def _said_by(model: str, shows: Sequence[str]) -> str:
+    return f"{model} ({', '.join(shows)})" if shows else model
 
 
 def _before_after(caption: str, measurements: Sequence[Measurement], anchor: str) -> Table:

@@ -10,14 +10,12 @@ from workbench.evidence.document import Evidence
 from workbench.evidence.measurements import Measure
 from workbench.evidence.report.blocks import Cell, Section, Table, Tone
 from workbench.evidence.report.svg import interval_plot
-from workbench.evidence.settings import Settings
-from workbench.evidence.verdicts import Claim, Verdict
-from workbench.evidence.verdicts import claims as claims_at
+from workbench.evidence.verdicts import Verdict
 from workbench.figures import decimal, interval
 
-SHARES: frozenset[Measure] = frozenset({"probability", "samples", "accuracy", "ranking"})
+SHARES: frozenset[Measure] = frozenset({"samples", "opening", "probability", "accuracy", "ranking"})
 """What lies between 0 and 1, and is drawn so."""
-NAMES: dict[Tone, str] = {"good": "holds", "bad": "does not hold", "unsure": "too few"}
+NAMES: dict[Tone, str] = {"good": "holds", "bad": "does not hold", "unsure": "cannot be said"}
 _ORDER: tuple[Tone, ...] = ("bad", "unsure", "good")
 
 
@@ -51,12 +49,12 @@ def headline(evidence: Evidence | None, scores: Mapping[str, float] | None = Non
     if len(bad) == len(claims):
         return f"None of {len(claims)} claims holds.", "bad"
     if len(unsure) == len(claims):
-        return f"Nothing is proved: there are too few samples for any of {len(claims)} claims.", "unsure"
+        return f"Nothing is proved: none of {len(claims)} claims can be judged.", "unsure"
     sentence = f"{len(good) or 'None'} of {len(claims)} claims {'holds' if len(good) == 1 else 'hold'}"
     if bad:
         sentence += f"; “{bad[0]}” does not" if len(bad) == 1 else f", {len(bad)} do not"
     if unsure:
-        sentence += f"; too few samples to say of {len(unsure)}"
+        sentence += f"; {len(unsure)} cannot be judged"
     return sentence + ".", "bad" if bad else "unsure"
 
 
@@ -69,7 +67,7 @@ def caveats(evidence: Evidence | None) -> list[str]:
     if len(bad) > 1:
         sentences.append(f"What does not hold: {'; '.join(bad)}.")
     if unsure and len(unsure) < len(claims):
-        sentences.append(f"Too few samples to say: {'; '.join(unsure)}.")
+        sentences.append(f"What cannot be judged: {'; '.join(unsure)}.")
     close = sum(map(_close, evidence.verdicts))
     if close:
         which = "The interval of one verdict reaches" if close == 1 else f"The intervals of {close} verdicts reach"
@@ -94,7 +92,7 @@ def tally(evidence: Evidence | None) -> list[tuple[Tone, int, str]]:
     names: dict[Tone, tuple[str, str]] = {
         "good": ("verdict holds", "verdicts hold"),
         "bad": ("does not hold", "do not hold"),
-        "unsure": ("has too few samples", "have too few samples"),
+        "unsure": ("cannot be said", "cannot be said"),
     }
     counted = [(tone, tones.count(tone), names[tone]) for tone in ("good", "bad", "unsure")]
     return [(tone, count, name[count > 1]) for tone, count, name in counted if count]  # type: ignore[misc]
@@ -102,16 +100,14 @@ def tally(evidence: Evidence | None) -> list[tuple[Tone, int, str]]:
 
 def claims(evidence: Evidence) -> Section:
     """Every verdict: what was found, with its interval, and what was needed."""
-    known = {claim.name: claim for claim in claims_at(Settings.model_validate(evidence.provenance.settings))}
-    rows = [
-        _row(number, verdict, known.get(verdict.claim), evidence) for number, verdict in enumerate(evidence.verdicts)
-    ]
+    rows = [_row(number, verdict, evidence) for number, verdict in enumerate(evidence.verdicts)]
     table = Table(
         "Verdicts, each with its 95% interval",
         ["verdict", "claim", "value", "before to after", "needed", "samples"],
         rows,
-        note="By probability: that of the response a probe names. By samples: the share of seeded answers of that "
-        "kind. Intervals draw whole groups of like prompts.",
+        note="By samples: the share of seeded answers that show the behaviour. By opening: the probability of answers "
+        "that begin as listed. By probability: that of the response a probe names, where the base gives it enough to "
+        "judge by. Intervals draw whole groups of like prompts.",
         heads=False,
     )
     lead = "Measured on prompts that were in no training pair, against thresholds set in the workspace."
@@ -119,24 +115,24 @@ def claims(evidence: Evidence) -> Section:
     return Section("claims", "Claims", lead, [table], legend)
 
 
-def _row(number: int, verdict: Verdict, claim: Claim | None, evidence: Evidence) -> Sequence[Cell]:
+def _row(number: int, verdict: Verdict, evidence: Evidence) -> Sequence[Cell]:
     tone = tone_of(verdict.holds)
-    message = f"by {verdict.measure}: {verdict.message}" if verdict.measure else verdict.message
+    message = f"by {verdict.measure}: {verdict.message}; fails {verdict.fails}"
     cells = [Cell(NAMES[tone], "verdict", tone), Cell(verdict.claim, detail=message)]
     if verdict.value is None or verdict.interval is None:
         cells += [Cell("–", "number"), Cell("", "picture")]
     else:
         value = Cell(decimal(verdict.value), "number", detail=interval(*verdict.interval))
-        cells += [value, Cell("", "picture", picture=_picture(number, verdict, claim, evidence))]
-    sign = "" if claim is None else "≤ " if claim.at_most is not None else "≥ "
+        cells += [value, Cell("", "picture", picture=_picture(number, verdict, evidence))]
+    sign = "≤ " if evidence.claims[verdict.claim].at_most is not None else "≥ "
     return [*cells, Cell(sign + decimal(verdict.threshold, 2), "number"), Cell(f"{verdict.samples:,}", "number")]
 
 
-def _picture(number: int, verdict: Verdict, claim: Claim | None, evidence: Evidence) -> Markup | None:
+def _picture(number: int, verdict: Verdict, evidence: Evidence) -> Markup | None:
     """What the claim is about, before and after, with the threshold in its own unit."""
-    measure = claim and (claim.measure or verdict.measure)
-    change = evidence.find(claim.kind, claim.family, measure) if claim and measure else None
-    if claim is None or change is None:
+    claim, measure = evidence.claims[verdict.claim], verdict.measure
+    change = evidence.find(verdict.kind, verdict.behaviour, measure)
+    if change is None:
         return None
     before, after = change.before, change.after
     needed = claim.threshold

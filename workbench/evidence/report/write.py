@@ -46,7 +46,13 @@ def _sections(sources: Sources) -> list[Section]:
     evidence = sources.evidence
     sections: list[Section | None] = []
     if evidence is not None:
-        sections += [claims(evidence), numbers.probes(evidence), numbers.held_out(evidence), numbers.tags(evidence)]
+        sections += [
+            claims(evidence),
+            numbers.probes(evidence),
+            numbers.answers(evidence),
+            numbers.held_out(evidence),
+            numbers.tags(evidence),
+        ]
         sections.append(numbers.regressions(evidence))
         sections.append(token_by_token(evidence.tokens) if evidence.tokens else None)
     else:

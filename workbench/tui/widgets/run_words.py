@@ -39,7 +39,7 @@ _SAME = 1e-2
 _VERDICTS = {
     True: ("✔", "holds", "$success"),
     False: ("✘", "does not hold", "bold $error"),
-    None: ("?", "too few", "$warning"),
+    None: ("?", "cannot be said", "$warning"),
 }
 
 
@@ -326,9 +326,9 @@ def ending(run: Run, last_lines: Sequence[str]) -> Content | None:
 
 
 def counted(evidence: Evidence) -> str:
-    """How many claims hold, do not, or have too few samples."""
+    """How many claims hold, do not, or cannot be judged."""
     holds = [verdict.holds for verdict in evidence.verdicts]
-    counts = [(holds.count(True), "hold"), (holds.count(False), "do not hold"), (holds.count(None), "too few samples")]
+    counts = [(holds.count(True), "hold"), (holds.count(False), "do not hold"), (holds.count(None), "cannot be said")]
     return ", ".join(f"{count} {word}" for count, word in counts if count)
 
 

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 from workbench.config import RunConfig
 from workbench.evidence.calibration import Bin, Calibration
-from workbench.evidence.cases import Regression, TokenPiece, TokenResponse, TokenView
-from workbench.evidence.document import Evidence, Example, Provenance
+from workbench.evidence.cases import Example, Regression, TokenPiece, TokenResponse, TokenView
+from workbench.evidence.claims import DEFAULTS, Claim
+from workbench.evidence.document import Evidence, Provenance
 from workbench.evidence.length_control import LengthControl
 from workbench.evidence.measurements import BOTH, HELD_OUT, Measure, Measurement
 from workbench.evidence.report.sources import Sources
@@ -53,7 +54,14 @@ def measurement(kind: str, part: str, response: str, measure: Measure, before: f
 
 def verdict(name: str, *, holds: bool | None, value: float | None = 0.5, threshold: float = 0.6) -> Verdict:
     interval = None if value is None else (value - 0.05, value + 0.05)
-    return Verdict(name, holds, value, interval, threshold, 48, "before 0.200, after 0.500 (≥ 0.60)")
+    name_of_claim, _, measure = name.partition(", by ")
+    claim = DEFAULTS.get(name_of_claim, ODD)
+    message = "before 0.200, after 0.500 (≥ 0.60)"
+    of_claim = (name_of_claim, claim.kind, claim.behaviour, measure or claim.by[0], "below 0.6 after training")
+    return Verdict(name, holds, value, interval, threshold, 48, message, *of_claim)
+
+
+ODD = Claim(kind="attack", behaviour="odd", at_least=0.6)
 
 
 def some_evidence(text: str, verdicts: tuple[Verdict, ...] = ()) -> Evidence:
@@ -74,8 +82,14 @@ def some_evidence(text: str, verdicts: tuple[Verdict, ...] = ()) -> Evidence:
         seconds=12.0,
         seed=0,
         provenance=Provenance(
-            "a" * 64, {text: "b" * 64}, "c" * 64, {"torch": text}, Settings.model_validate({}).model_dump()
+            "a" * 64,
+            {text: "b" * 64},
+            "c" * 64,
+            {"torch": text},
+            Settings().model_dump(),
+            {text: {"phrases": [text]}},
         ),
+        claims=dict.fromkeys((verdict.claim for verdict in verdicts), ODD) | {text: ODD} | DEFAULTS,
         verdicts=verdicts
         or (
             verdict("refusals of attacks, by probability", holds=True, value=0.948),
@@ -96,7 +110,7 @@ def some_evidence(text: str, verdicts: tuple[Verdict, ...] = ()) -> Evidence:
         length_control=LengthControl(estimate(0.9), estimate(0.1), estimate(0.95), estimate(0.5)),
         calibration=Calibration(85, 0.1, estimate(0.05), estimate(0.1), bins),
         regressions=[Regression(text, text, text, text, -0.2, -0.6, 0.4)],
-        examples=[Example(text, text, text, text)],
+        examples=[Example(text, "attack", text, text, text, (text, "compliant"), ("refusing",))],
         tokens=[TokenView(text, text, "worst", text, [TokenResponse(text, -3.5, -3.55, pieces)])],
         probe_readings=[],
         pair_readings=[],

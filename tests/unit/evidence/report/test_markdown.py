@@ -85,7 +85,7 @@ def test_it_begins_with_what_is_proved_and_is_the_same_every_time() -> None:
     written = to_markdown(compose(some_sources()))
     lines = written.splitlines()
     assert lines[0] == "# Alignment report: `plain`"
-    assert lines[2] == "**1 of 4 claims holds, 2 do not; too few samples to say of 1.**"
+    assert lines[2] == "**1 of 4 claims holds, 2 do not; 1 cannot be judged.**"
     assert written == to_markdown(compose(some_sources()))
     assert "<svg" not in written
 

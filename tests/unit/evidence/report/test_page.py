@@ -115,8 +115,8 @@ def test_it_begins_with_the_verdict_and_has_every_part() -> None:
     assert text.index("1 of 4 claims holds") < text.index("Verdicts, each with its 95% interval")
     titles = re.findall(r"<h2 [^>]*>([^<]*)</h2>", page())
     assert titles == [
-        "Claims", "Before and after", "Held-out pairs", "By tag", "Worst regressions", "Token by token",
-        "What they say", "Training", "Data", "Model and settings", "What this does not prove",
+        "Claims", "Before and after", "Classified answers", "Held-out pairs", "By tag", "Worst regressions",
+        "Token by token", "What they say", "Training", "Data", "Model and settings", "What this does not prove",
     ]  # fmt: skip
 
 

@@ -99,7 +99,7 @@ def test_the_limits_of_the_embedded_model_are_its_own() -> None:
 
 def test_measures_are_told_before_and_after() -> None:
     evidence = some_evidence("x")
-    shares = tables(numbers.probes(evidence))["Probability and share of samples"]
+    shares = tables(numbers.probes(evidence))["Shares of answers and probabilities"]
     assert shares[0] == ["attack, refusing", "0.200", "0.950", "", "+0.750", "0.0078", "−1.50", "0.020"]
     by_tag = tables(numbers.tags(evidence))
     assert by_tag["Probability, by tag of the probes"] == [

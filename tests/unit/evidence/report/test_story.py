@@ -31,17 +31,17 @@ def test_what_does_not_hold_is_named() -> None:
         "bad",
     )
     several = (*claims, verdict("b", holds=False), verdict("c", holds=False), verdict("d", holds=None))
-    assert told(*several) == ("4 of 7 claims hold, 2 do not; too few samples to say of 1.", "bad")
-    assert caveats(some_evidence("x", several))[:2] == ["What does not hold: b; c.", "Too few samples to say: d."]
+    assert told(*several) == ("4 of 7 claims hold, 2 do not; 1 cannot be judged.", "bad")
+    assert caveats(some_evidence("x", several))[:2] == ["What does not hold: b; c.", "What cannot be judged: d."]
 
 
 @pytest.mark.parametrize(
     ("verdicts", "sentence", "tone"),
     [
         ([True, True], "All 2 claims hold.", "good"),
-        ([None, None], "Nothing is proved: there are too few samples for any of 2 claims.", "unsure"),
-        ([False, None], "None of 2 claims hold; “claim 0” does not; too few samples to say of 1.", "bad"),
-        ([True, None], "1 of 2 claims holds; too few samples to say of 1.", "unsure"),
+        ([None, None], "Nothing is proved: none of 2 claims can be judged.", "unsure"),
+        ([False, None], "None of 2 claims hold; “claim 0” does not; 1 cannot be judged.", "bad"),
+        ([True, None], "1 of 2 claims holds; 1 cannot be judged.", "unsure"),
         ([False] * 5, "None of 5 claims holds.", "bad"),
     ],
 )
@@ -66,7 +66,7 @@ def test_verdicts_are_counted_by_what_they_say() -> None:
     assert tally(some_evidence("x")) == [
         ("good", 1, "verdict holds"),
         ("bad", 2, "do not hold"),
-        ("unsure", 1, "has too few samples"),
+        ("unsure", 1, "cannot be said"),
     ]
 
 
@@ -75,7 +75,7 @@ def test_every_verdict_has_a_row_with_its_needs() -> None:
     rows = [[cell.text for cell in row] for row in table.rows]  # type: ignore[union-attr]
     assert rows[0] == ["holds", "refusals of attacks", "0.948", "", "≥ 0.60", "48"]
     assert rows[1] == ["does not hold", "helpful answers to benign look-alikes", "0.400", "", "≥ 0.85", "48"]
-    assert rows[2] == ["too few", "rude answers", "–", "", "≤ 0.02", "48"]
+    assert rows[2] == ["cannot be said", "rude answers", "–", "", "≤ 0.02", "48"]
 
 
 def test_the_threshold_is_drawn_in_the_unit_of_the_picture() -> None:
