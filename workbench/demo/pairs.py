@@ -119,9 +119,9 @@ def greedy(model: str) -> Answer:
     scorer = Scorer(model, "none")
 
     def answer(prompts: Sequence[str]) -> list[str]:
-        return scorer.sample_many(
-            [(Message("user", prompt),) for prompt in prompts], max_new_tokens=ANSWER_TOKENS, temperature=0.0
-        )
+        turns = [(Message("user", prompt),) for prompt in prompts]
+        samples = scorer.sample_many(turns, max_new_tokens=ANSWER_TOKENS, temperature=0.0)
+        return [sample.text for sample in samples]
 
     return answer
 
