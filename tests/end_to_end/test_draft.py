@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.end_to_end.conftest import FinishedRun, workbench
 from workbench.cli.draft_commands import draft
 from workbench.compare.ranking import DRAFT_TOKENS, DRAFTS
-from workbench.pairs.pair import plain
+from workbench.engine.scoring.generation import answers_to
+from workbench.pairs.pair import Message, plain
 from workbench.pairs.store import PairStore, load_pairs
 
 
@@ -26,7 +29,7 @@ def test_drafts_are_listed_and_saved_under_the_numbers_they_were_listed_with(
     listed = workbench(workspace, *asked, "--json")
     assert listed.returncode == 0, listed.stderr
     found = json.loads(listed.stdout)
-    assert list(found) == ["pair", "model", "quantization", "candidates", "edited", "new"]
+    assert list(found) == ["pair", "model", "quantization", "candidates", "taken", "edited", "new"]
     assert [(each["number"], each["side"]) for each in found["candidates"][:2]] == [(1, "chosen"), (2, "rejected")]
     drafts = found["candidates"][2:]
     assert sum(each["count"] for each in drafts) == 4
@@ -37,7 +40,7 @@ def test_drafts_are_listed_and_saved_under_the_numbers_they_were_listed_with(
     # The same drafts, and the pair by its number in the file: the commonest is the first of them.
     saved = workbench(workspace, "draft", "support", "4", *asked[3:], "--as", "rejected")
     assert saved.returncode == 0, saved.stderr
-    assert "p3 changed" in saved.stderr
+    assert "p3 changed. Answer 3: the " in saved.stderr
     after = load_pairs(file)[0]
     assert plain(after[3].rejected) == drafts[0]["text"]
     assert (after[3].chosen, after[3].source) == (before[3].chosen, "drafted by tiny")
@@ -45,6 +48,70 @@ def test_drafts_are_listed_and_saved_under_the_numbers_they_were_listed_with(
     with PairStore(file) as store:
         assert store.file.turn("undo")[0].endswith("drafted answers")
         assert store.pairs[3] == before[3]
+
+
+def test_a_data_set_gets_the_answers_that_it_lacks_and_goes_on_where_it_was(make_workspace: Callable[[], Path]) -> None:
+    workspace = make_workspace()
+    file = workspace / "pairs" / "support.jsonl"
+    before = load_pairs(file)[0]
+    lacking = {"p2", "p3", "p5"}
+    empty = (Message("assistant", ""),)
+    with PairStore(file) as store:
+        store.update(lacking, lambda pair: replace(pair, rejected=empty))
+        store.set_status([store.rows.row("p5")], "dropped")  # type: ignore[list-item]
+    batch = ["draft", "support", "--as", "rejected", "--n", "4", "--max-new-tokens", "24", "--json"]
+    first = json.loads(workbench(workspace, *batch, "--limit", "1").stdout)
+    assert (first["pairs"], first["drafted"] + len(first["left"])) == (1, 1)
+    rest = json.loads(workbench(workspace, *batch).stdout)
+    assert rest["pairs"] == 2 - first["drafted"]
+    after = {pair.id: pair for pair in load_pairs(file)[0]}
+    alone = json.loads(workbench(workspace, "draft", "support", "p3", *batch[4:]).stdout)
+    for identity in ("p2", "p3"):
+        if identity not in {each["id"] for each in rest["left"]}:
+            assert after[identity].source == "drafted by tiny"
+            assert plain(after[identity].rejected).rstrip().endswith((".", "!", "?"))
+    if "p3" not in {each["id"] for each in rest["left"]}:
+        assert plain(after["p3"].rejected) in {each["text"] for each in alone["candidates"]}
+    assert after["p5"].rejected == empty
+    assert {identity: pair for identity, pair in after.items() if identity not in lacking} == {
+        pair.id: pair for pair in before if pair.id not in lacking
+    }
+    done = workbench(workspace, *batch[:-1])
+    assert "every pair of support has a rejected answer" in done.stderr or rest["left"]
+    with PairStore(file) as store:
+        assert store.file.turn("undo")[0].startswith("drafted answers")
+
+    # Pairs that have the answer get another one where a filter asks for them, once.
+    again = [*batch, "--filter", "refund"]
+    other = json.loads(workbench(workspace, *again).stdout)
+    assert other["pairs"] > 2
+    assert other["commonest"] + other["likeliest"] == other["drafted"] > 0
+    told = json.loads(workbench(workspace, *again).stdout)
+    assert (told["pairs"], told["drafted_before"]) == (len(other["left"]), other["drafted"])
+    assert json.loads(workbench(workspace, *again, "--again", "--limit", "1").stdout)["pairs"] == 1
+
+
+def test_a_batch_that_is_stopped_keeps_what_it_has(
+    make_workspace: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = make_workspace()
+    calls = []
+
+    def stopped(scorer: Any, request: Any, questions: Any, heard: Any) -> Any:
+        calls.append(len(questions))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return answers_to(scorer, request, questions, heard)
+
+    monkeypatch.setattr("workbench.engine.scoring.generation.answers_to", stopped)
+    monkeypatch.setattr("workbench.cli.draft_commands._ROWS_AT_ONCE", 8)
+    batch = ["draft", "support", "--as", "rejected", "--n", "4", "--max-new-tokens", "24", "--filter", "", "--json"]
+    done = workbench(workspace, *batch)
+    assert (done.returncode, calls) == (130, [2, 2])
+    found = json.loads(done.stdout)
+    assert found["stopped"]
+    drafted = [pair for pair in load_pairs(workspace / "pairs" / "support.jsonl")[0] if pair.source]
+    assert len(drafted) == found["drafted"] == 2 - len(found["left"])
 
 
 def test_drafts_of_a_run_make_a_pair_for_each(finished_run: FinishedRun, make_workspace: Callable[[], Path]) -> None:
@@ -78,6 +145,9 @@ def test_drafts_of_a_run_make_a_pair_for_each(finished_run: FinishedRun, make_wo
         (["support", "p3", "--rank", "1"], "two different numbers"),
         (["support", "p3", "--rank", "1,1"], "two different numbers"),
         (["support", "p3", "--run", "none"], "No run 'none'"),
+        (["support"], "For which pair"),
+        (["support", "p3", "--as", "rejected", "--filter", "x"], "Leave out the ID"),
+        (["support", "--as", "rejected", "--filter", "finding:empty"], "no filter here"),
     ],
 )
 def test_wrong_input_ends_with_2_before_a_model_is_loaded(

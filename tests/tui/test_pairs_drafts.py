@@ -68,7 +68,7 @@ async def open_drafts(screen: Screen) -> DraftDialog:
     return dialog_of(screen)
 
 
-async def test_the_commonest_draft_becomes_the_rejected_answer_with_one_key(workspace: Workspace) -> None:
+async def test_the_best_draft_becomes_the_rejected_answer_with_one_key(workspace: Workspace) -> None:
     async with opened(workspace, (80, 24)) as screen:
         dialog = await open_drafts(screen)
         # The keys do not wait for the model: it is only just being loaded.
@@ -80,17 +80,17 @@ async def test_the_commonest_draft_becomes_the_rejected_answer_with_one_key(work
         assert sum(each.count for each in drafts) == DRAFTS
         assert drafts[0].count == max(each.count for each in drafts)
         assert f"{DRAFTS} drafts" in status(screen)
-        likeliest = dialog.session.ranking.likeliest()
-        assert likeliest is not None
-        expected = dialog.session.ranking.candidates[likeliest].text
+        best = dialog.session.ranking.best_draft("rejected")
+        assert best is not None
+        expected = dialog.session.ranking.candidates[best.number].text
 
         # More of them are others, and those that came before are counted.
         await screen.pilot.press("n")
         await until(screen.pilot, drafted(screen))
         assert sum(each.count for each in dialog.session.ranking.candidates[2:]) == 2 * DRAFTS
-        likeliest = dialog.session.ranking.likeliest()
-        assert likeliest is not None
-        expected = dialog.session.ranking.candidates[likeliest].text
+        best = dialog.session.ranking.best_draft("rejected")
+        assert best is not None
+        expected = dialog.session.ranking.candidates[best.number].text
         await screen.pilot.press("up", "r")
         await screen.settle()
         edited = saved(workspace)[0]

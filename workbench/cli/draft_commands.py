@@ -3,36 +3,53 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from workbench.cli.compare_columns import QuantizationOption, columns_of, scorer_of
 from workbench.cli.compare_commands import ModelOption
-from workbench.cli.context import Json, note, print_json, print_table, workspace_of
+from workbench.cli.context import Json, StatusLine, note, print_json, print_table, workspace_of
 from workbench.errors import WorkbenchError
+from workbench.figures import nats, plural, rough
 from workbench.text import one_line
 
 if TYPE_CHECKING:
-    from workbench.compare.ranking import RankedPairs, Ranking
+    from workbench.compare.data_set_drafting import DataSetDrafting
+    from workbench.compare.messages import Generate
+    from workbench.compare.ranking import BestDraft, PairSide, RankedPairs, Ranking
     from workbench.compare.scorers import Base
+    from workbench.engine.scoring.scorer import Scorer
     from workbench.pairs.pair import Pair
 
 _EXAMPLES = """\b
 Examples:
   workbench draft support p17                          the pair's answers and eight drafts of the base, numbered
-  workbench draft support p17 --as rejected            the commonest draft becomes the pair's rejected answer
+  workbench draft support p17 --as rejected            the best draft becomes the pair's rejected answer
   workbench draft support p17 --run support-dpo        drafts of a run
   workbench draft support p17 --rank 1,4               answer 1 is preferred to answer 4
   workbench draft support p17 --rank 5,3,4 --each      a pair for each: 5 over 3, and 5 over 4
+  workbench draft support --as rejected                every pair that has no rejected answer gets one
+  workbench draft support --as rejected --filter 'tag:attack'    and those that the filter finds get another
 \b
 The same seed gives the same drafts under the same numbers, so look first, then rank. Where the better of two answers is
 the pair's chosen one, or the worse its rejected one, the pair itself is changed; else a pair is added below it.
+The best draft is the one that came most often; where all differ, the one with the highest log-probability a token.
+What a limit cut off ends with its last whole sentence. Drafts that break off in their first sentence, repeat
+themselves, or refuse as the pair's other answer does are not taken.
+Over a data set, what came is saved as it goes. Ctrl+C stops; the same command goes on with the pairs that are left.
 `workbench`, then u, takes back what was saved.
 """
 _SHOWN = 90
+_ROWS_AT_ONCE = 64
+"""Drafts that are sampled together."""
+_SAVED_EVERY = 20.0
+"""Seconds between two steps of undo of a batch."""
+_LEFT_SHOWN = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -43,8 +60,11 @@ def register(app: typer.Typer) -> None:
 def draft(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The data set.")],
-    pair: Annotated[str, typer.Argument(metavar="ID", help="The pair's id, or its number in the file.")],
-    count: Annotated[int, typer.Option("--n", min=1, max=256, help="How many drafts.")] = 8,
+    pair: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="The pair's id, or its number in the file. Without one: the whole data set."),
+    ] = None,
+    count: Annotated[int, typer.Option("--n", min=1, max=256, help="How many drafts of a pair.")] = 8,
     run: Annotated[
         str | None, typer.Option("--run", help="A run that drafts instead of the base.", show_default=False)
     ] = None,
@@ -55,34 +75,48 @@ def draft(
     max_new_tokens: Annotated[int, typer.Option(min=1, max=32768, help="Where a draft is cut.")] = 256,
     side: Annotated[
         str | None,
-        typer.Option(
-            "--as",
-            metavar="chosen|rejected",
-            help="Save the commonest draft as this answer of the pair.",
-            show_default=False,
-        ),
+        typer.Option("--as", metavar="chosen|rejected", help="Save the best draft as this answer.", show_default=False),
     ] = None,
     rank: Annotated[
         str | None,
         typer.Option("--rank", metavar="N,N,…", help="Save an order: numbers, the best first.", show_default=False),
     ] = None,
     each: Annotated[bool, typer.Option("--each", help="With --rank: a pair for each, the best over it.")] = False,
+    filter_: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="QUERY",
+            help="Without an ID: the pairs that this query finds, also those that have the answer.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Without an ID: at most this many pairs.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="With --filter: also pairs it drafted for before.")] = False,
     as_json: Json = False,
 ) -> None:
-    """A model's own answers to the prompt of a pair, to make pairs that are on-policy."""
+    """A model's own answers to the prompts of pairs, to make pairs that are on-policy."""
     if (side is not None and rank is not None) or side not in (None, "chosen", "rejected"):
         raise WorkbenchError("Save what?", "It is --as chosen, --as rejected or --rank.", "workbench draft --help")
+    if pair is None and side is None:
+        raise WorkbenchError(
+            "For which pair, or as which answer?",
+            "Drafts of one pair are listed; those of a whole data set are saved as one of its answers.",
+            "Give an ID, or --as chosen or --as rejected.",
+        )
+    if pair is not None and (filter_ is not None or limit is not None or again):
+        raise WorkbenchError("--filter, --limit and --again are for a whole data set", "", "Leave out the ID, or them.")
     order = _order(rank) if rank is not None else None
     workspace = workspace_of(context)
     path = workspace.existing_pairs_file(name)
-    from workbench.compare.messages import Generate, Generated
-    from workbench.compare.ranking import Ranking, question_of, save
-    from workbench.pairs.store import PairStore, load_pairs
+    from workbench.compare.messages import Generate
+    from workbench.compare.ranking import question_of
+    from workbench.pairs.store import load_pairs
 
-    before = _pair_named(load_pairs(path)[0], pair, name)
-    prompt, template = question_of(before)
+    before = _pair_named(load_pairs(path)[0], pair, name) if pair is not None else None
     base, columns = columns_of(workspace, [run] if run else [], model, quantization)
     column = columns[-1] if run else columns[0].model_copy(update={"name": base.model})
+    prompt, template = question_of(before) if before is not None else ("", {})
     request = Generate(
         prompt=prompt,
         columns=[column],
@@ -90,25 +124,173 @@ def draft(
         temperature=temperature,
         seed=seed,
         samples=count if temperature else 1,
+        likelihood=True,
         template=template,
     )
+    if before is None:
+        chosen_side: PairSide = "chosen" if side == "chosen" else "rejected"
+        _draft_all(path, base, request, chosen_side, filter_, limit, again=again, as_json=as_json)
+    else:
+        _draft_one(path, base, request, before, order, side, each=each, as_json=as_json)
+
+
+def _draft_one(
+    path: Path,
+    base: Base,
+    request: Generate,
+    before: Pair,
+    order: tuple[int, ...] | None,
+    side: str | None,
+    *,
+    each: bool,
+    as_json: bool,
+) -> None:
+    """Lists the drafts of one pair, and saves what was asked."""
+    from workbench.compare.messages import Generated
+    from workbench.compare.ranking import Ranking, save
+    from workbench.pairs.store import PairStore
+
     scorer = scorer_of(base)
     from workbench.engine.scoring.generation import generate_steps
 
     *_, reply = generate_steps(scorer, request)
     assert isinstance(reply, Generated)
     ranking = replace(Ranking.of(before).with_drafts(reply.columns), making="each" if each else "one")
-    made = _made(ranking, order, side)
+    made, best = _made(ranking, order, side)
     if made is not None:
         with PairStore(path) as store:
             save(store, before.id, made)
     if as_json:
-        print_json(_document(ranking, made, base))
+        print_json(_document(ranking, made, best, base))
         return
     _print(ranking)
     if made is not None:
         saved = [*([f"{before.id} changed"] if made.edited else []), *(f"{new.id} added" for new in made.new)]
-        note(f"Saved in {name}: {', '.join(saved)}.")
+        why = f" Answer {best.number + 1}: {_why(ranking, best)}." if best is not None else ""
+        note(f"Saved in {path.stem}: {', '.join(saved)}.{why}")
+
+
+def _draft_all(
+    path: Path,
+    base: Base,
+    request: Generate,
+    side: PairSide,
+    filter_: str | None,
+    limit: int | None,
+    *,
+    again: bool,
+    as_json: bool,
+) -> None:
+    """Drafts for the pairs that lack an answer, or that a query finds, and saves the best of each as it goes."""
+    from workbench.compare.data_set_drafting import DataSetDrafting, to_draft
+    from workbench.pairs.query import parse
+    from workbench.pairs.store import PairStore
+
+    query = parse(filter_ or "")
+    if any(term.kind == "finding" for term in query.terms):
+        raise WorkbenchError("Findings are no filter here", f"--filter {filter_!r} asks for some.", "Filter by tags.")
+    by = request.columns[0].name
+    with PairStore(path) as store:
+        if store.file.read_only:
+            raise WorkbenchError(f"{path.stem} cannot be edited", f"{store.file.read_only}.", "Close it there first.")
+        wanted = to_draft(store.rows, store.find(query), side, by, replacing=filter_ is not None, again=again)
+        todo, drafting, stopped = wanted.rows[:limit], DataSetDrafting(store, side), False
+        if todo:
+            scorer = scorer_of(base)
+            try:
+                _sample_all(scorer, request, [store.rows.pair(row) for row in todo], drafting)
+            except KeyboardInterrupt:
+                stopped = True
+            finally:
+                drafting.save()
+    document = {
+        "name": path.stem,
+        **asdict(base),
+        "side": side,
+        "by": by,
+        "pairs": len(todo),
+        "drafted": drafting.drafted.total(),
+        "commonest": drafting.drafted["commonest"],
+        "likeliest": drafting.drafted["likeliest"],
+        "cut": drafting.cut,
+        "drafted_before": wanted.drafted_before,
+        "left": [{"id": identity, "reason": reason} for identity, reason in drafting.left.items()],
+        "stopped": stopped,
+    }
+    if as_json:
+        print_json(document)
+    else:
+        _tell_all(document, filter_)
+    if stopped:
+        raise typer.Exit(130)
+
+
+def _sample_all(scorer: Scorer, request: Generate, pairs: Sequence[Pair], drafting: DataSetDrafting) -> None:
+    """Answers the prompts of `pairs`, some at a time, telling how far it is."""
+    from workbench.compare.ranking import question_of
+    from workbench.engine.model.inference import fitting_threads
+    from workbench.engine.scoring.generation import answers_to
+
+    at_once = max(1, _ROWS_AT_ONCE // request.samples)
+    began = saved = time.monotonic()
+    tokens = 0
+    with StatusLine() as line, fitting_threads(scorer.adapters.model):
+        for start in range(0, len(pairs), at_once):
+            asked, questions = [], []
+            for pair in pairs[start : start + at_once]:
+                try:
+                    question = question_of(pair)
+                    prompt, _ = scorer.prefix_ids(question[0], "", question[1], request.columns[0])
+                    scorer.check_room(len(prompt) + 1, "The prompt")
+                except WorkbenchError as error:
+                    drafting.left[pair.id] = f"{error.title}: {error.message}"
+                    continue
+                asked.append(pair)
+                questions.append(question)
+
+            def heard(count: int, done: int = start) -> None:
+                nonlocal tokens
+                tokens += count
+                seconds = time.monotonic() - began
+                left = f" · about {rough(seconds * (len(pairs) - done) / done)} left" if done else ""
+                line.show(f"Drafting {done:,} of {len(pairs):,} pairs · {tokens:,} tokens{left} · ctrl+c stops")
+
+            if asked:
+                for pair, answers in zip(asked, answers_to(scorer, request, questions, heard), strict=True):
+                    drafting.take(pair, answers)
+            if time.monotonic() - saved > _SAVED_EVERY:
+                drafting.save()
+                saved = time.monotonic()
+
+
+def _tell_all(found: dict[str, Any], filter_: str | None) -> None:
+    side, name = found["side"], found["name"]
+    if not found["pairs"]:
+        before = found["drafted_before"]
+        if before:
+            many = plural(before, "pair has", "pairs have")
+            note(f"Nothing to draft: {many} drafts of {found['by']}; --again drafts others.")
+        elif filter_ is None:
+            note(f"Nothing to draft: every pair of {name} has a {side} answer. --filter QUERY drafts others.")
+        else:
+            note(f"Nothing to draft: {filter_!r} finds no pair of {name}.")
+        return
+    how = [f"{found[way]:,} the {way}" for way in ("commonest", "likeliest") if found[way]]
+    note(
+        f"{plural(found['drafted'], 'pair')} of {name} {'has' if found['drafted'] == 1 else 'have'} a {side} answer"
+        f" drafted by {found['by']}{': ' if how else ''}{', '.join(how)} of the drafts."
+    )
+    if found["cut"]:
+        note(f"{plural(found['cut'], 'draft')} cut at a limit, to the last whole sentence.")
+    left = found["left"]
+    if left:
+        note(f"{plural(len(left), 'pair')} left as before: no draft will do. Another --seed may give others.")
+        for each in left[:_LEFT_SHOWN]:
+            note(f"  {each['id']}: {each['reason']}")
+        if len(left) > _LEFT_SHOWN:
+            note(f"  and {len(left) - _LEFT_SHOWN:,} more (--json lists them all)")
+    if found["stopped"]:
+        note("Stopped. The same command goes on with the pairs that are left.")
 
 
 def _pair_named(pairs: Sequence[Pair], given: str, name: str) -> Pair:
@@ -137,8 +319,11 @@ def _order(text: str) -> tuple[int, ...]:
     return tuple(int(number) - 1 for number in numbers)
 
 
-def _made(ranking: Ranking, order: tuple[int, ...] | None, side: str | None) -> RankedPairs | None:
-    """What is to be saved, None where nothing was asked to be."""
+def _made(
+    ranking: Ranking, order: tuple[int, ...] | None, side: str | None
+) -> tuple[RankedPairs | None, BestDraft | None]:
+    """What is to be saved, None where nothing was asked to be; and the draft that it is of, where none was named."""
+    best = None
     if order is not None:
         if max(order) >= len(ranking.candidates):
             raise WorkbenchError(
@@ -148,18 +333,30 @@ def _made(ranking: Ranking, order: tuple[int, ...] | None, side: str | None) -> 
             )
         made = replace(ranking, order=order).made()
     elif side is not None:
-        number = ranking.likeliest()
-        if number is None:
-            raise WorkbenchError("No draft", "All of them are empty, or what is chosen already.", "Try another --seed.")
-        made = ranking.as_side(number, "chosen" if side == "chosen" else "rejected")
+        which: PairSide = "chosen" if side == "chosen" else "rejected"
+        best = ranking.best_draft(which)
+        if best is None:
+            from workbench.compare.data_set_drafting import why_none
+
+            raise WorkbenchError("No draft will do", f"{why_none(ranking, which)}.", "Try another --seed.")
+        made = ranking.as_side(best.number, which)
     else:
-        return None
+        return None, None
     if not made:
         raise WorkbenchError("Nothing to save", "The pair says that already.", "Give another --seed or --rank.")
-    return made
+    return made, best
 
 
-def _document(ranking: Ranking, made: RankedPairs | None, base: Base) -> dict[str, Any]:
+def _why(ranking: Ranking, best: BestDraft) -> str:
+    """How the best draft was told, in words."""
+    drafts = [candidate for candidate in ranking.candidates if candidate.side is None]
+    candidate = ranking.candidates[best.number]
+    if best.by == "commonest":
+        return f"the commonest draft ({candidate.count} of {sum(each.count for each in drafts)})"
+    return f"the likeliest draft ({nats(candidate.mean or 0.0)} nats a token)"
+
+
+def _document(ranking: Ranking, made: RankedPairs | None, best: BestDraft | None, base: Base) -> dict[str, Any]:
     return {
         "pair": ranking.pair.id,
         **asdict(base),
@@ -170,10 +367,13 @@ def _document(ranking: Ranking, made: RankedPairs | None, base: Base) -> dict[st
                 "by": candidate.by or None,
                 "count": candidate.count,
                 "cut": candidate.cut,
+                "mean": candidate.mean,
+                "flaw": ranking.flaw(number - 1, "rejected") or None,
                 "text": candidate.text,
             }
             for number, candidate in enumerate(ranking.candidates, 1)
         ],
+        "taken": None if best is None else {"number": best.number + 1, "as_the": best.by},
         "edited": made.edited.id if made is not None and made.edited else None,
         "new": [pair.id for pair in made.new] if made is not None else [],
     }
@@ -194,4 +394,4 @@ def _print(ranking: Ranking) -> None:
     print_table(["", "by", "", "answer"], rows, right=[0])
     cut = sum(candidate.cut for candidate in ranking.candidates)
     if cut:
-        note(f"{cut} cut at a limit: trained on, such an answer teaches to stop in mid-sentence.")
+        note(f"{cut} cut at a limit, to the last whole sentence.")

@@ -107,6 +107,7 @@ class DraftSession:
             temperature=self.temperature,
             seed=self._seed,
             samples=len(self.coming),
+            likelihood=True,
             template=self._template,
         )
         client = self._scorer_for(self.drafter.base)

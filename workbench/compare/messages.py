@@ -116,6 +116,8 @@ class Generate(_Message):
     temperature: float = Field(default=0.0, ge=0, le=10)
     seed: int = 0
     samples: int = Field(default=1, ge=1, le=256)
+    likelihood: bool = False
+    """Whether the samples are wanted with their log-probability, which reads them once more."""
 
 
 class ScorePairs(_Message):
@@ -274,6 +276,14 @@ class Generation(_Message):
     family: str | None = None
     """Its kind of answer ("refusing"), prefix included; None where no matcher knows it."""
     prompt_tokens: int = 0
+    logprob: float | None = None
+    """Its log-probability in nats under the column, summed over `tokens`, whatever the temperature; None where it was
+    not asked for."""
+
+    @property
+    def mean(self) -> float | None:
+        """Its log-probability a token."""
+        return None if self.logprob is None or not self.tokens else self.logprob / self.tokens
 
 
 class Generated(_Message):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from workbench.compare.draft_flaws import Flaw, flaw_of, to_last_sentence
 from workbench.compare.messages import Generation, Prompt
 from workbench.compare.prompt_parts import as_prompt
 from workbench.errors import WorkbenchError
@@ -22,6 +24,8 @@ DRAFT_TOKENS = 256
 
 DRAFTED = "drafted answers"
 """What undo says of pairs that drafts went into."""
+DRAFTED_BY = "drafted by"
+"""What the source of such a pair says, before the name of the model or run."""
 
 PairSide = Literal["chosen", "rejected"]
 Making = Literal["one", "each"]
@@ -32,7 +36,9 @@ Making = Literal["one", "each"]
 class AnswerCandidate:
     """An answer. `by` is who drafted it, `count` how many times; both say nothing of the pair's own (`side`).
 
-    `cut`: a limit ended it, so that a model which learns from it learns to stop in mid-sentence.
+    `cut`: a limit ended it. It is then without the sentence that it was in, or with it where that was the first:
+    a model that learns from such an answer learns to break off. `mean` is the log-probability a token, in nats, under
+    who drafted it; None where that is not known.
     """
 
     response: Text
@@ -40,11 +46,22 @@ class AnswerCandidate:
     count: int = 1
     side: PairSide | None = None
     cut: bool = False
+    mean: float | None = None
+    whole: bool = True
+    """Whether it ends where a sentence does."""
 
     @property
     def text(self) -> str:
         """The answer's words."""
         return plain(self.response)
+
+
+@dataclass(frozen=True, slots=True)
+class BestDraft:
+    """The draft that stands for the others: its number, and whether it came most often or is the likeliest of them."""
+
+    number: int
+    by: Literal["commonest", "likeliest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +92,27 @@ class Ranking:
         return cls(pair, there, (0,) if there and there[0].side == "chosen" else ())
 
     def with_drafts(self, generations: Iterable[Generation]) -> Ranking:
-        """More drafts behind those there are, the commonest of them first; an empty one is left out.
+        """More drafts behind those there are, the commonest of them first, of equally common ones the likeliest.
 
-        One that is there already is counted.
+        One that a limit cut off ends with its last whole sentence. An empty one is left out, and one that is there
+        already is counted.
         """
         by_answer = {(candidate.text, candidate.by): candidate for candidate in self.candidates}
         for generation in generations:
-            key = generation.text, generation.name
+            text = generation.text if generation.ended else to_last_sentence(generation.text)
+            whole = bool(text.strip())
+            text = text if whole else generation.text
+            key = text, generation.name
             if key in by_answer:
                 same = by_answer[key]
                 by_answer[key] = replace(same, count=same.count + 1, cut=same.cut and not generation.ended)
-            elif generation.text.strip():
-                response: Text = (
-                    (Message("assistant", generation.text),) if self.pair.conversational else generation.text
+            elif text.strip():
+                response: Text = (Message("assistant", text),) if self.pair.conversational else text
+                by_answer[key] = AnswerCandidate(
+                    response, generation.name, cut=not generation.ended, mean=generation.mean, whole=whole
                 )
-                by_answer[key] = AnswerCandidate(response, generation.name, cut=not generation.ended)
         known, new = list(by_answer.values())[: len(self.candidates)], list(by_answer.values())[len(self.candidates) :]
-        return replace(self, candidates=(*known, *sorted(new, key=lambda candidate: -candidate.count)))
+        return replace(self, candidates=(*known, *sorted(new, key=_how_common, reverse=True)))
 
     def toggled(self, number: int) -> Ranking:
         """A candidate ranked below the others, or no longer ranked."""
@@ -108,13 +129,28 @@ class Ranking:
         """The rank of a candidate, from 1; None where it has none."""
         return self.order.index(number) + 1 if number in self.order else None
 
-    def likeliest(self) -> int | None:
-        """The number of the draft that came most often and is not the chosen answer; None where there is none."""
-        chosen = plain(self.pair.chosen)
+    def best_draft(self, side: PairSide) -> BestDraft | None:
+        """The draft to take as a side of the pair: the one that came most often, or where all differ the likeliest a
+        token. None where none is without a flaw and other than the pair's other answer."""
         drafts = [
-            at for at, candidate in enumerate(self.candidates) if candidate.side is None and candidate.text != chosen
+            number
+            for number, candidate in enumerate(self.candidates)
+            if candidate.side is None and candidate.text != self._other(side) and not self.flaw(number, side)
         ]
-        return max(drafts, key=lambda number: self.candidates[number].count, default=None)
+        if not drafts:
+            return None
+        best = max(drafts, key=lambda number: _how_common(self.candidates[number]))
+        return BestDraft(best, "commonest" if self.candidates[best].count > 1 else "likeliest")
+
+    def flaw(self, number: int, side: PairSide) -> Flaw:
+        """What speaks against taking a draft as a side of the pair; empty for nothing, and for the pair's own."""
+        candidate = self.candidates[number]
+        if candidate.side is not None:
+            return ""
+        return flaw_of(candidate.text, self._other(side), cut=not candidate.whole)
+
+    def _other(self, side: PairSide) -> str:
+        return plain(self.pair.rejected if side == "chosen" else self.pair.chosen)
 
     def as_side(self, number: int, side: PairSide) -> RankedPairs:
         """The pair with a candidate as its chosen or rejected; nothing where it says the same already.
@@ -182,8 +218,12 @@ class Ranking:
     def _source(self, *drafted: AnswerCandidate) -> str:
         """The pair's source, and who drafted what is new in it."""
         known = self.pair.source.split("; ") if self.pair.source else []
-        by = dict.fromkeys(f"drafted by {candidate.by}" for candidate in drafted if candidate.by)
+        by = dict.fromkeys(f"{DRAFTED_BY} {candidate.by}" for candidate in drafted if candidate.by)
         return "; ".join([*known, *(words for words in by if words not in known)])
+
+
+def _how_common(candidate: AnswerCandidate) -> tuple[int, float]:
+    return candidate.count, -math.inf if candidate.mean is None else candidate.mean
 
 
 def question_of(pair: Pair) -> tuple[Prompt, dict[str, Any]]:
@@ -205,6 +245,15 @@ def save(store: PairStore, identity: str, made: RankedPairs) -> list[int]:
     if edited is not None:
         rows = store.update([identity], lambda now: _with_answers(now, edited), DRAFTED)
     return rows + store.add(made.new, DRAFTED, after=store.rows.row(identity))
+
+
+def save_all(store: PairStore, drafted: Mapping[str, Pair]) -> list[int]:
+    """Gives the pairs with these ids the answers of others, as one step; returns the rows that changed.
+
+    As in `save`, the rest of them stays. Raises `WorkbenchError`.
+    """
+    there = [identity for identity in drafted if store.rows.row(identity) is not None]
+    return store.update(there, lambda now: _with_answers(now, drafted[now.id]), DRAFTED)
 
 
 def _with_answers(pair: Pair, edited: Pair) -> Pair:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.pairs.strategies import any_pairs
 from workbench.compare.messages import Generation, Turn
-from workbench.compare.ranking import RankedPairs, Ranking, question_of
+from workbench.compare.ranking import PairSide, RankedPairs, Ranking, question_of
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, Pair, plain
 
@@ -28,8 +28,10 @@ PAIR = Pair(
 CHOSEN, REJECTED, FIRST, SECOND = range(4)
 
 
-def said(text: str, by: str = "tiny", *, ended: bool = True) -> Generation:
-    return Generation(name=by, text=text, tokens=3, ended=ended)
+def said(
+    text: str, by: str = "tiny", *, ended: bool = True, tokens: int = 3, logprob: float | None = None
+) -> Generation:
+    return Generation(name=by, text=text, tokens=tokens, ended=ended, logprob=logprob)
 
 
 def ranking(*order: int, pair: Pair = PAIR) -> Ranking:
@@ -113,13 +115,51 @@ def test_other_orders_make_pairs_beside_it() -> None:
     assert len({PAIR.id, *(pair.id for pair in each.new)}) == 3
 
 
-def test_the_commonest_draft_that_is_not_the_chosen_one() -> None:
-    assert ranking().likeliest() == FIRST
-    assert Ranking.of(PAIR).likeliest() is None
-    drafted = Ranking.of(PAIR).with_drafts([said("No."), said("No."), said("C")])
-    number = drafted.likeliest()
-    assert number is not None
-    assert drafted.candidates[number].text == "C"
+def best(drafted: Ranking, side: PairSide = "rejected") -> tuple[str, str] | None:
+    found = drafted.best_draft(side)
+    return None if found is None else (drafted.candidates[found.number].text, found.by)
+
+
+def test_the_best_draft_is_the_commonest_that_is_not_the_other_answer() -> None:
+    assert best(ranking()) == ("A", "commonest")
+    assert best(Ranking.of(PAIR)) is None
+    assert best(Ranking.of(PAIR).with_drafts([said("No."), said("No."), said("C")])) == ("C", "likeliest")
+    as_chosen = Ranking.of(PAIR).with_drafts([said("No."), said("No."), said("Yes.")])
+    assert best(as_chosen, "chosen") == ("No.", "commonest")
+
+
+def test_where_all_drafts_differ_the_best_is_the_likeliest_a_token() -> None:
+    # The sum of the longer one is lower; a token of it is likelier.
+    drafted = Ranking.of(PAIR).with_drafts([said("Short", logprob=-3.0), said("A long one", logprob=-4.0, tokens=8)])
+    assert [each.text for each in drafted.candidates[FIRST:]] == ["A long one", "Short"]
+    assert best(drafted) == ("A long one", "likeliest")
+    assert [each.mean for each in drafted.candidates[FIRST:]] == [-0.5, -1.0]
+    again = drafted.with_drafts([said("Short", logprob=-3.0)])
+    assert best(again) == ("Short", "commonest")
+
+
+def test_what_has_a_flaw_is_shown_and_never_the_best() -> None:
+    refusing = replace(PAIR, chosen=(Message("assistant", "I can't help with that."),))
+    drafts = [
+        *(said(text) for text in ("I cannot help with this.", "I cannot help with this.", "round and round " * 20)),
+        said("It goes on and on", ended=False),
+        said("Sure. First you", ended=False),
+    ]
+    drafted = Ranking.of(refusing).with_drafts(drafts)
+    flaws = {each.text: drafted.flaw(number, "rejected") for number, each in enumerate(drafted.candidates)}
+    assert flaws == {
+        "I can't help with that.": "",
+        "Yes.": "",
+        "I cannot help with this.": "refuses",
+        "round and round " * 20: "repeats itself",
+        "It goes on and on": "breaks off",
+        "Sure.": "",
+    }
+    assert best(drafted) == ("Sure.", "likeliest")
+    assert [each.cut for each in drafted.candidates if each.text == "Sure."] == [True]
+    # Beside an answer that complies, a refusal is another thing to say.
+    assert best(drafted, "chosen") == ("I cannot help with this.", "commonest")
+    assert best(Ranking.of(refusing).with_drafts(drafts[:4])) is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=12))

@@ -28,7 +28,7 @@ from workbench.compare.messages import (
 )
 from workbench.engine.model.inference import fitting_threads
 from workbench.engine.model.token_ids import encode
-from workbench.engine.scoring.generation import generate_steps
+from workbench.engine.scoring.generation import answers_to, generate_steps
 from workbench.engine.scoring.scorer import Scorer
 from workbench.engine.scoring.server import Incoming, Server
 from workbench.errors import WorkbenchError
@@ -120,6 +120,28 @@ def test_scores_equal_plain_transformers(
         assert column.mean == pytest.approx(column.sum / len(column.tokens))
         assert column.probability == pytest.approx(theirs.double().sum().exp().item(), rel=1e-3)
     assert len({round(column.sum, 3) for column in scored.columns}) == 3, "the adapters change nothing"
+
+
+def test_samples_know_their_log_probability_and_a_batch_gives_the_same(adapters: list[Path], scorer: Scorer) -> None:
+    for column in columns_of(adapters)[:2]:
+        asked: dict[str, Any] = {"columns": [column], "samples": 4, "temperature": 1.0, "seed": 3, "max_new_tokens": 40}
+        _, alone = said(scorer, **asked, likelihood=True)
+        assert all(sample.logprob is None for sample in said(scorer, **asked)[1])
+        for sample in alone:
+            if sample.ended:
+                scored = scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=sample.text, columns=[column]))
+                assert sample.logprob == pytest.approx(scored.columns[0].sum, abs=TOLERANCE)
+                assert sample.mean == pytest.approx(scored.columns[0].mean, abs=TOLERANCE)
+        assert column is not BASE or any(sample.ended for sample in alone)
+        heard: list[int] = []
+        questions = [([Turn(role="user", content="Hello? " * 9)], {}), (PROMPT, {})]
+        request = Generate(id=1, prompt="", likelihood=True, **asked)
+        _, batched = answers_to(scorer, request, questions, heard.append)
+        assert [sample.text for sample in batched] == [sample.text for sample in alone]
+        for one, other in zip(batched, alone, strict=True):
+            assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
+            assert one.model_dump(exclude={"logprob"}) == other.model_dump(exclude={"logprob"})
+        assert sum(heard) > sum(sample.tokens for sample in alone)
 
 
 def test_plain_text_is_scored_as_it_is_and_ended(scorer: Scorer) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-from workbench.compare.messages import Column, Generate, Generated, Generation, TextChunk
-from workbench.engine.model.inference import sample
+from workbench.compare.messages import Column, Generate, Generated, Generation, Prompt, TextChunk
+from workbench.engine.model.inference import sample, score_batches
 from workbench.engine.scoring.scorer import Scorer
 from workbench.engine.scoring.token_decoding import TextStream
 from workbench.errors import WorkbenchError
@@ -48,7 +49,7 @@ class _ColumnSamples:
                 "Shorten it, or use a model with a longer context.",
             )
         self._streams = [TextStream(scorer.tokenizer, prefix) for _ in range(request.samples)]
-        self._counts = [0] * request.samples
+        self._tokens: list[list[int]] = [[] for _ in range(request.samples)]
         self._ended = [False] * request.samples
 
     def chunks(self) -> Iterator[list[TextChunk]]:
@@ -70,7 +71,7 @@ class _ColumnSamples:
                 break
             added = []
             for number, token in step:
-                self._counts[number] += 1
+                self._tokens[number].append(token)
                 self._ended[number] = token in stops
                 if not self._ended[number]:
                     added += self._chunk(number, self._streams[number].add(token))
@@ -82,19 +83,73 @@ class _ColumnSamples:
 
     def finished(self) -> list[Generation]:
         """All samples, once `chunks` has ended."""
+        logprobs: list[float | None] = [None] * len(self._streams)
+        if self._request.likelihood:
+            model, rows = self._scorer.model(self._column), [(self._ids, tokens) for tokens in self._tokens]
+            logprobs = [sum(row.tolist()) for row in score_batches(model, rows, self._scorer.vocabulary)]
         return [
             Generation(
                 name=self._column.name,
                 sample=number,
                 text=stream.text,
-                tokens=self._counts[number],
+                tokens=len(self._tokens[number]),
                 ended=self._ended[number],
                 filled=not self._ended[number] and self._limit < self._request.max_new_tokens,
                 family=self._scorer.family_of(self._request.prefix + stream.text),
                 prompt_tokens=self._prompt_tokens,
+                logprob=logprobs[number],
             )
             for number, stream in enumerate(self._streams)
         ]
+
+
+def answers_to(
+    scorer: Scorer,
+    request: Generate,
+    questions: Sequence[tuple[Prompt, Mapping[str, Any]]],
+    heard: Callable[[int], None] = lambda _: None,
+) -> list[list[Generation]]:
+    """The samples that `request` asks of its one column for each of `questions` (a prompt, and arguments of the chat
+    template) in the place of its own, all in one batch. `heard` is told of every step how many tokens it brought.
+
+    They are those that `generate_steps` gives for each question alone, but for what a batch does to the last digits.
+    Raises `WorkbenchError` as that does.
+    """
+    (column,) = request.columns
+    prompts = [scorer.prefix_ids(prompt, "", template, column)[0] for prompt, template in questions]
+    for prompt in prompts:
+        scorer.check_room(len(prompt) + 1, "The prompt")
+    longest = max(map(len, prompts))
+    limit = request.max_new_tokens if scorer.context is None else min(request.max_new_tokens, scorer.context - longest)
+    rows = [prompt for prompt in prompts for _ in range(request.samples)]
+    seeds = [sample_seed(request.seed, number) for _ in prompts for number in range(request.samples)]
+    tokens: list[list[int]] = [[] for _ in rows]
+    model = scorer.model(column)
+    for step in sample(
+        model, rows, stop=scorer.stops, max_new_tokens=limit, temperature=request.temperature, seed=seeds
+    ):
+        for row, token in step:
+            tokens[row].append(token)
+        heard(len(step))
+    logprobs = score_batches(model, list(zip(rows, tokens, strict=True)), scorer.vocabulary)
+    answers = []
+    for row, (prompt, ids) in enumerate(zip(rows, tokens, strict=True)):
+        ended = ids[-1] in scorer.stops
+        text = str(scorer.tokenizer.decode(ids, skip_special_tokens=True))
+        answers.append(
+            Generation(
+                name=column.name,
+                sample=row % request.samples,
+                text=text,
+                tokens=len(ids),
+                ended=ended,
+                filled=not ended and limit < request.max_new_tokens,
+                family=scorer.family_of(text),
+                prompt_tokens=len(prompt),
+                logprob=sum(logprobs[row].tolist()),
+            )
+        )
+    return [answers[first : first + request.samples] for first in range(0, len(rows), request.samples)]
 
 
 def sample_seed(seed: int, number: int) -> int:

@@ -15,10 +15,13 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from workbench.compare.client import ScorerClient
+from workbench.compare.data_set_drafting import why_none
+from workbench.compare.draft_flaws import Flaw
 from workbench.compare.drafting import DraftSession
 from workbench.compare.ranking import AnswerCandidate, Making, PairSide, RankedPairs
 from workbench.compare.scorers import Base
 from workbench.compare.tuned_runs import Drafter
+from workbench.figures import nats
 from workbench.pairs.pair import Pair
 from workbench.text import cut, one_line, safe
 from workbench.tui.background import background
@@ -45,7 +48,7 @@ class DraftDialog(Dialog[RankedPairs | None]):
         Binding("enter", "mark", "Rank it next, or no longer"),
         Binding("1", "rank(1)", "Rank it there", key_display="1-9"),
         *(Binding(str(rank), f"rank({rank})", show=False) for rank in range(2, 10)),
-        Binding("r", "take('rejected')", "Take it (else the commonest draft) as the rejected answer"),
+        Binding("r", "take('rejected')", "Take it (else the best draft) as the rejected answer"),
         Binding("c", "take('chosen')", "Take it as the chosen answer"),
         Binding("m", "making", "One pair of the best and the worst, or one for each"),
         Binding("n", "more", "More drafts"),
@@ -121,7 +124,8 @@ class DraftDialog(Dialog[RankedPairs | None]):
         session, options, room = self.session, self.query_one(OptionList), self._room
         ranking = session.ranking
         lines = [
-            candidate_line(candidate, ranking.rank(number), room) for number, candidate in enumerate(ranking.candidates)
+            candidate_line(candidate, ranking.rank(number), room, flawed=bool(ranking.flaw(number, "rejected")))
+            for number, candidate in enumerate(ranking.candidates)
         ]
         whole = len(lines)
         lines += [coming_line(session.drafter.column.name, text, room) for text in session.coming]
@@ -156,7 +160,8 @@ class DraftDialog(Dialog[RankedPairs | None]):
         """The answer under the cursor, in full."""
         number = self._here
         candidate = self.session.ranking.candidates[number] if number is not None else None
-        self.query_one("#head", Static).update(head_of(candidate) if candidate else "")
+        flaw = self.session.ranking.flaw(number, "rejected") if number is not None else ""
+        self.query_one("#head", Static).update(head_of(candidate, flaw) if candidate else "")
         self.query_one("#text", Static).update(safe(candidate.text) if candidate else "")
 
     def on_option_list_option_highlighted(self) -> None:
@@ -193,15 +198,20 @@ class DraftDialog(Dialog[RankedPairs | None]):
         self.session.switch_making()
 
     def action_take(self, side: PairSide) -> None:
-        """Saves the draft under the cursor, or else the commonest one, as a side of this pair."""
+        """Saves the draft under the cursor, or else the best one, as a side of this pair."""
         here, ranking = self._here, self.session.ranking
-        drafted = here is not None and ranking.candidates[here].side is None
-        number = here if drafted else ranking.likeliest()
-        if number is None:
-            self._warn("There is no draft yet.")
-            return
-        made = ranking.as_side(number, side)
+        best = None
+        if here is None or ranking.candidates[here].side is not None:
+            best = ranking.best_draft(side)
+            if best is None:
+                self._warn(f"No draft will do: {why_none(ranking, side)}.")
+                return
+            here = best.number
+        made = ranking.as_side(here, side)
         if made:
+            if best is not None:
+                all_differ = " of drafts that all differ" if best.by == "likeliest" else ""
+                self.notify(f"Took the {best.by} draft{all_differ}.", timeout=4)
             self.dismiss(made)
         else:
             self._warn(f"That is what the {side} answer says already.")
@@ -252,16 +262,21 @@ class DraftDialog(Dialog[RankedPairs | None]):
 
 
 _LABEL = 18
+_AGAINST: dict[Flaw, str] = {
+    "breaks off": "breaks off in its first sentence: it would teach to stop there",
+    "repeats itself": "repeats itself",
+    "refuses": "refuses, as the chosen answer does",
+}
 _OWN = {"chosen": ("✔ chosen", "$success"), "rejected": ("✘ rejected", "$error")}
 
 
-def candidate_line(candidate: AnswerCandidate, rank: int | None, width: int) -> Content:
+def candidate_line(candidate: AnswerCandidate, rank: int | None, width: int, *, flawed: bool = False) -> Content:
     """Rank, whose answer it is and how often it came, and the answer, on one line."""
     if candidate.side is not None:
         label, color = _OWN[candidate.side]
     else:
         times = f" ×{candidate.count}" if candidate.count > 1 else ""
-        mark = " ▲" if candidate.cut else ""
+        mark = " ▲" if candidate.cut or flawed else ""
         label, color = one_line(candidate.by, _LABEL - len(times) - len(mark)) + times + mark, "$secondary"
     return _line((f"{rank:>2} " if rank else "   ", "bold $accent"), (label, color), candidate.text, width)
 
@@ -271,13 +286,15 @@ def coming_line(by: str, text: str, width: int) -> Content:
     return _line(("   ", ""), (f"◌ {one_line(by, _LABEL - 2)}", "$secondary"), text, width)
 
 
-def head_of(candidate: AnswerCandidate) -> str:
-    """Whose answer it is, in words."""
+def head_of(candidate: AnswerCandidate, flaw: Flaw = "") -> str:
+    """Whose answer it is, in words, how likely it is, and what speaks against it as the rejected answer."""
     if candidate.side is not None:
         return f"this pair's {candidate.side} answer"
     times = f", {candidate.count} times" if candidate.count > 1 else ""
-    limit = " · ▲ cut at a limit: it would teach to stop there" if candidate.cut else ""
-    return f"drafted by {one_line(candidate.by, 40)}{times}{limit}"
+    mean = f" · {nats(candidate.mean)} nats a token" if candidate.mean is not None else ""
+    limit = " · ▲ cut at a limit, to its last sentence" if candidate.cut and candidate.whole else ""
+    against = f" · ▲ {_AGAINST[flaw]}" if flaw else ""
+    return f"drafted by {one_line(candidate.by, 40)}{times}{mean}{limit}{against}"
 
 
 def outcome(made: RankedPairs, making: Making) -> str:

@@ -1,0 +1,57 @@
+"""What is wrong with a model's answer as one to train on: it breaks off, repeats itself, refuses like the other."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from workbench.pairs.checks.loops import repeats
+from workbench.pairs.checks.refusals import REFUSAL
+
+Flaw = Literal["", "breaks off", "repeats itself", "refuses"]
+
+_OPENING = 160
+"""Characters in which a refusal shows."""
+_ABBREVIATIONS = ("Mr", "Mrs", "Ms", "Dr", "Prof", "St", "vs", "e.g", "i.e", "approx")
+_END = re.compile(r"[.!?…][\"'”’)\]*_`]*(?=\s|$)|[。！？]")
+"""A sentence's end, with the quotation marks and brackets that close there."""
+_NO_END = re.compile(
+    rf"(?:^|[\s(])(?:{'|'.join(map(re.escape, _ABBREVIATIONS))}|[A-Z])\.$|(?:^|\n)\s*(?:\d{{1,3}}|[a-z])\.$"
+)
+"""Full stops that end no sentence: those of abbreviations, of initials, and of the numbers of a list."""
+_FENCE = "```"
+
+
+def to_last_sentence(text: str) -> str:
+    """A text that a limit cut off, back to the end of its last whole sentence; empty where it has none.
+
+    A block of code is whole or goes as a whole.
+    """
+    end = begin = 0
+    parts = text.split(_FENCE)
+    for number, part in enumerate(parts):
+        after = begin + len(part)
+        if number % 2 == 0:
+            ends = (begin + match.end() for match in _END.finditer(part))
+            end = max((each for each in ends if not _NO_END.search(text[:each])), default=end)
+        elif number < len(parts) - 1:
+            end = after + len(_FENCE)
+        begin = after + len(_FENCE)
+    return text[:end]
+
+
+def refuses(text: str) -> bool:
+    """Whether an answer opens with a refusal (in English)."""
+    return REFUSAL.search(text[:_OPENING]) is not None
+
+
+def flaw_of(text: str, other: str, *, cut: bool) -> Flaw:
+    """What speaks against an answer beside the `other` one of its pair; empty for nothing. `cut`: in mid-sentence.
+
+    Where the other refuses, this one should comply: two refusals are no preference.
+    """
+    if cut:
+        return "breaks off"
+    if repeats(text):
+        return "repeats itself"
+    return "refuses" if refuses(text) and refuses(other) else ""
