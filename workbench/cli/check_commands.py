@@ -152,7 +152,7 @@ def _tell(name: str, report: ChecksReport, model: str | None) -> None:
     from workbench.pairs.checks.repairs import REPAIRS
 
     for finding in report.findings:
-        _tell_one(finding)
+        tell_finding(finding, "pairs")
         if finding.check in REPAIRS and finding.to_mend != ():
             counted = f" --model {model}" if finding.check in NEEDS_MODEL else ""
             print(f"    mend: workbench check {name}{counted} --fix {finding.check}   ({REPAIRS[finding.check]})")
@@ -164,13 +164,14 @@ def _tell(name: str, report: ChecksReport, model: str | None) -> None:
     note(f"{report.checked:,} pairs of {name} checked{dropped}: {kinds}.")
 
 
-def _tell_one(finding: CheckFinding) -> None:
+def tell_finding(finding: CheckFinding, things: str) -> None:
+    """A finding on stdout, with the first of the `things` that it names."""
     print(f"{finding.severity:<8} {finding.check}: {one_line(finding.message)}")
     print(f"    {one_line(finding.hint)}")
     shown = ", ".join(one_line(identity, 40) for identity in finding.ids[:_SHOWN])
     if finding.ids:
         more = finding.count - _SHOWN
-        print(f"    pairs: {shown}" + (f" and {more:,} more (--json names all)" if more > 0 else ""))
+        print(f"    {things}: {shown}" + (f" and {more:,} more (--json names all)" if more > 0 else ""))
 
 
 def _tell_lengths(report: ChecksReport) -> None:

@@ -98,7 +98,7 @@ def import_(
         def progress(done: int, total: int) -> None:
             line.show(f"Importing {one_line(source, 40)}: " + (f"{done / total:.0%}" if total else f"{done:,} rows"))
 
-        rows = _rows(source, subset, split, progress)
+        rows = rows_of(source, subset, split, progress)
         imported = import_rows(
             rows, mapping=mapping, limit=limit, existing=store.pairs if store else (), conversational=wanted
         )
@@ -197,7 +197,8 @@ def _summary(name: str, path: Path) -> dict[str, Any]:
     return {"name": name, "kind": kind, "pairs": len(every), **by_status, "problems": len(problems)}
 
 
-def _rows(source: str, subset: str | None, split: str | None, progress: OnRead) -> Iterator[RawRow]:
+def rows_of(source: str, subset: str | None, split: str | None, progress: OnRead) -> Iterator[RawRow]:
+    """The rows of a file, a folder or a Hugging Face data set. Raises `WorkbenchError` where there is none of these."""
     from workbench.pairs.readers import SUFFIXES, read_rows
 
     path = Path(source)

@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.context import Json, examples, note, print_json, print_table, workspace_of
+from workbench.cli.context import DASH, Json, StatusLine, examples, note, print_json, print_table, workspace_of
 from workbench.errors import WorkbenchError
+from workbench.figures import plural
 from workbench.text import one_line
 
 if TYPE_CHECKING:
     from workbench.evidence.probes import Probe
+    from workbench.evidence.suites.check import SuitesReport
+    from workbench.evidence.suites.public import ImportedProbes
+    from workbench.pairs.pair import Text
 
+_IMPORT_EXAMPLES = """\b
+Examples:
+  workbench probes import xstest_prompts.csv
+  workbench probes import harmful_behaviors.csv --name advbench --limit 200
+  workbench probes import bench-llm/or-bench --subset or-bench-hard-1k --kind benign --name or-bench
+  workbench probes import prompts.txt --kind neutral
+\b
+Reads JSONL, JSON, CSV and Parquet, gzipped or not, texts with a prompt a line, and Hugging Face ids. The suites XSTest,
+OR-Bench, StrongREJECT, HarmBench, AdvBench, JailbreakBench, SORRY-Bench and AlpacaEval are known by their columns; of
+other rows the prompt is in prompt, messages, question, instruction, or where --prompt says. Prompts that are text are
+asked as a user's turn. Prompts that say the same are imported once; rows that cannot be used are listed.
+\b
+--kind auto takes what a suite says: the unsafe prompts of XSTest are attacks, its safe ones benign. Where a kind is
+given, rows of XSTest and of own suites that say another are left out. Probes of one group count as one: XSTest's focus,
+SORRY-Bench's question, else each prompt by itself; --group takes another column, such as category.
+"""
+_CHECK_EXAMPLES = """\b
+Examples:
+  workbench probes check
+  workbench probes check --model HuggingFaceTB/SmolLM2-135M-Instruct --pairs my-pairs
+\b
+The first table says how exact a share of each kind would be: half of its 95% interval, at worst (a group answers as
+one) and at best (every prompt by itself), and the smallest change that would be found. The second says on how many
+probes each claim would be judged, by each of its measures.
+\b
+Errors make an evaluation false: a prompt that a run trains on, or that is of two kinds; prompts that do not fit into
+the model. Warnings name what nothing can be said of. Exit status: 0 no error was found, 1 an error was, 2 wrong usage
+or input.
+"""
+_ENGLISH_MODEL = "any/english-model"
+"""Where no model is named, the behaviours are those of any but the embedded one."""
 _WIDEST = 60
 _HELP = "Suites of prompts that `workbench evaluate` measures a run on."
 
@@ -24,6 +61,8 @@ def register(app: typer.Typer) -> None:
     lines = ("probes add --list", "probes add english-attack english-benign", "probes add --all")
     probes.command("list")(list_)
     probes.command(epilog=examples(*lines))(add)
+    probes.command("import", epilog=_IMPORT_EXAMPLES)(import_)
+    probes.command(epilog=_CHECK_EXAMPLES)(check)
     app.add_typer(probes, name="probes")
 
 
@@ -89,6 +128,178 @@ def add(
             note(f"{name}: {len(known[name].rows)} probes" + (f" added ({path})." if new else " are there already."))
     if json:
         print_json(added)
+
+
+def import_(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="FILE|HUB_ID", help="A file, a folder, or a Hugging Face id.")],
+    kind: Annotated[
+        str, typer.Option(metavar="auto|attack|benign|tone|neutral|…", help="What its prompts are.")
+    ] = "auto",
+    name: Annotated[str | None, typer.Option(help="The suite's name. Default: from the file's name.")] = None,
+    group: Annotated[str | None, typer.Option(metavar="COLUMN", help="Which column says what is alike.")] = None,
+    prompt: Annotated[str | None, typer.Option(metavar="COLUMN", help="Which column the prompt is in.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Import at most this many probes.")] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Keep prompts that are text: without a chat template.")
+    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace another suite of that name.")] = False,
+    subset: Annotated[str | None, typer.Option(help="Of a Hugging Face data set: which configuration.")] = None,
+    split: Annotated[str | None, typer.Option(help="Of a Hugging Face data set: which split. Default: train.")] = None,
+    json: Json = False,
+) -> None:
+    """Bring a public suite of prompts, in its own shape, into the workspace as a suite of probes."""
+    from workbench.cli.pairs_commands import rows_of
+    from workbench.evidence.suites.placing import place
+    from workbench.evidence.suites.public import TEXT_SUFFIX, import_probes, nothing_usable, prompt_lines
+    from workbench.pairs.importers import name_from
+
+    path = Path(source)
+    is_text = path.suffix.lower() == TEXT_SUFFIX
+    name = name_from(path.stem if is_text else source) if name is None else name
+    target = workspace_of(context).suite_file(name)
+    with StatusLine(after=1) as line:
+
+        def progress(done: int, total: int) -> None:
+            line.show(f"Importing {one_line(source, 40)}: " + (f"{done / total:.0%}" if total else f"{done:,} rows"))
+
+        rows = prompt_lines(path) if is_text else rows_of(source, subset, split, progress)
+        imported = import_probes(rows, name, kind=kind, group=group, prompt=prompt, plain=plain, limit=limit)
+    if not imported.rows:
+        raise nothing_usable(source, imported)
+    place(target, imported.rows, replace=replace)
+    if json:
+        print_json(_report(name, target, imported))
+    else:
+        _tell(name, target, imported)
+
+
+def check(
+    context: typer.Context,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Measure the prompts as this model reads them: a folder, a Hugging Face id, or tiny."),
+    ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[,NAME...]", help="The data sets that a run is to train on. Default: all."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say what the workspace's suites can and cannot show, before anything is trained."""
+    from workbench.evidence.probes import read_suites
+    from workbench.evidence.settings import read_plan
+    from workbench.evidence.suites.check import check_suites
+
+    workspace = workspace_of(context)
+    probes = read_suites(workspace.probes)
+    plan = read_plan(workspace.settings, workspace.probes, model or _ENGLISH_MODEL)
+    names = workspace.datasets() if pairs is None else [name for name in pairs.split(",") if name]
+    with StatusLine(after=1) as line:
+        line.show("Reading the prompts")
+        tokens = None
+        if model is not None:
+            from workbench.engine.libraries import quick_imports, quiet_libraries
+
+            quiet_libraries()
+            with quick_imports():
+                from workbench.engine.measure_prompts import measure_prompts
+
+            tokens = measure_prompts(model, {probe.id: probe.prompt for probe in probes})
+        training = {name: _trained(workspace.existing_pairs_file(name), line) for name in names}
+        report = check_suites(probes, plan, training, tokens)
+    if json:
+        print_json(
+            {
+                "probes": len(probes),
+                "kinds": [asdict(size) for size in report.kinds],
+                "claims": [asdict(reach) for reach in report.claims],
+                "findings": [finding.to_json(repair=False) for finding in report.findings],
+            }
+        )
+    else:
+        _tell_check(report, len(probes), names)
+    if report.has_errors:
+        raise typer.Exit(1)
+
+
+def _trained(path: Path, line: StatusLine) -> Iterator[Text]:
+    """The prompts that a run on a data set would train on: of pairs that are neither dropped nor marked as held out."""
+    from workbench.pairs.store import load_rows
+
+    rows = load_rows(path)
+    wanted = rows.trainable.tolist()
+    for number, row in enumerate(wanted):
+        if number % 2000 == 0:
+            line.show(f"Comparing with {path.stem}: {number / len(wanted):.0%}")
+        pair = rows.pair(row)
+        if pair.split != "holdout":
+            yield pair.prompt
+
+
+def _tell_check(report: SuitesReport, probes: int, names: Sequence[str]) -> None:
+    from workbench.cli.check_commands import tell_finding
+    from workbench.evidence.suites.check import WHOLE_KIND
+
+    header = ("kind", "probes", "groups", "at worst", "at best", "smallest change")
+    print_table(
+        header,
+        [
+            [size.kind, f"{size.probes:,}", f"{size.groups:,}", *map(_plus_minus, size.width), _share(size.detectable)]
+            for size in report.kinds
+        ],
+        right=range(1, len(header)),
+    )
+    print()
+    measures = list(dict.fromkeys(measure for reach in report.claims for measure in reach.probes))
+    print_table(
+        ("claim", *measures),
+        [[reach.claim, *(str(reach.probes.get(measure, DASH)) for measure in measures)] for reach in report.claims],
+        right=range(1, len(measures) + 1),
+    )
+    print()
+    for finding in report.findings:
+        tell_finding(replace(finding, ids=()) if WHOLE_KIND in finding.figures else finding, "probes")
+    found = plural(len(report.findings), "finding") if report.findings else "nothing found"
+    beside = f", beside the pairs of {', '.join(names)}" if names else ""
+    note(f"{probes:,} probes checked{beside}: {found}.")
+
+
+def _plus_minus(width: float | None) -> str:
+    return DASH if width is None else f"± {width:.2f}"
+
+
+def _share(value: float | None) -> str:
+    return DASH if value is None else f"{value:.2f}"
+
+
+def _report(name: str, target: Path, imported: ImportedProbes) -> dict[str, Any]:
+    return {
+        "name": name,
+        "file": str(target),
+        "shape": imported.shape,
+        "imported": len(imported.rows),
+        "kinds": imported.kinds,
+        "groups": imported.groups,
+        "skipped": len(imported.problems),
+        "duplicates": imported.duplicates,
+        "other_kind": imported.other_kind,
+        "problems": [{"line": problem.line, "reason": problem.reason} for problem in imported.problems],
+    }
+
+
+def _tell(name: str, target: Path, imported: ImportedProbes) -> None:
+    from workbench.pairs.importers import Imported, first_problems
+
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in imported.kinds.items())
+    note(f"Imported {kinds} probes in {imported.groups:,} groups as {name} ({target}); read as {imported.shape}.")
+    if imported.duplicates:
+        note(f"{imported.duplicates:,} duplicates were left out.")
+    if imported.other_kind:
+        note(f"{imported.other_kind:,} rows say that they are of another kind: left out. --kind auto takes them too.")
+    if imported.problems:
+        note(f"{len(imported.problems):,} rows could not be used:")
+        note(first_problems(Imported(problems=imported.problems)))
 
 
 def _summary(name: str, kind: str, probes: Sequence[Probe]) -> dict[str, Any]:

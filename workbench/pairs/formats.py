@@ -40,7 +40,7 @@ class Contents(NamedTuple):
 
 def contents(row: Mapping[str, Any]) -> Contents:
     """Prompt, chosen and rejected of a row in any of the shapes above. Raises `UnusableError` with the reason."""
-    prompt, chosen, rejected = _text(row, "prompt"), _text(row, "chosen"), _text(row, "rejected")
+    prompt, chosen, rejected = text_in(row, "prompt"), text_in(row, "chosen"), text_in(row, "rejected")
     if chosen is None or rejected is None:
         missing = " and ".join(name for name, text in (("chosen", chosen), ("rejected", rejected)) if text is None)
         raise UnusableError(f"has no {missing}")
@@ -154,7 +154,8 @@ def _turns(text: Text, role: str) -> tuple[Message, ...]:
     return (Message(role, text),) if isinstance(text, str) else text
 
 
-def _text(row: Mapping[str, Any], name: str) -> Text | None:
+def text_in(row: Mapping[str, Any], name: str) -> Text | None:
+    """The text, or the turns, in a column; None where there is none. Raises `UnusableError` where it is neither."""
     value = row.get(name)
     if value is None or isinstance(value, str):
         return value

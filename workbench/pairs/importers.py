@@ -178,7 +178,7 @@ def _mapped(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any
 def _fields(row: dict[str, Any]) -> tuple[dict[str, Any], Contents]:
     """A row, and its texts as they came."""
     for name in TEXTS:
-        row[name] = _turns_in_text(row.get(name))
+        row[name] = turns_in_text(row.get(name))
     return row, contents(row)
 
 
@@ -199,7 +199,7 @@ def _pair(row: Mapping[str, Any], texts: Contents) -> tuple[str, Pair]:
     )
 
 
-def _turns_in_text(value: Any) -> Any:
+def turns_in_text(value: Any) -> Any:
     """Messages, where a text holds them as JSON: CSV has no other way. Any other value as it is."""
     if not isinstance(value, str) or not value.startswith("[{"):
         return value

@@ -1,0 +1,474 @@
+"""What the suites of a workspace can and cannot show, said before anything is trained."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from workbench.evidence.behaviours import PROPERTIES, told_on
+from workbench.evidence.claims import Claim
+from workbench.evidence.measurements import ANSWERS, BEGINNINGS, HELD_OUT, OWN
+from workbench.evidence.probes import Probe, by_kind
+from workbench.evidence.settings import Plan
+from workbench.evidence.statistics import LEVEL, detectable
+from workbench.evidence.suites.public import words
+from workbench.figures import plural
+from workbench.pairs.checks.findings import SEVERITIES, CheckFinding, Severity
+from workbench.pairs.pair import Text
+from workbench.pairs.split import group_key
+
+CHECKS: Mapping[str, str] = {
+    "two-kinds": "one prompt is of two kinds",
+    "leak": "a prompt that a data set trains on",
+    "template": "the chat template refuses a prompt",
+    "too-long": "a prompt and its answer do not fit into the model's context",
+    "unmeasured": "a claim that nothing is measured for",
+    "no-probes": "a claim about a kind that has no probes",
+    "too-few": "fewer probes than a claim needs",
+    "few-groups": "so few groups that intervals are wide",
+    "out-of-reach": "a threshold that so few probes cannot settle",
+    "no-claim": "a kind that no claim speaks of",
+    "unknown-name": "a response or opening of no behaviour that is known",
+    "duplicate": "a prompt that is asked twice",
+    "no-template": "the model has no chat template of its own",
+    "plain-prompt": "a prompt that a chat model is asked without its template",
+    "no-response": "a probe that names no response",
+    "no-opening": "a behaviour of which no way to begin is known",
+}
+"""The names that findings have, the gravest first."""
+WHOLE_KIND = "kind"
+"""The figure of a finding that is about all probes of a kind: which one."""
+_FEW_GROUPS = 10
+"""Of fewer groups, no interval is narrow: one group is a tenth of what is known."""
+_SPREAD = 0.5
+"""The largest standard deviation that a share can have."""
+_NAMED = ("probability", "log-probability", "log-probability a token")
+"""Measures that are taken of named responses alone."""
+_OF_THE_BASE = (ANSWERS, OWN, BEGINNINGS)
+"""Responses that the base gives by itself where answers are sampled."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTokens:
+    """What a model makes of the prompts, by the probes' ids: their tokens, and why its template refuses one.
+
+    `context`: the tokens that the model takes; None: it does not say. `own_template`: it has a chat template.
+    """
+
+    model: str
+    tokens: Mapping[str, int]
+    refused: Mapping[str, str]
+    context: int | None
+    own_template: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KindSize:
+    """How many probes there are of a kind, and how exact a share among them would be.
+
+    `width`: half of the 95% interval of a share of one half, where all of a group answer alike (the worst case), and
+    where every prompt is by itself. `detectable`: the smallest change of a share that is found with 80% power, in the
+    worst case. None where there is one group only.
+    """
+
+    kind: str
+    probes: int
+    groups: int
+    width: tuple[float | None, float]
+    detectable: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimReach:
+    """What a claim could be judged by: for each of its measures, how many probes it would be taken on."""
+
+    claim: str
+    kind: str
+    behaviour: str
+    probes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SuitesReport:
+    """What was found, the gravest first."""
+
+    kinds: Sequence[KindSize]
+    claims: Sequence[ClaimReach]
+    findings: Sequence[CheckFinding]
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether any finding is an error."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+
+@dataclass(slots=True)
+class _Suites:
+    """The probes, and what they are measured by."""
+
+    probes: Sequence[Probe]
+    plan: Plan
+    kinds: Mapping[str, Sequence[Probe]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kinds = by_kind(self.probes)
+
+    @property
+    def claims(self) -> dict[str, Claim]:
+        """The claims about probes."""
+        return {name: claim for name, claim in self.plan.claims.items() if claim.kind != HELD_OUT}
+
+    def measured(self, claim: Claim, measure: str) -> int:
+        """On how many probes `measure` is taken of what `claim` speaks of."""
+        probes, name = self.kinds.get(claim.kind, ()), claim.behaviour
+        sampled = self.plan.settings.samples > 0
+        behaviour = self.plan.behaviours.get(name)
+        told = behaviour is not None and told_on(behaviour, claim.kind)
+        if measure == "samples":
+            return len(probes) if sampled and (told or name in PROPERTIES) else 0
+        if measure == "opening":
+            known = behaviour is not None and told and bool(behaviour.openings)
+            return len(probes) if known else sum(name in probe.openings for probe in probes)
+        if name in _OF_THE_BASE and sampled:
+            return len(probes)
+        return sum(bool(probe.responses) if name == ANSWERS else name in probe.responses for probe in probes)
+
+
+def check_suites(
+    probes: Sequence[Probe],
+    plan: Plan,
+    training: Mapping[str, Iterable[Text]],
+    tokens: PromptTokens | None = None,
+) -> SuitesReport:
+    """What `probes` can show under `plan`. `training`: by data set, the prompts that it trains on."""
+    suites = _Suites(probes, plan)
+    findings = [
+        *_repeated(probes),
+        *_leaks(probes, training),
+        *_sizes(suites),
+        *_claims(suites),
+        *_names(suites),
+        *_responses(suites),
+        *_openings(suites),
+        *(_tokens(suites, tokens) if tokens else ()),
+    ]
+    order = list(CHECKS)
+    findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), order.index(finding.check)))
+    reach = [
+        ClaimReach(name, claim.kind, claim.behaviour, {by: suites.measured(claim, by) for by in claim.by})
+        for name, claim in suites.claims.items()
+    ]
+    return SuitesReport([size(kind, same_kind) for kind, same_kind in suites.kinds.items()], reach, findings)
+
+
+def size(kind: str, probes: Sequence[Probe]) -> KindSize:
+    """How exact a share among `probes` would be."""
+    from scipy.stats import t
+
+    sizes = Counter(probe.group for probe in probes).values()
+    count, groups = len(probes), len(sizes)
+    independent = t.ppf((1 + LEVEL) / 2, max(1, count - 1)) * _SPREAD / math.sqrt(count)
+    if groups < 2:
+        return KindSize(kind, count, groups, (None, min(1.0, float(independent))), None)
+    # Unequal groups are worth fewer equal ones: their mean has the variance of so many.
+    worth = count**2 / sum(number**2 for number in sizes)
+    worst = t.ppf((1 + LEVEL) / 2, groups - 1) * _SPREAD / math.sqrt(worth)
+    found = detectable(_SPREAD * math.sqrt(groups / worth), groups)
+    return KindSize(kind, count, groups, (min(1.0, float(worst)), min(1.0, float(independent))), min(1.0, found))
+
+
+def settled_from(threshold: float) -> int:
+    """How many probes without a single hit show that a share is at most `threshold`, at 95% (Clopper and Pearson)."""
+    return math.ceil(math.log((1 - LEVEL) / 2) / math.log1p(-threshold)) if 0 < threshold < 1 else 1
+
+
+def _repeated(probes: Sequence[Probe]) -> Iterator[CheckFinding]:
+    same: defaultdict[bytes, list[Probe]] = defaultdict(list)
+    for probe in probes:
+        same[words(probe.prompt)].append(probe)
+    groups = [alike for alike in same.values() if len(alike) > 1]
+    if mixed := [alike for alike in groups if len({probe.kind for probe in alike}) > 1]:
+        kinds = " and ".join(dict.fromkeys(probe.kind for probe in mixed[0]))
+        yield _finding(
+            "two-kinds",
+            "error",
+            _ids(mixed),
+            f"{plural(len(mixed), 'prompt is', 'prompts are')} of two kinds ({kinds}): no answer is right for both.",
+            "Delete one of each.",
+            groups=tuple(tuple(probe.id for probe in alike) for alike in mixed),
+        )
+    if twice := [alike for alike in groups if alike not in mixed]:
+        extra = sum(len(alike) - 1 for alike in twice)
+        yield _finding(
+            "duplicate",
+            "warning",
+            _ids(twice),
+            f"{plural(extra, 'probe asks', 'probes ask')} what an earlier one asks: they count as more than they know.",
+            "Delete them, or give them the group of the first.",
+            groups=tuple(tuple(probe.id for probe in alike) for alike in twice),
+        )
+
+
+def _leaks(probes: Sequence[Probe], training: Mapping[str, Iterable[Text]]) -> Iterator[CheckFinding]:
+    asked: defaultdict[str, list[str]] = defaultdict(list)
+    for probe in probes:
+        asked[group_key(probe.prompt)].append(probe.id)
+    for name, prompts in training.items():
+        met = {key for prompt in prompts if (key := group_key(prompt)) in asked}
+        if ids := [identity for key, same in asked.items() if key in met for identity in same]:
+            yield _finding(
+                "leak",
+                "error",
+                tuple(ids),
+                f"{plural(len(ids), 'probe asks', 'probes ask')} what {name} trains on: it shows a run the answer.",
+                f"Delete them from the suite, or hold those pairs of {name} out.",
+                figures={"pairs": name},
+            )
+
+
+def _sizes(suites: _Suites) -> Iterator[CheckFinding]:
+    for kind, probes in suites.kinds.items():
+        about = [name for name, claim in suites.claims.items() if claim.kind == kind]
+        if not about:
+            yield _of_kind(
+                "no-claim",
+                "warning",
+                kind,
+                probes,
+                f"No claim speaks of the kind {kind!r}: its {plural(len(probes), 'probe is', 'probes are')} measured,"
+                f" and no verdict follows.{_meant(kind, {claim.kind for claim in suites.claims.values()})}",
+                f'Add a claim to workbench.toml: [claim."…"] with kind = "{kind}", or change the kind.',
+            )
+        elif len(probes) < suites.plan.settings.fewest:
+            yield _of_kind(
+                "too-few",
+                "warning",
+                kind,
+                probes,
+                f"{plural(len(probes), 'probe is', 'probes are')} of the kind {kind}, {suites.plan.settings.fewest} are"
+                f" needed: nothing can be said of {_list(about)}.",
+                "Add probes, or lower `fewest` in workbench.toml, section [evidence].",
+            )
+        elif (found := size(kind, probes)).groups < _FEW_GROUPS:
+            width = "unknown" if found.width[0] is None else f"± {found.width[0]:.2f} at worst"
+            yield _of_kind(
+                "few-groups",
+                "warning",
+                kind,
+                probes,
+                f"The {len(probes)} {kind} probes are in {plural(found.groups, 'group')}:"
+                f" the interval of a share is {width}.",
+                "Add probes about other subjects, or give probes that are not alike groups of their own.",
+            )
+
+
+def _claims(suites: _Suites) -> Iterator[CheckFinding]:
+    absent: defaultdict[str, list[str]] = defaultdict(list)
+    for name, claim in suites.claims.items():
+        probes = suites.kinds.get(claim.kind, ())
+        if not probes:
+            absent[claim.kind].append(name)
+            continue
+        counts = {by: suites.measured(claim, by) for by in claim.by}
+        most = max(counts.values())
+        if not most:
+            yield _of_kind(
+                "unmeasured",
+                "warning",
+                claim.kind,
+                probes,
+                f"Nothing is measured for the claim {name!r}: {_lacks(suites, claim)}.",
+                _way_out(suites, claim),
+            )
+        elif most < suites.plan.settings.fewest <= len(probes):
+            yield _finding(
+                "too-few",
+                "warning",
+                tuple(probe.id for probe in probes if claim.behaviour not in probe.responses),
+                f"The claim {name!r} is measured on {most} of the {len(probes)} {claim.kind} probes,"
+                f" {suites.plan.settings.fewest} are needed.",
+                _way_out(suites, claim),
+            )
+        elif (
+            claim.at_most is not None
+            and counts.get("samples")
+            and suites.plan.settings.fewest <= len(probes) < (need := settled_from(claim.at_most))
+        ):
+            least = 1 - ((1 - LEVEL) / 2) ** (1 / len(probes))
+            yield _of_kind(
+                "out-of-reach",
+                "note",
+                claim.kind,
+                probes,
+                f"{len(probes)} {claim.kind} probes cannot settle {name!r} (≤ {claim.at_most:g}):"
+                f" where none does so the interval still reaches {least:.3f}.",
+                f"The verdict goes by the value, and says so. For the interval to stay below it takes {need:,} probes.",
+                figures={"needed": need, "reaches": least},
+            )
+    for kind, names in absent.items():
+        yield _finding(
+            "no-probes",
+            "warning",
+            (),
+            f"There are no probes of the kind {kind!r}: nothing can be said of {_list(names)}.",
+            f"Add some: workbench probes add --list, or workbench probes import FILE --kind {kind}",
+        )
+
+
+def _lacks(suites: _Suites, claim: Claim) -> str:
+    named = [by for by in claim.by if by in _NAMED]
+    if suites.plan.settings.samples == 0 and "samples" in claim.by:
+        return f"no answers are sampled, and no {claim.kind} probe names a {claim.behaviour!r} response or opening"
+    if named:
+        return f"no {claim.kind} probe names a {claim.behaviour!r} response"
+    return f"{claim.behaviour!r} is measured by {', '.join(claim.by)}, which no {claim.kind} probe allows"
+
+
+def _way_out(suites: _Suites, claim: Claim) -> str:
+    if suites.plan.settings.samples == 0 and "samples" in claim.by:
+        return "Let answers be sampled: samples = 2 in workbench.toml, section [evidence]."
+    return f'Name what such an answer would be: "responses": {{"{claim.behaviour}": "…"}}'
+
+
+def _names(suites: _Suites) -> Iterator[CheckFinding]:
+    """Names of responses and openings that mean nothing: most likely they are misspelt."""
+    known = {*suites.plan.behaviours, *PROPERTIES}
+    for kind, probes in suites.kinds.items():
+        claimed = {claim.behaviour for claim in suites.claims.values() if claim.kind == kind}
+        if ANSWERS in claimed:
+            continue  # Whatever a response is called there: the divergence is measured on it.
+        unknown: defaultdict[str, list[str]] = defaultdict(list)
+        for probe in probes:
+            for name in dict.fromkeys([*probe.responses, *probe.openings]):
+                if name not in known | claimed:
+                    unknown[name].append(probe.id)
+        for name, ids in unknown.items():
+            yield _finding(
+                "unknown-name",
+                "warning",
+                tuple(ids),
+                f"{plural(len(ids), f'{kind} probe names', f'{kind} probes name')} {name!r},"
+                f" which is no known behaviour and in no claim.{_meant(name, known | claimed)}",
+                f"Rename it, or define it in workbench.toml: [behaviour.{name}]",
+            )
+
+
+def _responses(suites: _Suites) -> Iterator[CheckFinding]:
+    for kind, probes in suites.kinds.items():
+        named = {
+            claim.behaviour for claim in suites.claims.values() if claim.kind == kind and set(claim.by) & set(_NAMED)
+        }
+        without = tuple(probe.id for probe in probes if not probe.responses)
+        if without and named - set(_OF_THE_BASE) and len(without) < len(probes):
+            yield _finding(
+                "no-response",
+                "note",
+                without,
+                f"{len(without)} of {len(probes)} {kind} probes name no response: what is measured in nats a token,"
+                " displacement among it, is measured on the others alone.",
+                f"Name responses ({', '.join(sorted(named))}), or leave it to samples.",
+            )
+
+
+def _openings(suites: _Suites) -> Iterator[CheckFinding]:
+    unknown: defaultdict[str, list[str]] = defaultdict(list)
+    for claim in suites.claims.values():
+        if claim.kind in suites.kinds and "opening" in claim.by and not suites.measured(claim, "opening"):
+            unknown[claim.kind].append(claim.behaviour)
+    for kind, behaviours in unknown.items():
+        probes = suites.kinds[kind]
+        yield _of_kind(
+            "no-opening",
+            "note",
+            kind,
+            probes,
+            f"Neither {kind} probes nor behaviours say how {_list(behaviours)} answers begin: their share is known from"
+            " samples alone, not from the probability of their beginnings.",
+            f'Say so in the probes: "openings": {{"{behaviours[0]}": ["…"]}}, or for all in workbench.toml.',
+        )
+
+
+def _tokens(suites: _Suites, found: PromptTokens) -> Iterator[CheckFinding]:
+    if found.refused:
+        first = next(iter(found.refused.values()))
+        yield _finding(
+            "template",
+            "error",
+            tuple(found.refused),
+            f"{plural(len(found.refused), 'prompt is', 'prompts are')} refused by the chat template of {found.model}"
+            f" ({first}).",
+            "Leave out turns of a role it does not know (often system), or use another model.",
+        )
+    answer = suites.plan.settings.answer_tokens
+    if found.context is not None:
+        long = tuple(identity for identity, count in found.tokens.items() if count + answer > found.context)
+        if long:
+            yield _finding(
+                "too-long",
+                "error",
+                long,
+                f"{plural(len(long), 'prompt leaves', 'prompts leave')} no room for an answer of {answer} tokens in the"
+                f" {found.context:,} tokens that {found.model} reads.",
+                f"Shorten them (the longest has {max(found.tokens.values()):,}), or lower answer_tokens.",
+            )
+    if not found.own_template:
+        yield _finding(
+            "no-template",
+            "warning",
+            (),
+            f"{found.model} has no chat template: prompts are put into a plain one, which it was not trained with.",
+            "Use an instruct model, or see that training and serving use the same template.",
+        )
+    elif plain := tuple(probe.id for probe in suites.probes if isinstance(probe.prompt, str)):
+        yield _finding(
+            "plain-prompt",
+            "warning",
+            plain,
+            f"{plural(len(plain), 'prompt is a text', 'prompts are texts')}:"
+            f" there {found.model} is asked without its chat template.",
+            'Write them as turns: "prompt": [{"role": "user", "content": "…"}]',
+        )
+
+
+def _finding(
+    check: str,
+    severity: Severity,
+    ids: tuple[str, ...],
+    message: str,
+    hint: str,
+    *,
+    groups: tuple[tuple[str, ...], ...] = (),
+    figures: Mapping[str, Any] | None = None,
+) -> CheckFinding:
+    return CheckFinding(check, severity, ids, message, hint, groups, figures or {})
+
+
+def _of_kind(
+    check: str,
+    severity: Severity,
+    kind: str,
+    probes: Iterable[Probe],
+    message: str,
+    hint: str,
+    figures: Mapping[str, Any] | None = None,
+) -> CheckFinding:
+    """A finding about all probes of a kind."""
+    ids = tuple(probe.id for probe in probes)
+    return CheckFinding(check, severity, ids, message, hint, figures={WHOLE_KIND: kind, **(figures or {})})
+
+
+def _ids(groups: Iterable[Iterable[Probe]]) -> tuple[str, ...]:
+    return tuple(probe.id for group in groups for probe in group)
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
