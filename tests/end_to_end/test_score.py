@@ -22,7 +22,7 @@ from tests.tui.compare_data import write_adapter
 from tests.tui.test_compare import screen_of, settled, until, write
 from tests.unit.engine.plain_loading import logprobs
 from workbench.compare.client import ScorerClient
-from workbench.compare.messages import Column, Generate, NextToken, ScoreResponse, TextChunk, Turn
+from workbench.compare.messages import Column, Generate, NextToken, ScoreOpenings, ScoreResponse, TextChunk, Turn
 from workbench.compare.scorers import Scorers
 from workbench.config import build_config
 from workbench.engine.model.downloads import load_tokenizer
@@ -72,7 +72,7 @@ def columns(adapter: str) -> list[Column]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_warm_scorer_answers_all_three_questions(client: ScorerClient, adapter: str) -> None:
+async def test_a_warm_scorer_answers_every_question(client: ScorerClient, adapter: str) -> None:
     ready = await client.start()
     assert ready.model == "tiny"
     assert 1e6 < ready.parameters < 1e7
@@ -81,6 +81,15 @@ async def test_a_warm_scorer_answers_all_three_questions(client: ScorerClient, a
     assert scored.columns[0].sum != scored.columns[1].sum
     distribution = await client.ask(NextToken(prompt=PROMPT, columns=columns(adapter), prefix="Sure. First"))
     assert any(candidate.text == " wait" for candidate in distribution.candidates)
+    openings = await client.ask(
+        ScoreOpenings(prompt=PROMPT, columns=columns(adapter), openings=["Sure. First wait", "Sure", "I"])
+    )
+    next_token = await client.ask(NextToken(prompt=PROMPT, columns=columns(adapter), top_k=1000))
+    for number, opening in enumerate(openings.columns):
+        first = {candidate.text: candidate.logprobs[number] for candidate in next_token.candidates}
+        assert opening.sums[1:] == pytest.approx([first["Sure"], first["I"]], abs=1e-4)
+        assert opening.sums[0] < opening.sums[1]
+        assert opening.probability == pytest.approx(math.exp(first["Sure"]) + math.exp(first["I"]), rel=1e-4)
     pieces: list[TextChunk] = []
     whole = await client.ask(
         Generate(prompt=PROMPT, columns=columns(adapter), temperature=1.0, seed=2, max_new_tokens=20), pieces.append
@@ -294,6 +303,25 @@ def test_score_prints_one_json_document(workspace: Path) -> None:
         assert [len(token["top"]) for token in column["tokens"]] == [3, 3, 3]
         assert column["sum"] == pytest.approx(sum(token["logprob"] for token in column["tokens"]))
     assert found[1]["sum"] == found[2]["sum"] != found[0]["sum"]
+
+
+def test_openings_are_scored_together_and_each(workspace: Path) -> None:
+    ask = ("score", "--prompt", QUESTION, "--opening", "I can't help", "--opening", "I", "--run", "first-dpo")
+    document = json.loads(workbench(workspace, *ask, "--json").stdout)
+    assert document["openings"] == ["I can't help", "I"]
+    base, run = document["columns"]
+    assert base["mass"] == pytest.approx(base["sums"][1])  # the first begins with the second
+    assert base["probability"] == pytest.approx(math.exp(base["mass"]))
+    assert base["mass"] != run["mass"]
+    table = workbench(workspace, *ask).stdout.splitlines()
+    assert [line.split()[0] for line in table[1:]] == ["I·can't·help", "I", "any"]
+    for wrong in (("--response", "Sure."), ("--pairs", "x")):
+        refused = workbench(workspace, *ask, *wrong)
+        assert refused.returncode == 2
+        assert "What is to be scored?" in refused.stderr
+    empty = workbench(workspace, "score", "--prompt", QUESTION, "--opening", "")
+    assert empty.returncode == 2
+    assert "opening is empty" in empty.stderr
 
 
 def test_a_pair_is_scored_by_its_words_as_it_trains(workspace: Path, tmp_path: Path) -> None:

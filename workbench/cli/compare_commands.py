@@ -18,7 +18,7 @@ from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.compare.measures import ColumnSummary
-    from workbench.compare.messages import Column, Generation, PairsScored, Scored, ScoredPair
+    from workbench.compare.messages import Column, Generation, OpeningsScored, PairsScored, Scored, ScoredPair
     from workbench.compare.scorers import Base
 
 _DATE = re.compile(r"^\d{4}-\d\d-\d\d-\d{4}-")
@@ -65,6 +65,10 @@ def score(
     response: Annotated[
         str | None, typer.Option("--response", help="The response to score, token by token.", show_default=False)
     ] = None,
+    opening: Annotated[
+        list[str] | None,
+        typer.Option("--opening", help="How an answer may begin; may be given again: how probable is any of these?"),
+    ] = None,
     pairs: Annotated[
         str | None,
         typer.Option("--pairs", help="A data set: scores all its pairs instead of one response.", show_default=False),
@@ -84,21 +88,29 @@ def score(
     plain: PlainOption = None,
     as_json: Json = False,
 ) -> None:
-    """The log-probability of every token of a response, base beside runs; or of all pairs of a data set."""
-    if pairs is not None and prompt is None and response is None:
+    """The log-probability of every token of a response, base beside runs; or of openings, or of a whole data set."""
+    if pairs is not None and prompt is None and response is None and not opening:
         base, columns = columns_of(workspace_of(context), run or [], model, quantization, system, system_column)
         _score_data_set(workspace_of(context), pairs, base, columns, max_length, as_json=as_json)
         return
-    if pairs is not None or prompt is None or response is None:
+    if pairs is not None or prompt is None or (response is None) == (not opening):
         raise WorkbenchError(
             "What is to be scored?",
-            "score takes --prompt and --response, or --pairs alone.",
-            "workbench score --help has both.",
+            "score takes --prompt and --response, --prompt and --opening, or --pairs alone.",
+            "workbench score --help has all three.",
         )
     turns = prompt_of(prompt, workspace_of(context), run or [], plain=plain)
     base, columns = columns_of(workspace_of(context), run or [], model, quantization, system, system_column)
-    from workbench.compare.messages import ScoreResponse
+    from workbench.compare.messages import ScoreOpenings, ScoreResponse
 
+    if response is None:
+        openings = ScoreOpenings(prompt=turns, openings=opening or [], columns=columns)
+        masses = scorer_of(base).openings(openings)
+        if as_json:
+            print_json({**asdict(base), "openings": opening, **masses.model_dump(include={"columns"})})
+        else:
+            _print_openings(opening or [], masses)
+        return
     request = ScoreResponse(prompt=turns, response=response, columns=columns, top_k=top_k)
     scored = scorer_of(base).score(request)
     if as_json:
@@ -186,6 +198,24 @@ def _print_shares(answers: list[Generation], samples: int) -> None:
     ]
     print()
     print_table(["", *families], rows, right=range(1, len(families) + 1))
+
+
+def _print_openings(openings: Sequence[str], masses: OpeningsScored) -> None:
+    """A row an opening, and one for all of them: the probability in every column, and the change against the base."""
+    from workbench.figures import direction, nats_change, probability
+
+    header = ["an answer begins"]
+    rows = [[_shown(opening)] for opening in openings] + [["any of these"]]
+    for number, column in enumerate(masses.columns):
+        header.append("base" if number == 0 else cut(_DATE.sub("", column.name), _WIDEST_NAME))
+        header += ["Δ nats"] if number else []
+        first = masses.columns[0]
+        for row, value, base in zip(rows, [*column.sums, column.mass], [*first.sums, first.mass], strict=True):
+            row.append(probability(value))
+            if number:
+                row.append(f"{direction(value - base)} {nats_change(value - base)}")
+    print_table(header, rows, right=range(1, len(header)))
+    note("Exact under each column. Of openings that begin alike the shortest counts once in the last row.")
 
 
 def _print_scored(scored: Scored) -> None:

@@ -23,11 +23,13 @@ from workbench.compare.messages import (
     Generate,
     Generated,
     NextToken,
+    OpeningsScored,
     PairBatch,
     PairsScored,
     Ready,
     Refused,
     Scored,
+    ScoreOpenings,
     ScorePairs,
     ScoreResponse,
     ScorerRequest,
@@ -80,6 +82,8 @@ class ScorerClient:
     async def ask(self, request: NextToken | DistributionAt) -> Distribution: ...
     @overload
     async def ask(self, request: ScoreResponse) -> Scored: ...
+    @overload
+    async def ask(self, request: ScoreOpenings) -> OpeningsScored: ...
     @overload
     async def ask(self, request: Generate, on_part: Callable[[TextChunk], None] | None = None) -> Generated: ...
     @overload

@@ -82,6 +82,20 @@ class ScoreResponse(_Message):
     top_k: int = Field(default=5, ge=0, le=1000)
 
 
+class ScoreOpenings(_Message):
+    """Asks for the probability that an answer to `prompt` begins in one of the ways of `openings`, exactly.
+
+    Answered by an `OpeningsScored`.
+    """
+
+    op: Literal["openings"] = "openings"
+    id: RequestId = 0
+    columns: Columns
+    prompt: Prompt
+    template: TemplateArguments = Field(default_factory=dict)
+    openings: list[str] = Field(min_length=1)
+
+
 class DistributionAt(_Message):
     """Asks for the distribution at a position of a response: the one that token number `position` was drawn from.
 
@@ -145,7 +159,7 @@ class Cancel(_Message):
     id: int
 
 
-ScorerRequest = NextToken | ScoreResponse | DistributionAt | Generate | ScorePairs
+ScorerRequest = NextToken | ScoreResponse | ScoreOpenings | DistributionAt | Generate | ScorePairs
 
 REQUESTS: TypeAdapter[ScorerRequest | Cancel] = TypeAdapter(
     Annotated[ScorerRequest | Cancel, Field(discriminator="op")]
@@ -253,6 +267,26 @@ class Scored(_Message):
     columns: list[ScoredColumn]
 
 
+class OpeningColumn(_Message):
+    """Openings under one column, in natural logs. `sums`: each opening's, in their order. `mass`: of any of them.
+
+    Of openings that begin alike the shortest counts in `mass`; `probability` is exp(mass).
+    """
+
+    name: str
+    mass: float
+    probability: float
+    sums: list[float]
+
+
+class OpeningsScored(_Message):
+    """Answers `ScoreOpenings`: the columns in the request's order."""
+
+    kind: Literal["openings_scored"] = "openings_scored"
+    id: int
+    columns: list[OpeningColumn]
+
+
 class TextChunk(_Message):
     """A bit of text that sample number `sample` of `column` just generated."""
 
@@ -352,7 +386,16 @@ class Refused(_Message):
 
 
 ScorerReply = (
-    Ready | Distribution | Scored | TextChunk | Generated | PairBatch | PairsScored | RequestCancelled | Refused
+    Ready
+    | Distribution
+    | Scored
+    | OpeningsScored
+    | TextChunk
+    | Generated
+    | PairBatch
+    | PairsScored
+    | RequestCancelled
+    | Refused
 )
 
 REPLIES: TypeAdapter[ScorerReply] = TypeAdapter(Annotated[ScorerReply, Field(discriminator="kind")])

@@ -1,5 +1,6 @@
 """Behaviours that a function, a judge or a classifier tells: each is the real thing."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from workbench.engine.model.inference import next_logits, next_logprobs, opening
 from workbench.engine.model.loading import load_base
 from workbench.engine.model.token_ids import prompt_ids
 from workbench.engine.scoring.classifying import shown_behaviours
-from workbench.engine.scoring.probing import shortest
+from workbench.engine.scoring.scorer import log_mass
 from workbench.errors import WorkbenchError
 from workbench.evidence.behaviours import Answer, Behaviour
 from workbench.pairs.pair import Message
@@ -138,5 +139,9 @@ def test_next_tokens_and_openings_are_those_of_plain_forwards() -> None:
 
 
 def test_of_openings_that_begin_alike_the_shortest_counts() -> None:
-    assert shortest([(1, 2, 3), (1, 2), (4,), (1, 2), (5, 1, 2)]) == [(1, 2), (4,), (5, 1, 2)]
-    assert shortest([]) == []
+    chances = {(1, 2, 3): 0.1, (1, 2): 0.3, (4,): 0.2, (5, 1, 2): 0.05}
+    sums = [math.log(chance) for chance in chances.values()]
+    assert math.exp(log_mass(sums, list(chances))) == pytest.approx(0.55)
+    twice = [(4,), (4,)], [math.log(0.2)] * 2
+    assert math.exp(log_mass(twice[1], twice[0])) == pytest.approx(0.2)
+    assert log_mass([-2000.0, -2001.0], [(1,), (2,)]) == pytest.approx(-2000 + math.log1p(math.exp(-1)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from workbench.compare.token_text import text_spans
 from workbench.engine.model.inference import Ids, opening_logprobs, summed_kl
 from workbench.engine.model.token_ids import continued, encode, pair_ids, prompt_ids
 from workbench.engine.scoring.classifying import shown_behaviours
-from workbench.engine.scoring.scorer import Sample, Scorer
+from workbench.engine.scoring.scorer import Sample, Scorer, log_mass
 from workbench.evidence.behaviours import Answer, Behaviour, told_on
 from workbench.evidence.cases import Example, Signs, TokenPiece, TokenResponse, TokenView, choose
 from workbench.evidence.claims import Claim
@@ -150,7 +149,7 @@ def read_openings(
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """By probe and behaviour, the log-probability of an answer that begins so, before and after, in nats.
 
-    The openings are the probe's own, or those of the behaviour. Of some that begin alike the shortest counts.
+    The openings are the probe's own, or those of the behaviour.
     """
     asked = {
         probe.id: {
@@ -159,37 +158,30 @@ def read_openings(
         }
         for probe in probes
     }
-    prompts, wanted = {}, {}
-    for probe in probes:
-        ids: dict[str, list[Ids]] = {}
-        for behaviour, texts in asked[probe.id].items():
-            pieces = [continued(models.scorer.tokenizer, probe.prompt, text) for text in texts if text]
-            ids[behaviour] = shortest([tuple(forced) for _, forced in pieces if forced])
-        wanted[probe.id] = {behaviour: some for behaviour, some in ids.items() if some}
-        if wanted[probe.id]:
-            prompts[probe.id] = prompt_ids(models.scorer.tokenizer, probe.prompt)
-    masses: dict[str, dict[str, list[float]]] = {probe.id: {name: [] for name in wanted[probe.id]} for probe in probes}
-    for name, adapter in models.columns if prompts else ():
-        models.progress(f"measuring how answers begin under {name}, {len(prompts):,} probes")
-        model = models.scorer.adapters.switched(adapter)
-        for identity, prompt in prompts.items():
-            distinct = list(dict.fromkeys(opening for some in wanted[identity].values() for opening in some))
-            sums = dict(zip(distinct, opening_logprobs(model, prompt, distinct), strict=True))
-            for behaviour, some in wanted[identity].items():
-                masses[identity][behaviour].append(math.log(math.fsum(math.exp(sums[opening]) for opening in some)))
-    return {
-        identity: {behaviour: (before, after) for behaviour, (before, after) in of_probe.items()}
-        for identity, of_probe in masses.items()
+    masses: dict[str, dict[str, tuple[float, float]]] = {probe.id: {} for probe in probes}
+    some = [probe for probe in probes if asked[probe.id]]
+    sums: dict[str, list[list[float]]] = {probe.id: [] for probe in some}
+    ids = {
+        probe.id: [
+            (behaviour, *continued(models.scorer.tokenizer, probe.prompt, text))
+            for behaviour, texts in asked[probe.id].items()
+            for text in texts
+        ]
+        for probe in some
     }
-
-
-def shortest(openings: Sequence[tuple[int, ...]]) -> list[Ids]:
-    """The openings that no other one begins: their probabilities add up."""
-    return [
-        opening
-        for opening in dict.fromkeys(openings)
-        if not any(opening != other and opening[: len(other)] == other for other in openings)
-    ]
+    for name, adapter in models.columns if some else ():
+        models.progress(f"measuring how answers begin under {name}, {len(some):,} probes")
+        model = models.scorer.adapters.switched(adapter)
+        for probe in some:
+            _, prompt, _ = ids[probe.id][0]
+            sums[probe.id].append(opening_logprobs(model, prompt, [opening for *_, opening in ids[probe.id]]))
+    for probe in some:
+        for behaviour in asked[probe.id]:
+            rows = [number for number, (name, *_) in enumerate(ids[probe.id]) if name == behaviour]
+            openings = [tuple(ids[probe.id][row][2]) for row in rows]
+            before, after = (log_mass([column[row] for row in rows], openings) for column in sums[probe.id])
+            masses[probe.id][behaviour] = before, after
+    return masses
 
 
 def read_pairs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,24 @@ from workbench.compare.messages import (
     Distribution,
     DistributionAt,
     NextToken,
+    OpeningColumn,
+    OpeningsScored,
     Prompt,
     Response,
     Scored,
+    ScoreOpenings,
     ScoreResponse,
 )
 from workbench.config import Quantization
 from workbench.engine.model.downloads import load_tokenizer
-from workbench.engine.model.inference import Ids, next_logits, response_logits, sample, score_batches
+from workbench.engine.model.inference import (
+    Ids,
+    next_logits,
+    opening_logprobs,
+    response_logits,
+    sample,
+    score_batches,
+)
 from workbench.engine.model.loading import load_base
 from workbench.engine.model.token_ids import continued, encode, prompt_ids, stop_token_ids
 from workbench.engine.scoring.loaded_adapters import Adapters, version
@@ -130,6 +141,20 @@ class Scorer:
         logits = [column.values[request.position] for column in columns]
         return distribution(request, logits, self.text, [column.prompt_tokens for column in columns], forced, said)
 
+    def openings(self, request: ScoreOpenings) -> OpeningsScored:
+        """The probability of answers that begin in one of several ways. Raises `WorkbenchError`."""
+        columns = []
+        for column in request.columns:
+            pieces = [self.prefix_ids(request.prompt, text, request.template, column) for text in request.openings]
+            prompt, openings = pieces[0][0], [tuple(forced) for _, forced in pieces]
+            if not prompt or not all(openings):
+                raise _nothing_before() if not prompt else WorkbenchError("An opening is empty", "", "Give some words.")
+            self.check_room(len(prompt) + max(map(len, openings)), "Prompt and opening together")
+            sums = opening_logprobs(self.model(column), prompt, openings)
+            mass = log_mass(sums, openings)
+            columns.append(OpeningColumn(name=column.name, mass=mass, probability=math.exp(mass), sums=sums))
+        return OpeningsScored(id=request.id, columns=columns)
+
     def score_ids(self, rows: Sequence[tuple[Ids, Ids]], adapter: Path | None = None) -> list[Tensor]:
         """Log-probabilities, (tokens,) each, of every (prompt, response), batched. Raises `WorkbenchError`."""
         for prompt, response in rows:
@@ -216,6 +241,20 @@ class Scorer:
             if not 0 <= token < self.vocabulary:
                 raise WorkbenchError("No such token", f"The model has no token {token}.")
         return list(tokens)
+
+
+def log_mass(sums: Sequence[float], openings: Sequence[tuple[int, ...]]) -> float:
+    """The log-probability, in nats, of an answer that begins with any of `openings`, whose `sums` are given.
+
+    Of openings that begin alike the shortest counts: the others are part of it.
+    """
+    distinct = {
+        opening: total
+        for opening, total in zip(openings, sums, strict=True)
+        if not any(opening != other and opening[: len(other)] == other for other in openings)
+    }
+    likeliest = max(distinct.values())
+    return likeliest + math.log(math.fsum(math.exp(total - likeliest) for total in distinct.values()))
 
 
 def as_text(text: Prompt | Response) -> Text:

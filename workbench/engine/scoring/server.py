@@ -19,11 +19,13 @@ from workbench.compare.messages import (
     Generate,
     Generated,
     NextToken,
+    OpeningsScored,
     PairBatch,
     PairsScored,
     Refused,
     RequestCancelled,
     Scored,
+    ScoreOpenings,
     ScorePairs,
     ScoreResponse,
     TextChunk,
@@ -33,10 +35,10 @@ from workbench.engine.scoring.generation import generate_steps
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 
-Incoming = NextToken | ScoreResponse | DistributionAt | Generate | ScorePairs | Cancel
+Incoming = NextToken | ScoreResponse | ScoreOpenings | DistributionAt | Generate | ScorePairs | Cancel
 Inbox = SimpleQueue[Incoming | Refused | None]
 """What was asked, refusals of what was no request, and a None when nothing more will come."""
-Steps = Iterator[Distribution | Scored | TextChunk | Generated | PairBatch | PairsScored | None]
+Steps = Iterator[Distribution | Scored | OpeningsScored | TextChunk | Generated | PairBatch | PairsScored | None]
 """A request on its way: each step does a bit of it, and tells of it or not (None)."""
 
 
@@ -108,9 +110,11 @@ class Server:
             case _:
                 self._questions.append(_Job(incoming.id, self._answer(incoming)))
 
-    def _answer(self, request: NextToken | ScoreResponse | DistributionAt) -> Steps:
+    def _answer(self, request: NextToken | ScoreResponse | ScoreOpenings | DistributionAt) -> Steps:
         if isinstance(request, ScoreResponse):
             yield from self._scorer.score_steps(request)
+        elif isinstance(request, ScoreOpenings):
+            yield self._scorer.openings(request)
         elif isinstance(request, DistributionAt):
             yield self._scorer.distribution_at(request)
         else:
