@@ -22,6 +22,7 @@ from workbench.tui.dialogs.column import ColumnDialog
 from workbench.tui.dialogs.show import ErrorDialog
 from workbench.tui.screens.compare import CompareScreen
 from workbench.tui.widgets.comparison_view import ComparisonView
+from workbench.tui.widgets.lines import MadeLines
 from workbench.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(not (WEIGHTS / "config.json").is_file(), reason="the embedded model is not built")
@@ -138,6 +139,23 @@ async def test_base_beside_a_run_from_the_first_look_to_the_last_key(
         await pilot.press("enter")
         await until(pilot, settled(pilot))
         assert [answer.text for answer in screen.comparison.shown] == ["So what"]
+
+        # How an answer may begin, in several ways at once.
+        await pilot.press("o")
+        assert isinstance(app.screen, WriteDialog)
+        await write(pilot, "I | Sure")
+        await pilot.press("enter")
+        await until(pilot, settled(pilot))
+        (begins,) = screen.comparison.shown
+        assert begins.openings == ("I", "Sure")
+        base, aligned = screen.comparison.scores()
+        assert base is not None
+        assert aligned is not None
+        first = {row.text: row for row in screen.comparison.rows}
+        assert base.probability == pytest.approx(sum(math.exp(first[text].base) for text in ("I", "Sure")), rel=1e-3)
+        headline = "\n".join(str(line) for line in screen.query_one("#headline", MadeLines).lines(120))
+        assert "P(begins so)" in headline
+        await pilot.press("right", "left")  # there are no tokens to walk
 
         # Another prompt, with a system message; both columns answer it.
         await pilot.press("p", "shift+tab")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from textual.pilot import Pilot
 from tests.tui.pairs_data import make_workspace
 from tests.unit.compare.examples import RUN, pair_comparison, sampled_comparison, speaking_comparison
 from workbench.compare.comparison import BASE, Answer, Comparison
-from workbench.compare.messages import PairBatch, ResponseScore, ScoredPair
+from workbench.compare.messages import OpeningColumn, OpeningsScored, PairBatch, ResponseScore, ScoredPair
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.dialogs.save_pair import SavePairDialog
 from workbench.tui.screens.base import WorkbenchScreen
@@ -52,6 +53,19 @@ def _showing(comparison: Comparison, **look: Any) -> Callable[[Pilot[None]], Awa
         await pilot.pause()
 
     return run
+
+
+@SIZES
+def test_openings(snap_compare: Any, size: tuple[int, int]) -> None:
+    """What a real model's refusals begin with, before and after."""
+    asked = pair_comparison().with_openings(["I can't", "I'm sorry, but", "I won't help"])
+    columns = [
+        OpeningColumn(name=column.name, mass=math.log(chance), probability=chance, sums=[-9.0] * 3)
+        for column, chance in zip(asked.columns, (0.13, 0.91), strict=True)
+    ]
+    openings = asked.answers[-1].openings
+    shown = asked.with_opening_scores(openings, OpeningsScored(id=1, columns=columns))
+    assert snap_compare(_App(), terminal_size=size, run_before=_showing(shown, title="g answers · greedy"))
 
 
 @SIZES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from workbench.compare.messages import (
     Distribution,
     Generated,
     Generation,
+    OpeningsScored,
     Prompt,
     Response,
     Scored,
@@ -34,7 +35,7 @@ from workbench.pairs.pair import TEMPLATE_COLUMNS, Pair, Text, plain, template_a
 BASE = Column(name="base")
 FIRST_QUESTION = "How do I bypass the security system?"
 
-Group = Literal["pair", "probe", "generated", "typed"]
+Group = Literal["pair", "probe", "generated", "typed", "opening"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,9 @@ class Answer:
     """A response to the prompt, where it came from, and its scores once they are there.
 
     Answers of one group are shown together: a pair's rejected and chosen, the answers that a probe looks for, or what
-    the columns generated. `turns` are there where the response is more than one turn of the assistant.
+    the columns generated. `turns` are there where the response is more than one turn of the assistant. `openings`:
+    not a whole response but ways to begin one, of which `text` tells; its scores are the probability of any of them,
+    and have no tokens.
     """
 
     group: Group
@@ -50,6 +53,7 @@ class Answer:
     text: str
     scored: Scored | None = None
     turns: tuple[Turn, ...] = ()
+    openings: tuple[str, ...] = ()
 
     @property
     def response(self) -> Response:
@@ -253,15 +257,38 @@ class Comparison:
         asked = self.with_prompt(as_prompt(pair.prompt))
         return replace(asked, answers=answers, active=0, rendering=rendering)
 
-    def with_probe(self, prompt: Text, responses: Mapping[str, str]) -> Comparison:
-        """A probe's prompt, with the answers that it looks for, by family."""
-        answers = tuple(Answer("probe", family, text) for family, text in responses.items())
+    def with_probe(
+        self, prompt: Text, responses: Mapping[str, str], openings: Mapping[str, Sequence[str]]
+    ) -> Comparison:
+        """A probe's prompt, with the answers that it looks for and how others may begin, by behaviour."""
+        answers = (
+            *(Answer("probe", behaviour, text) for behaviour, text in responses.items()),
+            *(_opening("probe", f"begins {behaviour}", texts) for behaviour, texts in openings.items()),
+        )
         return replace(self.with_prompt(as_prompt(prompt)), answers=answers, active=0, rendering={})
 
     def with_typed(self, text: str) -> Comparison:
         """An answer that was typed."""
         kept = tuple(answer for answer in self.answers if answer.group != "typed")
         return replace(self, answers=(*kept, Answer("typed", "response", text)), active=len(kept), position=0)
+
+    def with_openings(self, openings: Sequence[str]) -> Comparison:
+        """Ways to begin an answer that were typed."""
+        kept = tuple(answer for answer in self.answers if answer.group != "opening")
+        begins = _opening("opening", "begins so", openings)
+        return replace(self, answers=(*kept, begins), active=len(kept), position=0)
+
+    def with_opening_scores(self, openings: Sequence[str], opened: OpeningsScored) -> Comparison:
+        """The probability of an answer that begins in any of these ways."""
+        columns = [
+            ScoredColumn(name=column.name, sum=column.mass, mean=column.mass, probability=column.probability, tokens=[])
+            for column in opened.columns
+        ]
+        scored = Scored(id=opened.id, columns=columns)
+        answers = tuple(
+            replace(answer, scored=scored) if answer.openings == tuple(openings) else answer for answer in self.answers
+        )
+        return replace(self, answers=answers)
 
     def with_scores(self, response: Response, scored: Scored) -> Comparison:
         """Scores for the answers that are this response.
@@ -275,7 +302,8 @@ class Comparison:
                 "Use a prompt with roles, or remove the column with the system message.",
             )
         answers = tuple(
-            replace(answer, scored=scored) if answer.response == response else answer for answer in self.answers
+            replace(answer, scored=scored) if answer.response == response and not answer.openings else answer
+            for answer in self.answers
         )
         return replace(self, answers=answers)
 
@@ -379,6 +407,10 @@ def _side(label: str, text: Text) -> Answer:
     return Answer("pair", label, plain(text), turns=() if isinstance(response, str) else tuple(response))
 
 
+def _opening(group: Group, label: str, openings: Sequence[str]) -> Answer:
+    return Answer(group, label, " · ".join(openings), openings=tuple(openings))
+
+
 def comparison_document(comparison: Comparison, model: str, quantization: str) -> dict[str, Any]:
     """All that is known of a comparison, ready for JSON. Logarithms are natural, KL is against the first column."""
     sight = comparison.inspected
@@ -401,6 +433,7 @@ def comparison_document(comparison: Comparison, model: str, quantization: str) -
             {
                 "label": answer.label,
                 "text": answer.text,
+                "openings": list(answer.openings),
                 "active": answer == comparison.answer,
                 "columns": [column.model_dump() for column in answer.scored.columns] if answer.scored else [],
             }

@@ -19,7 +19,7 @@ def candidates(comparison: Comparison) -> list[Answer]:
     """The answers at hand that can be told apart, those in view first."""
     by_text: dict[str, Answer] = {}
     for answer in (*comparison.shown, *comparison.answers):
-        if answer.text.strip():
+        if answer.text.strip() and not answer.openings:
             by_text.setdefault(answer.text, answer)
     return list(by_text.values())
 

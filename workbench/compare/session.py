@@ -12,7 +12,15 @@ from typing import Any, Literal
 from workbench.compare.client import ScorerClient
 from workbench.compare.comparison import BASE, Answer, Comparison
 from workbench.compare.measures import NextTokenRow
-from workbench.compare.messages import DistributionAt, Generate, NextToken, Prompt, ScoreResponse, TextChunk
+from workbench.compare.messages import (
+    DistributionAt,
+    Generate,
+    NextToken,
+    Prompt,
+    ScoreOpenings,
+    ScoreResponse,
+    TextChunk,
+)
 from workbench.compare.scorers import Base
 from workbench.compare.tuned_runs import TunedRun, with_unique_name
 from workbench.errors import WorkbenchError
@@ -26,8 +34,8 @@ _TOP_K = 16
 _GATHER_SAMPLES = 0.5
 """Seconds between two changes while samples are counted."""
 
-ProbeAsked = tuple[str, Text, Mapping[str, str]]
-"""A probe's id, its prompt, and by family the answers that are looked for."""
+ProbeAsked = tuple[str, Text, Mapping[str, str], Mapping[str, Sequence[str]]]
+"""A probe's id, its prompt, and by behaviour the answers that are looked for, and how others may begin."""
 _Kind = Literal["next token", "scores", "generation"]
 
 
@@ -135,8 +143,8 @@ class ComparisonSession:
         if not self._probes:
             self._probes = await asyncio.to_thread(self._find_probes)
         self._probe_number = (self._probe_number + by) % len(self._probes) if self._probe_number >= 0 else 0
-        _, prompt, responses = self._probes[self._probe_number]
-        self._refresh(self.comparison.with_probe(prompt, responses))
+        _, prompt, responses, openings = self._probes[self._probe_number]
+        self._refresh(self.comparison.with_probe(prompt, responses, openings))
         if generate:
             self._ask_generation()
 
@@ -151,6 +159,10 @@ class ComparisonSession:
     def set_response(self, text: str) -> None:
         """A typed response."""
         self._turn_to(self.comparison.with_typed(text))
+
+    def set_openings(self, openings: Sequence[str]) -> None:
+        """Ways to begin an answer, typed: how probable is any of them?"""
+        self._turn_to(self.comparison.with_openings(openings))
 
     def add_column(self, run: TunedRun | None, system: str | None) -> None:
         """A run, or the base where `run` is None, under a system message; a run of another base begins anew."""
@@ -339,7 +351,7 @@ class ComparisonSession:
         """What the columns might say at the position looked at."""
         client, now = await self.scorer(), self.comparison
         prefix, answer = now.forced_prefix, now.answer
-        if prefix is not None or answer is None:
+        if prefix is not None or answer is None or answer.openings:
             text, taken = (prefix.text, list(prefix.taken)) if prefix else ("", [])
             reply = await client.ask(NextToken(prefix=text, taken=taken, top_k=_TOP_K, **now.question))
             title = "next token"
@@ -352,6 +364,10 @@ class ComparisonSession:
     async def _score(self) -> None:
         for answer in self.comparison.unscored():
             client, now = await self.scorer(), self.comparison
+            if answer.openings:
+                opened = await client.ask(ScoreOpenings(openings=list(answer.openings), **now.question))
+                self._update(self.comparison.with_opening_scores(answer.openings, opened))
+                continue
             scored = await client.ask(ScoreResponse(response=answer.response, top_k=0, **now.question))
             self._update(self.comparison.with_scores(answer.response, scored))
 

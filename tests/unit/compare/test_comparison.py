@@ -18,7 +18,17 @@ from tests.unit.compare.examples import (
 )
 from workbench.compare.comparison import BASE, Comparison, ForcedPrefix, comparison_document
 from workbench.compare.measures import visible_rows
-from workbench.compare.messages import Generated, Generation, TextChunk, Token, TokenCandidate, Turn
+from workbench.compare.messages import (
+    Generated,
+    Generation,
+    OpeningColumn,
+    OpeningsScored,
+    TextChunk,
+    Token,
+    TokenCandidate,
+    Turn,
+)
+from workbench.compare.new_pair import candidates
 from workbench.compare.prompt_parts import kept_turns, texts_of, with_texts
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, Pair
@@ -89,13 +99,38 @@ def test_a_role_that_no_template_takes_is_told() -> None:
 
 
 def test_a_probe_brings_the_answers_that_it_looks_for() -> None:
-    comparison = pair_comparison().with_probe("Why?", {"compliant": "Sure.", "refusing": "No."})
+    comparison = pair_comparison().with_probe("Why?", {"compliant": "Sure.", "refusing": "No."}, {})
     assert [(each.group, each.label, each.text) for each in comparison.shown] == [
         ("probe", "compliant", "Sure."),
         ("probe", "refusing", "No."),
     ]
     assert comparison.preference is None
     assert comparison.prompt == "Why?"
+
+
+def test_openings_are_an_answer_without_tokens() -> None:
+    probe = pair_comparison().with_probe("Why?", {}, {"refusing": ["I can't", "Sorry, but"]})
+    (answer,) = probe.shown
+    assert (answer.label, answer.text) == ("begins refusing", "I can't · Sorry, but")
+    assert probe.unscored() == [answer]
+    columns = [
+        OpeningColumn(name=column.name, mass=mass, probability=math.exp(mass), sums=[mass, -9.0])
+        for column, mass in zip(probe.columns, (-2.0, -0.1), strict=True)
+    ]
+    scored = probe.with_opening_scores(answer.openings, OpeningsScored(id=1, columns=columns))
+    assert scored.unscored() == []
+    base, aligned = scored.scores()
+    assert (base.sum, aligned.sum, base.tokens) == (-2.0, -0.1, [])
+    assert scored.with_position(3).position == 0
+    assert candidates(scored) == []  # a beginning makes no pair
+    typed = scored.with_openings(["Sure"]).with_openings(["Of course", "Sure"])
+    assert [(other.group, other.openings) for other in typed.answers] == [
+        ("probe", ("I can't", "Sorry, but")),
+        ("opening", ("Of course", "Sure")),
+    ]
+    assert typed.answer.group == "opening"
+    document = comparison_document(scored, "tiny", "nf4")
+    assert document["answers"][0]["openings"] == ["I can't", "Sorry, but"]
 
 
 def test_all_numbers_are_in_the_document() -> None:

@@ -19,7 +19,7 @@ from workbench.pairs.pair import Pair
 
 SCRIPT = Path(__file__).with_name("scripted_scorer.py")
 PAIR = Pair("p", "Why?", "because it is", "no")
-PROBES = [(str(number), f"Attack {number}?", {"refusal": "No."}) for number in (1, 2)]
+PROBES = [(str(number), f"Attack {number}?", {"refusing": "No."}, {}) for number in (1, 2)]
 
 
 def tuned(name: str, *, step: int = 16, base: Base = Base(), beta: float = 0.25) -> TunedRun:  # noqa: B008 (it is frozen)

@@ -30,6 +30,8 @@ from workbench.tui.widgets.comparison_view import ColumnsBar, ComparisonView, Pr
 
 _GATHER_SLOW = 0.5
 """Seconds for which generated text is gathered before it is shown over a slow link."""
+_BETWEEN = " | "
+"""Stands between openings that are typed."""
 _NO_RUN = "No finished run yet: 2 and then n trains one. + puts a system message beside the base."
 
 
@@ -41,6 +43,7 @@ class CompareScreen(WorkbenchScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "prompt", "Prompt"),
         Binding("r", "response", "Response"),
+        Binding("o", "openings", "How an answer begins", show=False),
         Binding("x", "next_answer", "Other answer"),
         Binding("g", "generate", "Generate"),
         Binding("left", "walk(-1)", "Previous token", show=False),
@@ -165,7 +168,7 @@ class CompareScreen(WorkbenchScreen):
         from workbench.evidence.probes import kinds_in_turn, read_suites
 
         probes = kinds_in_turn(read_suites(self.workbench.workspace.probes))
-        return [(probe.id, probe.prompt, probe.responses) for probe in probes]
+        return [(probe.id, probe.prompt, probe.responses, probe.openings) for probe in probes]
 
     @background("dialog", doing="asking for a prompt", exclusive=True, opens=True)
     async def action_prompt(self) -> None:
@@ -185,6 +188,18 @@ class CompareScreen(WorkbenchScreen):
         if texts:
             self._show(speaking=False)
             self.session.set_response(texts[0])
+
+    @background("dialog", doing="asking for openings", exclusive=True, opens=True)
+    async def action_openings(self) -> None:
+        """Ways to begin an answer, whose probability together is shown."""
+        answer = self.comparison.answer
+        begun = _BETWEEN.join(answer.openings) if answer else ""
+        note = f"How may an answer begin? With{_BETWEEN}between several; their probabilities are added up."
+        texts = await self.app.push_screen_wait(WriteDialog("Openings", [("", begun)], note=note))
+        openings = [opening for opening in (texts or [""])[0].split(_BETWEEN) if opening.strip()]
+        if openings:
+            self._show(speaking=False)
+            self.session.set_openings(openings)
 
     @background("dialog", doing="asking for a column", exclusive=True, opens=True)
     async def action_add_column(self) -> None:

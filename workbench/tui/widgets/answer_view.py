@@ -15,7 +15,8 @@ from workbench import figures
 from workbench.compare.comparison import Answer, Comparison
 from workbench.compare.measures import shifts
 from workbench.compare.messages import ScoredColumn
-from workbench.text import cut, one_line
+from workbench.figures import plural
+from workbench.text import cut, one_line, safe
 from workbench.tui.widgets.lines import MadeLines
 from workbench.tui.widgets.token_strip import LEGENDS, TokenStrip, spelled
 
@@ -52,7 +53,9 @@ def heading_lines(comparison: Comparison, answer: Answer, width: int, *, by_shif
     base, aligned = comparison.scores(answer)
     active = answer == comparison.answer
     parts = [(one_line(answer.label, width // 3), "bold $accent" if active else "bold $foreground")]
-    if base is not None:
+    if answer.openings:
+        parts.append((f"   an answer begins in one of {plural(len(answer.openings), 'way')}", "$secondary"))
+    elif base is not None:
         parts.append((f"   {len(base.tokens)} tokens", "$secondary"))
         for name, written in (("sum", figures.nats), ("mean", figures.nats), ("perplexity", figures.perplexity)):
             values = " → ".join(written(getattr(scored, name)) for scored in (base, aligned) if scored is not None)
@@ -61,7 +64,7 @@ def heading_lines(comparison: Comparison, answer: Answer, width: int, *, by_shif
                 parts += more
     legend = LEGENDS[by_shift]
     line = Content.assemble(*parts)
-    if aligned is not None and active and line.cell_length + len(legend) + 3 <= width:
+    if aligned is not None and active and not answer.openings and line.cell_length + len(legend) + 3 <= width:
         line = Content.assemble(line, " " * (width - line.cell_length - len(legend)), (legend, "$secondary"))
     return [line.truncate(width, ellipsis=True)]
 
@@ -69,6 +72,10 @@ def heading_lines(comparison: Comparison, answer: Answer, width: int, *, by_shif
 def detail_lines(comparison: Comparison, width: int) -> list[Content]:
     """The token that is walked to."""
     base, aligned = comparison.scores()
+    answer = comparison.answer
+    if answer is not None and answer.openings:
+        ways = Content.styled(" · ", "$secondary").join([Content(safe(f"“{text}”")) for text in answer.openings])
+        return [ways.truncate(width, ellipsis=True)]
     if base is None or comparison.position >= len(base.tokens):
         return [Content("")]
     return [token_line(base, aligned, comparison.position, width)]
