@@ -74,7 +74,7 @@ def metrics(part: float, rng: random.Random, noise: float = 1.0) -> dict[str, fl
     return {
         "loss": math.log(2) * math.exp(-1.9 * part) + abs(rng.gauss(0, 0.03)) * noise,
         "rewards/margins": 2.6 * (1 - math.exp(-3 * part)) + rng.gauss(0, 0.12) * noise,
-        "rewards/accuracies": min(1.0, 0.5 + 0.46 * (1 - math.exp(-5 * part))),
+        "preference_accuracy": min(1.0, 0.5 + 0.46 * (1 - math.exp(-5 * part))),
         "logps/chosen": -92.4 - 5 * part + rng.gauss(0, 2.5) * noise,
         "logps/rejected": -101.5 - 42 * (1 - math.exp(-2.2 * part)) + rng.gauss(0, 2.5) * noise,
         "grad_norm": 1.9 + rng.gauss(0, 0.3) * noise,

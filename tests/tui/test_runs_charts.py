@@ -23,7 +23,7 @@ from workbench.tui.widgets.line_chart import COLORS, ChartLine, Figure, draw, pa
 
 DPO = ("loss", "logps", "margin", "accuracy", "kl", "grad", "rate")
 OTHERS = {
-    "reward": {"loss": 0.4, "accuracy": 0.8, "margin": 1.5, "grad_norm": 2.0, "learning_rate": 1e-4},
+    "reward": {"loss": 0.4, "preference_accuracy": 0.8, "margin": 1.5, "grad_norm": 2.0, "learning_rate": 1e-4},
     "grpo": {
         "loss": 0.0, "reward": 0.7, "reward_std": 0.2, "frac_reward_zero_std": 0.1, "kl": 0.01, "grad_norm": 2.0,
         "completions/mean_length": 31.0, "learning_rate": 1e-5,
@@ -67,7 +67,7 @@ async def test_there_are_charts_only_of_what_the_run_has(root: Path) -> None:
     bare = [event for event in whole_run() if not isinstance(event, Eval)]
     for event in bare:
         if isinstance(event, Step):
-            event.metrics.pop("rewards/accuracies")  # type: ignore[attr-defined]
+            event.metrics.pop("preference_accuracy")  # type: ignore[attr-defined]
     make_run(root, "bare", bare)
     make_run(root, "nothing", beginning(), age=1)
     async with runs_screen(root, (160, 45)) as pilot:

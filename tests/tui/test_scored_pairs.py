@@ -59,9 +59,9 @@ def test_a_summary_is_a_line_a_column() -> None:
     rows = [row("p", (-3.0, -1.0), (-1.5, -9.0)), row("q", (-1.0, -2.0), (-1.0, -2.5))]
     told = [("base", summarize(rows, 0)), ("run\x1b", summarize(rows, 1))]
     first, second = (line.plain for line in summary_lines(told, 1, 100))
-    assert "says chosen  50.0%" in first
+    assert "ranking  50.0%" in first
     assert "shift" not in first
-    assert "says chosen 100.0%" in second
+    assert "ranking 100.0%" in second
     assert "shift   +5.0" in second
     assert "\x1b" not in second
     assert second.startswith("▸ run")

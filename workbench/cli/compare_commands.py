@@ -336,10 +336,10 @@ def _print_data_set(columns: Sequence[Column], summaries: Sequence[ColumnSummary
 
     table = []
     for column, summary in zip(columns, summaries, strict=True):
-        shares = ["" if value is None else f"{value:.1%}" for value in (summary.accuracy, summary.improved)]
+        shares = ["" if value is None else f"{value:.1%}" for value in (summary.ranking, summary.accuracy)]
         means = ["" if value is None else nats(value) for value in (summary.margin, summary.chosen, summary.rejected)]
         table.append([column.name, *shares, *means, "" if summary.shift is None else nats_change(summary.shift)])
-    header = ["", "accuracy", "improved", "margin", "chosen", "rejected", "shift"]
+    header = ["", "ranking", "accuracy", "margin", "chosen", "rejected", "shift"]
     print_table(header, table, right=range(1, len(header)))
     worst = [row for row in rows if not row.problem][:_WORST]
     if worst:

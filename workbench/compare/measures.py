@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Literal
 
 from workbench.compare.messages import Distribution, Generation, ScoredColumn, ScoredPair
+from workbench.runs.quantities import preferred
 
 Shift = Literal["unshifted", "marginal", "shifted"]
 
@@ -153,13 +154,14 @@ def worst_first(rows: Iterable[ScoredPair], column: int) -> list[ScoredPair]:
 class ColumnSummary:
     """A column over all pairs that have numbers; means over pairs, in nats, None where there are no pairs.
 
-    `accuracy` is the share of pairs with a margin above 0; `improved` that of pairs whose margin is above the first
-    column's, which is DPO's own accuracy. `chosen` and `rejected` are mean sums of log-probabilities.
+    `ranking` is the share of pairs whose chosen is the likelier response; `accuracy` that of pairs whose margin is
+    above the first column's: preference accuracy with that column as the reference. Ties count half. `chosen` and
+    `rejected` are mean sums of log-probabilities.
     """
 
     pairs: int
+    ranking: float | None
     accuracy: float | None
-    improved: float | None
     margin: float | None
     shift: float | None
     chosen: float | None
@@ -175,8 +177,8 @@ def summarize(rows: Sequence[ScoredPair], column: int) -> ColumnSummary:
         return ColumnSummary(0, None, None, None, None, None, None, 0)
     return ColumnSummary(
         pairs=len(rows),
-        accuracy=fmean(pair_margin(row, column) > 0 for row in rows),
-        improved=fmean(margin_shift(row, column) > 0 for row in rows) if column else None,
+        ranking=fmean(preferred(pair_margin(row, column)) for row in rows),
+        accuracy=fmean(preferred(margin_shift(row, column)) for row in rows) if column else None,
         margin=fmean(pair_margin(row, column) for row in rows),
         shift=fmean(margin_shift(row, column) for row in rows) if column else None,
         chosen=fmean(row.chosen[column].sum for row in rows),

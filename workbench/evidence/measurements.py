@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from workbench.evidence.length_control import matched
 from workbench.evidence.statistics import Change, change
+from workbench.runs.quantities import preferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,8 @@ Measure = Literal[
 
 samples: share of seeded answers that show the behaviour. opening: probability that an answer begins in one of the ways
 that are listed for the behaviour. probability: of the whole named response, exp of the sum. log-probability: of the
-whole response, in nats. accuracy: share of pairs whose implicit reward prefers chosen (TRL's rewards/accuracies; before
-training every pair is a tie, which counts half). ranking: share of pairs whose chosen is the likelier response. margin:
+whole response, in nats. accuracy: share of pairs whose implicit reward prefers chosen
+(`quantities.PREFERENCE_ACCURACY`). ranking: share of pairs whose chosen is the likelier response. margin:
 log-probability of chosen less that of rejected, in nats. kl a token: KL(run ‖ base) at the tokens of the named
 responses, or where a probe names none of the base's own, in nats.
 """
@@ -282,11 +283,6 @@ def _log_probabilities(
         Key(kind, part, response, "log-probability"): Paired(before, after, groups, len(readings)),
         Key(kind, part, response, "log-probability a token"): Paired(before, after, groups, len(readings), tokens),
     }
-
-
-def preferred(margin: float) -> float:
-    """1 where the margin is above 0, ½ where it is 0: a tie is right half the time."""
-    return 0.5 if margin == 0 else float(margin > 0)
 
 
 def _hits(hits: int, samples: int) -> list[float]:

@@ -28,6 +28,14 @@ class Quantity:
     noisy: bool = True
 
 
+PREFERENCE_ACCURACY = "preference_accuracy"
+"""The share of pairs whose chosen response has the higher reward (of dpo and its like the implicit one, against the
+reference); a tie counts half, so before training it is ½. This is what we call accuracy wherever we show one.
+
+TRL's own number, `rewards/accuracies` (of reward models `accuracy`), takes ties for wrong, so it begins at 0. It is
+logged beside this one, under its name.
+"""
+
 QUANTITIES: Mapping[str, Quantity] = {
     "loss": Quantity("loss", ("loss",), "loss", caption="What training brings down."),
     "reward": Quantity("reward", ("reward",), "reward", caption="Mean over the model's own answers."),
@@ -53,9 +61,9 @@ QUANTITIES: Mapping[str, Quantity] = {
     ),
     "accuracy": Quantity(
         "accuracy",
-        ("rewards/accuracies", "accuracy"),
+        (PREFERENCE_ACCURACY,),
         "acc",
-        caption="Share of pairs whose chosen response has the higher reward.",
+        caption="Share of pairs whose chosen response has the higher reward; a tie counts half.",
         least=0,
         most=1,
     ),
@@ -68,6 +76,12 @@ QUANTITIES: Mapping[str, Quantity] = {
     "rate": Quantity("learning rate", ("learning_rate",), "learning rate", least=0, noisy=False),
 }
 """In the order of the charts. A reward model's margin and accuracy are those of its scores."""
+
+
+def preferred(margin: float) -> float:
+    """How far a pair with this margin counts as right: 1 above 0, ½ at 0, where a guess is right half the time."""
+    return 0.5 if margin == 0 else float(margin > 0)
+
 
 _HEADLINES = {"pairs": ("loss", "margin"), "answers": ("reward", "spread", "kl")}
 """What is told first: of a run on pairs, and of one on the model's own answers, whose loss is about zero always."""

@@ -134,6 +134,10 @@ def test_a_column_over_all_pairs() -> None:
     base, run = summarize(ROWS, 0), summarize(ROWS, 1)
     assert base == ColumnSummary(3, 2 / 3, None, -2 / 3, None, -5.0, -13 / 3, 1)
     assert run == ColumnSummary(3, 2 / 3, 2 / 3, 3.0, 11 / 3, -14 / 3, -23 / 3, 1)
+    # A tie is right half the time, whichever of the two is asked for.
+    tied = [row("tie", (-4, -4), (-6, -6)), row("won", (-4, -9), (-5, -5))]
+    assert (summarize(tied, 0).ranking, summarize(tied, 1).ranking) == (0.75, 0.5)
+    assert summarize(tied, 1).accuracy == 0.25
     assert summarize([ROWS[2]], 1) == ColumnSummary(0, None, None, None, None, None, None, 0)
 
 

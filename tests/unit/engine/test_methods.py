@@ -72,7 +72,7 @@ def test_kto_judges_both_answers_of_a_pair_against_the_reference(tmp_path) -> No
     assert steps[0].metrics["loss"] == pytest.approx((1.0 + 2.0) / 4, abs=1e-6)
     assert steps[0].metrics["rewards/margins"] == pytest.approx(0.0, abs=1e-6)
     assert evals[-1].metrics["rewards/margins"] > 0.5
-    assert evals[-1].metrics["rewards/accuracies"] == 1.0
+    assert [each.metrics["preference_accuracy"] for each in (evals[0], evals[-1])] == [0.5, 1.0]
     assert "kto/reference_point" in steps[0].metrics
     scores = read_margins(folder.path)
     assert len(scores) == len(ROWS)
@@ -87,7 +87,7 @@ def test_kto_judges_both_answers_of_a_pair_against_the_reference(tmp_path) -> No
 def test_a_reward_model_learns_to_rank_and_answers_nothing(tmp_path, quantization) -> None:
     folder = trained(tmp_path, "reward", quantization=quantization)
     steps, evals = read(folder, Step), read(folder, Eval)
-    assert evals[-1].metrics["accuracy"] == 1.0
+    assert (evals[-1].metrics["accuracy"], evals[-1].metrics["preference_accuracy"]) == (1.0, 1.0)
     assert evals[-1].metrics["margin"] > evals[0].metrics["margin"] + 0.3
     assert not {"kl", "rewards/margins", "logps/chosen"} & (steps[-1].metrics.keys() | evals[-1].metrics.keys())
     assert not read(folder, Sample)

@@ -16,6 +16,7 @@ from workbench.engine.training.trainers import build_trainer
 from workbench.errors import WorkbenchError
 from workbench.runs.events import Checkpoint, Eval, Failed, Finished, Phase, Started, Step, Stopped, Warned
 from workbench.runs.folder import RunFolder
+from workbench.runs.quantities import quantity
 from workbench.runs.writer import EventWriter
 
 
@@ -87,13 +88,25 @@ def test_the_events_tell_the_whole_run(done):
     assert [each.step for each in done.of(Eval)] == [0, 1, 2]
     assert [each.path for each in done.of(Checkpoint)] == ["checkpoints/checkpoint-1", "checkpoints/checkpoint-2"]
     wanted = {"loss", "grad_norm", "learning_rate", "rewards/chosen", "rewards/rejected", "rewards/margins"}
-    wanted |= {"rewards/accuracies", "logps/chosen", "logps/rejected"}
+    wanted |= {"rewards/accuracies", "preference_accuracy", "logps/chosen", "logps/rejected"}
     assert wanted <= set(done.of(Step)[0].metrics)
     assert (wanted - {"grad_norm", "learning_rate"}) <= set(done.of(Eval)[0].metrics)
     assert all(each.pairs_per_second > 0 for each in done.of(Step))
     assert isinstance(done.end, Finished)
     assert done.end.peak_memory_bytes > 10**8
     assert done.folder.state().status == "finished"
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_tie_counts_half_and_trls_number_stays_trls(tmp_path, fast):
+    """Before the first update every pair is one."""
+    folder = make(tmp_path, fast=fast, quantization="none", sample_tokens=0)
+    work(folder)
+    before, *_, after = read(folder, Eval)
+    names = ("preference_accuracy", "rewards/accuracies")
+    assert [before.metrics[name] for name in names] == [0.5, 0.0]
+    assert [after.metrics[name] for name in names] == [1.0, 1.0]
+    assert quantity(before.metrics, "accuracy") == 0.5
 
 
 def test_the_adapter_is_saved_whole(done):

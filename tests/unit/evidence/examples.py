@@ -9,9 +9,10 @@ from workbench.evidence.cases import Example, TokenPiece, TokenResponse, TokenVi
 from workbench.evidence.claims import DEFAULTS, signs
 from workbench.evidence.document import Evidence, Provenance
 from workbench.evidence.length_control import control
-from workbench.evidence.measurements import PairReading, ProbeReading, Reading, measure, preferred, tabulate
+from workbench.evidence.measurements import PairReading, ProbeReading, Reading, measure, tabulate
 from workbench.evidence.settings import Settings
 from workbench.evidence.verdicts import judge
+from workbench.runs.quantities import preferred
 
 SIGNS = signs(DEFAULTS.values())
 

@@ -15,9 +15,9 @@ from workbench.evidence.measurements import (
     ProbeReading,
     Reading,
     measure,
-    preferred,
     tabulate,
 )
+from workbench.runs.quantities import preferred
 
 
 def test_probabilities_and_samples_of_a_kind_and_its_parts() -> None:

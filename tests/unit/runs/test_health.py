@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from workbench.methods import METHODS
 from workbench.runs.events import Eval, Resumed, Sample, Started, Step, Warned
 from workbench.runs.health import DETECTORS, Health
+from workbench.runs.quantities import preferred
 from workbench.runs.state import fold
 
 LN2 = math.log(2)
@@ -47,7 +48,7 @@ def metrics(margin, chosen=-1.0, rejected=-4.0, share=0.5, beta=BETA):
     up, down = share * margin, (share - 1) * margin
     return {
         "loss": math.log1p(math.exp(-margin)), "rewards__margins": margin, "rewards__chosen": up,
-        "rewards__rejected": down, "rewards__accuracies": float(margin > 0), "logps__chosen": chosen + up / beta,
+        "rewards__rejected": down, "preference_accuracy": preferred(margin), "logps__chosen": chosen + up / beta,
         "logps__rejected": rejected + down / beta,
     }  # fmt: skip
 
@@ -277,8 +278,9 @@ def test_a_resumed_run_may_be_slower():
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 NAMES = (
-    "loss", "grad_norm", "learning_rate", "rewards/margins", "rewards/chosen", "rewards/rejected", "rewards/accuracies",
-    "logps/chosen", "logps/rejected", "adapter/changed", "reward", "reward_std", "frac_reward_zero_std", "other",
+    "loss", "grad_norm", "learning_rate", "rewards/margins", "rewards/chosen", "rewards/rejected",
+    "preference_accuracy", "logps/chosen", "logps/rejected", "adapter/changed", "reward", "reward_std",
+    "frac_reward_zero_std", "other",
 )  # fmt: skip
 COUNTS = st.integers(min_value=0, max_value=60)
 METRICS = st.dictionaries(st.sampled_from(NAMES), NUMBERS | st.sampled_from([0.0, 0.5, 1.0, 4.0, 1e9]))

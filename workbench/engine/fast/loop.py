@@ -26,7 +26,7 @@ from workbench.engine.fast.forward import PairForward, PairOutputs, RowLayout
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
 from workbench.engine.fast.pair_rows import PairRows, row_parts
 from workbench.engine.fast.reference import References
-from workbench.engine.methods.losses import Objective
+from workbench.engine.methods.losses import Objective, preferred
 from workbench.engine.methods.trainer_setup import SCHEDULERS, TrainerInputs, schedule
 from workbench.engine.model.inference import REFERENCE, as_reference
 from workbench.engine.model.token_ids import PairIds
@@ -46,12 +46,14 @@ from workbench.engine.training.trackers import Trackers
 from workbench.engine.training.watcher import Due
 from workbench.runs.activation_memory import TOKEN_BUDGET
 from workbench.runs.checkpoints import RunProgress, checkpoint_path, progress
+from workbench.runs.quantities import PREFERENCE_ACCURACY
 
 METRICS = (
-    "rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected",
+    "rewards/chosen", "rewards/rejected", "rewards/accuracies", PREFERENCE_ACCURACY, "rewards/margins", "logps/chosen",
+    "logps/rejected",
     "logits/chosen", "logits/rejected", "mean_token_accuracy", "entropy",
 )  # fmt: skip
-"""What is noted of every step beside its loss; the names are TRL's."""
+"""What is noted of every step beside its loss; the names are TRL's, but for that of `preferred`."""
 _REFERENCES = "references.pt"
 _NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)")
 """Names of parameters without weight decay, as transformers' Trainer has them."""
@@ -243,7 +245,8 @@ class PairLoop:
         """Loss and metrics of a batch that went through the model, as sums over `pairs` of its pairs."""
         logps = batch.logps(batch.sums)
         chosen, rejected = self._objective.rewards(logps)
-        means = torch.stack([chosen, rejected, (chosen > rejected).float(), chosen - rejected, *batch.sums]).mean(1)
+        right = [(chosen > rejected).float(), preferred(chosen, rejected)]
+        means = torch.stack([chosen, rejected, *right, chosen - rejected, *batch.sums]).mean(1)
         loss = self._objective.losses(logps).mean()
         # One copy from the device for all of them.
         values = torch.cat([loss[None], means, batch.token_means()]).tolist()

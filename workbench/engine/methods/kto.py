@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from trl import KTOConfig, KTOTrainer
 
+from workbench.engine.methods.losses import preferred
 from workbench.engine.methods.trainer_setup import TrainerInputs
 from workbench.engine.methods.trl_trainer import ForwardSums, TrlTrainer, WithIndices, build_trl
 from workbench.engine.training.data import PAIR_INDEX
 from workbench.engine.training.score_recorder import BatchLogps
+from workbench.runs.quantities import PREFERENCE_ACCURACY
 
 
 class Unpaired:
@@ -61,7 +63,7 @@ class UnpairedTrainer(TrlTrainer, KTOTrainer):
         _, policy, _, reference = torch.stack(sums).reshape(4, 2, pairs)
         chosen, rejected = policy - reference
         metrics = self._metrics[self.mode]
-        metrics["rewards/accuracies"].append((chosen > rejected).float().mean().item())
+        metrics[PREFERENCE_ACCURACY].append(preferred(chosen, rejected).mean().item())
         metrics["kto/reference_point"].append(metrics["kl"].pop())
         del metrics["kl"]
         if self.recorder is not None:

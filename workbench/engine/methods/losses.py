@@ -101,6 +101,11 @@ class Objective:
         return self.settings.beta * chosen.detach(), self.settings.beta * rejected.detach()
 
 
+def preferred(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """(B,), of rewards (B,): 1 where chosen has the higher one, ½ where they are equal. See `quantities.preferred`."""
+    return (chosen > rejected).float() + 0.5 * (chosen == rejected)
+
+
 def sigmoid(logps: PairLogps, settings: LossSettings) -> Tensor:
     """DPO: -log sigmoid(beta * (h_chosen - h_rejected)). arXiv 2305.18290, eq. 7."""
     return -logsigmoid(settings.beta * _delta(logps))

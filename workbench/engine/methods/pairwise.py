@@ -14,7 +14,7 @@ from trl import DPOConfig, DPOTrainer
 from workbench.config import RunConfig
 from workbench.engine.fast.forward import RowLayout, UnsuitableError, suited
 from workbench.engine.fast.loop import PairLoop
-from workbench.engine.methods.losses import Objective, PairLogps
+from workbench.engine.methods.losses import Objective, PairLogps, preferred
 from workbench.engine.methods.trainer_setup import TrainerInputs, arguments, with_adapter
 from workbench.engine.methods.trl_trainer import ForwardSums, TrlTrainer, WithIndices, build_trl
 from workbench.engine.training import distributed
@@ -23,6 +23,7 @@ from workbench.engine.training.data import PAIR_INDEX
 from workbench.engine.training.score_recorder import BatchLogps
 from workbench.engine.training.trackers import Trackers
 from workbench.runs.checkpoints import RunProgress
+from workbench.runs.quantities import PREFERENCE_ACCURACY
 
 _TRIED = 2
 """Pairs that a model is tried with: the longest ones."""
@@ -102,9 +103,13 @@ class PairTrainer(TrlTrainer, DPOTrainer):
         self.count(share.own, share.total)
         with self._forwards.watched() as sums:
             loss = super().compute_loss(model, inputs, *others, **named)
+        # Two forwards, policy and reference, each of 2B sums.
+        seen = torch.stack(sums).reshape(-1, len(indices))
+        if self._objective.reference:
+            right = preferred(seen[0] - seen[2], seen[1] - seen[3]).mean()
+            self._metrics[self.mode][PREFERENCE_ACCURACY].append(right.item())
         if self.recorder is not None:
-            # Two forwards, policy and reference, each of 2B sums: one copy from the device for all of them.
-            logps = torch.stack(sums).reshape(-1, len(indices)).tolist()
+            logps = seen.tolist()
             margins = self._margins.tolist() if self._margins is not None else None
             self.recorder(BatchLogps(self.model.training, indices, logps, margins), self.step)
         return loss * share.weight if self.model.training else loss
@@ -131,6 +136,7 @@ class PairTrainer(TrlTrainer, DPOTrainer):
             "rewards/chosen": good.mean(),
             "rewards/rejected": bad.mean(),
             "rewards/accuracies": (good > bad).float().mean(),
+            PREFERENCE_ACCURACY: preferred(good, bad).mean(),
             "rewards/margins": (good - bad).mean(),
             "logps/chosen": chosen.detach().mean(),
             "logps/rejected": rejected.detach().mean(),

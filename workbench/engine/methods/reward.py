@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from trl import RewardConfig, RewardTrainer
 
+from workbench.engine.methods.losses import preferred
 from workbench.engine.methods.trainer_setup import TrainerInputs, lora
 from workbench.engine.methods.trl_trainer import TrlTrainer, build_trl
 from workbench.engine.model.loading import HEAD
+from workbench.runs.quantities import PREFERENCE_ACCURACY
 
 
 class RankTrainer(TrlTrainer, RewardTrainer):
@@ -20,10 +22,13 @@ class RankTrainer(TrlTrainer, RewardTrainer):
         super().__init__(**arguments)
         self.data_collator: Any = _Joined(self.data_collator, self.args.max_length)
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], *others: Any, **named: Any) -> Any:
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
         """The loss of a batch whose first half is chosen and second half rejected."""
         self.count(inputs["input_ids"].shape[0] // 2)
-        return super().compute_loss(model, inputs, *others, **named)
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
+        chosen, rejected = outputs.logits.detach().squeeze(-1).chunk(2)
+        self._metrics[self.mode][PREFERENCE_ACCURACY].append(preferred(chosen, rejected).mean().item())
+        return loss
 
     def prediction_step(self, model: torch.nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
         """The loss alone: scores are in the metrics already."""

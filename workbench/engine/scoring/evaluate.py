@@ -18,11 +18,12 @@ from workbench.evidence.claims import signs
 from workbench.evidence.document import Evidence, Provenance, write_evidence
 from workbench.evidence.jobs import check
 from workbench.evidence.length_control import LengthControl, control
-from workbench.evidence.measurements import PairReading, measure, preferred, tabulate
+from workbench.evidence.measurements import PairReading, measure, tabulate
 from workbench.evidence.probes import Probe
 from workbench.evidence.settings import Plan
 from workbench.evidence.verdicts import judge
 from workbench.runs.folder import RunFolder
+from workbench.runs.quantities import preferred
 
 
 def evaluate(

@@ -12,6 +12,7 @@ from workbench.evidence.report.blocks import Cell, Section, Table, Tone
 from workbench.evidence.report.svg import interval_plot
 from workbench.evidence.verdicts import Verdict
 from workbench.figures import decimal, interval
+from workbench.runs.quantities import quantity
 
 SHARES: frozenset[Measure] = frozenset({"samples", "opening", "probability", "accuracy", "ranking"})
 """What lies between 0 and 1, and is drawn so."""
@@ -34,8 +35,8 @@ def by_claim(verdicts: Iterable[Verdict]) -> dict[str, Tone]:
 
 def headline(evidence: Evidence | None, scores: Mapping[str, float] | None = None) -> tuple[str, Tone]:
     """The sentence on top, and its tone. `scores` are the last held-out metrics of a reward model; None for others."""
-    if scores is not None and "accuracy" in scores:
-        return f"A reward model: it ranks {scores['accuracy']:.0%} of held-out pairs as they were judged.", "unsure"
+    if scores is not None and (right := quantity(scores, "accuracy")) is not None:
+        return f"A reward model: it ranks {right:.0%} of held-out pairs as they were judged.", "unsure"
     if scores is not None:
         return "A reward model, tried on no pair that it has not seen.", "unsure"
     if evidence is None:

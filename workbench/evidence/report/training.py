@@ -9,7 +9,7 @@ from workbench.evidence.report.sources import Sources
 from workbench.evidence.report.svg import NamedCurve, line_chart
 from workbench.figures import decimal, duration, signed, size
 from workbench.runs.events import Eval, Failed, Finished, Killed, Step, Stopped
-from workbench.runs.quantities import QUANTITIES, quantities
+from workbench.runs.quantities import PREFERENCE_ACCURACY, QUANTITIES, quantities
 from workbench.runs.series import curve, downsample
 from workbench.runs.state import RunState
 
@@ -17,7 +17,7 @@ _POINTS = 120
 """Columns of a curve: each keeps its lowest and its highest value."""
 _MEASURES = {
     "loss": "loss",
-    "rewards/accuracies": "accuracy",
+    PREFERENCE_ACCURACY: "accuracy",
     "rewards/margins": "margin",
     "rewards/chosen": "reward of chosen",
     "rewards/rejected": "reward of rejected",
@@ -27,7 +27,6 @@ _MEASURES = {
     "reward": "reward",
     "reward_std": "spread of the reward",
     "margin": "margin of scores",
-    "accuracy": "accuracy of scores",
 }
 _ANSWERS = 3
 

@@ -14,6 +14,7 @@ from statistics import median
 
 from workbench.runs.events import Eval, Step
 from workbench.runs.health.history import History, after_warmup, mean, value, values
+from workbench.runs.quantities import PREFERENCE_ACCURACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +292,7 @@ def too_easy(history: History) -> Alert | None:
         return None
     steps = list(reversed(list(takewhile(_decided, reversed(history.steps)))))
     if not steps or len(steps) == len(history.steps):
-        return None  # Before the first step, whose accuracy is 0, it is not known from where to count.
+        return None  # Before the first step, whose accuracy is ½, it is not known from where to count.
     pairs = latest.pairs - history.steps[-len(steps) - 1].pairs
     if pairs < EASY_PAIRS:
         return None
@@ -308,7 +309,7 @@ def too_easy(history: History) -> Alert | None:
 
 
 def _decided(step: Step) -> bool:
-    return value(step, "rewards/accuracies") == 1.0 and value(step, "rewards/margins") >= EASY_MARGIN
+    return value(step, PREFERENCE_ACCURACY) == 1.0 and value(step, "rewards/margins") >= EASY_MARGIN
 
 
 OVERFIT_MARGIN_SHARE = 0.1

@@ -260,10 +260,10 @@ def summary_lines(told: Sequence[tuple[str, ColumnSummary]], current: int, width
         style = "bold $accent" if number == current and number else "bold $foreground" if number == 0 else "$secondary"
         parts = [("▸ " if number == current else "  ", "$accent"), (name + " " * (room - cell_len(name)), style)]
         for label, value in (
-            ("says chosen", _percent(each.accuracy)),
+            ("ranking", _percent(each.ranking)),
             ("margin", "…" if each.margin is None else figures.nats(each.margin)),
             ("shift", "" if each.shift is None else figures.nats_change(each.shift)),
-            ("improved", "" if each.improved is None else _percent(each.improved)),
+            ("accuracy", "" if each.accuracy is None else _percent(each.accuracy)),
         ):
             more = [(f"   {label} ", "$secondary"), (f"{value:>6}", "")]
             if value and Content.assemble(*parts, *more).cell_length <= width:

@@ -139,7 +139,7 @@ def events(text: str) -> list[Event]:
         for step in range(1, 21)
     ]
     evals = [
-        Eval(time=0.0, step=step, epoch=0.0, seconds=0.0, pairs=0, metrics={"loss": loss, "rewards/accuracies": 0.5})
+        Eval(time=0.0, step=step, epoch=0.0, seconds=0.0, pairs=0, metrics={"loss": loss, "preference_accuracy": 0.5})
         for step, loss in ((0, 0.7), (20, 0.2))
     ]
     return [
