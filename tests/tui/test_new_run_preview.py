@@ -22,8 +22,8 @@ from workbench.runs.preview import Counts, Measured, Preview, RowCounts, to_part
 from workbench.tui.dialogs.new_run import NewRunDialog
 from workbench.workspace import Workspace
 
-COUNTS = Counts(18, 2, 0, 7, 0, 43.2, 51, 57, 70, 90)
-MEASURED = Measured(1.0, 0.5, 0.3, 9.0, 900 * 2**20)
+COUNTS = Counts(18, 2, 0, 7, 0, 43.2, 51, 57, 70, 90, tokens=1_000, holdout_tokens=100)
+MEASURED = Measured(0.5, 500, 1, 0.3, 100, 9.0, 900 * 2**20, load=3.1, cores=2)
 
 
 @pytest.fixture
@@ -52,7 +52,15 @@ async def test_the_form_shows_what_the_run_will_take(root: Path, measuring: Path
     make_pairs(root, "tone", 20)
     async with runs_screen(root, (80, 24)) as pilot:
         await pilot.press("n")
-        text = await shows(pilot, "43 tokens on average", "0.5 s a step, measured", "▲ 7 truncated", "free on", "disk")
+        text = await shows(
+            pilot,
+            "43 tokens on average",
+            "0.5 s a step, measured",
+            "busy: load 3.1 on 2 cores",
+            "▲ 7 truncated",
+            "free on",
+            "disk",
+        )
         assert "New run" in text
         assert "Start" in text
         assert len(pids(measuring)) == 1

@@ -24,6 +24,7 @@ from workbench.runs import lease
 from workbench.runs.catalog import Catalog
 from workbench.runs.folder import RunFolder
 from workbench.runs.launchers import with_processes
+from workbench.runs.machine import LoadWatch
 from workbench.runs.preview import Counts, Learned, Preview, Trouble, Unmeasured, begin, to_part
 from workbench.workspace import Workspace
 
@@ -43,6 +44,8 @@ def work(request: Mapping[str, Any], parent: Parent) -> None:
 
 
 def _measure(workspace: Workspace, config: RunConfig, scratch: RunFolder, parent: Parent) -> None:
+    watched = LoadWatch()
+
     def tell(learned: Learned) -> None:
         parent.part(to_part(learned))
 
@@ -78,12 +81,13 @@ def _measure(workspace: Workspace, config: RunConfig, scratch: RunFolder, parent
         if not turn.poll():
             tell(_unmeasured(workspace, config, "Another run has the device; measuring would disturb it."))
             return
-        parent.progress("measuring a step")
+        parent.progress("loading the libraries")
         with quick_imports():
             from workbench.engine.training.trial import OutOfMemoryError, trial
 
         try:
-            tell(trial(config, tokenizer, prepared, scratch.path, began))
+            measured = trial(config, tokenizer, prepared, scratch.path, began, parent.progress)
+            tell(replace(measured, load=watched.others(), cores=watched.cores))
         except OutOfMemoryError as error:
             tell(Trouble("Out of memory", f"A step of the longest pairs was tried. {error}", "", memory=True))
 
@@ -91,7 +95,7 @@ def _measure(workspace: Workspace, config: RunConfig, scratch: RunFolder, parent
 def _counts(prepared: Prepared, config: RunConfig) -> Counts:
     import numpy as np
 
-    from workbench.engine.training.data import sizes
+    from workbench.engine.training.data import row_tokens, sizes
 
     lengths, limit = sizes(prepared.train), config.max_length
     if config.facts.online:  # What the pairs say does not matter, but what the model may say.
@@ -108,6 +112,8 @@ def _counts(prepared: Prepared, config: RunConfig) -> Counts:
         longest=int(sides.max()),
         responses=int((sides.sum(1) - 2 * lengths[:, 0]).max()),
         row=int((sides.sum(1) - lengths[:, 0]).max()),
+        tokens=int((sides.sum(1) - lengths[:, 0]).sum()),
+        holdout_tokens=int(row_tokens(prepared.holdout, limit).sum()),
     )
 
 

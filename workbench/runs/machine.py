@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -75,6 +77,33 @@ class Machine:
     def free(self) -> int:
         """Bytes that a run could have on its device once our own runs before it have ended."""
         return self.gpu.free + self.gpu.ours if self.gpu else self.memory.free + self.memory.ours
+
+
+class LoadWatch:
+    """How much else runs on this machine, from when it is made on. `cores` are those that this process may use."""
+
+    def __init__(self) -> None:
+        self.cores = _cores()
+        self._before, self._began, self._own = os.getloadavg()[0], time.monotonic(), time.process_time()
+
+    def others(self) -> float:
+        """Processes that ran or waited for a core, on average over the last minute, but for this one's threads; the
+        more of now and then, since a number that was measured beside others holds for neither time alone."""
+        seconds = time.monotonic() - self._began
+        return others_load(self._before, os.getloadavg()[0], time.process_time() - self._own, seconds)
+
+
+def others_load(before: float, after: float, own_seconds: float, seconds: float) -> float:
+    """What the load average was of others: `before` this process worked, and `after` it used cores for `own_seconds` in
+    `seconds`. In the kernel's average of a minute, what is new since t seconds weighs 1 - exp(-t / 60)."""
+    own = own_seconds / max(seconds, 1e-9) * (1 - math.exp(-seconds / 60))
+    return max(before, after - own, 0.0)
+
+
+def _cores() -> int:
+    with suppress(AttributeError):  # Not every system has it.
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def look(path: Path) -> Machine:

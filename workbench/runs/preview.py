@@ -16,7 +16,7 @@ from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.figures import plural, rough, size
 from workbench.runs import machine as machines
-from workbench.runs.activation_memory import Device, Lengths
+from workbench.runs.activation_memory import TOKEN_BUDGET, Device, Lengths, shares_prompts
 from workbench.runs.cautions import Caution, cautions
 from workbench.runs.estimate import Judge, MemoryEstimate, as_settings, disk, estimate, judge_of, smaller
 from workbench.runs.machine import Gpu, Machine
@@ -37,13 +37,18 @@ class RowCounts:
         return cautions(config, self.train, self.holdout, self.held_out_prompts)
 
 
+BUSY_SHARE = 0.25
+"""Processes a core, beside ours, from which on a machine is busy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """What the length limit does to these pairs, as in `Started`; token lengths are of prompt with response, once cut.
 
     `longest`, `responses` and `row` are those of the longest training pairs: see `Lengths`. Of grpo and rloo, tokens
-    are of a prompt with an answer of the most tokens. `raw` pairs are plain text that trains without the chat template
-    that the model has.
+    are of a prompt with an answer of the most tokens. `tokens` and `holdout_tokens` are those of all training and all
+    held-out pairs: a pair's are its prompt and both responses. `raw` pairs are plain text that trains without the chat
+    template that the model has.
     """
 
     train: int
@@ -56,6 +61,8 @@ class Counts:
     longest: int
     responses: int
     row: int
+    tokens: int
+    holdout_tokens: int
     raw: int = 0
 
 
@@ -68,19 +75,37 @@ class Doing:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Seconds of real micro-batches on the real device, and the most memory they took.
+    """Seconds of real training on the real device, on so many `tokens` (of prompts and both responses) in so many
+    `passes` through the model, which are those of few pairs where a step of the run would take long; and the most
+    memory that it took. A pass takes as long as `pass_tokens` more: on a CPU the weights are unpacked each time.
 
-    `reference_seconds` is what a typical one takes more where nothing is known yet of what the reference gives its
-    pairs: so in the first epoch of the fast path. It is no part of the others. `peak_bytes` is what the allocator gave
-    on CUDA, and the whole process elsewhere.
+    `reference_seconds` is what they take more where nothing is known yet of what the reference gives the pairs: so in
+    the first epoch of the fast path. It is no part of the others. `eval_seconds` are of an evaluation of `eval_tokens`
+    in one pass.
+    `peak_bytes` is what the allocator gave on CUDA, and the whole process elsewhere; 0 where no micro-batch of the
+    longest pairs was tried. `load` is what else ran on the machine's `cores` meanwhile: processes, on average.
     """
 
-    longest_seconds: float
-    typical_seconds: float
+    seconds: float
+    tokens: int
+    passes: int
     eval_seconds: float
+    eval_tokens: int
     ready_seconds: float
     peak_bytes: int
     reference_seconds: float = 0.0
+    pass_tokens: float = 0.0
+    load: float = 0.0
+    cores: int = 1
+
+    @property
+    def busy(self) -> bool:
+        """Whether the machine had so much else to do that the run would take less time on a quiet one."""
+        return self.load > BUSY_SHARE * self.cores
+
+    def times(self, tokens: float, passes: float) -> float:
+        """How many times the work that was measured so many tokens and passes are."""
+        return (tokens + passes * self.pass_tokens) / (self.tokens + self.passes * self.pass_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +221,11 @@ class Preview:
 
     @property
     def _needed_by_one(self) -> int | None:
-        estimate = self.estimate
-        if self.measured is not None and self.device == "cpu":
-            return self.measured.peak_bytes
-        if self.measured is not None and estimate is not None:
-            return replace(estimate, measured=self.measured.peak_bytes).total
+        estimate, peak = self.estimate, self.measured.peak_bytes if self.measured is not None else 0
+        if peak and self.device == "cpu":
+            return peak
+        if peak and estimate is not None:
+            return replace(estimate, measured=peak).total
         return estimate.total if estimate else None
 
     @property
@@ -253,18 +278,34 @@ class Preview:
         return None
 
     def _measured_seconds(self, measured: Measured, steps: int) -> float:
+        evaluations = 1 + math.ceil(steps / self.config.eval_every(steps))
+        seconds = measured.ready_seconds + self._training_seconds(measured, steps)
+        if self.counts is None or not self.counts.holdout or not measured.eval_tokens:
+            return seconds
         part = self.config.step_rows // self.config.gradient_accumulation
-        held = self.counts.holdout if self.counts else 0
-        every = self.config.eval_every(steps)
-        evaluations = 1 + math.ceil(steps / every)
-        batches = math.ceil(held / part)
-        evaluating = batches * (evaluations * measured.eval_seconds + measured.reference_seconds)
-        return measured.ready_seconds + self._training_seconds(measured, steps) + evaluating
+        tokens = self.counts.holdout_tokens / max(1, self.config.processes)
+        passes = passes_of(self.config, tokens, math.ceil(self.counts.holdout / part), self.device)
+        held_out = replace(measured, tokens=measured.eval_tokens, passes=1).times(tokens, passes)
+        once = measured.times(tokens, passes) * measured.reference_seconds
+        return seconds + evaluations * held_out * measured.eval_seconds + once
 
     def _training_seconds(self, measured: Measured, steps: int) -> float:
-        epoch = math.ceil(self.counts.train / self.config.step_pairs) if self.counts else steps
-        once = min(steps, epoch) * measured.reference_seconds
-        return self.config.gradient_accumulation * (steps * measured.typical_seconds + once)
+        """By tokens: those of the whole run beside those that were measured."""
+        if self.counts is None:
+            return 0.0
+        an_epoch = math.ceil(self.counts.train / self.config.step_pairs)
+        tokens = self.counts.tokens / max(1, self.config.processes)
+        passes = passes_of(self.config, tokens, an_epoch * self.config.gradient_accumulation, self.device)
+        epochs = steps / an_epoch
+        seconds = epochs * measured.seconds + min(1.0, epochs) * measured.reference_seconds
+        return measured.times(tokens, passes) * seconds
+
+
+def passes_of(config: RunConfig, tokens: float, batches: int, device: Device) -> int:
+    """How often the model is gone through for micro-batches that have so many tokens together: the fast path parts what
+    is more than its budget."""
+    budget = TOKEN_BUDGET[device] if shares_prompts(config) else math.inf
+    return batches * max(1, math.ceil(tokens / batches / budget))
 
 
 def begin(workspace_runs: Path, config: RunConfig) -> Preview:
@@ -327,8 +368,14 @@ def time_line(preview: Preview) -> str:
         if preview.unmeasured is not None:
             text += f" as in {preview.unmeasured.run}"
         elif preview.measured is not None:
-            text += " (measured)"
+            busy = f" while {busy_words(preview.measured)}" if preview.measured.busy else ""
+            text += f" (measured on {plural(preview.measured.tokens, 'token')}{busy})"
     return text
+
+
+def busy_words(measured: Measured) -> str:
+    """What else ran while it was measured."""
+    return f"the machine was busy: load {measured.load:.1f} on {plural(measured.cores, 'core')}"
 
 
 def memory_parts(preview: Preview) -> list[str]:
@@ -352,7 +399,7 @@ def memory_rows(preview: Preview) -> list[list[str]]:
     rows = [[part.name, size(part.bytes) if part.counts else f"({size(part.bytes)})"] for part in estimate.parts]
     rows.append(["libraries and room", size(estimate.total - estimate.training)])
     rows.append(["estimate", size(estimate.total)])
-    if preview.measured is not None:
+    if preview.measured is not None and preview.measured.peak_bytes:
         rows.append(["measured", size(preview.needed or 0)])
     return rows
 

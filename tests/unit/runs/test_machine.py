@@ -1,3 +1,4 @@
+import math
 import os
 import sys
 from types import ModuleType, SimpleNamespace
@@ -114,3 +115,24 @@ def test_a_container_limits_memory(tmp_path):
     assert (found.total, found.free) == (2**20, 0)
     own.unlink()
     assert machine.memory(tmp_path, own).total == psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "own", "seconds", "others"),
+    [
+        (0.0, 0.0, 0.0, 10.0, 0.0),
+        # Two cores busy for a minute show as 1.26 in the average of a minute: all of it is ours.
+        (0.0, 2 * (1 - math.exp(-1)), 120.0, 60.0, 0.0),
+        (0.0, 5 + 2 * (1 - math.exp(-1)), 120.0, 60.0, 5.0),
+        (6.2, 1.0, 20.0, 10.0, 6.2),
+        (0.3, 0.1, 40.0, 20.0, 0.3),
+    ],
+)
+def test_the_load_of_others_leaves_out_what_was_ours(before, after, own, seconds, others):
+    assert machine.others_load(before, after, own, seconds) == pytest.approx(others)
+
+
+def test_the_load_is_watched():
+    watched = machine.LoadWatch()
+    assert watched.cores >= 1
+    assert 0 <= watched.others() < 10_000

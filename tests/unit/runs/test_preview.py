@@ -28,8 +28,8 @@ GIB = 2**30
 SHAPE = Shape(4096, 32, 32, 8, 128, 14336, 128256, tied=False)
 GPU = Gpu(0, "NVIDIA H100", 80 * GIB, 60 * GIB, 0.5, (Holder(7, "vllm", 20 * GIB, ours=False),))
 MACHINE = Machine(Memory(128 * GIB, 100 * GIB), (GPU,), GPU, 100 * GIB)
-COUNTS = Counts(412, 50, 3, 7, 1, 200.4, 480, 512, 600, 900)
-MEASURED = Measured(2.0, 0.5, 0.25, 30.0, 20 * GIB)
+COUNTS = Counts(412, 50, 3, 7, 1, 200.4, 480, 512, 600, 900, tokens=120_000, holdout_tokens=15_000)
+MEASURED = Measured(0.5, 1_000, 1, 0.25, 2_000, 30.0, 20 * GIB)
 
 
 def preview(machine=MACHINE, shape=SHAPE, **values):
@@ -64,19 +64,62 @@ def test_it_grows_by_what_is_told():
     assert rows_line(counted) == "412 train · 50 held out · 3 dropped · 7 truncated · 1 identical · 2 unusable"
     done = counted.after(Doing("measuring a step")).after(MEASURED)
     assert done.doing == ""
-    # 26 steps of 4 parts; evaluations at the start, after every fifth of the run and at the end, of 13 parts each.
-    assert done.seconds == 30 + 26 * 4 * 0.5 + 7 * 13 * 0.25
-    assert done.step_seconds == 4 * 0.5
+    # By tokens: those of the run, and seven evaluations, at the start, after every fifth of the run and at the end.
+    assert done.seconds == pytest.approx(30 + 120 * 0.5 + 7 * 7.5 * 0.25)
+    assert done.step_seconds == pytest.approx(120 * 0.5 / 26)
     # What the reference gives is learned once: in the first epoch, and in the first evaluation.
     twice = (
         preview(gradient_accumulation=4, epochs=2.0, fast=True)
         .after(COUNTS)
         .after(replace(MEASURED, reference_seconds=0.2))
     )
-    assert twice.seconds == pytest.approx(30 + 4 * (52 * 0.5 + 26 * 0.2) + 13 * (7 * 0.25 + 0.2))
-    assert time_line(done) == "26 steps of 16 · about 2 min, 2.00 s a step (measured)"
+    assert twice.seconds == pytest.approx(30 + 120 * (2 * 0.5 + 0.2) + 7 * 7.5 * 0.25 + 15 * 0.2)
+    assert time_line(done) == "26 steps of 16 · about 2 min, 2.31 s a step (measured on 1,000 tokens)"
     assert done.needed == pytest.approx(20 * GIB * 1.06 + 600 * 2**20, rel=0.001)
     assert done.fits
+
+
+def test_time_goes_by_tokens_whatever_was_measured():
+    """A trial of a tenth of the tokens in a tenth of the time says the same; half the steps, half the time."""
+    seconds = preview().after(COUNTS).after(MEASURED).seconds
+    few = Measured(0.05, 100, 1, 0.025, 200, 30.0, 0)
+    assert preview().after(COUNTS).after(few).seconds == pytest.approx(seconds)
+    training = [preview(epochs=epochs).after(COUNTS).after(MEASURED)._training_seconds(MEASURED, steps)
+                for epochs, steps in ((1.0, 26), (0.5, 13), (3.0, 78))]  # fmt: skip
+    assert [each / training[0] for each in training] == pytest.approx([1, 0.5, 3])
+    # Two processes have half each.
+    both = preview(launcher="accelerate", processes=2, batch_size=8).after(COUNTS).after(MEASURED)
+    assert both.steps == 26
+    assert both.step_seconds == pytest.approx(120 * 0.5 / 26 / 2)
+
+
+def test_a_pass_counts_beside_its_tokens():
+    """Weights are unpacked once a pass: what few tokens took is mostly that, and more tokens do not take it again."""
+    config, few = {"batch_size": 103}, replace(MEASURED, tokens=100, pass_tokens=900.0, peak_bytes=0)
+    cpu = Machine(MACHINE.memory, (), None, 100 * GIB)
+    found = preview(cpu, **config).after(COUNTS).after(few)
+    # Four steps of 30,000 tokens each, which are eight passes of the fast path's budget; measured: one of 100.
+    assert found.steps * found.step_seconds == pytest.approx(0.5 * (120_000 + 4 * 8 * 900) / 1_000)
+    plain = preview(cpu, fast=False, **config).after(COUNTS).after(few)
+    assert plain.steps * plain.step_seconds == pytest.approx(0.5 * (120_000 + 4 * 900) / 1_000)
+
+
+def test_memory_that_was_not_measured_is_estimated():
+    quiet = preview(Machine(MACHINE.memory, (), None, 100 * GIB)).after(COUNTS)
+    assert quiet.after(MEASURED).needed == MEASURED.peak_bytes
+    few = quiet.after(replace(MEASURED, peak_bytes=0))
+    assert few.needed == quiet.needed == quiet.estimate.total
+    assert memory_rows(few) == memory_rows(quiet)
+
+
+def test_a_busy_machine_is_told_beside_the_number():
+    busy = replace(MEASURED, load=6.2, cores=2)
+    assert busy.busy
+    assert time_line(preview().after(COUNTS).after(busy)).endswith(
+        "(measured on 1,000 tokens while the machine was busy: load 6.2 on 2 cores)"
+    )
+    for load, cores in ((0.0, 1), (0.4, 2), (3.0, 16)):
+        assert not replace(MEASURED, load=load, cores=cores).busy
 
 
 def test_an_earlier_run_tells_the_pace():

@@ -100,6 +100,14 @@ def sizes(pairs: Sequence[PairIds]) -> np.ndarray:
     return np.array(lengths, np.int32).reshape(-1, 3)
 
 
+def row_tokens(pairs: Sequence[PairIds], max_length: int) -> np.ndarray:
+    """(pairs,): tokens of every pair's prompt and both responses, as they are cut to fit."""
+    lengths = sizes(pairs)
+    room = np.maximum(max_length - lengths[:, :1], 0)
+    tokens: np.ndarray = lengths[:, 0] + np.minimum(lengths[:, 1:], room).sum(1)
+    return tokens
+
+
 def to_dataset(pairs: Sequence[PairIds]) -> Dataset:
     """The pairs in the columns that TRL's preference collator reads, with their indices; stored pairs stay on disk."""
     if isinstance(pairs, StoredPairs):

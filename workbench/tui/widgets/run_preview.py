@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from workbench import figures
-from workbench.runs.preview import Preview, disk_line, holders, memory_parts
+from workbench.runs.preview import Preview, busy_words, disk_line, holders, memory_parts
 from workbench.text import cut, one_line, safe
 
 _LINES = ("length", "limit", "time", "memory", "disk")
@@ -85,11 +85,14 @@ def _time(preview: Preview, waits: str) -> Content:
         return Content.assemble(("✘ ", "$error"), safe(f"{preview.trouble.title}: {preview.trouble.message}"))
     seconds, step = preview.seconds, preview.step_seconds
     if seconds is not None and step is not None:
-        from_where = "measured" if preview.unmeasured is None else f"as in {preview.unmeasured.run}"
+        measured = preview.measured
+        from_where = f"as in {preview.unmeasured.run}" if preview.unmeasured is not None else "measured"
+        busy = f"\n▲ {busy_words(measured)}" if measured is not None and measured.busy else ""
         return Content.assemble(
             ("about ", "$secondary"),
             (figures.rough(seconds), "bold"),
             (f" · {step:.2g} s a step, {one_line(from_where)}", "$secondary"),
+            (busy, "$warning"),
         )
     if preview.unmeasured is not None:
         reason = "known once the model is here" if preview.unknown else preview.unmeasured.reason
