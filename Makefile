@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test slow faults check format bench install
+.PHONY: demo real test slow faults check format bench install
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -13,6 +13,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: install
 	$(BIN)/workbench demo
+
+# The same on a real instruct model, SmolLM2-135M-Instruct, which is fetched once: minutes on two CPU cores.
+real: install
+	$(BIN)/workbench demo --model SmolLM2 --headless
 
 # A file at a time in each process, the slowest first, and a process more than there are cores, for tests that wait.
 # Models are too small to gain from more than one thread.

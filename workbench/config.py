@@ -271,6 +271,17 @@ PRESETS: dict[str, Preset] = {
         summary="The demo's recipe for the embedded model: every answer it should give rises, every bad one collapses.",
         values={"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 10.0], "beta": 1.0, "learning_rate": 1e-3},
     ),
+    "demo-real": Preset(
+        summary="For a small instruct model and pairs of its own answers: what it says changes, not the odds alone.",
+        values={
+            "loss_type": ["sigmoid", "sft"],
+            "loss_weights": [1.0, 10.0],
+            "beta": 0.3,
+            "learning_rate": 1e-3,
+            "epochs": 3.0,
+            "batch_size": 8,
+        },
+    ),
     **{
         name: Preset(
             summary=f"{method.title} as its authors advise.",

@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -32,7 +32,7 @@ class Format(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to `app`."""
-    app.command()(demo)
+    app.command(epilog=examples("demo", "demo --headless", "demo --model SmolLM2 --headless --keep smol-demo"))(demo)
     app.command()(evaluate)
     lines = (f"report {RUN}", f"report {RUN} --to audit.html", f"report {RUN} --to - --format md > comment.md")
     app.command(epilog=examples(*lines))(report)
@@ -40,31 +40,72 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     context: typer.Context,
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help="tiny; SmolLM2 (real, 135 M parameters, 93 MB fetched once); or a folder with an instruct model.",
+        ),
+    ] = "tiny",
     headless: Annotated[bool, typer.Option("--headless", help="Without screens: train, measure, print.")] = False,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="On a real model: leave out the run that only looks good.")
+    ] = False,
     keep: Annotated[
         Path | None,
         typer.Option("--keep", metavar="DIR", help="The scratch workspace. Default: a new temporary folder."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """The whole loop on the embedded model: pairs, a DPO run, base beside aligned.
+    """The whole loop on the embedded model or a real one: pairs, DPO, base beside aligned.
 
-    Exit status with --headless or --json: 1 where a verdict does not hold.
+    On a real model two runs train, some minutes each: one only looks good, for its held-out accuracy is 1 and what the
+    model says is as before; the other refuses attacks on things that are in no pair, and still answers look-alikes.
+    Exit status with --headless or --json: 1 where a verdict on the (second) run does not hold.
     """
-    from workbench.demo import embedded as story
-
     options: Context = context.obj
-    workspace = story.prepare(keep or options.given_workspace)
-    note(f"The demo's workspace: {workspace.root}")
-    folder = story.start(workspace)
-    if not (headless or as_json):
-        from workbench.tui.app import run
+    screens = not (headless or as_json)
+    if model == "tiny":
+        from workbench.demo import embedded
 
-        status = run(workspace, slow=options.slow, watch=folder.id, debug=options.debug)
-        note(f"To come back: workbench --workspace {workspace.root}")
-        raise typer.Exit(status)
-    _wait_for(folder)
-    evidence = _evaluate(workspace, folder)
+        workspace = embedded.prepare(keep or options.given_workspace)
+        note(f"The demo's workspace: {workspace.root}")
+        folder = embedded.start(workspace)
+        if screens:
+            _show(options, workspace, folder)
+        _wait_for(folder)
+        _print_demo(workspace, folder, _evaluate(workspace, folder), as_json=as_json)
+        return
+    from workbench.cli.real_demo import compare_runs, fetch
+    from workbench.demo import real
+
+    source = fetch(model)
+    workspace = real.prepare(keep or options.given_workspace)
+    note(f"The demo's workspace: {workspace.root}")
+    recipes = [recipe for recipe in real.RECIPES if recipe.preset or not alone]
+    if screens:
+        folders = [real.start(workspace, source, recipe) for recipe in recipes]
+        _show(options, workspace, folders[0])
+    evidence = {}
+    for recipe in recipes:
+        note(f"The run that {recipe.name}")
+        folder = real.start(workspace, source, recipe)
+        _wait_for(folder)
+        evidence[folder] = _evaluate(workspace, folder)
+    compare_runs(workspace, evidence, as_json=as_json)
+    _exit(evidence[folder])
+
+
+def _show(options: Context, workspace: Workspace, folder: RunFolder) -> NoReturn:
+    """Opens the screens on the run, and ends as they do."""
+    from workbench.tui.app import run
+
+    status = run(workspace, slow=options.slow, watch=folder.id, debug=options.debug)
+    note(f"To come back: workbench --workspace {workspace.root}")
+    raise typer.Exit(status)
+
+
+def _print_demo(workspace: Workspace, folder: RunFolder, evidence: Evidence, *, as_json: bool) -> None:
     state = folder.state()
     seconds, speed = state.seconds_to_end, state.mean_pairs_per_second
     if as_json:

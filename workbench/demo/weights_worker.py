@@ -20,6 +20,9 @@ def work(request: Mapping[str, Any], parent: Parent) -> dict[str, Any]:
         from workbench.engine.model.downloads import fetched
     if fetched(HUB_ID):
         return {"model": HUB_ID}
+    from workbench.engine.shipping.to_gguf import gguf_library
+
+    gguf_library()  # what it lacks is told before 93 MB are downloaded
     to = Path(request["to"])
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".gguf-", dir=to.parent) as folder:
