@@ -9,6 +9,7 @@ import pytest
 
 from tests.end_to_end.conftest import workbench, workbench_process
 from workbench.demo import real, weights
+from workbench.demo.pairs import DATA
 from workbench.errors import WorkbenchError
 from workbench.tiny import WEIGHTS
 
@@ -41,7 +42,7 @@ def test_the_command_trains_both_runs_and_sets_them_side_by_side(tmp_path: Path)
         assert f"epochs = {epochs}" in (tmp_path / "demo" / "runs" / run["run"] / "run.toml").read_text()
         assert run["pairs_per_second"] > 0
     assert "The run that looks good" in done.stderr
-    assert (tmp_path / "demo" / "pairs" / "break-ins.jsonl").read_bytes() == (real.DATA / "pairs.jsonl").read_bytes()
+    assert (tmp_path / "demo" / "pairs" / "break-ins.jsonl").read_bytes() == (DATA / "pairs.jsonl").read_bytes()
 
 
 def test_a_folder_without_a_model_is_told_before_anything_is_made(tmp_path: Path) -> None:
