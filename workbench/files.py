@@ -72,7 +72,14 @@ def _numbers(value: Any) -> dict[str, float]:
     return {name: float(number) for name, number in value.items()}
 
 
+def _bool(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
+    "bool": _bool,
     "int": _whole,
     "str": _text,
     "float": _real,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli.context import print_table
@@ -14,6 +15,7 @@ from workbench.text import one_line
 
 if TYPE_CHECKING:
     from workbench.evidence.document import Evidence
+    from workbench.evidence.sample_labels import ErrorRate
     from workbench.evidence.statistics import Change, Estimate
     from workbench.evidence.versus import Versus
 
@@ -76,6 +78,22 @@ def print_versus(versus: Versus) -> None:
     print("The score is the share of wanted answers less that of unwanted ones.")
     if versus.left_out:
         print(f"{versus.left_out} probes and pairs are left out: only one of the two was measured on them.")
+
+
+def print_error_rates(rates: Sequence[ErrorRate]) -> None:
+    """How often a person found the classifier wrong."""
+
+    def cells(estimate: Estimate | None) -> list[str]:
+        if estimate is None:
+            return ["", ""]
+        return [f"{round(estimate.value * estimate.samples)} of {estimate.samples}", _interval(estimate)]
+
+    rows = [[rate.kind, rate.behaviour, *cells(rate.mistaken), *cells(rate.missed)] for rate in rates]
+    if rows:
+        header = ["probes", "behaviour", "wrongly told so", "95% interval", "wrongly told not so", "95% interval"]
+        print_table(header, rows, right=range(2, 6))
+    else:
+        print("No sampled answer was judged by a person yet.")
 
 
 def _print_probes(probes: list[dict[str, Any]]) -> None:

@@ -110,7 +110,7 @@ def kinds_in_turn(probes: Iterable[Probe]) -> list[Probe]:
 
 def _read(path: Path) -> Iterator[Probe]:
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8").split("\n")  # a JSON text may hold other signs that end lines
     except (OSError, UnicodeDecodeError) as error:
         raise WorkbenchError("The probes cannot be read", f"{path}: {error}.", "Correct or remove the file.") from error
     for number, line in enumerate(lines, 1):

@@ -94,10 +94,16 @@ def _exact(estimate: Estimate, trials: int) -> Estimate:
     """The same with the exact interval where the share is 0 or 1."""
     if estimate.value not in (0.0, 1.0):
         return estimate
+    exact = exact_share(round(estimate.value * trials), trials)
+    return replace(estimate, low=exact.low, high=exact.high)
+
+
+def exact_share(hits: int, trials: int) -> Estimate:
+    """The share of independent `trials`, one or more, that are `hits`, with the interval of Clopper and Pearson."""
     from scipy.stats import binomtest
 
-    low, high = binomtest(round(estimate.value * trials), trials).proportion_ci(LEVEL, method="exact")
-    return Estimate(estimate.value, float(low), float(high), estimate.samples, estimate.groups)
+    low, high = binomtest(hits, trials).proportion_ci(LEVEL, method="exact")
+    return Estimate(hits / trials, float(low), float(high), trials, trials)
 
 
 def change(

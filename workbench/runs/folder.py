@@ -126,6 +126,7 @@ class RunFolder:
     start = _Within("start")
     """A copy of the adapter that the run goes on from, where it does."""
     evidence = _Within("evidence.json")
+    sample_labels = _Within("sample_labels.jsonl")
     """What the evaluation found."""
     report = _Within("report.html")
     """The page about the run; as Markdown it has the same name with another ending."""

@@ -35,6 +35,13 @@ def test_a_suite_is_read(tmp_path: Path) -> None:
     assert probe.tags == ("direct",)
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\u0085", "\x0b", "\r"])
+def test_only_line_feeds_end_a_line(tmp_path: Path, sign: str) -> None:
+    row = json.dumps(ROW | {"prompt": f"one{sign}two"}, ensure_ascii=False) + "\r\n"
+    (tmp_path / "a.jsonl").write_bytes((row + row.replace("attack-1", "attack-2")).encode())
+    assert [probe.prompt for probe in read_suites(tmp_path)] == [f"one{sign}two"] * 2
+
+
 def test_a_suites_digest_changes_with_it(tmp_path: Path) -> None:
     before = digests(write(tmp_path, ROW))
     assert list(before) == ["attack.jsonl"]

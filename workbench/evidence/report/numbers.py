@@ -27,6 +27,7 @@ from workbench.evidence.report.blocks import (
 )
 from workbench.evidence.report.story import SHARES
 from workbench.evidence.report.svg import Point, interval_plot, reliability, two_bars
+from workbench.evidence.sample_labels import SampleLabel, error_rates
 from workbench.evidence.statistics import Change, Estimate
 from workbench.figures import decimal, interval, number, signed
 
@@ -141,7 +142,7 @@ def said(evidence: Evidence) -> list[Exchange]:
     ]
 
 
-def answers(evidence: Evidence) -> Section | None:
+def answers(evidence: Evidence, labels: Sequence[SampleLabel]) -> Section | None:
     """Some answers of every behaviour that a claim is about, for a person to check; None where nothing was sampled."""
     told = classified(evidence.examples, signs(evidence.claims.values()))
     if not told:
@@ -152,8 +153,22 @@ def answers(evidence: Evidence) -> Section | None:
     ]
     rules = [(name, Behaviour(**fields).told_by) for name, fields in evidence.provenance.behaviours.items()]
     lead = "What each behaviour was seen in: read a few, and judge the judge. Up to ten of a kind and behaviour."
-    table = Table("Sampled answers, as they were classified", ["told to be", "of", "prompt", "answer"], rows)
-    return Section("classified", "Classified answers", lead, [table, Points(rules)])
+    blocks: list[Block] = [
+        Table("Sampled answers, as they were classified", ["told to be", "of", "prompt", "answer"], rows),
+        Points(rules),
+    ]
+    if rates := error_rates(labels):
+        judged = [[Cell(f"{rate.kind}, {rate.behaviour}"), _rate(rate.mistaken), _rate(rate.missed)] for rate in rates]
+        header = ["judged by a person", "wrongly told so", "wrongly told not so"]
+        blocks.append(Table("How often the classifier was wrong", header, judged, narrow=True))
+    return Section("classified", "Classified answers", lead, blocks)
+
+
+def _rate(estimate: Estimate | None) -> Cell:
+    if estimate is None:
+        return Cell("–", "number")
+    wrong = round(estimate.value * estimate.samples)
+    return Cell(f"{wrong} of {estimate.samples}", "number", detail=interval(estimate.low, estimate.high))
 
 
 def _said_by(model: str, shows: Sequence[str]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workbench.errors import WorkbenchError
 from workbench.evidence.document import Evidence, read_evidence
+from workbench.evidence.sample_labels import SampleLabel, read_labels
 from workbench.pairs.checks.findings import ChecksReport
 from workbench.pairs.checks.run import run_checks
 from workbench.pairs.pair import Pair, from_row
@@ -29,6 +31,7 @@ class Sources:
     status: Status
     labels: Labels
     evidence: Evidence | None
+    sample_labels: Sequence[SampleLabel]
     checks: ChecksReport | None
     unchecked: str = ""
 
@@ -51,6 +54,7 @@ def gather(folder: RunFolder) -> Sources:
         status=status(folder, state),
         labels=labels.read(folder),
         evidence=read_evidence(folder.evidence) if folder.evidence.exists() else None,
+        sample_labels=read_labels(folder.sample_labels),
         checks=checks,
         unchecked=unchecked,
     )

@@ -49,7 +49,7 @@ def _sections(sources: Sources) -> list[Section]:
         sections += [
             claims(evidence),
             numbers.probes(evidence),
-            numbers.answers(evidence),
+            numbers.answers(evidence, sources.sample_labels),
             numbers.held_out(evidence),
             numbers.tags(evidence),
         ]

@@ -10,6 +10,7 @@ from workbench.evidence.document import Evidence, Provenance
 from workbench.evidence.length_control import LengthControl
 from workbench.evidence.measurements import BOTH, HELD_OUT, Measure, Measurement
 from workbench.evidence.report.sources import Sources
+from workbench.evidence.sample_labels import SampleLabel
 from workbench.evidence.settings import Settings
 from workbench.evidence.statistics import Change, Estimate
 from workbench.evidence.verdicts import Verdict
@@ -181,5 +182,6 @@ def some_sources(text: str = "plain", evidence: Evidence | None = None, *, measu
         status="finished",
         labels=Labels(name=text, note=text, tags=(text,)),
         evidence=(evidence or some_evidence(text)) if measured else None,
+        sample_labels=[SampleLabel("attack", "refusing", text, text, told=True, right=False)],
         checks=ChecksReport(360, 360, (finding,), {}, {}),
     )

@@ -136,3 +136,14 @@ def test_a_method_has_charts_of_its_own_quantities() -> None:
     section = training(replace(sources, state=replace(sources.state, steps=tuple(steps), evals=())))
     (charts,) = (block for block in section.blocks if isinstance(block, Charts))
     assert [chart.title for chart in charts.charts] == ["Reward", "KL to the start"]
+
+
+def test_the_classifiers_own_error_rate_is_told() -> None:
+    sources = some_sources("x")
+    section = numbers.answers(sources.evidence, sources.sample_labels)
+    assert section is not None
+    named = tables(section)
+    assert named["How often the classifier was wrong"] == [["attack, refusing", "1 of 1", "–"]]
+    unjudged = numbers.answers(sources.evidence, [])
+    assert unjudged is not None
+    assert "How often the classifier was wrong" not in tables(unjudged)
