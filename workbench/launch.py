@@ -84,13 +84,14 @@ def take_rows(workspace: Workspace, config: RunConfig) -> TakenRows:
             for name, weight, rows in zip(config.pairs, config.pairs_weights, train, strict=True)
         ]
     unusable = sum(len(data_set.base.problems) for data_set in data_sets)
-    counts = RowCounts(sum(map(len, train)), sum(map(len, holdout)), unusable, parted.held_prompts)
+    undrafted = sum(len(data_set.to_draft) for data_set in data_sets)
+    counts = RowCounts(sum(map(len, train)), sum(map(len, holdout)), unusable, parted.held_prompts, undrafted)
     if not counts.train:
         held_pairs = f"{counts.holdout} are held out, and the" if counts.holdout else "The"
         raise WorkbenchError(
             "Nothing to train on",
-            f"{held_pairs} other pairs of {', '.join(config.pairs)} are dropped or none at all.",
-            "Accept some pairs, lower holdout, or name another data set.",
+            f"{held_pairs} other pairs of {', '.join(config.pairs)} are dropped, to be drafted, or none at all.",
+            "Accept some pairs, have answers drafted (workbench draft), lower holdout, or name another data set.",
         )
     return TakenRows(counts, config.pairs, data_sets, train, holdout)
 

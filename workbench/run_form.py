@@ -91,14 +91,14 @@ class RunForm:
 
     # What is asked
 
-    def counts_of(self, name: str) -> tuple[int, int, int]:
-        """Pairs of a data set that may train, those that are dropped, and lines that are no pairs; blocks.
+    def counts_of(self, name: str) -> tuple[int, int, int, int]:
+        """Pairs of a data set that may train, those dropped, those to be drafted, and lines that are no pairs; blocks.
 
         Raises `WorkbenchError`.
         """
         rows = load_rows(self.workspace.pairs_file(name))
-        trainable = len(rows.trainable)
-        return trainable, len(rows.order) - trainable, len(rows.base.problems)
+        trainable, undrafted = len(rows.trainable), len(rows.to_draft)
+        return trainable, len(rows.order) - trainable - undrafted, undrafted, len(rows.base.problems)
 
     async def find_runs(self) -> None:
         """Finds the runs that can be built on with this model. The newest reward model is the reward, where nothing

@@ -91,6 +91,30 @@ def test_a_data_set_gets_the_answers_that_it_lacks_and_goes_on_where_it_was(make
     assert json.loads(workbench(workspace, *again, "--again", "--limit", "1").stdout)["pairs"] == 1
 
 
+def test_rows_without_a_rejected_answer_come_in_and_get_one(tmp_path: Path) -> None:
+    questions = ("How do I get a refund?", "How do I close my account?")
+    rows = [{"prompt": question, "chosen": "Gladly. We look after it at once."} for question in questions]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    imported = json.loads(workbench(tmp_path, "import", str(tmp_path / "x.jsonl"), "--json").stdout)
+    assert (imported["imported"], imported["undrafted"], imported["skipped"]) == (2, 2, 0)
+
+    def undrafted() -> int:
+        (found,) = json.loads(workbench(tmp_path, "pairs", "--json").stdout)
+        return int(found["undrafted"])
+
+    assert undrafted() == 2
+    refused = workbench(tmp_path, "train", "--pairs", "x", "--dry-run")
+    assert (refused.returncode, "to be drafted" in refused.stderr) == (2, True)
+    nothing = workbench(tmp_path, "export", "x", "--to", str(tmp_path / "out.csv"))
+    assert (nothing.returncode, "to be drafted" in nothing.stderr) == (2, True)
+    batch = ("draft", "x", "--as", "rejected", "--n", "4", "--json")
+    drafted = json.loads(workbench(tmp_path, *batch).stdout)
+    assert drafted["drafted"] > 0
+    assert undrafted() == 2 - drafted["drafted"]
+    exported = json.loads(workbench(tmp_path, "export", "x", "--to", str(tmp_path / "out.csv"), "--json").stdout)
+    assert exported["exported"] == drafted["drafted"]
+
+
 def test_a_batch_that_is_stopped_keeps_what_it_has(
     make_workspace: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

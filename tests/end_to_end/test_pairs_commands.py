@@ -65,7 +65,7 @@ def test_hh_rlhf_is_imported_whole_and_comes_back_exactly(workspace: Path) -> No
     assert result.exit_code == 0
     report = json.loads(result.stdout)
     assert report.pop("problems") == []
-    counts = {"imported": 1500, "converted": 0, "skipped": 0, "duplicates": 0}
+    counts = {"imported": 1500, "converted": 0, "undrafted": 4, "skipped": 0, "duplicates": 0}
     assert report == {"name": "hh", "kind": "conversational", **counts}
     pairs, problems = load_pairs(workspace / "pairs" / "hh.jsonl")
     originals = [json.loads(line) for line in gzip.decompress(HH.read_bytes()).splitlines()]
@@ -226,9 +226,9 @@ def test_the_list_of_data_sets(workspace: Path, tmp_path: Path) -> None:
         file.write("nonsense\n")
     [found] = json.loads(run(workspace, "pairs", "--json").stdout)
     counts = {"new": 1, "accepted": 0, "dropped": 0, "flagged": 1}
-    assert found == {"name": "x", "kind": "standard", "pairs": 2, **counts, "problems": 1}
+    assert found == {"name": "x", "kind": "standard", "pairs": 2, **counts, "undrafted": 0, "problems": 1}
     header, line = run(workspace, "pairs").stdout.splitlines()
-    assert line.split() == ["x", "standard", "2", "1", "0", "0", "1", "1"]
+    assert line.split() == ["x", "standard", "2", "1", "0", "0", "1", "0", "1"]
     assert header.endswith("bad lines")
 
 

@@ -42,6 +42,21 @@ async def test_judging_marks_the_row_saves_it_and_moves_on(tmp_path: Path) -> No
         assert screen.on_disk()[2].status == "new"
 
 
+async def test_a_pair_that_lacks_an_answer_is_marked_and_not_accepted(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, 3)
+    lacking = make_pair(1, rejected=(Message("assistant", ""),))
+    write_pairs(workspace.pairs_file("support"), [lacking, make_pair(2)])
+    async with opened(workspace) as screen:
+        assert "◌ to draft" in screen.row(0)
+        await screen.press("a")
+        assert "no rejected answer yet: r drafts one" in screen.told()
+        assert (screen.table.cursor, screen.on_disk()[0].status) == (0, "new")
+        await screen.press("slash", *"status:und", "enter")
+        assert len(screen.numbers()) == 1
+        await screen.press("escape", "x")
+        assert "✘ dropped" in screen.row(0)
+
+
 async def test_an_untouched_line_stays_byte_for_byte(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, 3)
     path = workspace.pairs_file("support")

@@ -23,6 +23,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return Workspace.find(tmp_path)
 
 
+ODD = b'{"id":"d","split":null,"prompt":[{"role":"user","content":"Who?"}],"chosen":%b,"rejected":%b }'
+ANSWER = b'[{"role":"assistant","content":"I."}]'
+
+
 def question(number: int) -> Pair:
     return Pair(f"id{number}", f"Question {number}?", "good", "bad")
 
@@ -47,18 +51,35 @@ def test_the_hash_is_of_what_trains_edits_that_are_not_saved_included(workspace:
     ]  # fmt: skip
 
 
+def test_what_is_to_be_drafted_never_trains(workspace: Workspace) -> None:
+    path = workspace.pairs_file("x")
+    write_pairs(path, [*map(question, range(3)), Pair("d", "How?", "Like this.", ""), Pair("e", "Why?", " ", "No.")])
+    config = build_config({"pairs": ["x"], "holdout": 0})
+    taken = take_rows(workspace, config)
+    assert (taken.counts.train, taken.counts.undrafted) == (3, 2)
+    assert [json.loads(line)["id"] for line in taken.lines()] == ["id0", "id1", "id2"]
+    with PairStore(path) as store:
+        store.update(["d"], lambda pair: Pair(pair.id, pair.prompt, pair.chosen, "Like that."))
+        store.set_status([4], "dropped")
+    taken = take_rows(workspace, config)
+    assert (taken.counts.train, taken.counts.undrafted) == (4, 0)
+    write_pairs(path, [Pair("d", "How?", "Like this.", "")])
+    with pytest.raises(WorkbenchError, match="to be drafted"):
+        take_rows(workspace, config)
+
+
 def test_rows_are_as_in_the_data_set_but_for_their_side(workspace: Workspace) -> None:
     turns = (Message("system", "s"), Message("user", "Why?"))
     pairs = [
         Pair("a", turns, (Message("assistant", "é\u2028"),), (Message("assistant", '"split"'),), note="n", tags=("t",)),
         Pair("b", turns[1:], (Message("assistant", "c"),), (Message("assistant", "d"),), split="holdout"),
-        Pair("c", (Message("user", "How?"),), (), (Message("assistant", "d"),), extra={"score": 1.5}),
+        Pair("c", (Message("user", "How?"),), turns[1:], (Message("assistant", "d"),), extra={"score": 1.5}),
     ]
     path = workspace.pairs_file("x")
     write_pairs(path, pairs)
     raw = path.read_bytes()
     # As other programs write it: no space, carriage returns, a byte order mark, no newline at the end.
-    spaced = b'{"id":"d","split":null,"prompt":[{"role":"user","content":"Who?"}],"chosen":[],"rejected":[] }'
+    spaced = ODD % (ANSWER, ANSWER)
     path.write_bytes(b"\xef\xbb\xbf" + raw.replace(b"\n", b"\r\n") + b"no pair\n" + spaced)
     folder = launch(workspace, build_config({"pairs": ["x"], "holdout": 0}))
     rows = {row["id"]: row for row in folder.rows()}

@@ -86,6 +86,7 @@ def check(
 
 _FAMILY = {
     "empty-turn": ("empty",),
+    "undrafted": ("empty",),
     "identical-words": ("identical",),
     "lost-characters": ("encoding",),
     "identical-cut": ("tokens",),
@@ -159,7 +160,7 @@ def _tell(name: str, report: ChecksReport, model: str | None) -> None:
     if report.lengths.get("pairs"):
         _tell_lengths(report)
     left_out = report.rows - report.checked
-    dropped = f" ({left_out:,} dropped ones left out)" if left_out else ""
+    dropped = f" ({left_out:,} that are dropped or to be drafted left out)" if left_out else ""
     kinds = f"{len(report.findings)} findings" if report.findings else "nothing found"
     note(f"{report.checked:,} pairs of {name} checked{dropped}: {kinds}.")
 

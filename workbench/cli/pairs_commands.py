@@ -123,7 +123,9 @@ def export(
         str | None, typer.Option("--format", metavar="jsonl|parquet|csv", help="Default: by the file's ending.")
     ] = None,
     accepted_only: Annotated[bool, typer.Option("--accepted-only", help="Only pairs that were accepted.")] = False,
-    with_dropped: Annotated[bool, typer.Option("--with-dropped", help="Dropped pairs as well.")] = False,
+    with_dropped: Annotated[
+        bool, typer.Option("--with-dropped", help="Dropped pairs, and those to be drafted, as well.")
+    ] = False,
     filter_: Annotated[str, typer.Option("--filter", metavar="QUERY", help="Only what this query finds.")] = "",
     json: Json = False,
 ) -> None:
@@ -149,9 +151,9 @@ def export(
     every = [rows.pair(row) for row in Search(rows).find(query).tolist()]
     problems = rows.base.problems
     wanted = ("accepted",) if accepted_only else ("new", "accepted", "flagged", *(["dropped"] if with_dropped else []))
-    kept = [pair for pair in every if pair.status in wanted]
+    kept = [pair for pair in every if pair.status in wanted and (with_dropped or not pair.lacks)]
     if not kept:
-        status = "accepted" if accepted_only else "left"
+        status = "accepted" if accepted_only else "left: they are dropped or to be drafted"
         searched = f"{len(every):,} pairs of {name!r}" + (f" that {filter_!r} finds" if query.terms else "")
         raise WorkbenchError("Nothing to export", f"None of the {searched} is {status}.")
     export_pairs(to, kept, chosen_format)
@@ -159,7 +161,8 @@ def export(
         print_json({"name": name, "file": str(to), "format": chosen_format, "exported": len(kept)})
         return
     left = len(every) - len(kept)
-    note(f"Exported {len(kept):,} pairs of {name} to {to}." + (f" {left:,} left out by their status." if left else ""))
+    why = "by their status, or to be drafted" if any(pair.lacks for pair in every) else "by their status"
+    note(f"Exported {len(kept):,} pairs of {name} to {to}." + (f" {left:,} left out {why}." if left else ""))
     if problems:
         note(f"{len(problems):,} lines of {name} are no pairs (line {problems[0].line} {problems[0].reason}).")
 
@@ -173,7 +176,7 @@ def pairs(context: typer.Context, json: Json = False) -> None:
     if json:
         print_json(summaries)
     elif summaries:
-        header = ("name", "kind", "pairs", *STATUSES, "bad lines")
+        header = ("name", "kind", "pairs", *STATUSES, "undrafted", "bad lines")
         cells = [
             [f"{summary[key]:,}" if isinstance(summary[key], int) else summary[key] for key in _KEYS]
             for summary in summaries
@@ -183,7 +186,7 @@ def pairs(context: typer.Context, json: Json = False) -> None:
         note(f"No data sets in {workspace.pairs} yet. Bring one in: workbench import FILE")
 
 
-_KEYS = ("name", "kind", "pairs", "new", "accepted", "dropped", "flagged", "problems")
+_KEYS = ("name", "kind", "pairs", "new", "accepted", "dropped", "flagged", "undrafted", "problems")
 
 
 def _summary(name: str, path: Path) -> dict[str, Any]:
@@ -194,7 +197,9 @@ def _summary(name: str, path: Path) -> dict[str, Any]:
     counts = Counter(pair.status for pair in every)
     kind = "empty" if not every else "conversational" if every[0].conversational else "standard"
     by_status: dict[str, Any] = {status: counts[status] for status in STATUSES}
-    return {"name": name, "kind": kind, "pairs": len(every), **by_status, "problems": len(problems)}
+    undrafted = sum(bool(pair.lacks) for pair in every)
+    counted = {"pairs": len(every), **by_status, "undrafted": undrafted, "problems": len(problems)}
+    return {"name": name, "kind": kind, **counted}
 
 
 def rows_of(source: str, subset: str | None, split: str | None, progress: OnRead) -> Iterator[RawRow]:
@@ -220,6 +225,7 @@ def _report(name: str, imported: Imported) -> dict[str, Any]:
         "kind": _kind(imported),
         "imported": len(imported.pairs),
         "converted": imported.converted,
+        "undrafted": imported.undrafted,
         "skipped": len(imported.problems),
         "duplicates": imported.duplicates,
         "problems": [{"line": problem.line, "reason": problem.reason} for problem in imported.problems],
@@ -241,6 +247,12 @@ def _tell(name: str, target: Path, imported: Imported) -> None:
         )
     elif imported.templated:
         note("Its prompts have a chat template filled in, so they stay plain text. --conversational makes turns of it.")
+    if imported.undrafted:
+        lacks = plural(imported.undrafted, "pair lacks", "pairs lack")
+        note(
+            f"{lacks} an answer and cannot train before it is there: workbench draft {name} --as rejected (or chosen)"
+            " has it drafted; where a column has it: --map rejected=COLUMN."
+        )
     if imported.duplicates:
         note(f"{imported.duplicates:,} duplicates were left out.")
     if imported.problems:

@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 from workbench.pairs.lines import UnusableError
-from workbench.pairs.pair import ROLES, Message, Text
+from workbench.pairs.pair import ROLES, Message, Text, has_words
 
 FIELDS = ("prompt", "chosen", "rejected", "id", "status", "split", "tags", "note", "source")
 
@@ -39,11 +39,40 @@ class Contents(NamedTuple):
 
 
 def contents(row: Mapping[str, Any]) -> Contents:
-    """Prompt, chosen and rejected of a row in any of the shapes above. Raises `UnusableError` with the reason."""
+    """Prompt, chosen and rejected of a row in any of the shapes above. Raises `UnusableError` with the reason.
+
+    Where one of chosen and rejected is not there, or has no words, it is empty: it is to be drafted.
+    """
     prompt, chosen, rejected = text_in(row, "prompt"), text_in(row, "chosen"), text_in(row, "rejected")
-    if chosen is None or rejected is None:
-        missing = " and ".join(name for name, text in (("chosen", chosen), ("rejected", rejected)) if text is None)
-        raise UnusableError(f"has no {missing}")
+    better = chosen if chosen is not None and has_words(chosen) else None
+    worse = rejected if rejected is not None and has_words(rejected) else None
+    if better is not None and worse is not None:
+        return _contents(prompt, better, worse)
+    if better is not None:
+        whole = _contents(prompt, better, _without_words(better, "chosen"))
+        return whole._replace(rejected=_blank_like(whole.prompt))
+    if worse is not None:
+        whole = _contents(prompt, _without_words(worse, "rejected"), worse)
+        return whole._replace(chosen=_blank_like(whole.prompt))
+    raise UnusableError("has no chosen and rejected")
+
+
+def _blank_like(prompt: Text) -> Text:
+    """An answer without words, of the kind of its prompt."""
+    return "" if isinstance(prompt, str) else (Message("assistant", ""),)
+
+
+def _without_words(answer: Text, name: str) -> Text:
+    """An answer with the last of its turns empty: it stands for one that is not there."""
+    if isinstance(answer, str):
+        turns = from_transcript(answer)
+        return answer[: len(answer) - len(turns[-1].content)] if turns and turns[-1].content else ""
+    if answer[-1].role != "assistant":
+        raise UnusableError(f"has a {name} that ends with a {answer[-1].role} turn, not with the assistant's answer")
+    return (*answer[:-1], Message("assistant", ""))
+
+
+def _contents(prompt: Text | None, chosen: Text, rejected: Text) -> Contents:
     if isinstance(chosen, str) != isinstance(rejected, str):
         raise UnusableError("has a text and a list of messages for chosen and rejected; they must be of one kind")
     if chosen == rejected:

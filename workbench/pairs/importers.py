@@ -29,7 +29,8 @@ class Imported:
     """What became of the rows. `columns` are those of the first row that was one, for messages.
 
     `conversational` says whether they are turns (None: there is no pair), `converted` how many of `pairs` were plain
-    text before, `templated` whether they stay plain text because a chat template is filled in.
+    text before, `templated` whether they stay plain text because a chat template is filled in, `undrafted` how many
+    lack an answer.
     """
 
     pairs: list[Pair] = field(default_factory=list)
@@ -38,6 +39,7 @@ class Imported:
     columns: tuple[str, ...] = ()
     conversational: bool | None = None
     converted: int = 0
+    undrafted: int = 0
     templated: bool = False
 
 
@@ -115,6 +117,7 @@ def import_rows(
             pair = _renamed(pair, digest, taken)
         taken.add(pair.id)
         result.converted += texts is not given
+        result.undrafted += bool(pair.lacks)
         result.pairs.append(pair)
     return result
 
@@ -185,18 +188,20 @@ def _fields(row: dict[str, Any]) -> tuple[dict[str, Any], Contents]:
 def _pair(row: Mapping[str, Any], texts: Contents) -> tuple[str, Pair]:
     prompt, chosen, rejected = texts
     digest = _digest(prompt, chosen, rejected)
-    return digest, Pair(
+    status = cast("Status", _one_of(row, "status", STATUSES, {}) or "new")
+    pair = Pair(
         id=_label(row, "id") or digest[:12],
         prompt=prompt,
         chosen=chosen,
         rejected=rejected,
-        status=cast("Status", _one_of(row, "status", STATUSES, {}) or "new"),
+        status=status,
         split=cast("Split | None", _one_of(row, "split", SPLITS, _SPLIT_NAMES)),
         tags=_tags(row.get("tags")),
         note=_label(row, "note"),
         source=_label(row, "source"),
         extra=_plain({name: value for name, value in row.items() if name not in FIELDS}),
     )
+    return digest, replace(pair, status="new") if pair.lacks and pair.status == "accepted" else pair
 
 
 def turns_in_text(value: Any) -> Any:

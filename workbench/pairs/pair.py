@@ -24,6 +24,8 @@ LABEL_DEFAULTS: dict[str, Any] = {"status": "new", "split": "", "tags": (), "not
 """What a pair has where a row leaves a label out; an absent split is the empty text here."""
 
 
+_SPACE = "".join(map(chr, range(33)))
+
 TEMPLATE_COLUMNS = ("tools", "chat_template_kwargs")
 """The further columns that a pair's prompt is rendered with."""
 
@@ -72,6 +74,11 @@ class Pair:
             return self.prompt
         return next((turn.content for turn in reversed(self.prompt) if turn.role == "user"), "")
 
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """Which of chosen and rejected has no words yet: a pair that lacks one is to be drafted, and never trains."""
+        return tuple(name for name in ("chosen", "rejected") if not has_words(getattr(self, name)))
+
     def swapped(self) -> Pair:
         """The same pair with chosen and rejected exchanged."""
         return replace(self, chosen=self.rejected, rejected=self.chosen)
@@ -80,6 +87,11 @@ class Pair:
 def plain(text: Text) -> str:
     """The words of a prompt or response without roles, turns parted by blank lines."""
     return text if isinstance(text, str) else "\n\n".join(turn.content for turn in text)
+
+
+def has_words(text: Text) -> bool:
+    """Whether there is anything but ASCII white space in a text."""
+    return bool(plain(text).strip(_SPACE))
 
 
 def template_arguments(columns: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,11 +18,14 @@ ANYWHERE = ("prompt", "chosen", "rejected", "note", "id")
 NONE = "none"
 """The value of a label that is not set."""
 
-_CLOSED: dict[str, tuple[str, ...]] = {"status": STATUSES, "split": (*SPLITS, NONE)}
+UNDRAFTED = "undrafted"
+"""As a status: pairs whose chosen or rejected answer is to be drafted, whatever they are besides."""
+
+_CLOSED: dict[str, tuple[str, ...]] = {"status": (*STATUSES, UNDRAFTED), "split": (*SPLITS, NONE)}
 _LABELS = ("status", "split", "tag", "source")
 FIELDS = (*_LABELS, "finding", *ANYWHERE)
 MEANINGS: dict[str, str] = {
-    "status:": "new, accepted, dropped or flagged; several with commas between",
+    "status:": "new, accepted, dropped or flagged; undrafted: an answer is missing; several with commas between",
     "split:": "train, holdout or none",
     "tag:": "a tag; none: pairs without one",
     "finding:": "what a check found (c runs them)",

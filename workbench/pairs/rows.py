@@ -85,9 +85,22 @@ class Rows:
 
     @property
     def trainable(self) -> Ints:
-        """The rows of the pairs that are not dropped, in the order of the file: a dropped pair never trains."""
+        """The rows of the pairs that are neither dropped nor to be drafted, in the order of the file: those never
+        train."""
         order = self.order
-        return cast("Ints", order[self.labels["status"][order] != STATUSES.index("dropped")])
+        kept = (self.labels["status"][order] != STATUSES.index("dropped")) & ~self.undrafted[order]
+        return cast("Ints", order[kept])
+
+    @property
+    def undrafted(self) -> Ints:
+        """Whether each row is of a pair whose chosen or rejected answer has no words yet."""
+        return cast("Ints", (self.words["chosen"] == 0) | (self.words["rejected"] == 0))
+
+    @property
+    def to_draft(self) -> Ints:
+        """The rows of the pairs that are not dropped and lack an answer, in the order of the file."""
+        order = self.order
+        return cast("Ints", order[self.undrafted[order] & (self.labels["status"][order] != STATUSES.index("dropped"))])
 
     def id(self, row: int) -> str:
         """The id of a row's pair."""

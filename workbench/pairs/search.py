@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from workbench.pairs.arrow import Ints, as_column, bounds_of, contents_of, strings
 from workbench.pairs.columns import THREADS
 from workbench.pairs.pair import LABELS, STATUSES, TEXTS
-from workbench.pairs.query import NONE, Order, Query, Term
+from workbench.pairs.query import NONE, UNDRAFTED, Order, Query, Term
 from workbench.pairs.rows import Rows
 
 Findings = Mapping[str, set[str]]
@@ -88,6 +88,10 @@ class Search:
     def _label(self, term: Term) -> Ints:
         name = {"tag": "tags"}.get(term.fields[0], term.fields[0])
         values = self.rows.vocabularies[name].values
+        if name == "status":
+            holds = [value in term.values for value in values]
+            asked = np.array(holds, bool)[self.rows.labels[name]]
+            return asked | self.rows.undrafted if UNDRAFTED in term.values else asked
         if name == "tags":
             holds = [any(tag.casefold() in term.values for tag in tags or (NONE,)) for tags in values]
         elif name == "source":

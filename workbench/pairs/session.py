@@ -158,7 +158,10 @@ class DataSetSession:
         return self.latest
 
     def judge(self, row: int, status: Status) -> Edited:
-        """Gives a pair a status."""
+        """Gives a pair a status; one that lacks an answer is not accepted."""
+        if status == "accepted" and (lacks := self.store.rows.pair(row).lacks):
+            missing = " and ".join(lacks)
+            return self.edited(notice=f"It has no {missing} answer yet: r drafts one, e writes it.")
         was_new, identity = self._status(row) == "new", self.store.rows.id(row)
         changed = self.store.set_status([row], status)
         if changed and was_new and identity not in self._reviewed:
@@ -305,7 +308,7 @@ class DataSetSession:
         counts, total = self.store.counts(), len(self.store)
         return {
             "shown": len(rows),
-            "undropped": total - counts["dropped"],
+            "undropped": len(self.store.rows.trainable),
             "accepted": counts["accepted"],
             "all": total,
         }
@@ -315,9 +318,9 @@ class DataSetSession:
         store = self.store.rows
         pairs = [store.pair(row) for row in (rows if which == "shown" else store.order).tolist()]
         if which == "accepted":
-            pairs = [pair for pair in pairs if pair.status == "accepted"]
+            pairs = [pair for pair in pairs if pair.status == "accepted" and not pair.lacks]
         elif which == "undropped":
-            pairs = [pair for pair in pairs if pair.status != "dropped"]
+            pairs = [pair for pair in pairs if pair.status != "dropped" and not pair.lacks]
         export_pairs(path, pairs, form)
         return f"{plural(len(pairs), 'pair')} written to {path}."
 
@@ -375,6 +378,8 @@ def imported(result: Imported, name: str) -> str:
     words = [f"{plural(len(result.pairs), 'pair')} imported into {name}"]
     if result.converted:
         words.append(f"{result.converted:,} of plain text became conversations")
+    if result.undrafted:
+        words.append(f"{result.undrafted:,} lack an answer and are to be drafted (r)")
     if result.duplicates:
         words.append(f"{result.duplicates:,} were there already")
     if result.problems:

@@ -25,12 +25,14 @@ from workbench.runs.model_shape import Shape, shape_of
 
 @dataclass(frozen=True, slots=True)
 class RowCounts:
-    """Pairs that train and are held out, lines of their data sets that are no pairs, and prompts that are held out."""
+    """Pairs that train and are held out, lines of their data sets that are no pairs, prompts that are held out, and
+    pairs that are left out because an answer of theirs is to be drafted."""
 
     train: int
     holdout: int
     unusable: int
     held_out_prompts: int
+    undrafted: int = 0
 
     def cautions(self, config: RunConfig) -> list[Caution]:
         """What a run of `config` cannot learn or show on these."""
@@ -334,6 +336,8 @@ def rows_line(preview: Preview) -> str:
         return ""
     if rows is not None and rows.unusable:
         parts.append(f"{rows.unusable:,} unusable")
+    if rows is not None and rows.undrafted:
+        parts.append(f"{rows.undrafted:,} to be drafted")
     return " · ".join(parts)
 
 

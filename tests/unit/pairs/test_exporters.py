@@ -13,7 +13,7 @@ from workbench.pairs.readers import read_rows
 TURNS = tuple(Message(role, f'{role}, "quoted"\nnext') for role in ("system", "user"))
 CONVERSATIONS = [
     Pair(
-        "a", TURNS, (Message("assistant", "good"),), (Message("assistant", ""),), status="accepted", tags=("t,u", "v")
+        "a", TURNS, (Message("assistant", "good"),), (Message("assistant", "-"),), status="accepted", tags=("t,u", "v")
     ),
     Pair("b", TURNS, (Message("assistant", "é\u2028"),), (Message("assistant", "bad"),), split="holdout", note="n"),
 ]

@@ -17,6 +17,9 @@ from workbench.pairs.pair import Message
 HH = Path("../shared/data/hh-rlhf/harmless-base-1500.jsonl.gz")
 
 
+BLANK = (Message("assistant", ""),)
+
+
 def turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
@@ -86,7 +89,9 @@ def test_where_conversations_part(chosen: str, rejected: str, prompt_turns: int)
     ("row", "reason"),
     [
         ({}, "no chosen and rejected"),
-        ({"prompt": "p", "chosen": "c"}, "no rejected"),
+        ({"prompt": "p", "chosen": " ", "rejected": []}, "no chosen and rejected"),
+        ({"chosen": "c"}, "no prompt"),
+        ({"chosen": [turn("user", "q")]}, "ends with a user turn"),
         ({"prompt": "p", "chosen": "c", "rejected": "c"}, "nothing to prefer"),
         ({"prompt": " ", "chosen": "c", "rejected": "r"}, "empty prompt"),
         ({"chosen": "c", "rejected": "r"}, "no prompt"),
@@ -95,7 +100,6 @@ def test_where_conversations_part(chosen: str, rejected: str, prompt_turns: int)
         ({"prompt": "p", "chosen": [turn("user", "c")], "rejected": [turn("assistant", "a")]}, "ends with a user turn"),
         ({"prompt": "p", "chosen": [turn("boss", "c")], "rejected": [turn("assistant", "a")]}, "role 'boss'"),
         ({"prompt": "p", "chosen": ["c"], "rejected": [turn("assistant", "a")]}, "where a message should be"),
-        ({"prompt": "p", "chosen": [], "rejected": [turn("assistant", "a")]}, "empty chosen"),
         ({"prompt": "p", "chosen": [{"role": "assistant"}], "rejected": "r"}, "no text as the content"),
         ({"chosen": "\n\nHuman: a\n\nAssistant: x", "rejected": "\n\nHuman: b\n\nAssistant: y"}, "different prompts"),
         (
@@ -108,6 +112,24 @@ def test_where_conversations_part(chosen: str, rejected: str, prompt_turns: int)
 def test_what_is_no_pair_is_refused_with_the_reason(row: dict[str, Any], reason: str) -> None:
     with pytest.raises(UnusableError, match=reason):
         contents(row)
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        ({"prompt": "p", "chosen": "c"}, ("p", "c", "")),
+        ({"prompt": "p", "chosen": None, "rejected": "r"}, ("p", "", "r")),
+        ({"prompt": "p", "chosen": "c", "rejected": " \n"}, ("p", "c", "")),
+        ({"prompt": "q", "chosen": [turn("assistant", "a")]}, (turns("q"), turns("a"), BLANK)),
+        ({"prompt": "q", "chosen": [], "rejected": [turn("assistant", "a")]}, (turns("q"), BLANK, turns("a"))),
+        ({"prompt": [turn("user", "q")], "rejected": "a"}, (turns("q"), BLANK, turns("a"))),
+        ({"prompt": "q", "chosen": [turn("user", "q"), turn("assistant", "a")]}, (turns("q"), turns("a"), BLANK)),
+        ({"chosen": [turn("user", "q"), turn("assistant", "a")]}, (turns("q"), turns("a"), BLANK)),
+        ({"chosen": to_transcript(turns("q", "a1", "q2", "a2"))}, (turns("q", "a1", "q2"), turns("a2"), BLANK)),
+    ],
+)
+def test_an_answer_that_is_not_there_is_to_be_drafted(row: dict[str, Any], found: tuple[Any, ...]) -> None:
+    assert contents(row) == Contents(*found)
 
 
 def test_other_names_for_roles_and_contents_in_parts() -> None:

@@ -120,6 +120,19 @@ def test_a_data_set_is_of_one_kind() -> None:
     assert imported(row(1), existing=found_turns).pairs[0].prompt == (Message("user", "p1"),)
 
 
+def test_what_lacks_an_answer_is_imported_to_be_drafted() -> None:
+    found = imported({"prompt": "p", "chosen": "c", "status": "accepted"}, row(1), {"prompt": "q", "rejected": "r"})
+    assert (len(found.pairs), found.undrafted, found.problems) == (3, 2, [])
+    assert [(pair.lacks, pair.status) for pair in found.pairs] == [
+        (("rejected",), "new"),
+        ((), "new"),
+        (("chosen",), "new"),
+    ]
+    assert found.pairs[0].rejected == (Message("assistant", ""),)
+    again = imported({"prompt": "p", "chosen": "c", "rejected": ""}, existing=found.pairs)
+    assert (again.duplicates, again.pairs) == (1, [])
+
+
 def test_plain_text_becomes_conversations_unless_told_otherwise() -> None:
     turns = {
         "prompt": [{"role": "user", "content": "p2"}],

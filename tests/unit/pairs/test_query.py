@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.unit.pairs.strategies import any_pairs, texts
 from workbench.pairs.columns import load
-from workbench.pairs.pair import Message, Pair, plain, to_line
+from workbench.pairs.pair import STATUSES, Message, Pair, plain, to_line
 from workbench.pairs.query import MEANINGS, QueryError, complete, parse
 from workbench.pairs.rows import Rows
 from workbench.pairs.search import Search
@@ -120,13 +120,13 @@ def test_what_is_wrong_is_told_with_its_place(query: str, meant: str, position: 
     [
         ("sta", ["status:"]),
         ("card -sta", ["-status:"]),
-        ("status:", ["status:new", "status:accepted", "status:dropped", "status:flagged"]),
+        ("status:", [f"status:{each}" for each in (*STATUSES, "undrafted")]),
         ("-status:d", ["-status:dropped"]),
         ("tag:to", ["tag:tone", 'tag:"bad tone"']),
         ("finding:", ["finding:duplicate"]),
         ("split:n", ["split:none", "split:train"]),
         ("status:new,f", ["status:new,flagged"]),
-        ("status:new,", ["status:new,accepted", "status:new,dropped", "status:new,flagged"]),
+        ("status:new,", [f"status:new,{each}" for each in (*STATUSES[1:], "undrafted")]),
         ("tag:no", ["tag:none"]),
         ("le", ["len>", "len<"]),
         ("", []),

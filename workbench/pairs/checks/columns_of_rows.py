@@ -21,7 +21,7 @@ _LOOKED_AT = 200
 
 
 def columns_of(rows: Rows) -> TextColumns:
-    """The columns of all pairs in the order of the file, but the dropped. `rows` must not change meanwhile."""
+    """The columns of the pairs that train, in the order of the file. `rows` must not change meanwhile."""
     columns: dict[str, list[str]] = {name: [] for name in (*TEXTS, "shape")}
     empty: set[int] = set()
     for block in rows.base.blocks:
@@ -53,6 +53,7 @@ def columns_of(rows: Rows) -> TextColumns:
         extras=_extras(rows, kept),
         prompt_at=lambda index: rows.text(kept[index], "prompt"),
         total=len(rows.order),
+        undrafted=rows.ids(rows.to_draft),
         words=(rows.words["chosen"][kept].tolist(), rows.words["rejected"][kept].tolist()),
     )
 

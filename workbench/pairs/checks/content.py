@@ -11,7 +11,17 @@ from workbench.pairs.checks.text_columns import TextColumns
 
 
 def empty(columns: TextColumns, _: Watch) -> Iterator[CheckFinding]:
-    """Prompts and responses with nothing but white space in them, and empty turns among others."""
+    """Answers that are to be drafted, texts with nothing but white space in them, and empty turns among others."""
+    if columns.undrafted:
+        count = len(columns.undrafted)
+        yield CheckFinding(
+            "undrafted",
+            "warning",
+            tuple(columns.undrafted),
+            f"{plural(count, 'pair lacks', 'pairs lack')} a chosen or rejected answer, and"
+            f" {'does' if count == 1 else 'do'} not train before it is there.",
+            "Have it drafted: workbench draft NAME --as rejected (or chosen), or r on the Pairs screen. Or write it.",
+        )
     blank = {
         name: [index for index, text in enumerate(texts) if not text or text.isspace()]
         for name, texts in columns.fields.items()

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 CHECKS: dict[str, str] = {
     "empty": "empty or white space",
     "empty-turn": "an empty turn in the conversation",
+    "undrafted": "an answer is to be drafted",
     "identical": "chosen equals rejected",
     "identical-words": "chosen and rejected differ only in case, white space or typographic signs",
     "roles": "turns out of order",

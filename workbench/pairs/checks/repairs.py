@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 REPAIRS: dict[str, str] = {
     "plain-text": "make user and assistant turns of all pairs",
     "empty": "drop them",
+    "undrafted": "drop them",
     "identical": "drop them",
     "identical-words": "drop them",
     "identical-cut": "drop them",
@@ -63,7 +64,7 @@ def repair_for(finding: CheckFinding) -> Repair | None:
     """The repair of a finding; None where there is no safe one."""
     ids = finding.ids if finding.to_mend is None else finding.to_mend
     match finding.check:
-        case "empty" | "identical" | "identical-words" | "identical-cut" | "duplicate" | "near-duplicate":
+        case "empty" | "undrafted" | "identical" | "identical-words" | "identical-cut" | "duplicate" | "near-duplicate":
             return Repair(finding.check, ids, dropped, f"drop as {finding.check}")
         case "plain-text":
             return Repair(finding.check, ids, in_turns, "make conversations of plain text", whole=True)

@@ -39,12 +39,15 @@ class TextColumns:
     prompt_at: Callable[[int], Text]
     total: int
     words: tuple[Sequence[int], Sequence[int]] | None = None
+    undrafted: Sequence[str] = ()
+    """The ids of the pairs that lack an answer. They are not among the others: they never train."""
 
     @classmethod
     def of(cls, pairs: Iterable[Pair]) -> TextColumns:
         """The columns of `pairs`. (`columns_of_rows.columns_of` is ten times as fast for a file.)"""
         every = list(pairs)
-        kept = [pair for pair in every if pair.status != "dropped"]
+        there = [pair for pair in every if pair.status != "dropped"]
+        kept = [pair for pair in there if not pair.lacks]
         return cls(
             ids=[pair.id for pair in kept],
             prompts=[joined(pair.prompt) for pair in kept],
@@ -57,6 +60,7 @@ class TextColumns:
             extras={index: pair.extra for index, pair in enumerate(kept) if pair.extra},
             prompt_at=lambda index: kept[index].prompt,
             total=len(every),
+            undrafted=[pair.id for pair in there if pair.lacks],
         )
 
     def __len__(self) -> int:

@@ -236,7 +236,7 @@ def state_line(checks: PairChecks) -> Content:
         parts += [] if count else [("✔ ", "$success")]
         parts += [(said, "bold"), (figures.plural(checked, "pair"), "bold"), model]
         if left_out:
-            parts.append((f" ({left_out:,} dropped left out)", "$secondary"))
+            parts.append((f" ({left_out:,} dropped or undrafted left out)", "$secondary"))
     else:
         parts += [("▲ stopped", "$warning"), ": what was found until then is shown; R checks again"]
     if checks.stale:

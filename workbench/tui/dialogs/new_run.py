@@ -117,12 +117,13 @@ class NewRunDialog(Dialog[str | None]):
         sets = self.query_one(CheckList)
         for name in self.form.sets:
             try:
-                usable, dropped, problems = await asyncio.to_thread(self.form.counts_of, name)
+                usable, dropped, undrafted, problems = await asyncio.to_thread(self.form.counts_of, name)
             except WorkbenchError as error:
                 sets.note(name, f"▲ {one_line(error.title)}", "$warning")
                 continue
             told = f"{usable:>6,} pairs"
             told += f", {dropped:,} dropped" if dropped else ""
+            told += f", ▲ {undrafted:,} to be drafted" if undrafted else ""
             told += f", ▲ {problems:,} unusable" if problems else ""
             sets.note(name, told)
 
@@ -267,5 +268,7 @@ def _accepted(config: RunConfig, rows: RowCounts) -> Content:
     ]
     if rows.unusable:
         parts.append((f"\n▲ {rows.unusable:,} unusable lines are left out", "$warning"))
+    if rows.undrafted:
+        parts.append((f"\n▲ {rows.undrafted:,} pairs lack an answer and are left out", "$warning"))
     parts += [(f"\n▲ {caution.in_form}", "$warning") for caution in rows.cautions(config)]
     return Content.assemble(*parts)

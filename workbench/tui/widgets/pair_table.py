@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SIGNS: dict[Status, str] = {"new": "·", "accepted": "✔", "dropped": "✘", "flagged": "⚑"}
 """A sign for each status, one terminal cell wide."""
+UNDRAFTED_SIGN = "◌"
+"""The sign of a pair that lacks an answer."""
 
 # A line shows a few hundred characters at most; the rest of a prompt of megabytes need not be looked at.
 _LOOKED_AT = 2000
@@ -62,6 +64,13 @@ class PairColumn:
 
 
 Cells = dict[str, str]
+
+
+def status_of(pair: Pair) -> str:
+    """The sign and the name of a pair's status; that it is to be drafted, where it would train otherwise."""
+    if pair.status in ("new", "accepted") and pair.lacks:
+        return f"{UNDRAFTED_SIGN} to draft"
+    return f"{SIGNS[pair.status]} {pair.status}"
 
 
 def words(text: str) -> int:
@@ -103,7 +112,7 @@ def cells(pair: Pair, known: Known) -> Cells:
     chosen, rejected = lengths(pair, known.tokens)
     return {
         "#": str(known.number),
-        "status": f"{SIGNS[pair.status]} {pair.status}",
+        "status": status_of(pair),
         "prompt": one_line(pair.last_user_turn[:_LOOKED_AT]),
         "chosen": str(chosen),
         "rejected": str(rejected),

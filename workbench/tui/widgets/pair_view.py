@@ -26,7 +26,7 @@ from workbench.pairs.diff import Span, word_diff
 from workbench.pairs.pair import Message, Pair, Text, plain
 from workbench.text import cut, one_line, safe
 from workbench.tui.background import background
-from workbench.tui.widgets.pair_table import SIGNS, Known, lengths
+from workbench.tui.widgets.pair_table import Known, lengths, status_of
 
 SIDE_BY_SIDE = 72
 """The fewest cells in which chosen and rejected stand beside each other; in fewer, one below the other."""
@@ -249,7 +249,7 @@ class _Title(Widget):
         width = self.size.width
         if self.pair is None or self.known is None:
             return Content("─" * width)
-        status = f"{SIGNS[self.pair.status]} {self.pair.status}"
+        status = status_of(self.pair)
         finding = one_line(self.known.finding)
         left = f"── {self.known.number}  {status} " + (f" {finding} " if finding else "")
         split = self.pair.split or ""

@@ -20,7 +20,8 @@ PAIRS = [
     *CLEAN,
     replace(CLEAN[0], id="copy"),
     replace(CLEAN[1].swapped(), id="back"),
-    talk("e", "Hm?", "", "Itâ€™s \u202e so."),
+    talk("e", "Hm?", "Well.", "Itâ€™s \u202e so."),
+    talk("draft", "Hm? So?", "", "It is so."),
     talk("gone", "Q", "", "", status="dropped"),
 ]
 
@@ -33,7 +34,7 @@ def test_it_says_what_the_checks_say(tmp_path: Path) -> None:
     report = check_file(path, on_progress=lambda *step: told.append(step), on_finding=found.append)
     here = run_checks(PAIRS)
     assert {finding.check for finding in here.findings} >= {
-        "empty",
+        "undrafted",
         "duplicate",
         "contradiction",
         "encoding",

@@ -24,10 +24,12 @@ def test_few_pairs_are_checked_too(pairs: list[Pair]) -> None:
 
 
 def test_empty_texts() -> None:
-    findings = check(talk("e", "Hm?", " \n", "Yes."), talk("f", " ", "Yes.", "No."))
+    nothing = talk("e", "Hm?", "\u00a0", "Yes.")
+    findings = check(nothing, talk("f", " ", "Yes.", "No."), talk("g", "Hm?", " \n", "Yes."))
     assert findings["empty"].ids == ("e", "f")
     assert findings["empty"].severity == "error"
     assert "1 prompt, 1 chosen" in findings["empty"].message
+    assert findings["undrafted"].ids == ("g",)
 
 
 def test_an_empty_turn() -> None:

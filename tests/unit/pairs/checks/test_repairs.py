@@ -13,7 +13,8 @@ from workbench.pairs.pair import Pair, plain
 
 _LONG = "The store on the corner of the old market square opens at nine in the morning on every day but Sunday."
 PLANTED = {
-    "empty": [talk("x", "So?", "", "Yes.")],
+    "empty": [talk("x", " ", "No.", "Yes.")],
+    "undrafted": [talk("x", "So?", "", "Yes.")],
     "identical": [talk("x", "So?", "Yes, indeed.", "Yes, indeed.")],
     "identical-words": [talk("x", "So?", "Yes, indeed.", "yes,  indeed.")],
     "duplicate": [replace(CLEAN[0], id="x"), replace(CLEAN[0], id="y")],
