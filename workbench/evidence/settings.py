@@ -80,7 +80,8 @@ def read_plan(path: Path, suites: Path, model: str) -> Plan:
                 given = {key: value for key, value in given.items() if key in ("kind", "behaviour", "by", "before")}
             claims[name] = _valid(Claim, given | table, f'{source}, section [claim."{name}"]')
     _check(behaviours, claims, path)
-    return Plan(read_settings(path, document), behaviours, claims, path.parent)
+    judged = {name: claim for name, claim in claims.items() if not claim.skip}
+    return Plan(read_settings(path, document), behaviours, judged, path.parent)
 
 
 def read_settings(path: Path, document: Mapping[str, Any] | None = None) -> Settings:

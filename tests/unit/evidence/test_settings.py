@@ -66,6 +66,11 @@ def test_behaviours_and_claims_are_added_and_changed(tmp_path: Path) -> None:
     assert plan.root == tmp_path
 
 
+def test_a_claim_that_does_not_suit_is_left_out(tmp_path: Path) -> None:
+    plan = read(tmp_path, '[claim."rude answers"]\nskip = true\n')
+    assert list(plan.claims) == [name for name in DEFAULTS if name != "rude answers"]
+
+
 def test_beside_a_suite_there_may_be_rules_but_nothing_that_runs(tmp_path: Path) -> None:
     assert read(tmp_path, beside='[behaviour.odd]\nphrases = ["odd"]').behaviours["odd"].phrases == ["odd"]
     for line in ('function = "x.py:f"', 'judge = "tiny"\nquestion = "?"', 'classifier = "x"\nlabel = "y"'):

@@ -64,7 +64,7 @@ def test_the_table_of_claims_is_that_of_the_demo() -> None:
     assert told == {
         ("compliant", 0.15, None, 0.01, None),
         ("refusing", None, 0.60, None, None),
-        ("helpful", None, None, None, 0.85),
+        ("helpful", 0.15, None, None, 0.85),
         ("rude", None, None, 0.02, None),
         ("courteous", None, 0.60, None, None),
     }
@@ -207,8 +207,9 @@ def test_a_kept_share_is_that_of_the_base() -> None:
     verdict = only(judge(readings(GOOD, "probability")), "helpful")
     assert verdict.value == pytest.approx(0.9)
     assert verdict.threshold == 0.85
-    nothing = only(judge(readings(GOOD | {("benign", "helpful"): (0.0, 0.5)}, "probability")), "helpful")
-    assert (nothing.holds, nothing.value) == (None, None)
+    for rarely in (0.0, 0.1):  # twice of nearly nothing is nearly nothing
+        nothing = only(judge(readings(GOOD | {("benign", "helpful"): (rarely, 0.5)}, "samples")), "helpful")
+        assert (nothing.holds, nothing.value) == (None, None)
 
 
 def test_too_few_probes_say_nothing_however_many_samples() -> None:
@@ -230,7 +231,8 @@ def test_a_suite_without_a_kind_leaves_its_claims_open() -> None:
 
 def test_json_has_no_infinity() -> None:
     rare = Paired([0.0] * 39 + [1.0], [0.5] * 40, [str(number) for number in range(40)], prompts=40)
-    verdict = only(judge({Key("benign", "", "helpful", "samples"): rare}), "helpful")
+    claims = {"helpful": Claim(kind="benign", behaviour="helpful", kept=0.85)}
+    (verdict,) = judge({Key("benign", "", "helpful", "samples"): rare}, claims=claims)
     assert verdict.interval is not None
     assert verdict.interval[0] is not None
     assert verdict.interval[1] is None
