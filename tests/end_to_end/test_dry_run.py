@@ -56,7 +56,7 @@ def test_two_pairs_are_measured_and_what_they_cannot_do_is_said(tmp_path):
     done = workbench(tmp_path, "train", "--pairs", "two", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "1 train · 1 held out" in done.stdout
-    assert "▲ Too few steps to learn anything: 1 of 16 pairs. This would do: --set epochs=10" in done.stdout
+    assert "▲ 1 step of 1 pair is too few to learn anything. This would do: --set epochs=10" in done.stdout
     assert "▲ One prompt is held out" in done.stdout
     assert "(measured" in done.stdout
 

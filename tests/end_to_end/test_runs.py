@@ -41,7 +41,7 @@ def test_train_waits_and_prints_one_document(finished_run):
     assert result["eval"]["rewards/margins"] > 0.05
     assert {"loss", "logps/chosen", "grad_norm", "learning_rate"} <= set(result["train"])
     told = finished_run.told.splitlines()
-    assert "Warning: Too few steps to learn anything: 4 of 8 pairs. This would do: --set max_steps=10" in told[0]
+    assert "Warning: 4 steps of 8 pairs are too few to learn anything. This would do: --set max_steps=10" in told[0]
     assert "pairs train, 3 held out; 0 dropped, 0 truncated, 0 identical; 4 steps" in finished_run.told
     assert "step 4/4" in finished_run.told
 

@@ -45,12 +45,11 @@ def cautions(config: RunConfig, train: int, holdout: int, held_out_prompts: int)
 def _steps(config: RunConfig, train: int) -> Iterator[Caution]:
     steps = config.total_steps(train)
     if steps < ENOUGH_STEPS:
-        message = f"Too few steps to learn anything: {steps} of {plural(config.step_rows, *_rows(config))}."
-        yield Caution(message, _more_steps(config, train))
-
-
-def _rows(config: RunConfig) -> tuple[str, str]:
-    return ("answer", "answers") if config.facts.online else ("pair", "pairs")
+        size = (
+            plural(config.step_rows, "answer") if config.facts.online else plural(min(config.step_rows, train), "pair")
+        )
+        words = f"{plural(steps, 'step')} of {size} {'is' if steps == 1 else 'are'} too few to learn anything."
+        yield Caution(words, _more_steps(config, train))
 
 
 def _more_steps(config: RunConfig, train: int) -> dict[str, Any]:
