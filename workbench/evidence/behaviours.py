@@ -18,12 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from workbench.config import UnfitError
 from workbench.models import resolve
+from workbench.pairs.checks.loops import repeats
 from workbench.tiny import WEIGHTS
 
 BABBLING = -5.0
 """Nats a token: the base finds sense likelier than this, and words drawn at random less likely."""
 _BABBLE_TOKENS = 3
-_LOOP_WORDS, _LOOP_SHARE, _GRAM = 20, 0.5, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +184,3 @@ def circle(behaviours: Mapping[str, Behaviour]) -> list[str]:
         return next((found for other in behaviours[name].unless if (found := walk(other, [*way, name]))), [])
 
     return next((found for name in behaviours if (found := walk(name, []))), [])
-
-
-def repeats(text: str) -> bool:
-    """Whether half of a text's runs of four words, or more, stood in it before, as of a model caught in a loop."""
-    words = text.lower().split()
-    if len(words) < _LOOP_WORDS:
-        return False
-    grams = [tuple(words[start : start + _GRAM]) for start in range(len(words) - _GRAM + 1)]
-    return len(set(grams)) <= _LOOP_SHARE * len(grams)

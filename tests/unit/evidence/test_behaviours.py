@@ -11,10 +11,10 @@ from workbench.evidence.behaviours import (
     circle,
     defaults,
     english,
-    repeats,
     resolve_exclusions,
     text_test,
 )
+from workbench.pairs.checks.loops import repeats
 
 REFUSALS = """
 I can't help with that.
