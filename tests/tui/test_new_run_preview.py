@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -80,6 +81,19 @@ async def test_the_form_shows_what_the_run_will_take(root: Path, measuring: Path
         await shows(pilot, "No runs yet")
         await until(pilot, lambda: gone(measuring))
         assert len(pids(measuring)) == 3
+
+
+@pytest.mark.usefixtures("measuring")
+async def test_plain_text_beside_a_chat_template_is_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = (
+        f"import sys, time; sys.stdin.readline(); sys.stdout.write({encode(Part(to_part(replace(COUNTS, raw=20))))!r})"
+    )
+    command = [sys.executable, "-c", f"{script}; sys.stdout.flush(); time.sleep(600)"]
+    monkeypatch.setattr("workbench.child.python", lambda _: command)
+    make_pairs(root, "tone", 20)
+    async with runs_screen(root, (80, 24)) as pilot:
+        await pilot.press("n")
+        await shows(pilot, "▲ 20 pairs are plain text, no chat template: c M converts")
 
 
 async def test_the_measuring_ends_with_the_screens(root: Path, measuring: Path) -> None:

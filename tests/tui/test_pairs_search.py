@@ -9,6 +9,7 @@ from textual.widgets import Input, OptionList, Static
 
 from tests.tui.pairs_data import make_workspace
 from tests.tui.pairs_screen import Screen, opened
+from workbench.pairs.pair import STATUSES
 from workbench.tui.widgets.pair_table import PairTable
 from workbench.tui.widgets.search_line import SearchLine
 
@@ -67,7 +68,8 @@ async def test_tab_and_arrows_write_terms_out(tmp_path: Path) -> None:
         assert offers(screen) == ["status:"]
         await screen.press("tab")
         assert line(screen).value == "status:"
-        assert offers(screen) == ["status:new", "status:accepted", "status:dropped", "status:flagged"]
+        offered = [f"status:{each}" for each in (*STATUSES, "undrafted")]
+        assert offers(screen) == offered
         await screen.press("down", "down", "enter")
         assert line(screen).value == "status:accepted "
         assert screen.numbers() == [3]

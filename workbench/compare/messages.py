@@ -138,9 +138,9 @@ class ScorePairs(_Message):
     """Asks for the log-probabilities of all pairs of a data set under all columns, in the background.
 
     `path` is the data set's file; acknowledged edits that are not in it yet count. With `ids`, only these pairs, else
-    all that are not dropped. Sequences longer than `max_length` are cut as in training; None cuts nothing, and pairs
-    that are longer than the model's context are told as problems. `cache` is a file that keeps scores from one
-    process to the next, made where it is not there. Answered by many `PairBatch` and a `PairsScored`.
+    all that train: neither dropped nor to be drafted. Sequences longer than `max_length` are cut as in training; None
+    cuts nothing, and pairs that are longer than the model's context are told as problems. `cache` is a file that keeps
+    scores from one process to the next, made where it is not there. Answered by many `PairBatch` and a `PairsScored`.
     """
 
     op: Literal["pairs"] = "pairs"

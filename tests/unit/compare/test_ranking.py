@@ -138,6 +138,20 @@ def test_where_all_drafts_differ_the_best_is_the_likeliest_a_token() -> None:
     assert best(again) == ("Short", "commonest")
 
 
+def test_a_pair_that_lacks_an_answer_gets_the_draft() -> None:
+    for side, empty in (("rejected", replace(PAIR, rejected=())), ("chosen", replace(PAIR, chosen=()))):
+        assert empty.lacks == (side,)
+        drafted = Ranking.of(empty).with_drafts([said("A"), said("A"), said("B")])
+        found = drafted.best_draft(side)  # type: ignore[arg-type]
+        assert found is not None
+        taken = drafted.as_side(found.number, side).edited  # type: ignore[arg-type]
+        order = (0, found.number) if side == "rejected" else (found.number, 0)
+        ranked = replace(drafted, order=order).made().edited
+        assert taken is not None
+        assert taken == ranked
+        assert (taken.lacks, plain(getattr(taken, side))) == ((), "A")
+
+
 def test_what_has_a_flaw_is_shown_and_never_the_best() -> None:
     refusing = replace(PAIR, chosen=(Message("assistant", "I can't help with that."),))
     drafts = [

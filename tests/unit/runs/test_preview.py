@@ -19,6 +19,7 @@ from workbench.runs.preview import (
     fit_lines,
     learned_from,
     memory_rows,
+    raw_line,
     rows_line,
     time_line,
     to_part,
@@ -48,6 +49,15 @@ def preview(machine=MACHINE, shape=SHAPE, **values):
 )
 def test_what_is_told_comes_back_as_it_went(told):
     assert learned_from(Part(json.loads(json.dumps(to_part(told))))) == told
+
+
+def test_plain_text_and_what_is_to_be_drafted_are_said():
+    known = preview().after(RowCounts(412, 50, 0, 50, 7))
+    assert rows_line(known) == "412 train · 50 held out · 7 to be drafted"
+    assert raw_line(known) == raw_line(known.after(COUNTS)) == ""
+    told = raw_line(known.after(replace(COUNTS, raw=462)))
+    assert "462 pairs are plain text" in told
+    assert "workbench check x --model tiny --fix plain-text" in told
 
 
 def test_progress_is_what_it_does_now():

@@ -76,7 +76,7 @@ def _limit(preview: Preview) -> Content:
         parts.append((f"{' · ' if parts else ''}{sign}{number:,} {what}", style))
     if counts.raw:
         many = figures.plural(counts.raw, "pair is", "pairs are")
-        parts.append((f"\n▲ {many} plain text: trained without the chat template; c M on Pairs converts", "$warning"))
+        parts.append((f"\n▲ {many} plain text, no chat template: c M converts", "$warning"))
     return Content.assemble(*parts)
 
 
