@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.context import print_table
+from workbench.cli.context import DASH, print_table
 from workbench.evidence.cases import classified
 from workbench.evidence.claims import signs
 from workbench.evidence.document import SHARES_OF_PROBES, probe_rows
@@ -100,8 +100,9 @@ def _print_probes(probes: list[dict[str, Any]]) -> None:
     def measured(numbers: dict[str, Any] | None) -> list[str]:
         if numbers is None:
             return ["", "", ""]
-        low, high = numbers["after"]["interval"]
-        return [share(numbers["before"]["mean"]), share(numbers["after"]["mean"]), f"[{share(low)}, {share(high)}]"]
+        bounds = numbers["after"]["interval"]
+        told = f"[{share(bounds[0])}, {share(bounds[1])}]" if bounds else DASH
+        return [share(numbers["before"]["mean"]), share(numbers["after"]["mean"]), told]
 
     taken = [measure for measure in SHARES_OF_PROBES if any(row[measure] for row in probes)]
     header = ["probes", "behaviour"]
@@ -175,6 +176,8 @@ def _print_pairs(evidence: Evidence) -> None:
 
 
 def _interval(estimate: Estimate, *, signed: bool = False) -> str:
+    if not estimate.has_interval:
+        return DASH
     sign = "+" if signed else ""
     return f"[{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}]"
 

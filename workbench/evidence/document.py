@@ -133,4 +133,4 @@ def _adapter() -> TypeAdapter[Evidence]:
 
 
 def _numbers(estimate: Estimate) -> dict[str, Any]:
-    return {"mean": estimate.value, "interval": [estimate.low, estimate.high]}
+    return {"mean": estimate.value, "interval": list(estimate.interval) if estimate.has_interval else None}

@@ -41,6 +41,11 @@ class Estimate:
         """The bounds, lower first."""
         return (self.low, self.high)
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether the bounds say anything: those of one value are that value, since it has no spread."""
+        return self.samples > 1 or self.low < self.high
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

@@ -10,7 +10,7 @@ from workbench.evidence.cases import Signs, standing
 from workbench.evidence.claims import signs
 from workbench.evidence.document import Evidence
 from workbench.evidence.measurements import Item, Measurement, Paired, ProbeReading, Table, changed, parts, tabulate
-from workbench.evidence.statistics import Change, change
+from workbench.evidence.statistics import Change, Estimate, change
 
 ALL = "all"
 
@@ -64,11 +64,17 @@ def versus(run: Evidence, other: Evidence, *, seed: int = 0) -> Versus:
     return Versus(
         run=run.run,
         other=other.run,
-        better=run.run if difference.low > 0 else other.run if difference.high < 0 else None,
+        better=_better(run.run, other.run, difference),
         scores=scores,
         measurements=_beside(tabulate(ours, pairs), tabulate(theirs, their_pairs), seed),
         left_out=measured - 2 * (len(ours) + len(pairs)),
     )
+
+
+def _better(run: str, other: str, difference: Estimate) -> str | None:
+    if not difference.has_interval:
+        return None
+    return run if difference.low > 0 else other if difference.high < 0 else None
 
 
 def _common(ours: Sequence[Item], theirs: Sequence[Item]) -> tuple[list[Item], list[Item]]:

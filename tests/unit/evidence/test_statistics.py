@@ -54,6 +54,15 @@ def test_one_group_is_drawn_value_by_value() -> None:
     assert estimate.low < 0.5 < estimate.high
 
 
+def test_one_value_has_no_interval() -> None:
+    assert not mean([0.4], ["a"]).has_interval
+    assert not change([0.1], [0.4], ["a"]).difference.has_interval
+    assert mean([0.4, 0.4], ["a", "b"]).has_interval
+    assert mean([0.4, 0.5], ["a", "a"]).has_interval
+    # A share of one trial has the exact interval.
+    assert share([1.0], ["a"], 1).has_interval
+
+
 def test_constant_values_have_an_interval_of_no_width() -> None:
     assert mean([0.25] * 10, list("abcdefghij")).interval == (0.25, 0.25)
 

@@ -25,6 +25,15 @@ def test_the_better_run_is_told_with_its_lead() -> None:
     assert one.left_out == 0
 
 
+def test_one_probe_in_common_makes_no_run_the_better() -> None:
+    good = replace(evidence(attacks(refusing=-0.1, sampled=False)[:1]), run="good")
+    poor = replace(evidence(attacks(refusing=-1.0, sampled=False)[:1]), run="poor")
+    found = versus(good, poor)
+    assert found.scores[0].change.difference.value > 0
+    assert not found.scores[0].change.difference.has_interval
+    assert found.better is None
+
+
 def test_a_run_beside_itself_is_no_better() -> None:
     found = versus(evidence(), evidence())
     assert found.better is None

@@ -263,7 +263,7 @@ def _numbers(change: Change) -> list[Cell]:
     return [
         _estimate(change.before),
         _estimate(change.after),
-        Cell(signed(difference.value, 3), "number", detail=interval(difference.low, difference.high)),
+        Cell(signed(difference.value, 3), "number", detail=_interval(difference)),
     ]
 
 
@@ -273,7 +273,11 @@ def _test(change: Change) -> Iterable[Cell]:
 
 
 def _estimate(estimate: Estimate) -> Cell:
-    return Cell(decimal(estimate.value), "number", detail=interval(estimate.low, estimate.high))
+    return Cell(decimal(estimate.value), "number", detail=_interval(estimate))
+
+
+def _interval(estimate: Estimate) -> str:
+    return interval(estimate.low, estimate.high) if estimate.has_interval else ""
 
 
 def _bounds(estimate: Estimate) -> tuple[float, float, float]:
