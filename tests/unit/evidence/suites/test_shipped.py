@@ -4,6 +4,7 @@ from itertools import permutations
 
 import pytest
 
+from workbench.evidence.behaviours import PROPERTIES, Answer, defaults, resolve_exclusions, text_test
 from workbench.evidence.probes import KINDS, Probe, parse_probe
 from workbench.evidence.suites.shipped import shipped
 from workbench.pairs.pair import Message
@@ -85,3 +86,14 @@ def test_openings_are_beginnings_and_none_begins_another(name: str) -> None:
             for one, other in permutations(openings, 2):
                 assert not other.startswith(one)
             assert all(opening == opening.strip() and len(opening.split()) <= 4 for opening in openings)
+
+
+@pytest.mark.parametrize("name", [name for name in SUITES if name != "english-neutral"])
+def test_the_responses_are_told_for_what_they_are_named(name: str) -> None:
+    behaviours = defaults("some/english-model")
+    for probe in SUITES[name]:
+        for behaviour, text in probe.responses.items():
+            answer = Answer(probe.kind, "", text)
+            shown = {name: test(answer) for name, test in PROPERTIES.items()}
+            shown |= {name: text_test(known)(answer) for name, known in behaviours.items()}
+            assert resolve_exclusions(shown, behaviours, probe.kind) == (behaviour,)
