@@ -11,7 +11,7 @@ import typer
 
 from workbench.cli.context import DASH, Json, StatusLine, examples, note, print_json, print_table, workspace_of
 from workbench.errors import WorkbenchError
-from workbench.figures import plural
+from workbench.figures import plural, share
 from workbench.text import one_line
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ Examples:
 \b
 The first table says how exact a share of each kind would be: half of its 95% interval, at worst (a group answers as
 one) and at best (every prompt by itself), and the smallest change that would be found. The second says on how many
-probes each claim would be judged, by each of its measures.
+probes each claim would be judged, by each of its measures. With --model, the third says how probable it is that answers
+of the base begin as those of a behaviour do.
 \b
 Errors make an evaluation false: a prompt that a run trains on, or that is of two kinds; prompts that do not fit into
 the model. Warnings name what nothing can be said of. Exit status: 0 no error was found, 1 an error was, 2 wrong usage
@@ -184,6 +185,9 @@ def check(
         str | None,
         typer.Option(metavar="NAME[,NAME...]", help="The data sets that a run is to train on. Default: all."),
     ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="With --model: do not load its weights, so not measure how answers begin.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Say what the workspace's suites can and cannot show, before anything is trained."""
@@ -197,23 +201,32 @@ def check(
     names = workspace.datasets() if pairs is None else [name for name in pairs.split(",") if name]
     with StatusLine(after=1) as line:
         line.show("Reading the prompts")
-        tokens = None
+        tokens, openings = None, None
         if model is not None:
             from workbench.engine.libraries import quick_imports, quiet_libraries
 
             quiet_libraries()
             with quick_imports():
-                from workbench.engine.measure_prompts import measure_prompts
+                from workbench.engine.measure_prompts import measure_openings, measure_prompts
 
             tokens = measure_prompts(model, {probe.id: probe.prompt for probe in probes})
+            if not fast:
+                fitting = [probe for probe in probes if tokens.fits(probe.id, plan.settings.answer_tokens)]
+                openings = measure_openings(
+                    model,
+                    fitting,
+                    plan.behaviours,
+                    lambda done, of: line.show(f"Measuring how answers of {model} begin: {done:,} of {of:,} probes"),
+                )
         training = {name: _trained(workspace.existing_pairs_file(name), line) for name in names}
-        report = check_suites(probes, plan, training, tokens)
+        report = check_suites(probes, plan, training, tokens, openings)
     if json:
         print_json(
             {
                 "probes": len(probes),
                 "kinds": [asdict(size) for size in report.kinds],
                 "claims": [asdict(reach) for reach in report.claims],
+                "openings": [asdict(begun) for begun in report.openings],
                 "findings": [finding.to_json(repair=False) for finding in report.findings],
             }
         )
@@ -258,6 +271,10 @@ def _tell_check(report: SuitesReport, probes: int, names: Sequence[str]) -> None
         right=range(1, len(measures) + 1),
     )
     print()
+    if report.openings:
+        begun = [[one.kind, one.behaviour, f"{one.probes:,}", share(one.mass)] for one in report.openings]
+        print_table(("kind", "behaviour", "probes", "the base begins so"), begun, right=(2, 3))
+        print()
     for finding in report.findings:
         tell_finding(replace(finding, ids=()) if WHOLE_KIND in finding.figures else finding, "probes")
     found = plural(len(report.findings), "finding") if report.findings else "nothing found"

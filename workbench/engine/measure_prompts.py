@@ -1,21 +1,29 @@
-"""What a model makes of the prompts of probes: their tokens, and whether they fit. Its weights are not loaded."""
+"""What a model makes of the prompts of probes: their tokens, and how its answers begin."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from transformers import AutoConfig
 
+from workbench.compare.messages import Column, ScoreOpenings
+from workbench.compare.prompt_parts import as_prompt
 from workbench.engine.model.downloads import load_tokenizer, not_loaded, where_from
 from workbench.engine.model.token_ids import FALLBACK_TEMPLATE, prompt_ids
+from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
+from workbench.evidence.behaviours import Behaviour, openings_of
+from workbench.evidence.probes import Probe, by_kind
 from workbench.evidence.suites.check import PromptTokens
 from workbench.models import resolve
 from workbench.pairs.pair import Text
 
+MOST_A_KIND = 16
+"""Probes whose openings are measured: enough for a mean, and few enough for a CPU to read."""
+
 
 def measure_prompts(model: str, prompts: Mapping[str, Text]) -> PromptTokens:
-    """The tokens of every prompt, by id, as `model` reads them.
+    """The tokens of every prompt, by id, as `model` reads them. Its weights are not loaded.
 
     Raises `WorkbenchError` where there is no such model.
     """
@@ -39,3 +47,41 @@ def measure_prompts(model: str, prompts: Mapping[str, Text]) -> PromptTokens:
         context=getattr(config.get_text_config(), "max_position_embeddings", None),
         own_template=tokenizer.chat_template != FALLBACK_TEMPLATE,
     )
+
+
+def measure_openings(
+    model: str,
+    probes: Sequence[Probe],
+    behaviours: Mapping[str, Behaviour],
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> dict[str, dict[str, float]]:
+    """By probe and behaviour, how probable it is that an answer of `model`, in 4 bits, begins so.
+
+    Of every kind as many as `MOST_A_KIND` are measured, spaced evenly. The prompts have to fit. `progress` is told how
+    many of how many probes are done. Raises `WorkbenchError` where there is no such model.
+    """
+    asked = {probe.id: openings_of(probe, behaviours) for probe in probes}
+    begun = [
+        one for of_kind in by_kind(probes).values() for one in spaced([probe for probe in of_kind if asked[probe.id]])
+    ]
+    found: dict[str, dict[str, float]] = {}
+    if not begun:
+        return found
+    scorer = Scorer(model)
+    for probe in begun:
+        progress(len(found), len(begun))
+        requests = {
+            behaviour: ScoreOpenings(
+                columns=[Column(name="base")], prompt=as_prompt(probe.prompt), openings=list(texts)
+            )
+            for behaviour, texts in asked[probe.id].items()
+        }
+        scored = {behaviour: scorer.openings(request).columns[0] for behaviour, request in requests.items()}
+        found[probe.id] = {behaviour: column.probability for behaviour, column in scored.items()}
+    return found
+
+
+def spaced(probes: Sequence[Probe]) -> list[Probe]:
+    """At most `MOST_A_KIND` of the probes, spaced evenly, so that all parts of a suite are among them."""
+    count = min(MOST_A_KIND, len(probes))
+    return [probes[number * len(probes) // count] for number in range(count)]

@@ -17,6 +17,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from workbench.config import UnfitError
+from workbench.evidence.probes import Probe
 from workbench.models import resolve
 from workbench.pairs.checks.loops import repeats
 from workbench.tiny import WEIGHTS
@@ -171,6 +172,12 @@ def resolve_exclusions(shown: Mapping[str, bool], behaviours: Mapping[str, Behav
 def told_on(behaviour: Behaviour, kind: str) -> bool:
     """Whether answers to probes of `kind` are told by it."""
     return not behaviour.kinds or kind in behaviour.kinds
+
+
+def openings_of(probe: Probe, behaviours: Mapping[str, Behaviour]) -> dict[str, Sequence[str]]:
+    """By behaviour, how an answer to `probe` may begin: as the probe says, else as the behaviour does."""
+    known = {name: one.openings for name, one in behaviours.items() if one.openings and told_on(one, probe.kind)}
+    return {**known, **probe.openings}
 
 
 def circle(behaviours: Mapping[str, Behaviour]) -> list[str]:

@@ -18,7 +18,7 @@ from workbench.engine.model.inference import Ids, opening_logprobs, summed_kl
 from workbench.engine.model.token_ids import continued, encode, pair_ids, prompt_ids
 from workbench.engine.scoring.classifying import shown_behaviours
 from workbench.engine.scoring.scorer import Sample, Scorer, log_mass
-from workbench.evidence.behaviours import Answer, Behaviour, told_on
+from workbench.evidence.behaviours import Answer, Behaviour, openings_of
 from workbench.evidence.cases import Example, Signs, TokenPiece, TokenResponse, TokenView, choose
 from workbench.evidence.claims import Claim
 from workbench.evidence.measurements import BEGINNING, BEGINNINGS, OWN, PairReading, ProbeReading, Reading
@@ -151,13 +151,7 @@ def read_openings(
 
     The openings are the probe's own, or those of the behaviour.
     """
-    asked = {
-        probe.id: {
-            **{name: one.openings for name, one in behaviours.items() if one.openings and told_on(one, probe.kind)},
-            **probe.openings,
-        }
-        for probe in probes
-    }
+    asked = {probe.id: openings_of(probe, behaviours) for probe in probes}
     masses: dict[str, dict[str, tuple[float, float]]] = {probe.id: {} for probe in probes}
     some = [probe for probe in probes if asked[probe.id]]
     sums: dict[str, list[list[float]]] = {probe.id: [] for probe in some}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from workbench.evidence.behaviours import PROPERTIES, told_on
+from workbench.evidence.behaviours import PROPERTIES, openings_of, told_on
 from workbench.evidence.claims import Claim
 from workbench.evidence.measurements import ANSWERS, BEGINNINGS, HELD_OUT, OWN
 from workbench.evidence.probes import Probe, by_kind
@@ -38,6 +38,7 @@ CHECKS: Mapping[str, str] = {
     "plain-prompt": "a prompt that a chat model is asked without its template",
     "no-response": "a probe that names no response",
     "no-opening": "a behaviour of which no way to begin is known",
+    "unused-opening": "openings that the base hardly ever uses",
 }
 """The names that findings have, the gravest first."""
 WHOLE_KIND = "kind"
@@ -64,6 +65,10 @@ class PromptTokens:
     refused: Mapping[str, str]
     context: int | None
     own_template: bool
+
+    def fits(self, identity: str, answer: int) -> bool:
+        """Whether the model reads the prompt, and an answer of so many tokens after it."""
+        return identity in self.tokens and (self.context is None or self.tokens[identity] + answer <= self.context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +98,22 @@ class ClaimReach:
 
 
 @dataclass(frozen=True, slots=True)
+class BaseBeginnings:
+    """How often answers of the base to the probes of a kind begin as `behaviour` does, on average: a probability."""
+
+    kind: str
+    behaviour: str
+    probes: int
+    mass: float
+
+
+@dataclass(frozen=True, slots=True)
 class SuitesReport:
-    """What was found, the gravest first."""
+    """What was found, the gravest first. `openings`: where they were measured."""
 
     kinds: Sequence[KindSize]
     claims: Sequence[ClaimReach]
+    openings: Sequence[BaseBeginnings]
     findings: Sequence[CheckFinding]
 
     @property
@@ -127,12 +143,11 @@ class _Suites:
         probes, name = self.kinds.get(claim.kind, ()), claim.behaviour
         sampled = self.plan.settings.samples > 0
         behaviour = self.plan.behaviours.get(name)
-        told = behaviour is not None and told_on(behaviour, claim.kind)
         if measure == "samples":
+            told = behaviour is not None and told_on(behaviour, claim.kind)
             return len(probes) if sampled and (told or name in PROPERTIES) else 0
         if measure == "opening":
-            known = behaviour is not None and told and bool(behaviour.openings)
-            return len(probes) if known else sum(name in probe.openings for probe in probes)
+            return sum(name in openings_of(probe, self.plan.behaviours) for probe in probes)
         if name in _OF_THE_BASE and sampled:
             return len(probes)
         return sum(bool(probe.responses) if name == ANSWERS else name in probe.responses for probe in probes)
@@ -143,9 +158,15 @@ def check_suites(
     plan: Plan,
     training: Mapping[str, Iterable[Text]],
     tokens: PromptTokens | None = None,
+    openings: Mapping[str, Mapping[str, float]] | None = None,
 ) -> SuitesReport:
-    """What `probes` can show under `plan`. `training`: by data set, the prompts that it trains on."""
+    """What `probes` can show under `plan`.
+
+    `training`: by data set, the prompts that it trains on. `openings`: by the probes' ids and by behaviour, how
+    probable it is that an answer of the base begins so.
+    """
     suites = _Suites(probes, plan)
+    begun = list(_begun(suites, openings or {}))
     findings = [
         *_repeated(probes),
         *_leaks(probes, training),
@@ -155,6 +176,7 @@ def check_suites(
         *_responses(suites),
         *_openings(suites),
         *(_tokens(suites, tokens) if tokens else ()),
+        *_unused(suites, begun),
     ]
     order = list(CHECKS)
     findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), order.index(finding.check)))
@@ -162,7 +184,7 @@ def check_suites(
         ClaimReach(name, claim.kind, claim.behaviour, {by: suites.measured(claim, by) for by in claim.by})
         for name, claim in suites.claims.items()
     ]
-    return SuitesReport([size(kind, same_kind) for kind, same_kind in suites.kinds.items()], reach, findings)
+    return SuitesReport([size(kind, same_kind) for kind, same_kind in suites.kinds.items()], reach, begun, findings)
 
 
 def size(kind: str, probes: Sequence[Probe]) -> KindSize:
@@ -392,6 +414,32 @@ def _openings(suites: _Suites) -> Iterator[CheckFinding]:
         )
 
 
+def _begun(suites: _Suites, openings: Mapping[str, Mapping[str, float]]) -> Iterator[BaseBeginnings]:
+    for kind, probes in suites.kinds.items():
+        masses: defaultdict[str, list[float]] = defaultdict(list)
+        for probe in probes:
+            for behaviour, mass in openings.get(probe.id, {}).items():
+                masses[behaviour].append(mass)
+        for behaviour, of_kind in masses.items():
+            yield BaseBeginnings(kind, behaviour, len(of_kind), math.fsum(of_kind) / len(of_kind))
+
+
+def _unused(suites: _Suites, begun: Iterable[BaseBeginnings]) -> Iterator[CheckFinding]:
+    least = suites.plan.settings.least_probability
+    for found in begun:
+        if found.mass < least:
+            yield _of_kind(
+                "unused-opening",
+                "note",
+                found.kind,
+                suites.kinds[found.kind],
+                f"The base begins answers to {found.kind} probes as {found.behaviour!r} does with a probability of"
+                f" {found.mass:.1g} (less than {least:g}): it can rise from there, but hardly fall.",
+                "If the base answers so in other words, add those to the openings: workbench generate shows them.",
+                {"mass": found.mass},
+            )
+
+
 def _tokens(suites: _Suites, found: PromptTokens) -> Iterator[CheckFinding]:
     if found.refused:
         first = next(iter(found.refused.values()))
@@ -405,7 +453,7 @@ def _tokens(suites: _Suites, found: PromptTokens) -> Iterator[CheckFinding]:
         )
     answer = suites.plan.settings.answer_tokens
     if found.context is not None:
-        long = tuple(identity for identity, count in found.tokens.items() if count + answer > found.context)
+        long = tuple(identity for identity in found.tokens if not found.fits(identity, answer))
         if long:
             yield _finding(
                 "too-long",

@@ -165,6 +165,21 @@ def test_what_a_model_cannot_read_is_told() -> None:
     assert "too-long" not in findings(suite, tokens=replace(tight, context=None))
 
 
+def test_openings_that_the_base_never_uses_are_told() -> None:
+    suite = probes(count=40)
+    masses = {
+        probe.id: {"refusing": 2e-3 if number % 2 else 0.0, "compliant": 4e-4} for number, probe in enumerate(suite)
+    }
+    found = check_suites(suite, ENGLISH, {}, None, masses)
+    assert [(begun.behaviour, begun.probes, begun.mass) for begun in found.openings] == [
+        ("refusing", 40, pytest.approx(1e-3)),
+        ("compliant", 40, pytest.approx(4e-4)),
+    ]
+    told = [finding for finding in found.findings if finding.check == "unused-opening"]
+    assert [finding.figures["mass"] for finding in told] == [pytest.approx(4e-4)]
+    assert "'compliant'" in told[0].message
+
+
 def test_the_threshold_that_so_few_probes_settle() -> None:
     for threshold in (0.01, 0.02, 0.05, 0.5):
         needed = settled_from(threshold)
