@@ -127,7 +127,8 @@ def _mend(path: Path, report: ChecksReport, fix: str, *, yes: bool, json: bool) 
             )
         if not typer.confirm(repair.question, err=True):
             raise typer.Exit(1)
-    with PairStore(path) as store:
+    with StatusLine() as line, PairStore(path) as store:
+        line.show(f"{repair.description} …")
         changed = len(store.update(repair.ids_in(store.rows), repair.change, repair.description))
     note(f"{repair.description[0].upper()}{repair.description[1:]}: {changed:,} pairs of {path.stem} changed.")
     if json:

@@ -140,9 +140,13 @@ class DataSetSession:
 
     @property
     def status(self) -> str:
-        """What is to be known of all pairs: the lines that are none, else how the checks stand."""
-        problems = len(self.store.rows.base.problems)
-        return f"▲ {plural(problems, 'line is no pair', 'lines are no pairs')}" if problems else self.checks.summary
+        """What is to be known of all pairs: the lines that are none, else how many lack an answer, and how the checks
+        stand."""
+        problems, undrafted = len(self.store.rows.base.problems), len(self.store.rows.to_draft)
+        if problems:
+            return f"▲ {plural(problems, 'line is no pair', 'lines are no pairs')}"
+        lacking = f"◌ {undrafted:,} to draft" if undrafted else ""
+        return " · ".join(filter(None, (lacking, self.checks.summary)))
 
     # Editing
 

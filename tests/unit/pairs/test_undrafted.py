@@ -52,6 +52,7 @@ def test_it_is_accepted_once_it_has_both_answers(path: Path, tmp_path: Path) -> 
     store = session.store
     assert store.find(parse("status:undrafted")).tolist() == [1, 2]
     assert store.find(parse("-status:undrafted")).tolist() == [0]
+    assert session.status.startswith("◌ 2 to draft")
     assert "no rejected answer yet" in session.judge(1, "accepted").notice
     assert "1 pair changed" in session.change_all(store.rows.order, BulkChange("status", "accepted")).notice
     assert store.counts()["accepted"] == 1
