@@ -152,3 +152,36 @@ def test_what_the_base_was_held_as_is_told_where_it_is_not_as_in_training(
     assert "No difference can be told" in alike.stdout
     own = json.loads((tmp_path / "runs" / other / "evidence.json").read_text("utf-8"))
     assert own["probe_readings"] == whole["probe_readings"]
+
+
+def test_the_merged_model_is_a_column_beside_base_and_run(finished_run: FinishedRun, tmp_path: Path) -> None:
+    (tmp_path / "pairs" / "probes").mkdir(parents=True)
+    (tmp_path / "pairs" / "probes" / "tone.jsonl").write_text(to_jsonl(build_probes()["tone"][:3]), "utf-8")
+    (tmp_path / "workbench.toml").write_text("[evidence]\nsamples = 1\nfewest = 2\nanswer_tokens = 8\n", "utf-8")
+    shutil.copytree(finished_run.folder, tmp_path / "runs" / finished_run.id)
+    run, to = finished_run.id, tmp_path / "merged" / "polite"
+    assert workbench(tmp_path, "merge", run, "--to", str(to)).returncode == 0
+
+    done = workbench(tmp_path, "evaluate", run, "--merged", str(to))
+    assert done.returncode in (0, 1), done.stderr
+    assert "loading the merged model" in done.stderr
+    header = next(line for line in done.stdout.splitlines() if line.startswith("run "))
+    assert header.split("  ")[0] == "run"
+    assert "merged  " in header
+    assert "run to merged, 95%" in header
+    assert "merged: polite in float32, sha256:" in done.stdout
+    evidence = json.loads((tmp_path / "runs" / run / "evidence.json").read_text("utf-8"))
+    assert evidence["merged"]["folder"] == "polite"
+    assert len(evidence["merged"]["probe_readings"]) == 3
+    assert "## The model that ships" in workbench(tmp_path, "report", run, "--to", "-", "--format", "md").stdout
+
+    for merged, told in (
+        (tmp_path / "nothing", "No model there"),
+        (tmp_path / "workbench.toml", "Not the folder of a model"),
+    ):
+        refused = workbench(tmp_path, "evaluate", run, "--merged", str(merged), "--json")
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert told in refused.stderr
+    both = workbench(tmp_path, "evaluate", run, "--merged", str(to), "--against", run)
+    assert both.returncode == 2
+    assert "Two comparisons at once" in both.stderr

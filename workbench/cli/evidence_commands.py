@@ -36,7 +36,12 @@ class Format(StrEnum):
 def register(app: typer.Typer) -> None:
     """Adds the commands to `app`."""
     app.command(epilog=examples("demo", "demo --headless", "demo --model SmolLM2 --headless --keep smol-demo"))(demo)
-    app.command()(evaluate)
+    asked = (
+        f"evaluate {RUN}",
+        f"evaluate {RUN} --against 1204-support-dpo",
+        f"evaluate {RUN} --merged ~/models/polite",
+    )
+    app.command(epilog=examples(*asked))(evaluate)
     judging = examples(f"label-samples {RUN} --kind attack --behaviour refusing", f"label-samples {RUN} --json")
     app.command("label-samples", epilog=judging)(label_samples)
     lines = (f"report {RUN}", f"report {RUN} --to audit.html", f"report {RUN} --to - --format md > comment.md")
@@ -141,6 +146,10 @@ def evaluate(
     against: Annotated[
         str | None, typer.Option(metavar="OTHER", help="Another run: say which is better, by how much and where.")
     ] = None,
+    merged: Annotated[
+        Path | None,
+        typer.Option("--merged", metavar="DIR", help="The run's merged model: measured beside base and run."),
+    ] = None,
     quantization: QuantizationOption = None,
     as_json: Json = False,
 ) -> None:
@@ -148,15 +157,18 @@ def evaluate(
 
     It waits while another run has the device; Ctrl-C gives up. A reward model gives no answers to measure.
     Behaviours and claims are data, in workbench.toml: docs/evidence.md has examples.
-    Exit status: 1 where a verdict does not hold; with --against, where the other run is better.
+    Exit status: 1 where a verdict does not hold, of the run or of its merged model; with --against, where the other run
+    is better.
     """
     from workbench.cli.evidence_tables import print_evidence
 
     workspace, folder = workspace_of(context), folder_of(context, run)
     if against is not None:
+        if merged is not None:
+            raise WorkbenchError("Two comparisons at once", "--against names a run, --merged a model.", "Give one.")
         _against(workspace, folder, folder_of(context, against), quantization, as_json=as_json)
         return
-    evidence = _evaluate(workspace, folder, quantization)
+    evidence = _evaluate(workspace, folder, quantization, merged)
     if as_json:
         print_json(evidence.to_json())
     else:
@@ -238,13 +250,18 @@ def _wait_for(folder: RunFolder) -> None:
     raise WorkbenchError("The run did not finish", "\n".join([cause, *last_words(folder)]), f"Its log: {folder.log}")
 
 
-def _evaluate(workspace: Workspace, folder: RunFolder, quantization: Quantization | None = None) -> Evidence:
+def _evaluate(
+    workspace: Workspace,
+    folder: RunFolder,
+    quantization: Quantization | None = None,
+    merged: Path | None = None,
+) -> Evidence:
     from workbench.engine.evaluate_worker import evaluate_run
 
     trained = folder.record().config.quantization
     held = f" on {quantization} weights; it was trained on {trained}" if quantization not in (None, trained) else ""
     note(f"Evaluating {folder.id}{held}")
-    return evaluate_run(workspace, folder, lambda text: note(f"  {text}"), quantization)
+    return evaluate_run(workspace, folder, lambda text: note(f"  {text}"), quantization, merged)
 
 
 def _against(

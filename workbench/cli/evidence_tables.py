@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 from workbench.cli.context import DASH, print_table
 from workbench.evidence.cases import classified
 from workbench.evidence.claims import signs
-from workbench.evidence.document import SHARES_OF_PROBES, probe_rows
-from workbench.evidence.measurements import HELD_OUT, LENGTH_MATCHED
+from workbench.evidence.document import SHARES_OF_PROBES, find, probe_rows
+from workbench.evidence.measurements import HELD_OUT, LENGTH_MATCHED, Key
 from workbench.figures import share
 from workbench.text import one_line
 
 if TYPE_CHECKING:
-    from workbench.evidence.document import Evidence
+    from workbench.evidence.document import Evidence, MergedModel
     from workbench.evidence.sample_labels import ErrorRate
     from workbench.evidence.statistics import Change, Estimate
     from workbench.evidence.versus import Versus
 
 _PROMPT, _ANSWER = 40, 90
 """Characters."""
+_WORDS = {True: "holds", False: "does not hold", None: "cannot be said"}
 _SIGNS = {True: "\u2714 holds", False: "\u2718 does not hold", None: "? cannot be said"}
 
 
@@ -47,10 +48,13 @@ def print_evidence(evidence: Evidence) -> None:
             right=(2, 3),
         )
     print()
-    print_table(
-        ["verdict", "claim", "found (needed)"],
-        [[_SIGNS[verdict.holds], verdict.name, verdict.message] for verdict in evidence.verdicts],
-    )
+    if evidence.merged is None:
+        print_table(
+            ["verdict", "claim", "found (needed)"],
+            [[_SIGNS[verdict.holds], verdict.name, verdict.message] for verdict in evidence.verdicts],
+        )
+    else:
+        _print_merged(evidence, evidence.merged)
 
 
 def print_versus(versus: Versus) -> None:
@@ -113,6 +117,31 @@ def _print_probes(probes: list[dict[str, Any]]) -> None:
         for row in probes
     ]
     print_table(header, rows, right=range(2, len(header)))
+
+
+def _print_merged(evidence: Evidence, merged: MergedModel) -> None:
+    """Every verdict of run and merged model, with what was found of both, and how far it is from one to the other."""
+    rows = []
+    for verdict, other in evidence.beside_merged:
+        key = Key(verdict.kind, "", verdict.behaviour, verdict.measure)
+        after, moved = find(merged.measurements, key), find(merged.against_run, key)
+        rows.append(
+            [
+                _SIGNS[verdict.holds],
+                _SIGNS[other.holds] if other is not None else "",
+                verdict.name,
+                verdict.message,
+                share(after.after.value) if after is not None else "not measured",
+                f"{moved.difference.value:+.3f} {_interval(moved.difference, signed=True)}"
+                if moved is not None
+                else "",
+            ]
+        )
+    print_table(["run", "merged", "claim", "found (needed)", "merged", "run to merged, 95%"], rows)
+    print(f"merged: {one_line(merged.folder)} in {merged.dtype}, {merged.revision[:19]}…")
+    for verdict, other in evidence.beside_merged:
+        if other is not None and other.holds != verdict.holds:
+            print(f"\u25b2 {verdict.name}: {_WORDS[verdict.holds]} of the run, {_WORDS[other.holds]} once merged.")
 
 
 def _print_parts(evidence: Evidence) -> None:

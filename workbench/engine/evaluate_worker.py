@@ -9,6 +9,7 @@ from typing import Any
 from workbench.child import Parent, serve
 from workbench.config import Quantization
 from workbench.engine.libraries import quick_imports, quiet_libraries
+from workbench.errors import WorkbenchError
 from workbench.evidence.document import Evidence
 from workbench.evidence.jobs import check
 from workbench.evidence.probes import digests, read_suites
@@ -23,13 +24,17 @@ def evaluate_run(
     folder: RunFolder,
     progress: Callable[[str], None],
     quantization: Quantization | None = None,
+    merged: Path | None = None,
 ) -> Evidence:
     """Writes and returns the run's evidence, once the device is free. `progress` is told what is done next.
 
-    The base is held as the run was trained, or with `quantization` so. Raises `WorkbenchError` where there are no
-    probes, the run has no adapter or gives no answers, or the model cannot be loaded.
+    The base is held as the run was trained, or with `quantization` so. `merged`: the folder of the run's merged model,
+    which is measured beside them. Raises `WorkbenchError` where there are no probes, the run has no adapter or gives no
+    answers, or a model cannot be loaded.
     """
     check(folder)
+    if merged is not None:
+        merged = _model_in(merged, folder)
     probes = read_suites(workspace.probes)
     plan = read_plan(workspace.settings, workspace.probes, folder.record().config.model)
     suites = digests(workspace.probes)
@@ -40,7 +45,24 @@ def evaluate_run(
         with quick_imports():
             from workbench.engine.scoring.evaluate import evaluate
 
-        return evaluate(folder, probes, plan, suites=suites, quantization=quantization, progress=progress)
+        return evaluate(
+            folder, probes, plan, suites=suites, quantization=quantization, merged=merged, progress=progress
+        )
+
+
+def _model_in(merged: Path, folder: RunFolder) -> Path:
+    merged = merged.expanduser().absolute()
+    if merged.is_file():
+        raise WorkbenchError(
+            "Not the folder of a model",
+            f"{merged} is a file.",
+            "Name the folder that merge wrote. A GGUF file becomes one by workbench model import FILE --to DIR.",
+        )
+    if not (merged / "config.json").is_file():
+        raise WorkbenchError(
+            "No model there", f"{merged} has no config.json.", f"Merge the run: workbench merge {folder.id} --to DIR"
+        )
+    return merged
 
 
 def work(request: Mapping[str, Any], parent: Parent) -> None:

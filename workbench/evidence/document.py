@@ -40,6 +40,25 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
+class MergedModel:
+    """The run merged into its base, measured as base and run were; the divergence from the base was not.
+
+    Here *after* is the merged model and *before* the base; in `against_run` *before* is the run. `folder` is its name,
+    `revision` a sha256 of its files, `dtype` the width that it was measured in.
+    """
+
+    folder: str
+    revision: str
+    dtype: str
+    verdicts: Sequence[Verdict]
+    measurements: Sequence[Measurement]
+    against_run: Sequence[Measurement]
+    examples: Sequence[Example]
+    probe_readings: Sequence[ProbeReading]
+    pair_readings: Sequence[PairReading]
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """All that an evaluation found about a run. All but `created` and `seconds` is the same at every call."""
 
@@ -65,22 +84,35 @@ class Evidence:
     tokens: Sequence[TokenView]
     probe_readings: Sequence[ProbeReading]
     pair_readings: Sequence[PairReading]
+    merged: MergedModel | None = None
+    """What ships, where that was measured too."""
     version: int = field(default=VERSION)
 
     @property
     def holds(self) -> bool:
-        """Whether no verdict says that its claim does not hold."""
-        return all(verdict.holds is not False for verdict in self.verdicts)
+        """Whether no verdict says that its claim does not hold, of the merged model neither where it was measured."""
+        merged = self.merged.verdicts if self.merged is not None else ()
+        return all(verdict.holds is not False for verdict in (*self.verdicts, *merged))
 
     def find(self, kind: str, response: str, measure: Measure, part: str = "") -> Change | None:
         """What was measured of that, if it was."""
-        key = Key(kind, part, response, measure)
-        return next((m.change for m in self.measurements if m.key == key), None)
+        return find(self.measurements, Key(kind, part, response, measure))
+
+    @property
+    def beside_merged(self) -> list[tuple[Verdict, Verdict | None]]:
+        """Every verdict on the run, with that on the merged model where there is one."""
+        merged = {verdict.name: verdict for verdict in self.merged.verdicts} if self.merged is not None else {}
+        return [(verdict, merged.get(verdict.name)) for verdict in self.verdicts]
 
     def to_json(self) -> dict[str, Any]:
         """The document; "probes" has a row for every kind and behaviour."""
         document = asdict(self) | {"claims": {name: claim.model_dump() for name, claim in self.claims.items()}}
         return {"version": document.pop("version")} | document | {"probes": probe_rows(self.measurements)}
+
+
+def find(measurements: Iterable[Measurement], key: Key) -> Change | None:
+    """What was measured of `key`, if it was."""
+    return next((m.change for m in measurements if m.key == key), None)
 
 
 def probe_rows(measurements: Iterable[Measurement]) -> list[dict[str, Any]]:

@@ -66,7 +66,7 @@ def versus(run: Evidence, other: Evidence, *, seed: int = 0) -> Versus:
         other=other.run,
         better=_better(run.run, other.run, difference),
         scores=scores,
-        measurements=_beside(tabulate(ours, pairs), tabulate(theirs, their_pairs), seed),
+        measurements=beside(tabulate(ours, pairs), tabulate(theirs, their_pairs), seed),
         left_out=measured - 2 * (len(ours) + len(pairs)),
     )
 
@@ -117,7 +117,8 @@ def _scores(ours: Sequence[ProbeReading], theirs: Sequence[ProbeReading], signs:
     ]
 
 
-def _beside(ours: Table, theirs: Table, seed: int) -> list[Measurement]:
+def beside(ours: Table, theirs: Table, seed: int) -> list[Measurement]:
+    """Every quantity that both have: before is what came after in `theirs`, after what did in `ours`."""
     measurements = []
     for key, paired in ours.items():
         other = theirs.get(key)

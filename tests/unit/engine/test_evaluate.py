@@ -10,15 +10,19 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
+from tests.unit.engine.random_models import make
 from workbench.compare.messages import Column, ScoreResponse, Turn
 from workbench.config import build_config
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import load_base
 from workbench.engine.scoring.evaluate import evaluate
 from workbench.engine.scoring.scorer import Scorer
+from workbench.engine.shipping.merge_adapter import merge
 from workbench.errors import WorkbenchError
 from workbench.evidence.document import Evidence, read_evidence
-from workbench.evidence.measurements import BOTH, HELD_OUT, OWN
+from workbench.evidence.measurements import BOTH, HELD_OUT, OWN, ProbeReading, Reading
 from workbench.evidence.probes import Probe, parse_probe
+from workbench.evidence.report.write import render
 from workbench.evidence.settings import Settings, plan
 from workbench.pairs.pair import Pair, from_row
 from workbench.runs.folder import RunFolder, create, to_line
@@ -216,3 +220,82 @@ def test_where_nothing_is_asked_for_nothing_is_sampled(folder: RunFolder, probes
 def test_a_run_without_an_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WorkbenchError, match="saved no adapter"):
         evaluate(create(tmp_path, build_config({"pairs": ["x"]}), [], {}), [], PLAN)
+
+
+@pytest.fixture(scope="module")
+def few(probes: list[Probe]) -> list[Probe]:
+    """Some of each kind."""
+    return [*probes[:6], *probes[40:43], *probes[45:]]
+
+
+def same(one: ProbeReading, other: ProbeReading, side: str) -> None:
+    """That `one` has after what `other` has on `side`."""
+    assert (one.id, list(one.responses)) == (other.id, list(other.responses))
+    for name, reading in one.responses.items():
+        theirs: Reading = other.responses[name]
+        assert (reading.before, reading.tokens) == (theirs.before, theirs.tokens)
+        assert reading.after == pytest.approx(getattr(theirs, side), rel=1e-3, abs=1e-3)
+        assert reading.kl is None
+    at = ["before", "after"].index(side)
+    assert {name: counts[1] for name, counts in one.behaviours.items() if counts[1]} == {
+        name: counts[at] for name, counts in other.behaviours.items() if counts[at]
+    }
+    assert {name: mass for name, (_, mass) in one.openings.items()} == pytest.approx(
+        {name: masses[at] for name, masses in other.openings.items()}, abs=1e-3
+    )
+
+
+def test_a_merged_model_that_is_the_run_has_its_numbers_and_answers(folder: RunFolder, few: list[Probe]) -> None:
+    to = folder.path.parent / "merged"
+    merge(folder, to, dtype="fp32")
+    claimed = replace(PLAN, settings=Settings(samples=SAMPLES, fewest=3))
+    evidence = evaluate(folder, few, claimed, quantization="none", merged=to)
+    merged = evidence.merged
+    assert merged is not None
+    assert (merged.folder, merged.dtype, merged.revision[:7]) == ("merged", "float32", "sha256:")
+    for one, other in zip(merged.probe_readings, evidence.probe_readings, strict=True):
+        same(one, other, "after")
+    for pair, own in zip(merged.pair_readings, evidence.pair_readings, strict=True):
+        assert (pair.id, pair.chosen.before) == (own.id, own.chosen.before)
+        assert (pair.chosen.after, pair.rejected.after) == pytest.approx(
+            (own.chosen.after, own.rejected.after), rel=1e-3, abs=1e-3
+        )
+    assert [(each.after, each.after_shows) for each in merged.examples] == [
+        (each.after, each.after_shows) for each in evidence.examples
+    ]
+    assert any(set(each.after_shows) & {"babbling", "empty", "repeating"} for each in merged.examples)
+    judged = {verdict.name: verdict.holds for verdict in evidence.verdicts}
+    assert {verdict.name: verdict.holds for verdict in merged.verdicts}.items() <= judged.items()
+    assert len(judged) == len(merged.verdicts) + 1  # the divergence
+    assert all(abs(each.change.difference.value) < 0.01 for each in merged.against_run)
+    assert json.dumps(read_evidence(folder.evidence).to_json()) == json.dumps(evidence.to_json())
+    page = render(folder, "md").text
+    assert "## The model that ships" in page
+    assert "gets the verdicts of the run" in page
+    assert "workbench evaluate RUN --merged" not in page
+
+
+def test_a_merged_model_that_is_another_is_told_apart(folder: RunFolder, few: list[Probe], tmp_path: Path) -> None:
+    """The base itself stands for a merge that lost the adapter."""
+    load_base("tiny", "none", device="cpu").save_pretrained(tmp_path / "lost")
+    load_tokenizer("tiny").save_pretrained(tmp_path / "lost")
+    claimed = replace(PLAN, settings=Settings(samples=SAMPLES, fewest=3))
+    evidence = evaluate(folder, few, claimed, quantization="none", merged=tmp_path / "lost")
+    merged = evidence.merged
+    assert merged is not None
+    for one, other in zip(merged.probe_readings, evidence.probe_readings, strict=True):
+        same(one, other, "before")
+    assert any(other is not None and other.holds != verdict.holds for verdict, other in evidence.beside_merged)
+    moved = {each.key: each.change.difference.value for each in merged.against_run}
+    for each in evidence.measurements:
+        if each.measure not in ("kl a token", "accuracy"):
+            assert moved[each.key] == pytest.approx(-each.change.difference.value, rel=1e-3, abs=1e-3), each.key
+    page = render(folder, "html").text
+    assert "Merging changed what can be claimed" in page
+    assert "once merged." in page
+
+
+def test_a_model_of_another_vocabulary_is_no_merged_model(folder: RunFolder, few: list[Probe], tmp_path: Path) -> None:
+    make(tmp_path / "other", "llama")
+    with pytest.raises(WorkbenchError, match="no merged model of the run"):
+        evaluate(folder, few[:1], PLAN, merged=tmp_path / "other")

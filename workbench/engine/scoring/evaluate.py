@@ -6,9 +6,11 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from workbench.config import Quantization
 from workbench.engine.model.inference import fitting_threads
+from workbench.engine.scoring.merged import Before, evaluate_merged
 from workbench.engine.scoring.probing import NEUTRAL, BaseAndRun, examples, read_pairs, read_probes, sample, token_views
 from workbench.engine.scoring.scorer import Scorer
 from workbench.engine.shipping.model_card import write_card
@@ -33,13 +35,15 @@ def evaluate(
     *,
     suites: Mapping[str, str] | None = None,
     quantization: Quantization | None = None,
+    merged: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Evidence:
     """Measures the run's adapter against its base, and writes the evidence into the run's folder.
 
     `suites` has the sha256 of the probes' files. `quantization` is how the base is held, by default as the run was
-    trained. `progress` is told what is done next. The device's lease is the caller's to hold. Raises `WorkbenchError`
-    where the run has no adapter or gives no answers, the model cannot be loaded, or a behaviour cannot be told.
+    trained. `merged`: the folder of the run's merged model, which is measured as well. `progress` is told what is done
+    next. The device's lease is the caller's to hold. Raises `WorkbenchError` where the run has no adapter or gives no
+    answers, a model cannot be loaded, or a behaviour cannot be told.
     """
     began = time.monotonic()
     settings = plan.settings
@@ -56,20 +60,26 @@ def evaluate(
         on_probes = read_probes(models, probes, samples, plan)
         on_pairs = read_pairs(models, folder.rows(), config.max_length, settings.most_pairs, seed)
         tokens = token_views(models, probes, on_probes, samples, wanted)
+    held, digest, vocabulary = scorer.quantization, scorer.adapters.digest(folder.adapter), scorer.vocabulary
+    del scorer, models
+    shipped = None
+    if merged is not None:
+        before = Before(probes, asked, samples, on_probes, on_pairs, vocabulary)
+        shipped = evaluate_merged(folder, merged, before, plan, lambda: Scorer(config.model, held), progress)
     progress("computing intervals")
     table = tabulate(on_probes, on_pairs)
     groups = [pair.group for pair in on_pairs]
     evidence = Evidence(
         run=folder.id,
         model=config.model,
-        quantization=scorer.quantization,
+        quantization=held,
         method=config.method,
         beta=config.beta,
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         seconds=time.monotonic() - began,
         seed=seed,
         provenance=Provenance(
-            adapter=scorer.adapters.digest(folder.adapter),
+            adapter=digest,
             suites=dict(suites or {}),
             pairs=hashlib.sha256(folder.pairs.read_bytes()).hexdigest(),
             versions=dict(record.versions),
@@ -86,6 +96,7 @@ def evaluate(
         tokens=tokens,
         probe_readings=on_probes,
         pair_readings=on_pairs,
+        merged=shipped,
     )
     write_evidence(folder.evidence, evidence)
     write_card(folder)

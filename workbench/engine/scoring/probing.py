@@ -18,7 +18,7 @@ from workbench.engine.model.inference import Ids, opening_logprobs, summed_kl
 from workbench.engine.model.token_ids import continued, encode, pair_ids, prompt_ids
 from workbench.engine.scoring.classifying import shown_behaviours
 from workbench.engine.scoring.scorer import Sample, Scorer, log_mass
-from workbench.evidence.behaviours import Answer, Behaviour, openings_of
+from workbench.evidence.behaviours import Answer, openings_of
 from workbench.evidence.cases import Example, Signs, TokenPiece, TokenResponse, TokenView, choose
 from workbench.evidence.claims import Claim
 from workbench.evidence.measurements import BEGINNING, BEGINNINGS, OWN, PairReading, ProbeReading, Reading
@@ -37,6 +37,10 @@ _TELL_EVERY = 256
 """Tokens."""
 _DECIMALS = 4
 """Of a logarithm: of more, a reader of single tokens learns nothing."""
+
+
+Asked = tuple[str, Path | None]
+"""A name to tell it by, and its adapter; None where the model is asked as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class BaseAndRun:
     progress: Callable[[str], None]
 
     @property
-    def columns(self) -> tuple[tuple[str, Path | None], ...]:
+    def columns(self) -> tuple[Asked, ...]:
         """Both, each with its name."""
         return ("the base", None), ("the run", self.adapter)
 
@@ -72,7 +76,7 @@ class BaseAndRun:
         before, after = (self.logprobs(rows, column, what) for column in self.columns)
         return [_reading(first, then) for first, then in zip(before, after, strict=True)]
 
-    def logprobs(self, rows: Sequence[tuple[Ids, Ids]], column: tuple[str, Path | None], what: str) -> list[Tensor]:
+    def logprobs(self, rows: Sequence[tuple[Ids, Ids]], column: Asked, what: str) -> list[Tensor]:
         """Log-probabilities, (tokens,) each, of the responses under one of the columns. Raises `WorkbenchError`."""
         name, adapter = column
         logprobs: list[Tensor] = []
@@ -105,9 +109,7 @@ def read_probes(
 
     `samples`: by the probe's id. Raises `WorkbenchError`.
     """
-    named = [(probe, behaviour) for probe in probes for behaviour in probe.responses]
-    tokenizer = models.scorer.tokenizer
-    rows = [encode(tokenizer, probe.prompt, probe.responses[behaviour]) for probe, behaviour in named]
+    named, rows = named_responses(models.scorer, probes)
     readings = models.read(rows, "responses") if rows else []
     responses: dict[str, dict[str, Reading]] = {probe.id: {} for probe in probes}
     for (probe, behaviour), reading in zip(named, readings, strict=True):
@@ -126,8 +128,30 @@ def read_probes(
     for (probe, name, _), kl in zip(neutral, models.divergence([row for *_, row in neutral]), strict=True):
         reading = responses[probe.id][name]
         responses[probe.id][name] = replace(reading, kl=kl + (reading.kl or 0.0))
-    opened = read_openings(models, probes, plan.behaviours)
+    return probe_readings(probes, responses, samples, read_openings(models, models.columns, probes, plan), plan)
+
+
+def named_responses(scorer: Scorer, probes: Sequence[Probe]) -> tuple[list[tuple[Probe, str]], list[tuple[Ids, Ids]]]:
+    """Every response that a probe names: the probe with the behaviour, and the ids."""
+    named = [(probe, behaviour) for probe in probes for behaviour in probe.responses]
+    return named, [encode(scorer.tokenizer, probe.prompt, probe.responses[behaviour]) for probe, behaviour in named]
+
+
+def probe_readings(
+    probes: Sequence[Probe],
+    responses: Mapping[str, Mapping[str, Reading]],
+    samples: Mapping[str, ProbeSamples],
+    openings: Mapping[str, Mapping[str, Sequence[float]]],
+    plan: Plan,
+    beside: Iterable[ProbeReading] = (),
+) -> list[ProbeReading]:
+    """What was read, probe by probe; the mappings are by the probe's id. `openings`: before and after, by behaviour.
+
+    What is counted in readings that these stand `beside` is counted here too.
+    """
     told = _told(probes, samples, plan.claims.values())
+    for reading in beside:
+        told[reading.kind] |= dict.fromkeys(reading.behaviours)
     return [
         ProbeReading(
             id=probe.id,
@@ -138,21 +162,21 @@ def read_probes(
             responses=responses[probe.id],
             samples=len(samples[probe.id].before) if probe.id in samples else 0,
             behaviours=_counts(samples[probe.id], told[probe.kind]) if probe.id in samples else {},
-            openings=opened[probe.id],
+            openings={name: (before, after) for name, (before, after) in openings[probe.id].items()},
         )
         for probe in probes
     ]
 
 
 def read_openings(
-    models: BaseAndRun, probes: Sequence[Probe], behaviours: Mapping[str, Behaviour]
-) -> dict[str, dict[str, tuple[float, float]]]:
-    """By probe and behaviour, the log-probability of an answer that begins so, before and after, in nats.
+    models: BaseAndRun, columns: Sequence[Asked], probes: Sequence[Probe], plan: Plan
+) -> dict[str, dict[str, list[float]]]:
+    """By probe and behaviour, the log-probability of an answer that begins so under each of `columns`, in nats.
 
     The openings are the probe's own, or those of the behaviour.
     """
-    asked = {probe.id: openings_of(probe, behaviours) for probe in probes}
-    masses: dict[str, dict[str, tuple[float, float]]] = {probe.id: {} for probe in probes}
+    asked = {probe.id: openings_of(probe, plan.behaviours) for probe in probes}
+    masses: dict[str, dict[str, list[float]]] = {probe.id: {} for probe in probes}
     some = [probe for probe in probes if asked[probe.id]]
     sums: dict[str, list[list[float]]] = {probe.id: [] for probe in some}
     ids = {
@@ -163,7 +187,7 @@ def read_openings(
         ]
         for probe in some
     }
-    for name, adapter in models.columns if some else ():
+    for name, adapter in columns if some else ():
         models.progress(f"measuring how answers begin under {name}, {len(some):,} probes")
         model = models.scorer.adapters.switched(adapter)
         for probe in some:
@@ -173,8 +197,9 @@ def read_openings(
         for behaviour in asked[probe.id]:
             rows = [number for number, (name, *_) in enumerate(ids[probe.id]) if name == behaviour]
             openings = [tuple(ids[probe.id][row][2]) for row in rows]
-            before, after = (log_mass([column[row] for row in rows], openings) for column in sums[probe.id])
-            masses[probe.id][behaviour] = before, after
+            masses[probe.id][behaviour] = [
+                log_mass([column[row] for row in rows], openings) for column in sums[probe.id]
+            ]
     return masses
 
 
@@ -185,18 +210,7 @@ def read_pairs(
 
     A pair whose prompt fills the limit is left out, as it is in training.
     """
-    held = [row for row in rows if row.get("split") == "holdout"]
-    if len(held) > most:
-        held = [held[index] for index in sorted(Random(seed).sample(range(len(held)), most))]
-    pairs: list[Pair] = []
-    encoded: list[tuple[Ids, Ids]] = []
-    limit = min(max_length, models.scorer.context or max_length)
-    for number, row in enumerate(held, 1):
-        pair = from_row(row, where=f"held-out pair {number}")
-        ids = pair_ids(models.scorer.tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
-        if responses := ids.responses(limit):
-            pairs.append(pair)
-            encoded += responses
+    pairs, encoded = held_out(models.scorer, rows, max_length, most, seed)
     if not pairs:
         return []
     readings = models.read(encoded, "responses of held-out pairs")
@@ -206,6 +220,25 @@ def read_pairs(
     ]
 
 
+def held_out(
+    scorer: Scorer, rows: Iterable[Mapping[str, Any]], max_length: int, most: int, seed: int
+) -> tuple[list[Pair], list[tuple[Ids, Ids]]]:
+    """The pairs that are read, and the ids of their prompts and responses: chosen and rejected in turn."""
+    held = [row for row in rows if row.get("split") == "holdout"]
+    if len(held) > most:
+        held = [held[index] for index in sorted(Random(seed).sample(range(len(held)), most))]
+    pairs: list[Pair] = []
+    encoded: list[tuple[Ids, Ids]] = []
+    limit = min(max_length, scorer.context or max_length)
+    for number, row in enumerate(held, 1):
+        pair = from_row(row, where=f"held-out pair {number}")
+        ids = pair_ids(scorer.tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
+        if responses := ids.responses(limit):
+            pairs.append(pair)
+            encoded += responses
+    return pairs, encoded
+
+
 def sample(models: BaseAndRun, probes: Sequence[Probe], plan: Plan) -> dict[str, ProbeSamples]:
     """Seeded answers of base and run to every probe, and the behaviours that they show, by the probe's id.
 
@@ -213,7 +246,7 @@ def sample(models: BaseAndRun, probes: Sequence[Probe], plan: Plan) -> dict[str,
     """
     asked = [probe for probe in probes for _ in range(plan.settings.samples)]
     before, after = (
-        _answers(models, column, [probe.prompt for probe in asked], plan.settings) for column in models.columns
+        sampled_answers(models, column, [probe.prompt for probe in asked], plan.settings) for column in models.columns
     )
     said = [(answer.prompt, answer.ids) for answer in before]
     logprobs = [models.logprobs(said, column, "answers of the base") for column in models.columns]
@@ -222,16 +255,14 @@ def sample(models: BaseAndRun, probes: Sequence[Probe], plan: Plan) -> dict[str,
         for most in (None, BEGINNING)
     )
     under_base = map(
-        _total,
+        total,
         models.logprobs([(answer.prompt, answer.ids) for answer in after], models.columns[0], "answers of the run"),
     )
     likelihoods = [*(reading.before for reading in own), *under_base]
     shows = shown_behaviours(
         [
-            Answer(
-                probe.kind, question(probe.prompt), answer.text, answer.cut, len(answer.ids), total / len(answer.ids)
-            )
-            for probe, answer, total in zip(asked * 2, [*before, *after], likelihoods, strict=True)
+            as_answer(probe, answer, likelihood)
+            for probe, answer, likelihood in zip(asked * 2, [*before, *after], likelihoods, strict=True)
         ],
         plan.behaviours,
         plan.root,
@@ -246,10 +277,16 @@ def sample(models: BaseAndRun, probes: Sequence[Probe], plan: Plan) -> dict[str,
             after[of_probe],
             shows[of_probe],
             shows[second : second + plan.settings.samples],
-            _sum(own[of_probe]),
-            _sum(begun[of_probe]),
+            together(own[of_probe]),
+            together(begun[of_probe]),
         )
     return samples
+
+
+def as_answer(probe: Probe, sampled: Sample, under_base: float) -> Answer:
+    """What is told apart; `under_base` is the answer's log-probability under the base, in nats."""
+    count = len(sampled.ids)
+    return Answer(probe.kind, question(probe.prompt), sampled.text, sampled.cut, count, under_base / count)
 
 
 def examples(probes: Sequence[Probe], samples: Mapping[str, ProbeSamples]) -> list[Example]:
@@ -308,9 +345,7 @@ def question(prompt: Text) -> str:
     return f"({before} turn{'s' if before > 1 else ''} before) {prompt[-1].content}" if before else prompt[-1].content
 
 
-def _answers(
-    models: BaseAndRun, column: tuple[str, Path | None], prompts: Sequence[Text], settings: Settings
-) -> list[Sample]:
+def sampled_answers(models: BaseAndRun, column: Asked, prompts: Sequence[Text], settings: Settings) -> list[Sample]:
     """One seeded sample a prompt. Prompts of like length go together: each would be padded to the longest."""
     (name, adapter), scorer = column, models.scorer
     what = f"sampling {len(prompts):,} answers from {name}"
@@ -341,15 +376,16 @@ def _answers(
     return [answers[index] for index in range(len(prompts))]
 
 
-def _total(logprobs: Tensor) -> float:
+def total(logprobs: Tensor) -> float:
+    """Of the whole response, in nats."""
     return float(logprobs.double().sum())
 
 
 def _reading(before: Tensor, after: Tensor) -> Reading:
-    return Reading(_total(before), _total(after), len(before))
+    return Reading(total(before), total(after), len(before))
 
 
-def _sum(readings: Sequence[Reading]) -> Reading:
+def together(readings: Sequence[Reading]) -> Reading:
     """One reading of several answers together."""
     before, after = (sum(getattr(reading, side) for reading in readings) for side in ("before", "after"))
     return Reading(before, after, sum(reading.tokens for reading in readings))

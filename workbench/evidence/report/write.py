@@ -20,6 +20,7 @@ from workbench.evidence.report.html import to_html
 from workbench.evidence.report.markdown import to_markdown
 from workbench.evidence.report.numbers import token_by_token
 from workbench.evidence.report.provenance import data, limits, settings
+from workbench.evidence.report.shipped import shipped
 from workbench.evidence.report.sources import Sources, gather
 from workbench.evidence.report.story import caveats, claims, headline, tally
 from workbench.evidence.report.training import answers, training
@@ -48,6 +49,7 @@ def _sections(sources: Sources) -> list[Section]:
     if evidence is not None:
         sections += [
             claims(evidence),
+            shipped(evidence),
             numbers.probes(evidence),
             numbers.answers(evidence, sources.sample_labels),
             numbers.held_out(evidence),
