@@ -23,7 +23,10 @@ def test_a_run_is_merged_into_a_folder_that_vllm_is_pointed_at(finished_run, tmp
     assert told["drift"]["pairs"] == told["drift"]["chosen"]["count"] == 3
     assert 0 < told["drift"]["chosen"]["mean_absolute"] < 5
     assert told["answers"]["asked"] == 3
-    assert all(set(each) == {"prompt", "base", "run", "merged"} for each in told["answers"]["other"])
+    assert all(
+        set(each) == {"prompt", "base", "run", "merged", "run_shows", "merged_shows"}
+        for each in told["answers"]["other"]
+    )
     assert told["differences"] == []
     assert {"README.md", "config.json", "generation_config.json", "tokenizer.json"} <= {
         each.name for each in to.iterdir()

@@ -22,6 +22,8 @@ class Bounds(BaseModel):
     """The most held-out pairs, as a share, whose other answer may be the likelier one once merged."""
     moved: float = Field(default=0.10, ge=0)
     """The most that chosen, or rejected, answers may move on average, in nats of log-probability a token."""
+    behaviours: float = Field(default=0.10, ge=0, le=1)
+    """The most greedy answers, as a share, that may show other behaviours (refusing, empty …) once merged."""
     answers: int = Field(default=8, ge=0, le=64)
     """Held-out prompts that base, run and merged model answer greedily; 0 for none."""
     answer_tokens: int = Field(default=64, ge=1)

@@ -58,12 +58,19 @@ class Drift:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What was said to a held-out prompt, each taking the likeliest token always: by the base and the run as it was
-    trained, and by the merged model."""
+    trained, and by the merged model; and the behaviours that the last two show (refusing, empty, repeating …)."""
 
     prompt: str
     base: str
     run: str
     merged: str
+    run_shows: Sequence[str] = ()
+    merged_shows: Sequence[str] = ()
+
+    @property
+    def behaves_otherwise(self) -> bool:
+        """Whether run and merged model show other behaviours."""
+        return set(self.run_shows) != set(self.merged_shows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +85,17 @@ class Answers:
         return f"{len(self.other)} of {plural(self.asked, 'greedy answer')} in other words"
 
 
-def differences(drift: Drift, bounds: Bounds) -> list[str]:
+def differences(drift: Drift, answers: Answers | None, bounds: Bounds) -> list[str]:
     """In plain words, how the merged model behaves otherwise than the run: what is past `bounds`."""
     told = []
+    otherwise = [answer for answer in answers.other if answer.behaves_otherwise] if answers is not None else []
+    if answers is not None and len(otherwise) > bounds.behaviours * answers.asked:
+        first = otherwise[0]
+        run, merged = (" and ".join(sorted(shows)) or "plain" for shows in (first.run_shows, first.merged_shows))
+        told.append(
+            f"{len(otherwise)} of {plural(answers.asked, 'greedy answer')} behave otherwise once merged: the first is "
+            f"{merged}, the run's is {run}."
+        )
     if drift.turned > bounds.turned * drift.pairs:
         told.append(
             f"{drift.turned} of {plural(drift.pairs, 'held-out pair')} changed sides: merged, the other answer is the "

@@ -27,6 +27,7 @@ from workbench.runs.machine import Memory
 from workbench.runs.merge_bounds import Bounds, read_bounds
 from workbench.runs.merging import Answer, Answers, Merged, differences, drift
 from workbench.runs.writer import EventWriter
+from workbench.tiny.matchers import classify
 
 HOLDOUT = [row for row in training.ROWS if row["split"] == "holdout"]
 ASKED = [[row["prompt"], row[side][0]["content"]] for row in HOLDOUT for side in ("chosen", "rejected")]
@@ -283,25 +284,39 @@ def test_drift_counts_what_moved():
     assert found.rejected.mean == 0.25
     answers = Answers(2, [Answer("p", "b", "r", "m")])
     merged = Merged("m", "safetensors", "bf16", 1, 2, 0.5, found, answers, ["other"], "")
-    assert Merged.from_json(json.loads(json.dumps(asdict(merged)))) == merged
+    assert asdict(Merged.from_json(asdict(merged))) == asdict(merged)
     assert drift([[-1.0], [-2.0]], [[-2.0], [-1.0]]).turned == 1
     assert replace(found, turned=2).lines()[-1] == "2 of 2 pairs prefer the other response now"
 
 
 def test_what_is_past_the_bounds_is_told_in_plain_words():
     same = [[-1.0, -1.0], [-3.0]] * 20
-    assert differences(drift(same, same), Bounds(turned=0, moved=0)) == []
+    assert differences(drift(same, same), None, Bounds(turned=0, moved=0)) == []
     # A pair of twenty changes sides, and nothing else moves by much.
     one = [*same[:-2], [-1.0, -2.1], [-3.0]]
-    assert differences(drift(same, one), Bounds()) == []
-    (told,) = differences(drift(same, one), Bounds(turned=0.04))
+    assert differences(drift(same, one), None, Bounds()) == []
+    (told,) = differences(drift(same, one), None, Bounds(turned=0.04))
     assert told.startswith("1 of 20 held-out pairs changed sides")
     lost = [[token - 0.2 for token in response] for response in same]
-    assert differences(drift(same, lost), Bounds(moved=0.21)) == []
-    assert differences(drift(same, lost), Bounds()) == [
+    assert differences(drift(same, lost), None, Bounds(moved=0.21)) == []
+    assert differences(drift(same, lost), None, Bounds()) == [
         "Chosen answers are less likely once merged: \u22120.4 nats an answer, \u22120.20 a token (bound: 0.1).",
         "Rejected answers are less likely once merged: \u22120.2 nats an answer, \u22120.20 a token (bound: 0.1).",
     ]
+
+
+def test_answers_that_behave_otherwise_are_told():
+    still = drift([[-1.0], [-3.0]], [[-1.0], [-3.0]])
+    words = Answer("p", "b", "I can't.", "I can not.", ("refusing",), ("refusing",))
+    refused = Answer("p", "b", "Sure.", "I can't.", (), ("refusing",))
+    silent = Answer("p", "b", "I can't.", "", ("refusing",), ("empty",))
+    assert differences(still, Answers(8, [words] * 8), Bounds()) == []
+    assert differences(still, Answers(8, [words, refused]), Bounds(behaviours=0.2)) == []
+    assert differences(still, Answers(8, [words, refused]), Bounds()) == [
+        "1 of 8 greedy answers behave otherwise once merged: the first is refusing, the run's is plain."
+    ]
+    assert "2 of 8" in differences(still, Answers(8, [silent, refused]), Bounds())[0]
+    assert "the first is empty, the run's is refusing" in differences(still, Answers(8, [silent]), Bounds())[0]
 
 
 def greedy(model, tokenizer, row, tokens):
@@ -331,6 +346,10 @@ def test_answers_that_are_others_once_merged_are_those_of_transformers(tmp_path,
         each for each in expected if each[2] != each[3]
     ]
     assert told.answers.other
+    for each in told.answers.other:
+        for text, shows in ((each.run, each.run_shows), (each.merged, each.merged_shows)):
+            family = classify(text)
+            assert set(shows) == ({family} if family else set()) | ({"empty"} if not text.strip() else set())
     assert all(each.base != each.run for each in told.answers.other)
     assert any(difference.startswith("Chosen answers are") for difference in told.differences)
     card = (tmp_path / "merged" / "README.md").read_text("utf-8")

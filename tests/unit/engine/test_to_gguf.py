@@ -5,11 +5,13 @@ import json
 import math
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 import gguf
 import pytest
 import regex
 import torch
+from huggingface_hub import snapshot_download
 from hypothesis import assume, example, given, settings, strategies
 from safetensors.torch import load_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -18,6 +20,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from tests.unit.engine.random_models import make
 from tests.unit.engine.test_merge import model_for, run_for
+from workbench.demo import weights
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.shipping.merge_adapter import merge
 from workbench.engine.shipping.pre_tokenizers import ggml_name
@@ -344,3 +347,33 @@ def test_an_unknown_tokenizer_is_told_as_it_is_described(tmp_path):
         check_architecture(str(tmp_path), "run", tmp_path / "f.gguf", "bf16")
     assert "BPE after Split at [a-z]+, ByteLevel" in error.value.message
     assert "convert_hf_to_gguf.py" in error.value.hint
+
+
+@pytest.mark.slow
+def test_smollm2_is_written_with_its_own_tokenizer_and_gives_the_same_logits(tmp_path):
+    try:
+        folder = Path(weights.find("SmolLM2"))
+    except WorkbenchError as error:
+        pytest.skip(f"SmolLM2's weights cannot be had here: {error}")
+    if not folder.is_dir():
+        folder = Path(snapshot_download(str(folder), local_files_only=True))
+    convert(folder, tmp_path / "model.gguf", "fp32", name="smol", progress=lambda *_: None)
+    fields = gguf.GGUFReader(tmp_path / "model.gguf").fields
+    said = {name: fields[f"tokenizer.ggml.{name}"].contents() for name in ("pre", "tokens", "merges")}
+    assert said["pre"] == "smollm"
+    ids = as_llama_cpp_does({f"tokenizer.ggml.{name}": value for name, value in said.items()}, LLAMA_CPP["smollm"][1])
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert ids("Hello world! 123") == [19556, 905, 17, 216, 33, 34, 35]
+
+    @settings(deadline=None, max_examples=100)
+    @given(WILD)
+    @example("Items:\n\n1. two  2\n\n 3")
+    def alike(text):
+        assert ids(text) == tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    alike()
+    asked = torch.tensor([ids("The capital of France is")])
+    with torch.no_grad():
+        ours = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)(asked).logits
+        theirs = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="model.gguf", dtype=torch.float32)
+        torch.testing.assert_close(theirs(asked).logits, ours, rtol=0, atol=1e-4)

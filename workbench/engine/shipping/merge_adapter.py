@@ -27,9 +27,12 @@ from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.inference import sample, score_batches
 from workbench.engine.model.loading import attach_adapter, compute_device, load_base, revision
 from workbench.engine.model.token_ids import pair_ids, stop_token_ids
+from workbench.engine.scoring.classifying import shown_behaviours
 from workbench.engine.shipping.destination import check_destination, written
 from workbench.engine.shipping.model_card import MergeFacts, card
 from workbench.errors import WorkbenchError
+from workbench.evidence.behaviours import Answer as Said
+from workbench.evidence.behaviours import defaults
 from workbench.figures import plural
 from workbench.pairs.pair import from_row, template_arguments
 from workbench.runs import machine
@@ -105,8 +108,8 @@ def merge(
     live = _live(folder, config, tokenizer, held, progress)
     with written(to if form == "safetensors" else to.with_name(f"{to.name}-merged"), keep=form == "safetensors") as new:
         parameters = _merge(folder, config, tokenizer, new, dtype, progress)
-        moved, answers = _beside(new, dtype, held, live, progress)
-        told = differences(moved, bounds) if moved is not None else []
+        moved, answers = _beside(new, dtype, config.model, held, live, progress)
+        told = differences(moved, answers, bounds) if moved is not None else []
         (new / "README.md").write_text(card(folder, MergeFacts(dtype, parameters, moved, answers, told)), "utf-8")
         if form == "gguf":
             from workbench.engine.shipping.to_gguf import convert
@@ -327,9 +330,9 @@ def check_finite(model: PreTrainedModel, dtype: Dtype) -> None:
 
 
 def _beside(
-    folder: Path, dtype: Dtype, held: _HeldOut, live: _Live | None, progress: Tell
+    folder: Path, dtype: Dtype, base: str, held: _HeldOut, live: _Live | None, progress: Tell
 ) -> tuple[Drift | None, Answers | None]:
-    """The merged files as anybody loads them, beside the live adapter."""
+    """The merged files as anybody loads them, beside the live adapter on `base`."""
     _release()
     if live is None:
         return None, None
@@ -340,9 +343,16 @@ def _beside(
     if not held.prompts:
         return moved, None
     progress(f"answering {plural(len(held.prompts), 'held-out prompt')} with the merged model", None)
-    said = zip(held.prompts, live.base, live.run, live.answer(model), strict=True)
-    answers = [Answer(*each) for each in said]
+    merged = live.answer(model)
+    shows = (_shown(held.prompts, said, base) for said in (live.run, merged))
+    answers = [Answer(*each) for each in zip(held.prompts, live.base, live.run, merged, *shows, strict=True)]
     return moved, Answers(len(answers), [each for each in answers if each.merged != each.run])
+
+
+def _shown(prompts: Sequence[str], answers: Sequence[str], model: str) -> list[tuple[str, ...]]:
+    """The behaviours that every answer of `model` shows, of those that ship and are told of any prompt."""
+    told = [Said("", prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+    return shown_behaviours(told, defaults(model), Path())
 
 
 def _device(folder: Path) -> str:
