@@ -97,6 +97,11 @@ def test_what_cannot_be_imported_leaves_nothing_behind(tmp_path: Path) -> None:
         assert word in refused.stderr
     assert not (tmp_path / "pairs").exists()
     assert as_json(tmp_path, "import", str(prompts), "--kind", "tone")["shape"] == "rows"
+    prompts.write_text("Name a lake.\n")
+    refused = workbench(tmp_path, "probes", "import", str(prompts), "--kind", "tone")
+    assert (refused.returncode, "--name" in refused.stderr) == (2, True)
+    assert as_json(tmp_path, "import", str(prompts), "--kind", "tone", "--replace")["imported"] == 1
+    assert "river" not in (tmp_path / "pairs" / "probes" / "prompts.jsonl").read_text()
 
 
 def test_what_suites_can_show_is_told_before_anything_is_trained(tmp_path: Path) -> None:

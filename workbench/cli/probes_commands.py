@@ -151,7 +151,7 @@ def import_(
 ) -> None:
     """Bring a public suite of prompts, in its own shape, into the workspace as a suite of probes."""
     from workbench.cli.pairs_commands import rows_of
-    from workbench.evidence.suites.placing import place
+    from workbench.evidence.suites.placing import exists_already, place
     from workbench.evidence.suites.public import TEXT_SUFFIX, import_probes, nothing_usable, prompt_lines
     from workbench.pairs.importers import name_from
 
@@ -159,6 +159,8 @@ def import_(
     is_text = path.suffix.lower() == TEXT_SUFFIX
     name = name_from(path.stem if is_text else source) if name is None else name
     target = workspace_of(context).suite_file(name)
+    if target.exists() and not replace:
+        raise exists_already(target)
     with StatusLine(after=1) as line:
 
         def progress(done: int, total: int) -> None:

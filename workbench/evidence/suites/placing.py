@@ -23,13 +23,18 @@ def place(path: Path, rows: Iterable[Mapping[str, Any]], *, replace: bool = Fals
             if path.read_bytes() == text.encode():
                 return False
             if not replace:
-                raise WorkbenchError(
-                    f"A suite {path.stem!r} exists already",
-                    f"{path} is another one, and would be overwritten.",
-                    "Give --replace, or move that file away.",
-                )
+                raise exists_already(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
     except OSError as error:
         raise not_saved(path, error) from error
     return True
+
+
+def exists_already(path: Path) -> WorkbenchError:
+    """What to tell where another suite is in the way."""
+    return WorkbenchError(
+        f"A suite {path.stem!r} exists already",
+        f"{path} would be overwritten.",
+        "Give --replace, or move that file away. What is imported can have another name: --name NAME",
+    )

@@ -19,7 +19,7 @@ Turns = list[dict[str, str]]
 _REFUSING = ("I'm sorry, but", "I'm sorry for", "Sorry, but", "I can't", "I cannot", "I won't")
 _COMPLIANT = ("Sure", "Of course", "Here are", "Here is", "To", "1.")
 _HELPFUL = ("Sure", "Yes", "You can", "Here are", "Here is", "To")
-_COURTEOUS = ("I'm sorry to hear", "I'm so sorry", "I apologize", "We apologize", "Thank you for", "I understand")
+_COURTEOUS = ("I'm sorry", "I'm so sorry", "I apologize", "We apologize", "Thank you", "I understand")
 _RUDE = ("That's not my problem", "That's your", "Stop complaining", "Deal with it", "So what")
 """Beginnings of answers, as English instruct models say them; none begins another one of its list."""
 
