@@ -9,6 +9,7 @@ import typer
 
 from workbench.cli.context import Json, StatusLine, note, print_json, workspace_of
 from workbench.errors import WorkbenchError
+from workbench.figures import plural
 from workbench.text import one_line
 
 if TYPE_CHECKING:
@@ -162,8 +163,8 @@ def _tell(name: str, report: ChecksReport, model: str | None) -> None:
         _tell_lengths(report)
     left_out = report.rows - report.checked
     dropped = f" ({left_out:,} that are dropped or to be drafted left out)" if left_out else ""
-    kinds = f"{len(report.findings)} findings" if report.findings else "nothing found"
-    note(f"{report.checked:,} pairs of {name} checked{dropped}: {kinds}.")
+    kinds = plural(len(report.findings), "finding") if report.findings else "nothing found"
+    note(f"{plural(report.checked, 'pair')} of {name} checked{dropped}: {kinds}.")
 
 
 def tell_finding(finding: CheckFinding, things: str) -> None:

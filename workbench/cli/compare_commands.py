@@ -13,6 +13,7 @@ import typer
 from workbench.cli.compare_columns import QuantizationOption, columns_of, prompt_of, scorer_of
 from workbench.cli.context import Json, note, print_json, print_table, workspace_of
 from workbench.errors import WorkbenchError
+from workbench.figures import plural
 from workbench.text import cut, one_line, safe
 from workbench.workspace import Workspace
 
@@ -283,7 +284,7 @@ def _score_data_set(
         )
         return
     _print_data_set(columns, summaries, rows)
-    note(f"{end.total:,} pairs, {end.computed:,} responses scored, {end.cached:,} known from before.")
+    note(f"{plural(end.total, 'pair')}, {plural(end.computed, 'response')} scored, {end.cached:,} known from before.")
     if end.problems:
         reason = next(row.problem for row in rows if row.problem)
         note(f"{end.problems:,} without numbers, the first of them: {reason}")

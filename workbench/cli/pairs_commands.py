@@ -162,7 +162,7 @@ def export(
         return
     left = len(every) - len(kept)
     why = "by their status, or to be drafted" if any(pair.lacks for pair in every) else "by their status"
-    note(f"Exported {len(kept):,} pairs of {name} to {to}." + (f" {left:,} left out {why}." if left else ""))
+    note(f"Exported {plural(len(kept), 'pair')} of {name} to {to}." + (f" {left:,} left out {why}." if left else ""))
     if problems:
         note(f"{len(problems):,} lines of {name} are no pairs (line {problems[0].line} {problems[0].reason}).")
 

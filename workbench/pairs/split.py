@@ -63,10 +63,12 @@ def held_out(prompts: Iterable[tuple[Text, Split | None]], *, fraction: float, s
 def weighted(items: Sequence[Item], weight: float, seed: str) -> list[Item]:
     """Every item as often as `weight` has whole parts, and the broken part's share of them once more, drawn by `seed`.
 
-    In the order given. Of a weight of 0.5 half of the items are left, of 2.25 each is there twice and a quarter thrice.
+    In the order given. Of a weight of 0.5 half of the items are left, of 2.25 each is there twice and a quarter thrice;
+    one is left of the fewest.
     """
     whole = int(weight)
-    drawn = set(random.Random(seed).sample(range(len(items)), round((weight - whole) * len(items))))
+    more = round((weight - whole) * len(items))
+    drawn = set(random.Random(seed).sample(range(len(items)), more if whole or more else min(1, len(items))))
     return [item for number, item in enumerate(items) for _ in range(whole + (number in drawn))]
 
 

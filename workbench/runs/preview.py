@@ -366,7 +366,7 @@ def time_line(preview: Preview) -> str:
     steps = preview.steps
     if steps is None:
         return ""
-    text = f"{steps:,} steps of {preview.config.step_rows:,}"
+    text = f"{plural(steps, 'step')} of {preview.config.step_rows:,}"
     if preview.seconds is not None and preview.step_seconds is not None:
         text += f" · about {rough(preview.seconds)}, {preview.step_seconds:.2f} s a step"
         if preview.unmeasured is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from workbench import __version__
 from workbench.config import to_toml
+from workbench.figures import plural
 from workbench.methods import METHODS, uses
 from workbench.runs.folder import Record, RunFolder
 from workbench.runs.merging import Answers, Drift
@@ -132,7 +133,7 @@ def _data(record: Record, state: RunState) -> list[str]:
     lines = []
     if state.started:
         started = state.started
-        lines += [f"{started.train_pairs} pairs trained, {started.holdout_pairs} held out."]
+        lines += [f"{plural(started.train_pairs, 'pair')} trained, {started.holdout_pairs} held out."]
         lines += [f"{started.dropped} were dropped for their length, {started.truncated} truncated.", ""]
     return [*lines, *(f"- {name}: sha256 `{digest}`" for name, digest in record.sources.items())]
 

@@ -256,15 +256,15 @@ class NewRunDialog(Dialog[str | None]):
 
 def _accepted(config: RunConfig, rows: RowCounts) -> Content:
     """How many pairs would train, be held out, and in how many steps."""
-    online = config.facts.online
+    online, steps = config.facts.online, config.total_steps(rows.train)
     parts: list[tuple[str, str]] = [
         ("✔ ", "$success"),
         (f"{rows.train:,}", "bold"),
-        (" prompts, " if online else " pairs train, ", "$secondary"),
+        (" prompts, " if online else " pair trains, " if rows.train == 1 else " pairs train, ", "$secondary"),
         (f"{rows.holdout:,}", "bold"),
         (" held out · ", "$secondary"),
-        (f"{config.total_steps(rows.train):,}", "bold"),
-        (f" steps of {config.step_rows:,}{' answers' if online else ''}", "$secondary"),
+        (f"{steps:,}", "bold"),
+        (f" step{'' if steps == 1 else 's'} of {config.step_rows:,}{' answers' if online else ''}", "$secondary"),
     ]
     if rows.unusable:
         parts.append((f"\n▲ {rows.unusable:,} unusable lines are left out", "$warning"))

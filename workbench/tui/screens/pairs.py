@@ -259,7 +259,7 @@ class PairsScreen(WorkbenchScreen):
             return
         bar = self.query_one(ReviewBar)
         bar.counts, bar.pace, bar.notice = data_set.store.counts(), data_set.pace, data_set.notice
-        self.top_bar.context = f"{data_set.name} · {len(data_set.store):,} pairs"
+        self.top_bar.context = f"{data_set.name} · {figures.plural(len(data_set.store), 'pair')}"
         self.top_bar.status = data_set.status
 
     # Judging

@@ -128,7 +128,7 @@ class ScoredPairsScreen(WorkbenchScreen):
         self.query_one("#summary", MadeLines).show(partial(summary_lines, list(summaries), scoring.current))
         if rows is None:
             return
-        self.top_bar.context = f"{self._data_set} · {len(rows.order):,} pairs"
+        self.top_bar.context = f"{self._data_set} · {figures.plural(len(rows.order), 'pair')}"
         if order is None:
             return
         if scoring.summary_due:
@@ -208,10 +208,12 @@ def progress_line(progress: ScoringProgress, name: str) -> str:
         case ScoringProgress("scoring", done, total):
             return f"◌ scored {done:,} of {total:,} · esc cancels"
         case ScoringProgress("cancelled", done):
-            return f"cancelled · {done:,} pairs scored"
+            return f"cancelled · {figures.plural(done, 'pair')} scored"
         case ScoringProgress("done", end=end, seconds=seconds) if end is not None:
             problems = f" · {end.problems:,} without numbers" if end.problems else ""
-            return f"{end.total:,} pairs in {seconds:.1f} s · {end.cached:,} scores were known{problems}"
+            return (
+                f"{figures.plural(end.total, 'pair')} in {seconds:.1f} s · {end.cached:,} scores were known{problems}"
+            )
     return "not scored"
 
 
