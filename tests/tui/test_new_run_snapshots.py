@@ -35,7 +35,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkbenchApp:
     def begin(_: Path, config: RunConfig) -> Preview:
         gpu = Gpu(0, "NVIDIA H100 80GB HBM3", 80 * GIB, FREE.get(config.batch_size, FREE[16]), 0.93, HOLDERS)
         machine = Machine(Memory(128 * GIB, 100 * GIB), (gpu,), gpu, 700 * GIB)
-        counts = Counts(448, 50, 2, 37, 1, 412.3, 871, 1024, 800, 1400, tokens=280_000, holdout_tokens=40_000)
+        counts = Counts(448, 50, 2, 37, 1, 412.3, 871, 1024, 800, 1400, tokens=282_000, holdout_tokens=40_000)
         found = Preview(config, machine, LLAMA_8B).after(counts)
         return found.after(Measured(1.9, 10_000, 1, 0.9, 10_000, 41.0, 22 * GIB)) if config.batch_size != 64 else found
 
