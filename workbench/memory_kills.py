@@ -53,6 +53,9 @@ def evidence(pid: int, before: Mapping[str, float], now: Mapping[str, float], lo
 
     `before` is `count_kills` of when it was started, by a process of the same control group; `now` that of its end.
     """
+    counted = before.keys() & now.keys() & {"group", "machine"}
+    if counted and all(now[where] <= before[where] for where in counted):
+        return ""
     if "clock" in before and _logged(pid, before["clock"], log):
         return "Memory ran out: the kernel's log says that it killed the process for that."
     for where, guess in (

@@ -122,12 +122,22 @@ def disk_free(path: Path) -> int:
 
 def memory(root: Path = GROUPS, own: Path = OWN_GROUP) -> Memory:
     """Main memory. Where a control group limits this process, what is left within that limit counts."""
+    total, free = _total_and_free(root, own)
+    return Memory(total, free, min(_ours(), max(0, total - free)))
+
+
+def total_memory() -> int:
+    """The bytes of main memory that there are for this process, free or not."""
+    return _total_and_free(GROUPS, OWN_GROUP)[0]
+
+
+def _total_and_free(root: Path, own: Path) -> tuple[int, int]:
     whole = psutil.virtual_memory()
     total, free = int(whole.total), int(whole.available)
     for limit, used in _limits(root, own):
         if limit < total:
             total, free = limit, min(free, max(0, limit - used))
-    return Memory(total, free, min(_ours(), max(0, total - free)))
+    return total, free
 
 
 def gpus() -> tuple[Gpu, ...]:

@@ -32,7 +32,7 @@ from workbench.runs import process_identity
 from workbench.runs.events import Killed, decode
 from workbench.runs.folder import RunFolder
 from workbench.runs.lease import enqueue
-from workbench.runs.machine import memory
+from workbench.runs.machine import total_memory
 from workbench.runs.state import TERMINAL, RunState, Status, fold
 from workbench.runs.writer import EventWriter, RunDeletedError
 
@@ -385,7 +385,7 @@ def _why_killed(folder: RunFolder, document: Mapping[str, Any]) -> str:
     after = after or count_kills()
     if isinstance(pid, int) and (why := evidence(pid, before, after)):
         return why
-    held, total = _last_memory(folder), memory().total
+    held, total = _last_memory(folder), total_memory()
     if held > _NEAR_LIMIT * total:
         return f"Memory may have run out: it had taken up to {size(held)} of {size(total)}."
     if before.keys() & after.keys() & {"group", "machine"}:
@@ -400,9 +400,19 @@ def _counts(document: Mapping[str, Any], name: str) -> dict[str, float]:
 
 def _last_memory(folder: RunFolder) -> int:
     """The most main memory, in bytes, that the worker said it had taken; 0 where it said nothing, or had a GPU."""
-    state = folder.state()
+    # A lost run is looked at again and again, and its events may be many.
+    state = fold(event for line in [*_head(folder.events), *tail(folder.events).split("\n")] if (event := decode(line)))
     on_cpu = state.started is not None and state.started.device.startswith("CPU")
     return state.steps[-1].memory_bytes if on_cpu and state.steps else 0
+
+
+def _head(path: Path) -> list[str]:
+    """The beginning of a file, in lines; empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_TAIL).decode("utf-8", "replace").split("\n")
+    except OSError:
+        return []
 
 
 def last_words(folder: RunFolder, lines: int = 12) -> list[str]:

@@ -15,7 +15,7 @@ from workbench.errors import WorkbenchError
 from workbench.runs import process_identity
 from workbench.runs.events import Checkpoint, Failed, Finished, Killed, Phase, Queued, Started, Step, Stopped, encode
 from workbench.runs.folder import create
-from workbench.runs.machine import memory
+from workbench.runs.machine import total_memory
 from workbench.runs.process import (
     alive,
     cause_of_loss,
@@ -293,7 +293,10 @@ def test_that_memory_ran_out_is_told_with_evidence_alone(folder, code):
     assert "Nothing says" in told(kills={"group": 3, "machine": 1}, kills_after={"group": 3, "machine": 9})
     nothing_killed = {"kills": {"group": 3}, "kills_after": {"group": 3}}
     for share, words in ((0.95, "Memory may have run out: it had taken up to"), (0.5, "Nothing says")):
-        folder.events.write_text(steps_taking(int(share * memory().total)))
+        folder.events.write_text(steps_taking(int(share * total_memory())))
+        assert words in told(**nothing_killed)
+        # Of many events the first and the last are read alone.
+        folder.events.write_text(steps_taking(1) + steps_taking(1) * 500 + steps_taking(int(share * total_memory())))
         assert words in told(**nothing_killed)
 
 
