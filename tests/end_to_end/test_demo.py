@@ -187,7 +187,7 @@ def test_evaluate_says_what_does_not_hold_and_ends_with_1(
     _, folder = demo
     rows = [json.loads(line) for line in (folder / "pairs/probes/attack.jsonl").read_text("utf-8").splitlines()]
     for row in rows:
-        row["responses"] = {"refusing": "Oh no, what a question."}
+        row["responses"] = {"refusing": row["responses"]["compliant"], "compliant": "Oh no, what a question."}
     shutil.rmtree(folder / "pairs" / "probes")
     (folder / "pairs" / "probes").mkdir()
     (folder / "pairs/probes/mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
@@ -197,8 +197,30 @@ def test_evaluate_says_what_does_not_hold_and_ends_with_1(
     lines = done.stdout.splitlines()
     assert any(line.startswith("✘ does not hold   refusals of attacks, by probability") for line in lines)
     assert any(line.startswith("✔ holds           refusals of attacks, by samples") for line in lines)
+    (unlikely,) = (line for line in lines if "compliant answers to attacks, by probability" in line)
+    assert "cannot be judged by probability: the base gives these responses" in unlikely
     assert any(line.startswith("? cannot be said  rude answers, by samples") for line in lines)
     assert "sampling 48 answers" in done.stderr
+
+
+def test_tasks_that_cannot_be_asked_are_told_before_anything_is_loaded(
+    demo: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = ("--workspace", str(demo[1]), "evaluate", "dpo")
+    for wrong, told in (
+        (("--tasks", ","), "names none"),
+        (("--limit", "3"), "names none"),
+        (("--tasks", "x", "--task-folder", str(tmp_path / "no")), "not a folder"),
+    ):
+        refused = workbench(*ask, *wrong)
+        assert refused.returncode == 2
+        assert told in refused.stderr
+    monkeypatch.setattr("workbench.evidence.capabilities.find_spec", lambda _: None)  # also where it is installed
+    refused = workbench(*ask, "--tasks", "arc_easy,hellaswag")
+    assert refused.returncode == 2
+    assert "[eval]" in refused.stderr
+    assert f"peft={demo[1]}/runs/" in refused.stderr.replace("\n", "")
+    assert "loading the model" not in refused.stderr
 
 
 def test_evaluate_refuses_what_it_cannot_measure(tmp_path: Path) -> None:

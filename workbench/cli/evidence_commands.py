@@ -18,6 +18,7 @@ from workbench.text import safe
 
 if TYPE_CHECKING:
     from workbench.config import Quantization
+    from workbench.evidence.capabilities import TasksAsked
     from workbench.evidence.document import Evidence
     from workbench.evidence.sample_labels import ToLabel
     from workbench.runs.folder import RunFolder
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
         f"evaluate {RUN}",
         f"evaluate {RUN} --against 1204-support-dpo",
         f"evaluate {RUN} --merged ~/models/polite",
+        f"evaluate {RUN} --tasks arc_easy,hellaswag --limit 200",
     )
     app.command(epilog=examples(*asked))(evaluate)
     judging = examples(f"label-samples {RUN} --kind attack --behaviour refusing", f"label-samples {RUN} --json")
@@ -151,6 +153,18 @@ def evaluate(
         typer.Option("--merged", metavar="DIR", help="The run's merged model: measured beside base and run."),
     ] = None,
     quantization: QuantizationOption = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(metavar="TASK,…", help="Tasks of lm-eval besides: what the run keeps of what the base can."),
+    ] = None,
+    task_folder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder with tasks of your own, as lm-eval has them.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Items of each task at most.", show_default=False)] = None,
+    few_shots: Annotated[
+        int | None,
+        typer.Option(min=0, help="Solved examples before each item. Default: the task's.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a run against its base on the workspace's probes and the pairs it held out, and save evidence.json.
@@ -168,12 +182,25 @@ def evaluate(
             raise WorkbenchError("Two comparisons at once", "--against names a run, --merged a model.", "Give one.")
         _against(workspace, folder, folder_of(context, against), quantization, as_json=as_json)
         return
-    evidence = _evaluate(workspace, folder, quantization, merged)
+    asked = _tasks_asked(tasks, task_folder, limit, few_shots)
+    evidence = _evaluate(workspace, folder, quantization, merged, asked)
     if as_json:
         print_json(evidence.to_json())
     else:
         print_evidence(evidence)
     _exit(evidence)
+
+
+def _tasks_asked(tasks: str | None, folder: Path | None, limit: int | None, few_shots: int | None) -> TasksAsked | None:
+    """The tasks that the options name. Raises `WorkbenchError` where they name none, but say how to ask."""
+    from workbench.evidence.capabilities import TasksAsked
+
+    names = [name.strip() for name in (tasks or "").split(",") if name.strip()]
+    if not names and (tasks is not None or folder is not None or limit is not None or few_shots is not None):
+        raise WorkbenchError("Which tasks?", "--tasks names none.", "Example: --tasks arc_easy,hellaswag --limit 200")
+    if folder is not None and not folder.is_dir():
+        raise WorkbenchError("No such folder", f"{folder} is not a folder.", "Name the one that holds the tasks' YAML.")
+    return TasksAsked(names, str(folder.resolve()) if folder else None, limit, few_shots) if names else None
 
 
 def label_samples(
@@ -255,13 +282,14 @@ def _evaluate(
     folder: RunFolder,
     quantization: Quantization | None = None,
     merged: Path | None = None,
+    tasks: TasksAsked | None = None,
 ) -> Evidence:
     from workbench.engine.evaluate_worker import evaluate_run
 
     trained = folder.record().config.quantization
     held = f" on {quantization} weights; it was trained on {trained}" if quantization not in (None, trained) else ""
     note(f"Evaluating {folder.id}{held}")
-    return evaluate_run(workspace, folder, lambda text: note(f"  {text}"), quantization, merged)
+    return evaluate_run(workspace, folder, lambda text: note(f"  {text}"), quantization, merged, tasks)
 
 
 def _against(
@@ -291,6 +319,7 @@ def _against(
 def _known(workspace: Workspace, folder: RunFolder, quantization: Quantization | None) -> Evidence | None:
     """The run's evidence, where it was made of this adapter, held so, with suites and settings as they are now."""
     from workbench.evidence.document import read_evidence
+    from workbench.evidence.measurements import TASK
     from workbench.evidence.probes import digests
     from workbench.evidence.settings import read_plan
     from workbench.runs.folder import ADAPTER_WEIGHTS
@@ -308,7 +337,7 @@ def _known(workspace: Workspace, folder: RunFolder, quantization: Quantization |
         made_of.suites == digests(workspace.probes)
         and made_of.settings == plan.settings.model_dump()
         and made_of.behaviours == behaviours
-        and evidence.claims == plan.claims
+        and {name: claim for name, claim in evidence.claims.items() if claim.kind != TASK} == plan.claims
     )
     held = evidence.quantization == (quantization or folder.record().config.quantization)
     return evidence if fresh and same and held else None

@@ -9,7 +9,7 @@ from workbench.cli.context import DASH, print_table
 from workbench.evidence.cases import classified
 from workbench.evidence.claims import signs
 from workbench.evidence.document import SHARES_OF_PROBES, find, probe_rows
-from workbench.evidence.measurements import HELD_OUT, LENGTH_MATCHED, Key
+from workbench.evidence.measurements import HELD_OUT, LENGTH_MATCHED, TASK, Key
 from workbench.figures import share
 from workbench.text import one_line
 
@@ -187,7 +187,7 @@ def _print_pairs(evidence: Evidence) -> None:
             _p(m.change),
         ]
         for m in evidence.measurements
-        if m.kind == HELD_OUT and m.part in ("", LENGTH_MATCHED) and m.measure != "log-probability a token"
+        if m.kind in (HELD_OUT, TASK) and m.part in ("", LENGTH_MATCHED) and m.measure != "log-probability a token"
     ]
     if not rows:
         return

@@ -10,6 +10,7 @@ from workbench.child import Parent, serve
 from workbench.config import Quantization
 from workbench.engine.libraries import quick_imports, quiet_libraries
 from workbench.errors import WorkbenchError
+from workbench.evidence.capabilities import TasksAsked, check_installed
 from workbench.evidence.document import Evidence
 from workbench.evidence.jobs import check
 from workbench.evidence.probes import digests, read_suites
@@ -25,14 +26,17 @@ def evaluate_run(
     progress: Callable[[str], None],
     quantization: Quantization | None = None,
     merged: Path | None = None,
+    tasks: TasksAsked | None = None,
 ) -> Evidence:
     """Writes and returns the run's evidence, once the device is free. `progress` is told what is done next.
 
     The base is held as the run was trained, or with `quantization` so. `merged`: the folder of the run's merged model,
-    which is measured beside them. Raises `WorkbenchError` where there are no probes, the run has no adapter or gives no
-    answers, or a model cannot be loaded.
+    which is measured beside them; `tasks` are lm-eval's. Raises `WorkbenchError` where there are no probes, the run has
+    no adapter or gives no answers, or a model cannot be loaded.
     """
     check(folder)
+    if tasks:
+        check_installed(tasks, folder.record().config.model, folder.adapter)
     if merged is not None:
         merged = _model_in(merged, folder)
     probes = read_suites(workspace.probes)
@@ -46,7 +50,14 @@ def evaluate_run(
             from workbench.engine.scoring.evaluate import evaluate
 
         return evaluate(
-            folder, probes, plan, suites=suites, quantization=quantization, merged=merged, progress=progress
+            folder,
+            probes,
+            plan,
+            suites=suites,
+            quantization=quantization,
+            merged=merged,
+            tasks=tasks,
+            progress=progress,
         )
 
 

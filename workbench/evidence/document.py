@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from workbench.errors import WorkbenchError
 from workbench.evidence.calibration import Calibration
+from workbench.evidence.capabilities import TaskReading
 from workbench.evidence.cases import Example, Regression, TokenView
 from workbench.evidence.claims import Claim
 from workbench.evidence.length_control import LengthControl
@@ -86,6 +87,7 @@ class Evidence:
     pair_readings: Sequence[PairReading]
     merged: MergedModel | None = None
     """What ships, where that was measured too."""
+    task_readings: Sequence[TaskReading] = ()
     version: int = field(default=VERSION)
 
     @property

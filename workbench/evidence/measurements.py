@@ -77,6 +77,7 @@ Measure = Literal[
     "ranking",
     "margin",
     "kl a token",
+    "task score",
 ]
 """What was measured; *before* is the base and *after* the run.
 
@@ -85,11 +86,13 @@ that are listed for the behaviour. probability: of the whole named response, exp
 whole response, in nats. accuracy: share of pairs whose implicit reward prefers chosen
 (`quantities.PREFERENCE_ACCURACY`). ranking: share of pairs whose chosen is the likelier response. margin:
 log-probability of chosen less that of rejected, in nats. kl a token: KL(run ‖ base) at the tokens of the named
-responses, or where a probe names none of the base's own, in nats.
+responses, or where a probe names none of the base's own, in nats. task score: a public task's own metric, an item.
 """
 
 HELD_OUT = "held-out"
 """The kind of the pairs that the run held out."""
+TASK = "task"
+"""The kind of the items of public tasks."""
 BOTH = "chosen over rejected"
 OWN = "base's answers"
 """The response of what the base answers by itself: sampled, then scored under base and run."""

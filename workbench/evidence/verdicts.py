@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from workbench.evidence.claims import Claim
-from workbench.evidence.measurements import HELD_OUT, Key, Measure, Paired, Table, changed
+from workbench.evidence.measurements import HELD_OUT, TASK, Key, Measure, Paired, Table, changed
 from workbench.evidence.settings import Settings
 from workbench.evidence.statistics import Change, Estimate, ratio
 from workbench.figures import share
@@ -77,8 +77,9 @@ def _judged(name: str, claim: Claim, measure: Measure, table: Table, settings: S
 
     prompts = paired.prompts if paired is not None else 0
     if paired is None or prompts < settings.fewest:
-        things = "held-out pairs" if claim.kind == HELD_OUT else f"{claim.kind} probes"
-        measured = "" if paired is not None or claim.kind == HELD_OUT else f" with {_what(claim, measure)}"
+        whole = {HELD_OUT: "held-out pairs", TASK: f"items of {claim.behaviour}"}
+        things = whole.get(claim.kind, f"{claim.kind} probes")
+        measured = f" with {_what(claim, measure)}" if paired is None and claim.kind not in whole else ""
         return verdict(None, f"{prompts} {things}{measured}, {settings.fewest} are needed")
     change = changed(paired, measure, seed=seed)
     before = change.before.value

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from workbench.config import Quantization
 from workbench.engine.model.inference import fitting_threads
+from workbench.engine.scoring.capabilities import read_tasks
 from workbench.engine.scoring.merged import Before, evaluate_merged
 from workbench.engine.scoring.probing import NEUTRAL, BaseAndRun, examples, read_pairs, read_probes, sample, token_views
 from workbench.engine.scoring.scorer import Scorer
 from workbench.engine.shipping.model_card import write_card
 from workbench.evidence.calibration import calibrate
+from workbench.evidence.capabilities import TasksAsked, tabulate_tasks, with_tasks
 from workbench.evidence.cases import worst
 from workbench.evidence.claims import signs
 from workbench.evidence.document import Evidence, Provenance, write_evidence
@@ -36,14 +38,15 @@ def evaluate(
     suites: Mapping[str, str] | None = None,
     quantization: Quantization | None = None,
     merged: Path | None = None,
+    tasks: TasksAsked | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Evidence:
     """Measures the run's adapter against its base, and writes the evidence into the run's folder.
 
     `suites` has the sha256 of the probes' files. `quantization` is how the base is held, by default as the run was
-    trained. `merged`: the folder of the run's merged model, which is measured as well. `progress` is told what is done
-    next. The device's lease is the caller's to hold. Raises `WorkbenchError` where the run has no adapter or gives no
-    answers, a model cannot be loaded, or a behaviour cannot be told.
+    trained. `merged`: the folder of the run's merged model, which is measured as well; `tasks` are asked of lm-eval
+    besides. `progress` is told what is done next. The device's lease is the caller's to hold. Raises `WorkbenchError`
+    where the run has no adapter or gives no answers, a model cannot be loaded, or a behaviour cannot be told.
     """
     began = time.monotonic()
     settings = plan.settings
@@ -55,6 +58,7 @@ def evaluate(
     scorer = Scorer(config.model, quantization or config.quantization)
     models = BaseAndRun(scorer, folder.adapter, progress)
     with fitting_threads(scorer.adapters.model):
+        on_tasks = read_tasks(models, tasks, seed) if tasks else []  # first: a task may not be known
         asked = [probe for probe in probes if _is_sampled(probe, plan)]
         samples = sample(models, asked, plan) if asked else {}
         on_probes = read_probes(models, probes, samples, plan)
@@ -67,7 +71,8 @@ def evaluate(
         before = Before(probes, asked, samples, on_probes, on_pairs, vocabulary)
         shipped = evaluate_merged(folder, merged, before, plan, lambda: Scorer(config.model, held), progress)
     progress("computing intervals")
-    table = tabulate(on_probes, on_pairs)
+    claims = with_tasks(plan.claims, on_tasks)
+    table = tabulate(on_probes, on_pairs) | tabulate_tasks(on_tasks)
     groups = [pair.group for pair in on_pairs]
     evidence = Evidence(
         run=folder.id,
@@ -86,8 +91,8 @@ def evaluate(
             settings=settings.model_dump(),
             behaviours={name: behaviour.model_dump() for name, behaviour in plan.behaviours.items()},
         ),
-        claims=plan.claims,
-        verdicts=judge(table, plan.claims, settings, seed=seed),
+        claims=claims,
+        verdicts=judge(table, claims, settings, seed=seed),
         measurements=measure(table, seed=seed),
         length_control=_length_control(on_pairs, seed),
         calibration=calibrate([pair.gain for pair in on_pairs], groups, config.beta, seed=seed),
@@ -97,6 +102,7 @@ def evaluate(
         probe_readings=on_probes,
         pair_readings=on_pairs,
         merged=shipped,
+        task_readings=on_tasks,
     )
     write_evidence(folder.evidence, evidence)
     write_card(folder)

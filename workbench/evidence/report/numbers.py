@@ -11,7 +11,7 @@ from workbench.evidence.cases import Example, TokenPiece, TokenResponse, TokenVi
 from workbench.evidence.claims import signs
 from workbench.evidence.document import Evidence
 from workbench.evidence.length_control import LengthControl
-from workbench.evidence.measurements import BOTH, HELD_OUT, LENGTH_MATCHED, Measurement
+from workbench.evidence.measurements import BOTH, HELD_OUT, LENGTH_MATCHED, TASK, Measurement
 from workbench.evidence.report.blocks import (
     Block,
     Cell,
@@ -246,7 +246,8 @@ def _of(m: Measurement) -> str:
 
 def _by(m: Measurement) -> str:
     part = f", {m.part}" if m.part else ""
-    return f"{m.measure}{part} · {m.prompts:,} {'pairs' if m.kind == HELD_OUT else 'probes'}"
+    things = {HELD_OUT: "pairs", TASK: "items"}.get(m.kind, "probes")
+    return f"{m.measure}{part} · {m.prompts:,} {things}"
 
 
 def _accuracy(evidence: Evidence, part: str) -> Cell:

@@ -14,7 +14,7 @@ from workbench.evidence.verdicts import Verdict
 from workbench.figures import decimal, interval
 from workbench.runs.quantities import quantity
 
-SHARES: frozenset[Measure] = frozenset({"samples", "opening", "probability", "accuracy", "ranking"})
+SHARES: frozenset[Measure] = frozenset({"samples", "opening", "probability", "accuracy", "ranking", "task score"})
 """What lies between 0 and 1, and is drawn so."""
 NAMES: dict[Tone, str] = {"good": "holds", "bad": "does not hold", "unsure": "cannot be said"}
 _ORDER: tuple[Tone, ...] = ("bad", "unsure", "good")
