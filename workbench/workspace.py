@@ -14,6 +14,8 @@ from workbench.errors import WorkbenchError
 ENVIRONMENT_VARIABLE = "WORKBENCH_WORKSPACE"
 _RUNS, _CACHE = "runs", ".cache"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAMED = 8
+"""Runs that a message names at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,10 @@ class Workspace:
         matches = [run] if run in ids else [name for name in ids if name.startswith(run) or name.endswith(run)]
         if len(matches) == 1:
             return self.runs / matches[0]
-        reason = "several runs match: " + ", ".join(matches[:8]) if matches else "none of the runs here matches"
+        if matches:
+            reason = f"several runs match: {', '.join(matches[:_NAMED])}"
+        else:
+            reason = f"no run matches; runs here: {', '.join(ids[: -_NAMED - 1 : -1]) or 'none'}"
         raise WorkbenchError(f"No run {run!r}", f"In {self.runs} {reason}.", "List them with: workbench runs")
 
 

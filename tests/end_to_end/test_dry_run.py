@@ -2,8 +2,12 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 import tomllib
 
+import psutil
 import pytest
 
 from tests.end_to_end.conftest import workbench, write_pairs
@@ -59,6 +63,18 @@ def test_two_pairs_are_measured_and_what_they_cannot_do_is_said(tmp_path):
     assert "▲ 1 step of 1 pair is too few to learn anything. This would do: --set epochs=10" in done.stdout
     assert "▲ One prompt is held out" in done.stdout
     assert "(measured" in done.stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_measuring(make_workspace):
+    command = [sys.executable, "-m", "workbench", "--workspace", str(make_workspace()), "train"]
+    with subprocess.Popen([*command, "--pairs", "support", "--dry-run"], stderr=subprocess.PIPE, text=True) as dry:
+        assert dry.stderr is not None
+        assert any("loading the libraries" in line for line in dry.stderr)
+        (measuring,) = psutil.Process(dry.pid).children()
+        dry.send_signal(signal.SIGINT)
+        assert dry.wait(60) == 130
+    assert not measuring.is_running()
 
 
 def test_while_a_run_has_the_device_nothing_is_measured(finished_run, tmp_path):

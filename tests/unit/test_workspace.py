@@ -46,5 +46,5 @@ def test_a_run_is_found_by_a_unique_part_of_its_id(tmp_path: Path) -> None:
     assert workspace.run_folder("2026-01-02-0304-tone-dpo").name == "2026-01-02-0304-tone-dpo"
     with pytest.raises(WorkbenchError, match="several"):
         workspace.run_folder("2026-01-02")
-    with pytest.raises(WorkbenchError, match="none"):
+    with pytest.raises(WorkbenchError, match="no run matches; runs here: 2026-05-06-0708-hh-dpo, 2026-01-02"):
         workspace.run_folder("absent")
