@@ -47,6 +47,7 @@ def test_what_is_past_the_bounds_is_a_warning_in_plain_words(finished_run, tmp_p
     assert all("likely once merged" in line and "(bound: 0)" in line for line in warned)
     assert "of 2 greedy answers in other words" in done.stdout
     assert f"workbench serve-command {finished_run.id}" in done.stdout
+    assert f"workbench evaluate {finished_run.id} --merged {tmp_path / 'm'}" in done.stdout
     (tmp_path / "workbench.toml").write_text("[merge]\nmove = 0\n", "utf-8")
     wrong = workbench(tmp_path, "merge", finished_run.id, "--to", str(tmp_path / "n"))
     assert wrong.returncode == 2

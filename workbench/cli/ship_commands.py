@@ -193,7 +193,8 @@ def _print_merged(merged: Merged, run: str) -> None:
     if merged.differences:
         print("  The merged model is not the one that was measured. As it was trained, the run is served by")
         print(f"  workbench serve-command {safe(run)}")
-        print("  What the merged model does to the claims, where it is a folder:")
-        print(f"  workbench evaluate {safe(run)} --merged {safe(merged.path)}")
+        if merged.form == "safetensors":
+            print("  What merging does to the run's claims is measured by")
+            print(f"  workbench evaluate {safe(run)} --merged {safe(merged.path)}")
     if merged.serve:
         print(f"Serve it: {safe(merged.serve)}")

@@ -261,7 +261,7 @@ def as_llama_cpp_does(fields, patterns):
             if (word[at], word[at + 1]) not in ranks:
                 break
             word[at : at + 2] = [word[at] + word[at + 1]]
-        return [ids[token] for token in word]
+        return [ids[token] for token in word if token in ids]  # SmolLM2 has no token for some bytes
 
     return lambda text: [token for piece in pieces(text) for token in merged(piece)]
 
