@@ -100,13 +100,22 @@ class StatusLine:
 
     def __init__(self, after: float = 0.0) -> None:
         self._begin = time.monotonic() + after if sys.stderr.isatty() else float("inf")
-        self._shown = ""
+        self._shown = self._stage = ""
 
     def __enter__(self) -> StatusLine:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.show("")
+
+    def stage(self, what: str, share: float | None = None) -> None:
+        """A stage of the work: it stays on a line of its own when it begins; later calls tell how much is done."""
+        if what != self._stage:
+            self.show("")
+            note(f"  {what}")
+        elif share is not None:
+            self.show(f"  {what} {share:.0%}")
+        self._stage = what
 
     def show(self, text: str) -> None:
         """Replaces the line; untrusted text is made safe."""

@@ -43,22 +43,11 @@ def import_model(
     from workbench.engine.libraries import quick_imports, quiet_libraries
 
     quiet_libraries()
-    stage = ""
     with StatusLine() as line:
         line.show("  loading the libraries")
         with quick_imports():
             from workbench.engine.shipping.from_gguf import import_gguf
-
-        def progress(what: str, share: float | None) -> None:
-            nonlocal stage
-            if what != stage:
-                line.show("")
-                note(f"  {what}")
-            elif share is not None:
-                line.show(f"  {what} {share:.0%}")
-            stage = what
-
-        imported = import_gguf(file, to, dtype=dtype, force=force, progress=progress)
+        imported = import_gguf(file, to, dtype=dtype, force=force, progress=line.stage)
     if json:
         print_json(asdict(imported))
         return

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.context import StatusLine, note, print_json, print_table
+from workbench.cli.context import StatusLine, print_json, print_table
 from workbench.evidence.measurements import Measurement
 from workbench.figures import duration, share
 
@@ -23,19 +23,8 @@ def fetch(model: str) -> str:
     """What to give `--model`, with the stages on stderr. Raises `WorkbenchError` where it cannot be had."""
     from workbench.demo.weights import find
 
-    stage = ""
     with StatusLine() as line:
-
-        def progress(what: str, done: float | None) -> None:
-            nonlocal stage
-            if what != stage:
-                line.show("")
-                note(f"  {what}")
-            elif done is not None:
-                line.show(f"  {what} {done:.0%}")
-            stage = what
-
-        return find(model, progress)
+        return find(model, line.stage)
 
 
 def compare_runs(workspace: Workspace, evidence: Mapping[RunFolder, Evidence], *, as_json: bool) -> None:

@@ -139,19 +139,8 @@ def _merge(folder: RunFolder, to: Path, **how: Any) -> Merged:
     with quick_imports():
         from workbench.engine.shipping.merge_adapter import merge
 
-    stage = ""
     with StatusLine() as line:
-
-        def progress(what: str, share: float | None) -> None:
-            nonlocal stage
-            if what != stage:
-                line.show("")
-                note(f"  {what}")
-            elif share is not None:
-                line.show(f"  {what} {share:.0%}")
-            stage = what
-
-        return merge(folder, to, **how, progress=progress)
+        return merge(folder, to, **how, progress=line.stage)
 
 
 def _push(folder: Path, repo: str, *, private: bool, yes: bool, json: bool) -> None:

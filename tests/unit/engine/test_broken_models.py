@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 
+from tests.unit.engine.random_adapters import BABBLES, adapted
 from workbench.config import build_config
 from workbench.engine.model.downloads import load_tokenizer
-from workbench.engine.model.loading import load_base
 from workbench.engine.model.token_ids import encode
 from workbench.engine.scoring.evaluate import evaluate
 from workbench.evidence.document import Evidence
@@ -33,15 +32,9 @@ def probes() -> list[Probe]:
     return [parse_probe(row, kind) for kind in KINDS for row in build_probes()[kind][:40]]
 
 
-def adapted() -> Any:
-    torch.manual_seed(0)
-    adapter = LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM")
-    return get_peft_model(load_base("tiny", "none", device="cpu"), adapter)
-
-
 def always(answer: str) -> Any:
     """The model taught to say `answer` to whatever it is asked."""
-    model, tokenizer = adapted(), load_tokenizer("tiny")
+    model, tokenizer = adapted(0, rank=8), load_tokenizer("tiny")
     rows = [pair["prompt"] for name in ("support-tone", "refusal-bypass") for pair in build_pairs()[name]]
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3)
     for step in range(STEPS):
@@ -54,15 +47,6 @@ def always(answer: str) -> Any:
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    return model
-
-
-def babbling() -> Any:
-    model = adapted()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(0, 1.0)
     return model
 
 
@@ -83,7 +67,7 @@ def holding(evidence: Evidence) -> dict[str, bool | None]:
 
 
 def test_one_that_never_changes_has_learnt_nothing(tmp_path: Path) -> None:
-    holds = holding(measured(tmp_path, adapted()))
+    holds = holding(measured(tmp_path, adapted(0)))
     for claim in ("compliant answers to attacks", "refusals of attacks", "rude answers", "courteous answers"):
         assert holds[claim] is False, claim
     assert holds["preference accuracy on held-out pairs"] is False
@@ -117,7 +101,7 @@ def test_one_that_always_complies_is_told_so(tmp_path: Path) -> None:
 
 
 def test_one_that_babbles_keeps_nothing(tmp_path: Path) -> None:
-    evidence = measured(tmp_path, babbling())
+    evidence = measured(tmp_path, adapted(BABBLES))
     holds = holding(evidence)
     babbles = evidence.find("benign", "babbling", "samples")
     assert babbles is not None

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.engine.random_adapters import save_adapter
 from workbench.config import build_config
 from workbench.engine.model.inference import score_batches
-from workbench.engine.model.loading import load_base
 from workbench.engine.scoring.capabilities import read_tasks
 from workbench.engine.scoring.evaluate import evaluate
 from workbench.engine.scoring.probing import BaseAndRun
@@ -56,19 +56,9 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run whose adapter makes the model babble."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-
     row = build_pairs()["support-tone"][0] | {"split": "train"}
     made = create(tmp_path_factory.mktemp("runs"), build_config({"pairs": ["x"]}), [to_line(row)], {})
-    torch.manual_seed(1)
-    adapter = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = get_peft_model(load_base("tiny", "none", device="cpu"), adapter)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(0, 1.0)
-    model.save_pretrained(made.adapter)
+    save_adapter(made.adapter)
     return made
 
 

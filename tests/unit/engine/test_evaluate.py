@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
-from peft import LoraConfig, get_peft_model
 
+from tests.unit.engine.random_adapters import save_adapter
 from tests.unit.engine.random_models import make
 from workbench.compare.messages import Column, ScoreResponse, Turn
 from workbench.config import build_config
@@ -39,14 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     held = [row | {"split": "holdout"} for row in build_pairs()["support-tone"][:HELD]]
     config = build_config({"pairs": ["x"], "beta": 0.2, "max_length": 42})
     made = create(tmp_path_factory.mktemp("runs"), config, map(to_line, [*held, held[0] | {"split": "train"}]), {})
-    torch.manual_seed(1)
-    adapter = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = get_peft_model(load_base("tiny", "none", device="cpu"), adapter)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(0, 1.0)
-    model.save_pretrained(made.adapter)
+    save_adapter(made.adapter)
     return made
 
 

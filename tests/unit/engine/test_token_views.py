@@ -1,11 +1,9 @@
 """The probes token by token: their tokens add up to what was measured of them."""
 
 import pytest
-import torch
-from peft import LoraConfig, get_peft_model
 
+from tests.unit.engine.random_adapters import save_adapter
 from tests.unit.evidence.examples import SIGNS
-from workbench.engine.model.loading import load_base
 from workbench.engine.scoring.probing import BaseAndRun, read_probes, token_views
 from workbench.engine.scoring.scorer import Scorer
 from workbench.evidence.cases import TokenView
@@ -19,14 +17,7 @@ from workbench.tiny.starters import build_probes
 def models(tmp_path_factory: pytest.TempPathFactory) -> BaseAndRun:
     """The embedded model beside an adapter of random weights."""
     folder = tmp_path_factory.mktemp("adapter")
-    torch.manual_seed(1)
-    adapter = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = get_peft_model(load_base("tiny", "none", device="cpu"), adapter)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(0, 0.1)
-    model.save_pretrained(folder)
+    save_adapter(folder, 0.1)
     return BaseAndRun(Scorer("tiny", "none", device="cpu"), folder, lambda _: None)
 
 
