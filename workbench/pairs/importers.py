@@ -21,6 +21,8 @@ from workbench.pairs.pair import SPLITS, STATUSES, TEXTS, Pair, Split, Status, T
 from workbench.pairs.readers import RawRow, read_rows
 
 _SHOWN_PROBLEMS = 5
+_TURN_KEYS = {"role", "content"}, {"from", "value"}
+"""What makes a turn: the second pair is ShareGPT's."""
 _SPLIT_NAMES = dict.fromkeys(("test", "validation", "valid", "val", "dev", "eval"), "holdout")
 
 
@@ -212,7 +214,8 @@ def turns_in_text(value: Any) -> Any:
         turns = json.loads(value)
     except (ValueError, RecursionError):
         return value
-    return turns if all(isinstance(turn, dict) and "role" in turn and "content" in turn for turn in turns) else value
+    whole = all(isinstance(turn, dict) and any(keys <= turn.keys() for keys in _TURN_KEYS) for turn in turns)
+    return turns if whole else value
 
 
 def _label(row: Mapping[str, Any], name: str) -> str:

@@ -206,3 +206,13 @@ def test_whatever_rows_hold_pairs_are_sound_and_the_rest_is_told(rows: list[dict
         line.encode()
         assert "NaN" not in json.dumps(dict(pair.extra))
         assert from_row(json.loads(line), where="here") == pair
+
+
+def test_turns_in_a_text_are_read_in_either_notation() -> None:
+    texts = {"prompt": "Hi", "chosen": "Hello", "rejected": "Bye"}
+    roles = {"prompt": ("user", "human"), "chosen": ("assistant", "gpt"), "rejected": ("assistant", "gpt")}
+    openai = {name: json.dumps([{"role": roles[name][0], "content": text}]) for name, text in texts.items()}
+    sharegpt = {name: json.dumps([{"from": roles[name][1], "value": text}]) for name, text in texts.items()}
+    found = imported(openai, sharegpt)
+    assert (len(found.pairs), found.duplicates, found.problems) == (1, 1, [])
+    assert found.pairs[0].prompt == (Message("user", "Hi"),)

@@ -255,16 +255,24 @@ def _sorry_bench(row: Row) -> Found:
 
 
 def _alpaca_eval(row: Row) -> Found:
-    instruction, more = _cell(row, "instruction"), _cell(row, "input")
-    return Found(f"{instruction}\n\n{more}" if more else instruction, "neutral", tags=(_cell(row, "dataset"),))
+    return Found(_with_input(row), "neutral", tags=(_cell(row, "dataset"),))
+
+
+def _with_input(row: Row) -> str:
+    """Alpaca's instruction, and below it the input that it is about."""
+    instruction, about = _cell(row, "instruction"), _cell(row, "input")
+    return f"{instruction}\n\n{about}" if about else instruction
 
 
 def _any(row: Row, column: str) -> Found:
     if column not in row:
         raise UnusableError(f"has no column {column!r}; its columns are {', '.join(map(repr, row))}")
-    kind, category = _cell(row, "kind"), row.get("category")
+    kind, category, system = _cell(row, "kind"), row.get("category"), row.get("system")
     tags = (category,) if isinstance(category, str) else ()
-    return Found(row[column], kind or None, _cell(row, "id"), _cell(row, "group"), tags)
+    prompt = _with_input(row) if column == "instruction" else row[column]
+    if isinstance(system, str) and system.strip() and isinstance(prompt, str):
+        prompt = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+    return Found(prompt, kind or None, _cell(row, "id"), _cell(row, "group"), tags)
 
 
 _SHAPES: tuple[tuple[str, frozenset[str], Callable[[Row], Found]], ...] = (
@@ -275,7 +283,8 @@ _SHAPES: tuple[tuple[str, frozenset[str], Callable[[Row], Found]], ...] = (
     ("HarmBench", frozenset({"behavior", "behaviorid"}), _harmbench),
     ("JailbreakBench", frozenset({"goal", "behavior"}), _advbench),
     ("AdvBench", frozenset({"goal"}), _advbench),
-    ("SORRY-Bench", frozenset({"turns"}), _sorry_bench),
+    ("SORRY-Bench", frozenset({"turns", "question_id"}), _sorry_bench),
+    ("SORRY-Bench", frozenset({"turns", "prompt_style"}), _sorry_bench),
     ("AlpacaEval", frozenset({"instruction", "output"}), _alpaca_eval),
     ("OR-Bench", frozenset({"prompt", "category"}), lambda row: _any(row, "prompt")),
 )
@@ -290,6 +299,8 @@ def _asked(value: object, *, plain: bool) -> Text:
     if isinstance(text, str):
         if not text.strip():
             raise UnusableError("has an empty prompt")
+        if text.startswith("[{'"):
+            raise UnusableError("has a prompt of messages as Python writes them; write them as JSON (json.dumps)")
         return text if plain or has_template(text) else (Message("user", text),)
     turns = list(text or ())
     while turns and turns[-1].role not in ("user", "tool"):

@@ -168,6 +168,27 @@ def test_a_conversation_is_asked_up_to_its_last_user_turn(tmp_path: Path) -> Non
     assert asked(imported(write(tmp_path / "b.jsonl", sharegpt), "tone").rows[0]) == "Hello"
 
 
+def test_what_a_prompt_is_about_is_not_lost(tmp_path: Path) -> None:
+    alpaca = [{"instruction": "Translate to French.", "input": about} for about in ("cheese", "bread", "")]
+    found = imported(write(tmp_path / "a.jsonl", alpaca), "neutral")
+    assert [asked(row) for row in found.rows] == [
+        "Translate to French.\n\ncheese",
+        "Translate to French.\n\nbread",
+        "Translate to French.",
+    ]
+    (row,) = imported(write(tmp_path / "b.jsonl", [{"system": "Be a pirate.", "prompt": "Where?"}]), "tone").rows
+    assert [turn["content"] for turn in row["prompt"]] == ["Be a pirate.", "Where?"]
+    ranked = [{"prompt": "Which river?", "turns": 1, "answers": []}]
+    assert imported(write(tmp_path / "c.jsonl", ranked), "tone").shape == "rows"
+
+
+def test_messages_in_a_text_are_read_and_those_of_python_refused(tmp_path: Path) -> None:
+    rows = [{"prompt": '[{"from": "human", "value": "Hi"}]'}, {"prompt": "[{'role': 'user', 'content': 'Hi'}]"}]
+    found = imported(write(tmp_path / "a.jsonl", rows), "tone")
+    assert [asked(row) for row in found.rows] == ["Hi"]
+    assert [(problem.line, "JSON" in problem.reason) for problem in found.problems] == [(2, True)]
+
+
 def test_our_own_suites_come_back_as_they_are(tmp_path: Path) -> None:
     for suite in shipped().values():
         found = imported(write(tmp_path / "own.jsonl", suite.rows))
