@@ -30,6 +30,7 @@ from workbench.tiny.starters import build_pairs, build_probes
 SAMPLES = 2
 PLAN = plan("tiny", Settings(samples=SAMPLES, seed=1))
 HELD = 6
+PER_TOKEN = "log-probability a token"
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +265,7 @@ def test_a_merged_model_that_is_the_run_has_its_numbers_and_answers(folder: RunF
     page = render(folder, "md").text
     assert "## The model that ships" in page
     assert "gets the verdicts of the run" in page
+    assert "these moved" not in page
     assert "workbench evaluate RUN --merged" not in page
 
 
@@ -284,7 +286,11 @@ def test_a_merged_model_that_is_another_is_told_apart(folder: RunFolder, few: li
             assert moved[each.key] == pytest.approx(-each.change.difference.value, rel=1e-3, abs=1e-3), each.key
     page = render(folder, "html").text
     assert "Merging changed what can be claimed" in page
-    assert "once merged." in page
+    chosen = next(each.change for each in merged.against_run if each.key == (HELD_OUT, "", "chosen", PER_TOKEN))
+    assert chosen.p_value is not None
+    assert chosen.p_value < 0.05
+    listed = page.split("these moved (p &lt; 0.05): ")[1].split("</p>")[0]
+    assert f"no displacement of chosen on held-out pairs, by {PER_TOKEN}" in listed
 
 
 def test_a_model_of_another_vocabulary_is_no_merged_model(folder: RunFolder, few: list[Probe], tmp_path: Path) -> None:

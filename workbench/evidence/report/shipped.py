@@ -12,6 +12,8 @@ from workbench.evidence.statistics import Estimate
 from workbench.evidence.verdicts import Verdict
 from workbench.figures import decimal, interval, number, signed
 
+_CHANCE = 0.05
+
 
 def shipped(evidence: Evidence) -> Section | None:
     """Every claim on the merged model beside the run's; None where no merged model was measured."""
@@ -40,7 +42,17 @@ def shipped(evidence: Evidence) -> Section | None:
         lead = "Merging changed what can be claimed: these verdicts are others for the model that ships."
     else:
         lead = "Merged and loaded as anybody loads it, the model gets the verdicts of the run."
+    moved = _moved(merged, [verdict for verdict, _ in evidence.beside_merged])
+    if moved:
+        lead += f" Between run and merged model these moved (p < {_CHANCE}): {'; '.join(moved)}."
     return Section("shipped", "The model that ships", lead, blocks)
+
+
+def _moved(merged: MergedModel, verdicts: Sequence[Verdict]) -> list[str]:
+    """What moved by more than chance lets expect, whatever the verdicts are."""
+    keys = {f"{each.claim}, by {each.measure}": Key(each.kind, "", each.behaviour, each.measure) for each in verdicts}
+    found = {name: find(merged.against_run, key) for name, key in keys.items()}
+    return [name for name, moved in found.items() if moved and moved.p_value is not None and moved.p_value < _CHANCE]
 
 
 def _row(evidence: Evidence, merged: MergedModel, verdict: Verdict, other: Verdict | None) -> Sequence[Cell]:
