@@ -311,13 +311,14 @@ def _tell(name: str, target: Path, imported: ImportedProbes) -> None:
     from workbench.pairs.importers import Imported, first_problems
 
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in imported.kinds.items())
-    note(f"Imported {kinds} probes in {imported.groups:,} groups as {name} ({target}); read as {imported.shape}.")
+    what = f"{plural(len(imported.rows), 'probe')} ({kinds}) in {plural(imported.groups, 'group')}"
+    note(f"Imported {what} as {name} ({target}); read as {imported.shape}.")
     if imported.duplicates:
-        note(f"{imported.duplicates:,} duplicates were left out.")
+        note(f"{plural(imported.duplicates, 'duplicate was', 'duplicates were')} left out.")
     if imported.other_kind:
         note(f"{imported.other_kind:,} rows say that they are of another kind: left out. --kind auto takes them too.")
     if imported.problems:
-        note(f"{len(imported.problems):,} rows could not be used:")
+        note(f"{plural(len(imported.problems), 'row')} could not be used:")
         note(first_problems(Imported(problems=imported.problems)))
 
 

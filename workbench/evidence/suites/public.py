@@ -18,7 +18,7 @@ from typing import Any
 from workbench.errors import WorkbenchError
 from workbench.evidence.probes import parse_probe
 from workbench.pairs.checks.keys import same_words
-from workbench.pairs.formats import has_template, text_in
+from workbench.pairs.formats import Contents, as_conversation, has_template, text_in
 from workbench.pairs.importers import Imported, first_problems, guess, turns_in_text
 from workbench.pairs.lines import Problem, UnusableError
 from workbench.pairs.pair import Message, Text
@@ -301,7 +301,7 @@ def _asked(value: object, *, plain: bool) -> Text:
             raise UnusableError("has an empty prompt")
         if text.startswith("[{'"):
             raise UnusableError("has a prompt of messages as Python writes them; write them as JSON (json.dumps)")
-        return text if plain or has_template(text) else (Message("user", text),)
+        return text if plain or has_template(text) else as_conversation(Contents(text, "-", "-")).prompt
     turns = list(text or ())
     while turns and turns[-1].role not in ("user", "tool"):
         turns.pop()

@@ -178,8 +178,9 @@ def test_what_a_prompt_is_about_is_not_lost(tmp_path: Path) -> None:
     ]
     (row,) = imported(write(tmp_path / "b.jsonl", [{"system": "Be a pirate.", "prompt": "Where?"}]), "tone").rows
     assert [turn["content"] for turn in row["prompt"]] == ["Be a pirate.", "Where?"]
-    ranked = [{"prompt": "Which river?", "turns": 1, "answers": []}]
-    assert imported(write(tmp_path / "c.jsonl", ranked), "tone").shape == "rows"
+    ranked = [{"prompt": "\n\nHuman: Which river?\n\nAssistant: ", "turns": 1, "answers": []}]
+    found = imported(write(tmp_path / "c.jsonl", ranked), "tone")
+    assert (found.shape, asked(found.rows[0])) == ("rows", "Which river?")
 
 
 def test_messages_in_a_text_are_read_and_those_of_python_refused(tmp_path: Path) -> None:
