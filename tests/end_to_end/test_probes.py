@@ -80,6 +80,9 @@ def test_a_public_suite_is_imported_and_told(tmp_path: Path) -> None:
     assert [suite["kind"] for suite in as_json(tmp_path, "list")] == ["attack", "benign"]
     told = workbench(tmp_path, "probes", "import", str(source), "--kind", "attack", "--name", "unsafe")
     assert "read as XSTest" in told.stderr
+    assert "claims" not in told.stderr
+    odd = workbench(tmp_path, "probes", "import", str(source), "--kind", "attck", "--prompt", "focus", "--name", "odd")
+    assert "Did you mean attack?" in odd.stderr
     assert "--kind auto" in told.stderr
 
 

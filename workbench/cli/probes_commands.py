@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -308,11 +309,19 @@ def _report(name: str, target: Path, imported: ImportedProbes) -> dict[str, Any]
 
 
 def _tell(name: str, target: Path, imported: ImportedProbes) -> None:
+    from workbench.evidence.claims import DEFAULTS
+    from workbench.evidence.measurements import HELD_OUT
     from workbench.pairs.importers import Imported, first_problems
 
+    claimed = list(dict.fromkeys(claim.kind for claim in DEFAULTS.values() if claim.kind != HELD_OUT))
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in imported.kinds.items())
     what = f"{plural(len(imported.rows), 'probe')} ({kinds}) in {plural(imported.groups, 'group')}"
     note(f"Imported {what} as {name} ({target}); read as {imported.shape}.")
+    for kind in imported.kinds:
+        if kind not in claimed:
+            close = difflib.get_close_matches(kind, claimed, n=1)
+            meant = f" Did you mean {close[0]}?" if close else ""
+            note(f"The claims that ship speak of {', '.join(claimed)}, not of {one_line(kind, 40)}.{meant}")
     if imported.duplicates:
         note(f"{plural(imported.duplicates, 'duplicate was', 'duplicates were')} left out.")
     if imported.other_kind:
