@@ -278,7 +278,7 @@ PRESETS: dict[str, Preset] = {
             "loss_weights": [1.0, 10.0],
             "beta": 0.3,
             "learning_rate": 1e-3,
-            "epochs": 3.0,
+            "epochs": 5.0,
             "batch_size": 8,
         },
     ),

@@ -60,8 +60,11 @@ def demo(
         ),
     ] = "tiny",
     headless: Annotated[bool, typer.Option("--headless", help="Without screens: train, measure, print.")] = False,
-    alone: Annotated[
-        bool, typer.Option("--alone", help="On a real model: leave out the run that only looks good.")
+    both: Annotated[
+        bool,
+        typer.Option(
+            "--both", help="On a real model: train a run that only looks good first, and set them side by side."
+        ),
     ] = False,
     keep: Annotated[
         Path | None,
@@ -71,9 +74,9 @@ def demo(
 ) -> None:
     """The whole loop on the embedded model or a real one: pairs, DPO, base beside aligned.
 
-    On a real model two runs train, some minutes each: one only looks good, for its held-out accuracy is 1 and what the
-    model says is as before; the other refuses attacks on things that are in no pair, and still answers look-alikes.
-    Exit status with --headless or --json: 1 where a verdict on the (second) run does not hold.
+    On a real model it takes minutes. The run learns to refuse attacks on things that are in no pair, and still answers
+    look-alikes; with --both, another one before it has held-out accuracy and margin, and says what the base says.
+    Exit status with --headless or --json: 1 where a verdict on the last run does not hold.
     """
     options: Context = context.obj
     screens = not (headless or as_json)
@@ -94,7 +97,7 @@ def demo(
     source = fetch(model)
     workspace = real.prepare(keep or options.given_workspace)
     note(f"The demo's workspace: {workspace.root}")
-    recipes = [recipe for recipe in real.RECIPES if recipe.preset or not alone]
+    recipes = [recipe for recipe in real.RECIPES if recipe.preset or both]
     if screens:
         folders = [real.start(workspace, source, recipe) for recipe in recipes]
         _show(options, workspace, folders[0])
