@@ -13,7 +13,7 @@ from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import load_base
 from workbench.engine.training.control import Control
 from workbench.engine.training.data import prepare
-from workbench.engine.training.instruments import Divergence, Movement, Sampler, sample_prompts
+from workbench.engine.training.instruments import Divergence, Movement, Sampler, in_batches, sample_prompts
 from workbench.engine.training.reporter import Instruments, Reporter
 from workbench.engine.training.resume import Origin
 from workbench.engine.training.watcher import Due
@@ -173,3 +173,17 @@ def test_a_training_goes_on_counting_its_seconds_and_leaves_pauses_out(tmp_path)
         paused = time.perf_counter() - began
     assert reporter.waited > 0.15
     assert reporter.seconds - before == pytest.approx(paused - reporter.waited, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("positions", "sizes"),
+    [(1000, [4, 2]), (12, [3, 2, 1]), (9, [2, 1, 1, 1, 1]), (4, [1] * 6), (0, [1] * 6)],
+)
+def test_rows_go_together_while_their_logits_fit(positions, sizes):
+    """A batch whose logits do not fit is read again for each part of them: that took minutes of a large vocabulary."""
+    rows = [([1] * 50, [2] * length) for length in (3, 4, 2, 5, 4, 6)]
+    found = list(in_batches(rows, 4, positions))
+    assert [len(batch) for batch in found] == sizes
+    assert [row for batch in found for row in batch] == rows
+    for batch in found:
+        assert len(batch) == 1 or len(batch) * max(len(response) for _, response in batch) <= positions

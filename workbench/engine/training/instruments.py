@@ -28,20 +28,35 @@ class Divergence:
     """Measures over both responses of the first pairs, `batch` pairs at once, cut as in training."""
 
     def __init__(self, pairs: Sequence[PairIds], max_length: int, batch: int) -> None:
-        rows = [row for pair in pairs[:PAIRS] for row in _predicted(pair.cut(max_length))]
-        self._batches = [rows[begin : begin + 2 * batch] for begin in range(0, len(rows), 2 * batch)]
+        self._rows = [row for pair in pairs[:PAIRS] for row in _predicted(pair.cut(max_length))]
+        self._most = 2 * batch
 
     def __bool__(self) -> bool:
-        return bool(self._batches)
+        return bool(self._rows)
 
     def __call__(self, model: Any) -> float:
         """Nats a token, in float32. Where it began is what `as_reference` has, for methods without a reference too."""
         total, tokens = 0.0, 0
+        positions = _LOGITS_BYTES // (4 * int(model.config.get_text_config().vocab_size))
         with asking(model):
-            for batch in self._batches:
+            for batch in in_batches(self._rows, self._most, positions):
                 divergence, count = _of_batch(model, *right_padded(batch, model.device))
                 total, tokens = total + divergence, tokens + count
         return total / max(tokens, 1)
+
+
+def in_batches(rows: Sequence[tuple[Ids, Ids]], most: int, positions: int) -> Iterator[list[tuple[Ids, Ids]]]:
+    """Rows of prompt and response in their order, `most` at once or fewer, whose responses, padded to the longest, have
+    so many `positions`: each further part of a batch's positions would take another forward of all its tokens."""
+    batch, longest = list[tuple[Ids, Ids]](), 0
+    for row in rows:
+        longest = max(longest, len(row[1]))
+        if batch and (len(batch) == most or (len(batch) + 1) * longest > positions):
+            yield batch
+            batch, longest = [], len(row[1])
+        batch.append(row)
+    if batch:
+        yield batch
 
 
 def _predicted(pair: PairIds) -> Iterator[tuple[Ids, Ids]]:
