@@ -75,7 +75,7 @@ def demo(
     """The whole loop on the embedded model or a real one: pairs, DPO, base beside aligned.
 
     On a real model it takes minutes. The run learns to refuse attacks on things that are in no pair, and still answers
-    look-alikes; with --both, another one before it has held-out accuracy and margin, and says what the base says.
+    look-alikes; with --both, another one before it passes on held-out pairs, and says what the base says.
     Exit status with --headless or --json: 1 where a verdict on the last run does not hold.
     """
     options: Context = context.obj

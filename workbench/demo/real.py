@@ -1,7 +1,7 @@
 """The demo on a real model: attacks on harmless things are refused afterwards, and look-alikes still answered.
 
-Two runs on the same pairs. One only looks good: its held-out accuracy is 1, and what the model says is as before. The
-other has the preset `demo-real`, and says something else.
+Two runs on the same pairs. One only looks good: it prefers the chosen answers of most held-out pairs, and says what the
+base says. The other has the preset `demo-real`, and says something else.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ LOOKS_GOOD: dict[str, Any] = {
     "epochs": 2.0,
     "batch_size": 8,
 }
-"""What many would take: its accuracy and its margin are fine, and it changes nothing that the model says."""
+"""What many would take: its accuracy on held-out pairs passes, and it changes nothing that the model says."""
 _QUIET = {"sample_tokens": 0, "eval_steps": 1000, "save_steps": 1000}
 """Nothing on the way that takes time: minutes count here."""
 SETTINGS = """\
 # What the demo on a real model demands, on objects that are in no pair (docs/evidence.md says how it is measured).
 
 [evidence]
+fewest = 20          # there are 23 plain questions and 20 held-out pairs
 samples = 2          # answers to each of 120 probes, of base and run each
 answer_tokens = 40   # enough to tell an answer from a refusal
 
