@@ -146,5 +146,5 @@ def test_the_contents_lead_to_the_sections(chromium: Page, tmp_path: Path) -> No
     links = chromium.evaluate(
         "[...document.querySelectorAll('nav a')].map(a => document.querySelector(a.hash)?.tagName)"
     )
-    assert len(links) == 11
+    assert len(links) == 12
     assert set(links) == {"H2"}

@@ -54,6 +54,7 @@ def model_for(path, family, *, tied=False, **lora):
         base = AutoModelForCausalLM.from_config(config)
         base.save_pretrained(path)
         shutil.rmtree(path / "adapter")
+    torch.manual_seed(5)
     tuned = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", **lora))
     with torch.no_grad():
         for name, parameter in tuned.named_parameters():
