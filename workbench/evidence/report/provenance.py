@@ -63,18 +63,18 @@ def settings(sources: Sources) -> Section:
     return Section("settings", "Model and settings", lead, blocks)
 
 
-_SHIPPED = {
-    True: "What its merged model does differently is told above; quantized anew, it would differ again.",
-    False: "Merged, or in another precision, they differ: measure what ships with workbench evaluate RUN --merged DIR.",
-}
-
-
 def limits(sources: Sources) -> Section:
     """What the report does not prove."""
     own = sources.record.config.quantization
     measured = sources.evidence.quantization if sources.evidence is not None else own
     trained = "" if measured == own else f", and the run was trained with quantization {own}"
-    shipped = sources.evidence is not None and sources.evidence.merged is not None
+    differs = "Merged, or in another precision, they differ"
+    if sources.evidence is not None and sources.evidence.merged is not None:
+        shipped = "What its merged model does differently is told above; quantized anew, it would differ again."
+    elif sources.record.config.facts.answers:
+        shipped = f"{differs}: measure what ships with workbench evaluate RUN --merged DIR."
+    else:
+        shipped = f"{differs}."
     points = {
         "These prompts only": "A claim is about prompts like those of the suites. Other languages, longer "
         "conversations and attacks of another kind were not tried.",
@@ -83,7 +83,7 @@ def limits(sources: Sources) -> Section:
         "One exact text": "The probability of a response is that of its exact words. A model can say the same in other "
         "words: samples, where they are counted, tell of that.",
         "As it was measured": f"Base and run were both measured with quantization {measured} and the adapter "
-        f"attached{trained}. {_SHIPPED[shipped]}",
+        f"attached{trained}. {shipped}",
         "The data": "The checks find what follows a pattern. Whether a label is right is for people to read.",
     }
     demo = {
