@@ -112,7 +112,7 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*ROW, "tags"]), json_values), json_values)
+@given(st.dictionaries(st.sampled_from([*ROW, "tags", "openings"]), json_values), json_values)
 def test_anything_is_a_probe_or_a_told_error(change: dict[str, Any], other: Any) -> None:
     for row in (ROW | change, other):
         told, probes = "", []
@@ -120,4 +120,4 @@ def test_anything_is_a_probe_or_a_told_error(change: dict[str, Any], other: Any)
             probes = [parse_probe(row, "x, row 1")]
         except WorkbenchError as error:
             told = error.message
-        assert told.startswith("x, row 1") or (probes[0].id and probes[0].responses)
+        assert told.startswith("x, row 1") or (probes[0].id and probes[0].prompt)
