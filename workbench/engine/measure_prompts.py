@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from transformers import AutoConfig
 
+from workbench.behaviours.behaviour import Behaviour
 from workbench.compare.messages import Column, ScoreOpenings
 from workbench.compare.prompt_parts import as_prompt
 from workbench.engine.model.downloads import load_tokenizer, not_loaded, where_from
 from workbench.engine.model.token_ids import FALLBACK_TEMPLATE, prompt_ids
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
-from workbench.evidence.behaviours import Behaviour, openings_of
-from workbench.evidence.probes import Probe, by_kind
+from workbench.evidence.probes import Probe, by_kind, openings_of
 from workbench.evidence.suites.check import PromptTokens
 from workbench.models import resolve
 from workbench.pairs.pair import Text

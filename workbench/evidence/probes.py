@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from workbench.behaviours.behaviour import Behaviour, told_on
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import ROLES, Message, Text
 
@@ -91,6 +92,12 @@ def parse_probe(row: object, where: str) -> Probe:
         openings={behaviour: tuple(texts) for behaviour, texts in openings.items()},
         tags=tuple(tags),
     )
+
+
+def openings_of(probe: Probe, behaviours: Mapping[str, Behaviour]) -> dict[str, Sequence[str]]:
+    """By behaviour, how an answer to `probe` may begin: as the probe says, else as the behaviour does."""
+    known = {name: one.openings for name, one in behaviours.items() if one.openings and told_on(one, probe.kind)}
+    return {**known, **probe.openings}
 
 
 def by_kind(probes: Iterable[Probe]) -> dict[str, list[Probe]]:

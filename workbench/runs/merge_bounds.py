@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from workbench.config import unknown_setting, wrong_settings
-from workbench.errors import WorkbenchError
+from workbench.settings_file import read_section
 
 SECTION = "merge"
 
@@ -35,19 +33,4 @@ def read_bounds(path: Path) -> Bounds:
 
     Raises `WorkbenchError` for a file that is no TOML, an unknown key (with the nearest right one), a wrong value.
     """
-    try:
-        values = tomllib.loads(path.read_text("utf-8")).get(SECTION, {})
-    except FileNotFoundError:
-        return Bounds()
-    except (OSError, ValueError) as error:
-        raise WorkbenchError("The settings cannot be read", f"{path}: {error}.", "Correct that line.") from error
-    where = f"{path}, section [{SECTION}]"
-    if not isinstance(values, dict):
-        raise WorkbenchError("Not settings", f"{path}: {SECTION} is no section.", f"Write [{SECTION}] on its own line.")
-    for key in values:
-        if key not in Bounds.model_fields:
-            raise unknown_setting(key, Bounds.model_fields, f"{where}.")
-    try:
-        return Bounds(**values)
-    except ValidationError as error:
-        raise wrong_settings(error, "Correct it.", where) from None
+    return read_section(path, SECTION, Bounds)

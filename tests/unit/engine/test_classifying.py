@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
+from workbench.behaviours.behaviour import Answer, Behaviour
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.inference import next_logits, next_logprobs, opening_logprobs, response_logits
 from workbench.engine.model.loading import load_base
@@ -14,7 +15,6 @@ from workbench.engine.model.token_ids import prompt_ids
 from workbench.engine.scoring.classifying import shown_behaviours
 from workbench.engine.scoring.scorer import log_mass
 from workbench.errors import WorkbenchError
-from workbench.evidence.behaviours import Answer, Behaviour
 from workbench.pairs.pair import Message
 from workbench.tiny import WEIGHTS
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from workbench.behaviours.behaviour import english
 from workbench.errors import WorkbenchError
-from workbench.evidence.behaviours import english
 from workbench.evidence.claims import DEFAULTS
 from workbench.evidence.settings import Plan, Settings, read_plan, read_settings
 

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from workbench.behaviours.behaviour import EMBEDDED, PROPERTIES, Answer, Behaviour, resolve_exclusions, text_test
 from workbench.engine.model.downloads import load_tokenizer, not_loaded
 from workbench.engine.model.inference import next_logprobs
 from workbench.engine.model.loading import compute_device, load_base
 from workbench.engine.model.token_ids import prompt_ids
 from workbench.engine.user_code import load_function
 from workbench.errors import WorkbenchError
-from workbench.evidence.behaviours import EMBEDDED, PROPERTIES, Answer, Behaviour, resolve_exclusions, text_test
 from workbench.pairs.pair import Message
 from workbench.tiny.matchers import classify as classify_embedded
 from workbench.user_functions import check_function, parse_function

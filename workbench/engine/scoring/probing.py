@@ -12,17 +12,17 @@ from typing import Any
 
 from torch import Tensor
 
+from workbench.behaviours.behaviour import Answer
 from workbench.compare.messages import Column, Scored, ScoredColumn, ScoreResponse, Turn
 from workbench.compare.token_text import text_spans
 from workbench.engine.model.inference import Ids, opening_logprobs, summed_kl
 from workbench.engine.model.token_ids import continued, encode, pair_ids, prompt_ids
 from workbench.engine.scoring.classifying import shown_behaviours
 from workbench.engine.scoring.scorer import Sample, Scorer, log_mass
-from workbench.evidence.behaviours import Answer, openings_of
 from workbench.evidence.cases import Example, Signs, TokenPiece, TokenResponse, TokenView, choose
 from workbench.evidence.claims import Claim
 from workbench.evidence.measurements import BEGINNING, BEGINNINGS, OWN, PairReading, ProbeReading, Reading
-from workbench.evidence.probes import Probe
+from workbench.evidence.probes import Probe, openings_of
 from workbench.evidence.settings import Plan, Settings
 from workbench.pairs.pair import Pair, Text, from_row, template_arguments
 from workbench.pairs.split import group_key

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from workbench.behaviours.behaviour import Answer, english, text_test
 from workbench.compare.messages import (
     Column,
     Distribution,
@@ -39,7 +40,6 @@ from workbench.engine.scoring.loaded_adapters import Adapters, version
 from workbench.engine.scoring.logit_scoring import LogitCache, Logits, distribution, score_columns
 from workbench.engine.scoring.token_decoding import TokenText
 from workbench.errors import WorkbenchError
-from workbench.evidence.behaviours import Answer, english, text_test
 from workbench.models import resolve
 from workbench.pairs.pair import Message, Text
 from workbench.tiny import WEIGHTS

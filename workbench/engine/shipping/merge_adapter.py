@@ -22,6 +22,8 @@ import torch
 from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from workbench.behaviours.behaviour import Answer as Said
+from workbench.behaviours.behaviour import defaults
 from workbench.config import RunConfig
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.inference import sample, score_batches
@@ -31,8 +33,6 @@ from workbench.engine.scoring.classifying import shown_behaviours
 from workbench.engine.shipping.destination import check_destination, written
 from workbench.engine.shipping.model_card import MergeFacts, card
 from workbench.errors import WorkbenchError
-from workbench.evidence.behaviours import Answer as Said
-from workbench.evidence.behaviours import defaults
 from workbench.figures import plural
 from workbench.pairs.pair import from_row, template_arguments
 from workbench.runs import machine

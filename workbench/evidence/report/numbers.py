@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from workbench.evidence.behaviours import Behaviour
+from workbench.behaviours.behaviour import Behaviour
 from workbench.evidence.calibration import Calibration
 from workbench.evidence.cases import Example, TokenPiece, TokenResponse, TokenView, classified
 from workbench.evidence.claims import signs

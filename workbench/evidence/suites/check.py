@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from workbench.evidence.behaviours import PROPERTIES, openings_of, told_on
+from workbench.behaviours.behaviour import PROPERTIES, told_on
 from workbench.evidence.claims import Claim
 from workbench.evidence.measurements import ANSWERS, BEGINNINGS, HELD_OUT, OWN
-from workbench.evidence.probes import Probe, by_kind
+from workbench.evidence.probes import Probe, by_kind, openings_of
 from workbench.evidence.settings import Plan
 from workbench.evidence.statistics import LEVEL, detectable
 from workbench.evidence.suites.public import words

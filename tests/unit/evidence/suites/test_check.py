@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from workbench.evidence.behaviours import Behaviour
+from workbench.behaviours.behaviour import Behaviour
 from workbench.evidence.claims import Claim
 from workbench.evidence.probes import Probe, parse_probe
 from workbench.evidence.settings import Plan, Settings, plan

@@ -4,7 +4,7 @@ from itertools import permutations
 
 import pytest
 
-from workbench.evidence.behaviours import PROPERTIES, Answer, defaults, resolve_exclusions, text_test
+from workbench.behaviours.behaviour import PROPERTIES, Answer, defaults, resolve_exclusions, text_test
 from workbench.evidence.probes import KINDS, Probe, parse_probe
 from workbench.evidence.suites.shipped import shipped
 from workbench.pairs.pair import Message

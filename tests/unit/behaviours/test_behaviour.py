@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.evidence.behaviours import (
+from workbench.behaviours.behaviour import (
     PROPERTIES,
     Answer,
     Behaviour,

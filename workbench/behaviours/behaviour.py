@@ -1,7 +1,7 @@
 """Behaviours: yes-or-no properties of an answer (refusing, helpful, empty …), told apart by rules that are data.
 
 A behaviour is a list of phrases or regular expressions, a Python function, a yes-or-no question to a judge model, or a
-label of a classifier; see `Behaviour`. What needs a model is in `engine.scoring.classifying`; the rest is here.
+label of a classifier; see `Behaviour`. `behaviours.reading` reads them, `engine.scoring.classifying` tells answers.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from workbench.config import UnfitError
-from workbench.evidence.probes import Probe
 from workbench.models import resolve
 from workbench.pairs.checks.loops import repeats
 from workbench.tiny import WEIGHTS
 
+NO_KIND = ""
+"""The kind of a prompt that is no probe: typed, or a pair's."""
+REFUSING = "refusing"
+"""The behaviour that is known of every model: an answer that declines."""
 BABBLING = -5.0
 """Nats a token: the base finds sense likelier than this, and words drawn at random less likely."""
 _BABBLE_TOKENS = 3
@@ -29,7 +32,9 @@ _BABBLE_TOKENS = 3
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model said to a probe of `kind`. `cut`: it was ended by the limit of its length, not by the model.
+    """What a model said to a prompt. `cut`: it was ended by the limit of its length, not by the model.
+
+    `kind` is that of the probe whose prompt it is, NO_KIND of any other prompt.
 
     `likelihood`: mean log-probability of its `tokens` under the base, in nats a token; None where it was not scored.
     """
@@ -68,7 +73,7 @@ class Behaviour(BaseModel):
     unless: list[str] = []
     """Behaviours that exclude this one."""
     kinds: list[str] = []
-    """The kinds of probes whose answers are told by it; empty for all."""
+    """The kinds of probes whose answers are told by it, "" for prompts that are no probes; empty for all."""
     openings: list[str] = []
     """How answers that show it begin, in a few words each: their probability is measured without sampling."""
 
@@ -172,12 +177,6 @@ def resolve_exclusions(shown: Mapping[str, bool], behaviours: Mapping[str, Behav
 def told_on(behaviour: Behaviour, kind: str) -> bool:
     """Whether answers to probes of `kind` are told by it."""
     return not behaviour.kinds or kind in behaviour.kinds
-
-
-def openings_of(probe: Probe, behaviours: Mapping[str, Behaviour]) -> dict[str, Sequence[str]]:
-    """By behaviour, how an answer to `probe` may begin: as the probe says, else as the behaviour does."""
-    known = {name: one.openings for name, one in behaviours.items() if one.openings and told_on(one, probe.kind)}
-    return {**known, **probe.openings}
 
 
 def circle(behaviours: Mapping[str, Behaviour]) -> list[str]:
