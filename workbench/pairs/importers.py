@@ -19,10 +19,9 @@ from workbench.pairs.formats import FIELDS, Contents, as_conversation, contents,
 from workbench.pairs.lines import Problem, UnusableError
 from workbench.pairs.pair import SPLITS, STATUSES, TEXTS, Pair, Split, Status, Text
 from workbench.pairs.readers import RawRow, read_rows
+from workbench.pairs.text_turns import turns_in_text
 
 _SHOWN_PROBLEMS = 5
-_TURN_KEYS = {"role", "content"}, {"from", "value"}
-"""What makes a turn: the second pair is ShareGPT's."""
 _SPLIT_NAMES = dict.fromkeys(("test", "validation", "valid", "val", "dev", "eval"), "holdout")
 
 
@@ -183,7 +182,7 @@ def _mapped(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any
 def _fields(row: dict[str, Any]) -> tuple[dict[str, Any], Contents]:
     """A row, and its texts as they came."""
     for name in TEXTS:
-        row[name] = turns_in_text(row.get(name))
+        row[name] = turns_in_text(row.get(name), name)
     return row, contents(row)
 
 
@@ -204,18 +203,6 @@ def _pair(row: Mapping[str, Any], texts: Contents) -> tuple[str, Pair]:
         extra=_plain({name: value for name, value in row.items() if name not in FIELDS}),
     )
     return digest, replace(pair, status="new") if pair.lacks and pair.status == "accepted" else pair
-
-
-def turns_in_text(value: Any) -> Any:
-    """Messages, where a text holds them as JSON: CSV has no other way. Any other value as it is."""
-    if not isinstance(value, str) or not value.startswith("[{"):
-        return value
-    try:
-        turns = json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-    whole = all(isinstance(turn, dict) and any(keys <= turn.keys() for keys in _TURN_KEYS) for turn in turns)
-    return turns if whole else value
 
 
 def _label(row: Mapping[str, Any], name: str) -> str:

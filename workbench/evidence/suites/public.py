@@ -19,10 +19,11 @@ from workbench.errors import WorkbenchError
 from workbench.evidence.probes import parse_probe
 from workbench.pairs.checks.keys import same_words
 from workbench.pairs.formats import Contents, as_conversation, has_template, text_in
-from workbench.pairs.importers import Imported, first_problems, guess, turns_in_text
+from workbench.pairs.importers import Imported, first_problems, guess
 from workbench.pairs.lines import Problem, UnusableError
 from workbench.pairs.pair import Message, Text
 from workbench.pairs.readers import MAX_LINE, RawRow
+from workbench.pairs.text_turns import turns_in_text
 
 AUTO = "auto"
 """The kind that stands for: what each row says."""
@@ -295,7 +296,7 @@ _LABELLED = ("probes", "XSTest", "rows")
 
 def _asked(value: object, *, plain: bool) -> Text:
     """The prompt as it is put to a model: without the answers that a whole conversation ends with."""
-    text = text_in({"prompt": turns_in_text(value)}, "prompt")
+    text = text_in({"prompt": turns_in_text(value, "prompt")}, "prompt")
     if isinstance(text, str):
         if not text.strip():
             raise UnusableError("has an empty prompt")
