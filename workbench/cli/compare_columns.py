@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from workbench.cli.context import note
 from workbench.errors import WorkbenchError
+from workbench.pairs.pair import turn_from
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def prompt_of(text: str, workspace: Workspace, runs: Sequence[str], *, plain: bo
         return text
     if text.lstrip().startswith("[{"):
         try:
-            return TypeAdapter(list[Turn]).validate_python(json.loads(text))
+            return TypeAdapter(list[Turn]).validate_python(list(map(_turn, json.loads(text))))
         except json.JSONDecodeError:
             pass  # a text that happens to begin so
         except ValidationError as error:
@@ -54,12 +55,24 @@ def prompt_of(text: str, workspace: Workspace, runs: Sequence[str], *, plain: bo
                 f"--prompt is JSON, but at {where}: {first['msg']}.",
                 'Give turns as [{"role": "user", "content": "…"}, …], or add --plain.',
             ) from None
+        except ValueError as error:
+            raise WorkbenchError(
+                "Not a conversation", f"--prompt is JSON, but one of its turns {error}.", "Correct it, or add --plain."
+            ) from None
     if plain is None and runs and all(RunFolder(workspace.run_folder(run)).plain for run in runs):
         note(
             "The prompt is taken as plain text, as the pairs that were trained on. --conversational makes a turn of it."
         )
         return text
     return [Turn(role="user", content=text)]
+
+
+def _turn(value: Any) -> Any:
+    """A turn that has more than a role and a text as such; any other value as it is."""
+    from workbench.compare.messages import Turn
+
+    more = isinstance(value, dict) and value.keys() - {"role", "content"}
+    return Turn.of(turn_from(value)) if more else value
 
 
 def columns_of(

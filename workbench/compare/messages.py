@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from workbench.pairs.pair import Message
+
 
 class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -26,6 +28,17 @@ class Turn(_Message):
     role: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")
     """No sign but letters, digits, - and _: templates build control tokens out of it."""
     content: str
+    whole: str = ""
+    """The turn as a JSON object, where it is more than these two; see `Message`."""
+
+    @classmethod
+    def of(cls, message: Message) -> Turn:
+        """A pair's turn."""
+        return cls(role=message.role, content=message.content, whole=message.whole)
+
+    def message(self) -> Message:
+        """The turn as pairs have it."""
+        return Message(self.role, self.content, self.whole)
 
 
 Prompt = str | list[Turn]

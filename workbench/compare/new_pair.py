@@ -65,9 +65,7 @@ def new_pair(
     identity = uuid.uuid4().hex[:12]
     if wanted:
         turns: Text = (
-            (Message("user", prompt),)
-            if isinstance(prompt, str)
-            else tuple(Message(turn.role, turn.content) for turn in prompt)
+            (Message("user", prompt),) if isinstance(prompt, str) else tuple(turn.message() for turn in prompt)
         )
         return Pair(identity, turns, _turns(chosen), _turns(rejected), source=source, extra=dict(rendering or {}))
     asked, better, worse = (
@@ -79,14 +77,14 @@ def new_pair(
 def _turns(response: Response) -> Text:
     if isinstance(response, str):
         return (Message("assistant", response),)
-    return tuple(Message(turn.role, turn.content) for turn in response)
+    return tuple(turn.message() for turn in response)
 
 
 def _in_plain(text: Prompt | Response, role: str) -> str:
     """The words of `text`, plain already or one turn by `role`."""
     if isinstance(text, str):
         return text
-    if [turn.role for turn in text] != [role]:
+    if [turn.role for turn in text] != [role] or text[0].whole:
         raise WorkbenchError(
             "That data set holds plain text",
             f"There are turns by {', '.join(turn.role for turn in text)}, which plain text cannot say.",

@@ -17,7 +17,7 @@ def as_prompt(text: Text) -> Prompt:
     if isinstance(text, str):
         return text
     try:
-        return [Turn(role=turn.role, content=turn.content) for turn in text]
+        return [Turn.of(turn) for turn in text]
     except ValidationError:
         roles = ", ".join(repr(one_line(turn.role, 40)) for turn in text)
         raise WorkbenchError(
@@ -29,7 +29,7 @@ def as_prompt(text: Text) -> Prompt:
 
 def as_response(text: Text) -> Response:
     """A pair's response as the scorer takes it: one turn of the assistant is its text. Raises `WorkbenchError`."""
-    if not isinstance(text, str) and [turn.role for turn in text] == ["assistant"]:
+    if not isinstance(text, str) and [turn.role for turn in text] == ["assistant"] and not text[0].whole:
         return text[0].content
     return as_prompt(text)
 
@@ -53,7 +53,7 @@ def with_texts(prompt: Prompt, texts: Sequence[str]) -> Prompt:
         return texts[0]
     _, between, last = _parts(prompt)
     head = [Turn(role="system", content=texts[0])] if texts[0].strip() else []
-    return [*head, *between, Turn(role=last.role, content=texts[1])]
+    return [*head, *between, Turn.of(last.message().with_content(texts[1]))]
 
 
 def _parts(prompt: list[Turn]) -> tuple[str, list[Turn], Turn]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workbench.behaviours.behaviour import Behaviour, told_on
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import ROLES, Message, Text
+from workbench.pairs.pair import Text, turn_from
 
 KINDS = ("attack", "benign", "tone", "neutral")
 
@@ -137,9 +137,10 @@ def _prompt(value: object, where: str) -> Text:
         raise _bad(where, "field 'prompt' must be a non-empty text or list of messages")
     turns = []
     for turn in value:
-        if not isinstance(turn, Mapping) or turn.get("role") not in ROLES or not isinstance(turn.get("content"), str):
-            raise _bad(where, 'field \'prompt\' has a message that is not {"role", "content"}')
-        turns.append(Message(turn["role"], turn["content"]))
+        try:
+            turns.append(turn_from(turn))
+        except ValueError as error:
+            raise _bad(where, f"field 'prompt' has a message that {error}") from None
     return tuple(turns)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast
@@ -9,10 +10,11 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from workbench.pairs.pair import Message, Text
+from workbench.pairs.pair import Message, Text, turn_from
 
 TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-"""The type of a column of turns."""
+"""The type of a column of plain turns. Where some are more (`Message.whole`), a third field has those as JSON, empty
+for the plain ones, and `content` has all that they say."""
 
 Ints = np.ndarray[Any, np.dtype[Any]]
 
@@ -64,9 +66,12 @@ def texts_in(column: Any) -> list[Text]:
     contents: list[str] = contents_of(column).to_pylist()
     if not pa.types.is_list(column.type):
         return list(contents)
-    turns = [
-        Message(role, content) for role, content in zip(column.flatten().field(0).to_pylist(), contents, strict=True)
-    ]
+    flat = column.flatten()
+    turns = [Message(role, content) for role, content in zip(flat.field(0).to_pylist(), contents, strict=True)]
+    if flat.type.num_fields > TURNS.value_type.num_fields:
+        for number, whole in enumerate(flat.field(2).to_pylist()):
+            if whole:
+                turns[number] = turn_from(json.loads(whole))
     return [tuple(turns[begin:end]) for begin, end in pairwise(bounds_of(column).tolist())]
 
 
@@ -75,10 +80,14 @@ def as_column(texts: Sequence[Text], conversational: bool) -> Any:
     if not conversational:
         return strings([str(text) for text in texts])
     turns = [turn for text in texts for turn in text if isinstance(turn, Message)]
-    parts = [strings([turn.role for turn in turns]), strings([turn.content for turn in turns])]
+    parts = [strings([turn.role for turn in turns]), strings([turn.text for turn in turns])]
+    names = ["role", "content"]
+    if any(turn.whole for turn in turns):
+        parts.append(strings([turn.whole for turn in turns]))
+        names.append("whole")
     bounds = np.cumsum([0, *map(len, texts)], dtype=np.int32)
     offsets = pa.Array.from_buffers(pa.int32(), len(bounds), [None, pa.py_buffer(bounds)])
-    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, names=["role", "content"]))
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, names=names))
 
 
 def strings(texts: Sequence[str]) -> Any:

@@ -21,7 +21,7 @@ import pyarrow.json as pj
 from workbench.errors import WorkbenchError
 from workbench.pairs.arrow import TURNS, Ints, as_column, ints, strings, words_in
 from workbench.pairs.lines import Problem, Stamp, UnusableError, kind_of, pair_in
-from workbench.pairs.pair import LABEL_DEFAULTS, LABELS, ROLES, SPLITS, STATUSES, TEXTS, Pair, Text
+from workbench.pairs.pair import LABEL_DEFAULTS, LABELS, ROLES, SPLITS, STATUSES, TEXTS, Pair, Text, count_words
 
 _BOM = b"\xef\xbb\xbf"
 _PIECE = 4 << 20
@@ -358,4 +358,8 @@ def _slow(piece: memoryview, starts: Ints, ends: Ints, conversational: bool) -> 
         labels[name] = values.values, np.array(codes, np.int32)
     rows = np.array([pair is not None for pair in pairs], bool)
     ids = [pair.id if pair else "" for pair in pairs]
-    return LineBlock(starts, rows, ids, texts, labels, _words_of(texts), problems)
+    words = {
+        name: np.array([count_words(getattr(pair, name)) if pair else 0 for pair in pairs], np.int32)
+        for name in ("chosen", "rejected")
+    }
+    return LineBlock(starts, rows, ids, texts, labels, words, problems)

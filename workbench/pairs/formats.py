@@ -9,19 +9,26 @@ implicit transcript          chosen, rejected: "\\n\\nHuman: …\\n\\nAssistant:
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
 
 from workbench.pairs.lines import UnusableError
-from workbench.pairs.pair import ROLES, Message, Text, has_words
+from workbench.pairs.pair import Message, Text, has_words, turn_from
 
 FIELDS = ("prompt", "chosen", "rejected", "id", "status", "split", "tags", "note", "source")
 
 _SPEAKERS = {"Human": "user", "Assistant": "assistant"}
 _MARKER = re.compile(r"\n\n(Human|Assistant):(?: |(?=\n\n(?:Human|Assistant):)|\Z)")
-_ROLE_NAMES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "function": "tool"}
+_ROLE_NAMES = {
+    **dict.fromkeys(("human", "prompter"), "user"),
+    **dict.fromkeys(("gpt", "bot", "model", "chatgpt", "chatbot", "ai"), "assistant"),
+    **dict.fromkeys(("function", "observation", "tool_response", "tool_result", "ipython", "environment"), "tool"),
+}
+_CALLING = ("function_call", "tool_call")
+"""ShareGPT's roles of turns that call a tool: their text is the call."""
 _SHAREGPT = {"from": "role", "value": "content"}
 _TEMPLATE = re.compile(
     r"<\|[^|\s]{1,40}\|>|<(?:start|end)_of_turn>|\[/?INST\]|<<SYS>>|^### (?:Instruction|Response|Human|Assistant)\b",
@@ -196,25 +203,30 @@ def text_in(row: Mapping[str, Any], name: str) -> Text | None:
 
 
 def _message(turn: Any, name: str, number: int) -> Message:
-    where = f"message {number} of its {name}"
     if not isinstance(turn, Mapping):
         raise UnusableError(f"has in its {name} a {type(turn).__name__} where a message should be")
-    fields = {_SHAREGPT.get(key, key): value for key, value in turn.items() if value is not None}
-    if fields.get("tool_calls") or fields.get("function_call"):
-        raise UnusableError(f"calls a tool in {where}, which the row format cannot hold")
-    role = fields.get("role")
-    known = _ROLE_NAMES.get(role.casefold(), role.casefold()) if isinstance(role, str) else None
-    if known not in ROLES:
-        raise UnusableError(f"has the role {role!r} in {where}; roles are {', '.join(ROLES)}")
-    return Message(known, _content(fields.get("content"), where))
+    fields = {_SHAREGPT.get(key, key): value for key, value in turn.items()}
+    try:
+        role = fields.get("role")
+        if isinstance(role, str):
+            role = role.strip().casefold()
+            fields["role"] = _ROLE_NAMES.get(role, role)
+            if role in _CALLING:
+                fields |= {"role": "assistant", "content": "", "tool_calls": _calls_in(fields.get("content"))}
+        if isinstance(fields.get("tool_calls"), str):
+            fields["tool_calls"] = json.loads(fields["tool_calls"] or "[]")
+        return turn_from(fields)
+    except (ValueError, RecursionError) as error:
+        raise UnusableError(f"has a message, number {number} of its {name}, that {error}") from None
 
 
-def _content(value: Any, where: str) -> str:
-    """A message's text; the parts of a content that is a list of texts are joined."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list) and value and all(isinstance(piece, Mapping) for piece in value):
-        texts = [piece.get("text") for piece in value if piece.get("type") == "text"]
-        if len(texts) == len(value) and all(isinstance(text, str) for text in texts):
-            return "".join(texts)
-    raise UnusableError(f"has no text as the content of {where}")
+def _calls_in(content: Any) -> list[dict[str, Any]]:
+    """The calls that a ShareGPT turn has as its text: {"name", "arguments"}, or a list of these."""
+    try:
+        value = json.loads(content)
+    except (TypeError, ValueError, RecursionError):
+        value = None
+    calls = value if isinstance(value, list) else [value]
+    if not all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in calls):
+        raise ValueError('should call a tool, but is not {"name": …, "arguments": …}')
+    return [{"type": "function", "function": call} for call in calls]

@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from workbench.errors import WorkbenchError
+from workbench.figures import plural
 from workbench.pairs.formats import FIELDS, Contents, as_conversation, contents, has_template
 from workbench.pairs.lines import Problem, UnusableError
-from workbench.pairs.pair import SPLITS, STATUSES, TEXTS, Pair, Split, Status, Text
+from workbench.pairs.pair import SPLITS, STATUSES, TEXTS, Pair, Split, Status, Text, plain, template_arguments
 from workbench.pairs.readers import RawRow, read_rows
 from workbench.pairs.text_turns import turns_in_text
 
 _SHOWN_PROBLEMS = 5
+_MEDIA_COLUMNS = ("image", "images", "video", "videos", "audio", "audios")
+_IMAGE = "<image>"
 _SPLIT_NAMES = dict.fromkeys(("test", "validation", "valid", "val", "dev", "eval"), "holdout")
 
 
@@ -188,6 +191,11 @@ def _fields(row: dict[str, Any]) -> tuple[dict[str, Any], Contents]:
 
 def _pair(row: Mapping[str, Any], texts: Contents) -> tuple[str, Pair]:
     prompt, chosen, rejected = texts
+    _refuse_media(row, texts)
+    try:
+        template_arguments(row)
+    except WorkbenchError as error:
+        raise UnusableError(f"cannot be rendered: {error.message.rstrip('.')}") from None
     digest = _digest(prompt, chosen, rejected)
     status = cast("Status", _one_of(row, "status", STATUSES, {}) or "new")
     pair = Pair(
@@ -203,6 +211,16 @@ def _pair(row: Mapping[str, Any], texts: Contents) -> tuple[str, Pair]:
         extra=_plain({name: value for name, value in row.items() if name not in FIELDS}),
     )
     return digest, replace(pair, status="new") if pair.lacks and pair.status == "accepted" else pair
+
+
+def _refuse_media(row: Mapping[str, Any], texts: Contents) -> None:
+    """Raises `UnusableError` where a row is about images, videos or audio: its text alone means something else."""
+    for name in _MEDIA_COLUMNS:
+        if value := row.get(name):
+            many = len(value) if isinstance(value, list) else 1
+            raise UnusableError(f"has {plural(many, name.rstrip('s'))} in its column {name!r}; text alone is trained")
+    if many := plain(texts.prompt).count(_IMAGE):
+        raise UnusableError(f"has {many} {_IMAGE} in its prompt, a place for an image; text alone is trained")
 
 
 def _label(row: Mapping[str, Any], name: str) -> str:
@@ -239,7 +257,7 @@ def _tags(value: Any) -> tuple[str, ...]:
 
 def _digest(prompt: Text, chosen: Text, rejected: Text) -> str:
     parts = [
-        part if isinstance(part, str) else [[turn.role, turn.content] for turn in part]
+        part if isinstance(part, str) else [[turn.role, turn.whole or turn.content] for turn in part]
         for part in (prompt, chosen, rejected)
     ]
     try:

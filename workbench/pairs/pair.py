@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from workbench.errors import WorkbenchError
+from workbench.figures import plural
+from workbench.text import one_line
 
-Role = Literal["system", "user", "assistant", "tool"]
+Role = Literal["system", "developer", "user", "assistant", "tool"]
 Status = Literal["new", "accepted", "dropped", "flagged"]
 Split = Literal["train", "holdout"]
 
@@ -25,17 +28,67 @@ LABEL_DEFAULTS: dict[str, Any] = {"status": "new", "split": "", "tags": (), "not
 
 
 _SPACE = "".join(map(chr, range(33)))
+_WORD = re.compile(r"[^\x00-\x20]+")
 
 TEMPLATE_COLUMNS = ("tools", "chat_template_kwargs")
 """The further columns that a pair's prompt is rendered with."""
 
 
+REASONING = ("reasoning_content", "reasoning", "thinking")
+"""The fields in which turns say what was thought before the answer."""
+CALLS = ("tool_calls", "function_call")
+_SPEAKING = (*REASONING, *CALLS, "tool_plan")
+"""The fields that make an answer of a turn without content."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    `whole` is the turn as a JSON object where it is more than a role and a text (tool calls, reasoning, a name, …), as
+    it came; empty for a plain turn. `turn_from` makes such turns, `with_content` and `with_fields` change them.
+    """
 
     role: str
     content: str
+    whole: str = ""
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What the turn has beside role and content."""
+        if not self.whole:
+            return {}
+        return {name: value for name, value in json.loads(self.whole).items() if name not in _TURN}
+
+    @property
+    def text(self) -> str:
+        """All that the turn says, as text: its content, and its other fields by name."""
+        if not self.whole:
+            return self.content
+        fields = {name: _field_text(value) for name, value in self.fields.items()}
+        before = [f"[{name}] {fields.pop(name)}" for name in REASONING if name in fields]
+        content = [self.content] if self.content else []
+        return "\n".join((*before, *content, *(f"[{name}] {value}" for name, value in fields.items())))
+
+    def with_content(self, content: str) -> Message:
+        """The turn with another content; its other fields stay."""
+        if content == self.content or not self.whole:
+            return Message(self.role, content, self.whole)
+        return Message(self.role, content, _dumped(json.loads(self.whole) | {"content": content}))
+
+    def with_fields(self, role: str, content: str, fields: Mapping[str, Any]) -> Message:
+        """This turn with role, content and all other fields exchanged; what stays, stays in its place and form.
+
+        Raises `ValueError` as `turn_from` does.
+        """
+        before = json.loads(self.whole) if self.whole else {"role": self.role, "content": self.content}
+        after = {"role": role, "content": content, **fields}
+        if content == self.content:
+            after.pop("content")
+            if "content" in before:
+                after["content"] = before["content"]
+        kept = {name: after[name] for name in before if name in after}
+        return turn_from(kept | after)
 
 
 Text = str | tuple[Message, ...]
@@ -85,32 +138,84 @@ class Pair:
 
 
 def plain(text: Text) -> str:
-    """The words of a prompt or response without roles, turns parted by blank lines."""
-    return text if isinstance(text, str) else "\n\n".join(turn.content for turn in text)
+    """What a prompt or response says without roles, turns parted by blank lines."""
+    return text if isinstance(text, str) else "\n\n".join(turn.text for turn in text)
 
 
 def has_words(text: Text) -> bool:
-    """Whether there is anything but ASCII white space in a text."""
-    return bool(plain(text).strip(_SPACE))
+    """Whether there is anything but ASCII white space in a text, or a call or reasoning in one of its turns."""
+    if isinstance(text, str):
+        return bool(text.strip(_SPACE))
+    return any(turn.content.strip(_SPACE) or (turn.whole and _speaks(turn.fields)) for turn in text)
+
+
+def count_words(text: Text) -> int:
+    """How many words, parted by ASCII white space, a text has; 0 where `has_words` says that there are none."""
+    return len(_WORD.findall(plain(text))) if has_words(text) else 0
 
 
 def template_arguments(columns: Mapping[str, Any]) -> dict[str, Any]:
     """What TRL passes on to the chat template from a row's columns `tools` and `chat_template_kwargs`.
 
-    Raises `WorkbenchError` where `tools` is text and no JSON.
+    Raises `WorkbenchError`, with the pair's id and the field, where these hold what no template can be given.
     """
-    arguments = dict(columns.get("chat_template_kwargs") or {})
-    tools = columns.get("tools")
-    if tools:
+    arguments = _decoded(columns, "chat_template_kwargs", {})
+    if not isinstance(arguments, Mapping) or not all(isinstance(name, str) for name in arguments):
+        raise _bad_argument(columns, "chat_template_kwargs", f"is {_kind(arguments)}, not a mapping of names to values")
+    if reserved := sorted(RESERVED & arguments.keys()):
+        named = ", ".join(map(repr, reserved))
+        raise _bad_argument(columns, "chat_template_kwargs", f"sets {named}, which is not for a row to say")
+    tools = _decoded(columns, "tools", None)
+    if tools is None:
+        return dict(arguments)
+    if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
+        raise _bad_argument(columns, "tools", f"is {_kind(tools)}, not a list of JSON schemas")
+    return {**arguments, "tools": tools}
+
+
+RESERVED = frozenset(
+    {
+        *("conversation", "messages", "tools", "chat_template", "add_generation_prompt", "continue_final_message"),
+        *("tokenize", "padding", "truncation", "max_length", "return_tensors", "return_dict"),
+        *("return_assistant_tokens_mask", "tokenizer_kwargs", "processor_kwargs", "sanitize_control_tokens"),
+        *("load_audio_from_video", "load_kwargs"),
+    }
+)
+"""What `chat_template_kwargs` may not set: it says how turns are rendered, not to what; tools have a column."""
+
+
+def _decoded(columns: Mapping[str, Any], name: str, nothing: Any) -> Any:
+    value = columns.get(name)
+    if isinstance(value, str) and value.strip():
         try:
-            arguments["tools"] = json.loads(tools) if isinstance(tools, str) else tools
-        except ValueError as error:
-            raise WorkbenchError(
-                "The tools of a pair cannot be read",
-                f"Field tools: it is text, but no JSON: {error}.",
-                "Make it a list of JSON schemas.",
-            ) from error
-    return arguments
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise _bad_argument(columns, name, f"is text, but no JSON: {error}") from error
+    return nothing if value is None or value == "" else value
+
+
+def _bad_argument(columns: Mapping[str, Any], name: str, reason: str) -> WorkbenchError:
+    identity = columns.get("id")
+    pair = f"Pair {one_line(identity, 60)}, field" if isinstance(identity, str) and identity else "Field"
+    way_out = {
+        "tools": "Make it a list of JSON schemas, or take the field out.",
+        "chat_template_kwargs": "Leave what the chat template reads, such as enable_thinking; or take the field out.",
+    }
+    return WorkbenchError("A pair cannot be rendered", f"{pair} {name!r} {reason}.", way_out[name])
+
+
+def _kind(value: object) -> str:
+    match value:
+        case bool():
+            return "true or false"
+        case int() | float():
+            return f"the number {value}"
+        case str():
+            return "a text"
+        case list():
+            return "a list of something else"
+        case _:
+            return "an object"
 
 
 def to_row(pair: Pair) -> dict[str, Any]:
@@ -178,10 +283,80 @@ def from_row(row: Mapping[str, Any], *, where: str) -> Pair:
 _KNOWN = frozenset({"id", *TEXTS, *LABELS})
 _TURN = frozenset({"role", "content"})
 _ROLE = {role: role for role in ROLES}
+_MEDIA = re.compile("image|video|audio", re.IGNORECASE)
 
 
-def _to_json(text: Text) -> str | list[dict[str, str]]:
-    return text if isinstance(text, str) else [{"role": turn.role, "content": turn.content} for turn in text]
+def turn_to_json(turn: Message) -> dict[str, Any]:
+    """A turn as the JSON object that it is in a row, and as chat templates take it."""
+    return json.loads(turn.whole) if turn.whole else {"role": turn.role, "content": turn.content}
+
+
+def turn_from(value: Any) -> Message:
+    """The turn in a JSON object, with every field that it has; a field that is null is none, but for the content.
+
+    A content that is a list of texts is joined. Raises `ValueError` with the reason where it is no turn, or has
+    anything but text for its content.
+    """
+    if isinstance(value, dict) and value.keys() == _TURN:
+        role, content = value["role"], value["content"]
+        # The role's own text of ROLES: millions of turns then share a few of them.
+        if isinstance(role, str) and isinstance(content, str) and (known := _ROLE.get(role)) is not None:
+            return Message(known, content)
+    return _whole_turn(value)
+
+
+def _whole_turn(value: Any) -> Message:
+    if not isinstance(value, Mapping):
+        raise ValueError("is no JSON object with a role and a content")
+    fields = {str(name): field for name, field in value.items() if field is not None or name == "content"}
+    role = fields.get("role")
+    if not isinstance(role, str) or role not in _ROLE:
+        raise ValueError(f"has the role {role!r}; roles are {', '.join(ROLES)}")
+    content = fields.get("content")
+    if isinstance(content, list):
+        content = fields["content"] = _joined(content)
+    calls = fields.get("tool_calls", [])
+    if not isinstance(calls, list) or not all(isinstance(call, Mapping) for call in calls):
+        raise ValueError("has tool_calls that are no list of calls")
+    if not isinstance(content, str) and (content is not None or not _speaks(fields)):
+        raise ValueError("has no text as its content")
+    if isinstance(content, str) and fields.keys() == _TURN:
+        return Message(_ROLE[role], content)
+    try:
+        return Message(_ROLE[role], content or "", _dumped(fields))
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("has a field that JSON cannot hold") from None
+
+
+def _joined(parts: list[Any]) -> str:
+    kinds = [part.get("type") if isinstance(part, Mapping) else type(part).__name__ for part in parts]
+    media = [str(kind) for kind in kinds if _MEDIA.search(str(kind))]
+    if media:
+        names = ", ".join(dict.fromkeys(media))
+        raise ValueError(f"has {plural(len(media), 'part')} that are no text ({names}); text alone is trained")
+    texts = [part.get("text") for part in parts if isinstance(part, Mapping) and part.get("type") == "text"]
+    words = [text for text in texts if isinstance(text, str)]
+    if not parts or len(words) != len(parts):
+        other = ", ".join(dict.fromkeys(repr(kind) for kind in kinds if kind != "text"))
+        raise ValueError(f"has no text as its content, but parts of the type {other}" if other else "has no content")
+    return "".join(words)
+
+
+def _speaks(fields: Mapping[str, Any]) -> bool:
+    values = (fields.get(name) for name in _SPEAKING)
+    return any(value.strip(_SPACE) if isinstance(value, str) else value for value in values)
+
+
+def _field_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _dumped(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False)
+
+
+def _to_json(text: Text) -> str | list[dict[str, Any]]:
+    return text if isinstance(text, str) else [turn_to_json(turn) for turn in text]
 
 
 def _from_json(row: Mapping[str, Any], name: str, where: str) -> Text:
@@ -190,17 +365,15 @@ def _from_json(row: Mapping[str, Any], name: str, where: str) -> Text:
         return value
     if not isinstance(value, list):
         raise _bad(where, name, "is missing" if value is None else "must be a text or a list of messages")
-    turns = []
-    for turn in value:
-        if not isinstance(turn, dict) or turn.keys() != _TURN:
-            raise _bad(where, name, 'has a message that is not {"role", "content"}')
-        # The role's own text of ROLES: millions of turns then share four of them.
-        role, content = _ROLE.get(turn["role"]) if isinstance(turn["role"], str) else None, turn["content"]
-        if role is None or not isinstance(content, str):
-            known = ", ".join(ROLES)
-            raise _bad(where, name, f"has a message whose role is not one of {known} or whose content is no text")
-        turns.append(Message(role, content))
-    return tuple(turns)
+    try:
+        return tuple(map(turn_from, value))
+    except ValueError:
+        for number, turn in enumerate(value, 1):
+            try:
+                turn_from(turn)
+            except ValueError as error:
+                raise _bad(where, name, f"has a message, number {number}, that {error}") from None
+        raise
 
 
 def _bad(where: str, name: str, reason: str) -> WorkbenchError:

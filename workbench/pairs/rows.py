@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -15,11 +14,10 @@ from workbench.pairs.arrow import Ints, bounds_of, contents_of, offsets_of, text
 from workbench.pairs.columns import Columns
 from workbench.pairs.formats import Contents, as_conversation
 from workbench.pairs.lines import pair_in
-from workbench.pairs.pair import LABEL_DEFAULTS, LABELS, STATUSES, TEXTS, Pair, Text, plain
+from workbench.pairs.pair import LABEL_DEFAULTS, LABELS, STATUSES, TEXTS, Pair, Text, count_words, plain
 from workbench.pairs.rewrite import ABSENT, rewritten
 from workbench.pairs.steps import SWAP, EditStep, FieldChange, PairLine, Values, checksum, to_json
 
-_WORD = re.compile(r"[^\x00-\x20]+")
 _FEW = 500
 PairTexts = tuple[Text, Text, Text]
 
@@ -438,11 +436,6 @@ class Pairs(Sequence[Pair]):
 
     def __iter__(self) -> Iterator[Pair]:
         return map(self._rows.pair, self._order.tolist())
-
-
-def count_words(text: Text) -> int:
-    """How many words, parted by ASCII white space, a text has."""
-    return len(_WORD.findall(plain(text)))
 
 
 def _texts(pair: Pair, *, swapped: bool) -> PairTexts:

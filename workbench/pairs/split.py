@@ -17,10 +17,11 @@ Item = TypeVar("Item")
 
 
 def group_key(prompt: Text) -> str:
-    """What a prompt shares with its variants: case, white space, punctuation and system messages set aside."""
+    """What a prompt shares with its variants: case, white space, punctuation, and messages of system and developer set
+    aside."""
     if isinstance(prompt, str):
         return _folded(prompt)
-    return "\n".join(_folded(turn.content) for turn in prompt if turn.role != "system")
+    return "\n".join(_folded(turn.text) for turn in prompt if turn.role not in ("system", "developer"))
 
 
 @dataclass(frozen=True, slots=True)

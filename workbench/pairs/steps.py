@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from workbench.pairs.pair import TEXTS, Message, Text
+from workbench.pairs.pair import TEXTS, Text, turn_from, turn_to_json
 
 SWAP = "swap"
 """As a change's field: chosen and rejected are exchanged. Its values tell the chosen text by a number (`checksum`)."""
@@ -104,20 +104,20 @@ class EditStep:
 
 def checksum(text: Text) -> int:
     """A number that tells a text from others (by chance, one in four billion is the same)."""
-    contents = [text] if isinstance(text, str) else [turn.content for turn in text]
+    contents = [text] if isinstance(text, str) else [turn.text for turn in text]
     return zlib.crc32("\0".join(contents).encode())
 
 
 def to_json(field: str, value: Any) -> Any:
     """A field's value as JSON holds it."""
     if field in TEXTS and not isinstance(value, str):
-        return [{"role": turn.role, "content": turn.content} for turn in value]
+        return [turn_to_json(turn) for turn in value]
     return list(value) if field == "tags" else value
 
 
 def _from_json(field: str, value: Any) -> Any:
     if field in TEXTS and not isinstance(value, str):
-        return tuple(Message(turn["role"], turn["content"]) for turn in value)
+        return tuple(map(turn_from, value))
     return tuple(value) if field == "tags" else value
 
 

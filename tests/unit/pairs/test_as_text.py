@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.pairs.strategies import pairs
+from tests.unit.pairs.strategies import pairs, whole_turns
 from workbench.errors import WorkbenchError
 from workbench.pairs.as_text import from_text, tags_from_text, tags_to_text, to_text
 from workbench.pairs.pair import ROLES, Message, Pair
@@ -48,7 +48,7 @@ WILD = st.lists(
     | st.text(max_size=5),
     max_size=8,
 ).map("".join)
-TURNS = st.lists(st.builds(Message, st.sampled_from(ROLES), WILD), max_size=4).map(tuple)
+TURNS = st.lists(st.builds(Message, st.sampled_from(ROLES), WILD) | whole_turns(WILD), max_size=4).map(tuple)
 
 
 @given(pairs(WILD) | pairs(TURNS))

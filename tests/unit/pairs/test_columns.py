@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.unit.pairs.strategies import any_pairs, plain_pairs
 from workbench.pairs import columns
 from workbench.pairs.columns import load
-from workbench.pairs.pair import Message, Pair, plain, to_line
-from workbench.pairs.rows import Rows, count_words
+from workbench.pairs.pair import Message, Pair, count_words, plain, to_line, turn_from
+from workbench.pairs.rows import Rows
 
 GOOD = '{"id": "%s", "prompt": "p", "chosen": "c", "rejected": "r"}'
 ODD = [
@@ -85,9 +85,12 @@ def test_turns_are_counted_and_kept_apart(tmp_path: Path) -> None:
     assert len(plain(rows.pair(0).chosen).split()) == 4
 
 
-def test_a_message_with_more_than_role_and_content_is_no_pair(tmp_path: Path) -> None:
+def test_a_message_may_have_more_than_role_and_content(tmp_path: Path) -> None:
     turn = {"role": "user", "content": "x"}
     row = {"id": "a", "prompt": [turn], "chosen": [turn], "rejected": [turn]}
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps(row) + "\n" + json.dumps(row | {"id": "b", "prompt": [turn | {"name": "y"}]}) + "\n")
-    assert [problem.line for problem in load(path).problems] == [2]
+    rows = Rows(load(path))
+    assert [rows.pair(row).prompt for row in (0, 1)] == [(Message("user", "x"),), (turn_from(turn | {"name": "y"}),)]
+    assert list(rows.prompts(rows.order)) == [rows.pair(row).prompt for row in (0, 1)]
+    assert not rows.undrafted.any()

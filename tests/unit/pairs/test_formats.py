@@ -100,7 +100,7 @@ def test_where_conversations_part(chosen: str, rejected: str, prompt_turns: int)
         ({"prompt": "p", "chosen": [turn("user", "c")], "rejected": [turn("assistant", "a")]}, "ends with a user turn"),
         ({"prompt": "p", "chosen": [turn("boss", "c")], "rejected": [turn("assistant", "a")]}, "role 'boss'"),
         ({"prompt": "p", "chosen": ["c"], "rejected": [turn("assistant", "a")]}, "where a message should be"),
-        ({"prompt": "p", "chosen": [{"role": "assistant"}], "rejected": "r"}, "no text as the content"),
+        ({"prompt": "p", "chosen": [{"role": "assistant"}], "rejected": "r"}, "no text as its content"),
         ({"chosen": "\n\nHuman: a\n\nAssistant: x", "rejected": "\n\nHuman: b\n\nAssistant: y"}, "different prompts"),
         (
             {"chosen": "\n\nHuman: a\n\nAssistant: x\n\nHuman: z", "rejected": "\n\nHuman: a\n\nAssistant: y"},

@@ -25,7 +25,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import Message, Pair, Text
+from workbench.pairs.pair import Message, Pair, Text, turn_to_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -116,7 +116,7 @@ def continued(
         return alone, []
     if isinstance(prompt, str):
         whole = _plain(tokenizer, prompt + prefix)
-    elif _has_control(tokenizer, prefix) or any(_has_control(tokenizer, turn.content) for turn in prompt):
+    elif _has_control(tokenizer, prefix) or any(_types_control(tokenizer, turn) for turn in prompt):
         return alone, list(tokenizer(prefix, add_special_tokens=False, split_special_tokens=True)["input_ids"])
     else:
         turns = as_dicts(prompt)
@@ -162,7 +162,7 @@ def is_ordinary(tokenizer: PreTrainedTokenizerBase, pair: Pair, template: Mappin
     if isinstance(pair.prompt, str):
         return True
     turns = (*pair.prompt, *pair.chosen, *pair.rejected)
-    return bool(pair.prompt) and not template and not any(_has_control(tokenizer, turn.content) for turn in turns)
+    return bool(pair.prompt) and not template and not any(_types_control(tokenizer, turn) for turn in turns)
 
 
 def trains_raw(tokenizer: PreTrainedTokenizerBase, prompt: Text) -> bool:
@@ -209,7 +209,7 @@ def with_system(prompt: Text, system: str | None) -> Text:
     if isinstance(prompt, str):
         return f"{system}\n\n{prompt}"
     if prompt and prompt[0].role == "system":
-        return (Message("system", f"{system}\n\n{prompt[0].content}"), *prompt[1:])
+        return (prompt[0].with_content(f"{system}\n\n{prompt[0].content}"), *prompt[1:])
     return (Message("system", system), *prompt)
 
 
@@ -249,9 +249,9 @@ def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return ids
 
 
-def as_dicts(turns: Sequence[Message]) -> list[dict[str, str]]:
-    """Turns as chat templates take them."""
-    return [{"role": turn.role, "content": turn.content} for turn in turns]
+def as_dicts(turns: Sequence[Message]) -> list[dict[str, Any]]:
+    """Turns as chat templates take them, with every field that they have."""
+    return [turn_to_json(turn) for turn in turns]
 
 
 def common_length(first: Sequence[int], second: Sequence[int]) -> int:
@@ -294,7 +294,7 @@ def _render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], argume
     """
     if not turns:
         raise WorkbenchError("An empty prompt", "The prompt has no turns.", "Give at least one user turn.")
-    typed = any(_has_control(tokenizer, turn.content) for turn in turns)
+    typed = any(_types_control(tokenizer, turn) for turn in turns)
     try:
         with _markup_is_control(tokenizer):
             ids: list[int] = tokenizer.apply_chat_template(
@@ -335,6 +335,11 @@ def _render_all(
 def _has_control(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
     """Whether a control token's name occurs in `text`."""
     return any(name in text for name in _control_names(tokenizer))
+
+
+def _types_control(tokenizer: PreTrainedTokenizerBase, turn: Message) -> bool:
+    """Whether a control token's name occurs in a turn, in whichever of its fields."""
+    return _has_control(tokenizer, turn.whole or turn.content)
 
 
 @lru_cache(maxsize=8)

@@ -17,7 +17,7 @@ from workbench.engine.model.token_ids import encode, tokenizer_digest, with_syst
 from workbench.engine.scoring.score_cache import CacheKey, ScoreCache, key
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import Pair, Text, template_arguments, to_row
+from workbench.pairs.pair import Pair, Text, template_arguments, to_row, turn_to_json
 from workbench.pairs.rows import Rows
 from workbench.pairs.store import load_rows
 
@@ -207,9 +207,9 @@ def _response_key(version: str, pair: Pair, side: str, system: str | None) -> Ca
     prompt = with_system(pair.prompt, system)
     return key(
         version,
-        json.dumps([prompt if isinstance(prompt, str) else [(turn.role, turn.content) for turn in prompt]]),
+        json.dumps(prompt if isinstance(prompt, str) else list(map(turn_to_json, prompt))),
         json.dumps(row[side]),
-        json.dumps(template_arguments(row), sort_keys=True, default=str),
+        json.dumps(template_arguments(row), default=str),
     )
 
 

@@ -94,7 +94,7 @@ class BaseAndRun:
 
     def tokens(self, prompt: Text, response: str, top_k: int = 0) -> Scored:
         """Every token of a response under both, with the likeliest `top_k` there. Raises `WorkbenchError`."""
-        turns = prompt if isinstance(prompt, str) else [Turn(role=turn.role, content=turn.content) for turn in prompt]
+        turns = prompt if isinstance(prompt, str) else [Turn.of(turn) for turn in prompt]
         columns = [Column(name=name, adapter=str(folder) if folder else None) for name, folder in self.columns]
         return self.scorer.score(ScoreResponse(prompt=turns, response=response, columns=columns, top_k=top_k))
 
@@ -342,7 +342,7 @@ def question(prompt: Text) -> str:
     if isinstance(prompt, str):
         return prompt
     before = len(prompt) - 1
-    return f"({before} turn{'s' if before > 1 else ''} before) {prompt[-1].content}" if before else prompt[-1].content
+    return f"({before} turn{'s' if before > 1 else ''} before) {prompt[-1].text}" if before else prompt[-1].text
 
 
 def sampled_answers(models: BaseAndRun, column: Asked, prompts: Sequence[Text], settings: Settings) -> list[Sample]:

@@ -41,7 +41,7 @@ from workbench.engine.scoring.logit_scoring import LogitCache, Logits, distribut
 from workbench.engine.scoring.token_decoding import TokenText
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
-from workbench.pairs.pair import Message, Text
+from workbench.pairs.pair import Text
 from workbench.tiny import WEIGHTS
 from workbench.tiny.matchers import classify
 
@@ -259,7 +259,7 @@ def log_mass(sums: Sequence[float], openings: Sequence[tuple[int, ...]]) -> floa
 
 def as_text(text: Prompt | Response) -> Text:
     """A prompt or a response as pairs have it."""
-    return text if isinstance(text, str) else tuple(Message(turn.role, turn.content) for turn in text)
+    return text if isinstance(text, str) else tuple(turn.message() for turn in text)
 
 
 def _family_matcher(model: str) -> Callable[[str], str | None]:

@@ -226,5 +226,5 @@ def _as_text(prompt: Text) -> str:
     if isinstance(prompt, str):
         return prompt
     if len(prompt) == 1:
-        return prompt[0].content
-    return "\n".join(f"{turn.role}: {turn.content}" for turn in prompt)
+        return prompt[0].text
+    return "\n".join(f"{turn.role}: {turn.text}" for turn in prompt)

@@ -21,7 +21,7 @@ from workbench.pairs.checks.keys import same_words
 from workbench.pairs.formats import Contents, as_conversation, has_template, text_in
 from workbench.pairs.importers import Imported, first_problems, guess
 from workbench.pairs.lines import Problem, UnusableError
-from workbench.pairs.pair import Message, Text
+from workbench.pairs.pair import Message, Text, turn_to_json
 from workbench.pairs.readers import MAX_LINE, RawRow
 from workbench.pairs.text_turns import turns_in_text
 
@@ -124,7 +124,7 @@ def import_probes(
 def words(prompt: Text) -> bytes:
     """What two prompts share that differ in case, white space and typographic signs alone."""
     turns = (Message("user", prompt),) if isinstance(prompt, str) else prompt
-    return b"\n".join(turn.role.encode() + b" " + same_words(turn.content) for turn in turns)
+    return b"\n".join(turn.role.encode() + b" " + same_words(turn.text) for turn in turns)
 
 
 def prompt_lines(path: Path) -> Iterator[RawRow]:
@@ -167,7 +167,7 @@ def _row(identity: str, found: Found, kind: str | None, prompt: Text) -> Row:
         "id": identity,
         "kind": kind,
         "group": found.group or identity,
-        "prompt": prompt if isinstance(prompt, str) else [{"role": t.role, "content": t.content} for t in prompt],
+        "prompt": prompt if isinstance(prompt, str) else [turn_to_json(turn) for turn in prompt],
     }
     if tags := list(dict.fromkeys(tag for tag in found.tags if tag)):
         row["tags"] = tags

@@ -99,7 +99,7 @@ def _in_texts(change: Callable[[str], str]) -> Callable[[Pair], Pair]:
     def changed(text: Text) -> Text:
         if isinstance(text, str):
             return change(text)
-        return tuple(replace(turn, content=change(turn.content)) for turn in text)
+        return tuple(turn.with_content(change(turn.content)) for turn in text)
 
     return lambda pair: replace(
         pair, prompt=changed(pair.prompt), chosen=changed(pair.chosen), rejected=changed(pair.rejected)

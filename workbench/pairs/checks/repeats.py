@@ -208,7 +208,7 @@ def leak(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
         return
     rough: dict[bytes, list[int]] = {}
     for _, index in watch.over(marked):
-        system = "s" in columns.shapes[index].partition("|")[0]
+        system = not {"s", "d"}.isdisjoint(columns.shapes[index].partition("|")[0])
         key = prompt_key(columns.prompts[index], partial(columns.prompt_at, index), system=system)
         rough.setdefault(key, []).append(index)
     groups: list[list[int]] = []

@@ -12,16 +12,16 @@ from workbench.pairs.checks.findings import CheckFinding, Watch
 from workbench.pairs.checks.text_columns import TextColumns, shape
 from workbench.pairs.pair import Pair
 
-_PROMPT = re.compile(r"s?(u(at+)*a)*u(at+)*")
+_PROMPT = re.compile(r"s?d?(u(at+)*a)*u(at+)*")
 _RESPONSE = re.compile(r"a(t+a)*(u(at+)*a)*")
 _ROUGH_MARKER = r"(?:Human|Assistant|User)\s?:|<\|"
 _MARKER = re.compile(r"(?:^|\n)\s*(?:Human|Assistant|User)\s?:|<\|(?:im_start|im_end|eot_id|start_header_id)\|>")
-_NAMES = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
+_NAMES = {"s": "system", "d": "developer", "u": "user", "a": "assistant", "t": "tool"}
 
 
 def roles(columns: TextColumns, _: Watch) -> Iterator[CheckFinding]:
-    """Prompts that do not go (system) user assistant user … user, and responses that the assistant does not open and
-    close. Tools answer the assistant."""
+    """Prompts that do not go (system, developer) user assistant user … user, and responses that the assistant does not
+    open and close. Tools answer the assistant."""
     reasons = {turns: reason for turns in set(columns.shapes) if turns and (reason := _wrong(turns))}
     if not reasons:
         return
@@ -74,14 +74,15 @@ def _wrong(turns: str) -> str:
 def _fault(turns: str, ends: str) -> str:
     if not turns:
         return "no turn"
-    if "s" in turns[1:] or (ends == "a" and "s" in turns):
-        return "a system turn inside"
+    opening = "" if ends == "a" else turns[: len(turns) - len(re.sub("^s?d?", "", turns))]
+    if inside := re.search("[sd]", turns[len(opening) :]):
+        return f"a {_NAMES[inside.group()]} turn inside"
     for one, other in pairwise(turns):
         if one == other != "t":
             return f"two {_NAMES[one]} turns in a row"
     if turns[-1] not in ends:
         return f"ends with a {_NAMES[turns[-1]]} turn"
-    first = turns.removeprefix("s")[:1] if ends != "a" else turns[0]
+    first = turns[len(opening) :][:1]
     if first != ("a" if ends == "a" else "u"):
         return f"begins with {'an' if first == 'a' else 'a'} {_NAMES.get(first, 'missing')} turn"
     return "a tool turn where none was called"

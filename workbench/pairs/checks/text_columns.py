@@ -10,7 +10,7 @@ from typing import Any
 
 from workbench.pairs.pair import Message, Pair, Text
 
-SIGNS = {"system": "s", "user": "u", "assistant": "a", "tool": "t"}
+SIGNS = {"system": "s", "developer": "d", "user": "u", "assistant": "a", "tool": "t"}
 """How roles are written in a shape."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 TURN = "\n\n"
@@ -117,7 +117,7 @@ def joined(text: Text) -> str:
     """All turns of a text."""
     if isinstance(text, str):
         return text
-    return text[0].content if len(text) == 1 else TURN.join([turn.content for turn in text])
+    return text[0].text if len(text) == 1 else TURN.join([turn.text for turn in text])
 
 
 def shape(pair: Pair) -> str:
@@ -138,6 +138,6 @@ def has_empty_turn(pair: Pair) -> bool:
     for part in (pair.prompt, pair.chosen, pair.rejected):
         if len(part) > 1 and not isinstance(part, str):
             for turn in part:
-                if not turn.content or turn.content.isspace():
+                if not turn.text or turn.text.isspace():
                     return True
     return False

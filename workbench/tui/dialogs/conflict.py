@@ -133,7 +133,7 @@ def _value(pair: Pair | None, field: str) -> str | None:
     if isinstance(value, str):
         return value
     plain_answer = len(value) == 1 and value[0].role == ("user" if field == "prompt" else "assistant")
-    return value[0].content if plain_answer else "\n\n".join(f"{turn.role}: {turn.content}" for turn in value)
+    return value[0].text if plain_answer else "\n\n".join(f"{turn.role}: {turn.text}" for turn in value)
 
 
 def _cut(text: str) -> str:

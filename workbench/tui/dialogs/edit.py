@@ -87,7 +87,7 @@ class EditDialog(Dialog[Pair | None]):
         self._show_outcome()
         turns = list(self.query(TurnEditor))
         if turns:
-            written = any(turn.content for turn in turns)
+            written = any(turn.message.text for turn in turns)
             self._go_to(next((turn for turn in turns if written and turn.part == "chosen"), turns[0]))
 
     def on_text_area_changed(self) -> None:
@@ -127,7 +127,7 @@ class EditDialog(Dialog[Pair | None]):
         if turn is None or turn.role is None:
             self._tell_of_plain_text()
             return
-        new = TurnEditor(turn.part, turn.following_role)
+        new = TurnEditor(turn.part, Message(turn.following_role, ""))
         await self.query_one(f"#{turn.part}").mount(new, after=turn)
         self._changed_turns(new)
 
@@ -142,8 +142,8 @@ class EditDialog(Dialog[Pair | None]):
         if len(turns) == 1:
             self.notify(f"This is the only turn of {turn.part}.", markup=False)
             return
-        if turn.content.strip():
-            quoted = f"“{one_line(turn.content[:300], 60)}”"
+        if turn.message.text.strip():
+            quoted = f"“{one_line(turn.message.text[:300], 60)}”"
             question = ConfirmDialog("Take this turn out?", quoted, yes="Take it out", no="Keep it")
             if not await self.app.push_screen_wait(question):
                 return
@@ -174,16 +174,16 @@ class EditDialog(Dialog[Pair | None]):
         turns = self._turns(part)
         if not self._pair.conversational:
             return turns[0].content
-        untouched = getattr(self._pair, part) == () and not any(turn.content for turn in turns)
+        untouched = getattr(self._pair, part) == () and not any(turn.message.text for turn in turns)
         return () if untouched else tuple(turn.message for turn in turns)
 
     def _editors(self, part: str) -> Iterator[TurnEditor]:
         text: Text = getattr(self._pair, part)
         if isinstance(text, str):
-            yield TurnEditor(part, None, text)
+            yield TurnEditor(part, Message("", text), plain=True)
             return
         for turn in text or (Message("user" if part == "prompt" else "assistant", ""),):
-            yield TurnEditor(part, turn.role, turn.content)
+            yield TurnEditor(part, turn)
 
     def _changed_turns(self, turn: TurnEditor) -> None:
         self._show_outcome()
@@ -219,7 +219,10 @@ _AFTER = {"user": "assistant", "tool": "assistant"}
 
 
 class TurnEditor(Vertical):
-    """A turn of `part` (prompt, chosen or rejected); `role` is None for plain text, which has no turns."""
+    """A turn of `part` (prompt, chosen or rejected); `role` is None for plain text, which has no turns.
+
+    What the turn has beside role and text stays as it is.
+    """
 
     DEFAULT_CSS = """
     TurnEditor {
@@ -234,14 +237,15 @@ class TurnEditor(Vertical):
     }
     """
 
-    def __init__(self, part: str, role: str | None, content: str = "") -> None:
+    def __init__(self, part: str, turn: Message, *, plain: bool = False) -> None:
         super().__init__()
-        self.part, self.role, self._content = part, role, content
+        self.part, self._turn = part, turn
+        self.role = None if plain else turn.role
 
     def compose(self) -> ComposeResult:
         """Role and text."""
         yield Static(self._label, markup=False)
-        yield TextField(self._content)
+        yield TextField(self._turn.content)
 
     @property
     def field(self) -> TextField:
@@ -256,7 +260,9 @@ class TurnEditor(Vertical):
     @property
     def message(self) -> Message:
         """The turn as it is to be saved."""
-        return Message(self.role or "", self.content)
+        if not self._turn.whole:
+            return Message(self.role or "", self.content)
+        return self._turn.with_fields(self.role or "", self.content, self._turn.fields)
 
     @property
     def following_role(self) -> str:

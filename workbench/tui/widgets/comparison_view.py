@@ -147,7 +147,7 @@ class PromptView(Lines):
     def show(self, prompt: Prompt, column: Column | None) -> None:
         """Shows a prompt, and the system message that `column` puts before it."""
         turns = [Turn(role="text", content=prompt)] if isinstance(prompt, str) else prompt
-        shown = [(turn.role, turn.content, False) for turn in turns]
+        shown = [(turn.role, turn.message().text, False) for turn in turns]
         if column is not None and column.system:
             shown.insert(0, ("+ system", column.system, True))
         if shown != self._turns:

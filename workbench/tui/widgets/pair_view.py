@@ -66,7 +66,7 @@ def lay_out(pair: Pair, width: int, marks: Marks | None, tokens: tuple[int, int]
         if index == last_user:
             question = len(lines)
         style = "text" if index == last_user else "dim"
-        texts = wrap([(style, _shown(turn.content))], max(1, width - _ROLE))
+        texts = wrap([(style, _shown(turn.text))], max(1, width - _ROLE))
         for number, text in enumerate(texts):
             label = turn.role if number == 0 else ""
             lines.append([("role", f"{label:<{_ROLE}}"), *text])

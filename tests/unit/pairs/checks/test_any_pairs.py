@@ -87,9 +87,9 @@ def test_rough_keys_are_the_same_where_the_words_are(text: str, times: int) -> N
 
 
 def _joined(text: Text) -> str:
-    return text if isinstance(text, str) else "\n\n".join(turn.content for turn in text)
+    return text if isinstance(text, str) else "\n\n".join(turn.text for turn in text)
 
 
 def _key(prompt: Text) -> bytes:
-    system = not isinstance(prompt, str) and any(turn.role == "system" for turn in prompt)
+    system = not isinstance(prompt, str) and any(turn.role in ("system", "developer") for turn in prompt)
     return prompt_key(_joined(prompt), lambda: prompt, system=system)

@@ -1,0 +1,193 @@
+"""A turn keeps every field, from the file that is imported to the line that is saved."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.pairs.importers import Imported, import_rows
+from workbench.pairs.pair import (
+    Message,
+    count_words,
+    from_row,
+    has_words,
+    plain,
+    template_arguments,
+    to_row,
+    turn_from,
+    turn_to_json,
+)
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Lima"}'}}
+ASKED = [{"role": "user", "content": "Weather in Lima?"}]
+NO_IDEA = [{"role": "assistant", "content": "No idea."}]
+
+
+def imported(*rows: dict[str, Any]) -> Imported:
+    return import_rows(enumerate(rows, 1))
+
+
+def answers(chosen: dict[str, Any], rejected: dict[str, Any], **columns: Any) -> dict[str, Any]:
+    return {"prompt": ASKED, "chosen": [chosen], "rejected": [rejected], **columns}
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "assistant", "tool_calls": [CALL]},
+        {"role": "assistant", "content": "", "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "c1", "name": "weather", "content": "18 °C"},
+        {"role": "assistant", "reasoning_content": "two and two", "content": "4"},
+        {
+            "role": "assistant",
+            "thinking": "two and two",
+            "content": "4",
+            "prefix": True,
+            "weights": {"b": 1, "a": [None]},
+        },
+        {"role": "developer", "content": "Be brief."},
+    ],
+)
+def test_a_turn_keeps_every_field(turn: dict[str, Any]) -> None:
+    row = {"id": "a", "prompt": ASKED, "chosen": [turn], "rejected": NO_IDEA}
+    pair = from_row(row, where="line 1")
+    assert json.dumps(to_row(pair)) == json.dumps(row)
+    assert has_words(pair.chosen)
+    assert count_words(pair.chosen)
+    assert len({pair.chosen, from_row(row, where="line 1").chosen}) == 1
+
+
+def test_a_call_is_an_answer() -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+    found = imported(answers(call, NO_IDEA[0], tools=tools))
+    assert not found.problems
+    assert not found.undrafted
+    assert [turn_to_json(turn) for turn in found.pairs[0].chosen] == [call]
+    assert found.pairs[0].extra == {"tools": tools}
+
+
+def test_reasoning_alone_makes_a_difference() -> None:
+    def told(reasoning: str, content: str) -> dict[str, Any]:
+        return {"role": "assistant", "reasoning_content": reasoning, "content": content}
+
+    rows = [
+        answers(told("two and two", "4"), told("guess", "4")),
+        answers(told("a few", "4"), told("guess", "4")),
+        answers(told("two and two", "4"), told("guess", "4")),
+    ]
+    found = imported(*rows)
+    assert len(found.pairs) == 2
+    assert found.duplicates == 1
+    assert not found.problems
+    same = imported(answers(told("guess", "4"), told("guess", "4")))
+    assert "the same chosen and rejected" in same.problems[0].reason
+
+
+def test_a_field_that_is_null_is_none() -> None:
+    turn = {"role": "assistant", "content": "Hi", "tool_calls": None, "name": None}
+    assert turn_from(turn) == Message("assistant", "Hi")
+
+
+@pytest.mark.parametrize(
+    ("turn", "role", "fields"),
+    [
+        ({"from": "human", "value": "Hi"}, "user", {}),
+        ({"role": "prompter", "content": "Hi"}, "user", {}),
+        ({"role": "Developer", "content": "Hi"}, "developer", {}),
+        ({"from": "observation", "value": "Hi"}, "tool", {}),
+        ({"role": "ipython", "content": "Hi"}, "tool", {}),
+        ({"from": "gpt", "value": "Hi", "weight": 0}, "assistant", {"weight": 0}),
+        ({"role": "assistant", "content": "Hi", "tool_calls": json.dumps([CALL])}, "assistant", {"tool_calls": [CALL]}),
+    ],
+)
+def test_roles_by_their_common_names(turn: dict[str, Any], role: str, fields: dict[str, Any]) -> None:
+    said = imported({"prompt": [turn, *ASKED], "chosen": "a", "rejected": "b"}).pairs[0].prompt
+    assert not isinstance(said, str)
+    assert (said[0].role, said[0].content, said[0].fields) == (role, "Hi", fields)
+
+
+def test_a_sharegpt_call_is_one() -> None:
+    row = {
+        "prompt": [{"from": "human", "value": "Weather in Lima?"}],
+        "chosen": [{"from": "function_call", "value": '{"name": "weather", "arguments": {"city": "Lima"}}'}],
+        "rejected": [{"from": "gpt", "value": "No idea."}],
+    }
+    answer = imported(row).pairs[0].chosen[0]
+    assert isinstance(answer, Message)
+    assert answer.role == "assistant"
+    call = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Lima"}}}
+    assert answer.fields == {"tool_calls": [call]}
+    row["chosen"] = [{"from": "function_call", "value": "weather in Lima"}]
+    assert "message, number 1 of its chosen, that should call a tool" in imported(row).problems[0].reason
+
+
+def test_parts_of_text_are_joined_and_images_refused() -> None:
+    texts = [{"type": "text", "text": "What "}, {"type": "text", "text": "now?"}]
+    image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    good = {"prompt": [{"role": "user", "content": texts}], "chosen": "a", "rejected": "b"}
+    bad = good | {"prompt": [{"role": "user", "content": [*texts, image, image]}]}
+    found = imported(good, bad)
+    assert found.pairs[0].prompt == (Message("user", "What now?"),)
+    assert found.problems[0].reason == (
+        "has a message, number 1 of its prompt, that has 2 parts that are no text (image_url); text alone is trained"
+    )
+    assert (
+        from_row({"id": "a", **good, "chosen": NO_IDEA, "rejected": NO_IDEA}, where="").prompt == found.pairs[0].prompt
+    )
+
+
+def test_images_beside_the_turns_are_refused() -> None:
+    row = answers({"role": "assistant", "content": "A cat"}, {"role": "assistant", "content": "A dog"})
+    placed = row | {"prompt": [{"role": "user", "content": "<image>What is it?"}]}
+    found = imported(placed | {"images": ["a.png"]}, row | {"images": ["a.png", "b.png"]}, placed, row | {"images": []})
+    assert [problem.reason for problem in found.problems] == [
+        "has 1 image in its column 'images'; text alone is trained",
+        "has 2 images in its column 'images'; text alone is trained",
+        "has 1 <image> in its prompt, a place for an image; text alone is trained",
+    ]
+    assert len(found.pairs) == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"tools": 5}, "field 'tools' is the number 5, not a list of JSON schemas"),
+        ({"tools": "{}"}, "field 'tools' is an object, not a list of JSON schemas"),
+        ({"tools": "["}, "field 'tools' is text, but no JSON"),
+        ({"chat_template_kwargs": {"tokenize": False}}, "field 'chat_template_kwargs' sets 'tokenize', which is not"),
+        ({"chat_template_kwargs": {"tools": []}}, "field 'chat_template_kwargs' sets 'tools', which is not"),
+        ({"chat_template_kwargs": ["a"]}, "field 'chat_template_kwargs' is a list of something else, not a mapping"),
+    ],
+)
+def test_what_no_template_can_be_given_is_refused_with_pair_and_field(columns: dict[str, Any], reason: str) -> None:
+    row = answers({"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}, id="p7", **columns)
+    problems = imported(row).problems
+    assert problems[0].reason.startswith("cannot be rendered: Pair p7, ")
+    assert reason in problems[0].reason
+    with pytest.raises(WorkbenchError, match="Pair p7"):
+        template_arguments(row)
+
+
+def test_what_a_turn_says_has_its_reasoning_first() -> None:
+    turn = turn_from({"role": "assistant", "content": "4", "reasoning_content": "two and two", "tool_calls": [CALL]})
+    assert plain((turn,)) == f"[reasoning_content] two and two\n4\n[tool_calls] {json.dumps([CALL])}"
+
+
+def test_a_changed_content_leaves_the_rest_in_place() -> None:
+    turn = turn_from({"reasoning_content": "two", "content": "4", "role": "assistant", "x": 1})
+    assert list(turn_to_json(turn.with_content("5")).items()) == [
+        ("reasoning_content", "two"),
+        ("content", "5"),
+        ("role", "assistant"),
+        ("x", 1),
+    ]
+    call = turn_from({"role": "assistant", "content": None, "tool_calls": [CALL]})
+    assert call.with_content("") is not None
+    assert turn_to_json(call.with_content("")) == turn_to_json(call)
+    assert call.with_fields("assistant", "", call.fields) == call
+    assert call.with_fields("assistant", "Hi", {}) == Message("assistant", "Hi")
