@@ -115,6 +115,29 @@ def test_rows_without_a_rejected_answer_come_in_and_get_one(tmp_path: Path) -> N
     assert exported["exported"] == drafted["drafted"]
 
 
+def test_the_best_draft_shows_what_is_asked_for(make_workspace: Callable[[], Path]) -> None:
+    workspace = make_workspace()
+    (workspace / "workbench.toml").write_text("[behaviour.short]\nregexes = ['^.{1,70}$']\n", "utf-8")
+    one = ["draft", "support", "p3", "--n", "6", "--seed", "5", "--json"]
+    drafts = json.loads(workbench(workspace, *one).stdout)["candidates"]
+    assert all(("short" in each["shows"]) == (len(each["text"]) <= 70) for each in drafts)
+    told = workbench(workspace, *one, "--as", "rejected", "--showing", "short")
+    if any("short" in each["shows"] and each["side"] is None for each in drafts):
+        number = json.loads(told.stdout)["taken"]["number"]
+        assert len(drafts[number - 1]["text"]) <= 70
+    else:
+        assert (told.returncode, "is not short" in told.stderr) == (2, True)
+    batch = ["draft", "support", "--as", "rejected", "--filter", "refund", "--n", "4", "--limit", "3", "--json"]
+    found = json.loads(workbench(workspace, *batch, "--showing", "short").stdout)
+    after = {pair.id: pair for pair in load_pairs(workspace / "pairs" / "support.jsonl")[0]}
+    taken = [plain(pair.rejected) for pair in after.values() if pair.source == "drafted by tiny"]
+    assert all(len(text) <= 70 for text in taken)
+    assert len(taken) >= found["drafted"]
+    assert all("is not short" in each["reason"] for each in found["left"])
+    unknown = workbench(workspace, *one, "--as", "rejected", "--showing", "shrot")
+    assert (unknown.returncode, "No behaviour named 'shrot'" in unknown.stderr) == (2, True)
+
+
 def test_a_batch_that_is_stopped_keeps_what_it_has(
     make_workspace: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -354,9 +354,35 @@ def test_generate_takes_turns_and_prints_one_json_document(workspace: Path) -> N
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["columns"]
-    keys = ["name", "text", "tokens", "ended", "sample", "filled", "family", "prompt_tokens", "logprob"]
+    keys = ["name", "text", "tokens", "ended", "sample", "filled", "prompt_tokens", "logprob", "shows"]
     assert [list(column) for column in found] == [keys] * 2
     assert all(column["tokens"] <= 4 for column in found)
+
+
+def test_generate_counts_the_workspaces_own_behaviours(make_workspace: Callable[[], Path]) -> None:
+    workspace = make_workspace()
+    (workspace / "told.py").write_text("def odd(prompt, answer): return len(answer) % 2 == 1\n", "utf-8")
+    (workspace / "workbench.toml").write_text(
+        """
+        [behaviour.odd]
+        function = "told.py:odd"
+        [behaviour.even]
+        unless = ["odd"]
+        """,
+        "utf-8",
+    )
+    asked = ("generate", "--prompt", QUESTION, "--temperature", "1", "--samples", "5", "--max-new-tokens", "9")
+    found = json.loads(workbench(workspace, *asked, "--json").stdout)
+    for answer in found["columns"]:
+        assert ("odd" in answer["shows"]) == (len(answer["text"]) % 2 == 1)
+        assert ("even" in answer["shows"]) == (len(answer["text"]) % 2 == 0)
+        assert ("cut" in answer["shows"]) == (not answer["ended"])
+    odd = sum(len(answer["text"]) % 2 for answer in found["columns"])
+    assert found["shares"]["base"].get("odd", 0) == odd / 5
+    assert f"{odd} of 5" in workbench(workspace, *asked).stdout
+    (workspace / "workbench.toml").write_text("[behaviour.odd]\nfunctio = 1\n", "utf-8")
+    wrong = workbench(workspace, *asked)
+    assert (wrong.returncode, "Did you mean 'function'" in wrong.stderr) == (2, True)
 
 
 def test_runs_of_differently_held_weights_answer_on_one_base(workspace: Path) -> None:

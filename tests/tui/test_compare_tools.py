@@ -88,6 +88,8 @@ async def test_a_beginning_is_typed_and_taken_and_the_columns_go_on_from_it(app:
 
 async def test_shares_are_counted_over_samples_and_can_be_given_up(app: WorkbenchApp, tmp_path: Path) -> None:
     make_run(tmp_path, scale=0.0)
+    (tmp_path / "told.py").write_text("def odd(prompt, answer): return len(answer) % 2 == 1\n", "utf-8")
+    (tmp_path / "workbench.toml").write_text('[behaviour.odd]\nfunction = "told.py:odd"\n', "utf-8")
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("3")
         screen = screen_of(pilot)
@@ -98,6 +100,7 @@ async def test_shares_are_counted_over_samples_and_can_be_given_up(app: Workbenc
         # An adapter that changes nothing says the same, as columns share their random numbers.
         assert [each.text for each in base] == [each.text for each in run]
         assert len({each.text for each in base}) > 1
+        assert all(("odd" in each.shows) == (len(each.text) % 2 == 1) for each in base)
         counted = screen.comparison.samples
         with silent_scorers():
             await pilot.press("n")

@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 
 from tests.tui.dialogs import DialogApp
 from tests.tui.pairs_data import make_pair
+from workbench.behaviours.reading import KnownBehaviours
 from workbench.compare.client import ScorerClient
 from workbench.compare.messages import Column, Generated, Generation, TextChunk
 from workbench.compare.scorers import Base
@@ -34,7 +35,7 @@ class _Quiet(DraftDialog):
 
 def _app() -> DialogApp:
     drafter = Drafter(Base(), Column(name="support-tone-dpo", adapter="x"), "dpo · finished at step 58")
-    return DialogApp(_Quiet(make_pair(10), [drafter], lambda _: ScorerClient("tiny")))
+    return DialogApp(_Quiet(make_pair(10), [drafter], lambda _: ScorerClient("tiny"), lambda _: KnownBehaviours({})))
 
 
 def _dialog(app: App[Any]) -> DraftDialog:
@@ -67,7 +68,7 @@ def test_drafts_ranked(snap_compare: Any, size: tuple[int, int], making: str) ->
             Generation(name="support-tone-dpo", text=text, tokens=9, ended=number < 3)
             for number, text in enumerate(drafts)
         ]
-        session.came = session._with_drafts(Generated(id=1, columns=whole))
+        session.came = session._with_drafts(Generated(id=1, columns=whole), [("courteous",)] * 5)
         session.ranking = replace(session.ranking, making=making)  # type: ignore[arg-type]
         session._on_change()
         keys = ["enter"] if making == "one" else ["enter", "down", "down", "enter"]

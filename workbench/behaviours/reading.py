@@ -13,6 +13,7 @@ from typing import Any
 from workbench.behaviours.behaviour import PROPERTIES, Behaviour, circle, defaults
 from workbench.errors import WorkbenchError
 from workbench.settings_file import checked, read_document, tables
+from workbench.workspace import Workspace
 
 _RUNS_SOMETHING = ("function", "judge", "classifier")
 
@@ -39,6 +40,11 @@ def read_behaviours(path: Path, suites: Path, model: str) -> KnownBehaviours:
             behaviours[name] = _behaviour(name, table, where, own=source == path)
     _check(behaviours, path)
     return KnownBehaviours(behaviours, path.parent)
+
+
+def behaviours_of(workspace: Workspace, model: str) -> KnownBehaviours:
+    """The behaviours by which the workspace tells answers of `model`. Raises `WorkbenchError` as `read_behaviours`."""
+    return read_behaviours(workspace.settings, workspace.probes, model)
 
 
 def sources(path: Path, suites: Path) -> list[Path]:

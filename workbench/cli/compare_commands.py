@@ -18,8 +18,8 @@ from workbench.text import cut, one_line, safe
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
-    from workbench.compare.measures import ColumnSummary
-    from workbench.compare.messages import Column, Generation, OpeningsScored, PairsScored, Scored, ScoredPair
+    from workbench.compare.measures import ColumnSummary, ToldAnswer
+    from workbench.compare.messages import Column, Generation, OpeningsScored, PairsScored, Prompt, Scored, ScoredPair
     from workbench.compare.scorers import Base
 
 _DATE = re.compile(r"^\d{4}-\d\d-\d\d-\d{4}-")
@@ -170,35 +170,51 @@ def generate(
         elif not as_json:
             for answer in answers[-samples:]:
                 print(f"  {safe(one_line(prefix + answer.text))}{'' if answer.ended else ' …'}")
+    if samples == 1 and not as_json:
+        return
+    told = _told(workspace_of(context), base.model, turns, prefix, answers)
     if as_json:
-        said = [answer.model_dump() for answer in answers]
-        print_json({**asdict(base), "columns": said, "shares": _shares(answers)})
+        said = [{**answer.model_dump(), "shows": one.shows} for answer, one in zip(answers, told, strict=True)]
+        print_json({**asdict(base), "columns": said, "shares": _shares(told)})
     else:
-        _print_shares(answers, samples)
+        _print_shares(told)
 
 
-def _shares(answers: list[Generation]) -> dict[str, Any]:
-    from workbench.compare.measures import family_shares
+def _told(
+    workspace: Workspace, model: str, prompt: Prompt, prefix: str, answers: Sequence[Generation]
+) -> list[ToldAnswer]:
+    """Which of the workspace's behaviours every answer shows, what it was made to begin with included."""
+    from workbench.behaviours.behaviour import NO_KIND, Answer
+    from workbench.behaviours.reading import behaviours_of
+    from workbench.compare.measures import ToldAnswer
+    from workbench.engine.scoring.classifying import shown_behaviours
+
+    asked = prompt if isinstance(prompt, str) else prompt[-1].content
+    said = [Answer(NO_KIND, asked, prefix + each.text, cut=not each.ended, tokens=each.tokens) for each in answers]
+    shows = shown_behaviours(said, behaviours_of(workspace, model), note)
+    return [ToldAnswer(each.name, each.text, shown) for each, shown in zip(answers, shows, strict=True)]
+
+
+def _shares(answers: Sequence[ToldAnswer]) -> dict[str, Any]:
+    from workbench.compare.measures import behaviour_shares
 
     return {
-        name: {share.family or "unknown": share.share for share in shares}
-        for name, shares in family_shares(answers).items()
+        name: {share.behaviour or "none": share.share for share in shares}
+        for name, shares in behaviour_shares(answers).items()
     }
 
 
-def _print_shares(answers: list[Generation], samples: int) -> None:
-    from workbench.compare.measures import family_shares
+def _print_shares(answers: Sequence[ToldAnswer]) -> None:
+    from workbench.compare.measures import behaviour_shares
 
-    shares = family_shares(answers)
-    if samples == 1:
-        return
-    families = [share.family or "unknown" for share in next(iter(shares.values()))]
+    shares = behaviour_shares(answers)
+    shown = [share.behaviour or "none of these" for share in next(iter(shares.values()))]
     rows = [
         [name, *(f"{share.count} of {share.samples}" for share in column_shares)]
         for name, column_shares in shares.items()
     ]
     print()
-    print_table(["", *families], rows, right=range(1, len(families) + 1))
+    print_table(["", *shown], rows, right=range(1, len(shown) + 1))
 
 
 def _print_openings(openings: Sequence[str], masses: OpeningsScored) -> None:

@@ -19,6 +19,7 @@ from workbench.figures import nats, plural, rough
 from workbench.text import one_line
 
 if TYPE_CHECKING:
+    from workbench.behaviours.reading import KnownBehaviours
     from workbench.compare.data_set_drafting import DataSetDrafting
     from workbench.compare.messages import Generate
     from workbench.compare.ranking import BestDraft, PairSide, RankedPairs, Ranking
@@ -34,13 +35,15 @@ Examples:
   workbench draft support p17 --rank 1,4               answer 1 is preferred to answer 4
   workbench draft support p17 --rank 5,3,4 --each      a pair for each: 5 over 3, and 5 over 4
   workbench draft support --as rejected                every pair that has no rejected answer gets one
+  workbench draft support --as chosen --showing refusing      only drafts that are told to be refusals will do
   workbench draft support --as rejected --filter 'tag:attack'    and those that the filter finds get another
 \b
 The same seed gives the same drafts under the same numbers, so look first, then rank. Where the better of two answers is
 the pair's chosen one, or the worse its rejected one, the pair itself is changed; else a pair is added below it.
 The best draft is the one that came most often; where all differ, the one with the highest log-probability a token.
 What a limit cut off ends with its last whole sentence. Drafts that break off in their first sentence, repeat
-themselves, or refuse as the pair's other answer does are not taken.
+themselves, or refuse as the pair's other answer does are not taken, nor those that do not show what --showing names.
+Behaviours are told as in `evaluate`, by [behaviour.NAME] of workbench.toml and those that ship.
 Over a data set, what came is saved as it goes. Ctrl+C stops; the same command goes on with the pairs that are left.
 `workbench`, then u, takes back what was saved.
 """
@@ -82,6 +85,15 @@ def draft(
         typer.Option("--rank", metavar="N,N,…", help="Save an order: numbers, the best first.", show_default=False),
     ] = None,
     each: Annotated[bool, typer.Option("--each", help="With --rank: a pair for each, the best over it.")] = False,
+    wanted: Annotated[
+        str,
+        typer.Option(
+            "--showing",
+            metavar="BEHAVIOUR",
+            help="The best draft is one that shows this: refusing, courteous, or one of workbench.toml.",
+            show_default=False,
+        ),
+    ] = "",
     filter_: Annotated[
         str | None,
         typer.Option(
@@ -96,6 +108,10 @@ def draft(
     as_json: Json = False,
 ) -> None:
     """A model's own answers to the prompts of pairs, to make pairs that are on-policy."""
+    if wanted and rank is not None:
+        raise WorkbenchError(
+            "--showing is of the best draft", "--rank names answers itself.", "Leave out one of the two."
+        )
     if (side is not None and rank is not None) or side not in (None, "chosen", "rejected"):
         raise WorkbenchError("Save what?", "It is --as chosen, --as rejected or --rank.", "workbench draft --help")
     if pair is None and side is None:
@@ -109,8 +125,10 @@ def draft(
     order = _order(rank) if rank is not None else None
     workspace = workspace_of(context)
     path = workspace.existing_pairs_file(name)
+    from workbench.behaviours.behaviour import PROPERTIES
+    from workbench.behaviours.reading import behaviours_of
     from workbench.compare.messages import Generate
-    from workbench.compare.ranking import question_of
+    from workbench.compare.ranking import Ranking, question_of
     from workbench.pairs.store import load_pairs
 
     before = _pair_named(load_pairs(path)[0], pair, name) if pair is not None else None
@@ -127,45 +145,51 @@ def draft(
         likelihood=True,
         template=template,
     )
+    known = behaviours_of(workspace, base.model)
+    if wanted and wanted not in (names := [*known.by_name, *PROPERTIES]):
+        raise WorkbenchError(f"No behaviour named {one_line(wanted, 40)!r}", "", f"Behaviours: {', '.join(names)}.")
     if before is None:
         chosen_side: PairSide = "chosen" if side == "chosen" else "rejected"
-        _draft_all(path, base, request, chosen_side, filter_, limit, again=again, as_json=as_json)
+        _draft_all(path, base, request, chosen_side, known, wanted, filter_, limit, again=again, as_json=as_json)
     else:
-        _draft_one(path, base, request, before, order, side, each=each, as_json=as_json)
+        ranking = replace(Ranking.of(before), making="each" if each else "one", wanted=wanted)
+        _draft_one(path, base, request, ranking, known, order, side, as_json=as_json)
 
 
 def _draft_one(
     path: Path,
     base: Base,
     request: Generate,
-    before: Pair,
+    ranking: Ranking,
+    known: KnownBehaviours,
     order: tuple[int, ...] | None,
     side: str | None,
     *,
-    each: bool,
     as_json: bool,
 ) -> None:
     """Lists the drafts of one pair, and saves what was asked."""
     from workbench.compare.messages import Generated
-    from workbench.compare.ranking import Ranking, save
+    from workbench.compare.ranking import save
     from workbench.pairs.store import PairStore
 
     scorer = scorer_of(base)
+    from workbench.engine.scoring.classifying import shown_behaviours
     from workbench.engine.scoring.generation import generate_steps
 
     *_, reply = generate_steps(scorer, request)
     assert isinstance(reply, Generated)
-    ranking = replace(Ranking.of(before).with_drafts(reply.columns), making="each" if each else "one")
+    ranking = ranking.with_drafts(reply.columns)
+    ranking = ranking.told(shown_behaviours(ranking.untold, known, note))
     made, best = _made(ranking, order, side)
     if made is not None:
         with PairStore(path) as store:
-            save(store, before.id, made)
+            save(store, ranking.pair.id, made)
     if as_json:
         print_json(_document(ranking, made, best, base))
         return
     _print(ranking)
     if made is not None:
-        saved = [*([f"{before.id} changed"] if made.edited else []), *(f"{new.id} added" for new in made.new)]
+        saved = [*([f"{ranking.pair.id} changed"] if made.edited else []), *(f"{new.id} added" for new in made.new)]
         why = f" Answer {best.number + 1}: {_why(ranking, best)}." if best is not None else ""
         note(f"Saved in {path.stem}: {', '.join(saved)}.{why}")
 
@@ -175,6 +199,8 @@ def _draft_all(
     base: Base,
     request: Generate,
     side: PairSide,
+    known: KnownBehaviours,
+    wanted: str,
     filter_: str | None,
     limit: int | None,
     *,
@@ -193,12 +219,12 @@ def _draft_all(
     with PairStore(path) as store:
         if store.file.read_only:
             raise WorkbenchError(f"{path.stem} cannot be edited", f"{store.file.read_only}.", "Close it there first.")
-        wanted = to_draft(store.rows, store.find(query), side, by, replacing=filter_ is not None, again=again)
-        todo, drafting, stopped = wanted.rows[:limit], DataSetDrafting(store, side), False
+        lacking = to_draft(store.rows, store.find(query), side, by, replacing=filter_ is not None, again=again)
+        todo, drafting, stopped = lacking.rows[:limit], DataSetDrafting(store, side), False
         if todo:
             scorer = scorer_of(base)
             try:
-                _sample_all(scorer, request, [store.rows.pair(row) for row in todo], drafting)
+                _sample_all(scorer, request, [store.rows.pair(row) for row in todo], known, wanted, drafting)
             except KeyboardInterrupt:
                 stopped = True
             finally:
@@ -213,7 +239,7 @@ def _draft_all(
         "commonest": drafting.drafted["commonest"],
         "likeliest": drafting.drafted["likeliest"],
         "cut": drafting.cut,
-        "drafted_before": wanted.drafted_before,
+        "drafted_before": lacking.drafted_before,
         "left": [{"id": identity, "reason": reason} for identity, reason in drafting.left.items()],
         "stopped": stopped,
     }
@@ -225,12 +251,21 @@ def _draft_all(
         raise typer.Exit(130)
 
 
-def _sample_all(scorer: Scorer, request: Generate, pairs: Sequence[Pair], drafting: DataSetDrafting) -> None:
+def _sample_all(
+    scorer: Scorer,
+    request: Generate,
+    pairs: Sequence[Pair],
+    known: KnownBehaviours,
+    wanted: str,
+    drafting: DataSetDrafting,
+) -> None:
     """Answers the prompts of `pairs`, some at a time, telling how far it is."""
-    from workbench.compare.ranking import question_of
+    from workbench.compare.ranking import Ranking, question_of
     from workbench.engine.model.inference import fitting_threads
+    from workbench.engine.scoring.classifying import shown_behaviours
     from workbench.engine.scoring.generation import answers_to
 
+    models: dict[str, Any] = {}
     at_once = max(1, _ROWS_AT_ONCE // request.samples)
     began = saved = time.monotonic()
     tokens = 0
@@ -256,8 +291,15 @@ def _sample_all(scorer: Scorer, request: Generate, pairs: Sequence[Pair], drafti
                 line.show(f"Drafting {done:,} of {len(pairs):,} pairs · {tokens:,} tokens{left} · ctrl+c stops")
 
             if asked:
-                for pair, answers in zip(asked, answers_to(scorer, request, questions, heard), strict=True):
-                    drafting.take(pair, answers)
+                answers = answers_to(scorer, request, questions, heard)
+                rankings = [
+                    replace(Ranking.of(pair), wanted=wanted).with_drafts(drafts)
+                    for pair, drafts in zip(asked, answers, strict=True)
+                ]
+                told = [answer for ranking in rankings for answer in ranking.untold]
+                shows = iter(shown_behaviours(told, known, models=models))
+                for ranking in rankings:
+                    drafting.take(ranking.told([next(shows) for _ in ranking.untold]))
             if time.monotonic() - saved > _SAVED_EVERY:
                 drafting.save()
                 saved = time.monotonic()
@@ -368,6 +410,7 @@ def _document(ranking: Ranking, made: RankedPairs | None, best: BestDraft | None
                 "count": candidate.count,
                 "cut": candidate.cut,
                 "mean": candidate.mean,
+                "shows": list(candidate.shows or ()),
                 "flaw": ranking.flaw(number - 1, "rejected") or None,
                 "text": candidate.text,
             }
@@ -387,11 +430,12 @@ def _print(ranking: Ranking) -> None:
             str(number),
             candidate.side or one_line(candidate.by),
             f"×{candidate.count}" if candidate.side is None else "",
+            ", ".join(candidate.shows or ()),
             candidate.text,
         ]
         for number, candidate in enumerate(ranking.candidates, 1)
     ]
-    print_table(["", "by", "", "answer"], rows, right=[0])
+    print_table(["", "by", "", "shows", "answer"], rows, right=[0])
     cut = sum(candidate.cut for candidate in ranking.candidates)
     if cut:
         note(f"{cut} cut at a limit, to the last whole sentence.")

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from workbench.child import GRACE, Child
 from workbench.compare.messages import (
     REPLIES,
+    BehavioursTold,
     Cancel,
     Distribution,
     DistributionAt,
@@ -33,6 +34,7 @@ from workbench.compare.messages import (
     ScorePairs,
     ScoreResponse,
     ScorerRequest,
+    TellBehaviours,
     TextChunk,
 )
 from workbench.errors import WorkbenchError
@@ -84,6 +86,8 @@ class ScorerClient:
     async def ask(self, request: ScoreResponse) -> Scored: ...
     @overload
     async def ask(self, request: ScoreOpenings) -> OpeningsScored: ...
+    @overload
+    async def ask(self, request: TellBehaviours) -> BehavioursTold: ...
     @overload
     async def ask(self, request: Generate, on_part: Callable[[TextChunk], None] | None = None) -> Generated: ...
     @overload

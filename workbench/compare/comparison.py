@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from workbench.behaviours.behaviour import NO_KIND
 from workbench.compare.measures import (
     NextTokenRow,
     PromptCost,
-    family_shares,
+    ToldAnswer,
+    behaviour_shares,
     next_token_rows,
     preference_probability,
     prompt_costs,
@@ -18,7 +20,6 @@ from workbench.compare.messages import (
     Column,
     Distribution,
     Generated,
-    Generation,
     OpeningsScored,
     Prompt,
     Response,
@@ -106,6 +107,17 @@ class PairPreference:
     implicit: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class ProbeAsked:
+    """A probe: its prompt, and by behaviour the answers that are looked for, and how others may begin."""
+
+    id: str
+    kind: str
+    prompt: Text
+    responses: Mapping[str, str]
+    openings: Mapping[str, Sequence[str]]
+
+
 def _first_prompt() -> Prompt:
     return [Turn(role="user", content=FIRST_QUESTION)]
 
@@ -116,20 +128,21 @@ class Comparison:
 
     `columns[0]` is the base; `current` is the number of the column beside it (0: none). `active` is the answer whose
     tokens are walked, `position` the token. `forced_prefix` is there while the token after it is inspected instead.
-    `samples` are the seeded answers that shares are counted over. `rendering` has the pair's columns `tools` and
-    `chat_template_kwargs`.
+    `samples` are the seeded answers that shares are counted over. `kind` is that of the probe whose prompt it is.
+    `rendering` has the pair's columns `tools` and `chat_template_kwargs`.
     """
 
     columns: tuple[Column, ...] = (BASE,)
     current: int = 0
     prompt: Prompt = field(default_factory=_first_prompt)
+    kind: str = NO_KIND
     answers: tuple[Answer, ...] = ()
     active: int = 0
     position: int = 0
     inspected: InspectedPosition | None = None
     forced_prefix: ForcedPrefix | None = None
     generations: tuple[ColumnGeneration, ...] = ()
-    samples: tuple[Generation, ...] = ()
+    samples: tuple[ToldAnswer, ...] = ()
     beta: float = 0.1
     rendering: Mapping[str, Any] = field(default_factory=dict)
 
@@ -152,6 +165,11 @@ class Comparison:
     def question(self) -> dict[str, Any]:
         """What every request about it has: the prompt, the columns, and further arguments of the chat template."""
         return {"prompt": self.prompt, "columns": self.columns, "template": template_arguments(self.rendering)}
+
+    @property
+    def asked(self) -> str:
+        """What the answers are to: the prompt's last turn."""
+        return self.prompt if isinstance(self.prompt, str) else self.prompt[-1].content
 
     @property
     def shown(self) -> tuple[Answer, ...]:
@@ -222,17 +240,17 @@ class Comparison:
     def with_prompt(self, prompt: Prompt) -> Comparison:
         """Another prompt: what was generated is dropped, what was given or typed is to be scored anew."""
         bare = self.without_results()
-        return replace(bare, prompt=prompt, active=len(bare.answers))
+        return replace(bare, prompt=prompt, kind=NO_KIND, active=len(bare.answers))
 
     def asked_as_trained(self, *, plain: bool) -> Comparison:
         """The question as a run was trained on such: plain, or a user turn. One of more turns, or a pair's, stays."""
         prompt = self.prompt
         if any(answer.group == "pair" for answer in self.answers):
             return self
-        if isinstance(prompt, str):
-            return self if plain else self.with_prompt([Turn(role="user", content=prompt)])
-        one_turn = [turn.role for turn in prompt] == ["user"]
-        return self.with_prompt(prompt[0].content) if plain and one_turn else self
+        if isinstance(prompt, str) != plain and (isinstance(prompt, str) or [turn.role for turn in prompt] == ["user"]):
+            other: Prompt = self.asked if plain else [Turn(role="user", content=self.asked)]
+            return replace(self.with_prompt(other), kind=self.kind)
+        return self
 
     def without_results(self) -> Comparison:
         """The same question with nothing known: for when a column's model is not what it was."""
@@ -257,15 +275,14 @@ class Comparison:
         asked = self.with_prompt(as_prompt(pair.prompt))
         return replace(asked, answers=answers, active=0, rendering=rendering)
 
-    def with_probe(
-        self, prompt: Text, responses: Mapping[str, str], openings: Mapping[str, Sequence[str]]
-    ) -> Comparison:
-        """A probe's prompt, with the answers that it looks for and how others may begin, by behaviour."""
+    def with_probe(self, probe: ProbeAsked) -> Comparison:
+        """A probe's prompt, with the answers that it looks for and how others may begin."""
         answers = (
-            *(Answer("probe", behaviour, text) for behaviour, text in responses.items()),
-            *(_opening("probe", f"begins {behaviour}", texts) for behaviour, texts in openings.items()),
+            *(Answer("probe", behaviour, text) for behaviour, text in probe.responses.items()),
+            *(_opening("probe", f"begins {behaviour}", texts) for behaviour, texts in probe.openings.items()),
         )
-        return replace(self.with_prompt(as_prompt(prompt)), answers=answers, active=0, rendering={})
+        asked = self.with_prompt(as_prompt(probe.prompt))
+        return replace(asked, kind=probe.kind, answers=answers, active=0, rendering={})
 
     def with_typed(self, text: str) -> Comparison:
         """An answer that was typed."""
@@ -372,9 +389,9 @@ class Comparison:
                 generations[chunk.column] = replace(before, text=before.text + chunk.text)
         return replace(self, generations=tuple(generations))
 
-    def with_samples(self, generated: Generated) -> Comparison:
+    def with_samples(self, samples: Sequence[ToldAnswer]) -> Comparison:
         """Many answers of every column, to count how they answer."""
-        return replace(self, samples=tuple(generated.columns))
+        return replace(self, samples=tuple(samples))
 
     def with_generated(self, generated: Generated, prefix: str = "") -> Comparison:
         """What the columns generated, whole. It joins the answers, which it leads where none was given or typed."""
@@ -443,8 +460,8 @@ def comparison_document(comparison: Comparison, model: str, quantization: str) -
         "preference": asdict(comparison.preference) if comparison.preference else None,
         "generated": [asdict(generation) for generation in comparison.generations],
         "samples": {
-            name: [{**asdict(family), "share": family.share} for family in counted]
-            for name, counted in family_shares(comparison.samples).items()
+            name: [{**asdict(behaviour), "share": behaviour.share} for behaviour in counted]
+            for name, counted in behaviour_shares(comparison.samples).items()
         },
         "costs": {name: {**asdict(cost), "per_million": cost.per_million} for name, cost in comparison.costs.items()},
     }

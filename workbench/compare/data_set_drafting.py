@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from workbench.compare.messages import Generation
 from workbench.compare.ranking import DRAFTED_BY, PairSide, Ranking, save_all
 from workbench.pairs.arrow import Ints
 from workbench.pairs.pair import STATUSES, Pair
@@ -54,9 +52,9 @@ class DataSetDrafting:
     """By id: why a pair got none."""
     _unsaved: dict[str, Pair] = field(default_factory=dict)
 
-    def take(self, pair: Pair, generations: Sequence[Generation]) -> None:
-        """The best of a pair's drafts becomes its answer, once it is saved."""
-        ranking = Ranking.of(pair).with_drafts(generations)
+    def take(self, ranking: Ranking) -> None:
+        """The best of a pair's drafts, whose behaviours are told, becomes its answer, once it is saved."""
+        pair = ranking.pair
         best = ranking.best_draft(self.side)
         made = ranking.as_side(best.number, self.side) if best is not None else None
         if best is None or made is None or made.edited is None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Collection
 
-from workbench.pairs.checks.loops import repeats
-from workbench.pairs.checks.refusals import REFUSAL
+from workbench.behaviours.behaviour import REFUSING
 
-Flaw = Literal["", "breaks off", "repeats itself", "refuses"]
+BREAKS_OFF, REPEATS, REFUSES = "breaks off", "repeats itself", "refuses"
 
-_OPENING = 160
-"""Characters in which a refusal shows."""
 _ABBREVIATIONS = ("Mr", "Mrs", "Ms", "Dr", "Prof", "St", "vs", "e.g", "i.e", "approx")
 _END = re.compile(r"[.!?…][\"'”’)\]*_`]*(?=\s|$)|[。！？]")
 """A sentence's end, with the quotation marks and brackets that close there."""
@@ -40,18 +37,16 @@ def to_last_sentence(text: str) -> str:
     return text[:end]
 
 
-def refuses(text: str) -> bool:
-    """Whether an answer opens with a refusal (in English)."""
-    return REFUSAL.search(text[:_OPENING]) is not None
-
-
-def flaw_of(text: str, other: str, *, cut: bool) -> Flaw:
-    """What speaks against an answer beside the `other` one of its pair; empty for nothing. `cut`: in mid-sentence.
+def flaw_of(shows: Collection[str], other: Collection[str], wanted: str = "") -> str:
+    """What speaks against an answer, by the behaviours that it shows and those that the pair's other answer shows;
+    empty for nothing. `wanted`: a behaviour that it has to show.
 
     Where the other refuses, this one should comply: two refusals are no preference.
     """
-    if cut:
-        return "breaks off"
-    if repeats(text):
-        return "repeats itself"
-    return "refuses" if refuses(text) and refuses(other) else ""
+    if "cut" in shows:
+        return BREAKS_OFF
+    if "repeating" in shows:
+        return REPEATS
+    if REFUSING in shows and REFUSING in other:
+        return REFUSES
+    return f"is not {wanted}" if wanted and wanted not in shows else ""

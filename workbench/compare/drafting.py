@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from workbench.behaviours.reading import KnownBehaviours
 from workbench.compare.client import ScorerClient
-from workbench.compare.messages import Generate, Generated, TextChunk
+from workbench.compare.messages import Generate, Generated, TellBehaviours, TextChunk
 from workbench.compare.ranking import DRAFT_TOKENS, DRAFTS, Ranking, question_of
 from workbench.compare.scorers import Base
 from workbench.compare.tuned_runs import Drafter
@@ -31,14 +32,19 @@ class DraftSession:
         pair: Pair,
         drafters: Sequence[Drafter],
         scorer_for: Callable[[Base], ScorerClient],
+        find_behaviours: Callable[[str], KnownBehaviours],
         *,
         on_change: Callable[[], None],
         gather_seconds: float = 0.05,
     ) -> None:
-        """`drafters` are those to choose from, the first to begin with; for `gather_seconds` text is gathered before
-        it is a change. Raises `WorkbenchError` where the pair has no prompt."""
+        """`drafters` are those to choose from, the first to begin with; `find_behaviours`, of a model, is called in a
+        thread; for `gather_seconds` text is gathered before it is a change.
+
+        Raises `WorkbenchError` where the pair has no prompt.
+        """
         self._prompt, self._template = question_of(pair)
         self._scorer_for, self._on_change, self._gather_seconds = scorer_for, on_change, gather_seconds
+        self._find_behaviours = find_behaviours
         self.ranking = self._begun = Ranking.of(pair)
         self.drafters, self.drafter = drafters, drafters[0]
         self.temperature = TEMPERATURES[0]
@@ -70,6 +76,19 @@ class DraftSession:
         """One pair of the best and the worst, or one for each of the others."""
         self._change(replace(self.ranking, making="each" if self.ranking.making == "one" else "one"))
 
+    def want(self, behaviour: str) -> None:
+        """The best draft has to show a behaviour; empty for any."""
+        self._change(replace(self.ranking, wanted=behaviour))
+
+    @property
+    def behaviours(self) -> list[str]:
+        """The behaviours that any of the answers shows."""
+        return sorted({name for candidate in self.ranking.candidates for name in candidate.shows or ()})
+
+    def showing(self, behaviour: str) -> int:
+        """How many of the answers show it."""
+        return sum(behaviour in (candidate.shows or ()) for candidate in self.ranking.candidates)
+
     def _change(self, ranking: Ranking) -> None:
         self.ranking = ranking
         self._on_change()
@@ -90,7 +109,7 @@ class DraftSession:
         self._on_change()
         came = "cancelled"
         try:
-            came = self._with_drafts(await self._ask())
+            came = await self._ask()
         except WorkbenchError as error:
             came = f"no drafts: {one_line(error.title)}"
             raise
@@ -99,10 +118,12 @@ class DraftSession:
                 self.coming, self.waiting, self.loading_since, self.came = [], False, None, came
                 self._on_change()
 
-    async def _ask(self) -> Generated:
+    async def _ask(self) -> str:
+        """Takes the drafts in, with the behaviours that they show; what came, in words."""
+        drafter = self.drafter
         request = Generate(
             prompt=self._prompt,
-            columns=[self.drafter.column],
+            columns=[drafter.column],
             max_new_tokens=DRAFT_TOKENS,
             temperature=self.temperature,
             seed=self._seed,
@@ -110,18 +131,21 @@ class DraftSession:
             likelihood=True,
             template=self._template,
         )
-        client = self._scorer_for(self.drafter.base)
+        client = self._scorer_for(drafter.base)
+        known = await asyncio.to_thread(self._find_behaviours, drafter.base.model)
         if not client.running:
             self.loading_since = time.monotonic()
             self._on_change()
         await client.start()
         self.loading_since = None
-        return await client.ask(request, self._hear)
+        reply = await client.ask(request, self._hear)
+        answers = self.ranking.with_drafts(reply.columns).untold
+        told = await client.ask(TellBehaviours(answers=answers, known=known))
+        return self._with_drafts(reply, told.shows)
 
-    def _with_drafts(self, reply: Generated) -> str:
-        """Takes the drafts in; what came, in words."""
+    def _with_drafts(self, reply: Generated, shows: Sequence[tuple[str, ...]]) -> str:
         before = len(self.ranking.candidates)
-        self.ranking = self.ranking.with_drafts(reply.columns)
+        self.ranking = self.ranking.with_drafts(reply.columns).told(shows)
         self._seed += 1
         came, new = len(reply.columns), len(self.ranking.candidates) - before
         cut = sum(not generation.ended for generation in reply.columns)

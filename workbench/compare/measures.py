@@ -1,4 +1,4 @@
-"""What the scorer's replies say in numbers: of tokens, next tokens, pairs, kinds of answers and prompts."""
+"""What the scorer's replies say in numbers: of tokens, next tokens, pairs, behaviours and prompts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from workbench.compare.messages import Distribution, Generation, ScoredColumn, ScoredPair
+from workbench.compare.messages import Distribution, ScoredColumn, ScoredPair
 from workbench.runs.quantities import preferred
 
 Shift = Literal["unshifted", "marginal", "shifted"]
@@ -187,14 +187,23 @@ def summarize(rows: Sequence[ScoredPair], column: int) -> ColumnSummary:
     )
 
 
-# Kinds of answers
+# Behaviours
 
 
 @dataclass(frozen=True, slots=True)
-class FamilyShare:
-    """`count` of `samples` answers of a column were of a family; None: of none that the matchers know."""
+class ToldAnswer:
+    """A sampled answer of a column (`name`), and the behaviours that it shows."""
 
-    family: str | None
+    name: str
+    text: str
+    shows: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviourShare:
+    """`count` of `samples` answers of a column show a behaviour; None: they show none that is known."""
+
+    behaviour: str | None
     count: int
     samples: int
 
@@ -204,18 +213,22 @@ class FamilyShare:
         return self.count / self.samples
 
 
-def family_shares(generations: Iterable[Generation]) -> dict[str, list[FamilyShare]]:
-    """By the column's name, the families that occurred in any column, the most frequent over all first.
+def behaviour_shares(answers: Iterable[ToldAnswer]) -> dict[str, list[BehaviourShare]]:
+    """By the column's name, the behaviours that any column shows, the most frequent over all first.
 
-    Every column has all of them, at 0 where it has none, so that they can be set side by side; unknown ones come last.
+    Every column has all of them, at 0 where it has none, so that they can be set side by side; answers that show none
+    come last. An answer may show several.
     """
     counts: dict[str, Counter[str | None]] = {}
-    for generation in generations:
-        counts.setdefault(generation.name, Counter())[generation.family] += 1
+    samples: Counter[str] = Counter()
+    for answer in answers:
+        samples[answer.name] += 1
+        counts.setdefault(answer.name, Counter()).update(answer.shows or (None,))
     total = sum(counts.values(), Counter[str | None]())
-    order = sorted(total, key=lambda family: (family is None, -total[family], family or ""))
+    order = sorted(total, key=lambda behaviour: (behaviour is None, -total[behaviour], behaviour or ""))
     return {
-        name: [FamilyShare(family, count[family], count.total()) for family in order] for name, count in counts.items()
+        name: [BehaviourShare(behaviour, count[behaviour], samples[name]) for behaviour in order]
+        for name, count in counts.items()
     }
 
 

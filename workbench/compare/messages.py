@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from workbench.behaviours.behaviour import Answer
+from workbench.behaviours.reading import KnownBehaviours
 from workbench.pairs.pair import Message
 
 
@@ -165,6 +167,18 @@ class ScorePairs(_Message):
     cache: str | None = None
 
 
+class TellBehaviours(_Message):
+    """Asks which of the behaviours `known` each of `answers` shows.
+
+    Takes its turn with generations, for behaviours may be told by a model. Answered by a `BehavioursTold`.
+    """
+
+    op: Literal["behaviours"] = "behaviours"
+    id: RequestId = 0
+    answers: list[Answer]
+    known: KnownBehaviours
+
+
 class Cancel(_Message):
     """Gives up the request `id`, which then answers a `RequestCancelled` and no more; heard between two tokens."""
 
@@ -172,7 +186,7 @@ class Cancel(_Message):
     id: int
 
 
-ScorerRequest = NextToken | ScoreResponse | ScoreOpenings | DistributionAt | Generate | ScorePairs
+ScorerRequest = NextToken | ScoreResponse | ScoreOpenings | DistributionAt | Generate | ScorePairs | TellBehaviours
 
 REQUESTS: TypeAdapter[ScorerRequest | Cancel] = TypeAdapter(
     Annotated[ScorerRequest | Cancel, Field(discriminator="op")]
@@ -320,8 +334,6 @@ class Generation(_Message):
     sample: int = 0
     filled: bool = False
     """Whether it was cut because the model's context is full, rather than at max_new_tokens."""
-    family: str | None = None
-    """Its kind of answer ("refusing"), prefix included; None where no matcher knows it."""
     prompt_tokens: int = 0
     logprob: float | None = None
     """Its log-probability in nats under the column, summed over `tokens`, whatever the temperature; None where it was
@@ -339,6 +351,14 @@ class Generated(_Message):
     kind: Literal["generated"] = "generated"
     id: int
     columns: list[Generation]
+
+
+class BehavioursTold(_Message):
+    """Answers `TellBehaviours`: the names of the behaviours that each answer shows, in the request's order."""
+
+    kind: Literal["behaviours_told"] = "behaviours_told"
+    id: int
+    shows: list[tuple[str, ...]]
 
 
 class ResponseScore(_Message):
@@ -405,6 +425,7 @@ ScorerReply = (
     | OpeningsScored
     | TextChunk
     | Generated
+    | BehavioursTold
     | PairBatch
     | PairsScored
     | RequestCancelled

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from workbench.compare.draft_flaws import Flaw, flaw_of, to_last_sentence
+from workbench.behaviours.behaviour import NO_KIND, Answer
+from workbench.compare.draft_flaws import flaw_of, to_last_sentence
 from workbench.compare.messages import Generation, Prompt
 from workbench.compare.prompt_parts import as_prompt
 from workbench.errors import WorkbenchError
@@ -49,6 +50,8 @@ class AnswerCandidate:
     mean: float | None = None
     whole: bool = True
     """Whether it ends where a sentence does."""
+    shows: tuple[str, ...] | None = None
+    """The behaviours that it shows; None until that is told."""
 
     @property
     def text(self) -> str:
@@ -77,12 +80,16 @@ class RankedPairs:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Candidates, and the numbers of those that are ranked, best first. Changing it gives another one."""
+    """Candidates, and the numbers of those that are ranked, best first. Changing it gives another one.
+
+    `wanted`: the behaviour that a draft has to show to be the best one; empty for any.
+    """
 
     pair: Pair
     candidates: tuple[AnswerCandidate, ...]
     order: tuple[int, ...] = ()
     making: Making = "one"
+    wanted: str = ""
 
     @classmethod
     def of(cls, pair: Pair) -> Ranking:
@@ -114,6 +121,25 @@ class Ranking:
         known, new = list(by_answer.values())[: len(self.candidates)], list(by_answer.values())[len(self.candidates) :]
         return replace(self, candidates=(*known, *sorted(new, key=_how_common, reverse=True)))
 
+    @property
+    def untold(self) -> list[Answer]:
+        """The candidates whose behaviours are not told yet, in their order."""
+        return [
+            Answer(NO_KIND, self.pair.last_user_turn, candidate.text, cut=not candidate.whole)
+            for candidate in self.candidates
+            if candidate.shows is None
+        ]
+
+    def told(self, shows: Sequence[tuple[str, ...]]) -> Ranking:
+        """The behaviours of those that were `untold`, in their order."""
+        known = iter(shows)
+        return replace(
+            self,
+            candidates=tuple(
+                replace(each, shows=next(known)) if each.shows is None else each for each in self.candidates
+            ),
+        )
+
     def toggled(self, number: int) -> Ranking:
         """A candidate ranked below the others, or no longer ranked."""
         rest = tuple(other for other in self.order if other != number)
@@ -142,12 +168,16 @@ class Ranking:
         best = max(drafts, key=lambda number: _how_common(self.candidates[number]))
         return BestDraft(best, "commonest" if self.candidates[best].count > 1 else "likeliest")
 
-    def flaw(self, number: int, side: PairSide) -> Flaw:
-        """What speaks against taking a draft as a side of the pair; empty for nothing, and for the pair's own."""
+    def flaw(self, number: int, side: PairSide) -> str:
+        """What speaks against taking a draft as a side of the pair; empty for nothing, and for the pair's own.
+
+        Nothing is known of drafts before their behaviours are `told`.
+        """
         candidate = self.candidates[number]
-        if candidate.side is not None:
+        if candidate.side is not None or candidate.shows is None:
             return ""
-        return flaw_of(candidate.text, self._other(side), cut=not candidate.whole)
+        others = [each.shows or () for each in self.candidates if each.side not in (None, side)]
+        return flaw_of(candidate.shows, others[0] if others else (), self.wanted)
 
     def _other(self, side: PairSide) -> str:
         return plain(self.pair.rejected if side == "chosen" else self.pair.chosen)

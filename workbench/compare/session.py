@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
+from workbench.behaviours.behaviour import Answer as SampledAnswer
+from workbench.behaviours.reading import KnownBehaviours
 from workbench.compare.client import ScorerClient
-from workbench.compare.comparison import BASE, Answer, Comparison
-from workbench.compare.measures import NextTokenRow
+from workbench.compare.comparison import BASE, Answer, Comparison, ProbeAsked
+from workbench.compare.measures import NextTokenRow, ToldAnswer
 from workbench.compare.messages import (
     DistributionAt,
     Generate,
@@ -19,12 +21,13 @@ from workbench.compare.messages import (
     Prompt,
     ScoreOpenings,
     ScoreResponse,
+    TellBehaviours,
     TextChunk,
 )
 from workbench.compare.scorers import Base
 from workbench.compare.tuned_runs import TunedRun, with_unique_name
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import Pair, Text
+from workbench.pairs.pair import Pair
 
 SAMPLES = 24
 """Answers of each column over which shares are counted."""
@@ -34,8 +37,6 @@ _TOP_K = 16
 _GATHER_SAMPLES = 0.5
 """Seconds between two changes while samples are counted."""
 
-ProbeAsked = tuple[str, Text, Mapping[str, str], Mapping[str, Sequence[str]]]
-"""A probe's id, its prompt, and by behaviour the answers that are looked for, and how others may begin."""
 _Kind = Literal["next token", "scores", "generation"]
 
 
@@ -52,12 +53,14 @@ class ComparisonSession:
         scorer_for: Callable[[Base], ScorerClient],
         find_runs: Callable[[], Sequence[TunedRun]],
         find_probes: Callable[[], Sequence[ProbeAsked]],
+        find_behaviours: Callable[[str], KnownBehaviours],
         *,
         on_change: Callable[[], None],
         on_failure: Callable[[Exception, str], None],
     ) -> None:
-        """`find_runs` and `find_probes` are called in a thread."""
+        """`find_runs`, `find_probes` and `find_behaviours` (of a model) are called in a thread."""
         self._scorer_for, self._find_runs, self._find_probes = scorer_for, find_runs, find_probes
+        self._find_behaviours = find_behaviours
         self._on_change, self._on_failure = on_change, on_failure
         self.gather_seconds = 0.05
         """For so long generated text is gathered before it is a change."""
@@ -143,8 +146,7 @@ class ComparisonSession:
         if not self._probes:
             self._probes = await asyncio.to_thread(self._find_probes)
         self._probe_number = (self._probe_number + by) % len(self._probes) if self._probe_number >= 0 else 0
-        _, prompt, responses, openings = self._probes[self._probe_number]
-        self._refresh(self.comparison.with_probe(prompt, responses, openings))
+        self._refresh(self.comparison.with_probe(self._probes[self._probe_number]))
         if generate:
             self._ask_generation()
 
@@ -154,7 +156,7 @@ class ComparisonSession:
         answer = self.comparison.answer
         if answer is None or answer.group != "probe" or self._probe_number < 0:
             return ""
-        return f"probe {self._probes[self._probe_number][0]}: {self._probe_number + 1} of {len(self._probes)}"
+        return f"probe {self._probes[self._probe_number].id}: {self._probe_number + 1} of {len(self._probes)}"
 
     def set_response(self, text: str) -> None:
         """A typed response."""
@@ -394,9 +396,14 @@ class ComparisonSession:
         try:
             client, now = await self.scorer(), self.comparison
             self.sampled_tokens = 1
+            known = await asyncio.to_thread(self._find_behaviours, self.base.model)
             request = Generate(temperature=self.sample_temperature, seed=self.seed, samples=SAMPLES, **now.question)
-            generated = await client.ask(request, self._count)
-            self.comparison = self.comparison.with_samples(generated)
+            said = (await client.ask(request, self._count)).columns
+            answers = [SampledAnswer(now.kind, now.asked, each.text, not each.ended, each.tokens) for each in said]
+            told = await client.ask(TellBehaviours(answers=answers, known=known))
+            self.comparison = self.comparison.with_samples(
+                [ToldAnswer(each.name, each.text, shows) for each, shows in zip(said, told.shows, strict=True)]
+            )
         finally:
             self.sampled_tokens = 0
             self._on_change()

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from workbench.behaviours.behaviour import PROPERTIES, Behaviour, defaults
-from workbench.behaviours.reading import read_behaviours, sources
+from workbench.behaviours.reading import KnownBehaviours, read_behaviours, sources
 from workbench.errors import WorkbenchError
 from workbench.evidence.claims import DEFAULTS, Claim
 from workbench.evidence.measurements import HELD_OUT
@@ -42,17 +42,21 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that an evaluation goes by: settings, behaviours and claims, by name. `root`: where files are looked for."""
+    """All that an evaluation goes by: settings, behaviours, and claims by name."""
 
     settings: Settings
-    behaviours: Mapping[str, Behaviour]
+    known: KnownBehaviours
     claims: Mapping[str, Claim]
-    root: Path = Path()
+
+    @property
+    def behaviours(self) -> Mapping[str, Behaviour]:
+        """By name."""
+        return self.known.by_name
 
 
 def plan(model: str, settings: Settings | None = None) -> Plan:
     """The plan for `model` where no file says more."""
-    return Plan(settings or Settings(), defaults(model), DEFAULTS)
+    return Plan(settings or Settings(), KnownBehaviours(defaults(model)), DEFAULTS)
 
 
 def read_plan(path: Path, suites: Path, model: str) -> Plan:
@@ -71,7 +75,7 @@ def read_plan(path: Path, suites: Path, model: str) -> Plan:
             claims[name] = checked(Claim, given | table, f'{source}, section [claim."{name}"]')
     _check(known.by_name, claims, path)
     judged = {name: claim for name, claim in claims.items() if not claim.skip}
-    return Plan(read_settings(path), known.by_name, judged, known.root)
+    return Plan(read_settings(path), known, judged)
 
 
 def read_settings(path: Path) -> Settings:

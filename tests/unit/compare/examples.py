@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from workbench.compare.comparison import BASE, Answer, ColumnGeneration, Comparison
+from workbench.compare.measures import ToldAnswer
 from workbench.compare.messages import (
     Column,
     Distribution,
-    Generated,
-    Generation,
     Scored,
     ScoredColumn,
     TokenCandidate,
@@ -153,10 +152,8 @@ def speaking_comparison() -> Comparison:
 
 def sampled_comparison() -> Comparison:
     """The same, with eight samples of each column and what a system message costs."""
-    families = ["compliant"] * 6 + ["refusing", None], ["refusing"] * 8
+    shown: Sequence[list[tuple[str, ...]]] = [("compliant",)] * 6 + [("refusing",), ()], [("refusing",)] * 8
     samples = [
-        Generation(name=column.name, text="", tokens=3, ended=True, sample=number, family=family)
-        for column, found in zip((BASE, RUN), families, strict=True)
-        for number, family in enumerate(found)
+        ToldAnswer(column.name, "", shows) for column, found in zip((BASE, RUN), shown, strict=True) for shows in found
     ]
-    return pair_comparison().with_samples(Generated(id=1, columns=samples))
+    return pair_comparison().with_samples(samples)

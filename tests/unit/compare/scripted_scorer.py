@@ -90,6 +90,10 @@ def main() -> None:
             match request["op"]:
                 case "score":
                     scored(request)
+                case "behaviours":
+                    kinds = [answer["kind"] or "no kind" for answer in request["answers"]]
+                    shows = [[*request["known"]["by_name"], kind] for kind in kinds]
+                    say(kind="behaviours_told", id=request["id"], shows=shows)
                 case "generate":
                     spoken(request)
                 case _:

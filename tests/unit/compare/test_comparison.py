@@ -16,7 +16,7 @@ from tests.unit.compare.examples import (
     pair_comparison,
     sampled_comparison,
 )
-from workbench.compare.comparison import BASE, Comparison, ForcedPrefix, comparison_document
+from workbench.compare.comparison import BASE, Comparison, ForcedPrefix, ProbeAsked, comparison_document
 from workbench.compare.measures import visible_rows
 from workbench.compare.messages import (
     Generated,
@@ -99,17 +99,22 @@ def test_a_role_that_no_template_takes_is_told() -> None:
 
 
 def test_a_probe_brings_the_answers_that_it_looks_for() -> None:
-    comparison = pair_comparison().with_probe("Why?", {"compliant": "Sure.", "refusing": "No."}, {})
+    comparison = pair_comparison().with_probe(
+        ProbeAsked("a-1", "attack", "Why?", {"compliant": "Sure.", "refusing": "No."}, {})
+    )
     assert [(each.group, each.label, each.text) for each in comparison.shown] == [
         ("probe", "compliant", "Sure."),
         ("probe", "refusing", "No."),
     ]
     assert comparison.preference is None
-    assert comparison.prompt == "Why?"
+    assert (comparison.prompt, comparison.asked, comparison.kind) == ("Why?", "Why?", "attack")
+    as_turn = comparison.asked_as_trained(plain=False)
+    assert (as_turn.asked, as_turn.kind, as_turn.prompt == comparison.prompt) == ("Why?", "attack", False)
+    assert comparison.with_prompt("What?").kind == ""
 
 
 def test_openings_are_an_answer_without_tokens() -> None:
-    probe = pair_comparison().with_probe("Why?", {}, {"refusing": ["I can't", "Sorry, but"]})
+    probe = pair_comparison().with_probe(ProbeAsked("a", "attack", "Why?", {}, {"refusing": ["I can't", "Sorry, but"]}))
     (answer,) = probe.shown
     assert (answer.label, answer.text) == ("begins refusing", "I can't · Sorry, but")
     assert probe.unscored() == [answer]
@@ -140,7 +145,7 @@ def test_all_numbers_are_in_the_document() -> None:
         sum(each["logprob"] for each in told["answers"][0]["columns"][1]["tokens"])
     )
     assert told["place"]["candidates"][0]["text"] == "Sure"
-    assert told["samples"]["base"][0] == {"family": "refusing", "count": 1, "samples": 8, "share": 0.125}
+    assert told["samples"]["base"][0] == {"behaviour": "refusing", "count": 1, "samples": 8, "share": 0.125}
     assert told["costs"][RUN.name] == {"tokens": 14, "extra": 0, "per_million": 0}
     assert told["preference"]["implicit"] == pytest.approx(sampled_comparison().preference.implicit)
 

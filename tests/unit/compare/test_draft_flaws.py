@@ -1,4 +1,4 @@
-"""What is cut off ends with a sentence; loops and second refusals are told."""
+"""What is cut off ends with a sentence; what speaks against an answer is told."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.compare.draft_flaws import flaw_of, refuses, to_last_sentence
+from workbench.compare.draft_flaws import flaw_of, to_last_sentence
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def test_any_text_is_cut_to_a_beginning_of_itself_and_once(text: str) -> None:
     assert to_last_sentence(kept) == kept
 
 
-def test_two_refusals_are_no_preference() -> None:
-    refusal, answer = "I'm sorry, but I can't help with that.", "Sure. First you open it."
-    assert refuses(refusal)
-    assert flaw_of("I cannot assist you there.", refusal, cut=False) == "refuses"
-    assert flaw_of("I cannot assist you there.", answer, cut=False) == ""
-    assert flaw_of(answer, refusal, cut=False) == ""
-    assert flaw_of(answer, refusal, cut=True) == "breaks off"
-    assert flaw_of("and so on " * 30, answer, cut=False) == "repeats itself"
+def test_flaws_are_told_by_what_the_answers_show() -> None:
+    assert flaw_of(["refusing"], ["refusing"]) == "refuses"
+    assert flaw_of(["refusing"], ["answering"]) == ""
+    assert flaw_of(["answering"], ["refusing"]) == ""
+    assert flaw_of(["answering", "cut"], ["refusing"]) == "breaks off"
+    assert flaw_of(["repeating"], []) == "repeats itself"
+    assert flaw_of(["courteous"], [], wanted="rude") == "is not rude"
+    assert flaw_of(["courteous", "rude"], [], wanted="rude") == ""

@@ -8,8 +8,18 @@ from typing import Any
 
 import pytest
 
+from workbench.behaviours.behaviour import english
+from workbench.behaviours.reading import KnownBehaviours
 from workbench.compare.drafting import DraftSession
-from workbench.compare.messages import Column, Generate, Generated, Generation, TextChunk
+from workbench.compare.messages import (
+    BehavioursTold,
+    Column,
+    Generate,
+    Generated,
+    Generation,
+    TellBehaviours,
+    TextChunk,
+)
 from workbench.compare.ranking import DRAFTS
 from workbench.compare.scorers import Base
 from workbench.compare.tuned_runs import Drafter
@@ -31,7 +41,10 @@ class Client:
         if self.error is not None:
             raise self.error
 
-    async def ask(self, request: Generate, on_part: Callable[[TextChunk], None]) -> Generated:
+    async def ask(self, request: Any, on_part: Callable[[TextChunk], None] = lambda _: None) -> Any:
+        if isinstance(request, TellBehaviours):
+            assert "refusing" in request.known.by_name
+            return BehavioursTold(id=1, shows=[(f"says {answer.text}",) for answer in request.answers])
         self.requests.append(request)
         on_part(TextChunk(id=1, column=0, sample=0, text="Be"))
         await self.go.wait()
@@ -55,7 +68,10 @@ def changes() -> list[int]:
 def session(client: Client, changes: list[int]) -> DraftSession:
     drafter = Drafter(Base(), Column(name="tiny"), "")
     scorer_for: Any = lambda _: client  # noqa: E731
-    return DraftSession(PAIR, [drafter], scorer_for, on_change=lambda: changes.append(1), gather_seconds=0.0)
+    known = KnownBehaviours(english())
+    return DraftSession(
+        PAIR, [drafter], scorer_for, lambda _: known, on_change=lambda: changes.append(1), gather_seconds=0.0
+    )
 
 
 async def test_drafts_come_in_and_are_counted(session: DraftSession, client: Client, changes: list[int]) -> None:
@@ -72,6 +88,11 @@ async def test_drafts_come_in_and_are_counted(session: DraftSession, client: Cli
     assert session.came == "3 drafts, 2 new; ▲ 1 cut at a limit"
     drafts = session.ranking.candidates[2:]
     assert [(draft.text, draft.count) for draft in drafts] == [("Because.", 2), ("Never.", 1)]
+    assert [each.shows for each in session.ranking.candidates] == [
+        ("says So.",), ("says No.",), ("says Because.",), ("says Never.",),
+    ]  # fmt: skip
+    session.want("says Never.")
+    assert (session.showing("says Never."), session.ranking.best_draft("rejected").number) == (1, 3)
 
 
 async def test_of_two_requests_the_newer_one_counts(session: DraftSession, client: Client) -> None:

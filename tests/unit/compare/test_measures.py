@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from workbench.compare.measures import (
     ColumnSummary,
-    FamilyShare,
     PromptCost,
+    ToldAnswer,
+    behaviour_shares,
     delta_log_odds,
     deltas,
-    family_shares,
     log_odds,
     margin_shift,
     pair_margin,
@@ -23,7 +23,7 @@ from workbench.compare.measures import (
     summarize,
     worst_first,
 )
-from workbench.compare.messages import Generation, ResponseScore, ScoredColumn, ScoredPair, TokenScore
+from workbench.compare.messages import ResponseScore, ScoredColumn, ScoredPair, TokenScore
 
 logprobs = st.floats(min_value=-200, max_value=0)
 
@@ -85,20 +85,21 @@ def test_preferences_of_two_responses_sum_to_one(difference: float, beta: float)
     assert one + other == pytest.approx(1)
 
 
-def said(name: str, *families: str | None) -> list[Generation]:
-    return [
-        Generation(name=name, sample=number, text="x", tokens=1, ended=True, family=family)
-        for number, family in enumerate(families)
-    ]
+def said(name: str, *shown: tuple[str, ...]) -> list[ToldAnswer]:
+    return [ToldAnswer(name, "x", shows) for shows in shown]
 
 
 def test_shares_stand_side_by_side() -> None:
-    found = family_shares([*said("base", "harmful", "harmful", None), *said("run", "refusing", "harmful", "refusing")])
-    assert list(found) == ["base", "run"]
-    assert found["base"] == [FamilyShare("harmful", 2, 3), FamilyShare("refusing", 0, 3), FamilyShare(None, 1, 3)]
-    assert found["run"] == [FamilyShare("harmful", 1, 3), FamilyShare("refusing", 2, 3), FamilyShare(None, 0, 3)]
+    base = said("base", ("harmful",), ("harmful", "cut"), ())
+    found = behaviour_shares([*base, *said("run", ("refusing",), ("harmful",), ("refusing",))])
+    assert {
+        name: [(each.behaviour, each.count, each.samples) for each in counted] for name, counted in found.items()
+    } == {
+        "base": [("harmful", 2, 3), ("refusing", 0, 3), ("cut", 1, 3), (None, 1, 3)],
+        "run": [("harmful", 1, 3), ("refusing", 2, 3), ("cut", 0, 3), (None, 0, 3)],
+    }
     assert found["base"][0].share == pytest.approx(2 / 3)
-    assert family_shares([]) == {}
+    assert behaviour_shares([]) == {}
 
 
 def test_a_system_message_is_paid_for_with_every_request() -> None:

@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.pairs.strategies import any_pairs
+from workbench.behaviours.behaviour import english
+from workbench.behaviours.reading import KnownBehaviours
 from workbench.compare.messages import Generation, Turn
 from workbench.compare.ranking import PairSide, RankedPairs, Ranking, question_of
+from workbench.engine.scoring.classifying import shown_behaviours
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, Pair, plain
 
@@ -38,6 +41,11 @@ def ranking(*order: int, pair: Pair = PAIR) -> Ranking:
     """The pair's own answers and two drafts, "A" twice and "B", in an order."""
     drafted = Ranking.of(pair).with_drafts([said("B"), said("A"), said("A")])
     return replace(drafted, order=order)
+
+
+def told(ranking: Ranking) -> Ranking:
+    """With what English answers show."""
+    return ranking.told(shown_behaviours(ranking.untold, KnownBehaviours(english())))
 
 
 def texts(pair: Pair | None) -> tuple[str, str]:
@@ -159,7 +167,7 @@ def test_what_has_a_flaw_is_shown_and_never_the_best() -> None:
         said("It goes on and on", ended=False),
         said("Sure. First you", ended=False),
     ]
-    drafted = Ranking.of(refusing).with_drafts(drafts)
+    drafted = told(Ranking.of(refusing).with_drafts(drafts))
     flaws = {each.text: drafted.flaw(number, "rejected") for number, each in enumerate(drafted.candidates)}
     assert flaws == {
         "I can't help with that.": "",
@@ -173,7 +181,10 @@ def test_what_has_a_flaw_is_shown_and_never_the_best() -> None:
     assert [each.cut for each in drafted.candidates if each.text == "Sure."] == [True]
     # Beside an answer that complies, a refusal is another thing to say.
     assert best(drafted, "chosen") == ("I cannot help with this.", "commonest")
-    assert best(Ranking.of(refusing).with_drafts(drafts[:4])) is None
+    assert best(told(Ranking.of(refusing).with_drafts(drafts[:4]))) is None
+    assert best(replace(drafted, wanted="refusing"), "chosen") == ("I cannot help with this.", "commonest")
+    assert best(replace(drafted, wanted="answering"), "chosen") == ("Sure.", "likeliest")
+    assert best(replace(drafted, wanted="rude"), "chosen") is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=12))

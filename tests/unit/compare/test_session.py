@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from workbench.behaviours.behaviour import Behaviour
+from workbench.behaviours.reading import KnownBehaviours
 from workbench.compare.client import ScorerClient
+from workbench.compare.comparison import ProbeAsked
 from workbench.compare.messages import TextChunk
 from workbench.compare.scorers import Base
 from workbench.compare.session import SAMPLES, ComparisonSession
@@ -19,7 +22,7 @@ from workbench.pairs.pair import Pair
 
 SCRIPT = Path(__file__).with_name("scripted_scorer.py")
 PAIR = Pair("p", "Why?", "because it is", "no")
-PROBES = [(str(number), f"Attack {number}?", {"refusing": "No."}, {}) for number in (1, 2)]
+PROBES = [ProbeAsked(str(number), "attack", f"Attack {number}?", {"refusing": "No."}, {}) for number in (1, 2)]
 
 
 def tuned(name: str, *, step: int = 16, base: Base = Base(), beta: float = 0.25) -> TunedRun:  # noqa: B008 (it is frozen)
@@ -36,7 +39,12 @@ class Desk:
         self.clients: dict[Base, ScorerClient] = {}
         self.mode = mode
         self.session = ComparisonSession(
-            self.client, lambda: self.runs, lambda: PROBES, on_change=self.count, on_failure=self.fail
+            self.client,
+            lambda: self.runs,
+            lambda: PROBES,
+            lambda model: KnownBehaviours({f"known of {model}": Behaviour(phrases=["x"])}),
+            on_change=self.count,
+            on_failure=self.fail,
         )
 
     def client(self, base: Base) -> ScorerClient:
@@ -173,6 +181,7 @@ async def test_samples_are_counted_and_can_be_given_up(desk: Desk) -> None:
     session.sample()
     await desk.settled()
     assert len(session.comparison.samples) == 2 * SAMPLES
+    assert {answer.shows for answer in session.comparison.samples} == {("known of tiny", "no kind")}
     assert (session.sampled_tokens, session.seed) == (0, 0)
     counted = session.comparison.samples
     session.sample()

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 from workbench.behaviours.behaviour import Answer, Behaviour
+from workbench.behaviours.reading import KnownBehaviours
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.inference import next_logits, next_logprobs, opening_logprobs, response_logits
 from workbench.engine.model.loading import load_base
@@ -39,7 +40,7 @@ def test_a_function_of_the_users_is_asked_once_an_answer(tmp_path: Path) -> None
         "short": Behaviour(function="mine.py:chances"),
         "said": Behaviour(function="mine.py:plain"),
     }
-    assert shown_behaviours(ANSWERS, behaviours, tmp_path) == [
+    assert shown_behaviours(ANSWERS, KnownBehaviours(behaviours, tmp_path)) == [
         ("long", "said"),
         ("sorry", "short", "said"),
         ("empty", "short"),
@@ -62,7 +63,7 @@ def test_a_function_that_cannot_tell_is_told(tmp_path: Path, function: str, told
         "def fails(prompt, answer):\n    return 1 / 0\ndef odd(prompt, answer):\n    return 7\n"
     )
     with pytest.raises(WorkbenchError, match=told):
-        shown_behaviours(ANSWERS, {"x": Behaviour(function=function)}, tmp_path)
+        shown_behaviours(ANSWERS, KnownBehaviours({"x": Behaviour(function=function)}, tmp_path))
 
 
 def test_a_judge_says_yes_by_its_next_token(tmp_path: Path) -> None:
@@ -82,10 +83,10 @@ def test_a_judge_says_yes_by_its_next_token(tmp_path: Path) -> None:
     assert len({round(each, 6) for each in chances}) == 3
     middle = sorted(chances)[1] + 1e-6
     polite = Behaviour(judge=str(WEIGHTS), question=question, at_least=middle)
-    shown = shown_behaviours(ANSWERS, {"polite": polite}, tmp_path)
+    shown = shown_behaviours(ANSWERS, KnownBehaviours({"polite": polite}, tmp_path))
     assert ["polite" in names for names in shown] == [each >= middle for each in chances]
     with pytest.raises(WorkbenchError, match="No such model"):
-        shown_behaviours(ANSWERS, {"x": Behaviour(judge="absent", question="?")}, tmp_path)
+        shown_behaviours(ANSWERS, KnownBehaviours({"x": Behaviour(judge="absent", question="?")}, tmp_path))
 
 
 def test_a_classifier_tells_its_label(tmp_path: Path) -> None:
@@ -115,10 +116,10 @@ def test_a_classifier_tells_its_label(tmp_path: Path) -> None:
     assert abs(chances[0] - chances[1]) > 1e-4
     middle = (chances[0] + chances[1]) / 2
     toxic = Behaviour(classifier="judge", label="toxic", at_least=middle)
-    shown = shown_behaviours(answers, {"toxic": toxic}, tmp_path)
+    shown = shown_behaviours(answers, KnownBehaviours({"toxic": toxic}, tmp_path))
     assert ["toxic" in names for names in shown] == [each >= middle for each in chances]
     with pytest.raises(WorkbenchError, match="No label 'rude'"):
-        shown_behaviours(answers, {"x": toxic.model_copy(update={"label": "rude"})}, tmp_path)
+        shown_behaviours(answers, KnownBehaviours({"x": toxic.model_copy(update={"label": "rude"})}, tmp_path))
 
 
 def test_next_tokens_and_openings_are_those_of_plain_forwards() -> None:

@@ -330,7 +330,8 @@ def greedy(model, tokenizer, row, tokens):
 
 
 def test_answers_that_are_others_once_merged_are_those_of_transformers(tmp_path, made):
-    """A strong adapter on 4-bit weights, merged into 16 bits."""
+    """A strong adapter on 4-bit weights, merged into 16 bits; the workspace's own behaviours are told as well."""
+    (tmp_path / "workbench.toml").write_text("[behaviour.worded]\nregexes = ['[a-z]']\n", "utf-8")
     adapter = made["tiny"][0].adapter
     folder = run_for(tmp_path / "runs", "tiny", adapter, quantization="nf4")
     told = merge(folder, tmp_path / "merged", bounds=Bounds(answers=3, answer_tokens=12, turned=0, moved=0.0))
@@ -350,7 +351,7 @@ def test_answers_that_are_others_once_merged_are_those_of_transformers(tmp_path,
     for each in told.answers.other:
         for text, shows in ((each.run, each.run_shows), (each.merged, each.merged_shows)):
             family = classify(text)
-            assert set(shows) == ({family} if family else set()) | ({"empty"} if not text.strip() else set())
+            assert set(shows) == ({family} if family else set()) | ({"worded"} if text.strip() else {"empty"})
     assert all(each.base != each.run for each in told.answers.other)
     assert any(difference.startswith("Chosen answers are") for difference in told.differences)
     card = (tmp_path / "merged" / "README.md").read_text("utf-8")

@@ -63,7 +63,7 @@ def test_behaviours_and_claims_are_added_and_changed(tmp_path: Path) -> None:
     other_bound = plan.claims["helpful answers to benign look-alikes"]
     assert (other_bound.kept, other_bound.at_least) == (None, 0.5)
     assert list(plan.claims) == [*DEFAULTS, "on-brand answers"]
-    assert plan.root == tmp_path
+    assert plan.known.root == tmp_path
 
 
 def test_a_claim_that_does_not_suit_is_left_out(tmp_path: Path) -> None:

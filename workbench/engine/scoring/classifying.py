@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from workbench.behaviours.behaviour import EMBEDDED, PROPERTIES, Answer, Behaviour, resolve_exclusions, text_test
+from workbench.behaviours.reading import KnownBehaviours
 from workbench.engine.model.downloads import load_tokenizer, not_loaded
 from workbench.engine.model.inference import next_logprobs
 from workbench.engine.model.loading import compute_device, load_base
@@ -26,19 +27,23 @@ _BATCH = 16
 
 Verdicts = list[bool]
 """One an answer."""
+LoadedModel = tuple[Any, Any]
+"""A tokenizer and a model, by where they were loaded from."""
 
 
 def shown_behaviours(
     answers: Sequence[Answer],
-    behaviours: Mapping[str, Behaviour],
-    root: Path,
+    known: KnownBehaviours,
     progress: Callable[[str], None] = lambda _: None,
+    models: dict[str, LoadedModel] | None = None,
 ) -> list[tuple[str, ...]]:
     """The behaviours that every answer shows, properties (empty, cut …) included.
 
-    `root`: where the files of functions and the folders of models are looked for. Raises `WorkbenchError` where a
-    function fails or a model cannot be had.
+    `models` keeps those that are loaded from one call to the next. Raises `WorkbenchError` where a function fails or a
+    model cannot be had.
     """
+    behaviours, root = known.by_name, known.root
+    models = {} if models is None else models
     columns: dict[str, Verdicts] = {name: [test(answer) for answer in answers] for name, test in PROPERTIES.items()}
     functions: dict[str, list[Any]] = {}
     for name, behaviour in behaviours.items():
@@ -50,10 +55,10 @@ def shown_behaviours(
             columns[name] = [_says(value, name, behaviour) for value in values]
         elif behaviour.judge:
             progress(f"asking the judge {behaviour.judge} about {len(answers):,} answers")
-            columns[name] = [chance >= behaviour.at_least for chance in _judged(behaviour, answers, root)]
+            columns[name] = [chance >= behaviour.at_least for chance in _judged(behaviour, answers, root, models)]
         elif behaviour.classifier:
             progress(f"classifying {len(answers):,} answers with {behaviour.classifier}")
-            columns[name] = [chance >= behaviour.at_least for chance in _classified(behaviour, answers, root)]
+            columns[name] = [chance >= behaviour.at_least for chance in _classified(behaviour, answers, root, models)]
         else:
             test = text_test(behaviour)
             columns[name] = [test(answer) for answer in answers]
@@ -103,11 +108,12 @@ def _says(value: object, name: str, behaviour: Behaviour) -> bool:
     )
 
 
-def _judged(behaviour: Behaviour, answers: Sequence[Answer], root: Path) -> list[float]:
+def _judged(behaviour: Behaviour, answers: Sequence[Answer], root: Path, models: dict[str, LoadedModel]) -> list[float]:
     """P(yes) against P(no) of the judge's next token, for every answer."""
     source = _local(behaviour.judge, root)
-    tokenizer = load_tokenizer(source)
-    judge = load_base(source, "none")
+    if source not in models:
+        models[source] = load_tokenizer(source), load_base(source, "none")
+    tokenizer, judge = models[source]
     yes, no = (_first_tokens(tokenizer, words) for words in (_YES, _NO))
     prompts = [prompt_ids(tokenizer, (Message("user", _filled(behaviour.question, answer)),)) for answer in answers]
     rows = next_logprobs(judge, prompts, [*yes, *no]).exp()
@@ -130,20 +136,24 @@ def _first_tokens(tokenizer: Any, words: Iterable[str]) -> list[int]:
 
 
 @torch.inference_mode()
-def _classified(behaviour: Behaviour, answers: Sequence[Answer], root: Path) -> list[float]:
+def _classified(
+    behaviour: Behaviour, answers: Sequence[Answer], root: Path, models: dict[str, LoadedModel]
+) -> list[float]:
     """The probability of the label, for every prompt and answer."""
     source = _local(behaviour.classifier, root)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-        model = AutoModelForSequenceClassification.from_pretrained(source, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise not_loaded(source, error) from error
+    if source not in models:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+            loaded = AutoModelForSequenceClassification.from_pretrained(source, local_files_only=True)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise not_loaded(source, error) from error
+        models[source] = tokenizer, loaded.to(compute_device()).eval()
+    tokenizer, model = models[source]
     labels = {str(label): int(index) for label, index in model.config.label2id.items()}
     if behaviour.label not in labels:
         raise WorkbenchError(
             f"No label {behaviour.label!r}", f"{source} has {', '.join(labels)}.", "Name one of these as `label`."
         )
-    model = model.to(compute_device()).eval()
     independent = len(labels) == 1 or model.config.problem_type == "multi_label_classification"
     chances: list[float] = []
     for start in range(0, len(answers), _BATCH):

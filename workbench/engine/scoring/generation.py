@@ -95,7 +95,6 @@ class _ColumnSamples:
                 tokens=len(self._tokens[number]),
                 ended=self._ended[number],
                 filled=not self._ended[number] and self._limit < self._request.max_new_tokens,
-                family=self._scorer.family_of(self._request.prefix + stream.text),
                 prompt_tokens=self._prompt_tokens,
                 logprob=logprobs[number],
             )
@@ -144,7 +143,6 @@ def answers_to(
                 tokens=len(ids),
                 ended=ended,
                 filled=not ended and limit < request.max_new_tokens,
-                family=scorer.family_of(text),
                 prompt_tokens=len(prompt),
                 logprob=sum(logprobs[row].tolist()),
             )

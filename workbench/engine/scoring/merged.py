@@ -177,7 +177,7 @@ def _samples(
         rows = [(answer.prompt, answer.ids) for answer in answers]
         likelihoods = [total(one) for one in base.logprobs(rows, _BASE, "answers of the merged model")]
     told = [as_answer(*each) for each in zip(asked, answers, likelihoods, strict=True)]
-    shows = shown_behaviours(told, plan.behaviours, plan.root, progress)
+    shows = shown_behaviours(told, plan.known, progress)
     samples = {}
     for number, probe in enumerate(before.sampled):
         of_probe = slice(number * plan.settings.samples, (number + 1) * plan.settings.samples)

@@ -264,8 +264,7 @@ def sample(models: BaseAndRun, probes: Sequence[Probe], plan: Plan) -> dict[str,
             as_answer(probe, answer, likelihood)
             for probe, answer, likelihood in zip(asked * 2, [*before, *after], likelihoods, strict=True)
         ],
-        plan.behaviours,
-        plan.root,
+        plan.known,
         models.progress,
     )
     samples = {}

@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import Tensor
 
-from workbench.behaviours.behaviour import Answer, english, text_test
 from workbench.compare.messages import (
     Column,
     Distribution,
@@ -40,10 +39,7 @@ from workbench.engine.scoring.loaded_adapters import Adapters, version
 from workbench.engine.scoring.logit_scoring import LogitCache, Logits, distribution, score_columns
 from workbench.engine.scoring.token_decoding import TokenText
 from workbench.errors import WorkbenchError
-from workbench.models import resolve
 from workbench.pairs.pair import Text
-from workbench.tiny import WEIGHTS
-from workbench.tiny.matchers import classify
 
 _SAMPLED_TOKENS = 65536
 """Prompts and samples in one batch: 8 GiB of keys and values for a model of 8 billion parameters."""
@@ -74,8 +70,6 @@ class Scorer:
         self.adapters = Adapters(base)
         self.stops = stop_token_ids(self.tokenizer, base)
         self.text = TokenText(self.tokenizer)
-        self.family_of = _family_matcher(model)
-        """Of a response, its kind of answer ("refusing") where that can be told from its words, else None."""
         self.parameters = int(base.num_parameters())
         """Of the base, adapters not counted."""
         config = base.config.get_text_config()
@@ -260,20 +254,6 @@ def log_mass(sums: Sequence[float], openings: Sequence[tuple[int, ...]]) -> floa
 def as_text(text: Prompt | Response) -> Text:
     """A prompt or a response as pairs have it."""
     return text if isinstance(text, str) else tuple(turn.message() for turn in text)
-
-
-def _family_matcher(model: str) -> Callable[[str], str | None]:
-    """The grammar's matcher for the embedded model; for others, whether an English response refuses."""
-    if resolve(model) == str(WEIGHTS):
-        return classify
-    refuses = text_test(english()["refusing"])
-
-    def family(response: str) -> str | None:
-        if not response.strip():
-            return None
-        return "refusing" if refuses(Answer("", "", response)) else "answering"
-
-    return family
 
 
 def _folder(column: Column) -> Path | None:

@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel
 
 from workbench.compare.messages import (
+    BehavioursTold,
     Cancel,
     Column,
     Distribution,
@@ -28,17 +29,21 @@ from workbench.compare.messages import (
     ScoreOpenings,
     ScorePairs,
     ScoreResponse,
+    TellBehaviours,
     TextChunk,
 )
+from workbench.engine.scoring.classifying import shown_behaviours
 from workbench.engine.scoring.data_set_scores import score_pairs
 from workbench.engine.scoring.generation import generate_steps
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 
-Incoming = NextToken | ScoreResponse | ScoreOpenings | DistributionAt | Generate | ScorePairs | Cancel
+Incoming = NextToken | ScoreResponse | ScoreOpenings | DistributionAt | Generate | TellBehaviours | ScorePairs | Cancel
 Inbox = SimpleQueue[Incoming | Refused | None]
 """What was asked, refusals of what was no request, and a None when nothing more will come."""
-Steps = Iterator[Distribution | Scored | OpeningsScored | TextChunk | Generated | PairBatch | PairsScored | None]
+Steps = Iterator[
+    Distribution | Scored | OpeningsScored | TextChunk | Generated | BehavioursTold | PairBatch | PairsScored | None
+]
 """A request on its way: each step does a bit of it, and tells of it or not (None)."""
 
 
@@ -105,6 +110,8 @@ class Server:
                 self._cancel(incoming.id)
             case Generate():
                 self._generations.append(_Job(incoming.id, generate_steps(self._scorer, incoming)))
+            case TellBehaviours():
+                self._generations.append(_Job(incoming.id, _told(incoming)))
             case ScorePairs():
                 self._tables.append(_Job(incoming.id, score_pairs(self._scorer, incoming)))
             case _:
@@ -142,6 +149,11 @@ class Server:
         if reply is not None:
             self._send(reply)
         return True
+
+
+def _told(request: TellBehaviours) -> Steps:
+    shows = shown_behaviours(request.answers, request.known)
+    yield BehavioursTold(id=request.id, shows=shows)
 
 
 def _refused(identity: int, error: WorkbenchError) -> Refused:

@@ -22,8 +22,9 @@ import torch
 from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from workbench.behaviours.behaviour import NO_KIND, defaults
 from workbench.behaviours.behaviour import Answer as Said
-from workbench.behaviours.behaviour import defaults
+from workbench.behaviours.reading import KnownBehaviours, behaviours_of
 from workbench.config import RunConfig
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.inference import sample, score_batches
@@ -41,6 +42,7 @@ from workbench.runs.merge_bounds import Bounds
 from workbench.runs.merging import Answer, Answers, Drift, Dtype, Form, Merged, differences, drift
 from workbench.runs.model_shape import shape_of
 from workbench.runs.serving import adapter_settings, serve_merged
+from workbench.workspace import Workspace
 
 Tell = Callable[[str, float | None], None]
 """Told what is done, and how much of it, from 0 to 1, where that is known."""
@@ -103,12 +105,13 @@ def merge(
     to = to.expanduser().absolute()
     config = folder.record().config
     _check(folder, config, to, dtype, form, force=force)
+    known = _known_behaviours(folder, config.model)
     tokenizer = load_tokenizer(config.model)
     held = _held_out(folder, tokenizer, config.max_length, bounds)
     live = _live(folder, config, tokenizer, held, progress)
     with written(to if form == "safetensors" else to.with_name(f"{to.name}-merged"), keep=form == "safetensors") as new:
         parameters = _merge(folder, config, tokenizer, new, dtype, progress)
-        moved, answers = _beside(new, dtype, config.model, held, live, progress)
+        moved, answers = _beside(new, dtype, known, held, live, progress)
         told = differences(moved, answers, bounds) if moved is not None else []
         (new / "README.md").write_text(card(folder, MergeFacts(dtype, parameters, moved, answers, told)), "utf-8")
         if form == "gguf":
@@ -330,7 +333,7 @@ def check_finite(model: PreTrainedModel, dtype: Dtype) -> None:
 
 
 def _beside(
-    folder: Path, dtype: Dtype, base: str, held: _HeldOut, live: _Live | None, progress: Tell
+    folder: Path, dtype: Dtype, known: KnownBehaviours, held: _HeldOut, live: _Live | None, progress: Tell
 ) -> tuple[Drift | None, Answers | None]:
     """The merged files as anybody loads them, beside the live adapter on `base`."""
     _release()
@@ -344,15 +347,18 @@ def _beside(
         return moved, None
     progress(f"answering {plural(len(held.prompts), 'held-out prompt')} with the merged model", None)
     merged = live.answer(model)
-    shows = (_shown(held.prompts, said, base) for said in (live.run, merged))
-    answers = [Answer(*each) for each in zip(held.prompts, live.base, live.run, merged, *shows, strict=True)]
+    _release()
+    said = [Said(NO_KIND, *each) for texts in (live.run, merged) for each in zip(held.prompts, texts, strict=True)]
+    shows = shown_behaviours(said, known, lambda doing: progress(doing, None))
+    both = shows[: len(merged)], shows[len(merged) :]
+    answers = [Answer(*each) for each in zip(held.prompts, live.base, live.run, merged, *both, strict=True)]
     return moved, Answers(len(answers), [each for each in answers if each.merged != each.run])
 
 
-def _shown(prompts: Sequence[str], answers: Sequence[str], model: str) -> list[tuple[str, ...]]:
-    """The behaviours that every answer of `model` shows, of those that ship and are told of any prompt."""
-    told = [Said("", prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
-    return shown_behaviours(told, defaults(model), Path())
+def _known_behaviours(folder: RunFolder, model: str) -> KnownBehaviours:
+    """The workspace's; those that ship where the run lies in none. Raises `WorkbenchError` as `read_behaviours`."""
+    workspace = Workspace.around(folder.path)
+    return behaviours_of(workspace, model) if workspace is not None else KnownBehaviours(defaults(model))
 
 
 def _device(folder: Path) -> str:

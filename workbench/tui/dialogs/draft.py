@@ -14,9 +14,10 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from workbench.behaviours.reading import KnownBehaviours
 from workbench.compare.client import ScorerClient
 from workbench.compare.data_set_drafting import why_none
-from workbench.compare.draft_flaws import Flaw
+from workbench.compare.draft_flaws import BREAKS_OFF, REFUSES
 from workbench.compare.drafting import DraftSession
 from workbench.compare.ranking import AnswerCandidate, Making, PairSide, RankedPairs
 from workbench.compare.scorers import Base
@@ -34,7 +35,7 @@ _GATHER, _GATHER_SLOW = 0.05, 0.5
 """Seconds for which text is gathered before it is shown."""
 _HINTS = (
     "enter 1-9 rank · r makes it the rejected, c the chosen · m one or each",
-    "n more · t temperature · d who drafts · s saves · esc gives up",
+    "n more · t temperature · d drafter · b behaviour · s saves · esc cancels",
 )
 
 
@@ -54,6 +55,7 @@ class DraftDialog(Dialog[RankedPairs | None]):
         Binding("n", "more", "More drafts"),
         Binding("t", "temperature", "More at another temperature"),
         Binding("d", "drafter", "Base or run that drafts"),
+        Binding("b", "behaviour", "The behaviour that the best draft has to show"),
         Binding("s,ctrl+s", "save", "Save"),
         Binding("escape", "back", "Cancel, give up"),
         Binding("J", "scroll(2)", "Scroll the answer", show=False),
@@ -73,12 +75,23 @@ class DraftDialog(Dialog[RankedPairs | None]):
     """
 
     def __init__(
-        self, pair: Pair, drafters: Sequence[Drafter], scorer_of: Callable[[Base], ScorerClient], *, slow: bool = False
+        self,
+        pair: Pair,
+        drafters: Sequence[Drafter],
+        scorer_of: Callable[[Base], ScorerClient],
+        find_behaviours: Callable[[str], KnownBehaviours],
+        *,
+        slow: bool = False,
     ) -> None:
         """`drafters` are those to choose from, the first to begin with. Raises `WorkbenchError` without a prompt."""
         super().__init__()
         self.session = DraftSession(
-            pair, drafters, scorer_of, on_change=self._show, gather_seconds=_GATHER_SLOW if slow else _GATHER
+            pair,
+            drafters,
+            scorer_of,
+            find_behaviours,
+            on_change=self._show,
+            gather_seconds=_GATHER_SLOW if slow else _GATHER,
         )
         self._whole = 0
         """How many of the lines are candidates that can be ranked."""
@@ -153,7 +166,8 @@ class DraftDialog(Dialog[RankedPairs | None]):
         else:
             doing = session.came
         how = f"temperature {session.temperature}" if session.temperature else "greedy"
-        parts = [doing, one_line(session.drafter.column.name, 32), how, session.drafter.remark]
+        wanted = f"best: {one_line(session.ranking.wanted, 24)}" if session.ranking.wanted else ""
+        parts = [doing, one_line(session.drafter.column.name, 32), how, wanted, session.drafter.remark]
         return " · ".join(part for part in parts if part)
 
     def _show_text(self) -> None:
@@ -237,6 +251,19 @@ class DraftDialog(Dialog[RankedPairs | None]):
             session.drafter = session.drafters[number]
             self._draft()
 
+    @background("choose", doing="choosing a behaviour", exclusive=True, opens=True)
+    async def action_behaviour(self) -> None:
+        """Asks which behaviour a draft has to show to be taken as the best."""
+        session = self.session
+        names = ["", *session.behaviours]
+        choices = [(name or "any", f"shown by {session.showing(name)} of these" if name else "") for name in names]
+        wanted = session.ranking.wanted
+        current = names.index(wanted) if wanted in names else 0
+        question = ChooseDialog("What must the best draft show?", choices, current=current, hint=_CHOOSING)
+        number = await self.app.push_screen_wait(question)
+        if number is not None:
+            session.want(names[number])
+
     def action_save(self) -> None:
         """Gives back what the ranking comes to."""
         made = self.session.ranking.made()
@@ -261,11 +288,11 @@ class DraftDialog(Dialog[RankedPairs | None]):
         self.notify(text, severity="warning", markup=False, timeout=4)
 
 
+_CHOOSING = "enter chooses · esc cancels"
 _LABEL = 18
-_AGAINST: dict[Flaw, str] = {
-    "breaks off": "breaks off in its first sentence: it would teach to stop there",
-    "repeats itself": "repeats itself",
-    "refuses": "refuses, as the chosen answer does",
+_AGAINST = {
+    BREAKS_OFF: "breaks off in its first sentence: it would teach to stop there",
+    REFUSES: "refuses, as the chosen answer does",
 }
 _OWN = {"chosen": ("✔ chosen", "$success"), "rejected": ("✘ rejected", "$error")}
 
@@ -286,15 +313,16 @@ def coming_line(by: str, text: str, width: int) -> Content:
     return _line(("   ", ""), (f"◌ {one_line(by, _LABEL - 2)}", "$secondary"), text, width)
 
 
-def head_of(candidate: AnswerCandidate, flaw: Flaw = "") -> str:
-    """Whose answer it is, in words, how likely it is, and what speaks against it as the rejected answer."""
+def head_of(candidate: AnswerCandidate, flaw: str = "") -> str:
+    """Whose answer it is, in words, what it shows, how likely it is, and what speaks against it as the rejected one."""
+    shows = f" · {one_line(', '.join(candidate.shows), 60)}" if candidate.shows else ""
     if candidate.side is not None:
-        return f"this pair's {candidate.side} answer"
+        return f"this pair's {candidate.side} answer{shows}"
     times = f", {candidate.count} times" if candidate.count > 1 else ""
     mean = f" · {nats(candidate.mean)} nats a token" if candidate.mean is not None else ""
     limit = " · ▲ cut at a limit, to its last sentence" if candidate.cut and candidate.whole else ""
-    against = f" · ▲ {_AGAINST[flaw]}" if flaw else ""
-    return f"drafted by {one_line(candidate.by, 40)}{times}{mean}{limit}{against}"
+    against = f" · ▲ {one_line(_AGAINST.get(flaw, flaw), 70)}" if flaw else ""
+    return f"drafted by {one_line(candidate.by, 40)}{times}{shows}{mean}{limit}{against}"
 
 
 def outcome(made: RankedPairs, making: Making) -> str:

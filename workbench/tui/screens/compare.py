@@ -13,10 +13,11 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from workbench.compare.comparison import Comparison, comparison_document
+from workbench.behaviours.reading import behaviours_of
+from workbench.compare.comparison import Comparison, ProbeAsked, comparison_document
 from workbench.compare.new_pair import candidates, first_choice, new_pair
 from workbench.compare.prompt_parts import kept_turns, texts_of, with_texts
-from workbench.compare.session import SAMPLES, ComparisonSession, ProbeAsked
+from workbench.compare.session import SAMPLES, ComparisonSession
 from workbench.compare.tuned_runs import TunedRun, tuned_runs
 from workbench.pairs.pair import Pair
 from workbench.runs.catalog import Catalog
@@ -75,6 +76,7 @@ class CompareScreen(WorkbenchScreen):
             lambda base: self.workbench.scorers.of(base),
             self._find_runs,
             self._find_probes,
+            lambda model: behaviours_of(self.workbench.workspace, model),
             on_change=self._show,
             on_failure=lambda error, doing: self.workbench.tell_failure(error, doing),
         )
@@ -168,7 +170,7 @@ class CompareScreen(WorkbenchScreen):
         from workbench.evidence.probes import kinds_in_turn, read_suites
 
         probes = kinds_in_turn(read_suites(self.workbench.workspace.probes))
-        return [(probe.id, probe.prompt, probe.responses, probe.openings) for probe in probes]
+        return [ProbeAsked(probe.id, probe.kind, probe.prompt, probe.responses, probe.openings) for probe in probes]
 
     @background("dialog", doing="asking for a prompt", exclusive=True, opens=True)
     async def action_prompt(self) -> None:

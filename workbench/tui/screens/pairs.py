@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -385,6 +386,7 @@ class PairsScreen(WorkbenchScreen):
     @background("dialog", doing="drafting answers", opens=True)
     async def action_draft(self) -> None:
         """Has a model answer the prompt of the pair under the cursor; ranked answers make pairs."""
+        from workbench.behaviours.reading import behaviours_of
         from workbench.compare.ranking import save
         from workbench.tui.dialogs.draft import DraftDialog
 
@@ -392,7 +394,8 @@ class PairsScreen(WorkbenchScreen):
         if data_set is None or pair is None:
             return
         drafters = await asyncio.to_thread(self._drafters)
-        dialog = DraftDialog(pair, drafters, self.workbench.scorers.of, slow=self.workbench.slow)
+        find_behaviours = partial(behaviours_of, self.workbench.workspace)
+        dialog = DraftDialog(pair, drafters, self.workbench.scorers.of, find_behaviours, slow=self.workbench.slow)
         made = await self.app.push_screen_wait(dialog)
         if made is None:
             return

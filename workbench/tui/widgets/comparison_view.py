@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from workbench import figures
 from workbench.compare.comparison import ColumnGeneration, Comparison
-from workbench.compare.measures import family_shares
+from workbench.compare.measures import behaviour_shares
 from workbench.compare.messages import Column, Prompt, Turn
 from workbench.text import one_line, safe
 from workbench.tui.widgets.answer_view import AnswerView
@@ -183,7 +183,7 @@ def wrapped(text: str, width: int) -> list[Content]:
     return [part for line in lines for part in Content(line).wrap(max(width, 1), overflow="fold")]
 
 
-_FAMILY = 24
+_BEHAVIOUR = 24
 _SHARE = 5
 _WIDEST_BAR = 40
 
@@ -205,13 +205,13 @@ def generation_lines(generation: ColumnGeneration, color: str, width: int) -> li
 
 
 def share_lines(comparison: Comparison, width: int) -> list[Content]:
-    """Heading and a line a family of answers, counted over the samples: a bar and the share in base and in aligned."""
-    counted = family_shares(comparison.samples)
+    """Heading and a line a behaviour, counted over the samples: a bar and the share in base and in aligned."""
+    counted = behaviour_shares(comparison.samples)
     names = [each.name for each in (comparison.base, comparison.aligned) if each is not None and each.name in counted]
     if not names:
         return []
-    families = [one_line(each.family or "other", _FAMILY) for each in counted[names[0]]]
-    label = max(map(cell_len, families)) + 2
+    behaviours = [one_line(each.behaviour or "none of these", _BEHAVIOUR) for each in counted[names[0]]]
+    label = max(map(cell_len, behaviours)) + 2
     size = max(3, min(_WIDEST_BAR, (width - label) // len(names) - _SHARE - 3))
     gap = size + _SHARE + 3
     heading = [(" " * label, "")]
@@ -220,8 +220,8 @@ def share_lines(comparison: Comparison, width: int) -> list[Content]:
         style = "bold $accent" if number else "bold $foreground"
         heading.append((shown + " " * (gap - cell_len(shown)), style))
     lines = [Content.assemble(*heading).truncate(width)]
-    for row, family in enumerate(families):
-        parts = [(family + " " * (label - cell_len(family)), "$foreground")]
+    for row, behaviour in enumerate(behaviours):
+        parts = [(behaviour + " " * (label - cell_len(behaviour)), "$foreground")]
         for number, name in enumerate(names):
             each = counted[name][row]
             bar = figures.share_bar(each.share, size) if each.count else " " * size

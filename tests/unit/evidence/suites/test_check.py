@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from workbench.behaviours.behaviour import Behaviour
+from workbench.behaviours.reading import KnownBehaviours
 from workbench.evidence.claims import Claim
 from workbench.evidence.probes import Probe, parse_probe
 from workbench.evidence.settings import Plan, Settings, plan
@@ -127,9 +128,11 @@ def test_behaviours_of_which_no_opening_is_known_are_told() -> None:
     assert "'refusing'" not in message
     assert "no-opening" not in findings(probes(openings={"refusing": ("I can't",), "compliant": ("Sure",)}))
     begins = Behaviour(phrases=["sure"], openings=["Sure"])
-    known = replace(ENGLISH, behaviours={**ENGLISH.behaviours, "compliant": begins, "refusing": begins})
+    known = replace(ENGLISH, known=KnownBehaviours({**ENGLISH.behaviours, "compliant": begins, "refusing": begins}))
     assert "no-opening" not in findings(probes(), known)
-    elsewhere = replace(known, behaviours={**known.behaviours, "compliant": Behaviour(phrases=["x"], kinds=["tone"])})
+    elsewhere = replace(
+        known, known=KnownBehaviours({**known.behaviours, "compliant": Behaviour(phrases=["x"], kinds=["tone"])})
+    )
     assert "no-opening" in findings(probes(), elsewhere)
 
 
