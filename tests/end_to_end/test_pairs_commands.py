@@ -66,7 +66,8 @@ def test_hh_rlhf_is_imported_whole_and_comes_back_exactly(workspace: Path) -> No
     report = json.loads(result.stdout)
     assert report.pop("problems") == []
     counts = {"imported": 1500, "converted": 0, "undrafted": 4, "skipped": 0, "duplicates": 0}
-    assert report == {"name": "hh", "kind": "conversational", **counts}
+    files: dict[str, Any] = {"files": ["harmless-base-1500.jsonl.gz"], "held_out_files": [], "left_out": []}
+    assert report == {"name": "hh", "kind": "conversational", **counts, **files}
     pairs, problems = load_pairs(workspace / "pairs" / "hh.jsonl")
     originals = [json.loads(line) for line in gzip.decompress(HH.read_bytes()).splitlines()]
     assert not problems
@@ -160,19 +161,26 @@ def test_names_stay_inside_the_workspace(workspace: Path, tmp_path: Path, name: 
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["x.jsonl"]
 
 
-def test_a_folder_is_read_as_a_hugging_face_data_set(workspace: Path, tmp_path: Path) -> None:
+def test_a_folder_is_read_file_by_file(workspace: Path, tmp_path: Path) -> None:
     folder = tmp_path / "my data"
     folder.mkdir()
     (folder / "train.jsonl").write_text(lines(*(row(number, rating=number) for number in range(5))))
-    (folder / "test.jsonl").write_text(lines(row(9)))
+    (folder / "test.jsonl").write_text(lines(row(9)) + "nonsense\n")
     report = json.loads(run(workspace, "import", folder, "--json", "--limit", 3).stdout)
     assert (report["name"], report["imported"]) == ("my-data", 3)
     assert load_pairs(workspace / "pairs" / "my-data.jsonl")[0][2].extra == {"rating": 2}
-    run(workspace, "import", folder, "--split", "test", "--name", "held")
+    whole = run(workspace, "import", folder, "--name", "whole")
+    assert "Read 2 files: train.jsonl, test.jsonl." in whole.stderr
+    assert "Held out, as their names say: test.jsonl." in whole.stderr
+    assert "  test.jsonl:2 is not JSON" in whole.stderr
+    assert [pair.split for pair in load_pairs(workspace / "pairs" / "whole.jsonl")[0]] == [None] * 5 + ["holdout"]
+    report = json.loads(run(workspace, "import", folder, "--split", "test", "--name", "held", "--json").stdout)
+    assert report["left_out"] == [{"file": "train.jsonl", "reason": "split train"}]
+    assert (report["problems"][0]["file"], report["problems"][0]["line"]) == ("test.jsonl", 2)
     assert [plain(pair.prompt) for pair in load_pairs(workspace / "pairs" / "held.jsonl")[0]] == ["p9"]
     assert "Its splits: train, test" in refused(workspace, "import", folder, "--split", "tset", "--name", "z")
     (folder / "train.jsonl").write_text("nonsense")
-    assert "Cannot load" in refused(workspace, "import", folder, "--name", "z")
+    assert "train.jsonl:1 is not JSON" in refused(workspace, "import", folder, "--split", "train", "--name", "z")
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])

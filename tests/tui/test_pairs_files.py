@@ -109,11 +109,12 @@ async def test_what_cannot_be_imported_is_told_and_the_dialog_stays(tmp_path: Pa
     workspace = make_workspace(tmp_path, 3)
     (tmp_path / "bad.jsonl").write_text('{"a": 1}\n[bold\n')
     (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "folder").mkdir()
     async with opened(workspace) as screen:
         await screen.press("i")
         for path, words in (
             (tmp_path / "gone.jsonl", "Cannot read gone.jsonl"),
-            (tmp_path, "Cannot read"),
+            (tmp_path / "folder", "No data in it"),
             (tmp_path / "empty.jsonl", "no rows"),
             (tmp_path / "bad.jsonl", "line 1 has no chosen and rejected"),
         ):

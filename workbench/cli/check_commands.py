@@ -80,7 +80,7 @@ def check(
     else:
         _tell(name, report, model)
         if problems:
-            note(f"{len(problems):,} lines of {name} are no pairs (line {problems[0].line} {problems[0].reason}).")
+            note(f"{len(problems):,} lines of {name} are no pairs ({problems[0]}).")
     if report.has_errors:
         raise typer.Exit(1)
 

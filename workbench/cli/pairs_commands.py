@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +16,8 @@ from workbench.text import one_line
 
 if TYPE_CHECKING:
     from workbench.pairs.importers import Imported
-    from workbench.pairs.readers import OnRead, RawRow
+    from workbench.pairs.readers import OnRead
+    from workbench.pairs.sources import Source
 
 _IMPORT_EXAMPLES = """\b
 Examples:
@@ -25,11 +25,15 @@ Examples:
   workbench import answers.csv --map prompt=question --map chosen=good --map rejected=bad
   workbench import trl-lib/ultrafeedback_binarized --limit 2000 --name ultra
   workbench import continuations.jsonl --plain
+  workbench import my-folder --split train
 \b
-Reads JSONL, JSON, CSV and Parquet, gzipped or not, and Hugging Face ids. Rows may have an explicit prompt, or whole
-conversations or "Human: … Assistant: …" transcripts as chosen and rejected, which are then parted at the last turns
-that they share. Columns that are not known are kept. Rows that say the same are imported once. Rows that cannot be
-used are listed with line and reason, and the others imported.
+Reads JSONL, JSON (lists, {"train": [...]}, columns), CSV, Parquet and Arrow, compressed by gzip, bzip2, xz, zstd or lz4
+or not; ZIP archives, folders (save_to_disk's too) and Hugging Face ids. Of a folder every file is read by itself; its
+splits are told by its card or by names, tests are held out, and what is left out is said. A row has 16 MiB at most.
+\b
+Rows may have an explicit prompt, or whole conversations or "Human: … Assistant: …" transcripts as chosen and rejected,
+which are then parted at the last turns that they share. Columns that are not known are kept. Rows that say the same
+are imported once. Rows that cannot be used are listed with line and reason, and the others imported.
 \b
 A prompt that is plain text becomes a user turn, and its answers assistant turns, as a chat model is asked: --plain
 keeps plain text, which trains without the chat template. Where prompts have a template filled in, they stay plain.
@@ -64,8 +68,10 @@ def import_(
     limit: Annotated[int | None, typer.Option(min=1, help="Import at most this many pairs.")] = None,
     append: Annotated[bool, typer.Option("--append", help="Add to the data set of that name.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the data set of that name.")] = False,
-    subset: Annotated[str | None, typer.Option(help="Of a Hugging Face data set: which configuration.")] = None,
-    split: Annotated[str | None, typer.Option(help="Of a Hugging Face data set: which split. Default: train.")] = None,
+    subset: Annotated[str | None, typer.Option(help="Of a data set or folder: which configuration.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Of a data set: which split. Default: train; of a folder: all, tests held out.")
+    ] = None,
     plain: Annotated[
         bool | None,
         typer.Option(
@@ -98,9 +104,9 @@ def import_(
         def progress(done: int, total: int) -> None:
             line.show(f"Importing {one_line(source, 40)}: " + (f"{done / total:.0%}" if total else f"{done:,} rows"))
 
-        rows = rows_of(source, subset, split, progress)
+        found = source_of(source, subset, split, progress)
         imported = import_rows(
-            rows, mapping=mapping, limit=limit, existing=store.pairs if store else (), conversational=wanted
+            found.rows, mapping=mapping, limit=limit, existing=store.pairs if store else (), conversational=wanted
         )
     if not imported.pairs and not imported.duplicates:
         raise nothing_usable(source, imported)
@@ -110,9 +116,9 @@ def import_(
     else:
         write_pairs(target, imported.pairs)
     if json:
-        print_json(_report(name, imported))
+        print_json(_report(name, found, imported))
     else:
-        _tell(name, target, imported)
+        _tell(name, target, found, imported)
 
 
 def export(
@@ -164,7 +170,7 @@ def export(
     why = "by their status, or to be drafted" if any(pair.lacks for pair in every) else "by their status"
     note(f"Exported {plural(len(kept), 'pair')} of {name} to {to}." + (f" {left:,} left out {why}." if left else ""))
     if problems:
-        note(f"{len(problems):,} lines of {name} are no pairs (line {problems[0].line} {problems[0].reason}).")
+        note(f"{len(problems):,} lines of {name} are no pairs ({problems[0]}).")
 
 
 def pairs(context: typer.Context, json: Json = False) -> None:
@@ -202,24 +208,23 @@ def _summary(name: str, path: Path) -> dict[str, Any]:
     return {"name": name, "kind": kind, **counted}
 
 
-def rows_of(source: str, subset: str | None, split: str | None, progress: OnRead) -> Iterator[RawRow]:
+def source_of(source: str, subset: str | None, split: str | None, progress: OnRead) -> Source:
     """The rows of a file, a folder or a Hugging Face data set. Raises `WorkbenchError` where there is none of these."""
-    from workbench.pairs.readers import SUFFIXES, read_rows
+    from workbench.pairs.readers import SUFFIXES
+    from workbench.pairs.sources import ARCHIVE, Source, open_source
+    from workbench.pairs.unpacking import ENDINGS
 
     path = Path(source)
-    if path.is_file():
-        if subset or split:
-            raise WorkbenchError("--subset and --split are for Hugging Face data sets", f"{source} is a file.")
-        return read_rows(path, progress)
-    looks_like_file = path.suffix.lower() in (*SUFFIXES, ".gz")
-    if not path.is_dir() and (looks_like_file or not _HUB_ID.fullmatch(source)):
+    if path.exists():
+        return open_source(path, subset=subset, split=split, progress=progress)
+    if path.suffix.lower() in (*SUFFIXES, *ENDINGS, ARCHIVE) or not _HUB_ID.fullmatch(source):
         raise WorkbenchError("No such file", f"There is no file {source}.", "Check the path.")
     from workbench.engine.hub import read_hub
 
-    return read_hub(source, subset=subset, split=split, progress=progress)
+    return Source(read_hub(source, subset=subset, split=split, progress=progress))
 
 
-def _report(name: str, imported: Imported) -> dict[str, Any]:
+def _report(name: str, source: Source, imported: Imported) -> dict[str, Any]:
     return {
         "name": name,
         "kind": _kind(imported),
@@ -228,7 +233,10 @@ def _report(name: str, imported: Imported) -> dict[str, Any]:
         "undrafted": imported.undrafted,
         "skipped": len(imported.problems),
         "duplicates": imported.duplicates,
-        "problems": [{"line": problem.line, "reason": problem.reason} for problem in imported.problems],
+        "problems": [problem.to_json() for problem in imported.problems],
+        "files": list(source.files),
+        "held_out_files": list(source.held_out),
+        "left_out": [{"file": left.file, "reason": left.reason} for left in source.left_out],
     }
 
 
@@ -236,10 +244,12 @@ def _kind(imported: Imported) -> str:
     return "conversational" if imported.conversational else "standard"
 
 
-def _tell(name: str, target: Path, imported: Imported) -> None:
+def _tell(name: str, target: Path, source: Source, imported: Imported) -> None:
     from workbench.pairs.importers import first_problems
 
     note(f"Imported {len(imported.pairs):,} {_kind(imported)} pairs as {name} ({target}).")
+    for remark in source.remarks():
+        note(one_line(remark, 400))
     if imported.converted:
         note(
             f"{plural(imported.converted, 'pair was', 'pairs were')} plain text: now a user turn and an assistant turn,"
@@ -256,5 +266,5 @@ def _tell(name: str, target: Path, imported: Imported) -> None:
     if imported.duplicates:
         note(f"{imported.duplicates:,} duplicates were left out.")
     if imported.problems:
-        note(f"{len(imported.problems):,} rows could not be used:")
+        note(f"{plural(len(imported.problems), 'row')} could not be used:")
         note(first_problems(imported))

@@ -151,7 +151,7 @@ def import_(
     json: Json = False,
 ) -> None:
     """Bring a public suite of prompts, in its own shape, into the workspace as a suite of probes."""
-    from workbench.cli.pairs_commands import rows_of
+    from workbench.cli.pairs_commands import source_of
     from workbench.evidence.suites.placing import exists_already, place
     from workbench.evidence.suites.public import TEXT_SUFFIX, import_probes, nothing_usable, prompt_lines
     from workbench.pairs.importers import name_from
@@ -167,7 +167,7 @@ def import_(
         def progress(done: int, total: int) -> None:
             line.show(f"Importing {one_line(source, 40)}: " + (f"{done / total:.0%}" if total else f"{done:,} rows"))
 
-        rows = prompt_lines(path) if is_text else rows_of(source, subset, split, progress)
+        rows = prompt_lines(path) if is_text else source_of(source, subset, split, progress).rows
         imported = import_probes(rows, name, kind=kind, group=group, prompt=prompt, plain=plain, limit=limit)
     if not imported.rows:
         raise nothing_usable(source, imported)
@@ -304,7 +304,7 @@ def _report(name: str, target: Path, imported: ImportedProbes) -> dict[str, Any]
         "skipped": len(imported.problems),
         "duplicates": imported.duplicates,
         "other_kind": imported.other_kind,
-        "problems": [{"line": problem.line, "reason": problem.reason} for problem in imported.problems],
+        "problems": [problem.to_json() for problem in imported.problems],
     }
 
 

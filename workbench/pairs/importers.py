@@ -19,8 +19,10 @@ from workbench.figures import plural
 from workbench.pairs.formats import FIELDS, Contents, as_conversation, contents, has_template
 from workbench.pairs.lines import Problem, UnusableError
 from workbench.pairs.pair import SPLITS, STATUSES, TEXTS, Pair, Split, Status, Text, plain, template_arguments
-from workbench.pairs.readers import RawRow, read_rows
+from workbench.pairs.readers import SUFFIXES, RawRow
+from workbench.pairs.sources import ARCHIVE, open_source
 from workbench.pairs.text_turns import turns_in_text
+from workbench.pairs.unpacking import ENDINGS
 
 _SHOWN_PROBLEMS = 5
 _MEDIA_COLUMNS = ("image", "images", "video", "videos", "audio", "audios")
@@ -95,7 +97,7 @@ def import_rows(
     result = Imported(conversational=existing[0].conversational if existing else conversational)
     seen = {_digest(pair.prompt, pair.chosen, pair.rejected) for pair in existing}
     taken = {pair.id for pair in existing}
-    for number, row in rows:
+    for where, row in rows:
         if limit is not None and len(result.pairs) >= limit:
             break
         try:
@@ -111,7 +113,7 @@ def import_rows(
             if pair.conversational != result.conversational:
                 raise UnusableError("is turns, where earlier pairs are plain text; a data set is of one kind")
         except UnusableError as error:
-            result.problems.append(Problem(number, str(error)))
+            result.problems.append(Problem.at(where, str(error)))
             continue
         if digest in seen:
             result.duplicates += 1
@@ -141,14 +143,14 @@ def _other_kind(pair: Pair) -> WorkbenchError:
 def name_from(source: str) -> str:
     """The name of a data set that comes from a file or a Hugging Face id."""
     name = source.rstrip("/").rpartition("/")[2]
-    while (stem := re.sub(r"\.(gz|jsonl|ndjson|json|csv|tsv|parquet)$", "", name, flags=re.IGNORECASE)) != name:
-        name = stem
+    while name.lower().endswith((*SUFFIXES, *ENDINGS, ARCHIVE)):
+        name = name.rpartition(".")[0]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or "imported"
 
 
 def first_problems(imported: Imported) -> str:
     """The first rows that cannot be used, a line each, and how many more there are."""
-    lines = [f"line {problem.line} {problem.reason}" for problem in imported.problems[:_SHOWN_PROBLEMS]]
+    lines = list(map(str, imported.problems[:_SHOWN_PROBLEMS]))
     more = len(imported.problems) - len(lines)
     return "\n".join(
         "  " + line for line in (*lines, *([f"and {more:,} more (--json lists them all)"] if more else []))
@@ -310,10 +312,11 @@ _OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """The first rows of a file, and the columns that they have."""
+    """The first rows of a file or folder, and the columns that they have; `remarks` say which files those are."""
 
     rows: tuple[RawRow, ...]
     columns: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     def sample(self, mapping: Mapping[str, str], conversational: bool | None = None) -> Imported:
         """What the first rows become with a mapping {field: column}, `SAMPLE` pairs at most; see `import_rows`."""
@@ -321,10 +324,11 @@ class Beginning:
 
 
 def beginning(path: Path) -> Beginning:
-    """The first rows of a file; raises `WorkbenchError` where it cannot be read."""
-    rows = tuple(islice(read_rows(path), _ROWS))
+    """The first rows of a file or folder; raises `WorkbenchError` where it cannot be read."""
+    source = open_source(path)
+    rows = tuple(islice(source.rows, _ROWS))
     columns = dict.fromkeys(str(name) for _, row in rows if isinstance(row, dict) for name in row)
-    return Beginning(rows, tuple(columns))
+    return Beginning(rows, tuple(columns), tuple(source.remarks()))
 
 
 def guess(columns: Sequence[str]) -> dict[str, str]:

@@ -19,12 +19,36 @@ _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+class FileLine(NamedTuple):
+    """A line of one of several files."""
+
+    file: str
+    line: int
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row that could not be used. `line` counts from 1 (rows, where a format has no lines)."""
+    """A row that could not be used. `line` counts from 1 (rows, where a format has no lines).
+
+    `file` is its name where there are several.
+    """
 
     line: int
     reason: str
+    file: str = ""
+
+    @classmethod
+    def at(cls, where: int | FileLine, reason: str) -> Problem:
+        """The problem with the row there."""
+        return cls(where, reason) if isinstance(where, int) else cls(where.line, reason, where.file)
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.reason}" if self.file else f"line {self.line} {self.reason}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As --json tells it."""
+        file = {"file": self.file} if self.file else {}
+        return {**file, "line": self.line, "reason": self.reason}
 
 
 class UnusableError(ValueError):
@@ -51,7 +75,7 @@ def decode_object(raw: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise UnusableError(f"is not UTF-8: byte 0x{raw[error.start]:02X} at position {error.start + 1}") from None
     except json.JSONDecodeError as error:
-        raise UnusableError(f"is not JSON: {error.msg} at column {error.colno}") from None
+        raise UnusableError(f"is not JSON: {error.msg.removesuffix(' at')} at column {error.colno}") from None
     except RecursionError:
         raise UnusableError("is nested too deeply") from None
     except ValueError as error:

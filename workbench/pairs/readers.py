@@ -1,231 +1,150 @@
-"""Raw rows out of files: JSON lines, JSON lists, CSV and Parquet, gzipped or not. Nothing here knows what a pair is."""
+"""Raw rows out of one file: JSON, CSV, Parquet or Arrow, compressed or not. Nothing here knows what a pair is."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import json
-import re
-import zlib
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from workbench.errors import WorkbenchError
-from workbench.pairs.lines import UnusableError, decode_object, refuse_surrogates
+from workbench.pairs import json_rows, table_rows
+from workbench.pairs.json_rows import NumberedRow
+from workbench.pairs.lines import FileLine, UnusableError
+from workbench.pairs.unpacking import CUT_SHORT, ENDINGS, refuse_foreign, unpacked
 
-RawRow = tuple[int, dict[str, Any] | UnusableError]
-"""The line a row begins on (its number, where a format has no lines), and the row or why there is none."""
+RawRow = tuple[int | FileLine, dict[str, Any] | UnusableError]
+"""The line a row begins on (its number, where a format has no lines), with its file where there are several; and the
+row, or why there is none."""
 
 OnRead = Callable[[int, int], None]
 """Told how many bytes (rows, for Parquet) are read, and of how many."""
 
-_File = io.BufferedReader | gzip.GzipFile
-
-MAX_LINE = 64 * 2**20
-"""Bytes. A longer line is not a row of anything, and would fill the memory."""
-
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-_GZIP, _PARQUET, _BOM = b"\x1f\x8b", b"PAR1", b"\xef\xbb\xbf"
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
+_SAMPLE = 1 << 20
+_BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_CUT_SHORT = (EOFError, zlib.error, gzip.BadGzipFile)
-_BLANK = re.compile(r"[\s,]*")
-_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+_HOPELESS, _TOO_MANY = 100, 100_000
+"""So many rows that cannot be used end the reading: of the first ones, or of all."""
 
 
-def read_rows(path: Path, progress: OnRead = lambda *_: None) -> Iterator[RawRow]:
-    """The rows of a file, in order, by what its name and first bytes say it is.
+def read_rows(path: Path, progress: OnRead = lambda *_: None) -> Iterator[NumberedRow]:
+    """The rows of a file, in order, by what its first bytes and its name say it is.
 
     Raises `WorkbenchError` where the file as a whole cannot be read; a row that cannot comes out as an `UnusableError`.
+    A row has 16 MiB at most, and what is in memory at a time is in proportion to that, not to what a file unpacks to.
     """
     try:
         with path.open("rb") as raw:
-            magic = raw.read(4)
-            raw.seek(0)
-            if magic == _PARQUET or path.suffix.lower() == ".parquet":
-                yield from _parquet(path, progress)
-                return
-            size = path.stat().st_size
-            compressed = magic.startswith(_GZIP)
-            file = gzip.GzipFile(fileobj=raw) if compressed else raw
-            reader = _reader(path, _beginning(path, file))
-            for count, row in enumerate(reader(file)):
-                if count % 200 == 0:
-                    progress(raw.tell(), size)
-                yield row
-            progress(size, size)
+            yield from read_stream(path.name, raw, path.stat().st_size, progress)
     except OSError as error:
         raise WorkbenchError(
             f"Cannot read {path.name}", f"{path}: {error.strerror or error}.", "Check the name and its permissions."
         ) from error
 
 
-def _beginning(path: Path, file: _File) -> bytes:
-    """The first bytes of a file, which stay to be read, but for a byte order mark."""
+def read_stream(name: str, raw: IO[bytes], size: int, progress: OnRead = lambda *_: None) -> Iterator[NumberedRow]:
+    """The rows of an open file of `size` bytes that can be sought in; `name` is for its ending and for messages."""
+    begin = raw.read(8)
+    raw.seek(0)
+    ending = suffix_of(name)
+    if begin.startswith(table_rows.PARQUET) or (ending == ".parquet" and not _packed(begin)):
+        for number, (total, row) in enumerate(table_rows.parquet_rows(name, raw)):
+            if number % 200 == 0:
+                progress(number, total)
+            yield row
+        progress(size, size)
+        return
+    rows = table_rows.arrow_rows(name, raw) if _is_arrow(begin, ending) else _text_rows(name, raw)
+    bad, good = 0, False
+    for count, numbered in enumerate(rows):
+        if count % 200 == 0:
+            progress(raw.tell(), size)
+        if isinstance(numbered[1], UnusableError):
+            bad += 1
+            if bad >= _HOPELESS and not good:
+                raise _hopeless(name, ending, *numbered)
+            if bad > _TOO_MANY:
+                yield numbered[0], UnusableError(f"is one of {_TOO_MANY:,} that cannot be used; the rest was not read")
+                return
+        else:
+            good = True
+        yield numbered
+    progress(size, size)
+
+
+def suffix_of(name: str) -> str:
+    """The ending of a file's name that says what it holds, that of a compression set aside; empty for none."""
+    suffixes = [suffix for suffix in map(str.lower, Path(name).suffixes) if suffix not in ENDINGS]
+    known = [suffix for suffix in suffixes if suffix in SUFFIXES]
+    return known[-1] if known else ""
+
+
+def _packed(begin: bytes) -> bool:
+    from workbench.pairs import unpacking as known
+
+    return begin.startswith((known.GZIP, known.BZ2, known.XZ, known.ZSTD, known.LZ4))
+
+
+def _is_arrow(begin: bytes, ending: str) -> bool:
+    return begin.startswith(table_rows.ARROW) or (
+        ending in (".arrow", ".feather") and begin.startswith(table_rows.ARROW_STREAM)
+    )
+
+
+def _text_rows(name: str, raw: IO[bytes]) -> Iterator[NumberedRow]:
+    sample = _sample(name, unpacked(raw))
+    reader = _reader(name, sample.removeprefix(_BOM))
+    stream = unpacked(raw)
+    if sample.startswith(_BOM):
+        stream.read(len(_BOM))
+    yield from reader(stream)
+
+
+def _sample(name: str, stream: IO[bytes]) -> bytes:
+    sample = bytearray()
     try:
-        begin = file.peek(64)[:64]
-    except _CUT_SHORT as error:
-        raise WorkbenchError(
-            f"{path.name} is damaged", f"{path}: {_cut_short(error)}.", "Fetch or compress the file anew."
-        ) from error
-    if begin.startswith(_BOM):
-        file.read(len(_BOM))
-    return bytes(begin.removeprefix(_BOM))
+        while len(sample) < _SAMPLE and (piece := stream.read1(_SAMPLE) if hasattr(stream, "read1") else b""):
+            sample += piece
+    except CUT_SHORT as error:
+        if not sample:
+            message = f"{name}: {json_rows.cut_short(error)}."
+            raise WorkbenchError(f"{name} is damaged", message, "Fetch or compress the file anew.") from error
+    return bytes(sample)
 
 
-def _reader(path: Path, begin: bytes) -> Callable[[_File], Iterator[RawRow]]:
-    if begin.startswith(_UTF16):
+def _reader(name: str, sample: bytes) -> Callable[[IO[bytes]], Iterator[NumberedRow]]:
+    file = name.rpartition("/")[2]
+    if sample.startswith(_UTF16):
         raise WorkbenchError(
-            f"{path.name} is UTF-16",
-            f"{path}: only UTF-8 files can be imported.",
-            f"Convert it: iconv -f UTF-16 -t UTF-8 {path.name} > utf8-{path.name}",
+            f"{name} is UTF-16",
+            "Only UTF-8 files can be imported.",
+            f"Convert it: iconv -f UTF-16 -t UTF-8 {file} > utf8-{file}",
         )
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() in SUFFIXES]
-    first = begin.lstrip()[:1]
-    match suffixes[-1] if suffixes else "":
-        case ".jsonl" | ".ndjson":
-            return _lines
-        case ".csv" | ".tsv":
-            return _csv
-        case _ if first == b"[":
-            return _list
-        case ".json":
-            return _lines
-        case _ if first == b"{":
-            return _lines
+    refuse_foreign(name, sample)
+    if sample.startswith((table_rows.PARQUET, table_rows.ARROW)):
+        raise WorkbenchError(
+            f"{name} is a compressed table", "Parquet and Arrow compress themselves.", f"Unpack it: gunzip {file}"
+        )
+    if b"\0" in sample.partition(b"\n")[0]:
+        raise WorkbenchError(
+            f"{name} holds no text", f"It is none of {', '.join(SUFFIXES)}.", "Write its rows as JSON lines first."
+        )
+    ending, first = suffix_of(name), sample.lstrip()[:1]
+    if ending in (".csv", ".tsv"):
+        return table_rows.csv_rows
+    if ending in (".jsonl", ".ndjson", ".json") or first in (b"[", b"{"):
+        return json_rows.reader_of(sample.decode("utf-8", "replace"), whole=len(sample) < _SAMPLE)
     raise WorkbenchError(
-        f"Not a kind of file that can be imported: {path.name}",
-        f"{path} has none of the endings {', '.join(SUFFIXES)} (.gz may follow), and does not begin as JSON does.",
+        f"Not a kind of file that can be imported: {name}",
+        f"It has none of the endings {', '.join(SUFFIXES)} ({', '.join(ENDINGS)} may follow), and does not begin as "
+        "JSON does.",
         "Rename it by what it holds, or convert it.",
     )
 
 
-def _lines(file: _File) -> Iterator[RawRow]:
-    number = 0
-    try:
-        while raw := file.readline(MAX_LINE):
-            number += 1
-            if not raw.strip():
-                continue
-            if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
-                while (rest := file.readline(MAX_LINE)) and not rest.endswith(b"\n"):
-                    pass
-                yield number, UnusableError(f"is longer than {MAX_LINE // 2**20} MiB")
-                continue
-            try:
-                yield number, decode_object(raw)
-            except UnusableError as error:
-                yield number, error
-    except _CUT_SHORT as error:
-        yield number + 1, _cut_short(error)
-
-
-def _list(file: _File) -> Iterator[RawRow]:
-    """The items of a JSON list, one at a time, so that damage costs only what follows it."""
-    damage: UnusableError | None = None
-    pieces: list[bytes] = []
-    try:
-        while piece := file.read1(1 << 20):
-            pieces.append(piece)
-    except _CUT_SHORT as error:
-        damage = _cut_short(error)
-    text = b"".join(pieces).decode("utf-8", "surrogateescape")
-    decoder = json.JSONDecoder()
-    line, position = 1, text.find("[") + 1
-    counted = 0
-    while True:
-        blank = _BLANK.match(text, position)
-        position = blank.end() if blank else position
-        line, counted = line + text.count("\n", counted, position), position
-        if text[position : position + 1] == "]":
-            return
-        try:
-            value, end = decoder.raw_decode(text, position)
-        except RecursionError:
-            yield line, UnusableError("is nested too deeply; what follows it was not read")
-            return
-        except ValueError as error:
-            yield line, damage or UnusableError(f"is not JSON ({error}); what follows it was not read")
-            return
-        yield line, _item(value, text[position:end])
-        position = end
-
-
-def _item(value: Any, text: str) -> dict[str, Any] | UnusableError:
-    if not isinstance(value, dict):
-        return UnusableError("is not a JSON object")
-    if _NOT_UTF8.search(text):
-        return UnusableError("is not UTF-8")
-    if _ESCAPED_SURROGATE.search(text):
-        try:
-            refuse_surrogates(value)
-        except UnusableError as error:
-            return error
-    return value
-
-
-def _csv(file: _File) -> Iterator[RawRow]:
-    csv.field_size_limit(MAX_LINE)
-    text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
-    begin = 1
-    try:
-        first = text.readline(MAX_LINE)
-        delimiter = max(",\t;", key=first.count)
-        header: list[str] | None = None
-        reader = csv.reader(chain([first], text), delimiter=delimiter, strict=True)
-        while True:
-            begin = reader.line_num + 1
-            try:
-                cells = next(reader, None)
-            except csv.Error as error:
-                yield begin, UnusableError(f"is not CSV: {error}")
-                continue
-            if cells is None:
-                return
-            if header is None:
-                header = cells
-            elif cells:
-                yield begin, _csv_row(header, cells)
-    except _CUT_SHORT as error:
-        yield begin, _cut_short(error)
-    finally:
-        text.detach()
-
-
-def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | UnusableError:
-    if len(cells) != len(header):
-        return UnusableError(f"has {len(cells)} cells where the first line names {len(header)} columns")
-    if any(_NOT_UTF8.search(cell) for cell in cells):
-        return UnusableError("is not UTF-8")
-    return dict(zip(header, cells, strict=True))
-
-
-def _parquet(path: Path, progress: OnRead) -> Iterator[RawRow]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            total = file.metadata.num_rows
-            for batch in file.iter_batches(batch_size=500):
-                progress(number, total)
-                for row in range(batch.num_rows):
-                    number += 1
-                    try:
-                        yield number, batch.slice(row, 1).to_pylist()[0]
-                    except (UnicodeDecodeError, ValueError, OverflowError) as error:
-                        yield number, UnusableError(f"cannot be read: {error}")
-            progress(total, total)
-    except (pa.ArrowException, OSError) as error:
-        if number:
-            yield number + 1, UnusableError(f"cannot be read, nor what follows it: {error}")
-            return
-        raise WorkbenchError(f"Cannot read {path.name}", f"{path}: {error}.", "Is it a whole Parquet file?") from error
-
-
-def _cut_short(error: Exception) -> UnusableError:
-    return UnusableError(f"cannot be read, nor what follows it: the compressed data is cut short or damaged ({error})")
+def _hopeless(name: str, ending: str, number: int, reason: object) -> WorkbenchError:
+    return WorkbenchError(
+        f"{name} cannot be read as {ending.removeprefix('.').upper() or 'JSON'}",
+        f"None of its first {_HOPELESS} rows can be: line {number} {reason}.",
+        "Rename it by what it holds, or write its rows as JSON lines.",
+    )

@@ -57,5 +57,6 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(WorkbenchError):
             beginning(tmp_path / name)
-    with pytest.raises(WorkbenchError, match="Cannot read"):
-        beginning(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(WorkbenchError, match="No data"):
+        beginning(tmp_path / "empty")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
-from workbench.pairs import readers
+from workbench.pairs import json_rows
 from workbench.pairs.importers import import_rows
 from workbench.pairs.lines import UnusableError
 from workbench.pairs.pair import to_line
@@ -105,7 +105,7 @@ def test_compressed_data_that_is_cut_short_gives_what_is_left(tmp_path: Path, na
 
 
 def test_lines_without_end_are_not_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "MAX_LINE", 1000)
+    monkeypatch.setattr(json_rows, "MAX_ROW", 1000)
     path = tmp_path / "x.jsonl"
     path.write_bytes(b'{"a": "' + b"x" * 5000 + b'"}\n' + LINES)
     assert [line for line, _ in bad(path)] == [1]

@@ -20,9 +20,10 @@ from workbench.evidence.probes import parse_probe
 from workbench.pairs.checks.keys import same_words
 from workbench.pairs.formats import Contents, as_conversation, has_template, text_in
 from workbench.pairs.importers import Imported, first_problems, guess
+from workbench.pairs.json_rows import MAX_ROW
 from workbench.pairs.lines import Problem, UnusableError
 from workbench.pairs.pair import Message, Text, turn_to_json
-from workbench.pairs.readers import MAX_LINE, RawRow
+from workbench.pairs.readers import RawRow
 from workbench.pairs.text_turns import turns_in_text
 
 AUTO = "auto"
@@ -89,7 +90,7 @@ def import_probes(
     do not say of which kind they are, and nobody else does.
     """
     result, seen, taken = ImportedProbes(), set[bytes](), set[str]()
-    for number, raw in rows:
+    for where, raw in rows:
         if limit is not None and len(result.rows) >= limit:
             break
         try:
@@ -103,7 +104,7 @@ def import_probes(
             if group is not None:
                 found.group = _cell(row, group, required=True)
         except UnusableError as error:
-            result.problems.append(Problem(number, str(error)))
+            result.problems.append(Problem.at(where, str(error)))
             continue
         if kind == AUTO and found.kind is None:
             raise _no_kind(shape, result.columns)
@@ -131,7 +132,7 @@ def prompt_lines(path: Path) -> Iterator[RawRow]:
     """The lines of a text, each a prompt; raises `WorkbenchError` where it cannot be read."""
     try:
         with path.open("rb") as file:
-            for number, raw in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
+            for number, raw in enumerate(iter(lambda: file.readline(MAX_ROW), b""), 1):
                 try:
                     line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 except UnicodeDecodeError as error:

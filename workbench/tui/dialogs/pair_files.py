@@ -81,7 +81,11 @@ class ImportDialog(Dialog[ToImport | None]):
             yield Static("Import pairs", classes="dialog-title")
             with Grid(id="fields"):
                 yield Static("file", classes="label")
-                yield PathField(self._path, placeholder="JSONL, JSON, CSV or Parquet, gzipped or not", id="path")
+                yield PathField(
+                    self._path,
+                    placeholder="JSONL, JSON, CSV, Parquet, Arrow, packed or not; or a folder",
+                    id="path",
+                )
                 for field in _FIELDS:
                     yield Static(field, classes="label")
                     yield Select[str]([], prompt=_nothing(field), compact=True, id=field)
@@ -201,7 +205,7 @@ class ImportDialog(Dialog[ToImport | None]):
             return
         width = max(30, self.query_one("#preview").size.width)
         self.query_one("#preview", Static).update(Content("\n").join(_lines(sample.pairs, width)))
-        problems = [f"line {problem.line} {problem.reason}" for problem in sample.problems[:_SHOWN_PROBLEMS]]
+        problems = list(map(str, sample.problems[:_SHOWN_PROBLEMS]))
         if problems:
             self._say("▲ " + "\n▲ ".join(problems), "$warning")
         elif not sample.pairs:
@@ -209,7 +213,7 @@ class ImportDialog(Dialog[ToImport | None]):
         elif self.query_one("#name", LineField).content in self._names:
             self._say("That data set exists: pairs that it does not have yet are added to it.", "$secondary")
         else:
-            self._say("Nothing is written before ctrl+s.", "$secondary")
+            self._say("\n".join((*self._begun.remarks, "Nothing is written before ctrl+s.")), "$secondary")
 
     def action_apply(self) -> None:
         """Reads the whole file."""
@@ -226,11 +230,11 @@ class ImportDialog(Dialog[ToImport | None]):
     @background("read", doing="reading the file", exclusive=True)
     async def _read(self, path: Path, name: str, mapping: dict[str, str], conversational: bool | None) -> None:
         from workbench.pairs.importers import import_rows, nothing_usable
-        from workbench.pairs.readers import read_rows
+        from workbench.pairs.sources import open_source
 
         def read() -> Imported:
-            rows, existing = read_rows(path, self._progress), self._existing(name)
-            return import_rows(rows, mapping=mapping, existing=existing, conversational=conversational)
+            source, existing = open_source(path, progress=self._progress), self._existing(name)
+            return import_rows(source.rows, mapping=mapping, existing=existing, conversational=conversational)
 
         try:
             imported = await asyncio.to_thread(read)
