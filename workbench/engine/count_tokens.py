@@ -17,7 +17,8 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from workbench.child import Parent, serve
 from workbench.engine.model.downloads import load_tokenizer
-from workbench.engine.model.token_ids import as_dicts, common_length, encode, pair_ids, stop_token_ids, trains_raw
+from workbench.engine.model.rendering import rendered_ids
+from workbench.engine.model.token_ids import common_length, encode, pair_ids, stop_token_ids, trains_raw
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.pairs.checks.tokens import PairTokens
@@ -59,8 +60,7 @@ class TokenCounter:
     def with_stops(cls, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int]) -> TokenCounter:
         """What a tokenizer measures with, for a model that stops at `stops`."""
         prompt, response = _PROBE
-        turns = as_dicts((*prompt, *response))
-        rendered = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)["input_ids"]
+        rendered = rendered_ids(tokenizer, (*prompt, *response), {})
         # Where the template leaves a response open, `encode` adds the end-of-sequence token.
         return cls(tokenizer, stops, closes=len(rendered) == sum(map(len, encode(tokenizer, prompt, response))))
 

@@ -10,7 +10,8 @@ from workbench.behaviours.behaviour import Behaviour
 from workbench.compare.messages import Column, ScoreOpenings
 from workbench.compare.prompt_parts import as_prompt
 from workbench.engine.model.downloads import load_tokenizer, not_loaded, where_from
-from workbench.engine.model.token_ids import FALLBACK_TEMPLATE, prompt_ids
+from workbench.engine.model.rendering import FALLBACK_TEMPLATE
+from workbench.engine.model.token_ids import prompt_ids
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 from workbench.evidence.probes import Probe, by_kind, openings_of

@@ -10,7 +10,8 @@ import pytest
 from workbench.compare.ranking import question_of
 from workbench.engine.count_tokens import TokenCounter
 from workbench.engine.model.downloads import load_tokenizer
-from workbench.engine.model.token_ids import FALLBACK_TEMPLATE, as_dicts, encode, prompt_ids, trains_raw
+from workbench.engine.model.rendering import FALLBACK_TEMPLATE, as_dicts
+from workbench.engine.model.token_ids import encode, prompt_ids, trains_raw
 from workbench.engine.training.data import prepare
 from workbench.errors import WorkbenchError
 from workbench.pairs.checks.findings import CheckFinding

@@ -11,7 +11,8 @@ from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from workbench.engine.model.downloads import load_tokenizer
-from workbench.engine.model.token_ids import FALLBACK_TEMPLATE, encode, pair_ids, prompt_ids, with_system
+from workbench.engine.model.rendering import FALLBACK_TEMPLATE
+from workbench.engine.model.token_ids import encode, pair_ids, prompt_ids, with_system
 from workbench.engine.training.data import prepare, to_dataset
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, from_row

@@ -10,7 +10,8 @@ from transformers import BertConfig, BertModel
 from workbench.engine.model import downloads, loading
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import attach_adapter, load_base, revision
-from workbench.engine.model.token_ids import FALLBACK_TEMPLATE, stop_token_id, stop_token_ids
+from workbench.engine.model.rendering import FALLBACK_TEMPLATE
+from workbench.engine.model.token_ids import stop_token_id, stop_token_ids
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.tiny import WEIGHTS

@@ -15,7 +15,7 @@ from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from workbench.engine.model.token_ids import FALLBACK_TEMPLATE
+from workbench.engine.model.rendering import FALLBACK_TEMPLATE
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 

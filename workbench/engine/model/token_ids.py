@@ -14,34 +14,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import transformers
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from workbench.engine.model.rendering import (
+    FALLBACK_TEMPLATE,
+    all_rendered_ids,
+    has_control,
+    rendered_ids,
+    rendered_text,
+    types_control,
+)
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import Message, Pair, Text, turn_to_json
+from workbench.pairs.pair import Message, Pair, Text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-FALLBACK_TEMPLATE = (
-    "{{ bos_token or '' }}"
-    "{% for message in messages %}"
-    "{% if message.role == 'assistant' %}"
-    "Assistant: {{ message.content }}{{ eos_token }}\n"
-    "{% else %}"
-    "{{ message.role | capitalize }}: {{ message.content }}\n"
-    "{% endif %}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}Assistant:{% endif %}"
-)
-"""The chat template of tokenizers that have none."""
 
 _PROBE = (Message("user", "x"),), (Message("assistant", "x"),)
 
@@ -77,7 +69,7 @@ def prompt_ids(
     """
     if isinstance(prompt, str):
         return _plain(tokenizer, prompt)
-    return _render(tokenizer, prompt, {**(template or {}), "add_generation_prompt": True})
+    return rendered_ids(tokenizer, prompt, {**(template or {}), "add_generation_prompt": True})
 
 
 def encode(
@@ -116,11 +108,10 @@ def continued(
         return alone, []
     if isinstance(prompt, str):
         whole = _plain(tokenizer, prompt + prefix)
-    elif _has_control(tokenizer, prefix) or any(_types_control(tokenizer, turn) for turn in prompt):
+    elif has_control(tokenizer, prefix) or any(types_control(tokenizer, turn) for turn in prompt):
         return alone, list(tokenizer(prefix, add_special_tokens=False, split_special_tokens=True)["input_ids"])
     else:
-        turns = as_dicts(prompt)
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **(template or {}))
+        text = rendered_text(tokenizer, prompt, {**(template or {}), "add_generation_prompt": True})
         whole = tokenizer(text + prefix, add_special_tokens=False)["input_ids"]
     length = common_length(alone, whole)
     return whole[:length], whole[length:]
@@ -151,8 +142,8 @@ def all_pair_ids(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair]) -> l
         alone = tokenizer(text=prompts)["input_ids"]
         both = tokenizer(text=[_with_eos_text(tokenizer, prompt, response) for prompt, response in whole])["input_ids"]
     else:
-        alone = _render_all(tokenizer, prompts, to_answer=True)
-        both = _render_all(tokenizer, [(*prompt, *response) for prompt, response in whole], to_answer=False)
+        alone = all_rendered_ids(tokenizer, prompts, to_answer=True)
+        both = all_rendered_ids(tokenizer, [(*prompt, *response) for prompt, response in whole], to_answer=False)
         both = [_with_eos(tokenizer, ids) for ids in both]
     return list(map(_split, alone, both[::2], both[1::2]))
 
@@ -162,13 +153,13 @@ def is_ordinary(tokenizer: PreTrainedTokenizerBase, pair: Pair, template: Mappin
     if isinstance(pair.prompt, str):
         return True
     turns = (*pair.prompt, *pair.chosen, *pair.rejected)
-    return bool(pair.prompt) and not template and not any(_types_control(tokenizer, turn) for turn in turns)
+    return bool(pair.prompt) and not template and not any(types_control(tokenizer, turn) for turn in turns)
 
 
 def trains_raw(tokenizer: PreTrainedTokenizerBase, prompt: Text) -> bool:
     """Whether a prompt is plain text beside a chat template of the tokenizer's own, and has none filled in."""
     own = tokenizer.chat_template not in (None, FALLBACK_TEMPLATE)
-    return own and isinstance(prompt, str) and not _has_control(tokenizer, prompt)
+    return own and isinstance(prompt, str) and not has_control(tokenizer, prompt)
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -222,7 +213,7 @@ def _whole(
             raise WorkbenchError("Prompt and response differ in kind", "A plain prompt has a response made of turns.")
         return _plain(tokenizer, _with_eos_text(tokenizer, prompt, response))
     turns = (Message("assistant", response),) if isinstance(response, str) else response
-    return _with_eos(tokenizer, _render(tokenizer, (*prompt, *turns), template or {}))
+    return _with_eos(tokenizer, rendered_ids(tokenizer, (*prompt, *turns), template or {}))
 
 
 def _with_eos_text(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> str:
@@ -249,11 +240,6 @@ def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return ids
 
 
-def as_dicts(turns: Sequence[Message]) -> list[dict[str, Any]]:
-    """Turns as chat templates take them, with every field that they have."""
-    return [turn_to_json(turn) for turn in turns]
-
-
 def common_length(first: Sequence[int], second: Sequence[int]) -> int:
     """How many tokens both begin with."""
     pairs = enumerate(zip(first, second, strict=False))
@@ -276,91 +262,9 @@ def _turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
     if not tokenizer.chat_template:
         return None
     prompt, response = _PROBE
-    return _final_special_token(tokenizer, _render(tokenizer, (*prompt, *response), {}))
+    return _final_special_token(tokenizer, rendered_ids(tokenizer, (*prompt, *response), {}))
 
 
 def _declared(model: PreTrainedModel) -> list[int]:
     eos = model.generation_config.eos_token_id if model.generation_config is not None else None
     return [] if eos is None else [int(token) for token in (eos if isinstance(eos, list) else [eos])]
-
-
-def _render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], arguments: Mapping[str, Any]) -> list[int]:
-    """The ids of `turns` in the tokenizer's chat template, which gets `arguments` too.
-
-    A turn that has "<|im_end|>" typed in it does not end there: special tokens within a turn become the tokens of
-    their letters. Without them the ids are those that TRL makes.
-
-    Raises `WorkbenchError` where the template refuses the turns, or a special token cannot be told from text.
-    """
-    if not turns:
-        raise WorkbenchError("An empty prompt", "The prompt has no turns.", "Give at least one user turn.")
-    typed = any(_types_control(tokenizer, turn) for turn in turns)
-    try:
-        with _markup_is_control(tokenizer):
-            ids: list[int] = tokenizer.apply_chat_template(
-                as_dicts(turns), tokenize=True, return_dict=True, sanitize_control_tokens=typed, **arguments
-            )["input_ids"]
-    except TemplateError as error:
-        roles = ", ".join(turn.role for turn in turns)
-        raise WorkbenchError(
-            "The model's chat template refuses this conversation",
-            f"Turns: {roles}. The template says: {error}.",
-            "Leave out turns of a role it does not know (often system), or use another model.",
-        ) from error
-    except (ValueError, NotImplementedError) as error:
-        if not typed:
-            raise
-        raise WorkbenchError(
-            "A special token was typed, and this tokenizer cannot take it as text",
-            f"{error}.",
-            "Leave it out of the turns.",
-        ) from error
-    return ids
-
-
-def _render_all(
-    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Sequence[Message]], *, to_answer: bool
-) -> list[list[int]]:
-    """What `_render` gives for each of `conversations`, in half the time. `to_answer`: up to where an answer begins.
-
-    No turn may have a control token's name in it. Raises what the template raises, whichever conversation it was.
-    """
-    turns = [as_dicts(conversation) for conversation in conversations]
-    ids: list[list[int]] = tokenizer.apply_chat_template(
-        turns, tokenize=True, return_dict=True, add_generation_prompt=to_answer
-    )["input_ids"]
-    return ids
-
-
-def _has_control(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
-    """Whether a control token's name occurs in `text`."""
-    return any(name in text for name in _control_names(tokenizer))
-
-
-def _types_control(tokenizer: PreTrainedTokenizerBase, turn: Message) -> bool:
-    """Whether a control token's name occurs in a turn, in whichever of its fields."""
-    return _has_control(tokenizer, turn.whole or turn.content)
-
-
-@lru_cache(maxsize=8)
-def _control_names(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    added = tokenizer.added_tokens_decoder.values()
-    return tuple(str(token.content) for token in added if token.special or _is_markup(token.content))
-
-
-def _is_markup(name: str) -> bool:
-    return name.startswith("<|") and name.endswith("|>")
-
-
-@contextmanager
-def _markup_is_control(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
-    """Of the added tokens that are not special, only those for roles and the like are taken for control tokens.
-
-    Answers may have `<think>` or `<tool_call>` in them and mean the tokens.
-    """
-    before = tokenizer.chat_control_tokens
-    tokenizer.chat_control_tokens = [name for name in _control_names(tokenizer) if _is_markup(name)]
-    try:
-        yield
-    finally:
-        tokenizer.chat_control_tokens = before
