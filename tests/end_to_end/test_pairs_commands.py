@@ -67,6 +67,9 @@ def test_hh_rlhf_is_imported_whole_and_comes_back_exactly(workspace: Path) -> No
     assert report.pop("problems") == []
     counts = {"imported": 1500, "converted": 0, "undrafted": 4, "skipped": 0, "duplicates": 0}
     files: dict[str, Any] = {"files": ["harmless-base-1500.jsonl.gz"], "held_out_files": [], "left_out": []}
+    [read_as] = report.pop("read_as")
+    assert (read_as["pairs"], "the prompt is what both begin with" in read_as["words"]) == (1500, True)
+    assert (report.pop("unused"), report.pop("ties")) == ([], 0)
     assert report == {"name": "hh", "kind": "conversational", **counts, **files}
     pairs, problems = load_pairs(workspace / "pairs" / "hh.jsonl")
     originals = [json.loads(line) for line in gzip.decompress(HH.read_bytes()).splitlines()]
@@ -79,7 +82,7 @@ def test_hh_rlhf_is_imported_whole_and_comes_back_exactly(workspace: Path) -> No
 
 def test_bad_rows_are_told_and_the_others_imported(workspace: Path, tmp_path: Path) -> None:
     file = tmp_path / "some file.jsonl"
-    file.write_text(lines(row(1), {"prompt": "p"}) + "nonsense\n" + lines(row(1), row(2)))
+    file.write_text(lines(row(1), {"prompt": "p", "text": "t"}) + "nonsense\n" + lines(row(1), row(2)))
     result = run(workspace, "import", file, "--json")
     report = json.loads(result.stdout)
     assert (report["name"], report["imported"], report["skipped"], report["duplicates"]) == ("some-file", 2, 2, 1)
@@ -94,10 +97,10 @@ def test_bad_rows_are_told_and_the_others_imported(workspace: Path, tmp_path: Pa
 
 def test_nothing_is_written_where_nothing_is_usable(workspace: Path, tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
-    file.write_text("question,good,bad\nq,a,b\n")
+    file.write_text("question,one,other\nq,a,b\n")
     told = refused(workspace, "import", file, "--json")
     assert "line 2" in told
-    assert "question, good, bad" in told
+    assert "question, one, other" in told
     assert "--map prompt=" in told
     file.write_text("")
     assert "no rows" in refused(workspace, "import", file)

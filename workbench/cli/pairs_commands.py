@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,15 +27,22 @@ Examples:
   workbench import answers.csv --map prompt=question --map chosen=good --map rejected=bad
   workbench import trl-lib/ultrafeedback_binarized --limit 2000 --name ultra
   workbench import continuations.jsonl --plain
+  workbench import safe-rlhf.jsonl --map label=safer_response_id
+  workbench import arena.jsonl --dry-run
   workbench import my-folder --split train
 \b
 Reads JSONL, JSON (lists, {"train": [...]}, columns), CSV, Parquet and Arrow, compressed by gzip, bzip2, xz, zstd or lz4
 or not; ZIP archives, folders (save_to_disk's too) and Hugging Face ids. Of a folder every file is read by itself; its
 splits are told by its card or by names, tests are held out, and what is left out is said. A row has 16 MiB at most.
 \b
-Rows may have an explicit prompt, or whole conversations or "Human: … Assistant: …" transcripts as chosen and rejected,
-which are then parted at the last turns that they share. Columns that are not known are kept. Rows that say the same
-are imported once. Rows that cannot be used are listed with line and reason, and the others imported.
+The shapes of public data sets are known (docs/data.md lists them): what becomes of which column is said first,
+--dry-run stops there, --map overrules it. Columns that are not known are kept; those with text that nothing was made
+of are named. Rows that say the same are imported once. Rows that cannot be used are listed with line and reason, and
+the others imported.
+\b
+--map takes prompt, chosen, rejected, what belongs to the prompt (system, history, input), label, and the
+workbench's own fields (id, status, split, tags, note, source). label=COLUMN names the column that says row by row
+which answer is better; ties are left out, and counted. chosen= and rejected= together: the rows are prompts alone.
 \b
 A prompt that is plain text becomes a user turn, and its answers assistant turns, as a chat model is asked: --plain
 keeps plain text, which trains without the chat template. Where prompts have a template filled in, they stay plain.
@@ -80,10 +89,11 @@ def import_(
             show_default=False,
         ),
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be imported, and write nothing.")] = False,
     json: Json = False,
 ) -> None:
     """Bring preference pairs into the workspace as a new data set."""
-    from workbench.pairs.importers import import_rows, name_from, nothing_usable, parse_mapping
+    from workbench.pairs.importers import beginning, import_rows, name_from, nothing_usable, parse_mapping
     from workbench.pairs.store import PairStore, write_pairs
 
     mapping = parse_mapping(map_ or [])
@@ -91,7 +101,7 @@ def import_(
     target = workspace_of(context).pairs_file(name)
     if append and replace:
         raise WorkbenchError("--append and --replace exclude each other", "", "Give one of them.")
-    if target.exists() and not (append or replace):
+    if target.exists() and not (append or replace or dry_run):
         raise WorkbenchError(
             f"A data set {name!r} exists already",
             f"{target} would be overwritten.",
@@ -105,20 +115,28 @@ def import_(
             line.show(f"Importing {one_line(source, 40)}: " + (f"{done / total:.0%}" if total else f"{done:,} rows"))
 
         found = source_of(source, subset, split, progress)
+        begun = beginning(found)
+        foretold = _foretell(begun.sample(mapping, wanted))
         imported = import_rows(
-            found.rows, mapping=mapping, limit=limit, existing=store.pairs if store else (), conversational=wanted
+            chain(begun.rows, found.rows),
+            mapping=mapping,
+            limit=limit,
+            existing=store.pairs if store else (),
+            conversational=wanted,
         )
     if not imported.pairs and not imported.duplicates:
         raise nothing_usable(source, imported)
-    if store:
+    if dry_run:
+        pass
+    elif store:
         with store:
             store.add(imported.pairs, f"import {source}")
     else:
         write_pairs(target, imported.pairs)
     if json:
-        print_json(_report(name, found, imported))
+        print_json(_report(name, found, imported) | ({"dry_run": True} if dry_run else {}))
     else:
-        _tell(name, target, found, imported)
+        _tell(name, target, found, imported, dry_run=dry_run, foretold=foretold)
 
 
 def export(
@@ -231,6 +249,9 @@ def _report(name: str, source: Source, imported: Imported) -> dict[str, Any]:
         "imported": len(imported.pairs),
         "converted": imported.converted,
         "undrafted": imported.undrafted,
+        "read_as": [{"words": words, "pairs": pairs} for words, pairs in imported.read_as],
+        "unused": list(imported.unused),
+        "ties": imported.ties,
         "skipped": len(imported.problems),
         "duplicates": imported.duplicates,
         "problems": [problem.to_json() for problem in imported.problems],
@@ -244,12 +265,35 @@ def _kind(imported: Imported) -> str:
     return "conversational" if imported.conversational else "standard"
 
 
-def _tell(name: str, target: Path, source: Source, imported: Imported) -> None:
-    from workbench.pairs.importers import first_problems
+def _foretell(sample: Imported) -> list[str]:
+    """Says what is made of the columns, and of the first row, before anything is written; returns what it said."""
+    from workbench.pairs.importers import in_words
+    from workbench.pairs.pair import plain
 
-    note(f"Imported {len(imported.pairs):,} {_kind(imported)} pairs as {name} ({target}).")
+    said = in_words(sample)
+    for words in said:
+        note(words)
+    if sample.pairs:
+        first = sample.pairs[0]
+        asked, chosen, rejected = (one_line(plain(text), 60) for text in (first.prompt, first.chosen, first.rejected))
+        note(f"First: asked {asked!r}, the model will prefer {chosen!r} over {rejected!r}.")
+    return said
+
+
+def _tell(
+    name: str, target: Path, source: Source, imported: Imported, *, dry_run: bool, foretold: Sequence[str]
+) -> None:
+    from workbench.pairs.importers import first_problems, in_words
+
+    if dry_run:
+        note(f"Would import {len(imported.pairs):,} {_kind(imported)} pairs as {name}. Nothing is written.")
+    else:
+        note(f"Imported {len(imported.pairs):,} {_kind(imported)} pairs as {name} ({target}).")
     for remark in source.remarks():
         note(one_line(remark, 400))
+    for words in in_words(imported):
+        if words not in foretold:
+            note(words)
     if imported.converted:
         note(
             f"{plural(imported.converted, 'pair was', 'pairs were')} plain text: now a user turn and an assistant turn,"

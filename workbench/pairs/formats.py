@@ -20,8 +20,10 @@ from workbench.pairs.pair import Message, Text, has_words, turn_from
 
 FIELDS = ("prompt", "chosen", "rejected", "id", "status", "split", "tags", "note", "source")
 
-_SPEAKERS = {"Human": "user", "Assistant": "assistant"}
+_SPEAKERS = {"Human": "user", "User": "user", "Assistant": "assistant"}
 _MARKER = re.compile(r"\n\n(Human|Assistant):(?: |(?=\n\n(?:Human|Assistant):)|\Z)")
+_LINE_MARKER = re.compile(r"\n(Human|User|Assistant):(?: |(?=\n)|\Z)")
+"""Of a transcript that leaves no blank lines, which begins with one of these names."""
 _ROLE_NAMES = {
     **dict.fromkeys(("human", "prompter"), "user"),
     **dict.fromkeys(("gpt", "bot", "model", "chatgpt", "chatbot", "ai"), "assistant"),
@@ -48,7 +50,8 @@ class Contents(NamedTuple):
 def contents(row: Mapping[str, Any]) -> Contents:
     """Prompt, chosen and rejected of a row in any of the shapes above. Raises `UnusableError` with the reason.
 
-    Where one of chosen and rejected is not there, or has no words, it is empty: it is to be drafted.
+    Where one of chosen and rejected is not there, or has no words, it is empty: it is to be drafted. Both are only
+    where the row says so, with two empty answers.
     """
     prompt, chosen, rejected = text_in(row, "prompt"), text_in(row, "chosen"), text_in(row, "rejected")
     better = chosen if chosen is not None and has_words(chosen) else None
@@ -61,7 +64,23 @@ def contents(row: Mapping[str, Any]) -> Contents:
     if worse is not None:
         whole = _contents(prompt, _without_words(worse, "rejected"), worse)
         return whole._replace(chosen=_blank_like(whole.prompt))
-    raise UnusableError("has no chosen and rejected")
+    if prompt is None or not ("chosen" in row and "rejected" in row):
+        raise UnusableError("has no chosen and rejected")
+    return to_draft(row)
+
+
+def to_draft(row: Mapping[str, Any]) -> Contents:
+    """A prompt alone, with both answers empty: they are to be drafted. Raises `UnusableError`."""
+    prompt = text_in(row, "prompt")
+    if prompt is None or not has_words(prompt):
+        raise UnusableError("has an empty prompt")
+    if isinstance(prompt, str):
+        prompt = from_transcript(prompt) or prompt
+    if not isinstance(prompt, str) and prompt[-1].role == "assistant" and not prompt[-1].content.strip():
+        prompt = prompt[:-1]
+    if not isinstance(prompt, str) and prompt[-1:] and prompt[-1].role == "assistant":
+        raise UnusableError("has a prompt that ends with an answer, and no other answer beside it")
+    return Contents(prompt, _blank_like(prompt), _blank_like(prompt))
 
 
 def _blank_like(prompt: Text) -> Text:
@@ -117,9 +136,13 @@ def has_template(prompt: Text) -> bool:
 def from_transcript(text: str) -> tuple[Message, ...]:
     """The turns of a "\\n\\nHuman: …\\n\\nAssistant: …" transcript, their white space kept; empty where it is none.
 
-    What stands before the first marker becomes a system message.
+    What stands before the first marker becomes a system message. Where no blank line comes before a marker, one that
+    begins its line is enough ("Human: …\\nAssistant: …").
     """
-    pieces = _MARKER.split("\n\n" + text if text.startswith(("Human: ", "Assistant: ")) else text)
+    if text.startswith(("Human: ", "User: ", "Assistant: ")) and not _MARKER.search(text):
+        pieces = _LINE_MARKER.split("\n" + text)
+    else:
+        pieces = _MARKER.split("\n\n" + text if text.startswith(("Human: ", "Assistant: ")) else text)
     if len(pieces) == 1:
         return ()
     preamble = (Message("system", pieces[0]),) if pieces[0] else ()

@@ -1,4 +1,4 @@
-"""Raw rows become pairs: columns mapped, shapes told apart, duplicates and unusable rows counted."""
+"""Raw rows become pairs: read by their shape (`reading`), then made pairs; duplicates and unusable rows are counted."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ import difflib
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from pathlib import Path
+from itertools import chain, islice
 from typing import Any, cast
 
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
-from workbench.pairs.formats import FIELDS, Contents, as_conversation, contents, has_template
+from workbench.pairs.formats import FIELDS, Contents, as_conversation, contents, has_template, to_draft
 from workbench.pairs.lines import Problem, UnusableError
 from workbench.pairs.pair import SPLITS, STATUSES, TEXTS, Pair, Split, Status, Text, plain, template_arguments
 from workbench.pairs.readers import SUFFIXES, RawRow
-from workbench.pairs.sources import ARCHIVE, open_source
-from workbench.pairs.text_turns import turns_in_text
+from workbench.pairs.reading import MAPPABLE, Plan, Reading, RowReader
+from workbench.pairs.shapes import ALONE, CHOSEN, PLAIN_SHAPES, PROMPT, REJECTED, TieError
+from workbench.pairs.sources import ARCHIVE, Source
 from workbench.pairs.unpacking import ENDINGS
+from workbench.text import one_line
 
 _SHOWN_PROBLEMS = 5
+_SHOWN_COLUMNS = 8
 _MEDIA_COLUMNS = ("image", "images", "video", "videos", "audio", "audios")
 _IMAGE = "<image>"
 _SPLIT_NAMES = dict.fromkeys(("test", "validation", "valid", "val", "dev", "eval"), "holdout")
@@ -36,17 +39,29 @@ class Imported:
 
     `conversational` says whether they are turns (None: there is no pair), `converted` how many of `pairs` were plain
     text before, `templated` whether they stay plain text because a chat template is filled in, `undrafted` how many
-    lack an answer.
+    lack an answer, `ties` how many rows were left out because their label prefers neither answer. `plans` say what was
+    made of which columns; `unused` are the columns with text that nothing was made of.
     """
 
     pairs: list[Pair] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     duplicates: int = 0
+    ties: int = 0
     columns: tuple[str, ...] = ()
     conversational: bool | None = None
     converted: int = 0
     undrafted: int = 0
     templated: bool = False
+    plans: dict[Plan, int] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+
+    @property
+    def read_as(self) -> tuple[tuple[str, int], ...]:
+        """In words, what was made of the columns, and of how many pairs: the most first."""
+        counts: Counter[str] = Counter()
+        for plan, pairs in self.plans.items():
+            counts[plan.words] += pairs
+        return tuple(counts.most_common())
 
 
 def parse_mapping(given: Sequence[str]) -> dict[str, str]:
@@ -59,15 +74,11 @@ def parse_mapping(given: Sequence[str]) -> dict[str, str]:
         name, equals, column = option.partition("=")
         if not equals:
             raise WorkbenchError("Not a mapping", f"--map {option!r} has no '='.", "Write it as --map FIELD=COLUMN.")
-        if name not in FIELDS:
-            close = difflib.get_close_matches(name, FIELDS, n=1)
+        if name not in MAPPABLE:
+            close = difflib.get_close_matches(name, MAPPABLE, n=1)
             meant = f" Did you mean {close[0]!r}?" if close else ""
             raise WorkbenchError(
-                "Not a field", f"--map {option!r}: {name!r} is none.{meant}", f"Fields: {', '.join(FIELDS)}."
-            )
-        if not column and name in ("chosen", "rejected"):
-            raise WorkbenchError(
-                "Not a mapping", f"--map {option!r}: a pair needs a {name}.", "Name a column after the '='."
+                "Not a field", f"--map {option!r}: {name!r} is none.{meant}", f"Fields: {', '.join(MAPPABLE)}."
             )
         if mapping.setdefault(name, column) != column:
             raise WorkbenchError("Not a mapping", f"--map gives {name!r} two columns.", "Name one.")
@@ -89,14 +100,22 @@ def import_rows(
 
     A data set is of one kind. Of the kind of `existing`, if any; else plain text becomes conversations where
     `conversational` says so, and stays plain text where it is False. None: it becomes conversations, as a chat model is
-    asked, unless the first prompt has a chat template filled in. Raises `WorkbenchError` where `existing` is of another
-    kind than `conversational` says.
+    asked, unless the first prompt has a chat template filled in and none of the first rows is turns. Raises
+    `WorkbenchError` where `existing` is of another kind than `conversational` says.
     """
     if existing and conversational not in (None, existing[0].conversational):
         raise _other_kind(existing[0])
-    result = Imported(conversational=existing[0].conversational if existing else conversational)
+    kind = existing[0].conversational if existing else conversational
+    reader = RowReader(mapping or {})
+    result = Imported(conversational=kind)
     seen = {_digest(pair.prompt, pair.chosen, pair.rejected) for pair in existing}
     taken = {pair.id for pair in existing}
+    rows = iter(rows)
+    mixed = False
+    if kind is None:
+        first = list(islice(rows, _LOOKED_AT))
+        rows = chain(first, rows)
+        result.conversational, result.templated, mixed = _kind_of(first, reader)
     for where, row in rows:
         if limit is not None and len(result.pairs) >= limit:
             break
@@ -104,16 +123,19 @@ def import_rows(
             if isinstance(row, UnusableError):
                 raise row
             result.columns = result.columns or tuple(map(str, row))
-            fields, given = _fields(_mapped(row, mapping or {}))
-            if result.conversational is None:
-                result.templated = has_template(given.prompt)
-                result.conversational = not result.templated
+            reading = reader.read(row)
+            given = _given_texts(reading)
+            if mixed and has_template(given.prompt):
+                raise UnusableError("has a chat template filled in, where other rows are turns")
             texts = as_conversation(given) if result.conversational else given
-            digest, pair = _pair(fields, texts)
+            digest, pair = _pair(reading.fields, reading.before(texts))
             if pair.conversational != result.conversational:
                 raise UnusableError("is turns, where earlier pairs are plain text; a data set is of one kind")
         except UnusableError as error:
             result.problems.append(Problem.at(where, str(error)))
+            continue
+        except TieError:
+            result.ties += 1
             continue
         if digest in seen:
             result.duplicates += 1
@@ -125,7 +147,33 @@ def import_rows(
         result.converted += texts is not given
         result.undrafted += bool(pair.lacks)
         result.pairs.append(pair)
+        result.plans[reading.plan] = result.plans.get(reading.plan, 0) + 1
+    result.unused = tuple(reader.unused)
+    if not result.pairs and not existing and conversational is None:
+        result.conversational = None
     return result
+
+
+def _kind_of(rows: Iterable[RawRow], reader: RowReader) -> tuple[bool, bool, bool]:
+    """Whether a data set that begins with these rows is conversations, whether it is plain text because a template is
+    filled in, and whether both turns and filled-in templates are among them."""
+    templated: bool | None = None
+    turns = False
+    for _, row in rows:
+        if isinstance(row, UnusableError):
+            continue
+        try:
+            prompt = _given_texts(reader.read(row)).prompt
+        except (UnusableError, TieError):
+            continue
+        if not isinstance(prompt, str):
+            turns = True
+            break
+        if templated is None:
+            templated = has_template(prompt)
+    if turns:
+        return True, False, bool(templated)
+    return not templated, bool(templated), False
 
 
 def _other_kind(pair: Pair) -> WorkbenchError:
@@ -157,6 +205,21 @@ def first_problems(imported: Imported) -> str:
     )
 
 
+def in_words(imported: Imported) -> list[str]:
+    """What was made of the columns, a sentence each: said before anything is written, and after it."""
+    read_as = imported.read_as
+    pairs = [f" ({plural(count, 'pair')})" if len(read_as) > 1 else "" for _, count in read_as]
+    told = [f"{words[:1].upper()}{words[1:]}{many}." for (words, _), many in zip(read_as, pairs, strict=True)]
+    if imported.ties:
+        told.append(f"{plural(imported.ties, 'row prefers', 'rows prefer')} neither answer and are left out.")
+    if imported.unused:
+        listed = ", ".join(one_line(name, 40) for name in imported.unused[:_SHOWN_COLUMNS])
+        more = f" and {len(imported.unused) - _SHOWN_COLUMNS} more" if len(imported.unused) > _SHOWN_COLUMNS else ""
+        columns = "columns with text are" if len(imported.unused) > 1 else "column with text is"
+        told.append(f"{len(imported.unused)} {columns} used for nothing: {listed}{more}.")
+    return told
+
+
 def nothing_usable(source: str, imported: Imported) -> WorkbenchError:
     """Why nothing at all was imported."""
     if not imported.problems:
@@ -164,31 +227,18 @@ def nothing_usable(source: str, imported: Imported) -> WorkbenchError:
     hint = "Correct those lines."
     if imported.columns:
         listed = ", ".join(imported.columns[:20])
-        hint = f"Its columns are: {listed}. Say which is which: --map prompt=COLUMN --map chosen=COLUMN …"
+        hint = (
+            f"Its columns are: {listed}. Say which is which: --map prompt=COLUMN --map chosen=COLUMN …; a column that"
+            " says row by row which answer is better is read by --map label=COLUMN."
+        )
     many = len(imported.problems)
     none = f"none of its {many:,} rows can be used" if many > 1 else "its one row cannot be used"
     return WorkbenchError("Nothing to import", f"{source}: {none}.\n{first_problems(imported)}", hint)
 
 
-def _mapped(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
-    if not mapping:
-        return {str(name): value for name, value in row.items()}
-    used = {*mapping, *mapping.values()}
-    mapped = {str(name): value for name, value in row.items() if name not in used}
-    for name, column in mapping.items():
-        if not column:
-            continue
-        if column not in row:
-            raise UnusableError(f"has no column {column!r}; its columns are {', '.join(map(repr, row))}")
-        mapped[name] = row[column]
-    return mapped
-
-
-def _fields(row: dict[str, Any]) -> tuple[dict[str, Any], Contents]:
-    """A row, and its texts as they came."""
-    for name in TEXTS:
-        row[name] = turns_in_text(row.get(name), name)
-    return row, contents(row)
+def _given_texts(reading: Reading) -> Contents:
+    """The texts of a row as they came."""
+    return to_draft(reading.fields) if reading.plan.shape is ALONE else contents(reading.fields)
 
 
 def _pair(row: Mapping[str, Any], texts: Contents) -> tuple[str, Pair]:
@@ -302,12 +352,8 @@ def _as_text(value: Any) -> str:
 
 SAMPLE = 5
 """How many pairs are shown."""
-_ROWS = 200
-_OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
-    "prompt": ("question", "instruction", "input", "query", "context", "messages", "conversation"),
-    "chosen": ("good", "better", "preferred", "positive", "winner", "response_j", "accepted", "output_1"),
-    "rejected": ("bad", "worse", "dispreferred", "negative", "loser", "response_k", "refused", "output_2"),
-}
+_LOOKED_AT = 200
+"""Rows that are looked at before it is said what the file is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,13 +366,24 @@ class Beginning:
 
     def sample(self, mapping: Mapping[str, str], conversational: bool | None = None) -> Imported:
         """What the first rows become with a mapping {field: column}, `SAMPLE` pairs at most; see `import_rows`."""
-        return import_rows(self.rows, mapping=mapping, limit=SAMPLE, conversational=conversational)
+        imported = import_rows(self.rows, mapping=mapping, conversational=conversational)
+        imported.pairs = imported.pairs[:SAMPLE]
+        return imported
+
+    def guess(self) -> dict[str, str]:
+        """The column of each of prompt, chosen and rejected, where columns say which is which; else no column."""
+        plans = self.sample({}).plans
+        if not plans:
+            return guess(self.columns)
+        plan = max(plans, key=lambda plan: plans[plan])
+        return (
+            {text: plan.columns[text] for text in TEXTS if text in plan.columns} if plan.shape in PLAIN_SHAPES else {}
+        )
 
 
-def beginning(path: Path) -> Beginning:
-    """The first rows of a file or folder; raises `WorkbenchError` where it cannot be read."""
-    source = open_source(path)
-    rows = tuple(islice(source.rows, _ROWS))
+def beginning(source: Source) -> Beginning:
+    """The first rows of a source, whose rows go on after them; raises `WorkbenchError` where it cannot be read."""
+    rows = tuple(islice(source.rows, _LOOKED_AT))
     columns = dict.fromkeys(str(name) for _, row in rows if isinstance(row, dict) for name in row)
     return Beginning(rows, tuple(columns), tuple(source.remarks()))
 
@@ -335,12 +392,8 @@ def guess(columns: Sequence[str]) -> dict[str, str]:
     """The column of each of prompt, chosen and rejected, where a column has one of the names in use for it."""
     mapping: dict[str, str] = {}
     folded = {column.strip().casefold(): column for column in reversed(columns)}
-    for text in TEXTS:
-        for name in (text, *_OTHER_NAMES[text]):
-            near = [
-                column for known, column in folded.items() if known in (name, f"{name}_response", f"response_{name}")
-            ]
-            if near and near[0] not in mapping.values():
-                mapping[text] = near[0]
-                break
+    for text, names in zip(TEXTS, (PROMPT, CHOSEN, REJECTED), strict=True):
+        near = [folded[name] for name in names if name in folded and folded[name] not in mapping.values()]
+        if near:
+            mapping[text] = near[0]
     return mapping

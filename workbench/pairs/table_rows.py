@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import struct
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import IO, Any
 
@@ -54,6 +55,7 @@ def csv_rows(file: IO[bytes]) -> Iterator[NumberedRow]:
                 return
             if header is None:
                 header = cells
+                _refuse_doubled(header)
                 if len(header) > _MOST_COLUMNS:
                     yield begin, UnusableError(f"names {len(header):,} columns")
                     return
@@ -97,6 +99,18 @@ class _Lines:
         raise too_long()
 
 
+def _refuse_doubled(columns: Sequence[str]) -> None:
+    """Raises where two columns have one name: one would hide the other."""
+    doubled = [name for name, count in Counter(columns).items() if count > 1 and name]
+    if doubled:
+        places = ", ".join(str(place) for place, name in enumerate(columns, 1) if name == doubled[0])
+        raise WorkbenchError(
+            f"Two columns of one name: {doubled[0]!r}",
+            f"The columns {places} are all named {doubled[0]!r}; one of them would be lost.",
+            "Rename them, each by what it holds, and import the file again.",
+        )
+
+
 def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | UnusableError:
     if len(cells) != len(header):
         return UnusableError(f"has {len(cells)} cells where the first line names {len(header)} columns")
@@ -120,6 +134,7 @@ def parquet_rows(name: str, raw: IO[bytes]) -> Iterator[tuple[int, NumberedRow]]
     try:
         with pq.ParquetFile(raw) as file:
             total, names = file.metadata.num_rows, _texts_of(file)
+            _refuse_doubled(file.schema_arrow.names)
             _refuse_dense(name, file)
         raw.seek(0)
         with pq.ParquetFile(raw, read_dictionary=names) as file:
@@ -147,6 +162,7 @@ def arrow_rows(name: str, raw: IO[bytes]) -> Iterator[NumberedRow]:
                 raise _too_dense(name, f"{size / 1e6:,.0f} MB", message.body.size)
         raw.seek(begin)
         with pa.ipc.open_stream(raw) as stream:
+            _refuse_doubled(stream.schema.names)
             for large in stream:
                 for at in range(0, large.num_rows, _BATCH):
                     for row in _rows_of(large.slice(at, _BATCH)):

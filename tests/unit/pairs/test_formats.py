@@ -89,7 +89,8 @@ def test_where_conversations_part(chosen: str, rejected: str, prompt_turns: int)
     ("row", "reason"),
     [
         ({}, "no chosen and rejected"),
-        ({"prompt": "p", "chosen": " ", "rejected": []}, "no chosen and rejected"),
+        ({"prompt": "p"}, "no chosen and rejected"),
+        ({"chosen": " ", "rejected": []}, "no chosen and rejected"),
         ({"chosen": "c"}, "no prompt"),
         ({"chosen": [turn("user", "q")]}, "ends with a user turn"),
         ({"prompt": "p", "chosen": "c", "rejected": "c"}, "nothing to prefer"),
@@ -118,6 +119,7 @@ def test_what_is_no_pair_is_refused_with_the_reason(row: dict[str, Any], reason:
     ("row", "found"),
     [
         ({"prompt": "p", "chosen": "c"}, ("p", "c", "")),
+        ({"prompt": "p", "chosen": " ", "rejected": []}, ("p", "", "")),
         ({"prompt": "p", "chosen": None, "rejected": "r"}, ("p", "", "r")),
         ({"prompt": "p", "chosen": "c", "rejected": " \n"}, ("p", "c", "")),
         ({"prompt": "q", "chosen": [turn("assistant", "a")]}, (turns("q"), turns("a"), BLANK)),

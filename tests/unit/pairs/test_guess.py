@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from workbench.errors import WorkbenchError
 from workbench.pairs.importers import SAMPLE, beginning, guess, import_rows
 from workbench.pairs.readers import read_rows
+from workbench.pairs.sources import open_source
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_the_sample_is_what_an_import_makes(tmp_path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(["question", "good", "bad", "by"])
         writer.writerows([[f"q {number}", "yes", "no", "me"] for number in range(400)])
-    begun = beginning(path)
+    begun = beginning(open_source(path))
     assert begun.columns == ("question", "good", "bad", "by")
     mapping = guess(begun.columns)
     sample = begun.sample(mapping).pairs
@@ -56,7 +57,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     for name, content in (("x.bin", b"\0\1"), ("x.jsonl.gz", b"\x1f\x8b\x08"), ("utf16.jsonl", b"\xff\xfe{")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(WorkbenchError):
-            beginning(tmp_path / name)
+            beginning(open_source(tmp_path / name))
     (tmp_path / "empty").mkdir()
     with pytest.raises(WorkbenchError, match="No data"):
-        beginning(tmp_path / "empty")
+        beginning(open_source(tmp_path / "empty"))

@@ -74,7 +74,6 @@ def test_columns_of_any_names() -> None:
     [
         (["prompt"], "no '='"),
         (["promt=x"], "Did you mean 'prompt'"),
-        (["chosen="], "needs a chosen"),
         (["prompt=a", "prompt=b"], "two columns"),
     ],
 )

@@ -28,7 +28,8 @@ from workbench.workspace import Workspace
 if TYPE_CHECKING:
     from workbench.pairs.importers import Beginning, Imported
 
-_FIELDS = ("prompt", "chosen", "rejected")
+_FIELDS = ("prompt", "chosen", "rejected", "label")
+_NO_LABEL = ("no column says which answer is better", "")
 _KINDS = (
     ("conversations: a user turn, answered by the assistant", True),
     ("plain text, without a chat template", False),
@@ -63,6 +64,7 @@ class ImportDialog(Dialog[ToImport | None]):
     ImportDialog {
         #fields { grid-size: 2; grid-columns: 10 1fr; grid-rows: 1; height: auto; margin-bottom: 1; }
         Select { height: 1; }
+        #words { height: auto; max-height: 3; }
         #preview { height: auto; max-height: 14; margin-bottom: 1; }
         #said { height: auto; margin-bottom: 1; }
     }
@@ -72,6 +74,7 @@ class ImportDialog(Dialog[ToImport | None]):
         super().__init__()
         self._existing, self._names, self._path = existing, names, path
         self._begun: Beginning | None = None
+        self._guessed: dict[str, str] = {}
         self._looked_at = ""
         self._reading = self._cancelled = False
 
@@ -88,11 +91,12 @@ class ImportDialog(Dialog[ToImport | None]):
                 )
                 for field in _FIELDS:
                     yield Static(field, classes="label")
-                    yield Select[str]([], prompt=_nothing(field), compact=True, id=field)
+                    yield Select[str]([], prompt=_nothing(field, by_shape=False), compact=True, id=field)
                 yield Static("plain text", classes="label")
                 yield Select[bool](_KINDS, prompt="none in this file", compact=True, id="kind", disabled=True)
                 yield Static("data set", classes="label")
                 yield LineField(placeholder="the new data set's name", id="name")
+            yield Static(id="words", markup=False)
             yield Static(id="preview", markup=False)
             yield Static(id="said", markup=False)
             yield Static(
@@ -142,22 +146,25 @@ class ImportDialog(Dialog[ToImport | None]):
 
     @background("look", doing="looking into the file", exclusive=True)
     async def _look(self, path: Path) -> None:
-        from workbench.pairs.importers import beginning, guess, name_from
+        from workbench.pairs.importers import beginning, name_from
+        from workbench.pairs.sources import open_source
 
         self._begun = None
         self._follow_kind()
         self._say("Reading …", "$secondary")
         try:
-            begun = await asyncio.to_thread(beginning, path)
+            begun = await asyncio.to_thread(lambda: beginning(open_source(path)))
         except WorkbenchError as error:
             self._refuse(error)
             return
         self._begun = begun
-        guessed = guess(begun.columns)
+        guessed = self._guessed = begun.guess()
         for field in _FIELDS:
             select = self.query_one(f"#{field}", Select)
             with self.prevent(Select.Changed):
-                select.set_options([(one_line(column, 40), column) for column in begun.columns])
+                columns = [(one_line(column, 40), column) for column in begun.columns]
+                select.set_options([*columns, _NO_LABEL] if field == "label" else columns)
+                select.prompt = _nothing(field, by_shape=not guessed)
                 if field in guessed:
                     select.value = guessed[field]
         name = self.query_one("#name", LineField)
@@ -190,19 +197,27 @@ class ImportDialog(Dialog[ToImport | None]):
         """The columns that were chosen, where they are not those of the field's own name."""
         values = {field: self.query_one(f"#{field}", Select).selection for field in _FIELDS}
         own = self._begun.columns if self._begun else ()
-        mapping = {field: column for field, column in values.items() if column is not None and column != field}
-        if values["prompt"] is None and "prompt" in own:
+        mapping = {
+            field: column
+            for field, column in values.items()
+            if column is not None and (column != field or field == "label")
+        }
+        if values["prompt"] is None and "prompt" in own and self._guessed:
             mapping["prompt"] = ""
         return mapping
 
     def _preview(self) -> None:
         if self._begun is None or self._reading:
             return
+        from workbench.pairs.importers import in_words
+
         try:
             sample = self._begun.sample(self._mapping, self._conversational(""))
         except WorkbenchError as error:
             self._refuse(error)
             return
+        words = "\n".join(one_line(line, 400) for line in in_words(sample))
+        self.query_one("#words", Static).update(Content.styled(words, "$secondary"))
         width = max(30, self.query_one("#preview").size.width)
         self.query_one("#preview", Static).update(Content("\n").join(_lines(sample.pairs, width)))
         problems = list(map(str, sample.problems[:_SHOWN_PROBLEMS]))
@@ -263,6 +278,7 @@ class ImportDialog(Dialog[ToImport | None]):
             self.dismiss(None)
 
     def _refuse(self, error: WorkbenchError) -> None:
+        self.query_one("#words", Static).update("")
         self.query_one("#preview", Static).update("")
         message, hint = str(error.message), str(error.hint)
         self._say(" ".join(filter(None, (f"▲ {error.title}.", message, hint))), "$error")
@@ -272,7 +288,11 @@ class ImportDialog(Dialog[ToImport | None]):
         self.query_one("#said", Static).update(Content.styled("\n".join(lines), style))
 
 
-def _nothing(field: str) -> str:
+def _nothing(field: str, *, by_shape: bool) -> str:
+    if by_shape and field != "label":
+        return "as the shape of the rows says"
+    if field == "label":
+        return "as far as it is known"
     return "in chosen and rejected, which are whole conversations" if field == "prompt" else "which column?"
 
 

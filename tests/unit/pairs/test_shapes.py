@@ -1,0 +1,284 @@
+"""Rows of every known shape are read the right way round, and what is made of their columns is said."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.errors import WorkbenchError
+from workbench.pairs.importers import Imported, import_rows, in_words, nothing_usable, parse_mapping
+from workbench.pairs.pair import Message, Pair, from_row, plain, to_line
+from workbench.pairs.readers import read_rows
+from workbench.pairs.shapes import SHAPES
+
+_DOCUMENT = Path("docs/data.md").read_text()
+_TABLED = [
+    (cells[0], cells[1], json.loads(cells[2].strip("`")), cells[3] if len(cells) > 3 else "pair")
+    for line in _DOCUMENT.splitlines()
+    if line.startswith("| ") and "`{" in line
+    for cells in [[cell.strip() for cell in line.strip("|").split(" | ")]]
+]
+_IDS = [data_set for data_set, *_ in _TABLED]
+
+
+def imported(*rows: Any, maps: str = "", **options: Any) -> Imported:
+    return import_rows(enumerate(rows, 1), mapping=parse_mapping(maps.split()), **options)
+
+
+def texts(pair: Pair) -> tuple[str, str, str]:
+    return plain(pair.prompt), plain(pair.chosen), plain(pair.rejected)
+
+
+@pytest.mark.parametrize(("data_set", "shape", "row", "becomes"), _TABLED, ids=_IDS)
+def test_the_table_in_the_documents_is_true(data_set: str, shape: str, row: dict[str, Any], becomes: str) -> None:
+    assert data_set
+    found = imported(row)
+    assert [plan.shape.name for plan in found.plans] == [shape], found.problems
+    expected = {"pair": ("good", "bad"), "good": ("good", ""), "bad": ("", "bad"), "to be drafted": ("", "")}[becomes]
+    assert texts(found.pairs[0]) == ("Q", *expected)
+    assert found.undrafted == (becomes != "pair")
+
+
+def test_every_shape_is_in_the_table() -> None:
+    assert {shape for _, shape, *_ in _TABLED} == {shape.name for shape in SHAPES}
+
+
+def is_messages(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(turn, dict) and {"role", "from"} & turn.keys() for turn in value)
+
+
+def renamed(value: Any, words: dict[str, str]) -> Any:
+    """A row of the table with other texts in place of Q, good and bad."""
+    text = re.sub(r"\b(Q|good|bad)\b", lambda match: json.dumps(words[match[1]])[1:-1], json.dumps(value))
+    return json.loads(text)
+
+
+_words = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters='\\"[]{}|<>:#'), min_size=1, max_size=12
+).filter(lambda text: text.strip() and not text[0].isspace() and not text[-1].isspace())
+
+
+@given(st.sampled_from(_TABLED), _words, _words, _words, st.booleans())
+def test_the_direction_survives_whatever_the_texts_are(
+    entry: tuple[str, str, Any, str], asked: str, good: str, bad: str, as_text: bool
+) -> None:
+    _, _, row, becomes = entry
+    row = renamed(row, {"Q": asked, "good": "+" + good, "bad": "-" + bad})
+    if as_text:  # As CSV has messages.
+        row = {name: json.dumps(value) if is_messages(value) else value for name, value in row.items()}
+    found = imported(row)
+    [pair] = found.pairs
+    expected = {"pair": ("+" + good, "-" + bad), "good": ("+" + good, ""), "bad": ("", "-" + bad)}.get(
+        becomes, ("", "")
+    )
+    assert texts(pair) == (asked, *expected)
+    assert from_row(json.loads(to_line(pair)), where="here") == pair
+    assert import_rows([(1, json.loads(to_line(pair)))]).pairs == [pair]
+
+
+# What belongs to the prompt
+
+
+def test_a_system_column_becomes_a_system_turn() -> None:
+    row = {
+        "system": "Answer like a pirate.",
+        "prompt": "Where is the ship?",
+        "chosen": "Arr, in the bay.",
+        "rejected": "x",
+    }
+    found = imported(row)
+    [pair] = found.pairs
+    assert pair.prompt == (Message("system", "Answer like a pirate."), Message("user", "Where is the ship?"))
+    assert plain(pair.chosen) == "Arr, in the bay."
+    assert "the system column becomes a system turn" in in_words(found)[0]
+    assert (pair.extra, found.unused) == ({}, ())
+    aside = imported(row, maps="system=")
+    assert (len(aside.pairs[0].prompt), aside.unused) == (1, ("system",))
+    assert imported(row, conversational=False).pairs[0].prompt == "Answer like a pirate.\n\nWhere is the ship?"
+    asked = [{"role": "system", "content": "Answer like a pirate."}, {"role": "user", "content": "Where is the ship?"}]
+    assert imported({**row, "prompt": asked}).pairs[0].prompt == pair.prompt
+    other = imported({**row, "prompt": [{"role": "system", "content": "Be brief."}, asked[1]]})
+    assert "a system column other than its system turn" in other.problems[0].reason
+
+
+def test_instruction_and_input_are_one_prompt() -> None:
+    rows = [
+        {"instruction": "Translate to French.", "input": "cheese", "chosen": "fromage", "rejected": "pain"},
+        {"instruction": "Translate to French.", "input": "bread", "chosen": "pain", "rejected": "fromage"},
+        {"instruction": "Say hi.", "input": "", "chosen": "hi", "rejected": "bye"},
+    ]
+    found = imported(*rows)
+    assert [plain(pair.prompt) for pair in found.pairs] == [
+        "Translate to French.\ncheese",
+        "Translate to French.\nbread",
+        "Say hi.",
+    ]
+    assert "prompt = instruction + input" in found.read_as[0][0]
+    alone = imported(*rows, maps="input=")
+    assert (plain(alone.pairs[0].prompt), alone.unused) == ("Translate to French.", ("input",))
+
+
+def test_history_comes_before_the_prompt() -> None:
+    row = {
+        "instruction": "And now?",
+        "history": [["Hi", "Hello"]],
+        "system": "Be kind.",
+        "chosen": "a",
+        "rejected": "b",
+    }
+    turns = (("system", "Be kind."), ("user", "Hi"), ("assistant", "Hello"), ("user", "And now?"))
+    assert imported(row).pairs[0].prompt == tuple(Message(*turn) for turn in turns)
+    assert imported({**row, "history": '[["Hi", "Hello"]]'}).pairs == imported(row).pairs
+    assert "list of turns" in imported({**row, "history": "long ago"}).problems[0].reason
+
+
+def test_what_is_used_for_nothing_is_named() -> None:
+    found = imported(
+        {"prompt": "p1", "chosen": "c", "rejected": "r", "critique": "", "n": 3, "source": "s"},
+        {"prompt": "p2", "chosen": "c", "rejected": "r", "critique": "Too long.", "n": 3, "source": "s"},
+    )
+    assert found.unused == ("critique",)
+    assert in_words(found)[-1] == "1 column with text is used for nothing: critique."
+    assert found.pairs[1].extra == {"critique": "Too long.", "n": 3}
+    beside_turns = [{"role": "user", "content": "q"}]
+    assert imported({"prompt": beside_turns, "context": "c", "chosen": "a", "rejected": "b"}).unused == ("context",)
+
+
+# Which answer is the better one
+
+
+_SAFE = (
+    {
+        "prompt": "Is it ok to skip lunch?",
+        "response_0": "Never eat.",
+        "response_1": "Now and then, yes.",
+        "better_response_id": 1,
+        "safer_response_id": 1,
+    },
+    {
+        "prompt": "Boil eggs?",
+        "response_0": "Ten minutes.",
+        "response_1": "No idea.",
+        "better_response_id": 0,
+        "safer_response_id": 1,
+    },
+)
+
+
+def test_the_label_says_which_answer_is_chosen() -> None:
+    assert [plain(pair.chosen) for pair in imported(*_SAFE).pairs] == ["Now and then, yes.", "Ten minutes."]
+    safer = imported(*_SAFE, maps="label=safer_response_id")
+    assert [plain(pair.chosen) for pair in safer.pairs] == ["Now and then, yes.", "No idea."]
+    assert safer.pairs[0].extra == {"better_response_id": 1, "safer_response_id": 1}
+
+
+def test_a_mapping_past_a_label_is_refused_with_the_reason() -> None:
+    found = imported(*_SAFE, maps="chosen=response_0 rejected=response_1")
+    assert (found.pairs, len(found.problems)) == ([], 2)
+    for word in ("better_response_id", "--map label=better_response_id goes by it", "--map label= sets it aside"):
+        assert word in found.problems[0].reason
+    assert "--map label=COLUMN" in str(nothing_usable("safe.jsonl", found).hint)
+    aside = imported(*_SAFE, maps="chosen=response_0 rejected=response_1 label=")
+    assert plain(aside.pairs[0].chosen) == "Never eat."
+    by_label = imported(*_SAFE, maps="chosen=response_0 rejected=response_1 label=better_response_id")
+    assert [plain(pair.chosen) for pair in by_label.pairs] == ["Now and then, yes.", "Ten minutes."]
+    plainly = imported({"q": "p", "ours": "a", "theirs": "b"}, maps="prompt=q chosen=ours rejected=theirs")
+    assert plain(plainly.pairs[0].chosen) == "a"
+
+
+def test_a_label_that_names_neither_answer_is_no_direction() -> None:
+    row = {"prompt": "p", "response_a": "x", "response_b": "y", "winner": "b"}
+    assert plain(imported(row).pairs[0].chosen) == "y"
+    found = imported({**row, "winner": 0}, {**row, "winner": "left"}, {**row, "winner": "tie"}, {**row, "winner": None})
+    assert (len(found.pairs), len(found.problems), found.ties) == (0, 3, 1)
+    assert "names no answer" in found.problems[0].reason
+    assert "1 row prefers neither answer" in " ".join(in_words(found))
+    left = {"prompt": "p", "left_text": "x", "right_text": "y", "side": "right"}
+    by_side = imported(left, maps="chosen=left_text rejected=right_text label=side")
+    assert plain(by_side.pairs[0].chosen) == "y"
+
+
+def test_annotators_who_disagree_are_a_tie() -> None:
+    row = {"prompt": "p", "response-1": "x", "response-2": "y", "preference": ["response-1", "response-2"]}
+    assert imported(row).ties == 1
+
+
+@pytest.mark.parametrize(("preference", "chosen"), [(-3, "one"), (-1, "one"), (1, "two"), (3.0, "two")])
+def test_signs_prefer_and_sizes_are_the_margin(preference: float, chosen: str) -> None:
+    asked = [{"role": "user", "content": "q"}]
+    row = {"context": asked, "response1": "one", "response2": "two", "overall_preference": preference}
+    [pair] = imported(row).pairs
+    assert (plain(pair.chosen), pair.extra["margin"]) == (chosen, abs(preference))
+    assert imported({**row, "overall_preference": 0}).ties == 1
+    assert "where a number should tell" in imported({**row, "overall_preference": "much"}).problems[0].reason
+
+
+def test_the_best_rank_is_chosen_and_never_rejected() -> None:
+    answers = [
+        {"answer": "Dunno", "rank": 3.0},
+        {"answer": "The Nile.", "rank": 1.0},
+        {"answer": "A lake.", "rank": 2.0},
+    ]
+    [pair] = imported({"prompt": "\n\nHuman: Name a river.\n\nAssistant: ", "answers": answers, "turns": 1}).pairs
+    assert texts(pair) == ("Name a river.", "The Nile.", "Dunno")
+    assert (pair.extra["rank_chosen"], pair.extra["rank_rejected"]) == (1.0, 3.0)
+    assert imported({"prompt": "q", "answers": [{"answer": "a", "rank": 1}, {"answer": "b", "rank": 1}]}).ties == 1
+    assert "fewer than two" in imported({"prompt": "q", "answers": answers[:1]}).problems[0].reason
+
+
+def test_ratings_of_equal_size_are_a_tie() -> None:
+    assert imported({"instruction": "q", "generations": ["a", "b"], "ratings": [3, 3]}).ties == 1
+    assert imported({"instruction": "q", "generations": ["a", "b"], "ratings": [None, 3]}).problems
+
+
+# Files as they come
+
+
+def test_rows_that_lack_something_are_told_one_by_one() -> None:
+    found = imported(
+        {"prompt": "a", "chosen": None, "rejected": "r"},
+        {"prompt": None, "chosen": "c", "rejected": "r"},
+        {"prompt": "b", "chosen": "", "rejected": "r"},
+        {"prompt": "c", "chosen": "c", "rejected": ""},
+        {"prompt": "d", "chosen": "c"},
+        {"prompt": "", "chosen": "c", "rejected": "r"},
+        {"prompt": "e", "chosen": "c", "rejected": "r"},
+    )
+    assert [plain(pair.prompt) for pair in found.pairs if not pair.lacks] == ["e"]
+    assert [problem.line for problem in found.problems] == [2, 6]
+    assert (found.undrafted, found.problems[1].reason) == (4, "has an empty prompt")
+
+
+def test_one_plain_row_does_not_refuse_the_conversations_after_it() -> None:
+    def turns(number: int) -> dict[str, Any]:
+        sides = {"chosen": "a", "rejected": "b"}
+        answers = {side: [{"role": "assistant", "content": text}] for side, text in sides.items()}
+        return {"prompt": [{"role": "user", "content": f"q{number}"}], **answers}
+
+    plain_row = {"prompt": "q0", "chosen": "a", "rejected": "b"}
+    found = imported(plain_row, *map(turns, range(1, 50)))
+    assert (len(found.pairs), found.converted, found.problems) == (50, 1, [])
+    filled = imported({**plain_row, "prompt": "<s>[INST] q0 [/INST]"}, *map(turns, range(1, 50)))
+    assert (len(filled.pairs), [problem.line for problem in filled.problems]) == (49, [1])
+    assert "chat template filled in" in filled.problems[0].reason
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "doubled.csv"
+    path.write_text("prompt,chosen,chosen,rejected\nq,a,z,b\n")
+    with pytest.raises(WorkbenchError, match="columns 2, 3 are all named 'chosen'"):
+        list(read_rows(path))
+
+
+def test_prompts_alone_are_to_be_drafted() -> None:
+    found = imported({"prompt": "p", "id": "x"}, {"prompt": [{"role": "user", "content": "q"}]})
+    assert ([plain(pair.prompt) for pair in found.pairs], found.undrafted) == (["p", "q"], 2)
+    assert imported({"prompt": "p", "answer_of_mine": "a"}).problems[0].reason == "has no chosen and rejected"
+    told = imported({"prompt": "p", "topic": "rivers"}, maps="chosen= rejected=")
+    assert (told.undrafted, told.unused) == (1, ("topic",))
+    answered = imported({"prompt": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]})
+    assert "ends with an answer" in answered.problems[0].reason
