@@ -143,7 +143,8 @@ class _ArrowUnpacker(io.RawIOBase):
     def __init__(self, raw: IO[bytes], codec: str) -> None:
         import pyarrow as pa
 
-        self._stream = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), codec)
+        # Arrow closes what it reads from; the file is to be read again.
+        self._stream = pa.CompressedInputStream(pa.PythonFile(_Before(b"", raw), mode="r"), codec)
 
     def readable(self) -> bool:
         """True."""

@@ -1,11 +1,15 @@
 """Rows come out of every kind of file; damage is told by line and costs no more than it must."""
 
+import bz2
 import gzip
 import json
+import lzma
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -22,6 +26,23 @@ ROWS = [{"prompt": f"p{number}", "chosen": "gut, é", "rejected": 'b"ad\nline'} 
 LINES = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in ROWS)
 _RECORDS = "".join(f'p{number},"gut, é","b""ad\nline"\n' for number in range(3))
 CSV = f"prompt,chosen,rejected\n{_RECORDS}".encode()
+
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".bz2": lambda content: bz2.compress(content[:9]) + bz2.compress(content[9:]),
+    ".xz": lambda content: lzma.compress(content[:9]) + lzma.compress(content[9:]),
+    ".zst": lambda content: arrow_packed(content, "zstd"),
+    ".lz4": lambda content: arrow_packed(content, "lz4"),
+}
+
+
+def arrow_packed(content: bytes, codec: str) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, codec) as file:
+        file.write(content)
+    return bytes(sink.getvalue())
 
 
 def good(path: Path) -> list[dict[str, Any]]:
@@ -43,18 +64,56 @@ def bad(path: Path) -> list[tuple[int, str]]:
         ("x.JSON", b"\xef\xbb\xbf" + json.dumps(ROWS, indent=2).encode()),
         ("x.data", json.dumps(ROWS).encode()),
         ("x.data", LINES),
+        ("x.jsonl", json.dumps(ROWS).encode()),
+        ("x.jsonl", json.dumps(ROWS, indent=1).encode()),
+        ("x.jsonl", b"".join(json.dumps(row, indent=4).encode() + b"\n" for row in ROWS)),
+        ("x.json", json.dumps({"train": ROWS}).encode()),
+        ("x.json", json.dumps({"version": 1, "train_prefs": ROWS}, indent=2).encode()),
+        ("x.jsonl", json.dumps({"data": ROWS}).encode() + b"\n"),
+        ("x.json", json.dumps({"train": ROWS[:2], "training": ROWS[2:]}).encode()),
+        ("x.json", json.dumps({"features": [], "rows": [{"row_idx": 0, "row": row} for row in ROWS]}).encode()),
+        ("x.json", json.dumps({name: [row[name] for row in ROWS] for name in ROWS[0]}).encode()),
+        ("x.json", json.dumps({name: {str(n): row[name] for n, row in enumerate(ROWS)} for name in ROWS[0]}).encode()),
+        ("x.json", json.dumps({"columns": list(ROWS[0]), "data": [list(row.values()) for row in ROWS]}).encode()),
         ("x.csv", CSV),
         ("x.csv", b"\xef\xbb\xbf" + CSV),
         ("x.tsv", CSV.replace(b",", b"\t").replace(b"gut\t", b"gut,")),
         ("x.csv", CSV.replace(b",", b";").replace(b"gut;", b"gut,")),
     ],
 )
-@pytest.mark.parametrize("zipped", [False, True])
-def test_the_same_rows_out_of_every_kind_of_file(tmp_path: Path, name: str, content: bytes, zipped: bool) -> None:
-    path = tmp_path / (f"{name}.gz" if zipped else name)
-    path.write_bytes(gzip.compress(content) if zipped else content)
+@pytest.mark.parametrize("packed", ["", ".gz", ".bz2", ".xz", ".zst", ".lz4"])
+def test_the_same_rows_out_of_every_kind_of_file(tmp_path: Path, name: str, content: bytes, packed: str) -> None:
+    path = tmp_path / f"{name}{packed}"
+    path.write_bytes(PACK[packed](content))
     assert good(path) == ROWS
     assert bad(path) == []
+
+
+def test_a_single_row_of_turns_is_one_row_not_columns(tmp_path: Path) -> None:
+    row = {name: [{"role": "user", "content": "q"}] for name in ("prompt", "chosen", "rejected")}
+    for indent in (None, 2):
+        (tmp_path / "x.json").write_text(json.dumps(row, indent=indent))
+        assert good(tmp_path / "x.json") == [row]
+
+
+def test_lists_under_the_names_of_splits_are_held_out(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps({"train": ROWS[:1], "test": ROWS[1:]}))
+    assert [row.get("split") for row in good(tmp_path / "x.json")] == [None, "holdout", "holdout"]
+
+
+@pytest.mark.parametrize("compression", ["lz4", "zstd", "uncompressed"])
+def test_arrow(tmp_path: Path, compression: str) -> None:
+    turns = [[{"role": "user", "content": "q"}]] * 3
+    table = pa.table({"prompt": pa.array(["a", "b", "a"]).dictionary_encode(), "chosen": turns})
+    feather.write_feather(table, str(tmp_path / "x.feather"), compression=compression)
+    feather.write_feather(table, str(tmp_path / "x.data"), compression=compression)
+    with pa.ipc.new_stream(str(tmp_path / "x.arrow"), table.schema) as stream:
+        stream.write_table(table)
+    for name in ("x.feather", "x.data", "x.arrow"):
+        rows = good(tmp_path / name)
+        assert [row["prompt"] for row in rows] == ["a", "b", "a"]
+        assert rows[2]["chosen"] == turns[2]
+        assert [line for line, _ in read_rows(tmp_path / name)] == [1, 2, 3]
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -76,6 +135,9 @@ def test_parquet(tmp_path: Path) -> None:
         ("x.jsonl", LINES + b"[" * 200_000, (4, "is nested too deeply"), 3),
         ("x.jsonl", LINES + b"1" * 10_000, (4, "is not JSON: Exceeds the limit"), 3),
         ("x.jsonl", LINES + b"\0\0\n", (4, "is not JSON"), 3),
+        ("x.jsonl", b'{"prompt": "cut\n' + LINES, (1, "is not JSON: Invalid control character"), 3),
+        ("x.jsonl", b'{"prompt": "cut",\n' + LINES, (1, "is not JSON: Expecting property name"), 3),
+        ("x.json", b'{"train": [' + LINES.replace(b"}\n", b"},\n") + b"{'a': 1}]}", (4, "what follows it was not"), 3),
         ("x.json", b"[" + LINES.replace(b"}\n", b"},\n") + b"7,\n{}]", (4, "is not a JSON object"), 4),
         ("x.json", b"[" + LINES.replace(b"}\n", b"},\n") + b'{"a"', (4, "what follows it was not read"), 3),
         ("x.json", b"[" + LINES.replace(b"}\n", b"},\n") + b'{"a":"\xff"}]', (4, "is not UTF-8"), 3),
@@ -97,9 +159,12 @@ def test_bad_rows_are_told_by_line_and_the_others_read(
 
 
 @pytest.mark.parametrize(("name", "content"), [("x.jsonl.gz", LINES), ("x.csv.gz", CSV), ("x.json.gz", b"[" + LINES)])
-def test_compressed_data_that_is_cut_short_gives_what_is_left(tmp_path: Path, name: str, content: bytes) -> None:
-    path = tmp_path / name
-    path.write_bytes(gzip.compress(content + b" ")[:-9])
+@pytest.mark.parametrize("packed", [".gz", ".bz2", ".xz"])
+def test_compressed_data_that_is_cut_short_gives_what_is_left(
+    tmp_path: Path, name: str, content: bytes, packed: str
+) -> None:
+    path = tmp_path / name.replace(".gz", packed)
+    path.write_bytes(PACK[packed](content) + PACK[packed](b" " * 100)[:-9])
     assert good(path)
     assert "cut short" in bad(path)[-1][1]
 
@@ -121,13 +186,27 @@ def test_lines_without_end_are_not_held_in_memory(tmp_path: Path, monkeypatch: p
         ("x.jsonl.gz", b"\x1f\x8bnonsense", "is damaged"),
         ("x.csv.gz", gzip.compress(CSV, mtime=0)[:5], "is damaged"),
         ("x.txt", b"hello", "Not a kind of file"),
+        ("x.arrow", b"ARROW1\0\0 not really", "Cannot read x.arrow"),
+        ("x.jsonl", b"7z\xbc\xaf\x27\x1c\0\4", "a 7-Zip archive"),
+        ("x.jsonl", b"SQLite format 3\0\x10", "an SQLite database"),
+        ("x.json", b"\x80\x04\x95\n.", "a Python pickle"),
+        ("x.tar.gz", gzip.compress(b"x".ljust(257, b"\0") + b"ustar\x0000"), "a tar archive"),
+        ("x.jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "a pointer of Git LFS"),
+        ("x.jsonl", b"<!DOCTYPE html><title>Sign in</title>", "a web page"),
+        ("x.csv", b"\0\1\2", "holds no text"),
+        ("x.parquet.gz", gzip.compress(b"PAR1 not really"), "a compressed table"),
+        pytest.param("x.jsonl", b"\xe9\n" * 500, "None of its first 100 rows", id="Latin-1"),
+        ("x.jsonl.xz", b"\xfd7zXZ\0nonsense", "is damaged"),
+        ("x.jsonl.zst", b"\x28\xb5\x2f\xfdnonsense", "is damaged"),
     ],
 )
 def test_files_that_cannot_be_read_at_all(tmp_path: Path, name: str, content: bytes, told: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(WorkbenchError, match=told):
+    with pytest.raises(WorkbenchError) as raised:
         list(read_rows(path))
+    assert told in str(raised.value)
+    assert raised.value.hint
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
