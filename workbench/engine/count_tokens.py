@@ -16,9 +16,10 @@ from typing import Any
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from workbench.child import Parent, serve
-from workbench.engine.model.downloads import load_tokenizer
+from workbench.engine.model.downloads import embedding_rows, load_tokenizer
+from workbench.engine.model.left_out import left_out, uses_fallback
 from workbench.engine.model.rendering import rendered_ids
-from workbench.engine.model.token_ids import common_length, encode, pair_ids, stop_token_ids, trains_raw
+from workbench.engine.model.token_ids import common_length, encode, outside, pair_ids, stop_token_ids, trains_raw
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.pairs.checks.tokens import PairTokens
@@ -40,11 +41,15 @@ def count(request: Mapping[str, Any], parent: Parent) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TokenCounter:
-    """A tokenizer, the tokens at which its model stops, and whether its chat template ends a response by itself."""
+    """A tokenizer, the tokens at which its model stops, and whether its chat template ends a response by itself.
+
+    `vocabulary`: for how many ids the model has an embedding, where that is known.
+    """
 
     tokenizer: PreTrainedTokenizerBase
     stops: frozenset[int]
     closes: bool
+    vocabulary: int | None = None
 
     @classmethod
     def of(cls, model: str) -> TokenCounter:
@@ -54,28 +59,44 @@ class TokenCounter:
             declared = GenerationConfig.from_pretrained(resolve(model))
         except (OSError, ValueError):
             declared = None
-        return cls.with_stops(tokenizer, stop_token_ids(tokenizer, SimpleNamespace(generation_config=declared)))
+        stops = stop_token_ids(tokenizer, SimpleNamespace(generation_config=declared))
+        return cls.with_stops(tokenizer, stops, embedding_rows(model))
 
     @classmethod
-    def with_stops(cls, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int]) -> TokenCounter:
+    def with_stops(
+        cls, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int], vocabulary: int | None = None
+    ) -> TokenCounter:
         """What a tokenizer measures with, for a model that stops at `stops`."""
         prompt, response = _PROBE
         rendered = rendered_ids(tokenizer, (*prompt, *response), {})
         # Where the template leaves a response open, `encode` adds the end-of-sequence token.
-        return cls(tokenizer, stops, closes=len(rendered) == sum(map(len, encode(tokenizer, prompt, response))))
+        closes = len(rendered) == sum(map(len, encode(tokenizer, prompt, response)))
+        return cls(tokenizer, stops, closes, vocabulary)
 
     def measure(self, row: dict[str, Any], *, where: str) -> dict[str, Any]:
         """The id of one row, and its `PairTokens`."""
         pair = from_row(row, where=where)
         try:
-            ids = pair_ids(self.tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
+            template = template_arguments(row)
+            ids = pair_ids(self.tokenizer, pair.prompt, pair.chosen, pair.rejected, template)
+            lost = left_out(self.tokenizer, pair.prompt, (pair.chosen, pair.rejected), template)
         except WorkbenchError as error:
             return {"id": pair.id, **asdict(PairTokens(0, 0, 0, 0, stops=True, refused=error.message))}
         open_ended = pair.conversational and not self.closes
         stops = not open_ended and self._ends(ids.chosen) and self._ends(ids.rejected)
         shared = common_length(ids.chosen, ids.rejected)
         raw = trains_raw(self.tokenizer, pair.prompt)
-        counts = PairTokens(len(ids.prompt), len(ids.chosen), len(ids.rejected), shared, stops, raw)
+        counts = PairTokens(
+            len(ids.prompt),
+            len(ids.chosen),
+            len(ids.rejected),
+            shared,
+            stops,
+            raw,
+            left_out=lost,
+            outside=outside(self.tokenizer, ids, self.vocabulary),
+            fallback=pair.conversational and uses_fallback(self.tokenizer),
+        )
         return {"id": pair.id, **asdict(counts)}
 
     def _ends(self, ids: Sequence[int]) -> bool:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from workbench.engine.model.rendering import FALLBACK_TEMPLATE
 from workbench.errors import WorkbenchError
@@ -99,6 +99,17 @@ def _unreachable(model: str) -> WorkbenchError:
         f"{model} is neither a folder here nor in the download cache.",
         "Copy the model here and give its folder, or use tiny.",
     )
+
+
+def embedding_rows(model: str) -> int | None:
+    """For how many token ids `model` has an embedding, by its config.json; None where that does not say."""
+    source = resolve(model)
+    try:
+        config = AutoConfig.from_pretrained(source, **where_from(source)).get_text_config()
+    except (OSError, ValueError, KeyError, WorkbenchError):
+        return None
+    rows = getattr(config, "vocab_size", None)
+    return rows if isinstance(rows, int) and rows > 0 else None
 
 
 def load_tokenizer(model: str) -> PreTrainedTokenizerBase:

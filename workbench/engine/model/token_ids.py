@@ -156,6 +156,17 @@ def is_ordinary(tokenizer: PreTrainedTokenizerBase, pair: Pair, template: Mappin
     return bool(pair.prompt) and not template and not any(types_control(tokenizer, turn) for turn in turns)
 
 
+def outside(tokenizer: PreTrainedTokenizerBase, ids: PairIds, vocabulary: int | None) -> tuple[str, ...]:
+    """The tokens of a pair for which a model of `vocabulary` embeddings has none, such as "'[PAD]' (32000)"."""
+    if (
+        vocabulary is None
+        or max(map(max, filter(None, (ids.prompt, ids.chosen, ids.rejected))), default=0) < vocabulary
+    ):
+        return ()
+    beyond = sorted({token for part in (ids.prompt, ids.chosen, ids.rejected) for token in part if token >= vocabulary})
+    return tuple(f"{tokenizer.convert_ids_to_tokens(token)!r} ({token})" for token in beyond)
+
+
 def trains_raw(tokenizer: PreTrainedTokenizerBase, prompt: Text) -> bool:
     """Whether a prompt is plain text beside a chat template of the tokenizer's own, and has none filled in."""
     own = tokenizer.chat_template not in (None, FALLBACK_TEMPLATE)

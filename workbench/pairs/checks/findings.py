@@ -31,14 +31,18 @@ CHECKS: dict[str, str] = {
     "swap": "rejected looks better",
     "plain-text": "plain text, where the model has a chat template",
     "template": "the chat template refuses the conversation",
+    "outside": "tokens that the model has no embedding for",
+    "identical-rendered": "chosen and rejected are the same in the chat template",
+    "left-out": "the chat template leaves out what turns say",
+    "fallback-template": "the model has no chat template",
     "dropped": "the prompt alone fills max_length",
     "truncated": "the end of a response is cut off at max_length",
     "identical-cut": "chosen and rejected are the same once cut",
     "no-stop": "a response does not end in a stop token",
 }
-"""The names that findings have, the gravest first; the last six need a model."""
+"""The names that findings have, the gravest first; the last ten need a model."""
 
-NEEDS_MODEL = frozenset({"plain-text", "template", "dropped", "truncated", "identical-cut", "no-stop"})
+NEEDS_MODEL = frozenset(list(CHECKS)[-10:])
 SLOW = frozenset({"near-duplicate"})
 _ORDER = {name: number for number, name in enumerate(CHECKS)}
 

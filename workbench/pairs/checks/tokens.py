@@ -6,14 +6,15 @@ The engine counts the tokens, in a process of its own: no model library is impor
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from workbench import child
 from workbench.figures import plural
 from workbench.models import resolve
-from workbench.pairs.checks.findings import CheckFinding, OnProgress, TokenLengths, Watch
+from workbench.pairs.checks.findings import CheckFinding, OnProgress, Severity, TokenLengths, Watch
 from workbench.pairs.checks.length import ResponseLengths
 from workbench.pairs.checks.text_columns import TextColumns
 from workbench.pairs.formats import has_template
@@ -25,7 +26,9 @@ class PairTokens:
     """One pair in tokens: of the prompt, and of each response with what ends it. `shared`: with how many equal tokens
     both responses begin. `stops`: whether chosen and rejected end in a token at which generation stops, before anything
     is added to them. `raw`: it is plain text, and the model has a chat template. `refused`: why that does not take the
-    pair; all else is then 0."""
+    pair; all else is then 0. `left_out`: what the template leaves out of it, each beginning with "answer" or "prompt".
+    `outside`: tokens that the model has no embedding for. `fallback`: the model has no chat template, so that the
+    workbench's own is used."""
 
     prompt: int
     chosen: int
@@ -34,11 +37,15 @@ class PairTokens:
     stops: bool
     raw: bool = False
     refused: str = ""
+    left_out: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+    fallback: bool = False
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> PairTokens:
         """The counts in a row of the engine's, which has the pair's id too."""
-        return cls(**{field.name: row[field.name] for field in fields(cls)})
+        lists = {name: tuple(row[name]) for name in ("left_out", "outside")}
+        return cls(**{field.name: row[field.name] for field in fields(cls)} | lists)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,7 @@ def token_findings(columns: TextColumns, _: Watch, tokens: TokenCounts, max_leng
             f" ({counts[refused[0]].refused})",
             "Leave out turns of a role it does not know (often system), or use another model.",
         )
+    yield from _of_rendering(columns, counts, tokens.model)
     if named := those(lambda pair: pair.prompt >= max_length):
         yield CheckFinding(
             "dropped",
@@ -130,7 +138,9 @@ def token_findings(columns: TextColumns, _: Watch, tokens: TokenCounts, max_leng
             " the token that ends it included.",
             f"Raise max_length (the longest pair needs {_longest(counts):,}), or shorten the responses.",
         )
-    if named := those(lambda pair: pair.prompt < max_length and _same_once_cut(pair, max_length - pair.prompt)):
+    if named := those(
+        lambda pair: pair.prompt < max_length and not _same(pair) and _same_once_cut(pair, max_length - pair.prompt)
+    ):
         yield CheckFinding(
             "identical-cut",
             "error",
@@ -151,8 +161,91 @@ def token_findings(columns: TextColumns, _: Watch, tokens: TokenCounts, max_leng
         )
 
 
+def _of_rendering(columns: TextColumns, counts: Sequence[PairTokens], model: str) -> Iterator[CheckFinding]:
+    """What was said against what is rendered."""
+    if named := [index for index, pair in enumerate(counts) if pair.outside]:
+        tokens = dict.fromkeys(token for index in named for token in counts[index].outside)
+        shown = ", ".join(list(tokens)[:_SHOWN])
+        yield CheckFinding(
+            "outside",
+            "error",
+            columns.named(named),
+            f"{plural(len(named), 'pair has', 'pairs have')} tokens that {model} has no embedding for: {shown}.",
+            "Its tokenizer has more tokens than the model: take the added ones out of the tokenizer, or resize the"
+            " model's embedding.",
+        )
+    told = [one == other for one, other in zip(columns.chosen, columns.rejected, strict=True)]
+    if named := [index for index, pair in enumerate(counts) if _same(pair) and not told[index]]:
+        causes = _counted(counts[index].left_out for index in named)
+        yield CheckFinding(
+            "identical-rendered",
+            "error",
+            columns.named(named),
+            f"{plural(len(named), 'pair has', 'pairs have')} the same tokens as chosen and as rejected: "
+            + (f"the chat template of {model} leaves out {causes}." if causes else f"{model} reads both alike."),
+            "Such a pair has no gradient. Use a template that renders it, or say it elsewhere in the turn.",
+        )
+    for kind, severity, what, hint in _KINDS:
+        lost = {
+            index: those
+            for index, pair in enumerate(counts)
+            if (those := [each for each in pair.left_out if each.startswith(kind)])
+        }
+        if lost:
+            yield CheckFinding(
+                "left-out",
+                severity,
+                columns.named(lost),
+                f"The chat template of {model} leaves out {what} {plural(len(lost), 'pair')}:"
+                f" {_counted(lost.values())}.",
+                hint,
+                figures={"left_out": dict(_counts(lost.values()))},
+            )
+    if named := [index for index, pair in enumerate(counts) if pair.fallback]:
+        yield CheckFinding(
+            "fallback-template",
+            "note",
+            columns.named(named),
+            f"{model} has no chat template: turns are written in the workbench's own, as “User: …” and “Assistant: …”.",
+            "To train in another one, put it into the model's folder as chat_template.jinja.",
+        )
+
+
+_SHOWN = 5
+_KINDS: tuple[tuple[str, Severity, str, str], ...] = (
+    (
+        "answer",
+        "warning",
+        "part of the answers of",
+        "It trains nothing: use a template that renders it, or take it out of the turns.",
+    ),
+    (
+        "prompt",
+        "warning",
+        "part of the prompts of",
+        "The model never reads it, here and where it is asked: use another template, or say it in a user turn.",
+    ),
+    ("earlier", "note", "the reasoning of earlier turns of", "Many templates do so: it is read where it was trained."),
+    ("unread", "note", "fields of", "No harm where they are yours; the model does not see them."),
+)
+
+
+def _counts(lost: Iterable[Iterable[str]]) -> list[tuple[str, int]]:
+    return Counter(each.partition(": ")[2] for pair in lost for each in pair).most_common()
+
+
+def _counted(lost: Iterable[Iterable[str]]) -> str:
+    """What is left out of pairs, with the number of pairs."""
+    return ", ".join(f"{what} ({count:,})" for what, count in _counts(lost)[:_SHOWN])
+
+
+def _same(pair: PairTokens) -> bool:
+    """Whether both responses have the same tokens before anything is cut."""
+    return pair.shared == pair.chosen == pair.rejected and not pair.refused
+
+
 def _same_once_cut(pair: PairTokens, room: int) -> bool:
-    return pair.shared >= room or pair.shared == pair.chosen == pair.rejected
+    return pair.shared >= room or _same(pair)
 
 
 def _longest(counts: Sequence[PairTokens]) -> int:
