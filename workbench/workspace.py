@@ -76,7 +76,7 @@ class Workspace:
 
     @property
     def scores(self) -> Path:
-        """Scores of pairs that were computed before: may be deleted at any time."""
+        """What models said before, scores of pairs and answers to probes: may be deleted at any time."""
         return self.root / _CACHE / "scores.sqlite"
 
     @property

@@ -57,6 +57,7 @@ def evaluate_run(
             quantization=quantization,
             merged=merged,
             tasks=tasks,
+            cache=workspace.scores,
             progress=progress,
         )
 

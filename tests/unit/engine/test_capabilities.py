@@ -8,9 +8,9 @@ import pytest
 from tests.unit.engine.random_adapters import save_adapter
 from workbench.config import build_config
 from workbench.engine.model.inference import score_batches
+from workbench.engine.scoring.asked_model import AskedModel, base_and_run
 from workbench.engine.scoring.capabilities import read_tasks
 from workbench.engine.scoring.evaluate import evaluate
-from workbench.engine.scoring.probing import BaseAndRun
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 from workbench.evidence.capabilities import TasksAsked
@@ -64,7 +64,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 def test_items_are_scored_as_the_model_has_them(tasks: Path, run: RunFolder) -> None:
     scorer = Scorer("tiny", device="cpu")
-    models = BaseAndRun(scorer, run.adapter, lambda _: None)
+    models = AskedModel(scorer, base_and_run(run.adapter), lambda _: None)
     (reading,) = read_tasks(models, TasksAsked(["capitals"], str(tasks)), seed=0)
     assert (reading.task, reading.metric) == ("capitals", "acc")
     rows = [json.loads(line) for line in (tasks / "items.jsonl").read_text().splitlines()]
@@ -101,6 +101,6 @@ def test_a_task_has_a_verdict_of_its_own(tasks: Path, run: RunFolder) -> None:
 
 
 def test_a_task_that_nobody_knows_is_told(tasks: Path, run: RunFolder) -> None:
-    models = BaseAndRun(Scorer("tiny", device="cpu"), run.adapter, lambda _: None)
+    models = AskedModel(Scorer("tiny", device="cpu"), base_and_run(run.adapter), lambda _: None)
     with pytest.raises(WorkbenchError, match="no task 'capitls'"):
         read_tasks(models, TasksAsked(["capitls"], str(tasks)), seed=0)

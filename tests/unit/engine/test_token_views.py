@@ -4,7 +4,8 @@ import pytest
 
 from tests.unit.engine.random_adapters import save_adapter
 from tests.unit.evidence.examples import SIGNS
-from workbench.engine.scoring.probing import BaseAndRun, read_probes, token_views
+from workbench.engine.scoring.asked_model import AskedModel, base_and_run
+from workbench.engine.scoring.probing import read_probes, token_views
 from workbench.engine.scoring.scorer import Scorer
 from workbench.evidence.cases import TokenView
 from workbench.evidence.measurements import ProbeReading
@@ -14,11 +15,11 @@ from workbench.tiny.starters import build_probes
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> BaseAndRun:
+def models(tmp_path_factory: pytest.TempPathFactory) -> AskedModel:
     """The embedded model beside an adapter of random weights."""
     folder = tmp_path_factory.mktemp("adapter")
     save_adapter(folder, 0.1)
-    return BaseAndRun(Scorer("tiny", "none", device="cpu"), folder, lambda _: None)
+    return AskedModel(Scorer("tiny", "none", device="cpu"), base_and_run(folder), lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +32,12 @@ def probes() -> list[Probe]:
 
 
 @pytest.fixture(scope="module")
-def readings(models: BaseAndRun, probes: list[Probe]) -> list[ProbeReading]:
+def readings(models: AskedModel, probes: list[Probe]) -> list[ProbeReading]:
     return read_probes(models, probes, {}, plan("tiny"))
 
 
 @pytest.fixture(scope="module")
-def views(models: BaseAndRun, probes: list[Probe], readings: list[ProbeReading]) -> list[TokenView]:
+def views(models: AskedModel, probes: list[Probe], readings: list[ProbeReading]) -> list[TokenView]:
     return token_views(models, probes, readings, {}, SIGNS)
 
 

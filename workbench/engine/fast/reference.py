@@ -14,7 +14,8 @@ from torch import Tensor
 from workbench.compare.messages import ResponseScore
 from workbench.config import RunConfig
 from workbench.engine.model.token_ids import PairIds
-from workbench.engine.scoring.score_cache import CacheKey, ScoreCache, key
+from workbench.engine.scoring.result_cache import CacheKey, key
+from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.runs.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 _KEEP = 256

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.engine.scoring.probing import BaseAndRun
+from workbench.engine.scoring.asked_model import AskedModel
 from workbench.errors import WorkbenchError
 from workbench.evidence.capabilities import TaskReading, TasksAsked
 
@@ -16,7 +16,7 @@ Scores = dict[str, tuple[str, dict[int, float]]]
 """By task: the metric's name, and by the item's number its value."""
 
 
-def read_tasks(models: BaseAndRun, asked: TasksAsked, seed: int) -> list[TaskReading]:
+def read_tasks(models: AskedModel, asked: TasksAsked, seed: int) -> list[TaskReading]:
     """Every task's items under both. Raises `WorkbenchError` where lm-eval does not know a task, or fails."""
     from lm_eval.tasks import TaskManager
 
@@ -38,7 +38,7 @@ def read_tasks(models: BaseAndRun, asked: TasksAsked, seed: int) -> list[TaskRea
     return readings
 
 
-def _scores(models: BaseAndRun, column: tuple[str, Path | None], asked: TasksAsked, manager: Any, seed: int) -> Scores:
+def _scores(models: AskedModel, column: tuple[str, Path | None], asked: TasksAsked, manager: Any, seed: int) -> Scores:
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 

@@ -14,7 +14,8 @@ from workbench.compare.messages import Column, PairBatch, PairsScored, ResponseS
 from workbench.engine.model.inference import batches, score_batches
 from workbench.engine.model.loading import revision
 from workbench.engine.model.token_ids import encode, tokenizer_digest, with_system
-from workbench.engine.scoring.score_cache import CacheKey, ScoreCache, key
+from workbench.engine.scoring.result_cache import CacheKey, key
+from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, Text, template_arguments, to_row, turn_to_json

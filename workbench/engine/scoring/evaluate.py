@@ -10,9 +10,12 @@ from pathlib import Path
 
 from workbench.config import Quantization
 from workbench.engine.model.inference import fitting_threads
+from workbench.engine.scoring.asked_model import AskedModel, base_and_run
 from workbench.engine.scoring.capabilities import read_tasks
+from workbench.engine.scoring.kept_answers import KeptAnswers
 from workbench.engine.scoring.merged import Before, evaluate_merged
-from workbench.engine.scoring.probing import NEUTRAL, BaseAndRun, examples, read_pairs, read_probes, sample, token_views
+from workbench.engine.scoring.probing import NEUTRAL, examples, read_pairs, read_probes, sample, token_views
+from workbench.engine.scoring.result_cache import ResultCache
 from workbench.engine.scoring.scorer import Scorer
 from workbench.engine.shipping.model_card import write_card
 from workbench.evidence.calibration import calibrate
@@ -39,14 +42,16 @@ def evaluate(
     quantization: Quantization | None = None,
     merged: Path | None = None,
     tasks: TasksAsked | None = None,
+    cache: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Evidence:
     """Measures the run's adapter against its base, and writes the evidence into the run's folder.
 
     `suites` has the sha256 of the probes' files. `quantization` is how the base is held, by default as the run was
     trained. `merged`: the folder of the run's merged model, which is measured as well; `tasks` are asked of lm-eval
-    besides. `progress` is told what is done next. The device's lease is the caller's to hold. Raises `WorkbenchError`
-    where the run has no adapter or gives no answers, a model cannot be loaded, or a behaviour cannot be told.
+    besides. `cache`: the file that keeps what the base said, for the next run on it. `progress` is told what is done
+    next. The device's lease is the caller's to hold. Raises `WorkbenchError` where the run has no adapter or gives no
+    answers, a model cannot be loaded, or a behaviour cannot be told.
     """
     began = time.monotonic()
     settings = plan.settings
@@ -55,21 +60,24 @@ def evaluate(
     wanted = signs(plan.claims.values())
     check(folder)
     progress("loading the model")
-    scorer = Scorer(config.model, quantization or config.quantization)
-    models = BaseAndRun(scorer, folder.adapter, progress)
-    with fitting_threads(scorer.adapters.model):
-        on_tasks = read_tasks(models, tasks, seed) if tasks else []  # first: a task may not be known
-        asked = [probe for probe in probes if _is_sampled(probe, plan)]
-        samples = sample(models, asked, plan) if asked else {}
-        on_probes = read_probes(models, probes, samples, plan)
-        on_pairs = read_pairs(models, folder.rows(), config.max_length, settings.most_pairs, seed)
-        tokens = token_views(models, probes, on_probes, samples, wanted)
-    held, digest, vocabulary = scorer.quantization, scorer.adapters.digest(folder.adapter), scorer.vocabulary
-    del scorer, models
-    shipped = None
-    if merged is not None:
-        before = Before(probes, asked, samples, on_probes, on_pairs, vocabulary)
-        shipped = evaluate_merged(folder, merged, before, plan, lambda: Scorer(config.model, held), progress)
+    with ResultCache(cache) as results:
+        scorer = Scorer(config.model, quantization or config.quantization)
+        models = AskedModel(scorer, base_and_run(folder.adapter), progress, KeptAnswers.of(scorer, results))
+        with fitting_threads(scorer.adapters.model):
+            on_tasks = read_tasks(models, tasks, seed) if tasks else []  # first: a task may not be known
+            asked = [probe for probe in probes if _is_sampled(probe, plan)]
+            samples = sample(models, asked, plan) if asked else {}
+            on_probes = read_probes(models, probes, samples, plan)
+            on_pairs = read_pairs(models, folder.rows(), config.max_length, settings.most_pairs, seed)
+            tokens = token_views(models, probes, on_probes, samples, wanted)
+        held, digest, vocabulary = scorer.quantization, scorer.adapters.digest(folder.adapter), scorer.vocabulary
+        del scorer, models
+        shipped = None
+        if merged is not None:
+            before = Before(probes, asked, samples, on_probes, on_pairs, vocabulary)
+            shipped = evaluate_merged(
+                folder, merged, before, plan, lambda: Scorer(config.model, held), results, progress
+            )
     progress("computing intervals")
     claims = with_tasks(plan.claims, on_tasks)
     table = tabulate(on_probes, on_pairs) | tabulate_tasks(on_tasks)

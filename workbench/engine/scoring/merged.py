@@ -16,10 +16,10 @@ import torch
 
 from workbench.engine.model.inference import fitting_threads
 from workbench.engine.model.loading import revision
+from workbench.engine.scoring.asked_model import BASE, Asked, AskedModel, total
 from workbench.engine.scoring.classifying import shown_behaviours
+from workbench.engine.scoring.kept_answers import KeptAnswers
 from workbench.engine.scoring.probing import (
-    Asked,
-    BaseAndRun,
     ProbeSamples,
     as_answer,
     examples,
@@ -27,10 +27,9 @@ from workbench.engine.scoring.probing import (
     named_responses,
     probe_readings,
     read_openings,
-    sampled_answers,
     together,
-    total,
 )
+from workbench.engine.scoring.result_cache import ResultCache
 from workbench.engine.scoring.scorer import Sample, Scorer
 from workbench.errors import WorkbenchError
 from workbench.evidence.document import MergedModel
@@ -51,7 +50,6 @@ from workbench.evidence.versus import beside
 from workbench.runs.folder import RunFolder
 
 _MERGED: Asked = ("the merged model", None)
-_BASE: Asked = ("the base", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +73,13 @@ def evaluate_merged(
     before: Before,
     plan: Plan,
     load_base: Callable[[], Scorer],
+    results: ResultCache,
     progress: Callable[[str], None],
 ) -> MergedModel:
     """Measures the model in the folder `merged` on the same, once no other model is held any more.
 
-    `load_base` loads the base as it was measured. Raises `WorkbenchError` where the model cannot be loaded, or has
-    another vocabulary than the base.
+    `load_base` loads the base as it was measured; `results` keeps what both say. Raises `WorkbenchError` where the
+    model cannot be loaded, or has another vocabulary than the base.
     """
     release()
     progress("loading the merged model")
@@ -91,17 +90,18 @@ def evaluate_merged(
             f"{merged} has a vocabulary of {scorer.vocabulary:,} tokens, the run's base one of {before.vocabulary:,}.",
             f"Merge the run: workbench merge {folder.id} --to DIR",
         )
-    models, seed = BaseAndRun(scorer, merged, progress), plan.settings.seed
+    models = AskedModel(scorer, (_MERGED,), progress, KeptAnswers.of(scorer, results))
+    seed = plan.settings.seed
     asked = [probe for probe in before.sampled for _ in range(plan.settings.samples)]
     with fitting_threads(scorer.adapters.model):
         responses = _responses(models, before)
-        openings = read_openings(models, (_MERGED,), before.probes, plan)
+        openings = read_openings(models, before.probes, plan)
         pairs = _pairs(models, folder, before, plan)
         prompts = [probe.prompt for probe in asked]
-        answers = sampled_answers(models, _MERGED, prompts, plan.settings) if asked else []
+        answers = models.answers(prompts, _MERGED, plan.settings) if asked else []
     dtype = str(scorer.adapters.model.dtype).removeprefix("torch.")
     del scorer, models
-    samples = _samples(asked, answers, responses, before, plan, load_base, progress) if asked else {}
+    samples = _samples(asked, answers, responses, before, plan, load_base, results, progress) if asked else {}
     base = {reading.id: reading.openings for reading in before.probe_readings}
     masses = {
         identity: {name: (base[identity][name][0], mass) for name, (mass,) in opened.items()}
@@ -131,7 +131,7 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
-def _responses(models: BaseAndRun, before: Before) -> dict[str, dict[str, Reading]]:
+def _responses(models: AskedModel, before: Before) -> dict[str, dict[str, Reading]]:
     """By the probe's id, every response that it names, and the base's own answers; after is the merged model."""
     old = {reading.id: reading.responses for reading in before.probe_readings}
     named, rows = named_responses(models.scorer, before.probes)
@@ -150,7 +150,7 @@ def _responses(models: BaseAndRun, before: Before) -> dict[str, dict[str, Readin
     return responses
 
 
-def _pairs(models: BaseAndRun, folder: RunFolder, before: Before, plan: Plan) -> list[PairReading]:
+def _pairs(models: AskedModel, folder: RunFolder, before: Before, plan: Plan) -> list[PairReading]:
     settings, longest = plan.settings, folder.record().config.max_length
     _, rows = held_out(models.scorer, folder.rows(), longest, settings.most_pairs, settings.seed)
     sums = [total(one) for one in models.logprobs(rows, _MERGED, "responses of held-out pairs")] if rows else []
@@ -167,15 +167,17 @@ def _samples(
     before: Before,
     plan: Plan,
     load_base: Callable[[], Scorer],
+    results: ResultCache,
     progress: Callable[[str], None],
 ) -> dict[str, ProbeSamples]:
     """The answers of base and merged model, and the behaviours that they show, by the probe's id."""
     release()
     progress("loading the base again")
-    base = BaseAndRun(load_base(), Path(), progress)
-    with fitting_threads(base.scorer.adapters.model):
+    scorer = load_base()
+    base = AskedModel(scorer, (BASE,), progress, KeptAnswers.of(scorer, results))
+    with fitting_threads(scorer.adapters.model):
         rows = [(answer.prompt, answer.ids) for answer in answers]
-        likelihoods = [total(one) for one in base.logprobs(rows, _BASE, "answers of the merged model")]
+        likelihoods = [total(one) for one in base.logprobs(rows, BASE, "answers of the merged model")]
     told = [as_answer(*each) for each in zip(asked, answers, likelihoods, strict=True)]
     shows = shown_behaviours(told, plan.known, progress)
     samples = {}

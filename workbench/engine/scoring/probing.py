@@ -4,43 +4,33 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from random import Random
 from typing import Any
 
 from torch import Tensor
 
 from workbench.behaviours.behaviour import Answer
-from workbench.compare.messages import Column, Scored, ScoredColumn, ScoreResponse, Turn
+from workbench.compare.messages import ScoredColumn
 from workbench.compare.token_text import text_spans
-from workbench.engine.model.inference import Ids, opening_logprobs, summed_kl
-from workbench.engine.model.token_ids import continued, encode, pair_ids, prompt_ids
+from workbench.engine.model.inference import Ids
+from workbench.engine.model.token_ids import continued, encode, pair_ids
+from workbench.engine.scoring.asked_model import AskedModel, total
 from workbench.engine.scoring.classifying import shown_behaviours
 from workbench.engine.scoring.scorer import Sample, Scorer, log_mass
 from workbench.evidence.cases import Example, Signs, TokenPiece, TokenResponse, TokenView, choose
 from workbench.evidence.claims import Claim
 from workbench.evidence.measurements import BEGINNING, BEGINNINGS, OWN, PairReading, ProbeReading, Reading
 from workbench.evidence.probes import Probe, openings_of
-from workbench.evidence.settings import Plan, Settings
+from workbench.evidence.settings import Plan
 from workbench.pairs.pair import Pair, Text, from_row, template_arguments
 from workbench.pairs.split import group_key
 
 NEUTRAL = "neutral"
 """The kind of probes on which the divergence from the base is measured."""
-_WINDOW = 512
-"""Responses between two words about how far it is."""
-_ALIKE = 32
-"""Prompts of fewer tokens are of like length, as are those of up to twice as many, and so on."""
-_TELL_EVERY = 256
-"""Tokens."""
 _DECIMALS = 4
 """Of a logarithm: of more, a reader of single tokens learns nothing."""
-
-
-Asked = tuple[str, Path | None]
-"""A name to tell it by, and its adapter; None where the model is asked as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,49 +48,8 @@ class ProbeSamples:
     begun: Reading
 
 
-@dataclass(frozen=True, slots=True)
-class BaseAndRun:
-    """The base beside one run's adapter. `progress` is told what is done next."""
-
-    scorer: Scorer
-    adapter: Path
-    progress: Callable[[str], None]
-
-    @property
-    def columns(self) -> tuple[Asked, ...]:
-        """Both, each with its name."""
-        return ("the base", None), ("the run", self.adapter)
-
-    def read(self, rows: Sequence[tuple[Ids, Ids]], what: str) -> list[Reading]:
-        """Log-probabilities of the responses under both. Raises `WorkbenchError`."""
-        before, after = (self.logprobs(rows, column, what) for column in self.columns)
-        return [_reading(first, then) for first, then in zip(before, after, strict=True)]
-
-    def logprobs(self, rows: Sequence[tuple[Ids, Ids]], column: Asked, what: str) -> list[Tensor]:
-        """Log-probabilities, (tokens,) each, of the responses under one of the columns. Raises `WorkbenchError`."""
-        name, adapter = column
-        logprobs: list[Tensor] = []
-        self.progress(f"scoring {len(rows):,} {what} under {name}")
-        for start in range(0, len(rows), _WINDOW):
-            if start:
-                self.progress(f"scoring under {name}: {start:,} of {len(rows):,} {what}")
-            logprobs += self.scorer.score_ids(rows[start : start + _WINDOW], adapter)
-        return logprobs
-
-    def divergence(self, rows: Sequence[tuple[Ids, Ids]]) -> list[float]:
-        """KL(run ‖ base) summed over every response, in nats."""
-        switched = self.scorer.adapters.switched
-        return summed_kl(lambda: switched(None), lambda: switched(self.adapter), rows, self.scorer.vocabulary)
-
-    def tokens(self, prompt: Text, response: str, top_k: int = 0) -> Scored:
-        """Every token of a response under both, with the likeliest `top_k` there. Raises `WorkbenchError`."""
-        turns = prompt if isinstance(prompt, str) else [Turn.of(turn) for turn in prompt]
-        columns = [Column(name=name, adapter=str(folder) if folder else None) for name, folder in self.columns]
-        return self.scorer.score(ScoreResponse(prompt=turns, response=response, columns=columns, top_k=top_k))
-
-
 def read_probes(
-    models: BaseAndRun,
+    models: AskedModel,
     probes: Sequence[Probe],
     samples: Mapping[str, ProbeSamples],
     plan: Plan,
@@ -110,7 +59,7 @@ def read_probes(
     `samples`: by the probe's id. Raises `WorkbenchError`.
     """
     named, rows = named_responses(models.scorer, probes)
-    readings = models.read(rows, "responses") if rows else []
+    readings = _both(models, rows, "responses") if rows else []
     responses: dict[str, dict[str, Reading]] = {probe.id: {} for probe in probes}
     for (probe, behaviour), reading in zip(named, readings, strict=True):
         responses[probe.id][behaviour] = reading
@@ -128,7 +77,13 @@ def read_probes(
     for (probe, name, _), kl in zip(neutral, models.divergence([row for *_, row in neutral]), strict=True):
         reading = responses[probe.id][name]
         responses[probe.id][name] = replace(reading, kl=kl + (reading.kl or 0.0))
-    return probe_readings(probes, responses, samples, read_openings(models, models.columns, probes, plan), plan)
+    return probe_readings(probes, responses, samples, read_openings(models, probes, plan), plan)
+
+
+def _both(models: AskedModel, rows: Sequence[tuple[Ids, Ids]], what: str) -> list[Reading]:
+    """Log-probabilities of the responses under base and run. Raises `WorkbenchError`."""
+    before, after = (models.logprobs(rows, column, what) for column in models.columns)
+    return [_reading(first, then) for first, then in zip(before, after, strict=True)]
 
 
 def named_responses(scorer: Scorer, probes: Sequence[Probe]) -> tuple[list[tuple[Probe, str]], list[tuple[Ids, Ids]]]:
@@ -168,10 +123,8 @@ def probe_readings(
     ]
 
 
-def read_openings(
-    models: BaseAndRun, columns: Sequence[Asked], probes: Sequence[Probe], plan: Plan
-) -> dict[str, dict[str, list[float]]]:
-    """By probe and behaviour, the log-probability of an answer that begins so under each of `columns`, in nats.
+def read_openings(models: AskedModel, probes: Sequence[Probe], plan: Plan) -> dict[str, dict[str, list[float]]]:
+    """By probe and behaviour, the log-probability of an answer that begins so under each column, in nats.
 
     The openings are the probe's own, or those of the behaviour.
     """
@@ -187,12 +140,10 @@ def read_openings(
         ]
         for probe in some
     }
-    for name, adapter in columns if some else ():
-        models.progress(f"measuring how answers begin under {name}, {len(some):,} probes")
-        model = models.scorer.adapters.switched(adapter)
-        for probe in some:
-            _, prompt, _ = ids[probe.id][0]
-            sums[probe.id].append(opening_logprobs(model, prompt, [opening for *_, opening in ids[probe.id]]))
+    rows_of_probes = [(ids[probe.id][0][1], [opening for *_, opening in ids[probe.id]]) for probe in some]
+    for column in models.columns if some else ():
+        for probe, of_probe in zip(some, models.openings(rows_of_probes, column), strict=True):
+            sums[probe.id].append(of_probe)
     for probe in some:
         for behaviour in asked[probe.id]:
             rows = [number for number, (name, *_) in enumerate(ids[probe.id]) if name == behaviour]
@@ -204,7 +155,7 @@ def read_openings(
 
 
 def read_pairs(
-    models: BaseAndRun, rows: Iterable[Mapping[str, Any]], max_length: int, most: int, seed: int
+    models: AskedModel, rows: Iterable[Mapping[str, Any]], max_length: int, most: int, seed: int
 ) -> list[PairReading]:
     """What was read on the run's held-out rows, cut as in training; of more than `most` as many, drawn by `seed`.
 
@@ -213,7 +164,7 @@ def read_pairs(
     pairs, encoded = held_out(models.scorer, rows, max_length, most, seed)
     if not pairs:
         return []
-    readings = models.read(encoded, "responses of held-out pairs")
+    readings = _both(models, encoded, "responses of held-out pairs")
     return [
         PairReading(pair.id, _group(pair), pair.tags, question(pair.prompt), chosen, rejected)
         for pair, chosen, rejected in zip(pairs, readings[::2], readings[1::2], strict=True)
@@ -239,14 +190,14 @@ def held_out(
     return pairs, encoded
 
 
-def sample(models: BaseAndRun, probes: Sequence[Probe], plan: Plan) -> dict[str, ProbeSamples]:
+def sample(models: AskedModel, probes: Sequence[Probe], plan: Plan) -> dict[str, ProbeSamples]:
     """Seeded answers of base and run to every probe, and the behaviours that they show, by the probe's id.
 
     Raises `WorkbenchError`.
     """
     asked = [probe for probe in probes for _ in range(plan.settings.samples)]
     before, after = (
-        sampled_answers(models, column, [probe.prompt for probe in asked], plan.settings) for column in models.columns
+        models.answers([probe.prompt for probe in asked], column, plan.settings) for column in models.columns
     )
     said = [(answer.prompt, answer.ids) for answer in before]
     logprobs = [models.logprobs(said, column, "answers of the base") for column in models.columns]
@@ -305,7 +256,7 @@ def examples(probes: Sequence[Probe], samples: Mapping[str, ProbeSamples]) -> li
 
 
 def token_views(
-    models: BaseAndRun,
+    models: AskedModel,
     probes: Sequence[Probe],
     readings: Sequence[ProbeReading],
     samples: Mapping[str, ProbeSamples],
@@ -342,42 +293,6 @@ def question(prompt: Text) -> str:
         return prompt
     before = len(prompt) - 1
     return f"({before} turn{'s' if before > 1 else ''} before) {prompt[-1].text}" if before else prompt[-1].text
-
-
-def sampled_answers(models: BaseAndRun, column: Asked, prompts: Sequence[Text], settings: Settings) -> list[Sample]:
-    """One seeded sample a prompt. Prompts of like length go together: each would be padded to the longest."""
-    (name, adapter), scorer = column, models.scorer
-    what = f"sampling {len(prompts):,} answers from {name}"
-    models.progress(what)
-    parts: dict[int, list[int]] = {}
-    for index, prompt in enumerate(prompts):
-        parts.setdefault((len(prompt_ids(scorer.tokenizer, prompt)) // _ALIKE).bit_length(), []).append(index)
-    answers: dict[int, Sample] = {}
-    told = done = 0
-
-    def tell(tokens: int) -> None:
-        nonlocal told
-        if done + tokens >= told + _TELL_EVERY * len(prompts) ** 0.5:
-            told = done + tokens
-            models.progress(f"{what}: {told:,} tokens, {settings.answer_tokens * len(prompts):,} at most")
-
-    for number, indices in sorted(parts.items()):
-        texts = scorer.sample_many(
-            [prompts[index] for index in indices],
-            adapter,
-            max_new_tokens=settings.answer_tokens,
-            temperature=1.0,
-            seed=settings.seed + number,
-            progress=tell,
-        )
-        done += sum(len(sampled.ids) for sampled in texts)
-        answers |= dict(zip(indices, texts, strict=True))
-    return [answers[index] for index in range(len(prompts))]
-
-
-def total(logprobs: Tensor) -> float:
-    """Of the whole response, in nats."""
-    return float(logprobs.double().sum())
 
 
 def _reading(before: Tensor, after: Tensor) -> Reading:
@@ -417,7 +332,7 @@ def _group(pair: Pair) -> str:
     return named if isinstance(named, str) and named else group_key(pair.prompt)
 
 
-def _token_response(models: BaseAndRun, prompt: Text, name: str, text: str) -> TokenResponse:
+def _token_response(models: AskedModel, prompt: Text, name: str, text: str) -> TokenResponse:
     base, run = models.tokens(prompt, text, top_k=1).columns
     return TokenResponse(name, round(base.sum, _DECIMALS), round(run.sum, _DECIMALS), _token_pieces(base, run))
 

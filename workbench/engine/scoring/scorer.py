@@ -166,8 +166,24 @@ class Scorer:
         progress: Callable[[int], None] = lambda _: None,
     ) -> list[Sample]:
         """One seeded sample a prompt, batched. `progress` is told the tokens so far. Raises `WorkbenchError`."""
-        model = self.adapters.switched(adapter)
         rows = [prompt_ids(self.tokenizer, prompt) for prompt in prompts]
+        sampled = self.sample_ids(
+            rows, adapter, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, progress=progress
+        )
+        return [self.as_sample(*each) for each in zip(rows, sampled, strict=True)]
+
+    def sample_ids(
+        self,
+        rows: Sequence[Ids],
+        adapter: Path | None,
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        seed: int,
+        progress: Callable[[int], None],
+    ) -> list[Ids]:
+        """The tokens of one seeded sample a prompt of `rows`, otherwise as `sample_many`."""
+        model = self.adapters.switched(adapter)
         tokens: list[list[int]] = [[] for _ in rows]
         width = max(map(len, rows), default=0) + max_new_tokens
         size = max(1, _SAMPLED_TOKENS // width)
@@ -185,10 +201,11 @@ class Scorer:
                     tokens[start + index].append(token)
                 done += len(step)
                 progress(done)
-        return [
-            Sample(prompt, ids, str(self.tokenizer.decode(ids, skip_special_tokens=True)), ids[-1] not in self.stops)
-            for prompt, ids in zip(rows, tokens, strict=True)
-        ]
+        return [*tokens]
+
+    def as_sample(self, prompt: Ids, ids: Ids) -> Sample:
+        """The answer that `ids` are."""
+        return Sample(prompt, ids, str(self.tokenizer.decode(ids, skip_special_tokens=True)), ids[-1] not in self.stops)
 
     def prefix_ids(
         self, prompt: Prompt, prefix: str, template: Mapping[str, Any], column: Column

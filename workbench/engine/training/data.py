@@ -17,7 +17,7 @@ from datasets.table import InMemoryTable
 from transformers import PreTrainedTokenizerBase
 
 from workbench.engine.model.token_ids import PairIds, all_pair_ids, is_ordinary, pair_ids, tokenizer_digest
-from workbench.engine.scoring.score_cache import key
+from workbench.engine.scoring.result_cache import key
 from workbench.engine.training.token_file import COLUMNS, Entry, Parts, StoredPairs, StoredRows, TokenFile, stored
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, from_row, template_arguments
