@@ -96,6 +96,19 @@ def take_rows(workspace: Workspace, config: RunConfig) -> TakenRows:
     return TakenRows(counts, config.pairs, data_sets, train, holdout)
 
 
+def place_of(workspace: Workspace, config: RunConfig, identity: str) -> str:
+    """The file and the line of the pair with an id in the config's data sets; empty where no file has it."""
+    for name in config.pairs:
+        try:
+            rows = load_rows(workspace.existing_pairs_file(name))
+        except WorkbenchError:
+            continue
+        row = rows.row(identity)
+        if row is not None and row < len(rows.base.ids):
+            return f"pairs/{name}.jsonl, line {row + 1}"
+    return ""
+
+
 def _with_split(line: bytes, side: str) -> bytes:
     """A pair's line with its side, newline included. Most lines have none yet: it goes before the last brace then."""
     line = line.rstrip()

@@ -303,14 +303,23 @@ def _dry_run(workspace: Workspace, config: RunConfig, *, json: bool) -> None:
 
 def _print_preview(preview: Preview) -> None:
     from workbench.config import to_toml
-    from workbench.runs.preview import disk_line, fit_lines, memory_rows, raw_line, rows_line, time_line, tokens_line
+    from workbench.runs.preview import (
+        disk_line,
+        fit_lines,
+        memory_rows,
+        raw_line,
+        rows_line,
+        template_lines,
+        time_line,
+        tokens_line,
+    )
 
     lines = [("rows", rows_line(preview)), ("tokens", tokens_line(preview)), ("time", time_line(preview))]
     for name, text in lines:
         if text:
             print(safe(f"{name:<8}{text}"))
     print(safe(f"disk    {disk_line(preview)}\n"))
-    if warning := raw_line(preview):
+    for warning in filter(None, (raw_line(preview), *template_lines(preview))):
         print(safe(f"{warning}\n"))
     rows = memory_rows(preview)
     if rows:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from workbench.child import Parent, serve
 from workbench.config import RunConfig, build_config
 from workbench.engine.libraries import no_garbage, quick_imports
 from workbench.errors import WorkbenchError
-from workbench.launch import take_rows
+from workbench.launch import place_of, take_rows
 from workbench.runs import lease
 from workbench.runs.catalog import Catalog
 from workbench.runs.folder import RunFolder
@@ -30,6 +31,10 @@ from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.engine.training.data import Prepared
+
+
+LOOKED_AT = 200
+"""Pairs whose rendering is compared with what they say; `workbench check --model` looks at all."""
 
 
 def work(request: Mapping[str, Any], parent: Parent) -> None:
@@ -59,7 +64,8 @@ def _measure(workspace: Workspace, config: RunConfig, scratch: RunFolder, parent
     began = time.perf_counter()
     # These imports take seconds, and the rows are told by then.
     with no_garbage():
-        from workbench.engine.model.downloads import load_tokenizer
+        from workbench.engine.model.downloads import embedding_rows, load_tokenizer
+        from workbench.engine.model.left_out import summary, uses_fallback
         from workbench.engine.model.token_ids import trains_raw
         from workbench.engine.training.data import prepare
 
@@ -69,9 +75,25 @@ def _measure(workspace: Workspace, config: RunConfig, scratch: RunFolder, parent
         file.writelines(rows.lines())
     plain = rows.plain
     del rows
-    prepared = prepare(tokenizer, scratch.rows(), config.room, workspace.tokens)
+    prepared = prepare(
+        tokenizer,
+        scratch.rows(),
+        config.room,
+        workspace.tokens,
+        vocabulary=embedding_rows(config.model),
+        place_of=partial(place_of, workspace, config),
+    )
     raw = sum(trains_raw(tokenizer, row["prompt"]) for row in scratch.rows()) if plain else 0
-    counts = replace(_counts(prepared, config), raw=raw)
+    looked_at = min(LOOKED_AT, len(scratch.rows()))
+    pairs, lost = summary(tokenizer, scratch.rows().spread(looked_at))
+    counts = replace(
+        _counts(prepared, config),
+        raw=raw,
+        looked_at=looked_at,
+        losing=pairs,
+        left_out=lost,
+        fallback=uses_fallback(tokenizer) and not plain,
+    )
     tell(counts)
     reason = _refusal(preview.after(counts))
     if reason:

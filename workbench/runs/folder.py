@@ -62,6 +62,12 @@ class RowsFile:
         except OSError as error:
             raise self._unreadable(error) from error
 
+    def spread(self, count: int) -> Iterator[dict[str, Any]]:
+        """`count` of the rows, evenly from the first to the last; all where there are fewer."""
+        total = len(self)
+        wanted = {number * total // count for number in range(count)} if count < total else set(range(total))
+        return (row for number, row in enumerate(self) if number in wanted)
+
     def digest(self) -> str:
         """The sha256 of the file."""
         try:

@@ -50,7 +50,8 @@ class Counts:
     `longest`, `responses` and `row` are those of the longest training pairs: see `Lengths`. Of grpo and rloo, tokens
     are of a prompt with an answer of the most tokens. `tokens` and `holdout_tokens` are those of all training and all
     held-out pairs: a pair's are its prompt and both responses. `raw` pairs are plain text that trains without the chat
-    template that the model has.
+    template that the model has. Of the pairs that were `looked_at`, `losing` ones have something that the template
+    leaves out, which `left_out` names. `fallback`: the model has no chat template, and the workbench's own is used.
     """
 
     train: int
@@ -66,6 +67,10 @@ class Counts:
     tokens: int
     holdout_tokens: int
     raw: int = 0
+    looked_at: int = 0
+    losing: int = 0
+    left_out: str = ""
+    fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +356,23 @@ def raw_line(preview: Preview) -> str:
         f"▲ {plural(counts.raw, 'pair is', 'pairs are')} plain text: trained without the model's chat template,"
         f" and asked with it. {command} makes conversations of them."
     )
+
+
+def template_lines(preview: Preview) -> list[str]:
+    """What the chat template leaves out of the pairs, and that the model has none; empty where all is well."""
+    counts, lines = preview.counts, list[str]()
+    if counts is not None and counts.losing:
+        command = f"workbench check {preview.config.pairs[0]} --model {preview.config.model}"
+        lines.append(
+            f"▲ The chat template leaves out part of {counts.losing:,} of {plural(counts.looked_at, 'pair')} looked at:"
+            f" {counts.left_out}. {command} names all."
+        )
+    if counts is not None and counts.fallback:
+        lines.append(
+            "▲ The model has no chat template: turns are written as “User: …” and “Assistant: …”. To train in another,"
+            " put it into the model's folder as chat_template.jinja."
+        )
+    return lines
 
 
 def tokens_line(preview: Preview) -> str:

@@ -135,7 +135,7 @@ def test_a_system_message_goes_before_the_prompt(tokenizer):
 
 def test_a_template_that_refuses_is_told_with_the_row(tokenizer, monkeypatch):
     monkeypatch.setattr(tokenizer, "chat_template", "{{ raise_exception('no system role here') }}")
-    with pytest.raises(WorkbenchError, match=r"(?s)line 1 \(id x\).*no system role here"):
+    with pytest.raises(WorkbenchError, match=r"(?s)line 1 \(pair x\).*no system role here"):
         prepare(tokenizer, [conversation()], 100)
 
 

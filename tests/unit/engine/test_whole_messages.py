@@ -203,10 +203,10 @@ ENDLESS += "{% endfor %}"
 @pytest.mark.parametrize(
     ("template", "said"),
     [
-        (ENDLESS, "pairs.jsonl, line 2 (id b): It was stopped after 0.5 s. Turns: user"),
-        ("{{ messages[0].content + 1 }}", "line 1 (id a): Turns: user. In the template: TypeError"),
-        ("{{ messages[0].content.x.y }}", "line 1 (id a): Turns: user. The template says: 'str object' has no"),
-        ("{{ raise_exception('No.') }}", "line 1 (id a): Turns: user. The template says: No.."),
+        (ENDLESS, "pairs.jsonl, line 2 (pair b): It was stopped after 0.5 s. Turns: user"),
+        ("{{ messages[0].content + 1 }}", "line 1 (pair a): Turns: user. In the template: TypeError"),
+        ("{{ messages[0].content.x.y }}", "line 1 (pair a): Turns: user. The template says: 'str object' has no"),
+        ("{{ raise_exception('No.') }}", "line 1 (pair a): Turns: user. The template says: No.."),
     ],
 )
 def test_a_template_that_fails_or_never_ends_is_told_with_line_and_pair(

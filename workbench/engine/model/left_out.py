@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from workbench.engine.model.rendering import FALLBACK_TEMPLATE, rendered_text
-from workbench.pairs.pair import CALLS, REASONING, Message, Text
+from workbench.pairs.pair import CALLS, REASONING, Message, Text, from_row, template_arguments
 
 ANSWER, PROMPT, EARLIER, UNREAD = "answer", "prompt", "earlier", "unread"
 """What is left out: of what is trained, of the prompt, reasoning of earlier turns, and what templates need not read."""
 _THOUGHT = re.compile(r"\A.*</think>", re.DOTALL)
 _WORD = re.compile(r"\w+")
 _THINK = "<think> in the text"
+_SHOWN = 3
 _LONG = 20
 """Letters from which on a text is known again wherever it stands: a short one may stand in another turn too."""
 
@@ -41,6 +43,22 @@ def left_out(
 def uses_fallback(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether turns are rendered with the workbench's own template, for want of one of the model's."""
     return tokenizer.chat_template == FALLBACK_TEMPLATE
+
+
+def summary(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Mapping[str, Any]]) -> tuple[int, str]:
+    """How many of some rows lose a part of prompt or answers to the chat template, and what: "the system turn (3)".
+
+    What templates need not read, and the reasoning of earlier turns, is not counted.
+    """
+    counts: Counter[str] = Counter()
+    pairs = 0
+    for row in rows:
+        pair = from_row(row, where="a row")
+        lost = left_out(tokenizer, pair.prompt, (pair.chosen, pair.rejected), template_arguments(row))
+        told = {each.partition(": ")[2] for each in lost if each.startswith((ANSWER, PROMPT))}
+        counts.update(told)
+        pairs += bool(told)
+    return pairs, ", ".join(f"{what} ({count:,})" for what, count in counts.most_common(_SHOWN))
 
 
 def _in_conversation(

@@ -16,7 +16,7 @@ from datasets import Dataset
 from datasets.table import InMemoryTable
 from transformers import PreTrainedTokenizerBase
 
-from workbench.engine.model.token_ids import PairIds, all_pair_ids, is_ordinary, pair_ids, tokenizer_digest
+from workbench.engine.model.token_ids import PairIds, all_pair_ids, is_ordinary, outside, pair_ids, tokenizer_digest
 from workbench.engine.scoring.result_cache import key
 from workbench.engine.training.token_file import COLUMNS, Entry, Parts, StoredPairs, StoredRows, TokenFile, stored
 from workbench.errors import WorkbenchError
@@ -29,6 +29,7 @@ PAIR_INDEX = "pair_index"
 
 _VERSION = "1"
 """Of how rows become ids, and of the file: another one forgets what was kept."""
+_SHOWN = 5
 _AT_ONCE = 512
 """Pairs that are tokenized together."""
 
@@ -57,16 +58,24 @@ def prepare(
     max_length: int,
     cache: Path | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    *,
+    vocabulary: int | None = None,
+    place_of: Callable[[str], str] = lambda _: "",
 ) -> Prepared:
     """Tokenizes the rows of a run by TRL's rules; those whose `split` is holdout are held out.
 
     What was tokenized before is taken from the folder `cache`: the same rows with the same tokenizer and template.
-    `progress` is told, before each part, how many pairs are tokenized.
+    `progress` is told, before each part, how many pairs are tokenized. `vocabulary`: for how many ids the model has an
+    embedding, where that is known. `place_of` says for messages where the pair with an id is, with file and line; the
+    line of the run's pairs.jsonl is told where it says nothing.
 
-    Raises `WorkbenchError` where a row is no pair, the chat template refuses one, or no training pair is left.
+    Raises `WorkbenchError` where a row is no pair, the chat template refuses one, the model has no embedding for a
+    token, or no training pair is left.
     """
     name = key(_VERSION, tokenizer_digest(tokenizer), digest(rows)).hex()
-    file = stored(cache, name, lambda: _tokenized(tokenizer, rows, progress))
+    file = stored(cache, name, lambda: _tokenized(tokenizer, rows, progress, place_of))
+    if vocabulary is not None and file.most >= vocabulary:
+        raise _outside(tokenizer, file, vocabulary, place_of)
     room = max_length - file.sizes[:, 0]
     fits = room > 0
     cut = np.minimum(file.sizes[:, 1:], room[:, None])
@@ -135,13 +144,31 @@ class _TextRow:
     text: str
 
 
+def _outside(
+    tokenizer: PreTrainedTokenizerBase, file: TokenFile, vocabulary: int, place_of: Callable[[str], str]
+) -> WorkbenchError:
+    """What to tell where the model has no embedding for a token of a pair."""
+    row = next(row for row in range(len(file.sizes)) if outside(tokenizer, file.ids(row), vocabulary))
+    tokens = ", ".join(outside(tokenizer, file.ids(row), vocabulary)[:_SHOWN])
+    identity = file.subject(row).id
+    where = place_of(identity) or f"pairs.jsonl, line {row + 1}"
+    return WorkbenchError(
+        "The model has no embedding for a token",
+        f"{where} (pair {identity}): {tokens}; the model has {vocabulary:,} embeddings, 0 to {vocabulary - 1:,}.",
+        "Its tokenizer has more tokens than the model: take the added ones out, or resize the model's embedding.",
+    )
+
+
 def _tokenized(
-    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping[str, Any]] | RowsFile, progress: Callable[[int], None]
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Mapping[str, Any]] | RowsFile,
+    progress: Callable[[int], None],
+    place_of: Callable[[str], str],
 ) -> Parts:
     numbered, done = enumerate(rows, 1), 0
     while part := [_read(number, row) for number, row in islice(numbered, _AT_ONCE)]:
         progress(done)
-        yield [Entry(ids, _subject(row)) for ids, row in zip(_ids(tokenizer, part), part, strict=True)]
+        yield [Entry(ids, _subject(row)) for ids, row in zip(_ids(tokenizer, part, place_of), part, strict=True)]
         done += len(part)
 
 
@@ -154,7 +181,7 @@ def _subject(row: _TextRow) -> PairIdentity:
     return PairIdentity(row.pair.id, row.text, "holdout" if row.pair.split == "holdout" else "train")
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, rows: Sequence[_TextRow]) -> list[PairIds]:
+def _ids(tokenizer: PreTrainedTokenizerBase, rows: Sequence[_TextRow], place_of: Callable[[str], str]) -> list[PairIds]:
     """The ids of rows, those of a kind together. Raises `WorkbenchError` for the first that the template refuses."""
     ids: dict[int, PairIds] = {}
     for conversational in (False, True):
@@ -163,15 +190,16 @@ def _ids(tokenizer: PreTrainedTokenizerBase, rows: Sequence[_TextRow]) -> list[P
         # What one of them has wrong is found, and told with its line, when they are taken one by one.
         with suppress(Exception), _on_all_cores():
             ids |= zip(alike, all_pair_ids(tokenizer, [rows[index].pair for index in alike]), strict=True)
-    return [ids[index] if index in ids else _alone(tokenizer, row) for index, row in enumerate(rows)]
+    return [ids[index] if index in ids else _alone(tokenizer, row, place_of) for index, row in enumerate(rows)]
 
 
-def _alone(tokenizer: PreTrainedTokenizerBase, row: _TextRow) -> PairIds:
+def _alone(tokenizer: PreTrainedTokenizerBase, row: _TextRow, place_of: Callable[[str], str]) -> PairIds:
     pair = row.pair
     try:
         return pair_ids(tokenizer, pair.prompt, pair.chosen, pair.rejected, row.template)
     except WorkbenchError as error:
-        raise WorkbenchError(error.title, f"{row.where} (id {pair.id}): {error.message}", error.hint) from error
+        where = place_of(pair.id) or row.where
+        raise WorkbenchError(error.title, f"{where} (pair {pair.id}): {error.message}", error.hint) from error
 
 
 @contextmanager

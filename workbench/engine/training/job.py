@@ -6,6 +6,7 @@ import shutil
 import time
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -15,7 +16,8 @@ from workbench.config import RunConfig
 from workbench.engine.fast.reference import reference_version
 from workbench.engine.methods.trainer_setup import parameter_counts
 from workbench.engine.methods.trl_trainer import TrlTrainer
-from workbench.engine.model.downloads import load_tokenizer
+from workbench.engine.model.downloads import embedding_rows, load_tokenizer
+from workbench.engine.model.left_out import summary
 from workbench.engine.model.loading import device_name, peak_memory, revision
 from workbench.engine.model.token_ids import trains_raw
 from workbench.engine.scoring.score_cache import ScoreCache
@@ -30,6 +32,7 @@ from workbench.engine.training.reporter import Instruments, Reporter
 from workbench.engine.training.resume import Origin, find_origin
 from workbench.engine.training.score_recorder import ScoreRecorder
 from workbench.engine.training.trainers import Training, build_trainer, load, reference
+from workbench.launch import place_of
 from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
 from workbench.runs.folder import RunFolder
@@ -40,6 +43,8 @@ from workbench.workspace import Workspace
 
 _BESIDE_ADAPTER = 16 * 1024**2
 """Bytes of tokenizer and card beside an adapter."""
+_LOOKED_AT = 200
+"""Pairs whose rendering is compared with what they say."""
 _TELL_EVERY = 1.0
 """Seconds between two words about how far something is."""
 
@@ -120,7 +125,15 @@ def _ready(
             events.phase(f"tokenizing the pairs {done / len(rows):.0%}", origin.at.step)
 
     with distributed.first_before_others():
-        prepared = prepare(tokenizer, rows, config.room, cache, tokenizing)
+        prepared = prepare(
+            tokenizer,
+            rows,
+            config.room,
+            cache,
+            tokenizing,
+            vocabulary=embedding_rows(config.model),
+            place_of=partial(place_of, workspace, config) if workspace is not None else lambda _: "",
+        )
     if config.facts.online:
         # Of the pairs only the prompts are used.
         prepared = replace(prepared, truncated=0, identical=0)
@@ -142,6 +155,13 @@ def _ready(
         events.warn(
             "Plain text beside a chat template",
             "Pairs of plain text train without the model's chat template, in which it is asked later.",
+            origin.at.step,
+        )
+    losing, lost = summary(tokenizer, rows.spread(_LOOKED_AT)) if not origin.at.step else (0, "")
+    if losing:
+        events.warn(
+            "The chat template leaves out part of the pairs",
+            f"Of {min(_LOOKED_AT, len(rows)):,} pairs looked at, {losing:,} lose: {lost}. See workbench check --model.",
             origin.at.step,
         )
     trained, parameters = parameter_counts(trainer.model)

@@ -69,6 +69,11 @@ class TokenFile:
         self.holdout: np.ndarray = self.table.column("holdout").to_numpy()
         self._part = len(self._columns[0][0][0]) - 1 if len(self.sizes) else 1
 
+    @property
+    def most(self) -> int:
+        """The greatest token id of all."""
+        return max((int(values.max()) for column in self._columns for _, values in column if len(values)), default=0)
+
     def ids(self, row: int) -> PairIds:
         """The ids of a pair."""
         part, index = divmod(row, self._part)

@@ -77,6 +77,11 @@ def _limit(preview: Preview) -> Content:
     if counts.raw:
         many = figures.plural(counts.raw, "pair is", "pairs are")
         parts.append((f"\n▲ {many} plain text, no chat template: c M converts", "$warning"))
+    if counts.losing:
+        part = f"{counts.losing:,} of {counts.looked_at:,}"
+        parts.append((f"\n▲ template leaves out, in {part}: {one_line(counts.left_out, 60)}", "$warning"))
+    if counts.fallback:
+        parts.append(("\n▲ the model has no chat template: “User: …”, “Assistant: …”", "$warning"))
     return Content.assemble(*parts)
 
 
