@@ -236,6 +236,8 @@ def test_evaluate_refuses_what_it_cannot_measure(tmp_path: Path) -> None:
     (run / "adapter").mkdir()
     (run / "adapter" / "adapter_config.json").write_text("{}", "utf-8")
     (run / "adapter" / "adapter_model.safetensors").write_bytes(b"weights")
+    (run / "pairs.jsonl").write_text("", "utf-8")
     without_probes = workbench("--workspace", str(tmp_path), "evaluate", "x-dpo")
     assert without_probes.returncode == 2
-    assert "No probes" in without_probes.stderr
+    assert "Nothing to measure on" in without_probes.stderr
+    assert "workbench probes add --all" in without_probes.stderr

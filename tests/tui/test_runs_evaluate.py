@@ -40,7 +40,7 @@ async def test_what_stops_it_is_told(root: Path) -> None:
     async with runs_screen(root) as pilot:
         await shows(pilot, "finished")
         await pilot.press("e")
-        await shows(pilot, "No probes", "workbench.tiny.starters")
+        await shows(pilot, "Nothing to measure on", "workbench.tiny.starters")
 
 
 async def test_it_can_be_given_up(root: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.context import DASH, print_table
+from workbench.cli.context import DASH, note, print_table
 from workbench.evidence.cases import classified
 from workbench.evidence.claims import signs
 from workbench.evidence.document import SHARES_OF_PROBES, find, probe_rows
@@ -27,7 +27,8 @@ _SIGNS = {True: "\u2714 holds", False: "\u2718 does not hold", None: "? cannot b
 
 def print_evidence(evidence: Evidence) -> None:
     """Probes, their parts, held-out pairs, the worst regressions, and the verdicts last."""
-    _print_probes(probe_rows(evidence.measurements))
+    if rows := probe_rows(evidence.measurements):
+        _print_probes(rows)
     _print_parts(evidence)
     _print_answers(evidence)
     _print_pairs(evidence)
@@ -55,6 +56,8 @@ def print_evidence(evidence: Evidence) -> None:
         )
     else:
         _print_merged(evidence, evidence.merged)
+    if evidence.unmeasured:
+        note(f"\n{evidence.unmeasured}")
 
 
 def print_versus(versus: Versus) -> None:

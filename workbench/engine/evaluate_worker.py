@@ -13,7 +13,7 @@ from workbench.errors import WorkbenchError
 from workbench.evidence.capabilities import TasksAsked, check_installed
 from workbench.evidence.document import Evidence
 from workbench.evidence.jobs import check
-from workbench.evidence.probes import digests, read_suites
+from workbench.evidence.probes import HOW_TO_GET, digests, suites
 from workbench.evidence.settings import read_plan
 from workbench.runs.folder import RunFolder
 from workbench.runs.lease import turn
@@ -31,19 +31,26 @@ def evaluate_run(
     """Writes and returns the run's evidence, once the device is free. `progress` is told what is done next.
 
     The base is held as the run was trained, or with `quantization` so. `merged`: the folder of the run's merged model,
-    which is measured beside them; `tasks` are lm-eval's. Raises `WorkbenchError` where there are no probes, the run has
-    no adapter or gives no answers, or a model cannot be loaded.
+    which is measured beside them; `tasks` are lm-eval's. Without suites, the pairs that the run held out are measured.
+    Raises `WorkbenchError` where there is nothing of these, the run has no adapter or gives no answers, or a model
+    cannot be loaded.
     """
     check(folder)
     if tasks:
         check_installed(tasks, folder.record().config.model, folder.adapter)
     if merged is not None:
         merged = _model_in(merged, folder)
-    probes = read_suites(workspace.probes)
+    probes = [probe for suite in suites(workspace.probes).values() for probe in suite]
+    if not probes and not tasks and not any(row.get("split") == "holdout" for row in folder.rows()):
+        raise WorkbenchError(
+            "Nothing to measure on",
+            f"{workspace.probes} has no suite of probes, and {folder.id} held no pairs out.",
+            f"{HOW_TO_GET[0].upper()}{HOW_TO_GET[1:]}. Pairs are held out by: workbench train --set holdout=0.1",
+        )
     plan = read_plan(workspace.settings, workspace.probes, folder.record().config.model)
-    suites = digests(workspace.probes)
+    sha256 = digests(workspace.probes)
     with turn(folder, progress):
-        progress(f"reading {len(probes)} probes")
+        progress(f"reading {len(probes)} probes" if probes else "no suites: the held-out pairs alone are measured")
         # Torch comes after the waiting: who waits stays small.
         quiet_libraries()
         with quick_imports():
@@ -53,7 +60,7 @@ def evaluate_run(
             folder,
             probes,
             plan,
-            suites=suites,
+            suites=sha256,
             quantization=quantization,
             merged=merged,
             tasks=tasks,

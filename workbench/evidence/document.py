@@ -17,7 +17,8 @@ from workbench.evidence.capabilities import TaskReading
 from workbench.evidence.cases import Example, Regression, TokenView
 from workbench.evidence.claims import Claim
 from workbench.evidence.length_control import LengthControl
-from workbench.evidence.measurements import Key, Measure, Measurement, PairReading, ProbeReading
+from workbench.evidence.measurements import HELD_OUT, TASK, Key, Measure, Measurement, PairReading, ProbeReading
+from workbench.evidence.probes import HOW_TO_GET
 from workbench.evidence.statistics import Change, Estimate
 from workbench.evidence.verdicts import Verdict
 from workbench.files import write_whole
@@ -99,6 +100,16 @@ class Evidence:
     def find(self, kind: str, response: str, measure: Measure, part: str = "") -> Change | None:
         """What was measured of that, if it was."""
         return find(self.measurements, Key(kind, part, response, measure))
+
+    @property
+    def unmeasured(self) -> str:
+        """What could not be measured for want of suites, and where some are; empty where there were probes."""
+        if any(measured.kind not in (HELD_OUT, TASK) for measured in self.measurements):
+            return ""
+        return (
+            "There was no suite of probes, so what became of answers to attacks, look-alikes and neutral prompts was "
+            f"not measured; {HOW_TO_GET}"
+        )
 
     @property
     def beside_merged(self) -> list[tuple[Verdict, Verdict | None]]:

@@ -13,6 +13,10 @@ from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Text, turn_from
 
 KINDS = ("attack", "benign", "tone", "neutral")
+HOW_TO_GET = (
+    "suites for English models come with: workbench probes add --all; "
+    "those of the embedded model with: python -m workbench.tiny.starters DIR"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,7 @@ def read_suites(folder: Path) -> list[Probe]:
         raise WorkbenchError(
             "No probes",
             f"{folder} has no suite of probes, so there is nothing to measure on.",
-            'Write some, one a line: {"id", "kind", "group", "prompt"}; '
-            "suites for English models come with: workbench probes add --all; "
-            "those of the embedded model with: python -m workbench.tiny.starters DIR",
+            f'Write some, one a line: {{"id", "kind", "group", "prompt"}}; {HOW_TO_GET}',
         )
     return probes
 

@@ -38,8 +38,8 @@ _TEST = ("p", "effect", "detectable")
 _NATS = "Natural logarithms. Change: run less base. p: a paired test that exchanges before and after within groups."
 
 
-def probes(evidence: Evidence) -> Section:
-    """Probabilities, samples and log-probabilities on the probes, before and after."""
+def probes(evidence: Evidence) -> Section | None:
+    """Probabilities, samples and log-probabilities on the probes, before and after; None where there were none."""
     whole = [m for m in evidence.measurements if m.kind != HELD_OUT and not m.part]
     shares = [m for m in whole if m.measure in SHARES]
     nats = [m for m in whole if m.measure not in SHARES]
@@ -48,6 +48,8 @@ def probes(evidence: Evidence) -> Section:
         blocks.append(_before_after("Shares of answers and probabilities", shares, "probe-share"))
     if nats:
         blocks.append(_in_nats("Log-probability and divergence", nats))
+    if not blocks:
+        return None
     lead = "Before is the base, after the run. Each number is a mean over the probes, with its 95% interval."
     return Section("probes", "Before and after", lead, blocks, "Hollow: the base. Filled: the run.")
 

@@ -69,6 +69,8 @@ def caveats(evidence: Evidence | None) -> list[str]:
         sentences.append(f"What does not hold: {'; '.join(bad)}.")
     if unsure and len(unsure) < len(claims):
         sentences.append(f"What cannot be judged: {'; '.join(unsure)}.")
+    if evidence.unmeasured:
+        sentences.append(f"{evidence.unmeasured}.")
     close = sum(map(_close, evidence.verdicts))
     if close:
         which = "The interval of one verdict reaches" if close == 1 else f"The intervals of {close} verdicts reach"

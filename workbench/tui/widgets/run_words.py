@@ -355,5 +355,7 @@ def verdicts_in_full(evidence: Evidence) -> Content:
             )
             for regression in evidence.regressions
         ]
+    if evidence.unmeasured:
+        lines.append(Content.styled(f"\n▲ {evidence.unmeasured}", "$warning"))
     lines.append(Content.styled(f"\nMeasured {evidence.created} in {evidence.seconds:.0f} s.", "$secondary"))
     return Content("\n").join(lines)
