@@ -6,12 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.lines import write_atomically
-from workbench.pairs.pair import Pair, to_line, to_row
+from workbench.pairs.pair import TEXTS, Pair, to_line, to_row
 
 Format = Literal["jsonl", "parquet", "csv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -86,11 +87,51 @@ def _parquet(pairs: Sequence[Pair]) -> bytes:
     arrays: dict[str, Any] = {}
     for name in _columns(rows):
         values = [row.get(name) for row in rows]
-        try:
-            arrays[name] = pa.array(values)
-        except (pa.ArrowException, OverflowError):
-            # A column of several types, which Parquet has no place for, is kept as JSON.
-            arrays[name] = pa.array([None if value is None else json.dumps(value) for value in values])
+        if name in TEXTS and pairs[0].conversational:
+            arrays[name] = _turns([row[name] for row in rows])
+        elif name == "tools":
+            # As text, which TRL takes too: as objects all would get the keys of each, null where they have none.
+            arrays[name] = pa.array([None if value is None else _cell(value) for value in values], pa.string())
+        elif name == "chat_template_kwargs":
+            arrays[name] = _objects([{} if value is None else value for value in values])
+        else:
+            arrays[name] = _column(values)
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(arrays), sink)
     return bytes(sink.getvalue())
+
+
+def _turns(texts: Sequence[Sequence[dict[str, Any]]]) -> Any:
+    """Turns as lists of structs, each field a column of its own: text where it is that in all turns, else JSON."""
+    import pyarrow as pa
+
+    turns = [turn for text in texts for turn in text]
+    names = list(dict.fromkeys(("role", "content", *_columns(turns))))
+    fields = [_column([turn.get(name) for turn in turns]) for name in names]
+    bounds = pa.array([0, *accumulate(map(len, texts))], pa.int32())
+    return pa.ListArray.from_arrays(bounds, pa.StructArray.from_arrays(fields, names=names))
+
+
+def _column(values: Sequence[Any]) -> Any:
+    """Values as Arrow has them; objects as JSON, since Parquet would give each the keys of all."""
+    import pyarrow as pa
+
+    if any(_has_object(value) for value in values):
+        return _objects(values)
+    try:
+        return pa.array(values, pa.string()) if all(value is None for value in values) else pa.array(values)
+    except (pa.ArrowException, OverflowError):
+        # A column of several types, which Parquet has no place for, is kept as JSON.
+        return pa.array([None if value is None else json.dumps(value) for value in values])
+
+
+def _objects(values: Sequence[Any]) -> Any:
+    """Values as Arrow's JSON, which `load_dataset` gives back as they are."""
+    import pyarrow as pa
+
+    texts = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+    return pa.ExtensionArray.from_storage(pa.json_(), pa.array(texts, pa.string()))
+
+
+def _has_object(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(map(_has_object, value)))

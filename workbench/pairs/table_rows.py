@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import struct
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import IO, Any
 
@@ -219,11 +220,31 @@ def _rows_of(batch: Any) -> Iterator[dict[str, Any] | UnusableError]:
     schema = pa.schema([pa.field(field.name, _without_dictionaries(field.type)) for field in batch.schema])
     columns = [column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)]
     whole = pa.record_batch(columns, schema=schema)
+    of_json = {field.name: read for field in schema if (read := _json_reader(field.type)) is not None}
     for number in range(batch.num_rows):
         try:
-            yield whole.slice(number, 1).to_pylist()[0]
+            row = whole.slice(number, 1).to_pylist()[0]
+            yield {name: read(row[name]) if (read := of_json.get(name)) else value for name, value in row.items()}
         except (UnicodeDecodeError, ValueError, OverflowError) as error:
             yield UnusableError(f"cannot be read: {error}")
+
+
+def _json_reader(kind: Any) -> Callable[[Any], Any] | None:
+    """What makes of a value of an Arrow type the values that its JSON stands for; None where it has none in it."""
+    import pyarrow as pa
+
+    if isinstance(kind, pa.JsonType):
+        return lambda value: value if value is None else json.loads(value)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        if (inner := _json_reader(kind.value_type)) is not None:
+            return lambda value: value if value is None else [inner(item) for item in value]
+    elif pa.types.is_struct(kind):
+        readers = {field.name: read for field in kind if (read := _json_reader(field.type)) is not None}
+        if readers:
+            return lambda value: (
+                value if value is None else value | {name: read(value[name]) for name, read in readers.items()}
+            )
+    return None
 
 
 def _size(column: Any) -> int:

@@ -6,11 +6,11 @@ import json
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import trl
-from datasets import Dataset
+from datasets import Dataset, load_dataset
 from transformers import PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer
 
@@ -19,6 +19,7 @@ from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.token_ids import encode
 from workbench.engine.training.data import prepare
 from workbench.errors import WorkbenchError
+from workbench.pairs.exporters import export_pairs
 from workbench.pairs.importers import import_rows
 from workbench.pairs.pair import template_arguments, to_row
 
@@ -194,6 +195,39 @@ def test_a_token_typed_into_a_call_is_text(tokenizer: PreTrainedTokenizerBase) -
     (ids,) = prepare(tokenizer, [row], 10**6).train
     assert ids.chosen.count(tokenizer.eos_token_id) == 1
     assert "<|im_end|>" in tokenizer.decode(ids.chosen[: ids.chosen.index(tokenizer.eos_token_id)])
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_what_is_exported_gives_trl_each_rows_own_schema(
+    form: Literal["parquet", "jsonl"], tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    """A schema for all rows would give each tool and each call the keys of the others, as null."""
+    with_template(tokenizer, "qwen3")
+
+    def about(name: str, key: str, kind: str) -> dict[str, Any]:
+        schema = {"name": name, "parameters": {"type": "object", "properties": {key: {"type": kind}}}}
+        call = {"type": "function", "function": {"name": name, "arguments": {key: "x"}}}
+        return {
+            "prompt": [user(name)],
+            "chosen": [answer(None, tool_calls=[call])],
+            "rejected": [answer("b")],
+            "tools": [{"type": "function", "function": schema}],
+            "chat_template_kwargs": {f"of_{name}": True},
+        }
+
+    rows = [about("f", "city", "string"), about("g", "n", "integer"), ROWS["reasoning"]]
+    path = tmp_path / f"x.{form}"
+    pairs = import_rows(enumerate(rows, 1)).pairs
+    export_pairs(path, pairs[:2] if form == "jsonl" else pairs, form)
+    name = "json" if form == "jsonl" else form
+    loaded = load_dataset(name, data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+    config = DPOConfig(output_dir="unused", max_length=None, bf16=False, use_cpu=True, report_to="none")
+    trainer: Any = SimpleNamespace(_tokenizer=tokenizer)
+    made = DPOTrainer._prepare_dataset(trainer, loaded, tokenizer, config, "train")
+    ours = prepare(tokenizer, [to_row(pair) for pair in pairs], 10**6).train
+    for row, ids in zip(made, ours, strict=False):
+        assert (row["prompt_ids"], row["chosen_ids"], row["rejected_ids"]) == (ids.prompt, ids.chosen, ids.rejected)
+        assert "null" not in tokenizer.decode(row["prompt_ids"] + row["chosen_ids"])
 
 
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}"
