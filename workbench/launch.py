@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from workbench import child
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
+from workbench.figures import plural
 from workbench.models import resolve
 from workbench.pairs.rewrite import rewritten
 from workbench.pairs.rows import Rows
@@ -63,7 +66,8 @@ class TakenRows:
 def take_rows(workspace: Workspace, config: RunConfig) -> TakenRows:
     """The rows of the config's data sets, parted. Raises `WorkbenchError` where there is none to train on."""
     data_sets = [load_rows(workspace.existing_pairs_file(name)) for name in config.pairs]
-    usable = [data_set.trainable for data_set in data_sets]
+    alone = config.facts.judges_alone
+    usable = [data_set.judged if alone else data_set.trainable for data_set in data_sets]
     prompts = (
         (prompt, data_set.label(row, "split") or None)
         for data_set, rows in zip(data_sets, usable, strict=True)
@@ -84,13 +88,29 @@ def take_rows(workspace: Workspace, config: RunConfig) -> TakenRows:
             for name, weight, rows in zip(config.pairs, config.pairs_weights, train, strict=True)
         ]
     unusable = sum(len(data_set.base.problems) for data_set in data_sets)
-    undrafted = sum(len(data_set.to_draft) for data_set in data_sets)
-    counts = RowCounts(sum(map(len, train)), sum(map(len, holdout)), unusable, parted.held_prompts, undrafted)
+    lacking = [data_set.to_draft for data_set in data_sets]
+    judged = sum(int(np.isin(data_set.judged, rows).sum()) for data_set, rows in zip(data_sets, lacking, strict=True))
+    undrafted = sum(map(len, lacking)) - (judged if alone else 0)
+    good, bad = (
+        sum(int((data_set.words[side][rows] > 0).sum()) for data_set, rows in zip(data_sets, train, strict=True))
+        for side in ("chosen", "rejected")
+    )
+    counts = RowCounts(
+        sum(map(len, train)), sum(map(len, holdout)), unusable, parted.held_prompts, undrafted, good, bad
+    )
     if not counts.train:
         held_pairs = f"{counts.holdout} are held out, and the" if counts.holdout else "The"
+        names = ", ".join(config.pairs)
+        if judged and not alone:
+            answers = plural(judged, "answer that is", "answers that are")
+            raise WorkbenchError(
+                f"{config.method} learns from pairs",
+                f"{held_pairs} other rows of {names} have {answers} judged alone, with none to compare.",
+                "Train on them with --method kto, or have the other answers drafted: workbench draft.",
+            )
         raise WorkbenchError(
             "Nothing to train on",
-            f"{held_pairs} other pairs of {', '.join(config.pairs)} are dropped, to be drafted, or none at all.",
+            f"{held_pairs} other pairs of {names} are dropped, to be drafted, or none at all.",
             "Accept some pairs, have answers drafted (workbench draft), lower holdout, or name another data set.",
         )
     return TakenRows(counts, config.pairs, data_sets, train, holdout)

@@ -27,6 +27,11 @@ def _first_dpo_loss(config: Any) -> float | None:
     return math.log(2) * (config.loss_weights[0] if config.loss_weights else 1.0)
 
 
+def _first_kto_loss(config: Any) -> float | None:
+    """Half the weight of an answer; with two weights, it depends on how many answers of a batch are good."""
+    return config.desirable_weight / 2 if config.desirable_weight == config.undesirable_weight else None
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """`when` is a line for who has to choose, 60 characters at most. `values` are the settings that it begins
@@ -53,6 +58,8 @@ class Method:
     """It holds the policy to a reference: what the adapter was before the first update."""
     log_ratios: bool = False
     """Its rewards are log-ratios to the reference, zero before the first update."""
+    judges_alone: bool = False
+    """It takes each answer as good or bad by itself, so that it learns from pairs that lack the other one, too."""
     first_loss: Callable[[Any], float | None] = lambda _: None
     """From a run's config, the loss while policy and reference are the same; None: the data decides."""
 
@@ -95,7 +102,7 @@ METHODS: Mapping[str, Method] = {
     ),
     "kto": Method(
         "Kahneman-Tversky Optimization",
-        "Noisy labels: every answer is judged good or bad by itself.",
+        "Noisy labels, or none but good and bad: answers one by one.",
         "beta 0.1 by default, both weights 1, learning rate 5e-6 for all weights, 32 answers a step: arXiv 2402.01306, "
         "table 1, and ContextualAI/HALOs; weights times numbers, good to bad, from 1 to 3/2 (pairs: 1): eq. 9.",
         "ten times that learning rate, warm-up 0.1. TRL's guide to KTO is more careful: 1e-6 at most for beta 0.1.",
@@ -103,7 +110,8 @@ METHODS: Mapping[str, Method] = {
         settings=(*_OF_POLICIES, "desirable_weight", "undesirable_weight"),
         reference=True,
         log_ratios=True,
-        first_loss=lambda config: (config.desirable_weight + config.undesirable_weight) / 4,
+        judges_alone=True,
+        first_loss=_first_kto_loss,
     ),
     "reward": Method(
         "Reward model",

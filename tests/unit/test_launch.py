@@ -58,12 +58,19 @@ def test_what_is_to_be_drafted_never_trains(workspace: Workspace) -> None:
     taken = take_rows(workspace, config)
     assert (taken.counts.train, taken.counts.undrafted) == (3, 2)
     assert [json.loads(line)["id"] for line in taken.lines()] == ["id0", "id1", "id2"]
+    by_itself = take_rows(workspace, config.model_copy(update={"method": "kto"}))
+    assert (by_itself.counts.train, by_itself.counts.undrafted) == (5, 0)
     with PairStore(path) as store:
         store.update(["d"], lambda pair: Pair(pair.id, pair.prompt, pair.chosen, "Like that."))
         store.set_status([4], "dropped")
     taken = take_rows(workspace, config)
     assert (taken.counts.train, taken.counts.undrafted) == (4, 0)
-    write_pairs(path, [Pair("d", "How?", "Like this.", "")])
+    write_pairs(path, [Pair("d", "How?", "Like this.", ""), Pair("f", "Who?", "", "")])
+    with pytest.raises(WorkbenchError, match="1 answer that is judged alone") as refused:
+        take_rows(workspace, config)
+    assert "--method kto" in str(refused.value.hint)
+    assert take_rows(workspace, config.model_copy(update={"method": "kto"})).counts.undrafted == 1
+    write_pairs(path, [Pair("f", "Who?", "", "")])
     with pytest.raises(WorkbenchError, match="to be drafted"):
         take_rows(workspace, config)
 

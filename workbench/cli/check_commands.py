@@ -88,6 +88,7 @@ def check(
 _FAMILY = {
     "empty-turn": ("empty",),
     "undrafted": ("empty",),
+    "balance": ("empty",),
     "identical-words": ("identical",),
     "lost-characters": ("encoding",),
     "identical-cut": ("tokens",),

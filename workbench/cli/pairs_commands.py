@@ -305,7 +305,7 @@ def _tell(
         lacks = plural(imported.undrafted, "pair lacks", "pairs lack")
         note(
             f"{lacks} an answer and cannot train before it is there: workbench draft {name} --as rejected (or chosen)"
-            " has it drafted; where a column has it: --map rejected=COLUMN."
+            " has it drafted; where a column has it: --map rejected=COLUMN. Only kto trains on answers judged alone."
         )
     if imported.duplicates:
         note(f"{imported.duplicates:,} duplicates were left out.")

@@ -90,6 +90,14 @@ class Rows:
         return cast("Ints", order[kept])
 
     @property
+    def judged(self) -> Ints:
+        """The rows of the pairs that are not dropped and have an answer at least, in the order of the file: what a
+        method learns from that takes each answer by itself."""
+        order = self.order
+        answered = (self.words["chosen"] > 0) | (self.words["rejected"] > 0)
+        return cast("Ints", order[(self.labels["status"][order] != STATUSES.index("dropped")) & answered[order]])
+
+    @property
     def undrafted(self) -> Ints:
         """Whether each row is of a pair whose chosen or rejected answer has no words yet."""
         return cast("Ints", (self.words["chosen"] == 0) | (self.words["rejected"] == 0))

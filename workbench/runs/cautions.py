@@ -15,6 +15,7 @@ of it beyond 5e-4, with the schedule half of that. Fewer leave the margin where 
 _SMALLEST_BATCH = 4
 """Pairs: below, one odd pair decides the direction of a step."""
 _HOLDOUT = 0.1
+_MOST_GOOD = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,26 @@ class Caution:
         return f"{self.message} This would do: {settings}" if settings else self.message
 
 
-def cautions(config: RunConfig, train: int, holdout: int, held_out_prompts: int) -> list[Caution]:
-    """What there is to say of a run of `config` on so many pairs."""
-    return [*_steps(config, train), *_held_out(config, holdout, held_out_prompts)]
+def cautions(
+    config: RunConfig, train: int, holdout: int, held_out_prompts: int, answers: tuple[int, int] = (0, 0)
+) -> list[Caution]:
+    """What there is to say of a run of `config` on so many pairs, or on so many good and bad `answers`."""
+    said = [*_steps(config, train), *_held_out(config, holdout, held_out_prompts)]
+    return [*said, *_balance(config, *answers)] if config.facts.judges_alone else said
+
+
+def _balance(config: RunConfig, good: int, bad: int) -> Iterator[Caution]:
+    """KTO's authors want the weights times the numbers, good to bad, from 1 to 3/2: arXiv 2402.01306, eq. 9."""
+    if good + bad and not (good and bad):
+        yield Caution(f"All answers are judged {'good' if good else 'bad'}: there is nothing to tell them from.")
+    elif good:
+        ratio = config.desirable_weight * good / (config.undesirable_weight * bad)
+        if not 1 <= ratio <= _MOST_GOOD:
+            weight = {"desirable_weight": bad / good} if good < bad else {"undesirable_weight": good / bad}
+            others = {"desirable_weight": 1.0, "undesirable_weight": 1.0} | weight
+            changes = {key: round(value, 2) for key, value in others.items() if round(value, 2) != getattr(config, key)}
+            told = f"{plural(good, 'answer is', 'answers are')} judged good and {bad:,} bad, with these weights"
+            yield Caution(f"{told} {ratio:.2g} to 1: kto learns best from 1 to 1.5 to 1.", changes)
 
 
 def _steps(config: RunConfig, train: int) -> Iterator[Caution]:

@@ -26,17 +26,20 @@ from workbench.runs.model_shape import Shape, shape_of
 @dataclass(frozen=True, slots=True)
 class RowCounts:
     """Pairs that train and are held out, lines of their data sets that are no pairs, prompts that are held out, and
-    pairs that are left out because an answer of theirs is to be drafted."""
+    pairs that are left out because an answer of theirs is to be drafted. `good` and `bad` are the chosen and the
+    rejected answers that train: as many, but where answers are judged alone."""
 
     train: int
     holdout: int
     unusable: int
     held_out_prompts: int
     undrafted: int = 0
+    good: int = 0
+    bad: int = 0
 
     def cautions(self, config: RunConfig) -> list[Caution]:
         """What a run of `config` cannot learn or show on these."""
-        return cautions(config, self.train, self.holdout, self.held_out_prompts)
+        return cautions(config, self.train, self.holdout, self.held_out_prompts, (self.good, self.bad))
 
 
 BUSY_SHARE = 0.25

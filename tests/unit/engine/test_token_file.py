@@ -41,7 +41,7 @@ ROWS = [
     pair(5, prompt=talk("user", "very " * 40)),  # too long for the smaller limits
     pair(6, split="holdout"),
     {"id": "p7", "prompt": "", "chosen": "a" * 60 + "yes", "rejected": "a" * 60 + "no"},  # the same once cut
-    *(pair(number, chosen="Well. " * (number % 7)) for number in range(8, 60)),
+    *(pair(number, chosen="Well. " * (1 + number % 7)) for number in range(8, 60)),
 ]
 
 

@@ -68,3 +68,14 @@ def test_it_is_accepted_once_it_has_both_answers(path: Path, tmp_path: Path) -> 
     session.undo()
     assert store.find(parse("status:undrafted")).tolist() == [1, 2]
     session.close()
+
+
+def test_uneven_judgements_are_a_finding(tmp_path: Path) -> None:
+    good = [Pair(f"g{number}", f"Q{number}", f"Yes {number}.", "") for number in range(8)]
+    bad = [Pair(f"b{number}", f"R{number}", "", f"No {number}.") for number in range(2)]
+    write_pairs(tmp_path / "x.jsonl", [*good, *bad])
+    for report in (run_checks(columns_of(load_rows(tmp_path / "x.jsonl"))), run_checks([*good, *bad])):
+        findings = {finding.check: finding for finding in report.findings}
+        assert "8 good, 2 bad" in findings["undrafted"].message
+        assert findings["balance"].figures == {"good": 8, "bad": 2}
+    assert "balance" not in {finding.check for finding in run_checks([*good[:2], *bad]).findings}

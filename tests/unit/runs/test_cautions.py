@@ -67,3 +67,26 @@ def test_what_cannot_be_shown_is_said() -> None:
     few, nothing = said(2, 0, 0, holdout=0)
     assert few.startswith(f"1 step of 2 pairs is {FEW}")
     assert nothing.startswith("Nothing is held out")
+
+
+@pytest.mark.parametrize(
+    ("answers", "values", "settings"),
+    [
+        ((100, 100), {}, []),
+        ((150, 100), {}, []),
+        ((100, 300), {}, ["This would do: --set desirable_weight=3"]),
+        ((300, 100), {}, ["This would do: --set undesirable_weight=3"]),
+        ((100, 300), {"desirable_weight": 3.0}, []),
+        ((100, 300), {"undesirable_weight": 2.0}, ["--set desirable_weight=3 --set undesirable_weight=1"]),
+        ((100, 0), {}, ["All answers are judged good"]),
+    ],
+)
+def test_uneven_judgements_are_told_with_weights_that_would_do(
+    answers: tuple[int, int], values: dict[str, float], settings: list[str]
+) -> None:
+    config = build_config({"pairs": ["x"], "method": "kto", **values})
+    found = [str(each) for each in cautions(config, 400, 20, 20, answers)]
+    assert len(found) == len(settings)
+    for words, expected in zip(found, settings, strict=True):
+        assert expected in words
+    assert cautions(build_config({"pairs": ["x"]}), 400, 20, 20, answers) == []

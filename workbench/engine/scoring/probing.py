@@ -174,15 +174,19 @@ def read_pairs(
 def held_out(
     scorer: Scorer, rows: Iterable[Mapping[str, Any]], max_length: int, most: int, seed: int
 ) -> tuple[list[Pair], list[tuple[Ids, Ids]]]:
-    """The pairs that are read, and the ids of their prompts and responses: chosen and rejected in turn."""
-    held = [row for row in rows if row.get("split") == "holdout"]
+    """The pairs that are read, and the ids of their prompts and responses: chosen and rejected in turn. Answers that
+    are judged alone are no pairs."""
+    held = [
+        (row, pair)
+        for number, row in enumerate((row for row in rows if row.get("split") == "holdout"), 1)
+        if not (pair := from_row(row, where=f"held-out pair {number}")).lacks
+    ]
     if len(held) > most:
         held = [held[index] for index in sorted(Random(seed).sample(range(len(held)), most))]
     pairs: list[Pair] = []
     encoded: list[tuple[Ids, Ids]] = []
     limit = min(max_length, scorer.context or max_length)
-    for number, row in enumerate(held, 1):
-        pair = from_row(row, where=f"held-out pair {number}")
+    for row, pair in held:
         ids = pair_ids(scorer.tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
         if responses := ids.responses(limit):
             pairs.append(pair)

@@ -201,6 +201,8 @@ def _held_out(folder: RunFolder, tokenizer: PreTrainedTokenizerBase, max_length:
     pairs: list[tuple[str, list[Encoded]]] = []
     for number, row in enumerate(rows, 1):
         pair = from_row(row, where=f"pairs.jsonl, held-out row {number}")
+        if pair.lacks:
+            continue
         ids = pair_ids(tokenizer, pair.prompt, pair.chosen, pair.rejected, template_arguments(row))
         if responses := ids.responses(max_length):
             pairs.append((pair.last_user_turn, list(responses)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from workbench.runs.pair_scores import PairIdentity, fingerprint
 PAIR_INDEX = "pair_index"
 """The column that says which of its data set's pairs a row is."""
 
-_VERSION = "1"
+_VERSION = "2"
 """Of how rows become ids, and of the file: another one forgets what was kept."""
 _SHOWN = 5
 _AT_ONCE = 512
@@ -136,10 +136,15 @@ def _mapped(file: TokenFile, rows: np.ndarray) -> Dataset:
 
 @dataclass(frozen=True, slots=True)
 class _TextRow:
-    """`where` names the line in messages; `template` are the arguments of its own that a chat template gets."""
+    """`where` names the line in messages; `template` are the arguments of its own that a chat template gets.
+
+    Of an answer that is judged alone, `pair` has it on both sides, so that it begins where TRL begins it, and `lacks`
+    names the side that is not there.
+    """
 
     where: str
     pair: Pair
+    lacks: tuple[str, ...]
     template: Mapping[str, Any]
     text: str
 
@@ -168,13 +173,27 @@ def _tokenized(
     numbered, done = enumerate(rows, 1), 0
     while part := [_read(number, row) for number, row in islice(numbered, _AT_ONCE)]:
         progress(done)
-        yield [Entry(ids, _subject(row)) for ids, row in zip(_ids(tokenizer, part, place_of), part, strict=True)]
+        ids = map(_there, _ids(tokenizer, part, place_of), part)
+        yield [Entry(each, _subject(row)) for each, row in zip(ids, part, strict=True)]
         done += len(part)
 
 
 def _read(number: int, row: Mapping[str, Any]) -> _TextRow:
     where = f"pairs.jsonl, line {number}"
-    return _TextRow(where, from_row(row, where=where), template_arguments(row), fingerprint(row))
+    pair = from_row(row, where=where)
+    lacks = pair.lacks
+    if lacks == ("chosen",):
+        pair = replace(pair, chosen=pair.rejected)
+    elif lacks == ("rejected",):
+        pair = replace(pair, rejected=pair.chosen)
+    return _TextRow(where, pair, lacks, template_arguments(row), fingerprint(row))
+
+
+def _there(ids: PairIds, row: _TextRow) -> PairIds:
+    """The ids without those of a side that the pair lacks: it has none then."""
+    if not row.lacks:
+        return ids
+    return PairIds(ids.prompt, *([] if side in row.lacks else getattr(ids, side) for side in ("chosen", "rejected")))
 
 
 def _subject(row: _TextRow) -> PairIdentity:

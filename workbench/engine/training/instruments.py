@@ -60,8 +60,8 @@ def in_batches(rows: Sequence[tuple[Ids, Ids]], most: int, positions: int) -> It
 
 
 def _predicted(pair: PairIds) -> Iterator[tuple[Ids, Ids]]:
-    """Both sides as prompt and response. With no prompt, nothing predicts the first token."""
-    for response in (pair.chosen, pair.rejected):
+    """Both sides that are there, as prompt and response. With no prompt, nothing predicts the first token."""
+    for response in filter(None, (pair.chosen, pair.rejected)):
         yield (pair.prompt, response) if pair.prompt else (response[:1], response[1:])
 
 

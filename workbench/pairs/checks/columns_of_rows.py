@@ -54,6 +54,10 @@ def columns_of(rows: Rows) -> TextColumns:
         prompt_at=lambda index: rows.text(kept[index], "prompt"),
         total=len(rows.order),
         undrafted=rows.ids(rows.to_draft),
+        judged=(
+            int((rows.words["chosen"][rows.to_draft] > 0).sum()),
+            int((rows.words["rejected"][rows.to_draft] > 0).sum()),
+        ),
         words=(rows.words["chosen"][kept].tolist(), rows.words["rejected"][kept].tolist()),
     )
 

@@ -9,19 +9,14 @@ from workbench.pairs.checks.findings import CheckFinding, Watch
 from workbench.pairs.checks.keys import same_words
 from workbench.pairs.checks.text_columns import TextColumns
 
+_UNEVEN = 1.5
+"""How many answers of one kind for each of the other kto takes without other weights: arXiv 2402.01306, eq. 9."""
+
 
 def empty(columns: TextColumns, _: Watch) -> Iterator[CheckFinding]:
     """Answers that are to be drafted, texts with nothing but white space in them, and empty turns among others."""
     if columns.undrafted:
-        count = len(columns.undrafted)
-        yield CheckFinding(
-            "undrafted",
-            "warning",
-            tuple(columns.undrafted),
-            f"{plural(count, 'pair lacks', 'pairs lack')} a chosen or rejected answer, and"
-            f" {'does' if count == 1 else 'do'} not train before it is there.",
-            "Have it drafted: workbench draft NAME --as rejected (or chosen), or r on the Pairs screen. Or write it.",
-        )
+        yield from _lacking(columns)
     blank = {
         name: [index for index, text in enumerate(texts) if not text or text.isspace()]
         for name, texts in columns.fields.items()
@@ -43,6 +38,31 @@ def empty(columns: TextColumns, _: Watch) -> Iterator[CheckFinding]:
             columns.named(turns),
             f"{plural(len(turns), 'pair has', 'pairs have')} an empty turn in the conversation.",
             "Take the turn out, or write what was said; some chat templates render nothing for it.",
+        )
+
+
+def _lacking(columns: TextColumns) -> Iterator[CheckFinding]:
+    """Pairs that lack an answer, and whether kto, which takes the other one by itself, finds as many good as bad."""
+    count, (good, bad) = len(columns.undrafted), columns.judged
+    judged = f" (kto does, on the answers that are there: {good:,} good, {bad:,} bad)" if good + bad else ""
+    yield CheckFinding(
+        "undrafted",
+        "warning",
+        tuple(columns.undrafted),
+        f"{plural(count, 'pair lacks', 'pairs lack')} a chosen or rejected answer, and no pairwise method trains on"
+        f" {'it' if count == 1 else 'them'} before it is there{judged}.",
+        "Have it drafted: workbench draft NAME --as rejected (or chosen), or r on the Pairs screen. Or write it.",
+    )
+    all_good, all_bad = good + len(columns), bad + len(columns)
+    most = max(all_good, all_bad)
+    if good + bad > len(columns) and most > _UNEVEN * min(all_good, all_bad):
+        yield CheckFinding(
+            "balance",
+            "note",
+            tuple(columns.undrafted),
+            f"{all_good:,} answers are judged good and {all_bad:,} bad.",
+            "For kto, weigh the fewer ones more (--set desirable_weight=…, undesirable_weight=…), or add such answers.",
+            figures={"good": all_good, "bad": all_bad},
         )
 
 

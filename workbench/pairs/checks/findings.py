@@ -14,6 +14,7 @@ CHECKS: dict[str, str] = {
     "empty": "empty or white space",
     "empty-turn": "an empty turn in the conversation",
     "undrafted": "an answer is to be drafted",
+    "balance": "many more answers judged good than bad, or the other way",
     "identical": "chosen equals rejected",
     "identical-words": "chosen and rejected differ only in case, white space or typographic signs",
     "roles": "turns out of order",

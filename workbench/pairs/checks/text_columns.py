@@ -40,7 +40,9 @@ class TextColumns:
     total: int
     words: tuple[Sequence[int], Sequence[int]] | None = None
     undrafted: Sequence[str] = ()
-    """The ids of the pairs that lack an answer. They are not among the others: they never train."""
+    """The ids of the pairs that lack an answer. They are not among the others: they never train as pairs."""
+    judged: tuple[int, int] = (0, 0)
+    """How many of these have a chosen answer alone, and how many a rejected one."""
 
     @classmethod
     def of(cls, pairs: Iterable[Pair]) -> TextColumns:
@@ -61,6 +63,10 @@ class TextColumns:
             prompt_at=lambda index: kept[index].prompt,
             total=len(every),
             undrafted=[pair.id for pair in there if pair.lacks],
+            judged=(
+                sum(pair.lacks == ("rejected",) for pair in there),
+                sum(pair.lacks == ("chosen",) for pair in there),
+            ),
         )
 
     def __len__(self) -> int:
