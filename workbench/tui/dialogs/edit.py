@@ -208,7 +208,8 @@ class EditDialog(Dialog[Pair | None]):
             self.query_one(f"#{part} > .head", Static).update(head)
             turns = self._turns(part)
             for turn in turns:
-                turn.set_class(len(turns) == 1 and turn.role in (None, "assistant"), "-unlabelled")
+                usual = len(turns) == 1 and turn.role in (None, "assistant") and not turn.message.whole
+                turn.set_class(usual, "-unlabelled")
         self.query_one(Preference).pair = pair
 
     def _tell_of_plain_text(self) -> None:
@@ -277,7 +278,8 @@ class TurnEditor(Vertical):
 
     @property
     def _label(self) -> str:
-        return self.role or self.part
+        more = f" · with {one_line(', '.join(self._turn.fields), 60)} (R edits)" if self._turn.whole else ""
+        return f"{self.role or self.part}{more}"
 
 
 _USUAL = ("nano", "vim", "vi")

@@ -52,6 +52,7 @@ class PairBrowser(Vertical):
         Binding("left_square_bracket", "next_finding(-1)", "Previous finding", show=False, key_display="["),
         Binding("J,shift+down", "scroll_text(3)", "Scroll the pair down", show=False),
         Binding("K,shift+up", "scroll_text(-3)", "Scroll the pair up", show=False),
+        Binding("z", "fold", "Open reasoning and calls, or fold them", show=False),
         Binding("escape", "show_all", "Clear the search", show=False),
     ]
     DEFAULT_CSS = "PairBrowser { height: 1fr; }"
@@ -206,6 +207,11 @@ class PairBrowser(Vertical):
     def action_scroll_text(self, lines: int) -> None:
         """Scrolls the pair under the cursor."""
         self.query_one(PairView).scroll_text(lines)
+
+    def action_fold(self) -> None:
+        """Opens what the turns have beside their text, or folds it."""
+        if not self.query_one(PairView).fold():
+            self._tell("The turns of this pair are text alone: nothing is folded.")
 
     @background("dialog", doing="sorting the pairs", opens=True)
     async def action_sort(self) -> None:

@@ -31,7 +31,20 @@ LOOK_AGAIN = 1.0
 _QUOTED = 60
 _ON_A_DATA_SET = frozenset({"new", "undo", "redo"})
 _ON_A_PAIR = frozenset(
-    {"judge", "flag", "next_new", "swap", "edit", "edit_outside", "tags", "note", "duplicate", "delete", "draft"}
+    {
+        "judge",
+        "flag",
+        "next_new",
+        "swap",
+        "edit",
+        "edit_outside",
+        "edit_json",
+        "tags",
+        "note",
+        "duplicate",
+        "delete",
+        "draft",
+    }
     | {"bulk", "checks", "export"}
 )
 
@@ -57,6 +70,7 @@ class PairsScreen(WorkbenchScreen):
         Binding("t", "tags", "Tags", show=False),
         Binding("o", "note", "Note", show=False),
         Binding("E", "edit_outside", "Edit in $EDITOR", show=False),
+        Binding("R", "edit_json", "Edit the turns as JSON", show=False),
         Binding("n", "new", "New pair", show=False),
         Binding("N", "duplicate", "New pair like this one", show=False),
         Binding("r", "draft", "Draft answers, rank them", show=False),
@@ -316,6 +330,17 @@ class PairsScreen(WorkbenchScreen):
         data_set, pair = self.data_set, self.pair
         if data_set is not None and pair is not None:
             after = await self.app.push_screen_wait(EditDialog(pair, "Edit the pair"))
+            if after is not None:
+                self.show_edit(data_set.replace(pair, after))
+
+    @background("dialog", doing="editing a pair as JSON", opens=True)
+    async def action_edit_json(self) -> None:
+        """Edits the turns of the pair under the cursor as the JSON that they are, with every field."""
+        from workbench.tui.dialogs.edit_json import EditJsonDialog
+
+        data_set, pair = self.data_set, self.pair
+        if data_set is not None and pair is not None:
+            after = await self.app.push_screen_wait(EditJsonDialog(pair))
             if after is not None:
                 self.show_edit(data_set.replace(pair, after))
 

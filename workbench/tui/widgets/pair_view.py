@@ -24,6 +24,7 @@ from workbench import figures
 from workbench.pairs.checks.roles import order_fault
 from workbench.pairs.diff import Span, word_diff
 from workbench.pairs.pair import Message, Pair, Text, plain
+from workbench.pairs.told import has_more, told, told_turn, tool_names
 from workbench.text import cut, one_line, safe
 from workbench.tui.background import background
 from workbench.tui.widgets.pair_table import Known, lengths, status_of
@@ -55,10 +56,15 @@ class Layout:
     responses: int
 
 
-def lay_out(pair: Pair, width: int, marks: Marks | None, tokens: tuple[int, int] | None = None) -> Layout:
+def lay_out(
+    pair: Pair, width: int, marks: Marks | None, tokens: tuple[int, int] | None = None, *, folded: bool = True
+) -> Layout:
     """The pair in lines of at most `width` cells. Without `marks`, differences are not shown; lengths are in `tokens`
-    (of chosen and rejected) where these are given, else in words."""
+    (of chosen and rejected) where these are given, else in words. `folded`: reasoning, calls and other fields of turns
+    take a line each."""
     lines: list[TextLine] = []
+    if "tools" in pair.extra and (names := tool_names(pair.extra)):
+        lines.append([("role", f"{'tools':<{_ROLE}}"), ("dim", cut(one_line(", ".join(names)), max(1, width - _ROLE)))])
     question = 0
     turns = _turns(pair.prompt)
     last_user = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=len(turns) - 1)
@@ -66,7 +72,7 @@ def lay_out(pair: Pair, width: int, marks: Marks | None, tokens: tuple[int, int]
         if index == last_user:
             question = len(lines)
         style = "text" if index == last_user else "dim"
-        texts = wrap([(style, _shown(turn.text))], max(1, width - _ROLE))
+        texts = wrap([(style, _shown(told_turn(turn, folded=folded)))], max(1, width - _ROLE))
         for number, text in enumerate(texts):
             label = turn.role if number == 0 else ""
             lines.append([("role", f"{label:<{_ROLE}}"), *text])
@@ -78,13 +84,13 @@ def lay_out(pair: Pair, width: int, marks: Marks | None, tokens: tuple[int, int]
         left = (width - len(_RULE)) // 2
         right = width - len(_RULE) - left
         sides = (
-            [chosen, *wrap(_runs(pair.chosen, spans[0], "+"), left)],
-            [rejected, *wrap(_runs(pair.rejected, spans[1], "−"), right)],
+            [chosen, *wrap(_runs(told(pair.chosen, folded=folded), spans[0], "+"), left)],
+            [rejected, *wrap(_runs(told(pair.rejected, folded=folded), spans[1], "−"), right)],
         )
         lines += [[*padded(one or [], left), ("rule", _RULE), *(other or [])] for one, other in zip_longest(*sides)]
     else:
-        lines += [chosen, *wrap(_runs(pair.chosen, spans[0], "+"), width), []]
-        lines += [rejected, *wrap(_runs(pair.rejected, spans[1], "−"), width)]
+        lines += [chosen, *wrap(_runs(told(pair.chosen, folded=folded), spans[0], "+"), width), []]
+        lines += [rejected, *wrap(_runs(told(pair.rejected, folded=folded), spans[1], "−"), width)]
     return Layout(lines, question, responses)
 
 
@@ -115,10 +121,10 @@ def _heads(pair: Pair, tokens: tuple[int, int] | None) -> tuple[TextLine, TextLi
     )
 
 
-def _runs(text: Text, spans: list[Span] | None, sign: str) -> Iterator[Run]:
+def _runs(text: str, spans: list[Span] | None, sign: str) -> Iterator[Run]:
     """A response in styled runs; each stretch that the other response lacks begins with `sign`."""
     if spans is None or sum(len(span.text) for span in spans) > _SHOWN:
-        yield "text", _shown(plain(text))
+        yield "text", _shown(text)
         return
     begun = ""
     for number, span in enumerate(spans):
@@ -173,13 +179,16 @@ class PairText(ScrollView, can_focus=False):
         self._pair: Pair | None = None
         self._marks: Marks | None = None
         self._tokens: tuple[int, int] | None = None
+        self._folded = True
         self._layout: Layout | None = None
         self._styles_of: dict[str, Style] = {}
 
-    def show(self, pair: Pair | None, marks: Marks | None, tokens: tuple[int, int] | None = None) -> None:
+    def show(
+        self, pair: Pair | None, marks: Marks | None, tokens: tuple[int, int] | None = None, *, folded: bool = True
+    ) -> None:
         """Shows a pair, scrolled so that its last user turn and the beginning of the responses can be seen."""
         another = pair is None or self._pair is None or pair.id != self._pair.id
-        self._pair, self._marks, self._tokens = pair, marks, tokens
+        self._pair, self._marks, self._tokens, self._folded = pair, marks, tokens, folded
         self._lay_out()
         if another:
             self.scroll_to(y=self._start(), animate=False, immediate=True)
@@ -209,7 +218,9 @@ class PairText(ScrollView, can_focus=False):
 
     def _lay_out(self) -> None:
         width = max(4, self.size.width - 1)
-        self._layout = lay_out(self._pair, width, self._marks, self._tokens) if self._pair else None
+        self._layout = (
+            lay_out(self._pair, width, self._marks, self._tokens, folded=self._folded) if self._pair else None
+        )
         self.virtual_size = Size(width, len(self._layout.lines) if self._layout else 0)
         self.refresh()
 
@@ -309,6 +320,7 @@ class PairView(Vertical):
         self._pair: Pair | None = None
         self._known: Known | None = None
         self._marks: dict[tuple[str, str], Marks] = {}
+        self._folded = True
 
     def show(self, pair: Pair | None, known: Known | None = None) -> None:
         """Shows a pair and what is `known` of it."""
@@ -319,7 +331,7 @@ class PairView(Vertical):
         if pair is None:
             self.query_one(PairText).show(None, None)
             return
-        texts = plain(pair.chosen), plain(pair.rejected)
+        texts = told(pair.chosen, folded=self._folded), told(pair.rejected, folded=self._folded)
         if texts not in self._marks and max(map(len, texts)) <= _AT_ONCE:
             self._remember(texts, word_diff(*texts))
         self._show_text(pair, self._marks.get(texts))
@@ -327,7 +339,8 @@ class PairView(Vertical):
             self._compare(pair, texts)
 
     def _show_text(self, pair: Pair, marks: Marks | None) -> None:
-        self.query_one(PairText).show(pair, marks, self._known.tokens if self._known else None)
+        tokens = self._known.tokens if self._known else None
+        self.query_one(PairText).show(pair, marks, tokens, folded=self._folded)
 
     @background("diff", doing="comparing the responses", exclusive=True)
     async def _compare(self, pair: Pair, texts: tuple[str, str]) -> None:
@@ -340,6 +353,14 @@ class PairView(Vertical):
         if len(self._marks) >= _REMEMBERED:
             self._marks.clear()
         self._marks[texts] = marks
+
+    def fold(self) -> bool:
+        """Opens reasoning, calls and other fields of turns, or folds them to a line each; whether the pair has any."""
+        if self._pair is None or not has_more(self._pair):
+            return False
+        self._folded = not self._folded
+        self.show(self._pair, self._known)
+        return True
 
     def scroll_text(self, lines: int) -> None:
         """Scrolls the text of the pair."""
