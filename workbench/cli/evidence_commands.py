@@ -196,9 +196,9 @@ def evaluate(
 
 def _tasks_asked(tasks: str | None, folder: Path | None, limit: int | None, few_shots: int | None) -> TasksAsked | None:
     """The tasks that the options name. Raises `WorkbenchError` where they name none, but say how to ask."""
-    from workbench.evidence.capabilities import TasksAsked
+    from workbench.evidence.capabilities import TasksAsked, task_names
 
-    names = [name.strip() for name in (tasks or "").split(",") if name.strip()]
+    names = task_names(tasks or "")
     if not names and (tasks is not None or folder is not None or limit is not None or few_shots is not None):
         raise WorkbenchError("Which tasks?", "--tasks names none.", "Example: --tasks arc_easy,hellaswag --limit 200")
     if folder is not None and not folder.is_dir():
@@ -216,6 +216,7 @@ def label_samples(
 ) -> None:
     """Judge how `evaluate` classified its sampled answers, one key an answer, for the classifier's own error rate.
 
+    They are those of base and run, and of the merged model where that was measured.
     Half of the answers were told to show the behaviour, half not to. What is judged is saved at once, and the report
     has the error rate with its interval. With --json, or where stdin is no terminal, it is only printed.
     """
@@ -233,7 +234,7 @@ def label_samples(
     if kind is not None and behaviour is not None:
         wanted[kind, behaviour] = None
     if sys.stdin.isatty() and not as_json:
-        answers = [one for each in wanted for one in to_label(evidence.examples, labels, *each, count, evidence.seed)]
+        answers = [one for each in wanted for one in to_label(evidence.sampled, labels, *each, count, evidence.seed)]
         _judge(folder, answers)
     rates = error_rates(read_labels(folder.sample_labels))
     if as_json:

@@ -12,7 +12,7 @@ from workbench.engine.libraries import quick_imports, quiet_libraries
 from workbench.errors import WorkbenchError
 from workbench.evidence.capabilities import TasksAsked, check_installed
 from workbench.evidence.document import Evidence
-from workbench.evidence.jobs import check
+from workbench.evidence.jobs import check, merged_model
 from workbench.evidence.probes import HOW_TO_GET, digests, suites
 from workbench.evidence.settings import read_plan
 from workbench.runs.folder import RunFolder
@@ -39,7 +39,7 @@ def evaluate_run(
     if tasks:
         check_installed(tasks, folder.record().config.model, folder.adapter)
     if merged is not None:
-        merged = _model_in(merged, folder)
+        merged = merged_model(merged, folder)
     probes = [probe for suite in suites(workspace.probes).values() for probe in suite]
     if not probes and not tasks and not any(row.get("split") == "holdout" for row in folder.rows()):
         raise WorkbenchError(
@@ -69,25 +69,17 @@ def evaluate_run(
         )
 
 
-def _model_in(merged: Path, folder: RunFolder) -> Path:
-    merged = merged.expanduser().absolute()
-    if merged.is_file():
-        raise WorkbenchError(
-            "Not the folder of a model",
-            f"{merged} is a file.",
-            "Name the folder that merge wrote. A GGUF file becomes one by workbench model import FILE --to DIR.",
-        )
-    if not (merged / "config.json").is_file():
-        raise WorkbenchError(
-            "No model there", f"{merged} has no config.json.", f"Merge the run: workbench merge {folder.id} --to DIR"
-        )
-    return merged
-
-
 def work(request: Mapping[str, Any], parent: Parent) -> None:
     """Leaves evidence.json in the run's folder."""
     folder = RunFolder(Path(request["run"]))
-    evaluate_run(Workspace.find(Path(request["workspace"])), folder, parent.progress)
+    merged, tasks = request["merged"], request["tasks"]
+    evaluate_run(
+        Workspace.find(Path(request["workspace"])),
+        folder,
+        parent.progress,
+        merged=Path(merged) if merged else None,
+        tasks=TasksAsked(**tasks) if tasks else None,
+    )
 
 
 if __name__ == "__main__":

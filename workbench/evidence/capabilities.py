@@ -28,6 +28,11 @@ class TasksAsked:
     few_shots: int | None = None
 
 
+def task_names(text: str) -> list[str]:
+    """The tasks that are named in `text`, separated by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 @dataclass(frozen=True, slots=True)
 class TaskReading:
     """One task: the value of `metric` for every item, under the base and under the run."""

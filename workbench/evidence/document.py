@@ -102,6 +102,11 @@ class Evidence:
         return find(self.measurements, Key(kind, part, response, measure))
 
     @property
+    def sampled(self) -> list[Example]:
+        """The sampled answers of base and run, then those of base and merged model."""
+        return [*self.examples, *(self.merged.examples if self.merged is not None else ())]
+
+    @property
     def unmeasured(self) -> str:
         """What could not be measured for want of suites, and where some are; empty where there were probes."""
         if any(measured.kind not in (HELD_OUT, TASK) for measured in self.measurements):

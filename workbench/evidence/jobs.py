@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import child
@@ -15,6 +17,7 @@ from workbench.runs.folder import RunFolder
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
+    from workbench.evidence.capabilities import TasksAsked
     from workbench.evidence.document import Evidence
 
 
@@ -35,8 +38,32 @@ def check(folder: RunFolder) -> None:
     folder.saved_adapter()
 
 
-async def evaluate(workspace: Workspace, folder: RunFolder, progress: Callable[[str], None]) -> Evidence:
-    """Evaluates as `workbench evaluate` does; `progress` is told what is done next.
+def merged_model(merged: Path, folder: RunFolder) -> Path:
+    """The folder `merged`, which has a model in it. Raises `WorkbenchError` where it has none."""
+    merged = merged.expanduser().absolute()
+    if merged.is_file():
+        raise WorkbenchError(
+            "Not the folder of a model",
+            f"{merged} is a file.",
+            "Name the folder that merge wrote. A GGUF file becomes one by workbench model import FILE --to DIR.",
+        )
+    if not (merged / "config.json").is_file():
+        raise WorkbenchError(
+            "No model there", f"{merged} has no config.json.", f"Merge the run: workbench merge {folder.id} --to DIR"
+        )
+    return merged
+
+
+async def evaluate(
+    workspace: Workspace,
+    folder: RunFolder,
+    progress: Callable[[str], None],
+    *,
+    merged: Path | None = None,
+    tasks: TasksAsked | None = None,
+) -> Evidence:
+    """Evaluates as `workbench evaluate` does, with the run's merged model and with tasks of lm-eval where they are
+    given; `progress` is told what is done next.
 
     Cancelled, it ends the process and leaves nothing behind. Raises `WorkbenchError` as that command does.
     """
@@ -45,7 +72,12 @@ async def evaluate(workspace: Workspace, folder: RunFolder, progress: Callable[[
         if isinstance(message, child.Progress):
             progress(message.text)
 
-    request = {"workspace": str(workspace.root.resolve()), "run": str(folder.path.resolve())}
+    request = {
+        "workspace": str(workspace.root.resolve()),
+        "run": str(folder.path.resolve()),
+        "merged": str(merged) if merged is not None else "",
+        "tasks": asdict(tasks) if tasks is not None else None,
+    }
     await child.run_async(child.python("workbench.engine.evaluate_worker"), request, hear, name="The evaluation")
     return await asyncio.to_thread(known, folder)
 

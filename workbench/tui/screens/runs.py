@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 from textual import events, on
@@ -21,11 +22,12 @@ from workbench.evidence.jobs import evaluate, known, write_report
 from workbench.runs import actions, labels, watching
 from workbench.runs.actions import ACTIONS
 from workbench.runs.catalog import Run
-from workbench.runs.merging import Merging
+from workbench.runs.merging import Done, Merging
 from workbench.runs.series import AXES
 from workbench.runs.watching import RunWatcher, Snapshot, Wanted
 from workbench.tui.background import background, background_loop
 from workbench.tui.dialogs.ask import AskDialog, ChooseDialog, ConfirmDialog
+from workbench.tui.dialogs.evaluate import EvaluateDialog, MeasuredBesides
 from workbench.tui.dialogs.merge import MergeDialog
 from workbench.tui.dialogs.new_run import NewRunDialog
 from workbench.tui.dialogs.overlay import OverlayDialog
@@ -486,14 +488,27 @@ class RunsScreen(WorkbenchScreen):
                 evidence = await asyncio.to_thread(known, run.folder)
                 self.app.push_screen(ReadDialog(f"{run.name}: {counted(evidence)}", verdicts_in_full(evidence)))
                 return
-        self._evaluate(run)
+        besides = await self.app.push_screen_wait(EvaluateDialog(run.folder, self._merged_of(run)))
+        if besides is not None:
+            self._evaluate(run, besides)
+
+    def _merged_of(self, run: Run) -> Path | None:
+        """Where the run's merged model is: where it was merged to just now, or where merging puts it by itself."""
+        folders = [self.workbench.workspace.merged / run.id]
+        if self.merging is not None and self.merging.folder.id == run.id and isinstance(self.merging.state, Done):
+            folders.insert(0, Path(self.merging.state.merged.path))
+        return next((folder for folder in folders if (folder / "config.json").is_file()), None)
 
     @background("evaluate", doing="evaluating the run", exclusive=True)
-    async def _evaluate(self, run: Run) -> None:
+    async def _evaluate(self, run: Run, besides: MeasuredBesides) -> None:
         self.evaluating = run
+
+        def tell(text: str) -> None:
+            self.workbench.tell(f"{run.name}: {text} …")
+
         try:
-            workspace = self.workbench.workspace
-            evidence = await evaluate(workspace, run.folder, lambda text: self.workbench.tell(f"{run.name}: {text} …"))
+            merged, tasks = besides.merged, besides.tasks
+            evidence = await evaluate(self.workbench.workspace, run.folder, tell, merged=merged, tasks=tasks)
         finally:
             self.evaluating = None
         self.app.push_screen(ReadDialog(f"{run.name}: {counted(evidence)}", verdicts_in_full(evidence)))

@@ -336,16 +336,18 @@ def verdicts_in_full(evidence: Evidence) -> Content:
     """Every verdict with what was found, those that do not hold first; then what got worse by most."""
     order = {False: 0, None: 1, True: 2}
     lines = []
-    for verdict in sorted(evidence.verdicts, key=lambda verdict: order[verdict.holds]):
+    for verdict, merged in sorted(evidence.beside_merged, key=lambda both: order[both[0].holds]):
         sign, word, style = _VERDICTS[verdict.holds]
-        lines.append(
-            Content.assemble(
-                (f"{sign} ", style),
-                (one_line(verdict.name), "$foreground"),
-                (f"\n  {word}", style),
-                (f"  {one_line(verdict.message)}", "$secondary"),
-            )
-        )
+        parts = [
+            (f"{sign} ", style),
+            (one_line(verdict.name), "$foreground"),
+            (f"\n  {word}", style),
+            (f"  {one_line(verdict.message)}", "$secondary"),
+        ]
+        if merged is not None:
+            sign, word, style = _VERDICTS[merged.holds]
+            parts += [(f"\n  merged: {sign} {word}", style), (f"  {one_line(merged.message)}", "$secondary")]
+        lines.append(Content.assemble(*parts))
     if evidence.regressions:
         lines.append(Content.styled("\nWhat got worse by most, log-probability before and after", "bold $foreground"))
         lines += [
