@@ -36,7 +36,7 @@ async def test_the_worst_margins_of_a_run_come_first(tmp_path: Path) -> None:
             text = fingerprint(to_row(make_pair(number)))
             writer.write([Score(identity, text, "train", 10, -5.0, -6.0, margin, -5.0, -5.0)])
     async with opened(workspace, (160, 45)) as screen:
-        await screen.press("S", *["j"] * 10, "enter")
+        await screen.press("S", *["j"] * 11, "enter")
         assert screen.numbers() == [2, 1, 4, 3]
         assert "−1.25" in screen.row(0)
 

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from workbench.errors import WorkbenchError
+from workbench.pairs import strength
 from workbench.pairs.arrow import TURNS, Ints, as_column, ints, strings, words_in
 from workbench.pairs.lines import Problem, Stamp, UnusableError, kind_of, pair_in
 from workbench.pairs.pair import LABEL_DEFAULTS, LABELS, ROLES, SPLITS, STATUSES, TEXTS, Pair, Text, count_words
@@ -66,6 +67,7 @@ class LineBlock:
     labels: dict[str, tuple[list[Any], Ints]]
     """For status, split, tags, note and source: the values that occur, and each row's as a place among them."""
     words: dict[str, Ints]
+    margins: Ints
     problems: list[Problem]
     """Their lines count from 0 here, from the block's first."""
     first: int = 0
@@ -89,6 +91,8 @@ class Columns:
     labels: dict[str, Ints] = field(default_factory=dict)
     vocabularies: dict[str, Vocabulary] = field(default_factory=dict)
     words: dict[str, Ints] = field(default_factory=dict)
+    margins: Ints = field(default_factory=lambda: np.empty(0))
+    """By how much each row's columns prefer its chosen answer (`strength.margin_of`)."""
 
     def line(self, row: int) -> bytes:
         """The bytes of a line, its ending included."""
@@ -190,6 +194,7 @@ def _joined(
     _join_labels(columns)
     for name in ("chosen", "rejected"):
         columns.words[name] = _concatenated([block.words[name] for block in blocks], np.int32)
+    columns.margins = _concatenated([block.margins for block in blocks], np.float64)
     return columns
 
 
@@ -264,7 +269,8 @@ def _fast(piece: memoryview, view: Ints, starts: Ints, ends: Ints, conversationa
         return None
     texts = {name: fields[name] for name in TEXTS}
     rows = np.ones(len(starts), bool)
-    return LineBlock(starts, rows, ids, texts, labels, _words_of(texts), [])
+    margins = _margins(table)
+    return None if margins is None else LineBlock(starts, rows, ids, texts, labels, _words_of(texts), margins, [])
 
 
 def _one_object_a_line(piece: memoryview, view: Ints, starts: Ints, ends: Ints) -> bool:
@@ -327,6 +333,24 @@ def _coded(column: Any) -> tuple[list[Any], Ints]:
     return encoded.dictionary.to_pylist(), ints(encoded.indices)
 
 
+def _margins(table: Any) -> Ints | None:
+    """`margin_of` of each row; None where the columns that say it hold more than numbers."""
+    there = strength.COLUMNS & set(table.column_names)
+    margins = np.full(table.num_rows, np.nan)
+    numbers = {}
+    for name in there:
+        column = table.column(name).combine_chunks()
+        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_null(column.type)):
+            return None
+        numbers[name] = np.array(column.cast(pa.float64()).fill_null(np.nan))
+    for one, other, sign in reversed(strength.SCORED):
+        if one in numbers and other in numbers:
+            difference = sign * (numbers[one] - numbers[other])
+            margins = np.where(np.isnan(difference), margins, difference)
+    given = numbers.get(strength.MARGIN, np.full(table.num_rows, np.nan))
+    return np.where(np.isnan(given), margins, given)
+
+
 def _words_of(texts: dict[str, Any]) -> dict[str, Ints]:
     return {name: words_in(texts[name]) for name in ("chosen", "rejected")}
 
@@ -362,4 +386,5 @@ def _slow(piece: memoryview, starts: Ints, ends: Ints, conversational: bool) -> 
         name: np.array([count_words(getattr(pair, name)) if pair else 0 for pair in pairs], np.int32)
         for name in ("chosen", "rejected")
     }
-    return LineBlock(starts, rows, ids, texts, labels, words, problems)
+    margins = np.array([strength.margin_of(pair.extra) if pair else np.nan for pair in pairs], np.float64)
+    return LineBlock(starts, rows, ids, texts, labels, words, margins, problems)

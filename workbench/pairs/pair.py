@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
+from workbench.pairs.strength import turned
 from workbench.text import one_line
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
@@ -133,8 +134,8 @@ class Pair:
         return tuple(name for name in ("chosen", "rejected") if not has_words(getattr(self, name)))
 
     def swapped(self) -> Pair:
-        """The same pair with chosen and rejected exchanged."""
-        return replace(self, chosen=self.rejected, rejected=self.chosen)
+        """The same pair with chosen and rejected exchanged, and what columns say of either."""
+        return replace(self, chosen=self.rejected, rejected=self.chosen, extra=turned(self.extra))
 
 
 def plain(text: Text) -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import SPLITS, STATUSES
 
-Kind = Literal["label", "text", "length", "finding"]
+Kind = Literal["label", "text", "length", "margin", "finding"]
 ANYWHERE = ("prompt", "chosen", "rejected", "note", "id")
 """Where words without a field are looked for."""
 
@@ -31,6 +31,8 @@ MEANINGS: dict[str, str] = {
     "finding:": "what a check found (c runs them)",
     "len>": "how many times as long as rejected chosen is: len>1.5",
     "len<": "the same, for chosen shorter than rejected: len<0.5",
+    "margin>": "by how much the data prefer chosen (a margin column, scores, ranks): margin>1",
+    "margin<": "the same, for less; below 0 they prefer rejected: margin<0",
     "source:": "where a pair is from, or a part of that",
     "prompt:": "words in the prompt; also a /regular expression/",
     "chosen:": "words in the chosen response",
@@ -42,7 +44,7 @@ MEANINGS: dict[str, str] = {
 _VALUE = r'/(?:\\.|[^/\\])*/?(?=\s|$)|(?:"[^"]*"?|[^\s"]+)*'
 _TERM = re.compile(
     rf"(?P<minus>-(?=\S))?(?:(?P<field>[A-Za-z_]+):(?!//)(?P<value>{_VALUE})"
-    r"|(?P<len>(?i:len))(?P<sign>>=|<=|>|<|=)(?P<number>\S*)"
+    r"|(?P<len>(?i:len|margin))(?P<sign>>=|<=|>|<|=)(?P<number>\S*)"
     r'|"(?P<exact>[^"]*)"?'
     r"|/(?P<regex>(?:\\.|[^/\\])*)/?(?=\s|$)"
     r"|(?P<word>\S+))"
@@ -72,7 +74,7 @@ class QueryError(WorkbenchError):
 class Term:
     """One condition. For labels and findings one of `values` is the value (a part of it for source); for text `value`
     is to occur in one of `fields`, whatever the case; for length, chosen words ÷ rejected words stand in the relation
-    `sign` to `number`."""
+    `sign` to `number`, for margin that by which the data prefer chosen."""
 
     kind: Kind
     fields: tuple[str, ...]
@@ -100,8 +102,9 @@ def parse(text: str) -> Query:
     """The query in `text`.
 
     Words, "exact words" and /regular expressions/ (RE2's syntax) are looked for in all text; field:value in a field,
-    field:one,other for either; len>1.5 compares how many times as long as rejected chosen is; a minus sign before a
-    term turns it round. A term that is still being typed ("status:", "len>") matches everything. Raises `QueryError`.
+    field:one,other for either; len>1.5 compares how many times as long as rejected chosen is, margin>1 by how much the
+    data prefer chosen; a minus sign before a term turns it round. A term that is still being typed ("status:", "len>")
+    matches everything. Raises `QueryError`.
     """
     terms = []
     for match in _TERM.finditer(text):
@@ -151,7 +154,7 @@ def _term(match: re.Match[str]) -> Term | None:
     field, value = match["field"].casefold(), match["value"]
     at = match.start("value")
     if field not in FIELDS:
-        raise _unknown("field", match["field"], (*FIELDS, "len"), match.start("field"))
+        raise _unknown("field", match["field"], (*FIELDS, "len", "margin"), match.start("field"))
     if field in ANYWHERE:
         regex = value.startswith("/") and len(value) > 1
         value = value[1:].removesuffix("/") if regex else value.strip('"')
@@ -179,17 +182,20 @@ def _text(value: str, fields: tuple[str, ...], *, regex: bool, negated: bool, at
 def _length(match: re.Match[str], *, negated: bool) -> Term | None:
     if not match["number"]:
         return None
+    kind: Kind = "margin" if match["len"].casefold() == "margin" else "length"
     try:
         number = float(match["number"].removesuffix("x"))
     except ValueError:
         at = match.start("number")
         raise QueryError(
             f"Not a number: {match['number']!r}",
-            "After len> comes how many times as long as rejected chosen is, such as 1.5.",
+            "After len> comes how many times as long as rejected chosen is, such as 1.5."
+            if kind == "length"
+            else "After margin> comes by how much the data prefer chosen, such as 1.",
             at,
             len(match["number"]),
         ) from None
-    return Term("length", (), (match["number"],), sign=match["sign"], number=number, negated=negated)
+    return Term(kind, (), (match["number"],), sign=match["sign"], number=number, negated=negated)
 
 
 def _check_regex(value: str, at: int) -> None:

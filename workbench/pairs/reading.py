@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from workbench.pairs.formats import Contents, text_in
@@ -17,11 +18,13 @@ from workbench.pairs.shapes import (
     CHOSEN,
     HISTORY,
     INPUT,
+    LABELLED_SHAPES,
     PLAIN_SHAPES,
     REJECTED,
     SHAPES,
     SYSTEM,
     Shape,
+    TieError,
     between,
 )
 from workbench.pairs.text_turns import turns_in_text
@@ -288,3 +291,26 @@ def _nothing_in(names: Sequence[str]) -> str:
 def _listed(names: Sequence[str]) -> str:
     word = "the columns" if len(names) > 1 else "the column"
     return f"{word} {', '.join(map(repr, names[:5]))}"
+
+
+LABELLED = frozenset(
+    name for shape in LABELLED_SHAPES for role in ("first", "answers") for name in shape.needs.get(role, ())
+)
+"""Columns of answers that a label, a score or a rank tells apart, where a pair still has them."""
+
+
+def labelled_the_other_way(chosen: str, rejected: str, columns: Mapping[str, Any]) -> bool:
+    """Whether the columns that a pair has beside its answers hold both of them, and prefer the rejected one."""
+    if not LABELLED & columns.keys():
+        return False
+    try:
+        said = _labels().read({"prompt": "", **columns}).fields
+    except (UnusableError, TieError):
+        return False
+    better, worse = (said[side] for side in ("chosen", "rejected"))
+    return isinstance(better, str) and (better.strip(), str(worse).strip()) == (rejected.strip(), chosen.strip())
+
+
+@cache
+def _labels() -> RowReader:
+    return RowReader({})

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from workbench.pairs.strength import turned_values
+
 ABSENT = object()
 """As a field's new value: the field is taken out."""
 
@@ -23,8 +25,9 @@ class _Member(NamedTuple):
     """Just after the value."""
 
 
-def rewritten(line: bytes, fields: Mapping[str, Any], *, swap: tuple[str, str] | None = None) -> bytes:
-    """`line`, a JSON object, with `fields` set (or taken out, where `ABSENT`) and two fields' values exchanged.
+def rewritten(line: bytes, fields: Mapping[str, Any], *, turn: bool = False) -> bytes:
+    """`line`, a JSON object, with `fields` set (or taken out, where `ABSENT`); `turn`: with all that is said of chosen
+    and of rejected exchanged, these themselves among it (see `strength`).
 
     Order of keys, spacing, numbers and escapes of all other fields and the line's ending stay. New fields go to the
     end, parted as the first ones are.
@@ -32,10 +35,7 @@ def rewritten(line: bytes, fields: Mapping[str, Any], *, swap: tuple[str, str] |
     text = line.decode()
     members = _members(text)
     values = {member.key: text[member.value : member.end] for member in members}
-    changed: dict[str, str | None] = {}
-    if swap and swap[0] in values and swap[1] in values:
-        one, other = swap
-        changed |= {one: values[other], other: values[one]}
+    changed: dict[str, str | None] = {**turned_values(values)} if turn else {}
     for key, value in fields.items():
         if value is not ABSENT:
             changed[key] = json.dumps(value, ensure_ascii=False)

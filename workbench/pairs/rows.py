@@ -17,6 +17,7 @@ from workbench.pairs.lines import pair_in
 from workbench.pairs.pair import LABEL_DEFAULTS, LABELS, STATUSES, TEXTS, Pair, Text, count_words, plain
 from workbench.pairs.rewrite import ABSENT, rewritten
 from workbench.pairs.steps import SWAP, EditStep, FieldChange, PairLine, Values, checksum, to_json
+from workbench.pairs.strength import margin_of, turned
 
 _FEW = 500
 PairTexts = tuple[Text, Text, Text]
@@ -38,11 +39,15 @@ class Rows:
         self.words = {name: counts.copy() for name, counts in base.words.items()}
         self.alive: Ints = base.is_pair.copy()
         self.swapped: Ints = np.zeros(count, bool)
+        self.turned: Ints = np.zeros(count, bool)
+        """Whether the answers of each row were exchanged since its line was read, so that what columns say of either
+        goes the other way; `swapped` is False for those of `texts`, which have their answers."""
         self.texts: dict[int, PairTexts] = {}
         """Prompt, chosen and rejected of the rows that were edited or added."""
         self.version = 0
         """Changes whenever a text does, or a row comes or goes."""
         self._base_labels = base.labels
+        self._margins = base.margins
         self._lines: dict[int, bytes] = {}
         self._ids = base.ids
         self._by_id = base.by_id
@@ -108,6 +113,11 @@ class Rows:
         order = self.order
         return cast("Ints", order[self.undrafted[order] & (self.labels["status"][order] != STATUSES.index("dropped"))])
 
+    @property
+    def margins(self) -> Ints:
+        """By how much each row's columns prefer its chosen answer; NaN where they do not say."""
+        return np.where(self.turned, -self._margins, self._margins)
+
     def id(self, row: int) -> str:
         """The id of a row's pair."""
         return self._ids[row]
@@ -148,6 +158,8 @@ class Rows:
     def pair(self, row: int) -> Pair:
         """The pair of a row, with all its columns."""
         pair = pair_in(self._raw(row))
+        if self.turned[row]:
+            pair = replace(pair, extra=turned(pair.extra))
         texts = self.texts.get(row) or _texts(pair, swapped=bool(self.swapped[row]))
         status, split, tags, note, source = (self.label(row, name) for name in LABELS)
         return replace(
@@ -171,9 +183,10 @@ class Rows:
                 value = self.label(row, name)
                 fields[name] = ABSENT if value == LABEL_DEFAULTS[name] else to_json(name, value)
         now = self.texts.get(row)
+        turn = bool(self.turned[row])
         if now is None:
-            swap = ("chosen", "rejected") if self.swapped[row] else None
-            return rewritten(raw, fields, swap=swap) if fields or swap else raw
+            return rewritten(raw, fields, turn=turn) if fields or turn else raw
+        raw = rewritten(raw, {}, turn=True) if turn else raw
         for name, old, new in zip(TEXTS, _texts(pair_in(raw), swapped=False), now, strict=True):
             if old != new:
                 fields[name] = to_json(name, new)
@@ -220,7 +233,7 @@ class Rows:
         copy.__dict__.update(self.__dict__)
         copy.labels = {name: codes.copy() for name, codes in self.labels.items()}
         copy.words = {name: counts.copy() for name, counts in self.words.items()}
-        copy.alive, copy.swapped = self.alive.copy(), self.swapped.copy()
+        copy.alive, copy.swapped, copy.turned = self.alive.copy(), self.swapped.copy(), self.turned.copy()
         copy.texts, copy._lines = dict(self.texts), dict(self._lines)
         return copy
 
@@ -312,6 +325,7 @@ class Rows:
             expected = [value for value, exists in zip(change.before, there.tolist(), strict=True) if exists]
             there[there] = np.array([one == other for one, other in zip(checksums, expected, strict=True)], bool)
         rows = known[there]
+        self.turned[rows] ^= True
         for row in self.texts.keys() & set(rows.tolist()):
             prompt, chosen, rejected = self.texts[row]
             self.texts[row] = prompt, rejected, chosen
@@ -369,6 +383,8 @@ class Rows:
             self.words[name] = np.append(self.words[name], np.array(counts, np.int32))
         self.alive = np.append(self.alive, np.ones(len(new), bool))
         self.swapped = np.append(self.swapped, np.zeros(len(new), bool))
+        self.turned = np.append(self.turned, np.zeros(len(new), bool))
+        self._margins = np.append(self._margins, [margin_of(pair.extra) for pair in pairs])
         for row, (line, pair) in zip(rows, new, strict=True):
             self.texts[row] = _texts(pair, swapped=False)
             self._lines[row] = line.raw.rstrip(b"\r\n") + b"\n"

@@ -58,10 +58,14 @@ class Search:
         return order[mask[order]]
 
     def sorted(self, rows: Ints, order: Order, margins: Mapping[str, float] | None = None) -> Ints:
-        """Rows in another order; by a run's `margins` (by id), those that have none come last."""
-        if order.run:
+        """Rows in another order; by a run's `margins` (by id) or those of the data, those that have none come last."""
+        if order.by == "margin" or order.run:
             margins = margins or {}
-            keys = np.array([margins.get(identity, np.nan) for identity in self.rows.ids(rows)])
+            keys = (
+                np.array([margins.get(identity, np.nan) for identity in self.rows.ids(rows)])
+                if order.run
+                else self.rows.margins[rows]
+            )
             return rows[np.argsort(-keys if order.descending else keys, kind="stable")]
         keys = self._keys(order.by, rows)
         if order.descending:
@@ -73,6 +77,8 @@ class Search:
         rows = self.rows
         if term.kind == "length":
             return _SIGNS[term.sign](ratio(rows), term.number)  # type: ignore[no-any-return]
+        if term.kind == "margin":
+            return _SIGNS[term.sign](rows.margins, term.number)  # type: ignore[no-any-return]
         if term.kind == "finding":
             mask = np.zeros(len(rows), bool)
             rows_found = (rows.row(identity) for identity, names in findings.items() if _named(term.values, names))

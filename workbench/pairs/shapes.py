@@ -422,7 +422,7 @@ def between(first: str, second: str, label: tuple[str, ...] = LABELS) -> Shape:
     )
 
 
-_READ: tuple[Shape, ...] = (
+LABELLED_SHAPES: tuple[Shape, ...] = (
     Shape(
         "OpenAI preferences",
         "OpenAI and Together preference files",
@@ -631,5 +631,5 @@ PLAIN_SHAPES: tuple[Shape, ...] = (
 )
 """Those whose columns say which answer is the chosen one."""
 
-SHAPES: tuple[Shape, ...] = (*_READ, *PLAIN_SHAPES)
+SHAPES: tuple[Shape, ...] = (*LABELLED_SHAPES, *PLAIN_SHAPES)
 """A row is of the first shape that it fits."""

@@ -35,9 +35,19 @@ def test_one_field_changes(line: str, fields: dict, expected: str) -> None:
     assert rewritten(line.encode(), fields).decode() == expected
 
 
-def test_swapped_values_keep_their_bytes() -> None:
-    line = b'{"a": [1.0,  2], "x": 0, "b": "\\u00e9"}\n'
-    assert rewritten(line, {}, swap=("a", "b")) == b'{"a": "\\u00e9", "x": 0, "b": [1.0,  2]}\n'
+def test_turned_values_keep_their_bytes() -> None:
+    begin, score = (
+        b'{"chosen": [1.0,  2], "x": 0, "rejected": "\\u00e9", ',
+        b'"score_chosen": 4.50, "score_rejected": 2, ',
+    )
+    line = begin + score + b'"margin": 2.5}\n'
+    begin, score = (
+        b'{"chosen": "\\u00e9", "x": 0, "rejected": [1.0,  2], ',
+        b'"score_chosen": 2, "score_rejected": 4.50, ',
+    )
+    turned = begin + score + b'"margin": -2.5}\n'
+    assert rewritten(line, {}, turn=True) == turned
+    assert rewritten(turned, {}, turn=True) == line
 
 
 @given(rows, styles, st.dictionaries(st.sampled_from(["id", "a", "new", "rating"]), texts | st.just(ABSENT)))

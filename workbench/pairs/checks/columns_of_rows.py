@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from workbench.pairs import strength
 from workbench.pairs.arrow import ints, strings
-from workbench.pairs.checks.refusals import SCORES
 from workbench.pairs.checks.text_columns import SIGNS, TURN, TextColumns, has_empty_turn, joined, numbers, shape
 from workbench.pairs.columns import LineBlock
 from workbench.pairs.pair import TEXTS
+from workbench.pairs.reading import LABELLED
 from workbench.pairs.rows import Rows
 
 _LOOKED_AT = 200
@@ -104,6 +105,7 @@ def _values(rows: Rows, name: str) -> list[str]:
 
 def _extras(rows: Rows, kept: list[int]) -> dict[int, Mapping[str, Any]]:
     """The unknown columns of the pairs; none where the first pairs have none of those that checks know."""
-    if not any(SCORES & rows.pair(row).extra.keys() for row in kept[:_LOOKED_AT]):
+    telling = strength.COLUMNS | LABELLED
+    if not any(telling & rows.pair(row).extra.keys() for row in kept[:_LOOKED_AT]):
         return {}
     return {index: extra for index, row in enumerate(kept) if (extra := rows.pair(row).extra)}

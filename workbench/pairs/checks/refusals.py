@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from workbench.figures import plural
 from workbench.pairs.checks.findings import CheckFinding, Watch
 from workbench.pairs.checks.text_columns import TextColumns
+from workbench.pairs.reading import labelled_the_other_way
+from workbench.pairs.strength import margin_of
 
 _HARM = """
 bypass past fool break disable disarm ignore pretend rules role butt butthole lick live lives living action babysat
@@ -114,9 +115,6 @@ def refusal(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
     )
 
 
-_SCORES = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("chosen_rating", "rejected_rating"))
-SCORES = frozenset(name for names in _SCORES for name in names)
-"""Columns that say how good a response is."""
 _SENTENCE = re.compile(r"[.!?\n]\s*")
 _MANY = 6
 _LONG = 150
@@ -124,12 +122,14 @@ _SHORT = 15
 
 
 def swap(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
-    """Pairs whose own scores say the opposite, and those whose chosen response insults, repeats itself over and over
-    or stops at its first word while the rejected one does not. A heuristic but for the scores."""
+    """Pairs whose own scores, ranks, margins or labels say the opposite, and those whose chosen response insults,
+    repeats itself over and over or stops at its first word while the rejected one does not: heuristics, these."""
     reasons: dict[int, str] = {}
     for index, extra in columns.extras.items():
-        if _scored_the_other_way(extra):
+        if margin_of(extra) < 0:
             reasons[index] = "scored the other way round"
+        elif labelled_the_other_way(columns.chosen[index], columns.rejected[index], extra):
+            reasons[index] = "labelled the other way round"
     for index in columns.matching(ABUSE.pattern, "chosen", ignore_case=True):
         chosen, rejected = columns.chosen[index], columns.rejected[index]
         if _insults(chosen) and not _insults(rejected) and not ASKED_FOR.search(columns.prompts[index]):
@@ -151,14 +151,6 @@ def swap(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
         "Read them; swap where the rejected response is the better one.",
         figures={"reasons": dict(counts)},
     )
-
-
-def _scored_the_other_way(extra: Mapping[str, Any]) -> bool:
-    for better, worse in _SCORES:
-        one, other = extra.get(better), extra.get(worse)
-        if isinstance(one, int | float) and isinstance(other, int | float):
-            return one < other
-    return False
 
 
 def _insults(text: str) -> bool:

@@ -361,6 +361,7 @@ def _column_of(order: Order) -> str:
 
 
 _NAME = 26
+_MARGIN = ("lowest margin first", "highest margin first")
 _COLUMNS: tuple[tuple[str, Order, tuple[str, str]], ...] = (
     ("the file", Order(), ("as it is on disk", "from the end")),
     ("length ratio", Order("ratio", descending=True), ("chosen much shorter first", "chosen much longer first")),
@@ -372,8 +373,8 @@ _COLUMNS: tuple[tuple[str, Order, tuple[str, str]], ...] = (
     ("split", Order("split"), ("none, holdout, train", "train, holdout, none")),
     ("note", Order("note"), ("none, then A to Z", "Z to A, then none")),
     ("source", Order("source"), ("A to Z", "Z to A")),
+    ("margin in the data", Order("margin"), _MARGIN),
 )
-_MARGIN = ("lowest margin first", "highest margin first")
 _NO_RUN = "\nA run that trains on these pairs adds its margins here."
 
 
