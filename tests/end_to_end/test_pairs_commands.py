@@ -271,3 +271,31 @@ def test_a_line_of_progress_appears_at_a_terminal_and_only_for_what_takes_long()
     assert "50%" in shown
     assert "]52;c" in shown
     assert "\x1b]52" not in shown
+
+
+def test_what_becomes_of_the_columns_is_said_before_anything_is_written(workspace: Path, tmp_path: Path) -> None:
+    file = tmp_path / "safe.jsonl"
+    labels = {"better_response_id": 0, "safer_response_id": 1}
+    both = {"prompt": "Boil eggs?", "response_0": "Ten minutes.", "response_1": "No idea.", **labels}
+    tie = {
+        "prompt": "Ice?",
+        "response_0": "Cold.",
+        "response_1": "Warm.",
+        "better_response_id": "tie",
+        "critique": "Hm.",
+    }
+    file.write_text(lines(both, tie))
+    told = run(workspace, "import", file, "--dry-run")
+    assert "whichever better_response_id says" in told.stderr
+    assert "First: asked 'Boil eggs?', the model will prefer 'Ten minutes.' over 'No idea.'." in told.stderr
+    assert "Would import 1 conversational pairs as safe. Nothing is written." in told.stderr
+    assert "1 row prefers neither answer" in told.stderr
+    assert not (workspace / "pairs" / "safe.jsonl").exists()
+    refusal = refused(workspace, "import", file, "--map", "chosen=response_0", "--map", "rejected=response_1")
+    assert "better_response_id" in refusal
+    assert "--map label=" in refusal
+    report = json.loads(run(workspace, "import", file, "--map", "label=safer_response_id", "--json").stdout)
+    assert (report["imported"], report["ties"], report["skipped"], report["unused"]) == (1, 0, 1, [])
+    assert "whichever safer_response_id says" in report["read_as"][0]["words"]
+    [pair] = load_pairs(workspace / "pairs" / "safe.jsonl")[0]
+    assert plain(pair.chosen) == "No idea."

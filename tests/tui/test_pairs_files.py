@@ -10,7 +10,7 @@ from textual.widgets import Select, Static
 
 from tests.tui.pairs_data import make_workspace
 from tests.tui.pairs_screen import Screen, opened
-from workbench.pairs.importers import import_rows
+from workbench.pairs.importers import import_rows, in_words
 from workbench.pairs.pair import Message, plain
 from workbench.pairs.readers import read_rows
 from workbench.pairs.store import load_pairs
@@ -194,3 +194,38 @@ async def test_the_data_sets_are_described(tmp_path: Path) -> None:
         assert "They are in it" in said(screen)
         await screen.press("n", *"a/b", "enter")
         assert "Not a name" in said(screen)
+
+
+async def test_what_becomes_of_labelled_answers_is_said_in_the_words_of_the_command_line(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, 3)
+    path = tmp_path / "safe.jsonl"
+    labels = {"better_response_id": 0, "safer_response_id": 1}
+    row = {"prompt": "Boil eggs?", "response_0": "Ten minutes.", "response_1": "No idea.", "critique": "Hm.", **labels}
+    path.write_text(json.dumps(row) + "\n")
+    async with opened(workspace) as screen:
+        await screen.press("i")
+        await typed(screen, "#path", str(path))
+        await screen.press("enter")
+        dialog = screen.pilot.app.screen
+        words = said(screen, "#words")
+        assert words.split("\n") == in_words(import_rows(read_rows(path)))
+        assert "whichever better_response_id says" in words
+        assert "--map label=safer_response_id" in words
+        assert "used for nothing: critique" in words
+        assert "will prefer: Ten minutes." in said(screen, "#preview")
+        dialog.query_one("#label", Select).value = "safer_response_id"
+        await screen.settle()
+        assert "will prefer: No idea." in said(screen, "#preview")
+        dialog.query_one("#label", Select).clear()
+        dialog.query_one("#chosen", Select).value = "response_0"
+        dialog.query_one("#rejected", Select).value = "response_1"
+        await screen.settle()
+        assert "may say row by row which answer is better" in said(screen)
+        dialog.query_one("#chosen", Select).clear()
+        dialog.query_one("#rejected", Select).clear()
+        dialog.query_one("#label", Select).value = "safer_response_id"
+        await screen.settle()
+        await screen.press("ctrl+s")
+        assert "nothing was made of critique" in screen.told()
+    [pair] = load_pairs(workspace.pairs_file("safe"))[0]
+    assert plain(pair.chosen) == "No idea."

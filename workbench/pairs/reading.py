@@ -57,6 +57,8 @@ class Plan:
     beside: Mapping[str, str]
     used: frozenset[str]
     unseen: set[str]
+    other_labels: tuple[str, ...] = ()
+    """Columns that may say which answer is better, too."""
 
     @property
     def words(self) -> str:
@@ -68,12 +70,14 @@ class Plan:
         if "prompt" in named and "{prompt}" not in self.shape.words:
             pieces.insert(0, f"prompt = {named['prompt']}")
         same = [name for name in TEXTS if f"{name} = {name}" in pieces]
-        told = [f"{', '.join(same)} from the columns of these names"] if same else []
+        told = [f"{', '.join(same)} as named"] if same else []
         told += [piece for piece in pieces if piece not in {f"{name} = {name}" for name in same}]
         if "system" in self.beside:
             told.append(f"the {self.beside['system']} column becomes a system turn before the prompt")
         if "history" in self.beside:
             told.append(f"the turns of the {self.beside['history']} column come before the prompt")
+        if self.other_labels:
+            told.append(f"{self.other_labels[0]} may say otherwise (--map label={self.other_labels[0]} goes by it)")
         return "; ".join(told)
 
 
@@ -253,7 +257,8 @@ class RowReader:
         unseen |= {
             name for name in names if name in self._mapping and name not in (*columns.values(), *beside.values())
         }
-        return Plan(shape, columns, beside, frozenset(used), unseen)
+        others = sorted(name for name in unseen if _MAY_TELL.search(name)) if "label" in columns else []
+        return Plan(shape, columns, beside, frozenset(used), unseen, tuple(others))
 
     def _column(
         self,

@@ -377,6 +377,9 @@ def add_pairs(
             store.add(pairs, description)
 
 
+_SHOWN_COLUMNS = 3
+
+
 def imported(result: Imported, name: str) -> str:
     """What to tell of an import into the data set `name`."""
     words = [f"{plural(len(result.pairs), 'pair')} imported into {name}"]
@@ -386,6 +389,10 @@ def imported(result: Imported, name: str) -> str:
         words.append(f"{result.undrafted:,} lack an answer and are to be drafted (r)")
     if result.duplicates:
         words.append(f"{result.duplicates:,} were there already")
+    if result.ties:
+        words.append(f"{plural(result.ties, 'row prefers', 'rows prefer')} neither answer")
+    if result.unused:
+        words.append(f"nothing was made of {', '.join(one_line(name, 30) for name in result.unused[:_SHOWN_COLUMNS])}")
     if result.problems:
         line = result.problems[0].line
         words.append(f"{plural(len(result.problems), 'row')} could not be used (the first: line {line})")

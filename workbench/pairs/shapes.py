@@ -492,7 +492,7 @@ LABELLED_SHAPES: tuple[Shape, ...] = (
         "PKU-Alignment/PKU-SafeRLHF",
         _of(prompt="prompt", first="response_0", second="response_1", label="better_response_id"),
         two_answers(named(("0", "response_0"), ("1", "response_1"))),
-        _BY_LABEL + " (--map label=safer_response_id goes by that one)",
+        _BY_LABEL,
     ),
     Shape(
         "two responses and a signed preference",
