@@ -58,6 +58,29 @@ async def test_columns_are_guessed_and_shown_before_anything_is_written(tmp_path
     assert (plain(pairs[0].chosen), plain(pairs[0].rejected)) == ("No.", "I'd be glad to check.")
 
 
+async def test_on_a_low_screen_the_keys_stay_in_view_and_what_lacks_is_named(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, 3)
+    rows = [{"prompt": f"Is {n} odd?", "chosen": "I'd be glad to check."} for n in range(7)]
+    path = tmp_path / "half.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    async with opened(workspace, size=(80, 24)) as screen:
+        await screen.press("i")
+        await typed(screen, "#path", str(path))
+        await screen.press("enter")
+        assert said(screen, "#preview").count("over: an answer that is to be drafted") == 5
+        dialog = screen.pilot.app.screen
+        hint = dialog.query_one(".dialog-hint")
+        assert "ctrl+s imports" in str(hint.render())  # type: ignore[attr-defined]
+        assert dialog.query_one(".dialog").content_region.contains_region(hint.region)
+        await screen.press("ctrl+s")
+        text = "\n".join(
+            "".join(part.text for part in strip) for strip in screen.pilot.app.screen._compositor.render_strips()
+        )
+        assert "rejected  to be drafted" in text
+        assert "none yet: r drafts it, e writes it" in text
+        assert "to be drafted: it lacks a rejected answer" in text
+
+
 async def test_what_becomes_of_plain_text_is_asked_where_there_is_some(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, 3)
     turns = tmp_path / "turns.jsonl"

@@ -275,8 +275,12 @@ def _foretell(sample: Imported) -> list[str]:
         note(words)
     if sample.pairs:
         first = sample.pairs[0]
-        asked, chosen, rejected = (one_line(plain(text), 60) for text in (first.prompt, first.chosen, first.rejected))
-        note(f"First: asked {asked!r}, the model will prefer {chosen!r} over {rejected!r}.")
+        asked = one_line(plain(first.prompt), 60)
+        chosen, rejected = (
+            repr(one_line(plain(text), 60)) if plain(text).strip() else "an answer that is to be drafted"
+            for text in (first.chosen, first.rejected)
+        )
+        note(f"First: asked {asked!r}, the model will prefer {chosen} over {rejected}.")
     return said
 
 

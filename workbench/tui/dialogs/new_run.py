@@ -123,7 +123,7 @@ class NewRunDialog(Dialog[str | None]):
                 continue
             told = f"{usable:>6,} pairs"
             told += f", {dropped:,} dropped" if dropped else ""
-            told += f", ▲ {undrafted:,} to be drafted" if undrafted else ""
+            told += f", ▲ {undrafted:,} to draft" if undrafted else ""
             told += f", ▲ {problems:,} unusable" if problems else ""
             sets.note(name, told)
 

@@ -62,7 +62,7 @@ class ImportDialog(Dialog[ToImport | None]):
     ]
     DEFAULT_CSS = """
     ImportDialog {
-        #fields { grid-size: 2; grid-columns: 10 1fr; grid-rows: 1; height: auto; margin-bottom: 1; }
+        #fields { grid-size: 2; grid-columns: 12 1fr; grid-rows: 1; height: auto; margin-bottom: 1; }
         Select { height: 1; }
         #words { height: auto; max-height: 3; }
         #preview { height: auto; max-height: 14; margin-bottom: 1; }
@@ -80,13 +80,13 @@ class ImportDialog(Dialog[ToImport | None]):
 
     def compose(self) -> ComposeResult:
         """File, columns, name; then the pairs."""
-        with Vertical(classes="dialog -wide"):
+        with Vertical(classes="dialog -wide -high"):
             yield Static("Import pairs", classes="dialog-title")
             with Grid(id="fields"):
                 yield Static("file", classes="label")
                 yield PathField(
                     self._path,
-                    placeholder="JSONL, JSON, CSV, Parquet, Arrow, packed or not; or a folder",
+                    placeholder="JSONL, JSON, CSV, Parquet, Arrow, or a folder",
                     id="path",
                 )
                 for field in _FIELDS:
@@ -100,7 +100,7 @@ class ImportDialog(Dialog[ToImport | None]):
             yield Static(id="preview", markup=False)
             yield Static(id="said", markup=False)
             yield Static(
-                "enter looks into the file · tab next field · ctrl+s imports · esc gives up",
+                "enter reads the file · tab next field · ctrl+s imports · esc cancels",
                 markup=False,
                 classes="dialog-hint",
             )
@@ -111,6 +111,10 @@ class ImportDialog(Dialog[ToImport | None]):
         self._say("A Hugging Face data set comes in by: workbench import ORG/NAME", "$secondary")
         if self._path:
             self.look()
+
+    def on_resize(self) -> None:
+        """Leaves the preview what lines there are, so that the keys below it stay in view."""
+        self.query_one("#preview").styles.max_height = max(3, min(14, self.size.height - _ROWS))
 
     def on_input_submitted(self, event: LineField.Submitted) -> None:
         """Looks into the file; from the name, imports."""
@@ -296,6 +300,13 @@ def _nothing(field: str, *, by_shape: bool) -> str:
     return "in chosen and rejected, which are whole conversations" if field == "prompt" else "which column?"
 
 
+_PREFERRED = ("  ✔ the model will prefer: ", "$secondary")
+_OVER = ("  ✘                  over: ", "$secondary")
+_LACKING = ("an answer that is to be drafted", "$warning")
+_ROWS = 21
+"""Lines of the dialog besides the preview: so many are left for that on a low screen."""
+
+
 def _lines(pairs: Sequence[Pair], width: int) -> list[Content]:
     lines = []
     for pair in pairs:
@@ -305,8 +316,8 @@ def _lines(pairs: Sequence[Pair], width: int) -> list[Content]:
         )
         lines += [
             Content.styled(f"asked {prompt}", "$secondary"),
-            Content.assemble(("  ✔ the model will prefer: ", "$secondary"), (chosen, "$success")),
-            Content.assemble(("  ✘                   over: ", "$secondary"), (rejected, "$error")),
+            Content.assemble(_PREFERRED, (chosen, "$success") if chosen else _LACKING),
+            Content.assemble(_OVER, (rejected, "$error") if rejected else _LACKING),
         ]
     return lines
 

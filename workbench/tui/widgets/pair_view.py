@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -32,6 +32,8 @@ from workbench.tui.widgets.pair_table import Known, lengths, status_of
 SIDE_BY_SIDE = 72
 """The fewest cells in which chosen and rejected stand beside each other; in fewer, one below the other."""
 
+_LACKING = "none yet: r drafts it, e writes it"
+Side = Literal["chosen", "rejected"]
 _ROLE = 11
 _RULE = " │ "
 # A text of megabytes would hold up every move of the cursor; nobody reads that much of it here.
@@ -78,19 +80,20 @@ def lay_out(
             lines.append([("role", f"{label:<{_ROLE}}"), *text])
     lines.append([])
     responses = len(lines)
-    spans = marks or (None, None)
+    spans = (None, None) if marks is None or pair.lacks else marks
     chosen, rejected = _heads(pair, tokens)
+    good, bad = _answer(pair, "chosen", spans[0], "+", folded), _answer(pair, "rejected", spans[1], "−", folded)
     if width >= SIDE_BY_SIDE:
         left = (width - len(_RULE)) // 2
         right = width - len(_RULE) - left
         sides = (
-            [chosen, *wrap(_runs(told(pair.chosen, folded=folded), spans[0], "+"), left)],
-            [rejected, *wrap(_runs(told(pair.rejected, folded=folded), spans[1], "−"), right)],
+            [chosen, *wrap(good, left)],
+            [rejected, *wrap(bad, right)],
         )
         lines += [[*padded(one or [], left), ("rule", _RULE), *(other or [])] for one, other in zip_longest(*sides)]
     else:
-        lines += [chosen, *wrap(_runs(told(pair.chosen, folded=folded), spans[0], "+"), width), []]
-        lines += [rejected, *wrap(_runs(told(pair.rejected, folded=folded), spans[1], "−"), width)]
+        lines += [chosen, *wrap(good, width), []]
+        lines += [rejected, *wrap(bad, width)]
     return Layout(lines, question, responses)
 
 
@@ -115,10 +118,20 @@ def _heads(pair: Pair, tokens: tuple[int, int] | None) -> tuple[TextLine, TextLi
     unit = "token" if tokens else "word"
     delta = rejected - chosen
     sign = "+" if delta > 0 else "−" if delta < 0 else "±"
+    change = "" if pair.lacks else f" ({sign}{abs(delta):,})"
+    extent = {"chosen": figures.plural(chosen, unit), "rejected": figures.plural(rejected, unit) + change}
+    extent |= dict.fromkeys(pair.lacks, "to be drafted")
     return (
-        [("chosen", "✔ chosen"), ("dim", f"  {figures.plural(chosen, unit)}")],
-        [("rejected", "✘ rejected"), ("dim", f"  {figures.plural(rejected, unit)} ({sign}{abs(delta):,})")],
+        [("chosen", "✔ chosen"), ("dim", f"  {extent['chosen']}")],
+        [("rejected", "✘ rejected"), ("dim", f"  {extent['rejected']}")],
     )
+
+
+def _answer(pair: Pair, side: Side, spans: list[Span] | None, sign: str, folded: bool) -> list[Run]:
+    """A response in styled runs; where there is none yet, what to do about it."""
+    if side in pair.lacks:
+        return [("dim", _LACKING)]
+    return list(_runs(told(pair.chosen if side == "chosen" else pair.rejected, folded=folded), spans, sign))
 
 
 def _runs(text: str, spans: list[Span] | None, sign: str) -> Iterator[Run]:
@@ -294,6 +307,9 @@ class _Preference(Widget):
             return ""
         if self.pair.status == "dropped":
             return Content.styled("dropped: the model will not see this pair", "$secondary")
+        if self.pair.lacks:
+            lacking = " and ".join(f"a {side} answer" for side in self.pair.lacks)
+            return Content.styled(f"to be drafted: it lacks {lacking} · r drafts it · e writes it", "$secondary")
         return Content.assemble(
             ("the model will prefer: ", "$secondary"),
             (f"“{one_line(plain(self.pair.chosen)[:_QUOTED])}”", "$success"),
