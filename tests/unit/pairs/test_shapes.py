@@ -16,13 +16,13 @@ from workbench.pairs.readers import read_rows
 from workbench.pairs.shapes import SHAPES
 
 _DOCUMENT = Path("docs/data.md").read_text()
-_TABLED = [
+TABLED = [
     (cells[0], cells[1], json.loads(cells[2].strip("`")), cells[3] if len(cells) > 3 else "pair")
     for line in _DOCUMENT.splitlines()
     if line.startswith("| ") and "`{" in line
     for cells in [[cell.strip() for cell in line.strip("|").split(" | ")]]
 ]
-_IDS = [data_set for data_set, *_ in _TABLED]
+_IDS = [data_set for data_set, *_ in TABLED]
 
 
 def imported(*rows: Any, maps: str = "", **options: Any) -> Imported:
@@ -33,7 +33,7 @@ def texts(pair: Pair) -> tuple[str, str, str]:
     return plain(pair.prompt), plain(pair.chosen), plain(pair.rejected)
 
 
-@pytest.mark.parametrize(("data_set", "shape", "row", "becomes"), _TABLED, ids=_IDS)
+@pytest.mark.parametrize(("data_set", "shape", "row", "becomes"), TABLED, ids=_IDS)
 def test_the_table_in_the_documents_is_true(data_set: str, shape: str, row: dict[str, Any], becomes: str) -> None:
     assert data_set
     found = imported(row)
@@ -44,7 +44,7 @@ def test_the_table_in_the_documents_is_true(data_set: str, shape: str, row: dict
 
 
 def test_every_shape_is_in_the_table() -> None:
-    assert {shape for _, shape, *_ in _TABLED} == {shape.name for shape in SHAPES}
+    assert {shape for _, shape, *_ in TABLED} == {shape.name for shape in SHAPES}
 
 
 def is_messages(value: Any) -> bool:
@@ -62,7 +62,7 @@ _words = st.text(
 ).filter(lambda text: text.strip() and not text[0].isspace() and not text[-1].isspace())
 
 
-@given(st.sampled_from(_TABLED), _words, _words, _words, st.booleans())
+@given(st.sampled_from(TABLED), _words, _words, _words, st.booleans())
 def test_the_direction_survives_whatever_the_texts_are(
     entry: tuple[str, str, Any, str], asked: str, good: str, bad: str, as_text: bool
 ) -> None:
