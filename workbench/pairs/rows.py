@@ -118,6 +118,16 @@ class Rows:
         """By how much each row's columns prefer its chosen answer; NaN where they do not say."""
         return np.where(self.turned, -self._margins, self._margins)
 
+    def margin(self, row: int) -> float | None:
+        """By how much a row's columns prefer its chosen answer; None where they do not say."""
+        margin = float(self._margins[row])
+        return None if margin != margin else -margin if self.turned[row] else margin
+
+    @property
+    def has_margins(self) -> bool:
+        """Whether the columns of any row say by how much its chosen answer is preferred."""
+        return bool(np.isfinite(self._margins).any())
+
     def id(self, row: int) -> str:
         """The id of a row's pair."""
         return self._ids[row]

@@ -237,7 +237,7 @@ class PairBrowser(Vertical):
         """Sorts by the column whose heading was clicked; a second click turns the order round."""
         event.stop()
         by, order = {"#": "row"}.get(event.column, event.column), self._view.order
-        if by in ("margin", order.by):
+        if by == order.by:
             await self._sort(replace(order, descending=not order.descending))
         elif by != "findings":
             await self._sort(Order(by, descending=by in _LONGEST_FIRST))
@@ -324,7 +324,12 @@ class PairBrowser(Vertical):
             rows,
             lambda row: data_set.store.rows.pair(row),
             lambda row, pair: cells(pair, self._known(data_set, row, pair.id)),
-            partial(columns, pairs=len(data_set.store), findings=bool(data_set.checks.by_id()), margin=bool(order.run)),
+            partial(
+                columns,
+                pairs=len(data_set.store),
+                findings=bool(data_set.checks.by_id()),
+                margin=bool(order.run) or data_set.store.rows.has_margins,
+            ),
             _column_of(order),
             order.descending,
         )
@@ -335,7 +340,7 @@ class PairBrowser(Vertical):
             data_set.store.rows.number(row),
             finding=checks.sign(identity),
             tokens=checks.tokens_of(identity),
-            margin=margins.get(identity) if margins else None,
+            margin=data_set.store.rows.margin(row) if margins is None else margins.get(identity),
         )
 
     @property

@@ -36,7 +36,7 @@ _GAP = "  "
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is known of a pair beside its text: its place in the file, from 1; what the checks found, gravest first,
-    a word or two; the tokens of chosen and rejected; and its margin under the run that the table is sorted by."""
+    a word or two; the tokens of chosen and rejected; and its margin, in the data or under the run that is sorted by."""
 
     number: int
     finding: str = ""
@@ -86,7 +86,8 @@ def lengths(pair: Pair, tokens: tuple[int, int] | None) -> tuple[int, int]:
 def columns(width: int, pairs: int, *, findings: bool = False, margin: bool = False) -> list[PairColumn]:
     """The columns that fit into `width` cells, for a data set of so many `pairs`; the prompt takes what is left.
 
-    There is one for `findings` once the checks found some, and one for the `margin` where that is the order.
+    There is one for `findings` once the checks found some, and one for the `margin` where the data have some, or the
+    order is that of a run's.
     """
     left = [PairColumn("#", max(3, len(str(pairs))), right=True), PairColumn("status", 10)]
     chosen, rejected = PairColumn("chosen", 8, right=True), PairColumn("rejected", 10, right=True)
