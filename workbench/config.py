@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,15 @@ LoraVariant = Literal["lora", "rslora", "dora"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 Launcher = Literal["none", "accelerate", "command"]
 Tracker = Literal["trackio", "tensorboard", "wandb"]
+RESERVED = frozenset(
+    {
+        *("conversation", "messages", "tools", "chat_template", "add_generation_prompt", "continue_final_message"),
+        *("tokenize", "padding", "truncation", "max_length", "return_tensors", "return_dict"),
+        *("return_assistant_tokens_mask", "tokenizer_kwargs", "processor_kwargs", "sanitize_control_tokens"),
+        *("load_audio_from_video", "load_kwargs"),
+    }
+)
+"""What a chat template may not be given by run or pair: how turns are rendered, not to what; tools have a column."""
 COMMAND = "{command}"
 """Stands for the worker's own command in `launcher_command`."""
 
@@ -44,6 +54,33 @@ def _listed(value: object) -> object:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return [value] if isinstance(value, int | float) else value
+
+
+TemplateValue = bool | int | float | str
+
+
+def _named(value: object) -> object:
+    """Lets "enable_thinking=false, mood=kind" stand for a mapping, as the form has it."""
+    if not isinstance(value, str):
+        return value
+    parts = [part.partition("=") for part in value.split(",") if part.strip()]
+    return {name.strip(): template_value(text.strip()) for name, _, text in parts}
+
+
+def template_value(text: str) -> TemplateValue:
+    """What is typed as a value for chat templates: true, false and numbers as such, anything else as text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, bool | int | float | str) else text
+
+
+def _for_templates(values: dict[str, TemplateValue]) -> dict[str, TemplateValue]:
+    for name in values:
+        if name in RESERVED or not name.isidentifier():
+            raise UnfitError({"template": f"cannot set {name!r}: that is not for a chat template to be given"})
+    return values
 
 
 class UnfitError(ValueError):
@@ -159,6 +196,10 @@ class RunConfig(BaseModel):
     """For launcher = command: a command line with {command} in it, such as srun -N2 accelerate launch … {command}."""
     report_to: Annotated[list[Tracker], BeforeValidator(_listed)] = Field(default=[])
     """Where metrics go besides the run's folder: trackio, tensorboard, wandb. They must be installed."""
+    template: Annotated[dict[str, TemplateValue], BeforeValidator(_named), AfterValidator(_for_templates)] = Field(
+        default={}
+    )
+    """What the chat template is given besides the turns: template.enable_thinking=false. A pair's own comes first."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:
@@ -305,7 +346,11 @@ def build_config(values: Mapping[str, Any], *, preset: str | None = None, settin
         key, equals, value = setting.partition("=")
         if not equals:
             raise WorkbenchError("Not a setting", f"--set {setting!r} has no '='.", "Write it as --set KEY=VALUE.")
-        given[key.strip()] = value.strip()
+        name, dot, inner = key.strip().partition(".")
+        if name == "template" and dot:
+            given["template"] = {**dict(given.get("template", {})), inner: template_value(value.strip())}
+        else:
+            given[key.strip()] = value.strip()
     named = _preset(preset).values if preset else {}
     method = str(given.get("method", named.get("method", DEFAULT_METHOD)))
     if preset and method in METHODS and method not in PRESETS[preset].methods:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.models import resolve
+from workbench.pairs.pair import template_arguments
 from workbench.pairs.rewrite import rewritten
 from workbench.pairs.rows import Rows
 from workbench.pairs.split import held_out, weighted
@@ -41,6 +44,8 @@ class TakenRows:
     """The rows that a run trains on and holds out, taken from its data sets at one moment, edits included."""
 
     counts: RowCounts
+    template: Mapping[str, Any]
+    """What the run gives to chat templates; what a row gives itself comes first."""
     _names: list[str]
     _data_sets: list[Rows]
     _train: list[list[int]]
@@ -56,11 +61,14 @@ class TakenRows:
         return {name: _sha256(data_set) for name, data_set in zip(self._names, self._data_sets, strict=True)}
 
     def lines(self) -> Iterator[bytes]:
-        """The lines of the run's pairs.jsonl, each made when it is asked for: a data set's own, with their `split`."""
+        """The lines of the run's pairs.jsonl, each made when it is asked for: a data set's own, with their `split`, and
+        with what the run gives to chat templates: so whoever reads them renders them alike."""
         for side, chosen_rows in (("train", self._train), ("holdout", self._holdout)):
             for data_set, rows in zip(self._data_sets, chosen_rows, strict=True):
+                template = self.template if data_set.conversational else {}
                 for row in rows:
-                    yield _with_split(data_set.line(row), side)
+                    line = _with_split(data_set.line(row), side)
+                    yield _with_template(line, template) if template else line
 
 
 def take_rows(workspace: Workspace, config: RunConfig) -> TakenRows:
@@ -113,7 +121,7 @@ def take_rows(workspace: Workspace, config: RunConfig) -> TakenRows:
             f"{held_pairs} other pairs of {names} are dropped, to be drafted, or none at all.",
             "Accept some pairs, have answers drafted (workbench draft), lower holdout, or name another data set.",
         )
-    return TakenRows(counts, config.pairs, data_sets, train, holdout)
+    return TakenRows(counts, config.template, config.pairs, data_sets, train, holdout)
 
 
 def place_of(workspace: Workspace, config: RunConfig, identity: str) -> str:
@@ -135,6 +143,13 @@ def _with_split(line: bytes, side: str) -> bytes:
     if b'"split"' in line:
         return rewritten(line, {"split": side}) + b"\n"
     return b'%s, "split": "%s"}\n' % (line[:-1], side.encode())
+
+
+def _with_template(line: bytes, template: Mapping[str, Any]) -> bytes:
+    """A pair's line with further arguments of the chat template, those that it has itself before these."""
+    own = template_arguments(json.loads(line))
+    own.pop("tools", None)
+    return rewritten(line.rstrip(), {"chat_template_kwargs": {**template, **own}}) + b"\n"
 
 
 def _sha256(data_set: Rows) -> str:

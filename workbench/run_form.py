@@ -256,6 +256,8 @@ def as_typed(value: object) -> str:
     """A setting as one would type it."""
     if isinstance(value, list):
         return ", ".join(map(str, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={as_typed(inner)}" for name, inner in value.items())
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

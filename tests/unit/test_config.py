@@ -142,3 +142,15 @@ def test_an_unknown_preset_names_the_nearest() -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     assert all(field.description for field in RunConfig.model_fields.values())
+
+
+def test_what_a_chat_template_is_given_is_set_by_name() -> None:
+    settings = ["template.enable_thinking=false", "template.reasoning_effort=high", "template.depth=2"]
+    config = build_config({"pairs": ["x"]}, settings=settings)
+    given = {"enable_thinking": False, "reasoning_effort": "high", "depth": 2}
+    assert config.template == given
+    assert build_config(tomllib.loads(to_toml(config))) == config
+    assert build_config({"pairs": ["x"], "template": "enable_thinking=false, reasoning_effort=high, depth=2"}) == config
+    for name in ("tokenize", "tools", "add_generation_prompt", "a b"):
+        with pytest.raises(WorkbenchError, match="template: cannot set"):
+            build_config({"pairs": ["x"]}, settings=[f"template.{name}=true"])

@@ -95,11 +95,17 @@ def columns_of(
 
     folders = list(dict.fromkeys(workspace.run_folder(run) for run in runs))
     configs = {folder.name: RunFolder(folder).record().config for folder in folders}
-    columns = [Column(name="base", system=system)]
-    columns += [Column(name=folder.name, adapter=str(RunFolder(folder).adapter), system=system) for folder in folders]
+    templates = [config.template for config in configs.values()]
+    # The base is asked as the runs were trained, where they were all trained alike.
+    shared = templates[0] if templates and all(template == templates[0] for template in templates) else {}
+    columns = [Column(name="base", system=system, template=shared)]
+    columns += [
+        Column(name=folder.name, adapter=str(RunFolder(folder).adapter), system=system, template=template)
+        for folder, template in zip(folders, templates, strict=True)
+    ]
     if system_column:
         both = f"{system}\n\n{system_column}" if system else system_column
-        columns.append(with_unique_name(Column(name="base", system=both), columns))
+        columns.append(with_unique_name(Column(name="base", system=both, template=shared), columns))
     if not configs:
         return Base(model or "tiny", quantization or "nf4"), columns
     base = _shared_base(configs, model, quantization)

@@ -56,6 +56,8 @@ class Column(_Message):
     adapter: str | None = None
     """Folder of a PEFT adapter; None for the base."""
     system: str | None = None
+    template: dict[str, Any] = Field(default_factory=dict)
+    """What the column gives to the chat template, as a run's setting says; what a request gives comes first."""
 
 
 Columns = Annotated[list[Column], Field(min_length=1)]

@@ -169,7 +169,8 @@ class ComparisonSession:
     def add_column(self, run: TunedRun | None, system: str | None) -> None:
         """A run, or the base where `run` is None, under a system message; a run of another base begins anew."""
         comparison = self.comparison if run is None else self._on_base(self.comparison, run.base)
-        column = run.column(system) if run else BASE.model_copy(update={"system": system})
+        template = comparison.columns[0].template
+        column = run.column(system) if run else BASE.model_copy(update={"system": system, "template": template})
         column = with_unique_name(column, comparison.columns)
         self._refresh(comparison.with_columns((*comparison.columns, column), len(comparison.columns)))
 
@@ -288,7 +289,9 @@ class ComparisonSession:
             return comparison.with_columns(comparison.columns, adapters.index(run.adapter))
         comparison = self._on_base(comparison, run.base)
         others = comparison.columns[2:]
-        return comparison.with_columns((BASE, with_unique_name(run.column(), (BASE, *others)), *others), 1)
+        # The base is asked as the run was trained: else the prompts would differ, and not the weights alone.
+        base = BASE.model_copy(update={"template": dict(run.template)})
+        return comparison.with_columns((base, with_unique_name(run.column(), (base, *others)), *others), 1)
 
     def _on_base(self, comparison: Comparison, base: Base) -> Comparison:
         """The comparison as it is, or begun anew where it was of another base."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from workbench.compare.messages import Column
 from workbench.compare.scorers import Base
@@ -26,10 +27,12 @@ class TunedRun:
     adapter: str
     plain: bool = False
     """Whether it was trained on plain text, without the chat template."""
+    template: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What it gives to the chat template."""
 
     def column(self, system: str | None = None) -> Column:
         """The run's column, under a system message where one is given."""
-        return Column(name=self.name, adapter=self.adapter, system=system)
+        return Column(name=self.name, adapter=self.adapter, system=system, template=dict(self.template))
 
 
 def tuned_runs(runs: Iterable[Run]) -> list[TunedRun]:
@@ -54,6 +57,7 @@ def tuned_runs(runs: Iterable[Run]) -> list[TunedRun]:
             step=run.state.step,
             adapter=str(run.folder.adapter),
             plain=run.folder.plain,
+            template=config.template,
         )
         for (run, config), name in zip(usable, names, strict=True)
     ]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
+from workbench.config import RESERVED
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.pairs.strength import turned
@@ -172,17 +173,6 @@ def template_arguments(columns: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
         raise _bad_argument(columns, "tools", f"is {_kind(tools)}, not a list of JSON schemas")
     return {**arguments, "tools": tools}
-
-
-RESERVED = frozenset(
-    {
-        *("conversation", "messages", "tools", "chat_template", "add_generation_prompt", "continue_final_message"),
-        *("tokenize", "padding", "truncation", "max_length", "return_tensors", "return_dict"),
-        *("return_assistant_tokens_mask", "tokenizer_kwargs", "processor_kwargs", "sanitize_control_tokens"),
-        *("load_audio_from_video", "load_kwargs"),
-    }
-)
-"""What `chat_template_kwargs` may not set: it says how turns are rendered, not to what; tools have a column."""
 
 
 def _decoded(columns: Mapping[str, Any], name: str, nothing: Any) -> Any:

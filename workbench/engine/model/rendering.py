@@ -78,16 +78,15 @@ def _ids_with_typed_control(
 
 
 def all_rendered_ids(
-    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Sequence[Message]], *, to_answer: bool
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Sequence[Message]], arguments: Mapping[str, Any]
 ) -> list[list[int]]:
-    """What `rendered_ids` gives for each of `conversations`, in half the time. `to_answer`: up to where an answer
-    begins.
+    """What `rendered_ids` gives for each of `conversations`, in half the time.
 
     No turn may have a control token's name in it. Raises what the template raises, whichever conversation it was.
     """
     turns = [as_dicts(conversation) for conversation in conversations]
     with time_limit(SECONDS + _SECONDS_EACH * len(turns)):
-        texts = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=to_answer)
+        texts = tokenizer.apply_chat_template(turns, tokenize=False, **arguments)
     ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return ids
 

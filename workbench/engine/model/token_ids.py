@@ -129,7 +129,9 @@ def pair_ids(
     return _split(alone, *(_whole(tokenizer, prompt, response, template) for response in (chosen, rejected)))
 
 
-def all_pair_ids(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair]) -> list[PairIds]:
+def all_pair_ids(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], template: Mapping[str, Any] | None = None
+) -> list[PairIds]:
     """What `pair_ids` gives for each of `pairs`, which are ordinary and all turns or all plain text, in half the time.
 
     Raises what tokenizer and template raise, whichever pair it was.
@@ -142,8 +144,9 @@ def all_pair_ids(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair]) -> l
         alone = tokenizer(text=prompts)["input_ids"]
         both = tokenizer(text=[_with_eos_text(tokenizer, prompt, response) for prompt, response in whole])["input_ids"]
     else:
-        alone = all_rendered_ids(tokenizer, prompts, to_answer=True)
-        both = all_rendered_ids(tokenizer, [(*prompt, *response) for prompt, response in whole], to_answer=False)
+        given = template or {}
+        alone = all_rendered_ids(tokenizer, prompts, {**given, "add_generation_prompt": True})
+        both = all_rendered_ids(tokenizer, [(*prompt, *response) for prompt, response in whole], given)
         both = [_with_eos(tokenizer, ids) for ids in both]
     return list(map(_split, alone, both[::2], both[1::2]))
 
@@ -153,7 +156,7 @@ def is_ordinary(tokenizer: PreTrainedTokenizerBase, pair: Pair, template: Mappin
     if isinstance(pair.prompt, str):
         return True
     turns = (*pair.prompt, *pair.chosen, *pair.rejected)
-    return bool(pair.prompt) and not template and not any(types_control(tokenizer, turn) for turn in turns)
+    return bool(pair.prompt) and "tools" not in template and not any(types_control(tokenizer, turn) for turn in turns)
 
 
 def outside(tokenizer: PreTrainedTokenizerBase, ids: PairIds, vocabulary: int | None) -> tuple[str, ...]:

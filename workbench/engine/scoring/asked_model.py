@@ -74,7 +74,7 @@ class AskedModel:
 
     def answers(self, prompts: Sequence[Text], column: Asked, settings: Settings) -> list[Sample]:
         """One seeded sample a prompt, under one of the columns. Raises `WorkbenchError`."""
-        asked = [prompt_ids(self.scorer.tokenizer, prompt) for prompt in prompts]
+        asked = [prompt_ids(self.scorer.tokenizer, prompt, self.scorer.template) for prompt in prompts]
 
         known = column[1] is None
 

@@ -123,7 +123,7 @@ class _Table:
         self._scorer.model(column)  # where there is no adapter, that is told before anything is looked up
         version = _column_key(self._common, self._scorer.adapters.digest(folder))
         wanted = [
-            _Response(pair, side, _response_key(version, pair, side, column.system))
+            _Response(pair, side, _response_key(version, pair, side, column))
             for pair in pairs
             for side in ("chosen", "rejected")
         ]
@@ -174,9 +174,8 @@ class _Table:
         pair, limit = response.pair, self._request.max_length
         text: Text = pair.chosen if response.side == "chosen" else pair.rejected
         try:
-            prompt, ids = encode(
-                self._scorer.tokenizer, pair.prompt, text, column.system, template_arguments(to_row(pair))
-            )
+            template = {**column.template, **template_arguments(to_row(pair))}
+            prompt, ids = encode(self._scorer.tokenizer, pair.prompt, text, column.system, template)
             if limit is not None and len(prompt) >= limit:
                 return f"Its prompt alone has {len(prompt):,} tokens, {limit:,} is the limit: training leaves it out."
             room = len(ids) if limit is None else limit - len(prompt)
@@ -202,15 +201,15 @@ def _request_key(scorer: Scorer, max_length: int | None) -> str:
     return key(weights, precision, tokenizer_digest(scorer.tokenizer), str(max_length)).hex()
 
 
-def _response_key(version: str, pair: Pair, side: str, system: str | None) -> CacheKey:
+def _response_key(version: str, pair: Pair, side: str, column: Column) -> CacheKey:
     """By what is read, not by the pair's name or position: an edit forgets, a copy or a swap does not."""
     row = to_row(pair)
-    prompt = with_system(pair.prompt, system)
+    prompt = with_system(pair.prompt, column.system)
     return key(
         version,
         json.dumps(prompt if isinstance(prompt, str) else list(map(turn_to_json, prompt))),
         json.dumps(row[side]),
-        json.dumps(template_arguments(row), default=str),
+        json.dumps({**column.template, **template_arguments(row)}, default=str),
     )
 
 

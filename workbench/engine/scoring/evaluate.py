@@ -61,7 +61,7 @@ def evaluate(
     check(folder)
     progress("loading the model")
     with ResultCache(cache) as results:
-        scorer = Scorer(config.model, quantization or config.quantization)
+        scorer = Scorer(config.model, quantization or config.quantization, template=config.template)
         models = AskedModel(scorer, base_and_run(folder.adapter), progress, KeptAnswers.of(scorer, results))
         with fitting_threads(scorer.adapters.model):
             on_tasks = read_tasks(models, tasks, seed) if tasks else []  # first: a task may not be known
@@ -76,7 +76,13 @@ def evaluate(
         if merged is not None:
             before = Before(probes, asked, samples, on_probes, on_pairs, vocabulary)
             shipped = evaluate_merged(
-                folder, merged, before, plan, lambda: Scorer(config.model, held), results, progress
+                folder,
+                merged,
+                before,
+                plan,
+                lambda: Scorer(config.model, held, template=config.template),
+                results,
+                progress,
             )
     progress("computing intervals")
     claims = with_tasks(plan.claims, on_tasks)

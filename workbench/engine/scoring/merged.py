@@ -83,7 +83,7 @@ def evaluate_merged(
     """
     release()
     progress("loading the merged model")
-    scorer = Scorer(str(merged), "none")
+    scorer = Scorer(str(merged), "none", template=folder.record().config.template)
     if scorer.vocabulary != before.vocabulary:
         raise WorkbenchError(
             "This is no merged model of the run",

@@ -89,7 +89,10 @@ def _both(models: AskedModel, rows: Sequence[tuple[Ids, Ids]], what: str) -> lis
 def named_responses(scorer: Scorer, probes: Sequence[Probe]) -> tuple[list[tuple[Probe, str]], list[tuple[Ids, Ids]]]:
     """Every response that a probe names: the probe with the behaviour, and the ids."""
     named = [(probe, behaviour) for probe in probes for behaviour in probe.responses]
-    return named, [encode(scorer.tokenizer, probe.prompt, probe.responses[behaviour]) for probe, behaviour in named]
+    return named, [
+        encode(scorer.tokenizer, probe.prompt, probe.responses[behaviour], template=scorer.template)
+        for probe, behaviour in named
+    ]
 
 
 def probe_readings(
@@ -134,7 +137,7 @@ def read_openings(models: AskedModel, probes: Sequence[Probe], plan: Plan) -> di
     sums: dict[str, list[list[float]]] = {probe.id: [] for probe in some}
     ids = {
         probe.id: [
-            (behaviour, *continued(models.scorer.tokenizer, probe.prompt, text))
+            (behaviour, *continued(models.scorer.tokenizer, probe.prompt, text, template=models.scorer.template))
             for behaviour, texts in asked[probe.id].items()
             for text in texts
         ]

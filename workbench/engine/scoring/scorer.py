@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,9 +63,19 @@ class Scorer:
     Not for use from several threads at once.
     """
 
-    def __init__(self, model: str, quantization: Quantization = "nf4", device: str | None = None) -> None:
-        """Loads the base. Raises `WorkbenchError` where that fails."""
-        self.name, self.quantization = model, quantization
+    def __init__(
+        self,
+        model: str,
+        quantization: Quantization = "nf4",
+        device: str | None = None,
+        *,
+        template: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Loads the base. `template`: what the chat template is given in all requests, which may say otherwise.
+
+        Raises `WorkbenchError` where that fails.
+        """
+        self.name, self.quantization, self.template = model, quantization, dict(template or {})
         self.tokenizer = load_tokenizer(model)
         base = load_base(model, quantization, device=device)
         self.adapters = Adapters(base)
@@ -211,7 +222,8 @@ class Scorer:
         self, prompt: Prompt, prefix: str, template: Mapping[str, Any], column: Column
     ) -> tuple[list[int], list[int]]:
         """The ids of the prompt as `column` has it, and of an unfinished response to it. Raises `WorkbenchError`."""
-        ids, forced = continued(self.tokenizer, as_text(prompt), prefix, column.system, template)
+        given = self._given(column, template)
+        ids, forced = continued(self.tokenizer, as_text(prompt), prefix, column.system, given)
         if not ids and not forced:
             raise _nothing_before()
         return ids, forced
@@ -235,17 +247,22 @@ class Scorer:
         """The response as `column` reads it, kept from before where it was read."""
         folder = _folder(column)
         asked = request.model_dump_json(include={"prompt", "response", "template"})
-        key: Hashable = (asked, folder, version(folder), column.system)
+        template = self._given(column, request.template)
+        key: Hashable = (asked, folder, version(folder), column.system, json.dumps(template, default=str))
         known = self._logit_cache.get(key)
         if known is None:
             prompt, response = encode(
-                self.tokenizer, as_text(request.prompt), as_text(request.response), column.system, request.template
+                self.tokenizer, as_text(request.prompt), as_text(request.response), column.system, template
             )
             self.check_response(prompt, response)
             values = response_logits(self.model(column), prompt, response)
             known = Logits(column.name, len(prompt), tuple(response), values)
             self._logit_cache.put(key, known)
         return Logits(column.name, known.prompt_tokens, known.tokens, known.values)
+
+    def _given(self, column: Column, template: Mapping[str, Any]) -> dict[str, Any]:
+        """What the chat template is given: by the request, else by the column, else by the scorer."""
+        return {**self.template, **column.template, **template}
 
     def _known(self, tokens: Sequence[int]) -> list[int]:
         for token in tokens:

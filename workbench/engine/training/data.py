@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -203,12 +204,16 @@ def _subject(row: _TextRow) -> PairIdentity:
 def _ids(tokenizer: PreTrainedTokenizerBase, rows: Sequence[_TextRow], place_of: Callable[[str], str]) -> list[PairIds]:
     """The ids of rows, those of a kind together. Raises `WorkbenchError` for the first that the template refuses."""
     ids: dict[int, PairIds] = {}
-    for conversational in (False, True):
-        alike = [index for index, row in enumerate(rows) if row.pair.conversational == conversational]
-        alike = [index for index in alike if is_ordinary(tokenizer, rows[index].pair, rows[index].template)]
+    kinds: dict[tuple[bool, str], list[int]] = {}
+    for index, row in enumerate(rows):
+        if is_ordinary(tokenizer, row.pair, row.template):
+            given = json.dumps(row.template) if row.template else ""
+            kinds.setdefault((row.pair.conversational, given), []).append(index)
+    for alike in kinds.values():
+        pairs, template = [rows[index].pair for index in alike], rows[alike[0]].template
         # What one of them has wrong is found, and told with its line, when they are taken one by one.
         with suppress(Exception), _on_all_cores():
-            ids |= zip(alike, all_pair_ids(tokenizer, [rows[index].pair for index in alike]), strict=True)
+            ids |= zip(alike, all_pair_ids(tokenizer, pairs, template), strict=True)
     return [ids[index] if index in ids else _alone(tokenizer, row, place_of) for index, row in enumerate(rows)]
 
 

@@ -44,6 +44,7 @@ _MORE = (
     ("report_to", "launcher"),
     ("processes", "launcher_config"),
     ("launcher_command",),
+    ("template",),
 )
 """The settings in rows; each is used by some methods or by all."""
 _LABELS = {
@@ -77,6 +78,7 @@ _HINTS = {
     "report_to": "none",
     "launcher_config": "accelerate's own",
     "launcher_command": "srun -N2 … {command}",
+    "template": "enable_thinking=false",
 }
 """What an empty line stands for."""
 _FILES = ("launcher_config",)
