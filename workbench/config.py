@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from workbench.chat_templates import RESERVED
 from workbench.errors import WorkbenchError
 from workbench.methods import DEFAULT_METHOD, METHODS, Method, users, uses
 
@@ -36,15 +37,6 @@ LoraVariant = Literal["lora", "rslora", "dora"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 Launcher = Literal["none", "accelerate", "command"]
 Tracker = Literal["trackio", "tensorboard", "wandb"]
-RESERVED = frozenset(
-    {
-        *("conversation", "messages", "tools", "chat_template", "add_generation_prompt", "continue_final_message"),
-        *("tokenize", "padding", "truncation", "max_length", "return_tensors", "return_dict"),
-        *("return_assistant_tokens_mask", "tokenizer_kwargs", "processor_kwargs", "sanitize_control_tokens"),
-        *("load_audio_from_video", "load_kwargs"),
-    }
-)
-"""What a chat template may not be given by run or pair: how turns are rendered, not to what; tools have a column."""
 COMMAND = "{command}"
 """Stands for the worker's own command in `launcher_command`."""
 

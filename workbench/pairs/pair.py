@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from workbench.config import RESERVED
+from workbench.chat_templates import RESERVED
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.pairs.strength import turned
