@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.conftest import workbench
+from workbench.config import build_config
+from workbench.launch import take_rows
+from workbench.workspace import Workspace
 
 HH = Path("../shared/data/hh-rlhf/harmless-base-1500.jsonl.gz")
 _MARKER = re.compile(r"(^|\n)\s*(Human|Assistant|User)\s?:")
@@ -103,3 +106,12 @@ def test_wrong_usage_is_told(tmp_path: Path) -> None:
     assert workbench(tmp_path, "check", "nothing").returncode == 2
     broken = workbench(tmp_path, "check", "x")
     assert (broken.returncode, "line 1" in broken.stderr) == (0, True)
+
+
+def test_a_plain_trl_file_laid_by_hand_is_a_data_set(tmp_path: Path) -> None:
+    (tmp_path / "pairs").mkdir()
+    rows = [{"prompt": f"What is {n}?", "chosen": f"It is {n}.", "rejected": "Who cares?"} for n in range(8)]
+    (tmp_path / "pairs" / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert json.loads(workbench(tmp_path, "check", "x", "--json").stdout)["rows"] == 8
+    taken = take_rows(Workspace(tmp_path), build_config({"pairs": ["x"]}))
+    assert len({json.loads(line)["id"] for line in taken.lines()}) == 8

@@ -20,9 +20,21 @@ import pyarrow.json as pj
 
 from workbench.errors import WorkbenchError
 from workbench.pairs import strength
-from workbench.pairs.arrow import TURNS, Ints, as_column, ints, strings, words_in
-from workbench.pairs.lines import Problem, Stamp, UnusableError, kind_of, pair_in
-from workbench.pairs.pair import LABEL_DEFAULTS, LABELS, ROLES, SPLITS, STATUSES, TEXTS, Pair, Text, count_words
+from workbench.pairs.arrow import TURNS, Ints, as_column, ints, strings, texts_in, words_in
+from workbench.pairs.lines import Problem, Stamp, UnusableError, decode_object, kind_of, pair_in, pair_of
+from workbench.pairs.pair import (
+    ID_LENGTH,
+    LABEL_DEFAULTS,
+    LABELS,
+    ROLES,
+    SPLITS,
+    STATUSES,
+    TEXTS,
+    Pair,
+    Text,
+    contents_hash,
+    count_words,
+)
 
 _BOM = b"\xef\xbb\xbf"
 _PIECE = 4 << 20
@@ -70,6 +82,8 @@ class LineBlock:
     margins: Ints
     problems: list[Problem]
     """Their lines count from 0 here, from the block's first."""
+    unnamed: list[int]
+    """The rows of pairs whose line has no id of its own: theirs is by their contents. From 0 here too."""
     first: int = 0
 
 
@@ -88,6 +102,10 @@ class Columns:
     ids: list[str]
     by_id: dict[str, int]
     problems: list[Problem]
+    unnamed: frozenset[int] = frozenset()
+    """The rows of pairs whose line has no id: it is by their contents, and is written with their first edit."""
+    renamed: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    """Those of them whose contents another pair has too, so that their id also depends on the order."""
     labels: dict[str, Ints] = field(default_factory=dict)
     vocabularies: dict[str, Vocabulary] = field(default_factory=dict)
     words: dict[str, Ints] = field(default_factory=dict)
@@ -170,11 +188,15 @@ def _joined(
 ) -> Columns:
     ids: list[str] = []
     problems = []
+    unnamed: list[int] = []
     for block in blocks:
         block.first = len(ids)
+        unnamed += [block.first + row for row in block.unnamed]
         ids += block.ids
         block.ids = None
         problems += [Problem(block.first + problem.line + 1, problem.reason) for problem in block.problems]
+    is_pair = _concatenated([block.is_pair for block in blocks], bool)
+    renamed = _tell_apart(ids, is_pair, unnamed)
     starts = [block.starts.astype(np.int64) + bound for block, bound in zip(blocks, bounds, strict=True)]
     columns = Columns(
         raw=raw,
@@ -183,10 +205,12 @@ def _joined(
         stamp=stamp,
         conversational=conversational,
         blocks=blocks,
-        is_pair=_concatenated([block.is_pair for block in blocks], bool),
+        is_pair=is_pair,
         ids=ids,
         by_id=dict(zip(reversed(ids), range(len(ids) - 1, -1, -1), strict=True)),
         problems=problems,
+        unnamed=frozenset(unnamed),
+        renamed=np.array(renamed, np.int64),
     )
     columns.by_id.pop("", None)
     if len(columns.by_id) < int(columns.is_pair.sum()):
@@ -196,6 +220,28 @@ def _joined(
         columns.words[name] = _concatenated([block.words[name] for block in blocks], np.int32)
     columns.margins = _concatenated([block.margins for block in blocks], np.float64)
     return columns
+
+
+def _tell_apart(ids: list[str], is_pair: Ints, unnamed: list[int]) -> list[int]:
+    """Gives rows without an id of their own another one where theirs is taken; returns those rows."""
+    if not unnamed:
+        return []
+    own = is_pair.copy()
+    own[unnamed] = False
+    taken = {ids[row] for row in np.flatnonzero(own).tolist()}
+    numbers: dict[str, int] = {}
+    renamed = []
+    for row in unnamed:
+        identity = ids[row]
+        if identity in taken:
+            number = numbers.get(identity, 2)
+            while f"{identity}-{number}" in taken:
+                number += 1
+            numbers[identity] = number + 1
+            ids[row] = f"{identity}-{number}"
+            renamed.append(row)
+        taken.add(ids[row])
+    return renamed
 
 
 def _refuse_taken_ids(columns: Columns) -> None:
@@ -264,13 +310,20 @@ def _fast(piece: memoryview, view: Ints, starts: Ints, ends: Ints, conversationa
     labels = _labels(fields)
     if labels is None:
         return None
+    texts = {name: fields[name] for name in TEXTS}
     ids = fields["id"].to_pylist()
     if "" in ids:
         return None
-    texts = {name: fields[name] for name in TEXTS}
+    unnamed = [row for row, identity in enumerate(ids) if identity is None]
+    if unnamed:
+        every = [texts_in(texts[name]) for name in TEXTS]
+        for row in unnamed:
+            ids[row] = contents_hash(*(column[row] for column in every))[:ID_LENGTH]
     rows = np.ones(len(starts), bool)
     margins = _margins(table)
-    return None if margins is None else LineBlock(starts, rows, ids, texts, labels, _words_of(texts), margins, [])
+    if margins is None:
+        return None
+    return LineBlock(starts, rows, ids, texts, labels, _words_of(texts), margins, [], unnamed)
 
 
 def _one_object_a_line(piece: memoryview, view: Ints, starts: Ints, ends: Ints) -> bool:
@@ -289,9 +342,7 @@ def _one_object_a_line(piece: memoryview, view: Ints, starts: Ints, ends: Ints) 
 
 
 def _whole(fields: dict[str, Any], text: Any, conversational: bool) -> bool:
-    """Whether every row has an id and three texts, with known roles alone."""
-    if fields["id"].null_count:
-        return False
+    """Whether every row has three texts, with known roles alone."""
     for name in TEXTS:
         column = fields[name]
         if column.null_count or column.type != text:
@@ -358,18 +409,21 @@ def _words_of(texts: dict[str, Any]) -> dict[str, Ints]:
 def _slow(piece: memoryview, starts: Ints, ends: Ints, conversational: bool) -> LineBlock:
     """The block read line by line, with the reason for each that holds no pair."""
     pairs: list[Pair | None] = []
-    problems = []
+    problems, unnamed = [], []
     for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
         raw = bytes(piece[start:end])
         pair = None
         if raw.strip():
             try:
-                pair = pair_in(raw)
+                row = decode_object(raw)
+                pair = pair_of(row)
                 if pair.conversational != conversational:
                     raise UnusableError(f"is {kind_of(pair)}, unlike the first pair; a file is of one kind")
             except UnusableError as error:
                 pair = None
                 problems.append(Problem(number, str(error)))
+        if pair is not None and row.get("id") != pair.id:
+            unnamed.append(number)
         pairs.append(pair)
     empty: Text = () if conversational else ""
     texts = {
@@ -387,4 +441,4 @@ def _slow(piece: memoryview, starts: Ints, ends: Ints, conversational: bool) -> 
         for name in ("chosen", "rejected")
     }
     margins = np.array([strength.margin_of(pair.extra) if pair else np.nan for pair in pairs], np.float64)
-    return LineBlock(starts, rows, ids, texts, labels, words, margins, problems)
+    return LineBlock(starts, rows, ids, texts, labels, words, margins, problems, unnamed)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import datetime
 import difflib
-import hashlib
 import json
 import re
 from collections import Counter
@@ -18,7 +17,18 @@ from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.pairs.formats import FIELDS, Contents, as_conversation, contents, has_template, to_draft
 from workbench.pairs.lines import Problem, UnusableError
-from workbench.pairs.pair import SPLITS, STATUSES, TEXTS, Pair, Split, Status, Text, plain, template_arguments
+from workbench.pairs.pair import (
+    ID_LENGTH,
+    SPLITS,
+    STATUSES,
+    TEXTS,
+    Pair,
+    Split,
+    Status,
+    contents_hash,
+    plain,
+    template_arguments,
+)
 from workbench.pairs.readers import SUFFIXES, RawRow
 from workbench.pairs.reading import MAPPABLE, Plan, Reading, RowReader
 from workbench.pairs.shapes import ALONE, CHOSEN, PLAIN_SHAPES, PROMPT, REJECTED, TieError
@@ -108,7 +118,7 @@ def import_rows(
     kind = existing[0].conversational if existing else conversational
     reader = RowReader(mapping or {})
     result = Imported(conversational=kind)
-    seen = {_digest(pair.prompt, pair.chosen, pair.rejected) for pair in existing}
+    seen = {contents_hash(pair.prompt, pair.chosen, pair.rejected) for pair in existing}
     taken = {pair.id for pair in existing}
     rows = iter(rows)
     mixed = False
@@ -248,10 +258,13 @@ def _pair(row: Mapping[str, Any], texts: Contents) -> tuple[str, Pair]:
         template_arguments(row)
     except WorkbenchError as error:
         raise UnusableError(f"cannot be rendered: {error.message.rstrip('.')}") from None
-    digest = _digest(prompt, chosen, rejected)
+    try:
+        digest = contents_hash(prompt, chosen, rejected)
+    except UnicodeEncodeError:
+        raise UnusableError("has half a surrogate pair, which is not a character") from None
     status = cast("Status", _one_of(row, "status", STATUSES, {}) or "new")
     pair = Pair(
-        id=_label(row, "id") or digest[:12],
+        id=_label(row, "id") or digest[:ID_LENGTH],
         prompt=prompt,
         chosen=chosen,
         rejected=rejected,
@@ -305,17 +318,6 @@ def _tags(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
         raise UnusableError("has tags that are no list of texts; --map tags= leaves them out")
     return tuple(dict.fromkeys(tag.strip() for tag in value if tag.strip()))
-
-
-def _digest(prompt: Text, chosen: Text, rejected: Text) -> str:
-    parts = [
-        part if isinstance(part, str) else [[turn.role, turn.whole or turn.content] for turn in part]
-        for part in (prompt, chosen, rejected)
-    ]
-    try:
-        return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
-    except UnicodeEncodeError:
-        raise UnusableError("has half a surrogate pair, which is not a character") from None
 
 
 def _renamed(pair: Pair, digest: str, taken: set[str]) -> Pair:

@@ -89,7 +89,11 @@ def decode_object(raw: bytes) -> dict[str, Any]:
 
 def pair_in(raw: bytes) -> Pair:
     """The pair in one line. Raises `UnusableError` with the reason where it holds none."""
-    row = decode_object(raw)
+    return pair_of(decode_object(raw))
+
+
+def pair_of(row: dict[str, Any]) -> Pair:
+    """The pair in one line's object. Raises `UnusableError` with the reason where it holds none."""
     try:
         return from_row(row, where="line")
     except WorkbenchError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -156,6 +157,19 @@ def count_words(text: Text) -> int:
     return len(_WORD.findall(plain(text))) if has_words(text) else 0
 
 
+ID_LENGTH = 12
+"""Digits of `contents_hash` that are the id of a pair that has no other."""
+
+
+def contents_hash(prompt: Text, chosen: Text, rejected: Text) -> str:
+    """A hash of what a pair says, in hexadecimal. Raises `UnicodeEncodeError` for half a character."""
+    parts = [
+        part if isinstance(part, str) else [[turn.role, turn.whole or turn.content] for turn in part]
+        for part in (prompt, chosen, rejected)
+    ]
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
+
+
 def template_arguments(columns: Mapping[str, Any]) -> dict[str, Any]:
     """What TRL passes on to the chat template from a row's columns `tools` and `chat_template_kwargs`.
 
@@ -238,14 +252,19 @@ def to_line(pair: Pair) -> str:
 def from_row(row: Mapping[str, Any], *, where: str) -> Pair:
     """The pair in an explicit row (see `importers` for every other shape).
 
-    `where` ("pairs/x.jsonl, line 3") begins the message of the `WorkbenchError` that bad rows raise.
+    A row without `id` has one by its contents, the same that an import gives. `where` ("pairs/x.jsonl, line 3") begins
+    the message of the `WorkbenchError` that bad rows raise.
     """
     prompt, chosen, rejected = (_from_json(row, name, where) for name in TEXTS)
     if not (isinstance(prompt, str) == isinstance(chosen, str) == isinstance(rejected, str)):
         raise _bad(where, "prompt", "prompt, chosen and rejected must be all text or all lists of messages")
     identity = row.get("id")
-    if not isinstance(identity, str) or not identity:
-        raise _bad(where, "id", "must be a non-empty text")
+    if identity is None or identity == "":
+        identity = contents_hash(prompt, chosen, rejected)[:ID_LENGTH]
+    elif isinstance(identity, int) and not isinstance(identity, bool):
+        identity = str(identity)
+    elif not isinstance(identity, str):
+        raise _bad(where, "id", "must be a text or a whole number")
     status, split, tags = row.get("status") or "new", row.get("split") or None, row.get("tags") or []
     if status not in STATUSES:
         raise _bad(where, "status", f"is {status!r}; it must be one of {', '.join(STATUSES)}")

@@ -174,6 +174,7 @@ class Rows:
         status, split, tags, note, source = (self.label(row, name) for name in LABELS)
         return replace(
             pair,
+            id=self.id(row),
             prompt=texts[0],
             chosen=texts[1],
             rejected=texts[2],
@@ -185,9 +186,10 @@ class Rows:
         )
 
     def line(self, row: int) -> bytes:
-        """A row as its line of the file: as it was read, but for the fields that were changed since."""
+        """A row as its line of the file: as it was read, but for the fields that were changed since, and an id where
+        it had none."""
         raw = self._raw(row)
-        fields: dict[str, Any] = {}
+        fields: dict[str, Any] = {"id": self.id(row)} if row in self.base.unnamed else {}
         for name in LABELS:
             if self.labels[name][row] != self._base_labels[name][row]:
                 value = self.label(row, name)
@@ -422,6 +424,7 @@ class Rows:
         for name in LABELS:
             changed |= self.labels[name] != self._base_labels[name]
         changed[list(self.texts)] = True
+        changed[self.base.renamed] = True
         return changed
 
     def _raw(self, row: int) -> bytes:

@@ -31,7 +31,7 @@ def test_fields_at_their_defaults_are_left_out() -> None:
         ({"prompt": [{"role": "user", "content": "x"}]}, "prompt"),
         ({"prompt": [{"role": [], "content": "x"}]}, "prompt"),
         ({"prompt": [{"role": "user", "content": "x", "name": "y"}]}, "prompt"),
-        ({"id": ""}, "id"),
+        ({"id": 2.5}, "id"),
         ({"status": "done"}, "status"),
         ({"split": "test"}, "split"),
         ({"tags": "tone"}, "tags"),
