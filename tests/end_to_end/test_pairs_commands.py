@@ -65,7 +65,7 @@ def test_hh_rlhf_is_imported_whole_and_comes_back_exactly(workspace: Path) -> No
     assert result.exit_code == 0
     report = json.loads(result.stdout)
     assert report.pop("problems") == []
-    counts = {"imported": 1500, "converted": 0, "undrafted": 4, "skipped": 0, "duplicates": 0}
+    counts = {"imported": 1500, "converted": 0, "undrafted": 4, "judged": 0, "skipped": 0, "duplicates": 0}
     files: dict[str, Any] = {"files": ["harmless-base-1500.jsonl.gz"], "held_out_files": [], "left_out": []}
     [read_as] = report.pop("read_as")
     assert (read_as["pairs"], "the prompt is what both begin with" in read_as["words"]) == (1500, True)
@@ -299,3 +299,16 @@ def test_what_becomes_of_the_columns_is_said_before_anything_is_written(workspac
     assert "whichever safer_response_id says" in report["read_as"][0]["words"]
     [pair] = load_pairs(workspace / "pairs" / "safe.jsonl")[0]
     assert plain(pair.chosen) == "No idea."
+
+
+def test_judged_answers_come_in_for_kto(workspace: Path, tmp_path: Path) -> None:
+    file = tmp_path / "kto.jsonl"
+    judged = [{"prompt": "Name a metal.", "completion": said, "label": said == "Iron"} for said in ("Iron", "Wood")]
+    file.write_text(lines(*judged, {**judged[0], "label": "maybe"}))
+    told = run(workspace, "import", file).stderr
+    assert "2 answers are judged good or bad alone: --method kto trains on such" in told
+    assert "line 3 has the judgement 'maybe', which is neither true nor false" in told
+    report = json.loads(run(workspace, "import", file, "--name", "again", "--json").stdout)
+    assert (report["imported"], report["judged"], report["undrafted"]) == (2, 2, 2)
+    pairs = load_pairs(workspace / "pairs" / "kto.jsonl")[0]
+    assert [(plain(pair.chosen), plain(pair.rejected)) for pair in pairs] == [("Iron", ""), ("", "Wood")]

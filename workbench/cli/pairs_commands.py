@@ -249,6 +249,7 @@ def _report(name: str, source: Source, imported: Imported) -> dict[str, Any]:
         "imported": len(imported.pairs),
         "converted": imported.converted,
         "undrafted": imported.undrafted,
+        "judged": imported.judged,
         "read_as": [{"words": words, "pairs": pairs} for words, pairs in imported.read_as],
         "unused": list(imported.unused),
         "ties": imported.ties,
@@ -305,11 +306,16 @@ def _tell(
         )
     elif imported.templated:
         note("Its prompts have a chat template filled in, so they stay plain text. --conversational makes turns of it.")
-    if imported.undrafted:
-        lacks = plural(imported.undrafted, "pair lacks", "pairs lack")
+    if imported.judged:
+        note(
+            f"{plural(imported.judged, 'answer is', 'answers are')} judged good or bad alone: --method kto trains on"
+            f" such; workbench draft {name} --as rejected (or chosen) makes pairs of them."
+        )
+    if lacking := imported.undrafted - imported.judged:
+        lacks = plural(lacking, "pair lacks", "pairs lack")
         note(
             f"{lacks} an answer and cannot train before it is there: workbench draft {name} --as rejected (or chosen)"
-            " has it drafted; where a column has it: --map rejected=COLUMN. Only kto trains on answers judged alone."
+            " has it drafted; where a column has it: --map rejected=COLUMN."
         )
     if imported.duplicates:
         note(f"{imported.duplicates:,} duplicates were left out.")

@@ -49,8 +49,9 @@ class Imported:
 
     `conversational` says whether they are turns (None: there is no pair), `converted` how many of `pairs` were plain
     text before, `templated` whether they stay plain text because a chat template is filled in, `undrafted` how many
-    lack an answer, `ties` how many rows were left out because their label prefers neither answer. `plans` say what was
-    made of which columns; `unused` are the columns with text that nothing was made of.
+    lack an answer, `judged` how many of these are an answer that is judged by itself, `ties` how many rows were left
+    out because their label prefers neither answer. `plans` say what was made of which columns; `unused` are the columns
+    with text that nothing was made of.
     """
 
     pairs: list[Pair] = field(default_factory=list)
@@ -61,6 +62,7 @@ class Imported:
     conversational: bool | None = None
     converted: int = 0
     undrafted: int = 0
+    judged: int = 0
     templated: bool = False
     plans: dict[Plan, int] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
@@ -156,6 +158,7 @@ def import_rows(
         taken.add(pair.id)
         result.converted += texts is not given
         result.undrafted += bool(pair.lacks)
+        result.judged += reading.plan.shape.judged
         result.pairs.append(pair)
         result.plans[reading.plan] = result.plans.get(reading.plan, 0) + 1
     result.unused = tuple(reader.unused)

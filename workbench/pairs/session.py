@@ -385,8 +385,10 @@ def imported(result: Imported, name: str) -> str:
     words = [f"{plural(len(result.pairs), 'pair')} imported into {name}"]
     if result.converted:
         words.append(f"{result.converted:,} of plain text became conversations")
-    if result.undrafted:
-        words.append(f"{result.undrafted:,} lack an answer and are to be drafted (r)")
+    if result.judged:
+        words.append(f"{plural(result.judged, 'answer is', 'answers are')} judged alone, for kto")
+    if lacking := result.undrafted - result.judged:
+        words.append(f"{lacking:,} lack an answer and are to be drafted (r)")
     if result.duplicates:
         words.append(f"{result.duplicates:,} were there already")
     if result.ties:

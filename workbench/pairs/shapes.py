@@ -73,6 +73,8 @@ class Shape:
     without: frozenset[str] = frozenset()
     fits: Callable[[Values], bool] = lambda _: True
     kept: tuple[str, ...] = ("label", "strength")
+    judged: bool = False
+    """Whether its rows hold one answer each, judged good or bad by itself."""
 
 
 # Which of two answers a label prefers: above 0 the first, below 0 the second, by how much where that is known
@@ -350,7 +352,7 @@ def _judgement(values: Values) -> bool | None:
 def _judged(values: Values) -> Answers:
     good = _judgement(values)
     if good is None:
-        raise UnusableError(f"has the label {_short(values['label'])}, which is neither true nor false")
+        raise UnusableError(f"has the judgement {_short(values['label'])}, which is neither true nor false")
     answer = values["answer"]
     return Answers(values.get("prompt"), answer if good else None, None if good else answer)
 
@@ -560,8 +562,8 @@ LABELLED_SHAPES: tuple[Shape, ...] = (
         _judged_messages,
         "prompt = {messages} up to the last answer, which is judged good where {label} is true, bad where it is false",
         without=frozenset({"chosen", "rejected"}),
-        fits=lambda values: _judgement(values) is not None,
         kept=(),
+        judged=True,
     ),
     Shape(
         "an answer and a judgement",
@@ -572,8 +574,8 @@ LABELLED_SHAPES: tuple[Shape, ...] = (
         _judged,
         "prompt = {prompt}; {answer} is judged good where {label} is true, bad where it is false (for kto)",
         without=frozenset({"chosen", "rejected"}),
-        fits=lambda values: _judgement(values) is not None,
         kept=(),
+        judged=True,
     ),
     Shape(
         "a response and a rejected one",
