@@ -99,6 +99,9 @@ def test_tokens_beyond_the_embedding_are_told_before_the_start(tmp_path: Path) -
     assert "'[PAD]' (1536); the model has 1,536 embeddings, 0 to 1,535." in told
     done = workbench(tmp_path, "check", "x", "--model", str(model), "--json")
     assert "outside" in {finding["check"] for finding in json.loads(done.stdout)["findings"]}
+    done = workbench(tmp_path, "score", "--prompt", "Hi", "--response", "Hello", "--model", str(model))
+    assert done.returncode == 2
+    assert "'[PAD]' (1536)" in done.stderr
 
 
 @pytest.mark.slow

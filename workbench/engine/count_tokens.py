@@ -19,7 +19,15 @@ from workbench.child import Parent, serve
 from workbench.engine.model.downloads import embedding_rows, load_tokenizer
 from workbench.engine.model.left_out import left_out, uses_fallback
 from workbench.engine.model.rendering import rendered_ids
-from workbench.engine.model.token_ids import common_length, encode, outside, pair_ids, stop_token_ids, trains_raw
+from workbench.engine.model.token_ids import (
+    common_length,
+    encode,
+    outside,
+    pair_ids,
+    pair_texts,
+    stop_token_ids,
+    trains_raw,
+)
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.pairs.checks.tokens import PairTokens
@@ -78,8 +86,10 @@ class TokenCounter:
         pair = from_row(row, where=where)
         try:
             template = template_arguments(row)
-            ids = pair_ids(self.tokenizer, pair.prompt, pair.chosen, pair.rejected, template)
-            lost = left_out(self.tokenizer, pair.prompt, (pair.chosen, pair.rejected), template)
+            responses = (pair.chosen, pair.rejected)
+            texts = pair_texts(self.tokenizer, pair.prompt, responses, template)
+            ids = pair_ids(self.tokenizer, pair.prompt, *responses, template, texts)
+            lost = left_out(self.tokenizer, pair.prompt, responses, template, texts[1:] if texts else None)
         except WorkbenchError as error:
             return {"id": pair.id, **asdict(PairTokens(0, 0, 0, 0, stops=True, refused=error.message))}
         open_ended = pair.conversational and not self.closes

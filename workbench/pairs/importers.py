@@ -38,7 +38,7 @@ from workbench.text import one_line
 
 _SHOWN_PROBLEMS = 5
 _SHOWN_COLUMNS = 8
-_MEDIA_COLUMNS = ("image", "images", "video", "videos", "audio", "audios")
+_MEDIA_COLUMNS = frozenset(("image", "images", "video", "videos", "audio", "audios"))
 _IMAGE = "<image>"
 _SPLIT_NAMES = dict.fromkeys(("test", "validation", "valid", "val", "dev", "eval"), "holdout")
 
@@ -283,11 +283,13 @@ def _pair(row: Mapping[str, Any], texts: Contents) -> tuple[str, Pair]:
 
 def _refuse_media(row: Mapping[str, Any], texts: Contents) -> None:
     """Raises `UnusableError` where a row is about images, videos or audio: its text alone means something else."""
-    for name in _MEDIA_COLUMNS:
-        if value := row.get(name):
+    for name in _MEDIA_COLUMNS & row.keys():
+        if value := row[name]:
             many = len(value) if isinstance(value, list) else 1
             raise UnusableError(f"has {plural(many, name.rstrip('s'))} in its column {name!r}; text alone is trained")
-    if many := plain(texts.prompt).count(_IMAGE):
+    prompt = texts.prompt
+    if any(_IMAGE in text for text in ((prompt,) if isinstance(prompt, str) else [turn.content for turn in prompt])):
+        many = plain(prompt).count(_IMAGE)
         raise UnusableError(f"has {many} {_IMAGE} in its prompt, a place for an image; text alone is trained")
 
 

@@ -175,6 +175,8 @@ def template_arguments(columns: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises `WorkbenchError`, with the pair's id and the field, where these hold what no template can be given.
     """
+    if all(columns.get(name) is None for name in TEMPLATE_COLUMNS):
+        return {}
     arguments = _decoded(columns, "chat_template_kwargs", {})
     if not isinstance(arguments, Mapping) or not all(isinstance(name, str) for name in arguments):
         raise _bad_argument(columns, "chat_template_kwargs", f"is {_kind(arguments)}, not a mapping of names to values")

@@ -37,7 +37,7 @@ def _pair(number: int) -> Pair:
     )
 
 
-PAIRS = [_pair(number) for number in range(60)]
+PAIRS = [_pair(number) for number in range(1, 61)]
 
 
 def test_the_engine_counts_what_training_drops_and_cuts() -> None:

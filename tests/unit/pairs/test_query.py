@@ -168,7 +168,7 @@ def test_words_are_found_where_they_are(
 
 def _texts(pair: Pair) -> list[str]:
     parts = [pair.prompt, pair.chosen, pair.rejected]
-    turns = [[part] if isinstance(part, str) else [turn.content for turn in part] for part in parts]
+    turns = [[part] if isinstance(part, str) else [turn.text for turn in part] for part in parts]
     return [pair.note, pair.id, *(text for each in turns for text in each)]
 
 

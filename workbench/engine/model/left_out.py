@@ -25,18 +25,24 @@ _LONG = 20
 
 
 def left_out(
-    tokenizer: PreTrainedTokenizerBase, prompt: Text, responses: Sequence[Text], template: Mapping[str, Any]
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Text,
+    responses: Sequence[Text],
+    template: Mapping[str, Any],
+    texts: Sequence[str] | None = None,
 ) -> tuple[str, ...]:
     """What the chat template leaves out of a pair, each once, such as "answer: <think> in the text".
 
-    Begins with one of the four words above. Empty for plain text. Raises `WorkbenchError` as `rendered_text` does.
+    `texts` are prompt and each response as rendered, where that is known. Each begins with one of the four words
+    above. Empty for plain text. Raises `WorkbenchError` as `rendered_text` does.
     """
     if isinstance(prompt, str):
         return ()
     found: dict[str, None] = {}
-    for response in responses:
+    for number, response in enumerate(responses):
         if not isinstance(response, str):
-            found |= dict.fromkeys(_in_conversation(tokenizer, prompt, response, template))
+            text = texts[number] if texts is not None else rendered_text(tokenizer, (*prompt, *response), template)
+            found |= dict.fromkeys(_in_conversation(tokenizer, prompt, response, template, text))
     return tuple(found)
 
 
@@ -66,9 +72,10 @@ def _in_conversation(
     prompt: Sequence[Message],
     response: Sequence[Message],
     template: Mapping[str, Any],
+    text: str,
 ) -> Iterator[str]:
     turns = (*prompt, *response)
-    rendered = _squeezed(rendered_text(tokenizer, turns, template))
+    rendered = _squeezed(text)
     words = _words_of(str(tokenizer.get_chat_template(tools=template.get("tools"))))
     position, lost = 0, []
     for number, turn in enumerate(turns):

@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import transformers
@@ -123,10 +124,34 @@ def pair_ids(
     chosen: Text,
     rejected: Text,
     template: Mapping[str, Any] | None = None,
+    texts: Sequence[str] | None = None,
 ) -> PairIds:
-    """The ids of a pair; both responses begin at the same position. Raises `WorkbenchError` as `encode` does."""
+    """The ids of a pair; both responses begin at the same position. Raises `WorkbenchError` as `encode` does.
+
+    `texts` are what `pair_texts` gives, where that was asked for already.
+    """
+    if texts is not None:
+        rendered: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return _split(rendered[0], *(_with_eos(tokenizer, ids) for ids in rendered[1:]))
     alone = prompt_ids(tokenizer, prompt, template)
     return _split(alone, *(_whole(tokenizer, prompt, response, template) for response in (chosen, rejected)))
+
+
+def pair_texts(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Text,
+    responses: Sequence[Text],
+    template: Mapping[str, Any],
+) -> list[str] | None:
+    """The prompt as rendered, and with each of the responses; None where the ids are not those of these texts: for
+    plain text, and where control tokens are typed. Raises `WorkbenchError` as `rendered_text` does."""
+    if isinstance(prompt, str) or not prompt:
+        return None
+    answers = [response for response in responses if not isinstance(response, str)]
+    if any(types_control(tokenizer, turn) for turn in chain(prompt, *answers)):
+        return None
+    whole = [rendered_text(tokenizer, (*prompt, *answer), template) for answer in answers]
+    return [rendered_text(tokenizer, prompt, {**template, "add_generation_prompt": True}), *whole]
 
 
 def all_pair_ids(

@@ -35,7 +35,7 @@ from workbench.engine.model.inference import (
     score_batches,
 )
 from workbench.engine.model.loading import load_base
-from workbench.engine.model.token_ids import continued, encode, prompt_ids, stop_token_ids
+from workbench.engine.model.token_ids import PairIds, continued, encode, outside, prompt_ids, stop_token_ids
 from workbench.engine.scoring.loaded_adapters import Adapters, version
 from workbench.engine.scoring.logit_scoring import LogitCache, Logits, distribution, score_columns
 from workbench.engine.scoring.token_decoding import TokenText
@@ -226,6 +226,7 @@ class Scorer:
         ids, forced = continued(self.tokenizer, as_text(prompt), prefix, column.system, given)
         if not ids and not forced:
             raise _nothing_before()
+        self._check_tokens(ids, forced)
         return ids, forced
 
     def check_room(self, tokens: int, what: str) -> None:
@@ -241,6 +242,7 @@ class Scorer:
         """Raises `WorkbenchError` where the response cannot be scored after the prompt."""
         if not prompt:
             raise _nothing_before()
+        self._check_tokens(prompt, response)
         self.check_room(len(prompt) + len(response), "Prompt and response together")
 
     def _logits(self, request: ScoreResponse | DistributionAt, column: Column) -> Logits:
@@ -263,6 +265,16 @@ class Scorer:
     def _given(self, column: Column, template: Mapping[str, Any]) -> dict[str, Any]:
         """What the chat template is given: by the request, else by the column, else by the scorer."""
         return {**self.template, **column.template, **template}
+
+    def _check_tokens(self, prompt: Sequence[int], response: Sequence[int]) -> None:
+        """Raises `WorkbenchError` where the model has no embedding for a token that its tokenizer makes."""
+        if max(max(prompt, default=0), max(response, default=0)) >= self.vocabulary:
+            beyond = outside(self.tokenizer, PairIds([*prompt], [*response], []), self.vocabulary)
+            raise WorkbenchError(
+                "The model has no embedding for a token",
+                f"{', '.join(beyond)}; the model has {self.vocabulary:,} embeddings, 0 to {self.vocabulary - 1:,}.",
+                "Its tokenizer has more tokens than the model: take the added ones out, or resize the embedding.",
+            )
 
     def _known(self, tokens: Sequence[int]) -> list[int]:
         for token in tokens:
