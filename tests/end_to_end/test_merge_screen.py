@@ -41,7 +41,11 @@ async def test_merging_with_a_key(finished_run: FinishedRun, tmp_path: Path) -> 
         await pilot.press("m")
         await until(pilot, lambda: "To serve it" in shown(pilot), 200)
         await shows(
-            pilot, "2.07 M parameters in fp32", "0 of 3 pairs prefer", "vllm serve", "--served-model-name polite"
+            pilot,
+            "2.07 M parameters in fp32",
+            "0 of 3 held-out pairs changed sides",
+            "vllm serve",
+            "--served-model-name polite",
         )
         await shows(pilot, "of 3 greedy answers in other words", "▲ Chosen answers are", "likely once merged")
         await pilot.press("enter")

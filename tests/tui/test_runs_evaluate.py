@@ -45,7 +45,7 @@ async def test_what_stops_it_is_told(root: Path) -> None:
     async with runs_screen(root) as pilot:
         await shows(pilot, "finished")
         await pilot.press("e")
-        await shows(pilot, "merged model in this folder")
+        await shows(pilot, "folder of the merged model")
         await pilot.press("enter")
         await shows(pilot, "Nothing to measure on", "workbench.tiny.starters")
 

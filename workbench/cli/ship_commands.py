@@ -168,8 +168,9 @@ def _push(folder: Path, repo: str, *, private: bool, yes: bool, json: bool) -> N
 def _print_merged(merged: Merged, run: str) -> None:
     print(safe(f"{merged.path}: {merged.parameters:,} parameters in {merged.dtype}, {merged.bytes / 1e9:.2f} GB"))
     print("Log-probabilities of held-out responses, merged minus the adapter as it was trained")
-    drift = ["not measured: the run held no pairs out"] if merged.drift is None else merged.drift.lines()
-    for line in drift:
+    drift = merged.drift
+    told = ["not measured: the run held no pairs out"] if drift is None else [*drift.table(), drift.line()]
+    for line in told:
         print(f"  {line}")
     if merged.answers:
         print(f"Held-out prompts, answered by the run and by the merged model: {merged.answers.line()}")

@@ -44,15 +44,19 @@ class Drift:
     rejected: Side
     turned: int
 
-    def lines(self) -> list[str]:
-        """In words, a line a side and one for the pairs."""
-        lines = [
-            f"{name}: mean {side.mean:+.4f}, mean absolute {side.mean_absolute:.4f}, at most {side.largest:.4f} nats a "
-            f"response; mean {side.mean_token:+.4f} a token, without signs {side.token:.4f}, at most "
-            f"{side.largest_token:.4f}; n = {side.count}"
+    def table(self) -> list[str]:
+        """A header and a line a side, 66 cells wide: of answers and of their tokens the mean change, the mean of the
+        changes without their signs, and the largest."""
+        header = f"{'nats':<10}{'an answer':>10}{'|change|':>10}{'most':>8}{'a token':>10}{'|change|':>10}{'most':>8}"
+        return [header] + [
+            f"{name:<10}{signed(side.mean):>10}{side.mean_absolute:>10.2f}{side.largest:>8.2f}"
+            f"{signed(side.mean_token, 3):>10}{side.token:>10.3f}{side.largest_token:>8.3f}"
             for name, side in (("chosen", self.chosen), ("rejected", self.rejected))
         ]
-        return [*lines, f"{self.turned} of {self.pairs} pairs prefer the other response now"]
+
+    def line(self) -> str:
+        """In words, how many pairs changed sides."""
+        return f"{self.turned} of {plural(self.pairs, 'held-out pair')} changed sides"
 
 
 @dataclass(frozen=True, slots=True)

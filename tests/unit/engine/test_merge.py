@@ -142,7 +142,7 @@ def test_the_card_tells_the_drift(made):
     card = (to / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: transformers\n")
     assert f"{merged.parameters:,} parameters" in card
-    assert all(line in card for line in merged.drift.lines())
+    assert all(line in card for line in (*merged.drift.table(), merged.drift.line()))
     assert str(to.parent) not in card
 
 
@@ -287,7 +287,7 @@ def test_drift_counts_what_moved():
     merged = Merged("m", "safetensors", "bf16", 1, 2, 0.5, found, answers, ["other"], "")
     assert asdict(Merged.from_json(asdict(merged))) == asdict(merged)
     assert drift([[-1.0], [-2.0]], [[-2.0], [-1.0]]).turned == 1
-    assert replace(found, turned=2).lines()[-1] == "2 of 2 pairs prefer the other response now"
+    assert replace(found, turned=2).line() == "2 of 2 held-out pairs changed sides"
 
 
 def test_what_is_past_the_bounds_is_told_in_plain_words():

@@ -65,7 +65,8 @@ def test_the_hub_learns_base_and_kind_and_the_data(tmp_path):
     assert "library_name: transformers\n" in merged
     assert "base_model_relation: finetune\n" in merged
     assert "8,030,261,248 parameters" in merged
-    assert "chosen: mean -0.5000" in merged
+    assert "\nchosen         \u22120.50      0.50    0.50    \u22120.500     0.500   0.500\n" in merged
+    assert "\n- 0 of 1 held-out pair changed sides" in merged
     assert "in 4 bits (NF4)" in merged
 
 

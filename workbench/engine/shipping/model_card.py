@@ -90,9 +90,9 @@ def _merged(merging: MergeFacts, record: Record) -> list[str]:
         return [*lines, "How far that moved log-probabilities was not measured: no pairs were held out."]
     held = _HELD[record.config.quantization]
     lines.append(f"Log-probabilities of held-out responses, these files minus the adapter on the base held {held}:")
-    told = [*merging.drift.lines(), *([merging.answers.line()] if merging.answers else [])]
+    told = [merging.drift.line(), *([merging.answers.line()] if merging.answers else [])]
     warned = [f"- **Other than the run that was measured:** {difference}" for difference in merging.differences]
-    return [*lines, "", *(f"- {line}" for line in told), *warned]
+    return [*lines, "", "```", *merging.drift.table(), "```", "", *(f"- {line}" for line in told), *warned]
 
 
 def _evidence(folder: RunFolder) -> list[str]:

@@ -53,9 +53,9 @@ class EvaluateDialog(Dialog[MeasuredBesides | None]):
         """A field each, what the keys do."""
         with Vertical(classes="dialog -wide"):
             yield Static(f"Measure {one_line(self._folder.id, 60)}", markup=False, classes="dialog-title")
-            yield Static("beside base and run, the merged model in this folder", markup=False, classes="label")
+            yield Static("folder of the merged model, measured beside base and run", markup=False, classes="label")
             yield PathField(str(self._merged or ""), placeholder="none: m merges the run", id="merged")
-            yield Static("and tasks of lm-eval, separated by commas", markup=False, classes="label")
+            yield Static("tasks of lm-eval, separated by commas", markup=False, classes="label")
             yield LineField(placeholder="none; for example arc_easy,hellaswag", id="tasks")
             yield Static("items of each task at most", markup=False, classes="label")
             yield LineField(placeholder="all", id="limit")

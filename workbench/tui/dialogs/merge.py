@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 
@@ -42,7 +42,7 @@ class MergeDialog(Dialog[None]):
         Binding("escape", "dismiss(None)", "Close", priority=True),
     ]
     DEFAULT_CSS = """
-    MergeDialog #said { height: auto; margin-bottom: 1; }
+    MergeDialog #said { height: auto; }
     """
 
     def __init__(self, merging: Merging, workspace: Workspace) -> None:
@@ -52,7 +52,7 @@ class MergeDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """Where to, how wide; then how far it is."""
-        with Vertical(classes="dialog -wide"):
+        with Vertical(classes="dialog -wide -high"):
             yield Static(f"Merge {one_line(self._merging.folder.id, 60)}", markup=False, classes="dialog-title")
             yield Static("into a new folder, or a file ending in .gguf", markup=False, classes="label form")
             yield PathField(str(self._workspace.merged / self._merging.folder.id))
@@ -63,7 +63,8 @@ class MergeDialog(Dialog[None]):
             )
             options.can_focus = False
             yield options
-            yield Static(id="said", markup=False)
+            with VerticalScroll(classes="dialog-scroll", can_focus=False):
+                yield Static(id="said", markup=False)
             yield Static(markup=False, id="hint", classes="dialog-hint")
 
     def on_mount(self) -> None:
@@ -92,6 +93,13 @@ class MergeDialog(Dialog[None]):
         self._merging.start(Path(to), dtype, "gguf" if path.suffix == ".gguf" else "safetensors", bounds)
         self._follow()
 
+    def action_move(self, way: Literal["down", "up"]) -> None:
+        """Another width, or what came of it scrolled."""
+        if self.query_one(OptionList).display:
+            super().action_move(way)
+        else:
+            self.action_scroll(1 if way == "down" else -1)
+
     def action_cancel(self) -> None:
         """Stops it; nothing is left behind."""
         self._merging.cancel()
@@ -109,9 +117,9 @@ class MergeDialog(Dialog[None]):
         if isinstance(state, Running):
             hint = "ctrl+x stops · esc hides: it goes on, m shows it again"
         elif asking:
-            hint = "↑↓ width · → writes a name out · enter merges · esc closes"
+            hint = "↑↓ width · → completes a path · enter merges · esc closes"
         else:
-            hint = "enter closes"
+            hint = "↑↓ scrolls · enter closes"
         self.query_one("#hint", Static).update(hint)
 
 
@@ -141,9 +149,10 @@ def _failed(error: WorkbenchError) -> Content:
 def _done(merged: Merged) -> Content:
     size = f"{figures.count(merged.parameters)} parameters in {merged.dtype}, {figures.size(merged.bytes)}"
     parts: list[str | tuple[str, str]] = [("✔ ", "$success"), one_line(merged.path), f"\n{size}\n"]
-    parts.append(("\nHeld-out responses, merged minus the adapter as it was trained\n", "$secondary"))
-    drift = merged.drift.lines() if merged.drift else ["not measured: the run held no pairs out"]
-    parts += [f"{line}\n" for line in drift]
+    parts.append(("\nHeld-out answers, merged minus the adapter as it was trained\n", "$secondary"))
+    drift = merged.drift
+    told = [*drift.table(), drift.line()] if drift else ["not measured: the run held no pairs out"]
+    parts += [f"{line}\n" for line in told]
     if merged.answers:
         parts.append(f"{merged.answers.line()}\n")
         for answer in merged.answers.other[:1]:
