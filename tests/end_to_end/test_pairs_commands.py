@@ -204,6 +204,18 @@ def test_what_is_exported_is_imported_the_same(workspace: Path, tmp_path: Path, 
     assert json.loads(run(workspace, "export", "x", "--to", target, "--with-dropped", "--json").stdout)["exported"] == 3
 
 
+def test_an_export_for_another_trainer(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text(lines(row(1), row(2), {"prompt": "p3", "chosen": "c"}))
+    run(workspace, "import", tmp_path / "x.jsonl")
+    target = tmp_path / "out.jsonl"
+    told = run(workspace, "export", "x", "--to", target, "--shape", "llama-factory")
+    assert f"Its entry 'x' is in {tmp_path / 'dataset_info.json'}" in told.stderr
+    assert json.loads(target.read_text().splitlines()[0])["messages"] == [{"role": "user", "content": "p1"}]
+    report = json.loads(run(workspace, "export", "x", "--to", target, "--shape", "kto", "--json").stdout)
+    assert (report["exported"], report["not_held"], len(target.read_text().splitlines())) == (3, [], 5)
+    assert "are JSON lines" in refused(workspace, "export", "x", "--to", tmp_path / "x.csv", "--shape", "openai")
+
+
 def test_what_cannot_be_exported_is_told(workspace: Path, tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text(lines(row(1)))
     run(workspace, "import", tmp_path / "x.jsonl")

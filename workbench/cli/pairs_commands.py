@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -51,6 +51,7 @@ _EXPORT_EXAMPLES = """\b
 Examples:
   workbench export hh --to hh.parquet
   workbench export hh --to reviewed.jsonl --accepted-only
+  workbench export hh --to LLaMA-Factory/data/hh.jsonl --shape llama-factory
   workbench export hh --to tone.jsonl --filter 'tag:tone -split:holdout len<3'
 \b
 --filter takes what the search line of the Pairs screen takes (but for findings).
@@ -147,6 +148,10 @@ def export(
         str | None, typer.Option("--format", metavar="jsonl|parquet|csv", help="Default: by the file's ending.")
     ] = None,
     accepted_only: Annotated[bool, typer.Option("--accepted-only", help="Only pairs that were accepted.")] = False,
+    shape: Annotated[
+        Literal["trl", "llama-factory", "axolotl", "openai", "kto"],
+        typer.Option(help="Who is to read the rows: kto has a row an answer, and answers judged alone too."),
+    ] = "trl",
     with_dropped: Annotated[
         bool, typer.Option("--with-dropped", help="Dropped pairs, and those to be drafted, as well.")
     ] = False,
@@ -154,7 +159,8 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a data set's pairs to a file that TRL and others read."""
-    from workbench.pairs.exporters import check_place, export_pairs, format_of
+    from workbench.pairs.exporters import check_place, export_pairs, export_rows, format_of
+    from workbench.pairs.outward import describe_to_llama_factory, shaped
     from workbench.pairs.query import parse
     from workbench.pairs.search import Search
     from workbench.pairs.store import load_rows
@@ -171,22 +177,45 @@ def export(
         )
     rows = load_rows(workspace.existing_pairs_file(name))
     chosen_format = format_of(to, form)
+    if shape != "trl" and chosen_format != "jsonl":
+        raise WorkbenchError(
+            f"Rows for {shape} are JSON lines", f"{to} would be {chosen_format}.", "Name a file ending in .jsonl."
+        )
     check_place(to, workspace.pairs)
     every = [rows.pair(row) for row in Search(rows).find(query).tolist()]
     problems = rows.base.problems
     wanted = ("accepted",) if accepted_only else ("new", "accepted", "flagged", *(["dropped"] if with_dropped else []))
-    kept = [pair for pair in every if pair.status in wanted and (with_dropped or not pair.lacks)]
+    lacking = 1 if shape == "kto" else 0
+    kept = [pair for pair in every if pair.status in wanted and (with_dropped or len(pair.lacks) <= lacking)]
     if not kept:
         status = "accepted" if accepted_only else "left: they are dropped or to be drafted"
         searched = f"{len(every):,} pairs of {name!r}" + (f" that {filter_!r} finds" if query.terms else "")
         raise WorkbenchError("Nothing to export", f"None of the {searched} is {status}.")
-    export_pairs(to, kept, chosen_format)
+    unheld: list[tuple[str, str]] = []
+    if shape == "trl":
+        export_pairs(to, kept, chosen_format)
+    else:
+        shaped_rows, unheld = shaped(kept, shape)
+        export_rows(to, shaped_rows)
+    described = None
+    if shape == "llama-factory":
+        tools = any(row.get("tools") for row in shaped_rows)
+        described = describe_to_llama_factory(to, name, conversational=bool(rows.conversational), tools=tools)
+    exported = len(kept) - len(unheld)
     if json:
-        print_json({"name": name, "file": str(to), "format": chosen_format, "exported": len(kept)})
+        document = {"name": name, "file": str(to), "format": chosen_format, "exported": exported}
+        if shape != "trl":
+            document |= {"shape": shape, "not_held": [{"id": each, "reason": reason} for each, reason in unheld]}
+        print_json(document)
         return
     left = len(every) - len(kept)
     why = "by their status, or to be drafted" if any(pair.lacks for pair in every) else "by their status"
-    note(f"Exported {plural(len(kept), 'pair')} of {name} to {to}." + (f" {left:,} left out {why}." if left else ""))
+    note(f"Exported {plural(exported, 'pair')} of {name} to {to}." + (f" {left:,} left out {why}." if left else ""))
+    if unheld:
+        identity, reason = unheld[0]
+        note(f"{plural(len(unheld), 'pair')} left out, which rows for {shape} cannot hold: {identity} {reason}.")
+    if described:
+        note(f"Its entry {name!r} is in {described}.")
     if problems:
         note(f"{len(problems):,} lines of {name} are no pairs ({problems[0]}).")
 

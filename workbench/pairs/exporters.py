@@ -51,9 +51,21 @@ def export_pairs(path: Path, pairs: Sequence[Pair], form: Format) -> None:
         else:
             write_atomically(path, [_parquet(pairs)])
     except OSError as error:
-        raise WorkbenchError(
-            f"Cannot write {path.name}", f"{path}: {error.strerror or error}.", "Name a file in a folder that exists."
-        ) from error
+        raise _cannot_write(path, error) from error
+
+
+def export_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes rows of any shape to `path` as JSON lines, atomically. Raises `WorkbenchError`."""
+    try:
+        write_atomically(path, ((json.dumps(row, ensure_ascii=False) + "\n").encode() for row in rows))
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> WorkbenchError:
+    return WorkbenchError(
+        f"Cannot write {path.name}", f"{path}: {error.strerror or error}.", "Name a file in a folder that exists."
+    )
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> list[str]:
