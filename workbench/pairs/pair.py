@@ -181,8 +181,8 @@ def template_arguments(columns: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(arguments, Mapping) or not all(isinstance(name, str) for name in arguments):
         raise _bad_argument(columns, "chat_template_kwargs", f"is {_kind(arguments)}, not a mapping of names to values")
     if reserved := sorted(RESERVED & arguments.keys()):
-        named = ", ".join(map(repr, reserved))
-        raise _bad_argument(columns, "chat_template_kwargs", f"sets {named}, which is not for a row to say")
+        keys = "the reserved key " if len(reserved) == 1 else "the reserved keys "
+        raise _bad_argument(columns, "chat_template_kwargs", f"sets {keys}{', '.join(map(repr, reserved))}")
     tools = _decoded(columns, "tools", None)
     if tools is None:
         return dict(arguments)

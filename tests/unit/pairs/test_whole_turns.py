@@ -159,8 +159,11 @@ def test_images_beside_the_turns_are_refused() -> None:
         ({"tools": 5}, "field 'tools' is the number 5, not a list of JSON schemas"),
         ({"tools": "{}"}, "field 'tools' is an object, not a list of JSON schemas"),
         ({"tools": "["}, "field 'tools' is text, but no JSON"),
-        ({"chat_template_kwargs": {"tokenize": False}}, "field 'chat_template_kwargs' sets 'tokenize', which is not"),
-        ({"chat_template_kwargs": {"tools": []}}, "field 'chat_template_kwargs' sets 'tools', which is not"),
+        (
+            {"chat_template_kwargs": {"tokenize": False}},
+            "field 'chat_template_kwargs' sets the reserved key 'tokenize'",
+        ),
+        ({"chat_template_kwargs": {"tools": []}}, "field 'chat_template_kwargs' sets the reserved key 'tools'"),
         ({"chat_template_kwargs": ["a"]}, "field 'chat_template_kwargs' is a list of something else, not a mapping"),
     ],
 )

@@ -106,7 +106,9 @@ def _told(turns: Sequence[Message], *, typed: bool = False) -> Iterator[None]:
         raise WorkbenchError(
             "The model's chat template refuses this conversation",
             f"Turns: {roles}. The template says: {error}.",
-            "Leave out turns of a role it does not know (often system), or use another model.",
+            "It may not know calls of tools: use a model whose template does."
+            if any(turn.whole for turn in turns)
+            else "Leave out turns of a role it does not know (often system), or use another model.",
         ) from error
     except EndlessError:
         raise WorkbenchError(

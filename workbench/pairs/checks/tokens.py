@@ -117,7 +117,7 @@ def token_findings(columns: TextColumns, _: Watch, tokens: TokenCounts, max_leng
             columns.named(refused),
             f"{plural(len(refused), 'pair is', 'pairs are')} refused by the chat template of {tokens.model}"
             f" ({counts[refused[0]].refused})",
-            "Leave out turns of a role it does not know (often system), or use another model.",
+            "Leave out turns of a role it does not know (often system) or calls of tools, or use another model.",
         )
     yield from _of_rendering(columns, counts, tokens.model)
     if named := those(lambda pair: pair.prompt >= max_length):

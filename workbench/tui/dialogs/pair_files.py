@@ -17,8 +17,9 @@ from textual.widgets import Input, OptionList, Select, Static
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.exporters import Format, check_place, format_of
-from workbench.pairs.pair import Pair, plain
+from workbench.pairs.pair import Pair
 from workbench.pairs.session import Which
+from workbench.pairs.told import told
 from workbench.text import cut, one_line
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
@@ -311,7 +312,7 @@ def _lines(pairs: Sequence[Pair], width: int) -> list[Content]:
     lines = []
     for pair in pairs:
         prompt, chosen, rejected = (
-            cut(one_line(" ".join(plain(text).split()), 400), width - 29)
+            cut(one_line(" ".join(told(text, folded=True).split()), 400), width - 29)
             for text in (pair.last_user_turn, pair.chosen, pair.rejected)
         )
         lines += [

@@ -312,7 +312,7 @@ class _Preference(Widget):
             return Content.styled(f"to be drafted: it lacks {lacking} · r drafts it · e writes it", "$secondary")
         return Content.assemble(
             ("the model will prefer: ", "$secondary"),
-            (f"“{one_line(plain(self.pair.chosen)[:_QUOTED])}”", "$success"),
+            (f"“{one_line(told(self.pair.chosen, folded=True)[:_QUOTED])}”", "$success"),
         )
 
 
@@ -409,7 +409,8 @@ class Preference(Widget):
         """The lines in the width there is; both quotations begin shortly before the texts part."""
         if self.pair is None:
             return ""
-        chosen, rejected = (" ".join(plain(text).split()) for text in (self.pair.chosen, self.pair.rejected))
+        sides = (self.pair.chosen, self.pair.rejected)
+        chosen, rejected = (" ".join(told(text, folded=True).split()) for text in sides)
         room = max(8, (self.size.width - len(_LABEL) - len(_OVER) - 4) // 2)
         begin = _parting(chosen, rejected, room // 2)
         said = doubt(self.pair)
