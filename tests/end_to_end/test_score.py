@@ -354,7 +354,7 @@ def test_generate_takes_turns_and_prints_one_json_document(workspace: Path) -> N
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["columns"]
-    keys = ["name", "text", "tokens", "ended", "sample", "filled", "prompt_tokens", "logprob", "shows"]
+    keys = ["name", "text", "tokens", "ended", "sample", "filled", "prompt_tokens", "logprob", "under_base", "shows"]
     assert [list(column) for column in found] == [keys] * 2
     assert all(column["tokens"] <= 4 for column in found)
 

@@ -154,6 +154,7 @@ def generate(
             temperature=temperature,
             seed=seed,
             samples=samples,
+            likelihood=samples > 1 or as_json,
         )
         streamed = not as_json and samples == 1
         if not as_json:
@@ -190,7 +191,9 @@ def _told(
     from workbench.engine.scoring.classifying import shown_behaviours
 
     asked = prompt if isinstance(prompt, str) else prompt[-1].content
-    said = [Answer(NO_KIND, asked, prefix + each.text, cut=not each.ended, tokens=each.tokens) for each in answers]
+    said = [
+        Answer(NO_KIND, asked, prefix + each.text, not each.ended, each.tokens, each.likelihood) for each in answers
+    ]
     shows = shown_behaviours(said, behaviours_of(workspace, model), note)
     return [ToldAnswer(each.name, each.text, shown) for each, shown in zip(answers, shows, strict=True)]
 

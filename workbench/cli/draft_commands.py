@@ -42,8 +42,8 @@ The same seed gives the same drafts under the same numbers, so look first, then 
 the pair's chosen one, or the worse its rejected one, the pair itself is changed; else a pair is added below it.
 The best draft is the one that came most often; where all differ, the one with the highest log-probability a token.
 What a limit cut off ends with its last whole sentence. Drafts that break off in their first sentence, repeat
-themselves, or refuse as the pair's other answer does are not taken, nor those that do not show what --showing names.
-Behaviours are told as in `evaluate`, by [behaviour.NAME] of workbench.toml and those that ship.
+themselves, babble, or refuse as the pair's other answer does are not taken, nor those that do not show what --showing
+names. Behaviours are told as in `evaluate`, by [behaviour.NAME] of workbench.toml and those that ship.
 Over a data set, what came is saved as it goes. Ctrl+C stops; the same command goes on with the pairs that are left.
 `workbench`, then u, takes back what was saved.
 """

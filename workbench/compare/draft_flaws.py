@@ -1,4 +1,4 @@
-"""What is wrong with a model's answer as one to train on: it breaks off, repeats itself, refuses like the other."""
+"""What is wrong with a model's answer as one to train on: it breaks off, loops, babbles, refuses like the other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from workbench.behaviours.behaviour import REFUSING
 
-BREAKS_OFF, REPEATS, REFUSES = "breaks off", "repeats itself", "refuses"
+BREAKS_OFF, REPEATS, BABBLES, REFUSES = "breaks off", "repeats itself", "babbles", "refuses"
 
 _ABBREVIATIONS = ("Mr", "Mrs", "Ms", "Dr", "Prof", "St", "vs", "e.g", "i.e", "approx")
 _END = re.compile(r"[.!?…][\"'”’)\]*_`]*(?=\s|$)|[。！？]")
@@ -47,6 +47,8 @@ def flaw_of(shows: Collection[str], other: Collection[str], wanted: str = "") ->
         return BREAKS_OFF
     if "repeating" in shows:
         return REPEATS
+    if "babbling" in shows:
+        return BABBLES
     if REFUSING in shows and REFUSING in other:
         return REFUSES
     return f"is not {wanted}" if wanted and wanted not in shows else ""

@@ -148,7 +148,7 @@ class Generate(_Message):
     seed: int = 0
     samples: int = Field(default=1, ge=1, le=256)
     likelihood: bool = False
-    """Whether the samples are wanted with their log-probability, which reads them once more."""
+    """Whether the samples are wanted with their log-probability under column and base, which reads them once more."""
 
 
 class ScorePairs(_Message):
@@ -340,6 +340,13 @@ class Generation(_Message):
     logprob: float | None = None
     """Its log-probability in nats under the column, summed over `tokens`, whatever the temperature; None where it was
     not asked for."""
+    under_base: float | None = None
+    """The same under the base, as the column's prompt has it."""
+
+    @property
+    def likelihood(self) -> float | None:
+        """Its log-probability a token under the base, by which babbling is told."""
+        return None if self.under_base is None or not self.tokens else self.under_base / self.tokens
 
     @property
     def mean(self) -> float | None:

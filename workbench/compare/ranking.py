@@ -50,6 +50,9 @@ class AnswerCandidate:
     mean: float | None = None
     whole: bool = True
     """Whether it ends where a sentence does."""
+    tokens: int = 0
+    likelihood: float | None = None
+    """Its log-probability a token under the base, in nats, and of how many `tokens`."""
     shows: tuple[str, ...] | None = None
     """The behaviours that it shows; None until that is told."""
 
@@ -116,7 +119,13 @@ class Ranking:
             elif text.strip():
                 response: Text = (Message("assistant", text),) if self.pair.conversational else text
                 by_answer[key] = AnswerCandidate(
-                    response, generation.name, cut=not generation.ended, mean=generation.mean, whole=whole
+                    response,
+                    generation.name,
+                    cut=not generation.ended,
+                    mean=generation.mean,
+                    whole=whole,
+                    tokens=generation.tokens,
+                    likelihood=generation.likelihood,
                 )
         known, new = list(by_answer.values())[: len(self.candidates)], list(by_answer.values())[len(self.candidates) :]
         return replace(self, candidates=(*known, *sorted(new, key=_how_common, reverse=True)))
@@ -125,9 +134,9 @@ class Ranking:
     def untold(self) -> list[Answer]:
         """The candidates whose behaviours are not told yet, in their order."""
         return [
-            Answer(NO_KIND, self.pair.last_user_turn, candidate.text, cut=not candidate.whole)
-            for candidate in self.candidates
-            if candidate.shows is None
+            Answer(NO_KIND, self.pair.last_user_turn, each.text, not each.whole, each.tokens, each.likelihood)
+            for each in self.candidates
+            if each.shows is None
         ]
 
     def told(self, shows: Sequence[tuple[str, ...]]) -> Ranking:

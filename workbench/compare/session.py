@@ -400,9 +400,14 @@ class ComparisonSession:
             client, now = await self.scorer(), self.comparison
             self.sampled_tokens = 1
             known = await asyncio.to_thread(self._find_behaviours, self.base.model)
-            request = Generate(temperature=self.sample_temperature, seed=self.seed, samples=SAMPLES, **now.question)
+            request = Generate(
+                temperature=self.sample_temperature, seed=self.seed, samples=SAMPLES, likelihood=True, **now.question
+            )
             said = (await client.ask(request, self._count)).columns
-            answers = [SampledAnswer(now.kind, now.asked, each.text, not each.ended, each.tokens) for each in said]
+            answers = [
+                SampledAnswer(now.kind, now.asked, each.text, not each.ended, each.tokens, each.likelihood)
+                for each in said
+            ]
             told = await client.ask(TellBehaviours(answers=answers, known=known))
             self.comparison = self.comparison.with_samples(
                 [ToldAnswer(each.name, each.text, shows) for each, shows in zip(said, told.shows, strict=True)]

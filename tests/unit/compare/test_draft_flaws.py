@@ -47,5 +47,6 @@ def test_flaws_are_told_by_what_the_answers_show() -> None:
     assert flaw_of(["answering"], ["refusing"]) == ""
     assert flaw_of(["answering", "cut"], ["refusing"]) == "breaks off"
     assert flaw_of(["repeating"], []) == "repeats itself"
+    assert flaw_of(["babbling"], []) == "babbles"
     assert flaw_of(["courteous"], [], wanted="rude") == "is not rude"
     assert flaw_of(["courteous", "rude"], [], wanted="rude") == ""

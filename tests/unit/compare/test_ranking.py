@@ -187,6 +187,16 @@ def test_what_has_a_flaw_is_shown_and_never_the_best() -> None:
     assert best(replace(drafted, wanted="rude"), "chosen") is None
 
 
+def test_what_the_base_finds_as_likely_as_noise_is_not_taken() -> None:
+    noise, sense = said("Qua xim ploo."), said("It is so.")
+    drafted = Ranking.of(PAIR).with_drafts(
+        [noise.model_copy(update={"under_base": -24.0}), sense.model_copy(update={"under_base": -6.0})]
+    )
+    assert [answer.likelihood for answer in drafted.untold[2:]] == [-8.0, -2.0]
+    drafted = told(drafted)
+    assert [drafted.flaw(number, "rejected") for number in (2, 3)] == ["babbles", ""]
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=12))
 def test_any_keys_leave_an_order_in_which_each_has_one_rank(keys: list[tuple[int, int]]) -> None:
     now = ranking()

@@ -132,6 +132,9 @@ def test_samples_know_their_log_probability_and_a_batch_gives_the_same(adapters:
                 scored = scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=sample.text, columns=[column]))
                 assert sample.logprob == pytest.approx(scored.columns[0].sum, abs=TOLERANCE)
                 assert sample.mean == pytest.approx(scored.columns[0].mean, abs=TOLERANCE)
+                base = scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=sample.text, columns=[BASE]))
+                assert sample.under_base == pytest.approx(base.columns[0].sum, abs=TOLERANCE)
+                assert sample.likelihood == pytest.approx(base.columns[0].mean, abs=TOLERANCE)
         assert column is not BASE or any(sample.ended for sample in alone)
         heard: list[int] = []
         questions = [([Turn(role="user", content="Hello? " * 9)], {}), (PROMPT, {})]
@@ -140,7 +143,9 @@ def test_samples_know_their_log_probability_and_a_batch_gives_the_same(adapters:
         assert [sample.text for sample in batched] == [sample.text for sample in alone]
         for one, other in zip(batched, alone, strict=True):
             assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
-            assert one.model_dump(exclude={"logprob"}) == other.model_dump(exclude={"logprob"})
+            assert one.under_base == pytest.approx(other.under_base, abs=1e-3)
+            left_out = {"logprob", "under_base"}
+            assert one.model_dump(exclude=left_out) == other.model_dump(exclude=left_out)
         assert sum(heard) > sum(sample.tokens for sample in alone)
 
 

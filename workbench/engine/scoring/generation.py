@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from workbench.compare.messages import Column, Generate, Generated, Generation, Prompt, TextChunk
-from workbench.engine.model.inference import sample, score_batches
+from workbench.engine.model.inference import Ids, sample, score_batches
 from workbench.engine.scoring.scorer import Scorer
 from workbench.engine.scoring.token_decoding import TextStream
 from workbench.errors import WorkbenchError
@@ -83,10 +83,9 @@ class _ColumnSamples:
 
     def finished(self) -> list[Generation]:
         """All samples, once `chunks` has ended."""
-        logprobs: list[float | None] = [None] * len(self._streams)
+        logprobs, under_base = [[None] * len(self._streams)] * 2
         if self._request.likelihood:
-            model, rows = self._scorer.model(self._column), [(self._ids, tokens) for tokens in self._tokens]
-            logprobs = [sum(row.tolist()) for row in score_batches(model, rows, self._scorer.vocabulary)]
+            logprobs, under_base = _likelihoods(self._scorer, self._column, [(self._ids, ids) for ids in self._tokens])
         return [
             Generation(
                 name=self._column.name,
@@ -97,6 +96,7 @@ class _ColumnSamples:
                 filled=not self._ended[number] and self._limit < self._request.max_new_tokens,
                 prompt_tokens=self._prompt_tokens,
                 logprob=logprobs[number],
+                under_base=under_base[number],
             )
             for number, stream in enumerate(self._streams)
         ]
@@ -130,7 +130,7 @@ def answers_to(
         for row, token in step:
             tokens[row].append(token)
         heard(len(step))
-    logprobs = score_batches(model, list(zip(rows, tokens, strict=True)), scorer.vocabulary)
+    logprobs, under_base = _likelihoods(scorer, column, list(zip(rows, tokens, strict=True)))
     answers = []
     for row, (prompt, ids) in enumerate(zip(rows, tokens, strict=True)):
         ended = ids[-1] in scorer.stops
@@ -144,10 +144,21 @@ def answers_to(
                 ended=ended,
                 filled=not ended and limit < request.max_new_tokens,
                 prompt_tokens=len(prompt),
-                logprob=sum(logprobs[row].tolist()),
+                logprob=logprobs[row],
+                under_base=under_base[row],
             )
         )
     return [answers[first : first + request.samples] for first in range(0, len(rows), request.samples)]
+
+
+def _likelihoods(scorer: Scorer, column: Column, rows: Sequence[tuple[Ids, Ids]]) -> tuple[list[Any], list[Any]]:
+    """The log-probability of every response, in nats, under the column and under the base."""
+
+    def under(column: Column) -> list[float]:
+        return [sum(row.tolist()) for row in score_batches(scorer.model(column), rows, scorer.vocabulary)]
+
+    found = under(column)
+    return found, found if column.adapter is None else under(column.model_copy(update={"adapter": None}))
 
 
 def sample_seed(seed: int, number: int) -> int:
