@@ -59,15 +59,17 @@ class Hub:
             objects = json.loads(body)["objects"]
             actions = {"upload": {"href": f"{self.url}/lfs"}}
             return 200, {"transfer": "basic", "objects": [{**each, "actions": actions} for each in objects]}
-        if parts[:2] == ["api", "models"] and len(parts) >= 4:
-            return self._model("/".join(parts[2:4]), parts[4:], body)
+        if parts[:2] in (["api", "models"], ["api", "datasets"]) and len(parts) >= 4:
+            return self._repo("/".join(parts[2:4]), parts[4:], body)
         return 404, {"error": "not here"}
 
-    def _model(self, repo: str, rest: list[str], body: bytes) -> tuple[int, Any]:
+    def _repo(self, repo: str, rest: list[str], body: bytes) -> tuple[int, Any]:
         if repo not in self.repos:
             return 404, {"error": "Repository not found"}
         if not rest or rest[0] == "revision":
             return 200, {"id": repo, "private": self.repos[repo], "sha": "0" * 40, "siblings": [], "tags": []}
+        if rest[0] == "tree":
+            return 200, [{"type": "file", "path": name, "size": 1, "oid": "0" * 40} for name in self.files]
         if rest[0] == "preupload":
             return 200, {
                 "files": [
@@ -85,6 +87,8 @@ class Hub:
             value = line["value"]
             if line["key"] == "file":
                 self.files[value["path"]] = base64.b64decode(value["content"])
+            if line["key"] == "deletedFile":
+                del self.files[value["path"]]
             if line["key"] == "lfsFile":
                 self.files[value["path"]] = self.stored[value["oid"]]
         return 200, {

@@ -119,5 +119,33 @@ def test_a_run_can_be_merged_on_the_way(hub, copied, finished_run):
     done = push(copied, hub, finished_run.id, "--to", "me/polite", "--merged", "--yes")
     assert done.returncode == 0, done.stderr
     assert {"model.safetensors", "config.json", "chat_template.jinja"} <= set(hub.files)
-    assert b"nats a response" in hub.files["README.md"]
+    assert b"an answer" in hub.files["README.md"]
     assert not [path for path in copied.iterdir() if path.name.startswith(".push")]
+
+
+def test_a_data_set_is_uploaded_with_its_card_and_feeds_trl(hub, tmp_path):
+    workspace = tmp_path / "workspace"
+    (workspace / "pairs").mkdir(parents=True)
+    rows = [
+        {"id": f"i{n}", "prompt": [{"role": "user", "content": f"q{n}"}], **ANSWERS, "note": "for me", "score": n}
+        for n in range(30)
+    ]
+    rows[3]["status"] = "dropped"
+    (workspace / "pairs" / "tone.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = push(workspace, hub, "tone", "--to", "me/tone", "--yes")
+    assert (asked.returncode, "No license is named" in asked.stderr, hub.files) == (2, True, {})
+    done = push(workspace, hub, "tone", "--to", "me/tone", "--license", "cc-by-4.0", "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["repo"] == "me/tone"
+    assert set(hub.files) == {"README.md", *(f"data/{split}-00000-of-00001.parquet" for split in ("train", "test"))}
+    assert any(path.startswith("/api/datasets/me/tone") for _, path, _ in hub.seen)
+    hub.files["data/train-00001-of-00002.parquet"] = b"of an earlier version"
+    assert push(workspace, hub, "tone", "--to", "me/tone", "--license", "mit", "--yes").returncode == 0
+    assert set(hub.files) == {"README.md", *(f"data/{split}-00000-of-00001.parquet" for split in ("train", "test"))}
+    assert not [path for path in workspace.iterdir() if path.name.startswith(".push")]
+
+
+ANSWERS = {
+    "chosen": [{"role": "assistant", "content": "good"}],
+    "rejected": [{"role": "assistant", "content": "bad"}],
+}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,6 +12,7 @@ import typer
 
 from workbench.cli.context import RUN, Json, Run, StatusLine, Yes, examples, folder_of, note, print_json, workspace_of
 from workbench.errors import WorkbenchError
+from workbench.figures import plural
 from workbench.text import one_line, safe
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 Dtype = Annotated[Literal["bf16", "fp16", "fp32"], typer.Option(help="The width of the merged weights.")]
 
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,60}")
 _SHOWN_ANSWERS = 3
 _ANSWER = 100
 """Characters of an answer that are printed; --json has it whole."""
@@ -40,6 +44,7 @@ def register(app: typer.Typer) -> None:
             f"push {RUN} --to me/polite-lora --private",
             f"push {RUN} --to me/polite --merged",
             "push ~/models/polite --to me/polite --yes --json",
+            "push tone --to me/tone-pairs --license cc-by-4.0",
         )
     )(push)
 
@@ -94,15 +99,24 @@ def serve_command(
 
 def push(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="RUN|DIR", help="A run, or the folder of a merged model.")],
+    what: Annotated[str, typer.Argument(metavar="RUN|DIR|NAME", help="A run, a merged model's folder, or a data set.")],
     to: Annotated[str, typer.Option("--to", metavar="USER/NAME", help="The repository; made where there is none.")],
     private: Annotated[bool, typer.Option("--private", help="Only for yourself and whom you let in.")] = False,
     merged: Annotated[bool, typer.Option("--merged", help="Merge the run first, and send that.")] = False,
     dtype: Dtype = "bf16",
+    license_: Annotated[
+        str | None, typer.Option("--license", metavar="ID", help="Of a data set: cc-by-4.0, mit, other, … Else asked.")
+    ] = None,
+    accepted_only: Annotated[
+        bool, typer.Option("--accepted-only", help="Of a data set: only pairs that were accepted.")
+    ] = False,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Upload a run's adapter or a merged model to the Hugging Face hub, with its model card, after asking.
+    """Upload a run's adapter, a merged model or a data set to the Hugging Face hub, with its card, after asking.
+
+    A data set goes as Parquet, in a train and a test split (what a run holds out), so that load_dataset feeds TRL; its
+    card has the license, the counts and what the checks found. Dropped pairs stay here, and statuses and notes.
 
     Shown before: every file with its size, the repository, and whether everybody will see it. The token is that of
     `hf auth login`, or HF_TOKEN; it is never shown.
@@ -114,6 +128,11 @@ def push(
         if merged:
             raise WorkbenchError("Nothing to merge", f"{path} is a folder.", "--merged is for runs.")
         _push(path, to, private=private, yes=yes, json=json)
+        return
+    if what in workspace_of(context).datasets():
+        if merged:
+            raise WorkbenchError("Nothing to merge", f"{what} is a data set.", "--merged is for runs.")
+        _push_data_set(context, what, to, license_, accepted_only=accepted_only, private=private, yes=yes, json=json)
         return
     from workbench.runs.merge_bounds import read_bounds
     from workbench.runs.serving import adapter_settings
@@ -143,10 +162,45 @@ def _merge(folder: RunFolder, to: Path, **how: Any) -> Merged:
         return merge(folder, to, **how, progress=line.stage)
 
 
-def _push(folder: Path, repo: str, *, private: bool, yes: bool, json: bool) -> None:
+def _push_data_set(
+    context: typer.Context, name: str, repo: str, license_id: str | None, *, accepted_only: bool, **how: bool
+) -> None:
+    import tempfile
+
+    from workbench.pairs.checks.run import check_rows
+    from workbench.pairs.publishing import publish
+    from workbench.pairs.store import load_rows
+
+    if license_id is None:
+        if how["yes"] or not sys.stdin.isatty():
+            raise WorkbenchError(
+                "No license is named", f"Nobody may use {name} without one.", "Name it: --license cc-by-4.0"
+            )
+        license_id = str(typer.prompt("License (cc-by-4.0, apache-2.0, mit, other, …)", err=True))
+    if not _LICENSE.fullmatch(license_id):
+        raise WorkbenchError("Not a license", f"{license_id!r} is none of the hub's.", "Write it as cc-by-4.0 is.")
+    workspace = workspace_of(context)
+    rows = load_rows(workspace.existing_pairs_file(name))
+    with StatusLine() as line:
+        report = check_rows(rows, on_progress=lambda check, share: line.show(f"{check} {share:.0%}"))
+    with tempfile.TemporaryDirectory(prefix=".push-", dir=workspace.root) as scratch:
+        folder = Path(scratch) / name
+        published = publish(folder, repo, rows, report, license_id=license_id, accepted_only=accepted_only)
+        note(f"{plural(published.train, 'pair')} to train on, {published.test:,} for tests; license {license_id}.")
+        if published.left_out:
+            note(f"Left out: {plural(published.left_out, 'pair')}, dropped, to be drafted or not accepted.")
+        for finding in report.findings:
+            if finding.severity == "error":
+                note(f"\u25b2 {finding.check}: {one_line(finding.message, 200)}")
+        _push(folder, repo, kind="dataset", **how)
+
+
+def _push(
+    folder: Path, repo: str, *, private: bool, yes: bool, json: bool, kind: Literal["model", "dataset"] = "model"
+) -> None:
     from workbench.runs.push import prepare, push
 
-    upload = prepare(folder, repo, "private" if private else "public")
+    upload = prepare(folder, repo, "private" if private else "public", kind)
     for name, size in upload.files:
         note(f"  {size / 1e6:>10,.2f} MB  {name}")
     seen = upload.there or upload.visibility

@@ -95,11 +95,19 @@ def _parquet(pairs: Sequence[Pair]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [to_row(pair) for pair in pairs]
+    sink = pa.BufferOutputStream()
+    pq.write_table(table_of([to_row(pair) for pair in pairs], conversational=pairs[0].conversational), sink)
+    return bytes(sink.getvalue())
+
+
+def table_of(rows: Sequence[dict[str, Any]], *, conversational: bool) -> Any:
+    """Rows of pairs as an Arrow table that `load_dataset` and TRL read, objects as JSON."""
+    import pyarrow as pa
+
     arrays: dict[str, Any] = {}
     for name in _columns(rows):
         values = [row.get(name) for row in rows]
-        if name in TEXTS and pairs[0].conversational:
+        if name in TEXTS and conversational:
             arrays[name] = _turns([row[name] for row in rows])
         elif name == "tools":
             # As text, which TRL takes too: as objects all would get the keys of each, null where they have none.
@@ -108,9 +116,7 @@ def _parquet(pairs: Sequence[Pair]) -> bytes:
             arrays[name] = _objects([{} if value is None else value for value in values])
         else:
             arrays[name] = _column(values)
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(arrays), sink)
-    return bytes(sink.getvalue())
+    return pa.table(arrays)
 
 
 def _turns(texts: Sequence[Sequence[dict[str, Any]]]) -> Any:

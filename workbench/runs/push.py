@@ -1,4 +1,4 @@
-"""A model's folder to a repository on the Hugging Face hub: what would be sent, then sending it. No torch.
+"""A model's or a data set's folder to a repository on the Hugging Face hub: what would be sent, then sending it.
 
 The token is looked up by huggingface_hub and handed back to it; it is in no text that this module makes.
 """
@@ -17,6 +17,7 @@ from workbench.errors import WorkbenchError
 from workbench.runs.folder import ADAPTER_CONFIG
 
 Visibility = Literal["public", "private"]
+Kind = Literal["model", "dataset"]
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
@@ -33,6 +34,7 @@ class Upload:
     user: str
     visibility: Visibility
     there: Visibility | None
+    kind: Kind
     files: tuple[tuple[str, int], ...]
     remarks: tuple[str, ...]
 
@@ -42,7 +44,7 @@ class Upload:
         return sum(size for _, size in self.files)
 
 
-def prepare(folder: Path, repo: str, visibility: Visibility) -> Upload:
+def prepare(folder: Path, repo: str, visibility: Visibility, kind: Kind = "model") -> Upload:
     """Looks at the folder and asks the hub who we are and what is there.
 
     Raises `WorkbenchError` for a bad name, a folder that holds no model, where nobody is logged in, where the hub
@@ -54,7 +56,7 @@ def prepare(folder: Path, repo: str, visibility: Visibility) -> Upload:
     if not _REPO.fullmatch(repo):
         raise WorkbenchError("Not a repository's name", f"{repo!r} is not user/name.", "Write it as --to user/name.")
     kinds = (ADAPTER_CONFIG, "config.json")
-    if not any((folder / name).is_file() for name in kinds):
+    if kind == "model" and not any((folder / name).is_file() for name in kinds):
         raise WorkbenchError(
             "Not a model's folder", f"{folder} has neither {' nor '.join(kinds)}.", "Name a run or a merged model."
         )
@@ -68,19 +70,19 @@ def prepare(folder: Path, repo: str, visibility: Visibility) -> Upload:
     with _hub_errors(repo):
         user = str(api.whoami()["name"])
         try:
-            there: Visibility | None = "private" if api.repo_info(repo).private else "public"
+            there: Visibility | None = "private" if api.repo_info(repo, repo_type=kind).private else "public"
         except RepositoryNotFoundError:
             there = None
     if there == "public" and visibility == "private":
         raise WorkbenchError(
             "The repository is public already",
-            f"{repo} exists, and uploading to it would show the model to everybody.",
+            f"{repo} exists, and uploading to it would show it to everybody.",
             "Make it private on its page, name another, or leave --private out.",
         )
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     shown = [path for path in files if not any(part.startswith(".") for part in path.parts)]
     sizes = tuple((str(path), (folder / path).stat().st_size) for path in shown)
-    return Upload(folder, repo, api.endpoint, user, visibility, there, sizes, tuple(_remarks(folder)))
+    return Upload(folder, repo, api.endpoint, user, visibility, there, kind, sizes, tuple(_remarks(folder)))
 
 
 def push(upload: Upload) -> str:
@@ -93,9 +95,12 @@ def push(upload: Upload) -> str:
     api = HfApi()
     with _hub_errors(upload.repo):
         if upload.there is None:
-            api.create_repo(upload.repo, private=upload.visibility == "private", exist_ok=True)
+            api.create_repo(upload.repo, repo_type=upload.kind, private=upload.visibility == "private", exist_ok=True)
         done = api.upload_folder(
             repo_id=upload.repo,
+            repo_type=upload.kind,
+            # Shards of an earlier version would be read beside the new ones.
+            delete_patterns="data/*.parquet" if upload.kind == "dataset" and upload.there else None,
             folder_path=upload.folder,
             allow_patterns=[_literal(name) for name, _ in upload.files],
             commit_message="Upload from the Alignment Workbench",

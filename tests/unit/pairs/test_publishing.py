@@ -1,0 +1,89 @@
+"""A published folder is read by `load_dataset`, by TRL and by our own import, and says what it is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from workbench.config import build_config
+from workbench.errors import WorkbenchError
+from workbench.launch import take_rows
+from workbench.pairs.checks.run import check_rows
+from workbench.pairs.importers import import_rows
+from workbench.pairs.pair import plain
+from workbench.pairs.publishing import Published, publish
+from workbench.pairs.sources import open_source
+from workbench.pairs.store import load_rows
+from workbench.workspace import Workspace
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"n": {}}}}}
+
+
+def turns(n: int, **more: Any) -> dict[str, Any]:
+    said = {"prompt": ("user", f"q{n}"), "chosen": ("assistant", f"good {n}"), "rejected": ("assistant", "bad")}
+    return {name: [{"role": role, "content": text}] for name, (role, text) in said.items()} | {"id": f"i{n}"} | more
+
+
+def published(root: Path, rows: list[dict[str, Any]], **how: Any) -> tuple[Path, Published]:
+    (root / "pairs").mkdir()
+    (root / "pairs" / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    loaded = load_rows(root / "pairs" / "x.jsonl")
+    folder = root / "out"
+    folder.mkdir()
+    return folder, publish(folder, "me/x", loaded, check_rows(loaded), license_id="cc-by-4.0", **how)
+
+
+def test_train_and_test_are_what_a_run_trains_on_and_holds_out(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = [turns(n, note="mine", status="accepted", source="a|b") for n in range(20)]
+    rows[3]["status"], rows[4]["rejected"] = "dropped", [{"role": "assistant", "content": ""}]
+    rows[5]["tools"], rows[19]["rating"] = [TOOL], 4.5
+    folder, counts = published(tmp_path, rows)
+    taken = take_rows(Workspace(tmp_path), build_config({"pairs": ["x"]}))
+    loaded = datasets.load_dataset(str(folder))
+    assert {split: len(loaded[split]) for split in loaded} == {"train": counts.train, "test": counts.test}
+    assert (counts.train, counts.test, counts.left_out) == (taken.counts.train, taken.counts.holdout, 2)
+    sides = {json.loads(line)["id"]: json.loads(line)["split"] for line in taken.lines()}
+    assert {row["id"] for row in loaded["test"]} == {name for name, side in sides.items() if side == "holdout"}
+    assert loaded["train"].features == loaded["test"].features
+    assert not {"status", "split", "note"} & set(loaded["train"].column_names)
+    every = {row["id"]: row for split in loaded.values() for row in split}
+    assert every["i7"]["chosen"] == [{"role": "assistant", "content": "good 7"}]
+    assert json.loads(every["i5"]["tools"]) == [TOOL]
+
+
+def test_the_card_says_what_it_is(tmp_path: Path) -> None:
+    rows = [turns(n, source="<script>|x" if n else "") for n in range(5)]
+    rows.append(turns(1) | {"id": "again"})
+    folder, counts = published(tmp_path, rows)
+    _, front, body = (folder / "README.md").read_text("utf-8").split("---\n", 2)
+    about = yaml.safe_load(front)
+    assert (about["license"], about["size_categories"]) == ("cc-by-4.0", ["n<1K"])
+    assert about["configs"][0]["data_files"] == [
+        {"split": split, "path": f"data/{split}-*.parquet"} for split in ("train", "test")
+    ]
+    assert f"| train | {counts.train} |" in body
+    assert "| duplicate | " in body
+    assert 'load_dataset("me/x")' in body
+    assert r"\<script\>\|x" in body
+
+
+def test_it_comes_in_again_as_it_was(tmp_path: Path) -> None:
+    folder, counts = published(tmp_path, [turns(n, rating=n) for n in range(12)])
+    source = open_source(folder)
+    found = import_rows(source.rows)
+    assert not found.problems
+    assert sorted(plain(pair.prompt) for pair in found.pairs) == sorted(f"q{n}" for n in range(12))
+    assert sum(pair.split == "holdout" for pair in found.pairs) == counts.test
+    assert {pair.id for pair in found.pairs} == {f"i{n}" for n in range(12)}
+
+
+def test_only_what_was_accepted(tmp_path: Path) -> None:
+    rows = [turns(n, status="accepted" if n < 4 else "new", split="train") for n in range(6)]
+    _, counts = published(tmp_path, rows, accepted_only=True)
+    assert (counts.train, counts.test, counts.left_out) == (4, 0, 2)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(WorkbenchError, match="Nothing to publish"):
+        published(tmp_path / "none", [turns(1, status="dropped")])
