@@ -139,10 +139,12 @@ def from_transcript(text: str) -> tuple[Message, ...]:
     What stands before the first marker becomes a system message. Where no blank line comes before a marker, one that
     begins its line is enough ("Human: …\\nAssistant: …").
     """
-    if text.startswith(("Human: ", "User: ", "Assistant: ")) and not _MARKER.search(text):
-        pieces = _LINE_MARKER.split("\n" + text)
+    if not text.startswith(("Human: ", "User: ", "Assistant: ")):
+        pieces = _MARKER.split(text)
+    elif _MARKER.search(text):
+        pieces = _MARKER.split("\n\n" + text)
     else:
-        pieces = _MARKER.split("\n\n" + text if text.startswith(("Human: ", "Assistant: ")) else text)
+        pieces = _LINE_MARKER.split("\n" + text)
     if len(pieces) == 1:
         return ()
     preamble = (Message("system", pieces[0]),) if pieces[0] else ()

@@ -21,6 +21,7 @@ from workbench.pairs.pair import (
     ID_LENGTH,
     SPLITS,
     STATUSES,
+    TEMPLATE_COLUMNS,
     TEXTS,
     Pair,
     Split,
@@ -40,6 +41,7 @@ _SHOWN_PROBLEMS = 5
 _SHOWN_COLUMNS = 8
 _MEDIA_COLUMNS = frozenset(("image", "images", "video", "videos", "audio", "audios"))
 _IMAGE = "<image>"
+_RENDERED_WITH = frozenset(TEMPLATE_COLUMNS)
 _SPLIT_NAMES = dict.fromkeys(("test", "validation", "valid", "val", "dev", "eval"), "holdout")
 
 
@@ -64,15 +66,15 @@ class Imported:
     undrafted: int = 0
     judged: int = 0
     templated: bool = False
-    plans: dict[Plan, int] = field(default_factory=dict)
+    plans: list[Plan] = field(default_factory=list)
     unused: tuple[str, ...] = ()
 
     @property
     def read_as(self) -> tuple[tuple[str, int], ...]:
         """In words, what was made of the columns, and of how many pairs: the most first."""
         counts: Counter[str] = Counter()
-        for plan, pairs in self.plans.items():
-            counts[plan.words] += pairs
+        for plan in self.plans:
+            counts[plan.words] += plan.pairs
         return tuple(counts.most_common())
 
 
@@ -160,8 +162,8 @@ def import_rows(
         result.undrafted += bool(pair.lacks)
         result.judged += reading.plan.shape.judged
         result.pairs.append(pair)
-        result.plans[reading.plan] = result.plans.get(reading.plan, 0) + 1
-    result.unused = tuple(reader.unused)
+        reading.plan.pairs += 1
+    result.plans, result.unused = reader.plans, tuple(reader.unused)
     if not result.pairs and not existing and conversational is None:
         result.conversational = None
     return result
@@ -257,10 +259,11 @@ def _given_texts(reading: Reading) -> Contents:
 def _pair(row: Mapping[str, Any], texts: Contents) -> tuple[str, Pair]:
     prompt, chosen, rejected = texts
     _refuse_media(row, texts)
-    try:
-        template_arguments(row)
-    except WorkbenchError as error:
-        raise UnusableError(f"cannot be rendered: {error.message.rstrip('.')}") from None
+    if not _RENDERED_WITH.isdisjoint(row):
+        try:
+            template_arguments(row)
+        except WorkbenchError as error:
+            raise UnusableError(f"cannot be rendered: {error.message.rstrip('.')}") from None
     try:
         digest = contents_hash(prompt, chosen, rejected)
     except UnicodeEncodeError:
@@ -278,7 +281,7 @@ def _pair(row: Mapping[str, Any], texts: Contents) -> tuple[str, Pair]:
         source=_label(row, "source"),
         extra=_plain({name: value for name, value in row.items() if name not in FIELDS}),
     )
-    return digest, replace(pair, status="new") if pair.lacks and pair.status == "accepted" else pair
+    return digest, replace(pair, status="new") if pair.status == "accepted" and pair.lacks else pair
 
 
 def _refuse_media(row: Mapping[str, Any], texts: Contents) -> None:
@@ -382,7 +385,7 @@ class Beginning:
         plans = self.sample({}).plans
         if not plans:
             return guess(self.columns)
-        plan = max(plans, key=lambda plan: plans[plan])
+        plan = max(plans, key=lambda plan: plan.pairs)
         return (
             {text: plan.columns[text] for text in TEXTS if text in plan.columns} if plan.shape in PLAIN_SHAPES else {}
         )

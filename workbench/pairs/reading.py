@@ -59,6 +59,8 @@ class Plan:
     unseen: set[str]
     other_labels: tuple[str, ...] = ()
     """Columns that may say which answer is better, too."""
+    pairs: int = 0
+    """How many pairs came of such rows."""
 
     @property
     def words(self) -> str:
@@ -143,7 +145,14 @@ class RowReader:
         if all(self._roles.get(name) for name in ("chosen", "rejected", "label")):
             self._between = between(self._roles.pop("chosen"), self._roles.pop("rejected"))
         self._plans: dict[tuple[str, ...], tuple[Plan, ...]] = {}
+        self._forgotten: dict[str, Plan] = {}
         self.unused: dict[str, None] = {}
+
+    @property
+    def plans(self) -> list[Plan]:
+        """How the rows that became pairs were read."""
+        now = (plan for plans in self._plans.values() for plan in plans if plan.pairs)
+        return [*self._forgotten.values(), *now]
 
     def read(self, row: Mapping[str, Any]) -> Reading:
         """What a row holds. Raises `UnusableError` with the reason, and `TieError` where it prefers neither answer."""
@@ -201,6 +210,9 @@ class RowReader:
         self._refuse_unread_labels(names)
         plans = tuple(filter(None, (self._plan(shape, names) for shape in self._candidates())))
         if len(self._plans) >= _MOST_PLANS:
+            for plan in (plan for plans in self._plans.values() for plan in plans if plan.pairs):
+                if (kept := self._forgotten.setdefault(plan.words, plan)) is not plan:
+                    kept.pairs += plan.pairs
             self._plans.clear()
         self._plans[names] = plans
         return plans

@@ -282,3 +282,10 @@ def test_prompts_alone_are_to_be_drafted() -> None:
     assert (told.undrafted, told.unused) == (1, ("topic",))
     answered = imported({"prompt": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]})
     assert "ends with an answer" in answered.problems[0].reason
+
+
+def test_rows_of_ever_other_columns_are_counted_all_the_same() -> None:
+    rows = [{"prompt": f"p{number}", "chosen": "c", "rejected": "r", f"x{number}": "t"} for number in range(1500)]
+    found = imported(*rows)
+    assert found.read_as == (("prompt, chosen, rejected as named", 1500),)
+    assert len(found.unused) == 1500
