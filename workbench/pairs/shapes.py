@@ -110,9 +110,9 @@ def _said(value: Any) -> list[Any]:
 def _as_name(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).casefold()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip().casefold()
+    text = str(value).strip().casefold()
+    # As tables write whole numbers in a column that lacks some.
+    return text.removesuffix(".0") if text.removesuffix(".0").lstrip("-").isdecimal() else text
 
 
 def signed(role: str, *, first: int) -> Vote:
@@ -190,7 +190,7 @@ def best_and_worst(
     are kept as `kind`_chosen and `kind`_rejected."""
 
     def read(values: Values) -> Answers:
-        answers = values["answers"]
+        answers = _parsed(values["answers"])
         if not isinstance(answers, list) or not all(isinstance(each, Mapping) for each in answers):
             raise UnusableError("has answers that are no list of objects")
         return _extremes(
@@ -217,10 +217,10 @@ def _parallel(kind: str, *, lowest: bool = False) -> Callable[[Values], Answers]
     """Reads the lists "answers" and "ratings", entry by entry."""
 
     def read(values: Values) -> Answers:
-        answers, ratings = values["answers"], values["ratings"]
+        answers, ratings = _parsed(values["answers"]), _parsed(values["ratings"])
         if not isinstance(answers, list) or not isinstance(ratings, list) or len(answers) != len(ratings):
             raise UnusableError("has lists of answers and ratings that do not go together")
-        models = values.get("models")
+        models = _parsed(values.get("models"))
         if not isinstance(models, list) or len(models) != len(answers):
             models = [None] * len(answers)
         return _extremes(
@@ -231,6 +231,16 @@ def _parallel(kind: str, *, lowest: bool = False) -> Callable[[Values], Answers]
         )
 
     return read
+
+
+def _parsed(value: Any) -> Any:
+    """A list or an object, where a text holds one as JSON: CSV has no other way. Any other value as it is."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 def _maybe(value: Any) -> float:
@@ -281,7 +291,7 @@ def _messages_and_rejected(values: Values) -> Answers:
 
 
 def _openai(values: Values) -> Answers:
-    asked = values["prompt"]
+    asked = _parsed(values["prompt"])
     if not isinstance(asked, Mapping):
         raise UnusableError("has an input that is no object with messages")
     return Answers(
@@ -302,11 +312,7 @@ def _arena_texts(values: Values) -> Answers:
 
 
 def _list_in(value: Any) -> list[Any]:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            value = None
+    value = _parsed(value)
     if not isinstance(value, list):
         raise UnusableError("has questions or answers that are no list in a text")
     return value
@@ -321,13 +327,14 @@ def _alternating(asked: list[Any], answers: list[Any]) -> list[dict[str, Any]]:
 
 def _webgpt(values: Values) -> Answers:
     found = two_answers(scored("first_score", "second_score"), strength=True, scores=True)(values)
-    if isinstance(found.prompt, Mapping):
-        found.prompt = found.prompt.get("full_text")
+    about = _parsed(found.prompt)
+    if isinstance(about, Mapping):
+        found.prompt = about.get("full_text")
     return found
 
 
 def _summaries(values: Values) -> Answers:
-    about, summaries = values["prompt"], values["answers"]
+    about, summaries = _parsed(values["prompt"]), _parsed(values["answers"])
     if not isinstance(about, Mapping) or not isinstance(summaries, list) or len(summaries) != 2:
         raise UnusableError("has no two summaries of a post")
     texts = [each.get("text") if isinstance(each, Mapping) else each for each in summaries]
@@ -431,7 +438,7 @@ LABELLED_SHAPES: tuple[Shape, ...] = (
         _of(prompt="input", chosen="preferred_output", rejected="non_preferred_output"),
         _openai,
         "prompt = the messages of {prompt}; chosen = {chosen}; rejected = {rejected}",
-        fits=lambda values: isinstance(values["prompt"], Mapping),
+        fits=lambda values: isinstance(_parsed(values["prompt"]), Mapping),
     ),
     Shape(
         "messages and a rejected response",

@@ -47,10 +47,6 @@ def test_every_shape_is_in_the_table() -> None:
     assert {shape for _, shape, *_ in TABLED} == {shape.name for shape in SHAPES}
 
 
-def is_messages(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(turn, dict) and {"role", "from"} & turn.keys() for turn in value)
-
-
 def renamed(value: Any, words: dict[str, str]) -> Any:
     """A row of the table with other texts in place of Q, good and bad."""
     text = re.sub(r"\b(Q|good|bad)\b", lambda match: json.dumps(words[match[1]])[1:-1], json.dumps(value))
@@ -68,8 +64,8 @@ def test_the_direction_survives_whatever_the_texts_are(
 ) -> None:
     _, _, row, becomes = entry
     row = renamed(row, {"Q": asked, "good": "+" + good, "bad": "-" + bad})
-    if as_text:  # As CSV has messages.
-        row = {name: json.dumps(value) if is_messages(value) else value for name, value in row.items()}
+    if as_text:  # As CSV has it: what is no text is JSON, or a word.
+        row = {name: value if isinstance(value, str) else json.dumps(value) for name, value in row.items()}
     found = imported(row)
     [pair] = found.pairs
     expected = {"pair": ("+" + good, "-" + bad), "good": ("+" + good, ""), "bad": ("", "-" + bad)}.get(
@@ -78,6 +74,14 @@ def test_the_direction_survives_whatever_the_texts_are(
     assert texts(pair) == (asked, *expected)
     assert from_row(json.loads(to_line(pair)), where="here") == pair
     assert import_rows([(1, json.loads(to_line(pair)))]).pairs == [pair]
+
+
+def test_labels_are_read_as_tables_write_them() -> None:
+    row = {"prompt": "p", "response_0": "x", "response_1": "y", "better_response_id": "1.0"}
+    assert plain(imported(row).pairs[0].chosen) == "y"
+    assert plain(imported({**row, "better_response_id": 0.0}).pairs[0].chosen) == "x"
+    signed = {"prompt": "p", "response_1": "x", "response_2": "y", "preference_strength": "-2"}
+    assert plain(imported(signed).pairs[0].chosen) == "x"
 
 
 # What belongs to the prompt
