@@ -18,10 +18,10 @@ from workbench.pairs.shapes import (
     CHOSEN,
     HISTORY,
     INPUT,
-    LABELLED_SHAPES,
     PLAIN_SHAPES,
     REJECTED,
     SHAPES,
+    SPECIAL_SHAPES,
     SYSTEM,
     Shape,
     TieError,
@@ -311,7 +311,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 LABELLED = frozenset(
-    name for shape in LABELLED_SHAPES for role in ("first", "answers") for name in shape.needs.get(role, ())
+    name for shape in SPECIAL_SHAPES for role in ("first", "answers") for name in shape.needs.get(role, ())
 )
 """Columns of answers that a label, a score or a rank tells apart, where a pair still has them."""
 

@@ -61,11 +61,11 @@ class Shape:
 
     Each role of `needs` is played by the first of its columns that a row has; a row that lacks one is not of this
     shape, nor one that has a column of `without`, or that `fits` denies. Roles of `may` can be absent. Columns that
-    play a role of `kept` stay beside the pair as they came. In `words` a role in braces stands for its column.
+    play a role of `kept` stay beside the pair as they came. In `words` a role in braces stands for its column. The
+    comment behind a name says where the shape is found.
     """
 
     name: str
-    data_sets: str
     needs: Mapping[str, tuple[str, ...]]
     read: Callable[[Values], Answers]
     words: str
@@ -422,8 +422,7 @@ def between(first: str, second: str, label: tuple[str, ...] = LABELS) -> Shape:
     )
     whole = first.casefold().startswith("conversation")
     return Shape(
-        "two answers and a label",
-        "AlpacaFarm, chatbot_arena_conversations, MT-Bench judgements, Argilla's rankings",
+        "two answers and a label",  # AlpacaFarm, chatbot_arena_conversations, MT-Bench judgements, Argilla's rankings
         _of(first=first, second=second, label=label) | ({} if whole else {"prompt": PROMPT}),
         two_answers(named(one, other)),
         "chosen = {first} or {second}, whichever {label} names; ties are left out",
@@ -431,32 +430,28 @@ def between(first: str, second: str, label: tuple[str, ...] = LABELS) -> Shape:
     )
 
 
-LABELLED_SHAPES: tuple[Shape, ...] = (
+SPECIAL_SHAPES: tuple[Shape, ...] = (
     Shape(
-        "OpenAI preferences",
-        "OpenAI and Together preference files",
+        "OpenAI preferences",  # OpenAI and Together preference files
         _of(prompt="input", chosen="preferred_output", rejected="non_preferred_output"),
         _openai,
         "prompt = the messages of {prompt}; chosen = {chosen}; rejected = {rejected}",
         fits=lambda values: isinstance(_parsed(values["prompt"]), Mapping),
     ),
     Shape(
-        "messages and a rejected response",
-        "ms-swift (DPO)",
+        "messages and a rejected response",  # ms-swift (DPO)
         _of(messages=_MESSAGES, rejected="rejected_response"),
         _messages_and_rejected,
         "prompt = {messages} up to the last answer, which is chosen; rejected = {rejected}",
     ),
     Shape(
-        "two lists of messages",
-        "ms-swift (DPO)",
+        "two lists of messages",  # ms-swift (DPO)
         _of(chosen=_MESSAGES, rejected="rejected_messages"),
         _columns,
         "chosen = {chosen}; rejected = {rejected}; the prompt is what both begin with",
     ),
     Shape(
-        "messages and two turns",
-        "Axolotl chat_template, LLaMA-Factory (ShareGPT ranking)",
+        "messages and two turns",  # Axolotl chat_template, LLaMA-Factory (ShareGPT ranking)
         _of(prompt=_MESSAGES, chosen=CHOSEN, rejected=REJECTED),
         _turns_beside,
         "prompt = {prompt}; chosen = the turn in {chosen}; rejected = the turn in {rejected}",
@@ -464,22 +459,19 @@ LABELLED_SHAPES: tuple[Shape, ...] = (
         fits=_is_asked,
     ),
     Shape(
-        "completions with ratings",
-        "openbmb/UltraFeedback",
+        "completions with ratings",  # openbmb/UltraFeedback
         _of(prompt="instruction", answers="completions"),
         best_and_worst("response", _fine_grained, "score"),
         "prompt = {prompt}; chosen = the completion rated best, rejected = the one rated worst; ties are left out",
     ),
     Shape(
-        "ranked answers",
-        "berkeley-nest/Nectar",
+        "ranked answers",  # berkeley-nest/Nectar
         _of(prompt="prompt", answers="answers"),
         best_and_worst("answer", lambda answer: _maybe(answer.get("rank")), "rank", lowest=True),
         "prompt = {prompt}; chosen = the answer of the best rank, rejected = the one of the worst",
     ),
     Shape(
-        "generations with ratings",
-        "distilabel",
+        "generations with ratings",  # distilabel
         _of(prompt=("instruction", "input", "prompt"), answers="generations", ratings=("ratings", "rating")),
         _parallel("score"),
         "prompt = {prompt}; chosen = the generation rated best in {ratings}, rejected = the one rated worst;"
@@ -488,8 +480,7 @@ LABELLED_SHAPES: tuple[Shape, ...] = (
         without=frozenset({"chosen", "rejected"}),
     ),
     Shape(
-        "generations with ranks",
-        "distilabel",
+        "generations with ranks",  # distilabel
         _of(prompt=("instruction", "input", "prompt"), answers="generations", ratings=("ranks", "rank")),
         _parallel("rank", lowest=True),
         "prompt = {prompt}; chosen = the generation of the best rank in {ratings}, rejected = the one of the worst",
@@ -497,39 +488,34 @@ LABELLED_SHAPES: tuple[Shape, ...] = (
         without=frozenset({"chosen", "rejected"}),
     ),
     Shape(
-        "two responses and the better one's number",
-        "PKU-Alignment/PKU-SafeRLHF",
+        "two responses and the better one's number",  # PKU-Alignment/PKU-SafeRLHF
         _of(prompt="prompt", first="response_0", second="response_1", label="better_response_id"),
         two_answers(named(("0", "response_0"), ("1", "response_1"))),
         _BY_LABEL,
     ),
     Shape(
-        "two responses and a signed preference",
-        "nvidia/HelpSteer3",
+        "two responses and a signed preference",  # nvidia/HelpSteer3
         _of(prompt="context", first="response1", second="response2", label="overall_preference"),
         two_answers(signed("label", first=-1), strength=True),
         "prompt = {prompt}; chosen = {first} where {label} is below 0, {second} where above; ties are left out;"
         " its size is the margin",
     ),
     Shape(
-        "two responses and a signed strength",
-        "nvidia/HelpSteer2 (preference)",
+        "two responses and a signed strength",  # nvidia/HelpSteer2 (preference)
         _of(prompt="prompt", first="response_1", second="response_2", label="preference_strength"),
         two_answers(signed("label", first=-1), strength=True),
         "prompt = {prompt}; chosen = {first} where {label} is below 0, {second} where above; ties are left out;"
         " its size is the margin",
     ),
     Shape(
-        "two comments and a label",
-        "stanfordnlp/SHP",
+        "two comments and a label",  # stanfordnlp/SHP
         _of(prompt="history", first="human_ref_A", second="human_ref_B", label="labels"),
         two_answers(named(("1", "human_ref_A"), ("0", "human_ref_B")), scores=True),
         "prompt = {prompt}; chosen = {first} where {label} is 1, {second} where it is 0",
         may=_of(first_score="score_A", second_score="score_B"),
     ),
     Shape(
-        "two answers and which model wins",
-        "lmsys-arena-human-preference-55k",
+        "two answers and which model wins",  # lmsys-arena-human-preference-55k
         _of(
             prompt="prompt",
             first="response_a",
@@ -542,8 +528,7 @@ LABELLED_SHAPES: tuple[Shape, ...] = (
         kept=("first_wins", "second_wins"),
     ),
     Shape(
-        "two answers with scores",
-        "openai/webgpt_comparisons",
+        "two answers with scores",  # openai/webgpt_comparisons
         _of(
             prompt=_ASKED,
             first=("answer_0", "response_0"),
@@ -555,16 +540,14 @@ LABELLED_SHAPES: tuple[Shape, ...] = (
         "prompt = {prompt}; chosen = {first} or {second}, whichever has the higher score; ties are left out",
     ),
     Shape(
-        "two summaries and a choice",
-        "openai/summarize_from_feedback",
+        "two summaries and a choice",  # openai/summarize_from_feedback
         _of(prompt="info", answers="summaries", label="choice"),
         _summaries,
         "prompt = the post in {prompt}; chosen = the one of {answers} that {label} names",
     ),
     *(between(first, second) for first, second in SIDES),
     Shape(
-        "a conversation and a judgement",
-        "ms-swift and LLaMA-Factory (KTO, messages)",
+        "a conversation and a judgement",  # ms-swift and LLaMA-Factory (KTO, messages)
         _of(messages=_MESSAGES, label=_JUDGEMENT),
         _judged_messages,
         "prompt = {messages} up to the last answer, which is judged good where {label} is true, bad where it is false",
@@ -573,11 +556,8 @@ LABELLED_SHAPES: tuple[Shape, ...] = (
         judged=True,
     ),
     Shape(
-        "an answer and a judgement",
-        "TRL unpaired preferences (KTO), LLaMA-Factory (KTO, Alpaca)",
-        _of(
-            prompt=_ASKED, answer=("completion", "output", "response", "answer"), label=("label", "kto_tag", "feedback")
-        ),
+        "an answer and a judgement",  # TRL unpaired preferences (KTO), LLaMA-Factory (KTO, Alpaca)
+        _of(prompt=_ASKED, answer=("completion", "output", "response", "answer"), label=_JUDGEMENT),
         _judged,
         "prompt = {prompt}; {answer} is judged good where {label} is true, bad where it is false (for kto)",
         without=frozenset({"chosen", "rejected"}),
@@ -585,18 +565,17 @@ LABELLED_SHAPES: tuple[Shape, ...] = (
         judged=True,
     ),
     Shape(
-        "a response and a rejected one",
-        "ms-swift (DPO, query and response)",
+        "a response and a rejected one",  # ms-swift (DPO, query and response)
         _of(prompt=("query", "instruction", "prompt"), chosen="response", rejected="rejected_response"),
         _columns,
         "prompt = {prompt}; chosen = {chosen}; rejected = {rejected}",
         without=frozenset({"chosen", "rejected"}),
     ),
 )
+"""Those of certain data sets and tools, whose columns need more than a name."""
 
 ALONE = Shape(
-    "prompts alone",
-    "prompts that answers are to be drafted for",
+    "prompts alone",  # prompts that answers are to be drafted for
     _of(prompt=PROMPT),
     _columns,
     "prompt = {prompt}; both answers are to be drafted",
@@ -604,31 +583,27 @@ ALONE = Shape(
 
 PLAIN_SHAPES: tuple[Shape, ...] = (
     Shape(
-        "prompt, chosen, rejected",
-        "TRL explicit prompts, HuggingFaceH4/ultrafeedback_binarized, Anthropic/hh-rlhf with prompts",
+        "prompt, chosen, rejected",  # TRL, HuggingFaceH4/ultrafeedback_binarized
         _of(prompt="prompt", chosen=CHOSEN, rejected=REJECTED),
         _columns,
         "prompt = {prompt}; chosen = {chosen}; rejected = {rejected}",
     ),
     Shape(
-        "question, chosen, rejected",
-        "Intel/orca_dpo_pairs, Axolotl chatml.intel, Alpaca (LLaMA-Factory ranking), lvwerra/stack-exchange-paired",
+        "question, chosen, rejected",  # Intel/orca_dpo_pairs, Alpaca, lvwerra/stack-exchange-paired
         _of(prompt=PROMPT, chosen=CHOSEN, rejected=REJECTED),
         _columns,
         "prompt = {prompt}; chosen = {chosen}; rejected = {rejected}",
         fits=lambda values: not _is_whole(values["chosen"]),
     ),
     Shape(
-        "two whole conversations",
-        "Anthropic/hh-rlhf, TRL implicit prompts, argilla/dpo-mix-7k",
+        "two whole conversations",  # Anthropic/hh-rlhf, TRL implicit prompts, argilla/dpo-mix-7k
         _of(chosen=CHOSEN, rejected=REJECTED),
         _columns,
         "chosen = {chosen}; rejected = {rejected}; the prompt is what both begin with",
     ),
     *(
         Shape(
-            f"a {name} answer alone",
-            "supervised data, half-made pairs",
+            f"a {name} answer alone",  # supervised data, half-made pairs
             {name: (name,)},
             _columns,
             f"{name} = {{{name}}}; the other answer is to be drafted",
@@ -640,5 +615,5 @@ PLAIN_SHAPES: tuple[Shape, ...] = (
 )
 """Those whose columns say which answer is the chosen one."""
 
-SHAPES: tuple[Shape, ...] = (*LABELLED_SHAPES, *PLAIN_SHAPES)
+SHAPES: tuple[Shape, ...] = (*SPECIAL_SHAPES, *PLAIN_SHAPES)
 """A row is of the first shape that it fits."""
