@@ -1,6 +1,7 @@
 """train --dry-run: what is said before anything starts, from real steps of the embedded model."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -63,6 +64,7 @@ def test_two_pairs_are_measured_and_what_they_cannot_do_is_said(tmp_path):
     assert "▲ 1 step of 1 pair is too few to learn anything. This would do: --set epochs=10" in done.stdout
     assert "▲ One prompt is held out" in done.stdout
     assert "(measured" in done.stdout
+    assert ("In brackets: not at the same moment" in done.stdout) == bool(re.search(r"  \(\d", done.stdout))
 
 
 @pytest.mark.slow

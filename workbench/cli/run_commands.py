@@ -324,6 +324,8 @@ def _print_preview(preview: Preview) -> None:
     rows = memory_rows(preview)
     if rows:
         print_table(["memory", ""], rows, right=[1])
+        if any(amount.startswith("(") for _, amount in rows):
+            print("In brackets: not at the same moment as the rest, so not added up.")
         print()
     for line in fit_lines(preview):
         print(safe(line))
