@@ -151,7 +151,7 @@ def test_a_batch_that_is_stopped_keeps_what_it_has(
         return answers_to(scorer, request, questions, heard)
 
     monkeypatch.setattr("workbench.engine.scoring.generation.answers_to", stopped)
-    monkeypatch.setattr("workbench.cli.draft_commands._ROWS_AT_ONCE", 8)
+    monkeypatch.setattr("workbench.cli.draft_batch._ROWS_AT_ONCE", 8)
     batch = ["draft", "support", "--as", "rejected", "--n", "4", "--max-new-tokens", "24", "--filter", "", "--json"]
     done = workbench(workspace, *batch)
     assert (done.returncode, calls) == (130, [2, 2])

@@ -396,6 +396,10 @@ class ComparisonSession:
         self._start("scores", "scoring the answers", self._score)
 
     async def _sample(self) -> None:
+        if not all(generation.done for generation in self.comparison.generations):
+            # It was given up for the samples: half an answer would seem to be still on its way.
+            self._chunks.clear()
+            self._update(replace(self.comparison, generations=()))
         try:
             client, now = await self.scorer(), self.comparison
             self.sampled_tokens = 1

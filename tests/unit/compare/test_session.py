@@ -173,6 +173,17 @@ async def test_a_prefix_is_forced_token_by_token_and_gone_on_from(desk: Desk) ->
     await desk.settled()
 
 
+async def test_an_answer_that_samples_gave_up_is_not_shown_as_on_its_way(desk: Desk) -> None:
+    session = desk.session
+    await session.open()
+    await desk.settled()
+    session.comparison = session.comparison.with_generation_started("I")
+    session.sample()
+    await desk.settled()
+    assert session.comparison.generations == ()
+    assert len(session.comparison.samples) == 2 * SAMPLES
+
+
 async def test_samples_are_counted_and_can_be_given_up(desk: Desk) -> None:
     session = desk.session
     await session.open()
