@@ -1,4 +1,4 @@
-"""Raw rows out of a Hugging Face data set, by its id or from a folder that `datasets` can load."""
+"""Raw rows out of a Hugging Face data set, by its id."""
 
 from __future__ import annotations
 

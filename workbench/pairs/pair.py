@@ -32,6 +32,7 @@ LABEL_DEFAULTS: dict[str, Any] = {"status": "new", "split": "", "tags": (), "not
 
 _SPACE = "".join(map(chr, range(33)))
 _WORD = re.compile(r"[^\x00-\x20]+")
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
 TEMPLATE_COLUMNS = ("tools", "chat_template_kwargs")
 """The further columns that a pair's prompt is rendered with."""
@@ -148,8 +149,11 @@ def plain(text: Text) -> str:
 def has_words(text: Text) -> bool:
     """Whether there is anything but ASCII white space in a text, or a call or reasoning in one of its turns."""
     if isinstance(text, str):
-        return bool(text.strip(_SPACE))
-    return any(turn.content.strip(_SPACE) or (turn.whole and _speaks(turn.fields)) for turn in text)
+        return _WORD.search(text) is not None
+    for turn in text:  # noqa: SIM110 (a generator costs as much again, on every answer that is imported)
+        if _WORD.search(turn.content) or (turn.whole and _speaks(turn.fields)):
+            return True
+    return False
 
 
 def count_words(text: Text) -> int:
@@ -167,7 +171,7 @@ def contents_hash(prompt: Text, chosen: Text, rejected: Text) -> str:
         part if isinstance(part, str) else [[turn.role, turn.whole or turn.content] for turn in part]
         for part in (prompt, chosen, rejected)
     ]
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(_ENCODE(parts).encode()).hexdigest()
 
 
 def template_arguments(columns: Mapping[str, Any]) -> dict[str, Any]:
