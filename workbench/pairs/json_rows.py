@@ -68,6 +68,21 @@ def _is_object(text: str) -> bool:
         return False
 
 
+class _Doubled(dict[str, Any]):
+    """An object that names a column twice: of two values one is lost."""
+
+
+def _made(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    return found if len(found) == len(members) else _Doubled(members)
+
+
+def _once(row: dict[str, Any]) -> dict[str, Any] | UnusableError:
+    if isinstance(row, _Doubled):
+        return UnusableError("names a column twice, so that one of two values would be lost")
+    return row
+
+
 def lines(file: IO[bytes]) -> Iterator[NumberedRow]:
     """The row in each line; what is wrong with a line costs that line."""
     number = 0
@@ -82,7 +97,7 @@ def lines(file: IO[bytes]) -> Iterator[NumberedRow]:
             if not raw.strip():
                 continue
             try:
-                yield number, decode_object(raw)
+                yield number, _once(decode_object(raw, _made))
             except UnusableError as error:
                 yield number, error
     except CUT_SHORT as error:
@@ -111,7 +126,7 @@ class _Text:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
-        self._decoder = json.JSONDecoder()
+        self._decoder = json.JSONDecoder(object_pairs_hook=_made)
         self._text, self._at = "", 0
         self._ended = False
         self.line = 1
@@ -207,6 +222,8 @@ def _row(value: object, whole: str, split: str = "") -> dict[str, Any] | Unusabl
             refuse_surrogates(value)
         except UnusableError as error:
             return error
+    if isinstance(value, _Doubled):
+        return _once(value)
     viewed = value.get("row")
     row = viewed if "row_idx" in value and isinstance(viewed, dict) else value  # So the Hub's viewer hands rows out.
     return {"split": split, **row} if split else row
@@ -230,6 +247,8 @@ def _object(text: _Text) -> Iterator[NumberedRow]:
             text.take(1)
             yield from _items(text, "holdout" if _HELD_OUT.match(name) else "")
             continue
+        if name in fields:
+            fields = _Doubled(fields)
         fields[name], whole = text.value()
         text.line += whole.count("\n")
         pieces += key, whole
@@ -251,7 +270,8 @@ def _columns(fields: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of an object whose values are columns, as pandas writes it in three ways; none where it is no such."""
     names, cells = fields.get("columns"), fields.get("data")
     if isinstance(names, list) and isinstance(cells, list):
-        return [dict(zip(map(str, names), row, strict=False)) for row in cells if isinstance(row, list)]
+        named = [str(name) for name in names]
+        return [_made(list(zip(named, row, strict=False))) for row in cells if isinstance(row, list)]
     columns = list(fields.values())
     if all(isinstance(column, dict) and column and all(map(str.isdecimal, column)) for column in columns):
         columns = [list(column.values()) for column in columns]

@@ -68,10 +68,11 @@ class Stamp(NamedTuple):
         return cls(result.st_mtime_ns, result.st_size, result.st_ino)
 
 
-def decode_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in one line. Raises `UnusableError` with the reason where there is none."""
+def decode_object(raw: bytes, make: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None) -> dict[str, Any]:
+    """The JSON object in one line; `make` makes objects of their members. Raises `UnusableError` with the reason where
+    there is none."""
     try:
-        value = json.loads(raw.decode("utf-8"))
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=make)
     except UnicodeDecodeError as error:
         raise UnusableError(f"is not UTF-8: byte 0x{raw[error.start]:02X} at position {error.start + 1}") from None
     except json.JSONDecodeError as error:

@@ -278,6 +278,14 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
         list(read_rows(path))
 
 
+@pytest.mark.parametrize(("name", "before", "after"), [("x.jsonl", "", ""), ("x.json", "[", "]")])
+def test_a_row_that_names_a_column_twice_is_refused(tmp_path: Path, name: str, before: str, after: str) -> None:
+    row = '{"prompt": "q", "chosen": "a", "chosen": "z", "rejected": "b"}'
+    (tmp_path / name).write_text(f"{before}{row}{after}\n")
+    [problem] = import_rows(read_rows(tmp_path / name)).problems
+    assert "names a column twice" in problem.reason
+
+
 def test_prompts_alone_are_to_be_drafted() -> None:
     found = imported({"prompt": "p", "id": "x"}, {"prompt": [{"role": "user", "content": "q"}]})
     assert ([plain(pair.prompt) for pair in found.pairs], found.undrafted) == (["p", "q"], 2)
