@@ -81,6 +81,23 @@ async def test_on_a_low_screen_the_keys_stay_in_view_and_what_lacks_is_named(tmp
         assert "to be drafted: it lacks a rejected answer" in text
 
 
+async def test_a_folder_is_imported_and_its_files_are_named(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, 3)
+    folder = tmp_path / "mixed"
+    (folder / "dev").mkdir(parents=True)
+    (folder / "a.csv").write_text("prompt,chosen,rejected\nq0,good,bad\n")
+    (folder / "dev" / "b.jsonl").write_text(json.dumps({"prompt": "q1", "chosen": "good", "rejected": "bad"}) + "\n")
+    (folder / "notes.doc").write_text("")
+    async with opened(workspace, size=(120, 40)) as screen:
+        await screen.press("i")
+        await typed(screen, "#path", str(folder))
+        await screen.press("enter")
+        for words in ("Read 2 files: a.csv, dev/b.jsonl.", "Held out, as their names say: dev/b.jsonl.", "notes.doc"):
+            assert words in said(screen)
+        await screen.press("ctrl+s")
+        assert "2 pairs imported into mixed" in screen.told()
+
+
 async def test_what_becomes_of_plain_text_is_asked_where_there_is_some(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, 3)
     turns = tmp_path / "turns.jsonl"

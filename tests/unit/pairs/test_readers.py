@@ -5,6 +5,8 @@ import gzip
 import json
 import lzma
 from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,32 @@ def test_arrow(tmp_path: Path, compression: str) -> None:
         assert [row["prompt"] for row in rows] == ["a", "b", "a"]
         assert rows[2]["chosen"] == turns[2]
         assert [line for line, _ in read_rows(tmp_path / name)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([[("a", "x")], None], pa.map_(pa.string(), pa.string())),
+        pa.array([Decimal("1.50"), None], pa.decimal128(38, 2)),
+        pa.array([datetime(2020, 1, 1, tzinfo=UTC), None]),
+        pa.array([b"\xff", None]),
+        pa.array(["a", None], pa.large_string()),
+        pa.array(["a", None], pa.string_view()),
+        pa.array([["a", "b"], ["c", "d"]], pa.list_(pa.string(), 2)),
+        pa.array([[["a"], []], None]),
+        pa.array([["a"], [None]], pa.large_list(pa.large_string())),
+        pa.array([{"a": {"b": "x"}}, None]),
+        pa.array([["a"], None]).cast(pa.list_(pa.dictionary(pa.int32(), pa.string()))),
+        pa.nulls(2),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_columns_of_every_type_are_read_as_arrow_reads_them(tmp_path: Path, column: Any) -> None:
+    table = pa.table({"x": column})
+    pq.write_table(table, tmp_path / "x.parquet")
+    feather.write_feather(table, str(tmp_path / "x.feather"))
+    assert good(tmp_path / "x.parquet") == pq.read_table(tmp_path / "x.parquet").to_pylist()
+    assert good(tmp_path / "x.feather") == table.to_pylist()
 
 
 def test_parquet(tmp_path: Path) -> None:

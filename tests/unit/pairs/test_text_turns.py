@@ -30,6 +30,23 @@ def test_sharegpt_turns_as_text_are_turns() -> None:
 
 
 @pytest.mark.parametrize(
+    "row",
+    [
+        {"conversations": [TURN], "chosen": {"from": "gpt", "value": "a"}, "rejected": {"from": "gpt", "value": "b"}},
+        {"messages": [TURN, {"role": "assistant", "content": "a"}], "rejected_response": "b"},
+        {
+            "chosen": [TURN, {"role": "assistant", "content": "a"}],
+            "rejected": [TURN, {"role": "assistant", "content": "b"}],
+        },
+    ],
+)
+def test_in_every_shape(row: dict[str, Any]) -> None:
+    as_text = {name: value if isinstance(value, str) else " " + json.dumps(value) for name, value in row.items()}
+    assert imported(**as_text).pairs == imported(**row).pairs
+    assert len(imported(**row).pairs) == 1
+
+
+@pytest.mark.parametrize(
     "text",
     [
         json.dumps([TURN]),
