@@ -15,7 +15,7 @@ from workbench.engine.model.token_ids import prompt_ids
 from workbench.engine.scoring.scorer import Scorer
 from workbench.errors import WorkbenchError
 from workbench.evidence.probes import Probe, by_kind, openings_of
-from workbench.evidence.suites.check import PromptTokens
+from workbench.evidence.suites.prompts import PromptTokens
 from workbench.models import resolve
 from workbench.pairs.pair import Text
 

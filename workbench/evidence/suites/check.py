@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,12 +14,12 @@ from workbench.evidence.claims import Claim
 from workbench.evidence.measurements import ANSWERS, BEGINNINGS, HELD_OUT, OWN
 from workbench.evidence.probes import Probe, by_kind, openings_of
 from workbench.evidence.settings import Plan
-from workbench.evidence.statistics import LEVEL, detectable
-from workbench.evidence.suites.public import words
+from workbench.evidence.statistics import LEVEL
+from workbench.evidence.suites.exactness import KindSize, settled_from, size
+from workbench.evidence.suites.prompts import PromptTokens, repeated, trained_on, unreadable
 from workbench.figures import plural
 from workbench.pairs.checks.findings import SEVERITIES, CheckFinding, Severity
 from workbench.pairs.pair import Text
-from workbench.pairs.split import group_key
 
 CHECKS: Mapping[str, str] = {
     "two-kinds": "one prompt is of two kinds",
@@ -45,46 +45,10 @@ WHOLE_KIND = "kind"
 """The figure of a finding that is about all probes of a kind: which one."""
 _FEW_GROUPS = 10
 """Of fewer groups, no interval is narrow: one group is a tenth of what is known."""
-_SPREAD = 0.5
-"""The largest standard deviation that a share can have."""
 _NAMED = ("probability", "log-probability", "log-probability a token")
 """Measures that are taken of named responses alone."""
 _OF_THE_BASE = (ANSWERS, OWN, BEGINNINGS)
 """Responses that the base gives by itself where answers are sampled."""
-
-
-@dataclass(frozen=True, slots=True)
-class PromptTokens:
-    """What a model makes of the prompts, by the probes' ids: their tokens, and why its template refuses one.
-
-    `context`: the tokens that the model takes; None: it does not say. `own_template`: it has a chat template.
-    """
-
-    model: str
-    tokens: Mapping[str, int]
-    refused: Mapping[str, str]
-    context: int | None
-    own_template: bool
-
-    def fits(self, identity: str, answer: int) -> bool:
-        """Whether the model reads the prompt, and an answer of so many tokens after it."""
-        return identity in self.tokens and (self.context is None or self.tokens[identity] + answer <= self.context)
-
-
-@dataclass(frozen=True, slots=True)
-class KindSize:
-    """How many probes there are of a kind, and how exact a share among them would be.
-
-    `width`: half of the 95% interval of a share of one half, where all of a group answer alike (the worst case), and
-    where every prompt is by itself. `detectable`: the smallest change of a share that is found with 80% power, in the
-    worst case. None where there is one group only.
-    """
-
-    kind: str
-    probes: int
-    groups: int
-    width: tuple[float | None, float]
-    detectable: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +132,14 @@ def check_suites(
     suites = _Suites(probes, plan)
     begun = list(_begun(suites, openings or {}))
     findings = [
-        *_repeated(probes),
-        *_leaks(probes, training),
+        *repeated(probes),
+        *trained_on(probes, training),
         *_sizes(suites),
         *_claims(suites),
         *_names(suites),
         *_responses(suites),
         *_openings(suites),
-        *(_tokens(suites, tokens) if tokens else ()),
+        *(unreadable(probes, tokens, plan.settings.answer_tokens) if tokens else ()),
         *_unused(suites, begun),
     ]
     order = list(CHECKS)
@@ -185,71 +149,6 @@ def check_suites(
         for name, claim in suites.claims.items()
     ]
     return SuitesReport([size(kind, same_kind) for kind, same_kind in suites.kinds.items()], reach, begun, findings)
-
-
-def size(kind: str, probes: Sequence[Probe]) -> KindSize:
-    """How exact a share among `probes` would be."""
-    from scipy.stats import t
-
-    sizes = Counter(probe.group for probe in probes).values()
-    count, groups = len(probes), len(sizes)
-    independent = t.ppf((1 + LEVEL) / 2, max(1, count - 1)) * _SPREAD / math.sqrt(count)
-    if groups < 2:
-        return KindSize(kind, count, groups, (None, min(1.0, float(independent))), None)
-    # Unequal groups are worth fewer equal ones: their mean has the variance of so many.
-    worth = count**2 / sum(number**2 for number in sizes)
-    worst = t.ppf((1 + LEVEL) / 2, groups - 1) * _SPREAD / math.sqrt(worth)
-    found = detectable(_SPREAD * math.sqrt(groups / worth), groups)
-    return KindSize(kind, count, groups, (min(1.0, float(worst)), min(1.0, float(independent))), min(1.0, found))
-
-
-def settled_from(threshold: float) -> int:
-    """How many probes without a single hit show that a share is at most `threshold`, at 95% (Clopper and Pearson)."""
-    return math.ceil(math.log((1 - LEVEL) / 2) / math.log1p(-threshold)) if 0 < threshold < 1 else 1
-
-
-def _repeated(probes: Sequence[Probe]) -> Iterator[CheckFinding]:
-    same: defaultdict[bytes, list[Probe]] = defaultdict(list)
-    for probe in probes:
-        same[words(probe.prompt)].append(probe)
-    groups = [alike for alike in same.values() if len(alike) > 1]
-    if mixed := [alike for alike in groups if len({probe.kind for probe in alike}) > 1]:
-        kinds = " and ".join(dict.fromkeys(probe.kind for probe in mixed[0]))
-        yield _finding(
-            "two-kinds",
-            "error",
-            _ids(mixed),
-            f"{plural(len(mixed), 'prompt is', 'prompts are')} of two kinds ({kinds}): no answer is right for both.",
-            "Delete one of each.",
-            groups=tuple(tuple(probe.id for probe in alike) for alike in mixed),
-        )
-    if twice := [alike for alike in groups if alike not in mixed]:
-        extra = sum(len(alike) - 1 for alike in twice)
-        yield _finding(
-            "duplicate",
-            "warning",
-            _ids(twice),
-            f"{plural(extra, 'probe asks', 'probes ask')} what an earlier one asks: they count as more than they know.",
-            "Delete them, or give them the group of the first.",
-            groups=tuple(tuple(probe.id for probe in alike) for alike in twice),
-        )
-
-
-def _leaks(probes: Sequence[Probe], training: Mapping[str, Iterable[Text]]) -> Iterator[CheckFinding]:
-    asked: defaultdict[str, list[str]] = defaultdict(list)
-    for probe in probes:
-        asked[group_key(probe.prompt)].append(probe.id)
-    for name, prompts in training.items():
-        met = {key for prompt in prompts if (key := group_key(prompt)) in asked}
-        if ids := [identity for key, same in asked.items() if key in met for identity in same]:
-            yield _finding(
-                "leak",
-                "error",
-                tuple(ids),
-                f"{plural(len(ids), 'probe asks', 'probes ask')} what {name} trains on: it shows a run the answer.",
-                f"Delete them from the suite, or hold those pairs of {name} out.",
-                figures={"pairs": name},
-            )
 
 
 def _sizes(suites: _Suites) -> Iterator[CheckFinding]:
@@ -307,7 +206,7 @@ def _claims(suites: _Suites) -> Iterator[CheckFinding]:
                 _way_out(suites, claim),
             )
         elif most < suites.plan.settings.fewest <= len(probes):
-            yield _finding(
+            yield CheckFinding(
                 "too-few",
                 "warning",
                 tuple(probe.id for probe in probes if claim.behaviour not in probe.responses),
@@ -332,7 +231,7 @@ def _claims(suites: _Suites) -> Iterator[CheckFinding]:
                 figures={"needed": need, "reaches": least},
             )
     for kind, names in absent.items():
-        yield _finding(
+        yield CheckFinding(
             "no-probes",
             "warning",
             (),
@@ -369,7 +268,7 @@ def _names(suites: _Suites) -> Iterator[CheckFinding]:
                 if name not in known | claimed:
                     unknown[name].append(probe.id)
         for name, ids in unknown.items():
-            yield _finding(
+            yield CheckFinding(
                 "unknown-name",
                 "warning",
                 tuple(ids),
@@ -386,7 +285,7 @@ def _responses(suites: _Suites) -> Iterator[CheckFinding]:
         }
         without = tuple(probe.id for probe in probes if not probe.responses)
         if without and named - set(_OF_THE_BASE) and len(without) < len(probes):
-            yield _finding(
+            yield CheckFinding(
                 "no-response",
                 "note",
                 without,
@@ -440,61 +339,6 @@ def _unused(suites: _Suites, begun: Iterable[BaseBeginnings]) -> Iterator[CheckF
             )
 
 
-def _tokens(suites: _Suites, found: PromptTokens) -> Iterator[CheckFinding]:
-    if found.refused:
-        first = next(iter(found.refused.values()))
-        yield _finding(
-            "template",
-            "error",
-            tuple(found.refused),
-            f"{plural(len(found.refused), 'prompt is', 'prompts are')} refused by the chat template of {found.model}"
-            f" ({first}).",
-            "Leave out turns of a role it does not know (often system), or use another model.",
-        )
-    answer = suites.plan.settings.answer_tokens
-    if found.context is not None:
-        long = tuple(identity for identity in found.tokens if not found.fits(identity, answer))
-        if long:
-            yield _finding(
-                "too-long",
-                "error",
-                long,
-                f"{plural(len(long), 'prompt leaves', 'prompts leave')} no room for an answer of {answer} tokens in the"
-                f" {found.context:,} tokens that {found.model} reads.",
-                f"Shorten them (the longest has {max(found.tokens.values()):,}), or lower answer_tokens.",
-            )
-    if not found.own_template:
-        yield _finding(
-            "no-template",
-            "warning",
-            (),
-            f"{found.model} has no chat template: prompts are put into a plain one, which it was not trained with.",
-            "Use an instruct model, or see that training and serving use the same template.",
-        )
-    elif plain := tuple(probe.id for probe in suites.probes if isinstance(probe.prompt, str)):
-        yield _finding(
-            "plain-prompt",
-            "warning",
-            plain,
-            f"{plural(len(plain), 'prompt is a text', 'prompts are texts')}:"
-            f" there {found.model} is asked without its chat template.",
-            'Write them as turns: "prompt": [{"role": "user", "content": "…"}]',
-        )
-
-
-def _finding(
-    check: str,
-    severity: Severity,
-    ids: tuple[str, ...],
-    message: str,
-    hint: str,
-    *,
-    groups: tuple[tuple[str, ...], ...] = (),
-    figures: Mapping[str, Any] | None = None,
-) -> CheckFinding:
-    return CheckFinding(check, severity, ids, message, hint, groups, figures or {})
-
-
 def _of_kind(
     check: str,
     severity: Severity,
@@ -507,10 +351,6 @@ def _of_kind(
     """A finding about all probes of a kind."""
     ids = tuple(probe.id for probe in probes)
     return CheckFinding(check, severity, ids, message, hint, figures={WHOLE_KIND: kind, **(figures or {})})
-
-
-def _ids(groups: Iterable[Iterable[Probe]]) -> tuple[str, ...]:
-    return tuple(probe.id for group in groups for probe in group)
 
 
 def _list(names: Sequence[str]) -> str:

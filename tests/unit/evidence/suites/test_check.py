@@ -12,7 +12,9 @@ from workbench.evidence.claims import Claim
 from workbench.evidence.probes import Probe, parse_probe
 from workbench.evidence.settings import Plan, Settings, plan
 from workbench.evidence.statistics import change, mean
-from workbench.evidence.suites.check import CHECKS, PromptTokens, SuitesReport, check_suites, settled_from, size
+from workbench.evidence.suites.check import CHECKS, SuitesReport, check_suites
+from workbench.evidence.suites.exactness import settled_from, size
+from workbench.evidence.suites.prompts import PromptTokens
 from workbench.evidence.suites.shipped import shipped
 from workbench.pairs.pair import Message, Text
 
