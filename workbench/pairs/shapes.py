@@ -391,7 +391,7 @@ def _of(**columns: str | tuple[str, ...]) -> dict[str, tuple[str, ...]]:
 
 
 _ASKED = ("prompt", "question", "instruction", "query")
-_MESSAGES = ("messages", "conversations", "conversation")
+MESSAGES = ("messages", "conversations", "conversation")
 _JUDGEMENT = ("label", "kto_tag", "feedback")
 _BY_LABEL = "prompt = {prompt}; chosen = {first} or {second}, whichever {label} says"
 
@@ -440,19 +440,19 @@ SPECIAL_SHAPES: tuple[Shape, ...] = (
     ),
     Shape(
         "messages and a rejected response",  # ms-swift (DPO)
-        _of(messages=_MESSAGES, rejected="rejected_response"),
+        _of(messages=MESSAGES, rejected="rejected_response"),
         _messages_and_rejected,
         "prompt = {messages} up to the last answer, which is chosen; rejected = {rejected}",
     ),
     Shape(
         "two lists of messages",  # ms-swift (DPO)
-        _of(chosen=_MESSAGES, rejected="rejected_messages"),
+        _of(chosen=MESSAGES, rejected="rejected_messages"),
         _columns,
         "chosen = {chosen}; rejected = {rejected}; the prompt is what both begin with",
     ),
     Shape(
         "messages and two turns",  # Axolotl chat_template, LLaMA-Factory (ShareGPT ranking)
-        _of(prompt=_MESSAGES, chosen=CHOSEN, rejected=REJECTED),
+        _of(prompt=MESSAGES, chosen=CHOSEN, rejected=REJECTED),
         _turns_beside,
         "prompt = {prompt}; chosen = the turn in {chosen}; rejected = the turn in {rejected}",
         without=frozenset({"prompt", "question", "instruction"}),
@@ -548,7 +548,7 @@ SPECIAL_SHAPES: tuple[Shape, ...] = (
     *(between(first, second) for first, second in SIDES),
     Shape(
         "a conversation and a judgement",  # ms-swift and LLaMA-Factory (KTO, messages)
-        _of(messages=_MESSAGES, label=_JUDGEMENT),
+        _of(messages=MESSAGES, label=_JUDGEMENT),
         _judged_messages,
         "prompt = {messages} up to the last answer, which is judged good where {label} is true, bad where it is false",
         without=frozenset({"chosen", "rejected"}),
