@@ -33,7 +33,7 @@ from workbench.pairs.pair import (
     Pair,
     Text,
     contents_hash,
-    count_words,
+    has_words,
 )
 
 _BOM = b"\xef\xbb\xbf"
@@ -436,9 +436,10 @@ def _slow(piece: memoryview, starts: Ints, ends: Ints, conversational: bool) -> 
         labels[name] = values.values, np.array(codes, np.int32)
     rows = np.array([pair is not None for pair in pairs], bool)
     ids = [pair.id if pair else "" for pair in pairs]
-    words = {
-        name: np.array([count_words(getattr(pair, name)) if pair else 0 for pair in pairs], np.int32)
-        for name in ("chosen", "rejected")
-    }
+    words = _words_of(texts)
+    for name, counts in words.items():
+        # A turn may have words in its other fields and still say nothing.
+        answers = [getattr(pair, name) if pair else "" for pair in pairs]
+        counts[[bool(text) and not isinstance(text, str) and not has_words(text) for text in answers]] = 0
     margins = np.array([strength.margin_of(pair.extra) if pair else np.nan for pair in pairs], np.float64)
     return LineBlock(starts, rows, ids, texts, labels, words, margins, problems, unnamed)

@@ -69,7 +69,7 @@ class Message:
         """All that the turn says, as text: its content, and its other fields by name."""
         if not self.whole:
             return self.content
-        fields = {name: _field_text(value) for name, value in self.fields.items()}
+        fields = {name: value if isinstance(value, str) else _dumped(value) for name, value in self.fields.items()}
         before = [f"[{name}] {fields.pop(name)}" for name in REASONING if name in fields]
         content = [self.content] if self.content else []
         return "\n".join((*before, *content, *(f"[{name}] {value}" for name, value in fields.items())))
@@ -363,12 +363,8 @@ def _speaks(fields: Mapping[str, Any]) -> bool:
     return any(value.strip(_SPACE) if isinstance(value, str) else value for value in values)
 
 
-def _field_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _dumped(fields: Mapping[str, Any]) -> str:
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False)
+_dumped = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+"""A value as JSON. Raises `ValueError` and `TypeError` where JSON cannot hold it."""
 
 
 def _to_json(text: Text) -> str | list[dict[str, Any]]:

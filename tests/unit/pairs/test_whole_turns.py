@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.unit.pairs.strategies import pairs as pairs_of
+from tests.unit.pairs.strategies import turns
 from workbench.errors import WorkbenchError
 from workbench.pairs.importers import Imported, import_rows
 from workbench.pairs.pair import (
     Message,
+    Pair,
     count_words,
     from_row,
     has_words,
@@ -20,6 +28,7 @@ from workbench.pairs.pair import (
     turn_from,
     turn_to_json,
 )
+from workbench.pairs.store import PairStore, load_pairs, write_pairs
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Lima"}'}}
 ASKED = [{"role": "user", "content": "Weather in Lima?"}]
@@ -194,3 +203,22 @@ def test_a_changed_content_leaves_the_rest_in_place() -> None:
     assert turn_to_json(call.with_content("")) == turn_to_json(call)
     assert call.with_fields("assistant", "", call.fields) == call
     assert call.with_fields("assistant", "Hi", {}) == Message("assistant", "Hi")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(pairs_of(turns), min_size=1, max_size=4, unique_by=lambda pair: pair.id), st.data())
+def test_whole_turns_survive_edits_undo_and_the_file(found: list[Pair], data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.jsonl"
+        write_pairs(path, found)
+        other = data.draw(turns)
+        edited = replace(found[0], chosen=other)
+        with PairStore(path, quiet=1000) as store:
+            assert list(store.pairs) == found
+            store.update([edited.id], lambda _: edited, "edit")
+            store.swap([0])
+            assert store.pairs[0] == edited.swapped()
+            # Before the file follows, the journal has it.
+            assert load_pairs(path)[0][0] == edited.swapped()
+            store.file.turn("undo")
+        assert load_pairs(path)[0] == [edited, *found[1:]]

@@ -12,7 +12,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from workbench.engine.model.rendering import FALLBACK_TEMPLATE, rendered_text
-from workbench.pairs.pair import CALLS, REASONING, Message, Text, from_row, template_arguments
+from workbench.pairs.pair import CALLS, REASONING, Message, Text, from_row, has_words, template_arguments
 
 ANSWER, PROMPT, EARLIER, UNREAD = "answer", "prompt", "earlier", "unread"
 """What is left out: of what is trained, of the prompt, reasoning of earlier turns, and what templates need not read."""
@@ -60,7 +60,8 @@ def summary(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Mapping[str, Any]
     pairs = 0
     for row in rows:
         pair = from_row(row, where="a row")
-        lost = left_out(tokenizer, pair.prompt, (pair.chosen, pair.rejected), template_arguments(row))
+        answers = [answer for answer in (pair.chosen, pair.rejected) if has_words(answer)]
+        lost = left_out(tokenizer, pair.prompt, answers, template_arguments(row))
         told = {each.partition(": ")[2] for each in lost if each.startswith((ANSWER, PROMPT))}
         counts.update(told)
         pairs += bool(told)
