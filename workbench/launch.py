@@ -21,6 +21,7 @@ from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.models import resolve
+from workbench.pairs.lines import bad_lines
 from workbench.pairs.pair import template_arguments
 from workbench.pairs.rewrite import rewritten
 from workbench.pairs.rows import Rows
@@ -116,6 +117,11 @@ def take_rows(workspace: Workspace, config: RunConfig) -> TakenRows:
                 f"{held_pairs} other rows of {names} have {answers} judged alone, with none to compare.",
                 "Train on them with --method kto, or have the other answers drafted: workbench draft.",
             )
+        if unusable and not any(len(data_set.order) for data_set in data_sets):
+            told = (
+                bad_lines(name, each.base.problems, pairs=0) for name, each in zip(config.pairs, data_sets, strict=True)
+            )
+            raise WorkbenchError("Nothing to train on", next(filter(None, told)), "See: workbench check NAME")
         raise WorkbenchError(
             "Nothing to train on",
             f"{held_pairs} other pairs of {names} are dropped, to be drafted, or none at all.",

@@ -115,3 +115,12 @@ def test_a_plain_trl_file_laid_by_hand_is_a_data_set(tmp_path: Path) -> None:
     assert json.loads(workbench(tmp_path, "check", "x", "--json").stdout)["rows"] == 8
     taken = take_rows(Workspace(tmp_path), build_config({"pairs": ["x"]}))
     assert len({json.loads(line)["id"] for line in taken.lines()}) == 8
+
+
+def test_a_file_of_another_shape_laid_by_hand_says_how_it_comes_in(tmp_path: Path) -> None:
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "x.jsonl").write_text('{"chosen": "Human: q", "rejected": "Human: q"}\n')
+    for command in (["check", "x"], ["export", "x", "--to", str(tmp_path / "y.jsonl")], ["train", "--pairs", "x"]):
+        told = workbench(tmp_path, *command).stderr
+        assert "1 line of x is no pair (line 1 field 'prompt' is missing)." in told
+        assert "workbench import" in told

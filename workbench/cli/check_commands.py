@@ -56,6 +56,7 @@ def check(
     """Say what is wrong with a data set, which pairs those are, and what to do."""
     from workbench.pairs.checks.findings import CHECKS, SLOW
     from workbench.pairs.checks.run import check_rows
+    from workbench.pairs.lines import bad_lines
     from workbench.pairs.store import load_rows
 
     if fix is not None:
@@ -79,8 +80,8 @@ def check(
         print_json(_document(report, len(problems)))
     else:
         _tell(name, report, model)
-        if problems:
-            note(f"{len(problems):,} lines of {name} are no pairs ({problems[0]}).")
+        if told := bad_lines(name, problems, pairs=report.rows):
+            note(told)
     if report.has_errors:
         raise typer.Exit(1)
 

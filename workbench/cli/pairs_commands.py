@@ -160,6 +160,7 @@ def export(
 ) -> None:
     """Write a data set's pairs to a file that TRL and others read."""
     from workbench.pairs.exporters import check_place, export_pairs, export_rows, format_of
+    from workbench.pairs.lines import bad_lines
     from workbench.pairs.outward import describe_to_llama_factory, shaped
     from workbench.pairs.query import parse
     from workbench.pairs.search import Search
@@ -190,7 +191,11 @@ def export(
     if not kept:
         status = "accepted" if accepted_only else "left: they are dropped or to be drafted"
         searched = f"{len(every):,} pairs of {name!r}" + (f" that {filter_!r} finds" if query.terms else "")
-        raise WorkbenchError("Nothing to export", f"None of the {searched} is {status}.")
+        raise WorkbenchError(
+            "Nothing to export",
+            f"None of the {searched} is {status}.",
+            bad_lines(name, problems, pairs=len(rows.order)),
+        )
     unheld: list[tuple[str, str]] = []
     if shape == "trl":
         export_pairs(to, kept, chosen_format)
@@ -216,8 +221,8 @@ def export(
         note(f"{plural(len(unheld), 'pair')} left out, which rows for {shape} cannot hold: {identity} {reason}.")
     if described:
         note(f"Its entry {name!r} is in {described}.")
-    if problems:
-        note(f"{len(problems):,} lines of {name} are no pairs ({problems[0]}).")
+    if told := bad_lines(name, problems, pairs=len(rows.order)):
+        note(told)
 
 
 def pairs(context: typer.Context, json: Json = False) -> None:

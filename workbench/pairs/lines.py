@@ -7,12 +7,13 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from workbench.errors import WorkbenchError
+from workbench.figures import plural
 from workbench.pairs.pair import Pair, from_row, to_line
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -53,6 +54,15 @@ class Problem:
 
 class UnusableError(ValueError):
     """Why a row cannot be used, in words that end a sentence ("field 'chosen' is missing")."""
+
+
+def bad_lines(name: str, problems: Sequence[Problem], *, pairs: int) -> str:
+    """What to tell of the lines of a data set that are no pairs, beside its `pairs` that are; empty for none."""
+    if not problems:
+        return ""
+    told = f"{plural(len(problems), 'line')} of {name} {'is no pair' if len(problems) == 1 else 'are no pairs'}"
+    other = "" if pairs else " Rows of other shapes come in by workbench import, under another name."
+    return f"{told} ({problems[0]}).{other}"
 
 
 class Stamp(NamedTuple):
