@@ -91,6 +91,23 @@ async def test_the_best_draft_becomes_the_rejected_answer_with_one_key(workspace
         best = dialog.session.ranking.best_draft("rejected")
         assert best is not None
         expected = dialog.session.ranking.candidates[best.number].text
+
+        # It may have to show a behaviour, one of those that the answers show.
+        app = screen.pilot.app
+        await screen.pilot.press("b")
+        await until(screen.pilot, lambda: isinstance(app.screen, ChooseDialog))
+        await screen.pilot.press("down", "enter")
+        await until(screen.pilot, lambda: app.screen is dialog)
+        wanted = dialog.session.ranking.wanted
+        assert wanted in dialog.session.behaviours
+        assert f"the best is {wanted}" in status(screen)
+        found = dialog.session.ranking.best_draft("chosen")
+        assert found is None or wanted in (dialog.session.ranking.candidates[found.number].shows or ())
+        await screen.pilot.press("b")
+        await until(screen.pilot, lambda: isinstance(app.screen, ChooseDialog))
+        await screen.pilot.press("up", "enter")
+        await until(screen.pilot, lambda: app.screen is dialog)
+        assert dialog.session.ranking.wanted == ""
         await screen.pilot.press("up", "r")
         await screen.settle()
         edited = saved(workspace)[0]

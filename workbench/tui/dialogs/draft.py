@@ -166,8 +166,8 @@ class DraftDialog(Dialog[RankedPairs | None]):
         else:
             doing = session.came
         how = f"temperature {session.temperature}" if session.temperature else "greedy"
-        wanted = f"best: {one_line(session.ranking.wanted, 24)}" if session.ranking.wanted else ""
-        parts = [doing, one_line(session.drafter.column.name, 32), how, wanted, session.drafter.remark]
+        wanted = f"the best is {one_line(session.ranking.wanted, 24)}" if session.ranking.wanted else ""
+        parts = [doing, wanted, one_line(session.drafter.column.name, 32), how, session.drafter.remark]
         return " · ".join(part for part in parts if part)
 
     def _show_text(self) -> None:
@@ -279,7 +279,7 @@ class DraftDialog(Dialog[RankedPairs | None]):
             self.workers.cancel_group(self, "drafts")
             return
         if self.session.touched:
-            question = ConfirmDialog("Throw the ranking away?", yes="Throw away", no="Keep ranking")
+            question = ConfirmDialog("Discard the ranking?", yes="Discard", no="Keep ranking")
             if not await self.app.push_screen_wait(question):
                 return
         self.dismiss(None)
