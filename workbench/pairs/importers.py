@@ -32,7 +32,7 @@ from workbench.pairs.pair import (
 )
 from workbench.pairs.readers import SUFFIXES, RawRow
 from workbench.pairs.reading import MAPPABLE, Plan, Reading, RowReader
-from workbench.pairs.shapes import ALONE, CHOSEN, PLAIN_SHAPES, PROMPT, REJECTED, TieError
+from workbench.pairs.shapes import ALONE, CHOSEN, MESSAGES, PLAIN_SHAPES, PROMPT, REJECTED, TieError
 from workbench.pairs.sources import ARCHIVE, Source
 from workbench.pairs.unpacking import ENDINGS
 from workbench.text import one_line
@@ -402,7 +402,7 @@ def guess(columns: Sequence[str]) -> dict[str, str]:
     """The column of each of prompt, chosen and rejected, where a column has one of the names in use for it."""
     mapping: dict[str, str] = {}
     folded = {column.strip().casefold(): column for column in reversed(columns)}
-    for text, names in zip(TEXTS, (PROMPT, CHOSEN, REJECTED), strict=True):
+    for text, names in zip(TEXTS, ((*PROMPT, *MESSAGES), CHOSEN, REJECTED), strict=True):
         near = [folded[name] for name in names if name in folded and folded[name] not in mapping.values()]
         if near:
             mapping[text] = near[0]
