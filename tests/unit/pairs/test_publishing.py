@@ -42,7 +42,7 @@ def test_train_and_test_are_what_a_run_trains_on_and_holds_out(tmp_path: Path) -
     rows[5]["tools"], rows[19]["rating"] = [TOOL], 4.5
     folder, counts = published(tmp_path, rows)
     taken = take_rows(Workspace(tmp_path), build_config({"pairs": ["x"]}))
-    loaded = datasets.load_dataset(str(folder))
+    loaded = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
     assert {split: len(loaded[split]) for split in loaded} == {"train": counts.train, "test": counts.test}
     assert (counts.train, counts.test, counts.left_out) == (taken.counts.train, taken.counts.holdout, 2)
     sides = {json.loads(line)["id"]: json.loads(line)["split"] for line in taken.lines()}
