@@ -264,7 +264,7 @@ def _alpaca_eval(row: Row) -> Found:
 def _with_input(row: Row) -> str:
     """Alpaca's instruction, and below it the input that it is about."""
     instruction, about = _cell(row, "instruction"), _cell(row, "input")
-    return f"{instruction}\n\n{about}" if about else instruction
+    return f"{instruction}\n{about}" if about else instruction
 
 
 def _any(row: Row, column: str) -> Found:

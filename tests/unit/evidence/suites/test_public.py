@@ -172,8 +172,8 @@ def test_what_a_prompt_is_about_is_not_lost(tmp_path: Path) -> None:
     alpaca = [{"instruction": "Translate to French.", "input": about} for about in ("cheese", "bread", "")]
     found = imported(write(tmp_path / "a.jsonl", alpaca), "neutral")
     assert [asked(row) for row in found.rows] == [
-        "Translate to French.\n\ncheese",
-        "Translate to French.\n\nbread",
+        "Translate to French.\ncheese",
+        "Translate to French.\nbread",
         "Translate to French.",
     ]
     (row,) = imported(write(tmp_path / "b.jsonl", [{"system": "Be a pirate.", "prompt": "Where?"}]), "tone").rows
