@@ -24,7 +24,6 @@ from workbench.pairs.json_rows import MAX_ROW
 from workbench.pairs.lines import Problem, UnusableError
 from workbench.pairs.pair import Message, Text, turn_to_json
 from workbench.pairs.readers import RawRow
-from workbench.pairs.shapes import MESSAGES
 from workbench.pairs.text_turns import turns_in_text
 
 AUTO = "auto"
@@ -187,7 +186,7 @@ def _found(row: Row, prompt: str | None) -> tuple[str, Found]:
     for shape, columns, read in _SHAPES:
         if columns <= row.keys():
             return shape, read(row)
-    column = guess(tuple(row)).get("prompt") or next((name for name in MESSAGES if name in row), None)
+    column = guess(tuple(row)).get("prompt")
     if column is None:
         raise UnusableError(f"has no prompt; its columns are {', '.join(map(repr, row))}")
     return "rows", _any(row, column)
