@@ -106,7 +106,7 @@ def test_rows_without_a_rejected_answer_come_in_and_get_one(tmp_path: Path) -> N
     refused = workbench(tmp_path, "train", "--pairs", "x", "--dry-run")
     assert (refused.returncode, "2 answers that are judged alone" in refused.stderr) == (2, True)
     nothing = workbench(tmp_path, "export", "x", "--to", str(tmp_path / "out.csv"))
-    assert (nothing.returncode, "to be drafted" in nothing.stderr) == (2, True)
+    assert (nothing.returncode, "the other answers drafted" in nothing.stderr) == (2, True)
     batch = ("draft", "x", "--as", "rejected", "--n", "4", "--json")
     drafted = json.loads(workbench(tmp_path, *batch).stdout)
     assert drafted["drafted"] > 0

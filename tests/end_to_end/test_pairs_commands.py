@@ -18,8 +18,8 @@ from tests.unit.pairs.transcripts import to_transcript
 from workbench.cli import pairs_commands
 from workbench.cli.context import Context
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import Message, plain
-from workbench.pairs.store import PairStore, load_pairs
+from workbench.pairs.pair import Message, Pair, plain
+from workbench.pairs.store import PairStore, load_pairs, write_pairs
 
 HH = Path("../shared/data/hh-rlhf/harmless-base-1500.jsonl.gz")
 
@@ -324,3 +324,13 @@ def test_judged_answers_come_in_for_kto(workspace: Path, tmp_path: Path) -> None
     assert (report["imported"], report["judged"], report["undrafted"]) == (2, 2, 2)
     pairs = load_pairs(workspace / "pairs" / "kto.jsonl")[0]
     assert [(plain(pair.chosen), plain(pair.rejected)) for pair in pairs] == [("Iron", ""), ("", "Wood")]
+
+
+def test_answers_judged_alone_are_exported_for_kto_once_accepted(workspace: Path, tmp_path: Path) -> None:
+    rows = [Pair("g", "Q", "Iron", "", status="accepted"), Pair("b", "Q", "", "Wood", status="accepted")]
+    write_pairs(workspace / "pairs" / "j.jsonl", [*rows, Pair("n", "Q", "", "Air")])
+    out = tmp_path / "out.jsonl"
+    run(workspace, "export", "j", "--to", out, "--shape", "kto", "--accepted-only")
+    written = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["completion"], row["label"]) for row in written] == [("Iron", True), ("Wood", False)]
+    assert "--shape kto" in refused(workspace, "export", "j", "--to", out)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.tui.pairs_data import make_pair, make_workspace
-from tests.tui.pairs_screen import opened
+from tests.tui.pairs_screen import Screen, opened
 from tests.tui.runs_screen import until
 from workbench.pairs.pair import Message, Pair
 from workbench.pairs.session import DataSetSession
@@ -42,14 +42,35 @@ async def test_judging_marks_the_row_saves_it_and_moves_on(tmp_path: Path) -> No
         assert screen.on_disk()[2].status == "new"
 
 
-async def test_a_pair_that_lacks_an_answer_is_marked_and_not_accepted(tmp_path: Path) -> None:
+def shown(screen: Screen) -> str:
+    """All that is on the screen."""
+    strips = screen.pilot.app.screen._compositor.render_strips()
+    return "\n".join("".join(part.text for part in strip) for strip in strips)
+
+
+async def test_an_answer_judged_alone_is_accepted_and_dropped_as_pairs_are(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, 3)
-    lacking = make_pair(1, rejected=(Message("assistant", ""),))
+    none = (Message("assistant", ""),)
+    write_pairs(workspace.pairs_file("support"), [make_pair(1, rejected=none), make_pair(2, chosen=none)])
+    async with opened(workspace) as screen:
+        assert "◌ to draft" in screen.row(0)
+        assert "judged good alone: kto trains on it" in shown(screen)
+        await screen.press("a")
+        assert "✔ accepted" in screen.row(0)
+        assert "judged bad alone: kto trains on it" in shown(screen)
+        await screen.press("x")
+        assert [pair.status for pair in screen.on_disk()] == ["accepted", "dropped"]
+
+
+async def test_a_pair_without_any_answer_is_marked_and_not_accepted(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, 3)
+    none = (Message("assistant", ""),)
+    lacking = make_pair(1, chosen=none, rejected=none)
     write_pairs(workspace.pairs_file("support"), [lacking, make_pair(2)])
     async with opened(workspace) as screen:
         assert "◌ to draft" in screen.row(0)
         await screen.press("a")
-        assert "no rejected answer yet: r drafts one" in screen.told()
+        assert "It has no answer yet: r drafts one" in screen.told()
         assert (screen.table.cursor, screen.on_disk()[0].status) == (0, "new")
         await screen.press("slash", *"status:und", "enter")
         assert len(screen.numbers()) == 1

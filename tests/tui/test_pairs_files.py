@@ -78,7 +78,7 @@ async def test_on_a_low_screen_the_keys_stay_in_view_and_what_lacks_is_named(tmp
         )
         assert "rejected  to be drafted" in text
         assert "none yet: r drafts it, e writes it" in text
-        assert "to be drafted: it lacks a rejected answer" in text
+        assert "judged good alone: kto trains on it · for pairs, r drafts a rejected answer" in text
 
 
 async def test_a_folder_is_imported_and_its_files_are_named(tmp_path: Path) -> None:

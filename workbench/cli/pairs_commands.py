@@ -188,6 +188,12 @@ def export(
     wanted = ("accepted",) if accepted_only else ("new", "accepted", "flagged", *(["dropped"] if with_dropped else []))
     lacking = 1 if shape == "kto" else 0
     kept = [pair for pair in every if pair.status in wanted and (with_dropped or len(pair.lacks) <= lacking)]
+    if not kept and any(pair.alone is not None and pair.status in wanted for pair in every):
+        raise WorkbenchError(
+            "Nothing to export",
+            f"{name!r} has answers judged alone, and rows for {shape} are pairs.",
+            "Rows for KTO take them: --shape kto. Or have the other answers drafted: workbench draft.",
+        )
     if not kept:
         status = "accepted" if accepted_only else "left: they are dropped or to be drafted"
         searched = f"{len(every):,} pairs of {name!r}" + (f" that {filter_!r} finds" if query.terms else "")
@@ -215,6 +221,8 @@ def export(
         return
     left = len(every) - len(kept)
     why = "by their status, or to be drafted" if any(pair.lacks for pair in every) else "by their status"
+    if shape != "kto" and any(pair.alone is not None for pair in every):
+        why += " (--shape kto takes answers judged alone)"
     note(f"Exported {plural(exported, 'pair')} of {name} to {to}." + (f" {left:,} left out {why}." if left else ""))
     if unheld:
         identity, reason = unheld[0]

@@ -296,4 +296,6 @@ def save_all(store: PairStore, drafted: Mapping[str, Pair]) -> list[int]:
 
 
 def _with_answers(pair: Pair, edited: Pair) -> Pair:
-    return replace(pair, chosen=edited.chosen, rejected=edited.rejected, source=edited.source)
+    made = replace(pair, chosen=edited.chosen, rejected=edited.rejected, source=edited.source)
+    # Who accepted an answer by itself has not seen what it is now preferred over.
+    return replace(made, status="new") if pair.status == "accepted" and pair.lacks and not made.lacks else made

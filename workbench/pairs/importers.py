@@ -281,7 +281,7 @@ def _pair(row: Mapping[str, Any], texts: Contents) -> tuple[str, Pair]:
         source=_label(row, "source"),
         extra=_plain({name: value for name, value in row.items() if name not in FIELDS}),
     )
-    return digest, replace(pair, status="new") if pair.status == "accepted" and pair.lacks else pair
+    return digest, replace(pair, status="new") if pair.status == "accepted" and len(pair.lacks) == 2 else pair
 
 
 def _refuse_media(row: Mapping[str, Any], texts: Contents) -> None:

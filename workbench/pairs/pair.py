@@ -136,6 +136,14 @@ class Pair:
         """Which of chosen and rejected has no words yet: a pair that lacks one is to be drafted, and never trains."""
         return tuple(name for name in ("chosen", "rejected") if not has_words(getattr(self, name)))
 
+    @property
+    def alone(self) -> bool | None:
+        """Whether the one answer that is there is judged good (chosen) or bad (rejected); None for both and for none.
+
+        Methods that take each answer by itself (kto) train on such a pair."""
+        lacks = self.lacks
+        return lacks == ("rejected",) if len(lacks) == 1 else None
+
     def swapped(self) -> Pair:
         """The same pair with chosen and rejected exchanged, and what columns say of either."""
         return replace(self, chosen=self.rejected, rejected=self.chosen, extra=turned(self.extra))

@@ -99,8 +99,12 @@ class Rows:
         """The rows of the pairs that are not dropped and have an answer at least, in the order of the file: what a
         method learns from that takes each answer by itself."""
         order = self.order
-        answered = (self.words["chosen"] > 0) | (self.words["rejected"] > 0)
-        return cast("Ints", order[(self.labels["status"][order] != STATUSES.index("dropped")) & answered[order]])
+        return cast("Ints", order[(self.labels["status"][order] != STATUSES.index("dropped")) & self.answered[order]])
+
+    @property
+    def answered(self) -> Ints:
+        """Whether each row has an answer at least: one can be accepted, alone or as one of a pair."""
+        return cast("Ints", (self.words["chosen"] > 0) | (self.words["rejected"] > 0))
 
     @property
     def undrafted(self) -> Ints:

@@ -14,7 +14,7 @@ from workbench.figures import plural
 from workbench.pairs.arrow import Ints
 from workbench.pairs.checks.background import PairChecks
 from workbench.pairs.exporters import Format, export_pairs
-from workbench.pairs.pair import Message, Pair, Status
+from workbench.pairs.pair import STATUSES, Message, Pair, Status
 from workbench.pairs.store import Copied, PairStore, load_pairs, write_pairs
 from workbench.text import one_line
 
@@ -162,10 +162,9 @@ class DataSetSession:
         return self.latest
 
     def judge(self, row: int, status: Status) -> Edited:
-        """Gives a pair a status; one that lacks an answer is not accepted."""
-        if status == "accepted" and (lacks := self.store.rows.pair(row).lacks):
-            missing = " and ".join(lacks)
-            return self.edited(notice=f"It has no {missing} answer yet: r drafts one, e writes it.")
+        """Gives a pair a status; one without any answer is not accepted."""
+        if status == "accepted" and not self.store.rows.answered[row]:
+            return self.edited(notice="It has no answer yet: r drafts one, e writes it.")
         was_new, identity = self._status(row) == "new", self.store.rows.id(row)
         changed = self.store.set_status([row], status)
         if changed and was_new and identity not in self._reviewed:
@@ -309,11 +308,11 @@ class DataSetSession:
 
     def export_counts(self, rows: Ints) -> dict[Which, int]:
         """How many pairs each choice comes to where `rows` are shown."""
-        counts, total = self.store.counts(), len(self.store)
+        store, total = self.store.rows, len(self.store)
         return {
             "shown": len(rows),
-            "undropped": len(self.store.rows.trainable),
-            "accepted": counts["accepted"],
+            "undropped": len(store.trainable),
+            "accepted": int((store.labels["status"][store.trainable] == STATUSES.index("accepted")).sum()),
             "all": total,
         }
 

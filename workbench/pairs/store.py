@@ -162,10 +162,10 @@ class PairStore:
     # Editing
 
     def set_status(self, rows: Ints | Sequence[int], status: Status) -> list[int]:
-        """Gives pairs a status. Those that lack an answer cannot be accepted, and stay as they are."""
+        """Gives pairs a status. Those without any answer cannot be accepted, and stay as they are."""
         if status == "accepted":
             asked = np.asarray(rows, np.int64)
-            rows = asked[~self.rows.undrafted[asked]]
+            rows = asked[self.rows.answered[asked]]
         return self._label("status", rows, status, status)
 
     def set_split(self, rows: Ints | Sequence[int], split: Split | None) -> list[int]:

@@ -1,4 +1,4 @@
-"""A pair that lacks an answer is to be drafted: found, told, and neither accepted nor exported before it has one."""
+"""A pair that lacks an answer is to be drafted: found, told, and not exported as a pair before it has one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from workbench.compare.ranking import save_all
 from workbench.pairs.checks.columns_of_rows import columns_of
 from workbench.pairs.checks.repairs import repair_for
 from workbench.pairs.checks.run import run_checks
 from workbench.pairs.pair import Message, Pair
 from workbench.pairs.query import parse
 from workbench.pairs.session import BulkChange, DataSetSession
-from workbench.pairs.store import load_pairs, load_rows, write_pairs
+from workbench.pairs.store import PairStore, load_pairs, load_rows, write_pairs
 
 ANSWER, BLANK = (Message("assistant", "Like this."),), (Message("assistant", " \n"),)
 PAIRS = [
@@ -22,6 +23,7 @@ PAIRS = [
         ("whole", ANSWER, (Message("assistant", "No."),)),
         ("no rejected", ANSWER, BLANK),
         ("no chosen", (), (Message("assistant", "No."),)),
+        ("neither", (), BLANK),
     )
 ]
 
@@ -35,39 +37,47 @@ def path(tmp_path: Path) -> Path:
 def test_it_is_found_and_told_and_left_out_of_the_other_checks(path: Path) -> None:
     rows = load_rows(path)
     assert rows.ids(rows.trainable) == ["whole"]
-    assert rows.ids(rows.to_draft) == ["no rejected", "no chosen"]
+    assert rows.ids(rows.to_draft) == ["no rejected", "no chosen", "neither"]
     for report in (run_checks(columns_of(rows)), run_checks(PAIRS)):
         (finding,) = report.findings
         assert (finding.check, finding.severity) == ("undrafted", "warning")
-        assert finding.ids == ("no rejected", "no chosen")
+        assert finding.ids == ("no rejected", "no chosen", "neither")
         assert "workbench draft" in finding.hint
-        assert (report.rows, report.checked) == (3, 1)
+        assert (report.rows, report.checked) == (4, 1)
         repair = repair_for(finding)
         assert repair is not None
         assert {pair.status for pair in repair.edits(PAIRS)} == {"dropped"}
 
 
-def test_it_is_accepted_once_it_has_both_answers(path: Path, tmp_path: Path) -> None:
+def test_it_is_accepted_once_it_has_an_answer_and_exported_once_it_has_both(path: Path, tmp_path: Path) -> None:
     session = DataSetSession(path)
     store = session.store
-    assert store.find(parse("status:undrafted")).tolist() == [1, 2]
+    assert store.find(parse("status:undrafted")).tolist() == [1, 2, 3]
     assert store.find(parse("-status:undrafted")).tolist() == [0]
-    assert session.status.startswith("◌ 2 to draft")
-    assert "no rejected answer yet" in session.judge(1, "accepted").notice
-    assert "1 pair changed" in session.change_all(store.rows.order, BulkChange("status", "accepted")).notice
-    assert store.counts()["accepted"] == 1
-    assert session.export_counts(store.rows.order) == {"shown": 3, "undropped": 1, "accepted": 1, "all": 3}
+    assert session.status.startswith("◌ 3 to draft")
+    assert "no answer yet" in session.judge(3, "accepted").notice
+    assert "3 pairs changed" in session.change_all(store.rows.order, BulkChange("status", "accepted")).notice
+    assert store.counts()["accepted"] == 3
+    assert session.export_counts(store.rows.order) == {"shown": 4, "undropped": 1, "accepted": 1, "all": 4}
     session.export(store.rows.order, tmp_path / "out.jsonl", "jsonl", "undropped")
     assert [pair.id for pair in load_pairs(tmp_path / "out.jsonl")[0]] == ["whole"]
     before = store.rows.pair(1)
     session.replace(before, replace(before, rejected=(Message("assistant", "Or so."),)))
-    assert store.find(parse("status:undrafted")).tolist() == [2]
-    session.judge(1, "accepted")
-    assert store.counts()["accepted"] == 2
+    assert store.find(parse("status:undrafted")).tolist() == [2, 3]
     session.undo()
-    session.undo()
-    assert store.find(parse("status:undrafted")).tolist() == [1, 2]
+    assert store.find(parse("status:undrafted")).tolist() == [1, 2, 3]
     session.close()
+
+
+def test_a_draft_for_an_accepted_answer_makes_a_pair_that_nobody_judged(path: Path) -> None:
+    with PairStore(path) as store:
+        store.set_status(store.rows.order, "accepted")
+        drafted = {
+            "no rejected": replace(PAIRS[1], rejected=(Message("assistant", "Or so."),)),
+            "whole": replace(PAIRS[0], rejected=(Message("assistant", "Or so."),)),
+        }
+        save_all(store, drafted)
+        assert [pair.status for pair in store.pairs] == ["accepted", "new", "accepted", "new"]
 
 
 def test_uneven_judgements_are_a_finding(tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ class PairsScreen(WorkbenchScreen):
         """Gives the pair under the cursor a status and moves on to the next."""
         row = self.browser.row
         if self._edit_row(lambda data_set, row: data_set.judge(row, status)):
-            # One that lacks an answer is not accepted: the cursor stays, and a notice says what to do.
+            # One without any answer is not accepted: the cursor stays, and a notice says what to do.
             rows = self.data_set.store.rows if self.data_set is not None else None
             if rows is not None and row is not None and rows.label(row, "status") == status:
                 self.browser.table.action_move(1)

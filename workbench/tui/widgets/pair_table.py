@@ -67,8 +67,8 @@ Cells = dict[str, str]
 
 
 def status_of(pair: Pair) -> str:
-    """The sign and the name of a pair's status; that it is to be drafted, where it would train otherwise."""
-    if pair.status in ("new", "accepted") and pair.lacks:
+    """The sign and the name of a pair's status; of a new one that lacks an answer, that this is to be drafted."""
+    if pair.lacks and (pair.status == "new" or (pair.status == "accepted" and pair.alone is None)):
         return f"{UNDRAFTED_SIGN} to draft"
     return f"{SIGNS[pair.status]} {pair.status}"
 

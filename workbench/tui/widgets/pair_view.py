@@ -307,6 +307,12 @@ class _Preference(Widget):
             return ""
         if self.pair.status == "dropped":
             return Content.styled("dropped: the model will not see this pair", "$secondary")
+        if self.pair.alone is not None:
+            judged = "good" if self.pair.alone else "bad"
+            return Content.styled(
+                f"judged {judged} alone: kto trains on it · for pairs, r drafts a {self.pair.lacks[0]} answer",
+                "$secondary",
+            )
         if self.pair.lacks:
             lacking = " and ".join(f"a {side} answer" for side in self.pair.lacks)
             return Content.styled(f"to be drafted: it lacks {lacking} · r drafts it · e writes it", "$secondary")
