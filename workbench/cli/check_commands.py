@@ -91,6 +91,7 @@ _FAMILY = {
     "undrafted": ("empty",),
     "balance": ("empty",),
     "identical-words": ("identical",),
+    "good-and-bad": ("repeated-answer",),
     "lost-characters": ("encoding",),
     "identical-cut": ("tokens",),
     "plain-text": ("tokens",),

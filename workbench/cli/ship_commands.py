@@ -116,7 +116,8 @@ def push(
     """Upload a run's adapter, a merged model or a data set to the Hugging Face hub, with its card, after asking.
 
     A data set goes as Parquet, in a train and a test split (what a run holds out), so that load_dataset feeds TRL; its
-    card has the license, the counts and what the checks found. Dropped pairs stay here, and statuses and notes.
+    card has the license, the counts and what the checks found. Dropped pairs stay here, and statuses and notes. Where
+    all are answers judged alone, they go as TRL's KTO reads them: prompt, completion, label.
 
     Shown before: every file with its size, the repository, and whether everybody will see it. The token is that of
     `hf auth login`, or HF_TOKEN; it is never shown.
@@ -186,7 +187,7 @@ def _push_data_set(
     with tempfile.TemporaryDirectory(prefix=".push-", dir=workspace.root) as scratch:
         folder = Path(scratch) / name
         published = publish(folder, repo, rows, report, license_id=license_id, accepted_only=accepted_only)
-        note(f"{plural(published.train, 'pair')} to train on, {published.test:,} for tests; license {license_id}.")
+        note(f"{published.told(published.train)} to train on, {published.test:,} for tests; license {license_id}.")
         if published.left_out:
             note(f"Left out: {plural(published.left_out, 'pair')}, dropped, to be drafted or not accepted.")
         for finding in report.findings:

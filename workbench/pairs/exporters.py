@@ -107,7 +107,7 @@ def table_of(rows: Sequence[dict[str, Any]], *, conversational: bool) -> Any:
     arrays: dict[str, Any] = {}
     for name in _columns(rows):
         values = [row.get(name) for row in rows]
-        if name in TEXTS and conversational:
+        if name in (*TEXTS, "completion") and conversational:
             arrays[name] = _turns([row[name] for row in rows])
         elif name == "tools":
             # As text, which TRL takes too: as objects all would get the keys of each, null where they have none.

@@ -28,15 +28,25 @@ _PRIVATE = ("status", "split", "note")
 """What is noted of pairs for oneself, and is not published; the split is told by the file."""
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _SHOWN_SOURCES = 10
+_PREFERENCES = (
+    "Preference pairs: to each prompt an answer that is preferred (`chosen`) and one that is not (`rejected`)."
+)
+_ANSWERS = "Judged answers: to each prompt an answer (`completion`), and whether it is a good one (`label`)."
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """How many pairs each split has, and how many of the data set were left out."""
+    """How many pairs each split has, and how many of the data set were left out; `answers`: these are answers that are
+    judged alone, in a row each."""
 
     train: int
     test: int
     left_out: int
+    answers: bool = False
+
+    def told(self, count: int) -> str:
+        """So many of them, in words."""
+        return plural(count, "judged answer" if self.answers else "pair")
 
 
 def publish(
@@ -45,17 +55,20 @@ def publish(
     """Writes shards and card into a folder, for the repository `repo`.
 
     Dropped pairs and those to be drafted are left out, and what is noted of pairs for oneself (status, note) of all.
-    The test split is what a run with default settings holds out. Raises `WorkbenchError` where no pair is left.
+    The test split is what a run with default settings holds out. Where no pair is left but answers that are judged
+    alone, these are published, as TRL's KTO reads them. Raises `WorkbenchError` where nothing is left.
     """
-    kept = rows.trainable
-    if accepted_only:
-        kept = kept[rows.labels["status"][kept] == STATUSES.index("accepted")]
+    wanted = rows.labels["status"] == STATUSES.index("accepted") if accepted_only else np.ones(len(rows), bool)
+    kept = rows.trainable[wanted[rows.trainable]]
+    answers = not len(kept)
+    if answers:
+        kept = rows.judged[wanted[rows.judged]]
     if not len(kept):
         raise WorkbenchError("Nothing to publish", "No pair is left: they are dropped or to be drafted.")
     sides = _sides(rows, kept)
     pairs = {"train": _pairs(rows, kept[~sides]), "test": _pairs(rows, kept[sides])}
     _write_shards(folder / "data", pairs)
-    published = Published(len(pairs["train"]), len(pairs["test"]), len(rows.order) - len(kept))
+    published = Published(len(pairs["train"]), len(pairs["test"]), len(rows.order) - len(kept), answers)
     (folder / CARD).write_text(_card(repo, pairs, published, report, license_id, rows), "utf-8")
     return published
 
@@ -90,7 +103,12 @@ def _write_shards(folder: Path, pairs: dict[str, list[Pair]]) -> None:
 
 
 def _public(pair: Pair) -> dict[str, Any]:
-    return {name: value for name, value in to_row(pair).items() if name not in _PRIVATE}
+    row = {name: value for name, value in to_row(pair).items() if name not in _PRIVATE}
+    if pair.alone is None:
+        return row
+    answer, good = row["chosen" if pair.alone else "rejected"], pair.alone
+    beside = {name: value for name, value in row.items() if name not in TEXTS}
+    return beside | {"prompt": row["prompt"], "completion": answer, "label": good}
 
 
 def _card(
@@ -101,7 +119,7 @@ def _card(
     about = {
         "license": license_id,
         "task_categories": ["text-generation"],
-        "tags": ["preference", "dpo", "trl", "alignment-workbench"],
+        "tags": ["preference", "kto" if published.answers else "dpo", "trl", "alignment-workbench"],
         "size_categories": [next((size for bound, size in _SIZES if total < bound), "n>1M")],
         "configs": [
             {
@@ -114,9 +132,9 @@ def _card(
     lines = [
         f"---\n{yaml.safe_dump(about, sort_keys=False, allow_unicode=True)}---\n",
         f"# {repo.partition('/')[2] or repo}\n",
-        "Preference pairs: to each prompt an answer that is preferred (`chosen`) and one that is not (`rejected`).",
+        _ANSWERS if published.answers else _PREFERENCES,
         f"{kind}, in the rows that TRL reads.\n",
-        "| split | pairs |",
+        f"| split | {'answers' if published.answers else 'pairs'} |",
         "|---|---|",
         *(f"| {split} | {len(pairs[split]):,} |" for split in splits),
         "",
@@ -124,7 +142,7 @@ def _card(
         "```python",
         "from datasets import load_dataset",
         "",
-        f'pairs = load_dataset("{repo}")',
+        f'{"answers" if published.answers else "pairs"} = load_dataset("{repo}")',
         "```\n",
         *_columns(pairs),
         *_sources(pairs),
@@ -135,7 +153,7 @@ def _card(
 
 def _columns(pairs: dict[str, list[Pair]]) -> list[str]:
     named = dict.fromkeys(name for members in pairs.values() for pair in members for name in _public(pair))
-    more = [name for name in named if name not in ("id", *TEXTS)]
+    more = [name for name in named if name not in ("id", *TEXTS, "completion", "label")]
     return ["Columns beside these: " + ", ".join(f"`{_plain(column)}`" for column in more) + ".\n"] if more else []
 
 

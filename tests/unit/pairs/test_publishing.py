@@ -80,6 +80,31 @@ def test_it_comes_in_again_as_it_was(tmp_path: Path) -> None:
     assert {pair.id for pair in found.pairs} == {f"i{n}" for n in range(12)}
 
 
+@pytest.mark.parametrize("conversational", [True, False])
+def test_answers_judged_alone_go_as_kto_reads_them_and_come_in_again(tmp_path: Path, conversational: bool) -> None:
+    rows = [turns(n, **{"rejected" if n % 2 else "chosen": []}, rating=n, status="accepted") for n in range(12)]
+    if not conversational:
+        texts = ("prompt", "chosen", "rejected")
+        rows = [row | {name: "".join(turn["content"] for turn in row[name]) for name in texts} for row in rows]
+    folder, counts = published(tmp_path, rows, accepted_only=True)
+    assert (counts.answers, counts.train + counts.test, counts.left_out) == (True, 12, 0)
+    card = (folder / "README.md").read_text()
+    assert "Judged answers" in card
+    assert "| split | answers |" in card
+    found = import_rows(open_source(folder).rows, conversational=conversational)
+    assert not found.problems
+    read = {pair.id: pair for pair in found.pairs}
+    for row in load_rows(tmp_path / "pairs" / "x.jsonl").order.tolist():
+        before = load_rows(tmp_path / "pairs" / "x.jsonl").pair(row)
+        after = read[before.id]
+        assert (after.prompt, plain(after.chosen), plain(after.rejected)) == (
+            before.prompt,
+            plain(before.chosen),
+            plain(before.rejected),
+        )
+        assert after.extra["rating"] == before.extra["rating"]
+
+
 def test_only_what_was_accepted(tmp_path: Path) -> None:
     rows = [turns(n, status="accepted" if n < 4 else "new", split="train") for n in range(6)]
     _, counts = published(tmp_path, rows, accepted_only=True)

@@ -69,6 +69,24 @@ def test_it_is_accepted_once_it_has_an_answer_and_exported_once_it_has_both(path
     session.close()
 
 
+def test_answers_judged_alone_that_repeat_or_contradict_each_other_are_found(tmp_path: Path) -> None:
+    pairs = [
+        Pair("good", "Q", "Iron", ""),
+        Pair("again", "Q", "Iron", ""),
+        Pair("bad", "q", "", "iron "),
+        Pair("other", "R", "", "Iron"),
+        Pair("pair", "Q", "Gold", "Iron"),
+    ]
+    write_pairs(tmp_path / "x.jsonl", pairs)
+    for report in (run_checks(columns_of(load_rows(tmp_path / "x.jsonl"))), run_checks(pairs)):
+        findings = {finding.check: finding for finding in report.findings}
+        assert findings["repeated-answer"].groups == (("good", "again"),)
+        assert findings["good-and-bad"].groups == (("good", "again", "bad"),)
+        repair = repair_for(findings["repeated-answer"])
+        assert repair is not None
+        assert repair.ids == ("again",)
+
+
 def test_a_draft_for_an_accepted_answer_makes_a_pair_that_nobody_judged(path: Path) -> None:
     with PairStore(path) as store:
         store.set_status(store.rows.order, "accepted")

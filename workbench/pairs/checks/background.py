@@ -30,6 +30,7 @@ _SHARES = {
     "turn-marker": 4,
     "duplicate": 2,
     "contradiction": 5,
+    "repeated-answer": 1,
     "leak": 1,
     "invisible": 2,
     "encoding": 2,

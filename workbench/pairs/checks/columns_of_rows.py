@@ -11,7 +11,17 @@ import pyarrow.compute as pc
 
 from workbench.pairs import strength
 from workbench.pairs.arrow import ints, strings
-from workbench.pairs.checks.text_columns import SIGNS, TURN, TextColumns, has_empty_turn, joined, numbers, shape
+from workbench.pairs.checks.text_columns import (
+    SIGNS,
+    TURN,
+    AloneAnswer,
+    TextColumns,
+    alone_shape,
+    has_empty_turn,
+    joined,
+    numbers,
+    shape,
+)
 from workbench.pairs.columns import LineBlock
 from workbench.pairs.pair import TEXTS
 from workbench.pairs.reading import LABELLED
@@ -55,12 +65,21 @@ def columns_of(rows: Rows) -> TextColumns:
         prompt_at=lambda index: rows.text(kept[index], "prompt"),
         total=len(rows.order),
         undrafted=rows.ids(rows.to_draft),
-        judged=(
-            int((rows.words["chosen"][rows.to_draft] > 0).sum()),
-            int((rows.words["rejected"][rows.to_draft] > 0).sum()),
-        ),
+        alone=_alone(rows, columns),
         words=(rows.words["chosen"][kept].tolist(), rows.words["rejected"][kept].tolist()),
     )
+
+
+def _alone(rows: Rows, columns: dict[str, list[str]]) -> list[AloneAnswer]:
+    """The answers that are judged by themselves; `columns` are those of all rows."""
+    to_draft = rows.to_draft
+    found = []
+    for row in to_draft[rows.answered[to_draft]].tolist():
+        good = bool(rows.words["chosen"][row])
+        side = "chosen" if good else "rejected"
+        roles = alone_shape(columns["shape"][row], good=good)
+        found.append(AloneAnswer(rows.id(row), columns["prompt"][row], columns[side][row], roles, good))
+    return found
 
 
 def _read(block: LineBlock, columns: dict[str, list[str]]) -> set[int]:

@@ -43,7 +43,8 @@ def empty(columns: TextColumns, _: Watch) -> Iterator[CheckFinding]:
 
 def _lacking(columns: TextColumns) -> Iterator[CheckFinding]:
     """Pairs that lack an answer, and whether kto, which takes the other one by itself, finds as many good as bad."""
-    count, (good, bad) = len(columns.undrafted), columns.judged
+    count, good = len(columns.undrafted), sum(each.good for each in columns.alone)
+    bad = len(columns.alone) - good
     judged = f" (kto does, on the answers that are there: {good:,} good, {bad:,} bad)" if good + bad else ""
     yield CheckFinding(
         "undrafted",

@@ -19,6 +19,7 @@ REPAIRS: dict[str, str] = {
     "plain-text": "make user and assistant turns of all pairs",
     "empty": "drop them",
     "undrafted": "drop them",
+    "repeated-answer": "drop the later copies",
     "identical": "drop them",
     "identical-words": "drop them",
     "identical-cut": "drop them",
@@ -64,7 +65,9 @@ def repair_for(finding: CheckFinding) -> Repair | None:
     """The repair of a finding; None where there is no safe one."""
     ids = finding.ids if finding.to_mend is None else finding.to_mend
     match finding.check:
-        case "empty" | "undrafted" | "identical" | "identical-words" | "identical-cut" | "duplicate" | "near-duplicate":
+        case "empty" | "undrafted" | "identical" | "identical-words" | "identical-cut":
+            return Repair(finding.check, ids, dropped, f"drop as {finding.check}")
+        case "duplicate" | "near-duplicate" | "repeated-answer":
             return Repair(finding.check, ids, dropped, f"drop as {finding.check}")
         case "plain-text":
             return Repair(finding.check, ids, in_turns, "make conversations of plain text", whole=True)

@@ -35,6 +35,45 @@ def duplicate(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
     )
 
 
+def repeated_answer(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
+    """Answers judged by themselves that repeat an earlier one, or that are judged good here and bad there.
+
+    They are looked at among themselves: a pair says which of two answers is better, not that either is good. For a
+    repetition, texts and roles are the same; for a contradiction, the words, as in `contradiction`.
+    """
+    first: dict[tuple[str, str, str, bool], str] = {}
+    copies: dict[str, list[str]] = {}
+    same: dict[tuple[bytes, bytes, str], dict[bool, list[str]]] = {}
+    for _, each in watch.over(columns.alone):
+        original = first.setdefault((each.prompt, each.answer, each.shape, each.good), each.id)
+        if original != each.id:
+            copies.setdefault(original, []).append(each.id)
+        words = same_words(each.prompt), same_words(each.answer), each.shape
+        same.setdefault(words, {}).setdefault(each.good, []).append(each.id)
+    if copies:
+        later = tuple(chain.from_iterable(copies.values()))
+        yield CheckFinding(
+            "repeated-answer",
+            "warning",
+            later,
+            f"{plural(len(later), 'answer judged alone repeats', 'answers judged alone repeat')} an earlier one word"
+            f" for word ({plural(len(copies), 'answer is', 'answers are')} repeated).",
+            "Drop the later copies: they weigh what they say twice.",
+            groups=tuple((original, *more) for original, more in copies.items()),
+        )
+    if groups := [(*votes[True], *votes[False]) for votes in same.values() if len(votes) == 2]:
+        named = tuple(chain.from_iterable(groups))
+        yield CheckFinding(
+            "good-and-bad",
+            "error",
+            named,
+            f"{plural(len(named), 'answer is', 'answers are')} judged good in one place and bad in another"
+            f" ({plural(len(groups), 'answer')} to the same prompt).",
+            "Decide which is right; drop the other.",
+            groups=tuple(groups),
+        )
+
+
 _LIKENESS = 0.7
 """Share of three-word shingles that two pairs must share; MinHash estimates it."""
 _SIMILARITY = 90.0

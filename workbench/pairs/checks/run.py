@@ -14,7 +14,7 @@ from workbench.pairs.checks.content import empty, identical, too_similar
 from workbench.pairs.checks.findings import CheckFinding, ChecksReport, OnProgress, Watch
 from workbench.pairs.checks.length import ResponseLengths, figures, length_bias
 from workbench.pairs.checks.refusals import refusal, swap
-from workbench.pairs.checks.repeats import contradiction, duplicate, leak, near_duplicate
+from workbench.pairs.checks.repeats import contradiction, duplicate, leak, near_duplicate, repeated_answer
 from workbench.pairs.checks.roles import roles, turn_markers
 from workbench.pairs.checks.text_columns import TextColumns
 from workbench.pairs.checks.tokens import TokenCounts, count_tokens, token_findings
@@ -30,6 +30,7 @@ _CHECKS: tuple[tuple[str, Check], ...] = (
     ("turn-marker", turn_markers),
     ("duplicate", duplicate),
     ("contradiction", contradiction),
+    ("repeated-answer", repeated_answer),
     ("leak", leak),
     ("invisible", invisible),
     ("encoding", encoding),

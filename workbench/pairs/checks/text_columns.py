@@ -17,6 +17,24 @@ TURN = "\n\n"
 """Between the turns of a prompt or response."""
 
 
+@dataclass(frozen=True, slots=True)
+class AloneAnswer:
+    """An answer that is judged good or bad by itself, without another; `shape` has the roles of prompt and answer."""
+
+    id: str
+    prompt: str
+    answer: str
+    shape: str
+    good: bool
+
+    @classmethod
+    def of(cls, pair: Pair) -> AloneAnswer:
+        """The answer of a pair that has one alone."""
+        good = pair.alone is True
+        answer = pair.chosen if good else pair.rejected
+        return cls(pair.id, joined(pair.prompt), joined(answer), alone_shape(shape(pair), good=good), good)
+
+
 @dataclass(frozen=True)
 class TextColumns:
     """Pairs side by side: entry i of every list is of pair i.
@@ -41,8 +59,8 @@ class TextColumns:
     words: tuple[Sequence[int], Sequence[int]] | None = None
     undrafted: Sequence[str] = ()
     """The ids of the pairs that lack an answer. They are not among the others: they never train as pairs."""
-    judged: tuple[int, int] = (0, 0)
-    """How many of these have a chosen answer alone, and how many a rejected one."""
+    alone: Sequence[AloneAnswer] = ()
+    """Of these, the ones that have an answer, which is judged by itself."""
 
     @classmethod
     def of(cls, pairs: Iterable[Pair]) -> TextColumns:
@@ -63,10 +81,7 @@ class TextColumns:
             prompt_at=lambda index: kept[index].prompt,
             total=len(every),
             undrafted=[pair.id for pair in there if pair.lacks],
-            judged=(
-                sum(pair.lacks == ("rejected",) for pair in there),
-                sum(pair.lacks == ("chosen",) for pair in there),
-            ),
+            alone=[AloneAnswer.of(pair) for pair in there if pair.alone is not None],
         )
 
     def __len__(self) -> int:
@@ -137,6 +152,13 @@ def _roles(turns: tuple[Message, ...]) -> str:
     if len(turns) == 1:
         return SIGNS[turns[0].role]
     return "".join([SIGNS[turn.role] for turn in turns])
+
+
+def alone_shape(roles: str, *, good: bool) -> str:
+    """The shape of prompt and the one answer that a pair has, chosen where it is `good`."""
+    prompt, _, sides = roles.partition("|")
+    chosen, _, rejected = sides.partition("|")
+    return f"{prompt}|{chosen if good else rejected}"
 
 
 def has_empty_turn(pair: Pair) -> bool:
