@@ -188,6 +188,8 @@ class RunConfig(BaseModel):
     """For launcher = command: a command line with {command} in it, such as srun -N2 accelerate launch … {command}."""
     report_to: Annotated[list[Tracker], BeforeValidator(_listed)] = Field(default=[])
     """Where metrics go besides the run's folder: trackio, tensorboard, wandb. They must be installed."""
+    chat_template: str = ""
+    """For models without one, or to train in another: a Jinja file, or one of TRL's such as qwen3; empty: its own."""
     template: Annotated[dict[str, TemplateValue], BeforeValidator(_named), AfterValidator(_for_templates)] = Field(
         default={}
     )

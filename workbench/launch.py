@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from workbench import child
+from workbench.chat_templates import read_template, template_file, template_names
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
@@ -166,7 +167,7 @@ def _sha256(data_set: Rows) -> str:
 
 
 def _going_on(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path]:
-    """The config with the shape of the adapter that it goes on from, and the folder of that adapter."""
+    """The config with shape and chat template of the adapter that it goes on from, and the folder of that adapter."""
     other = RunFolder(workspace.run_folder(config.adapter))
     other_config = other.record().config
     if not other_config.facts.answers:
@@ -181,6 +182,8 @@ def _going_on(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path]
             f"Give the same: --model {other_config.model}",
         )
     shape = {key: getattr(other_config, key) for key in ("lora_r", "lora_alpha", "lora_variant", "target_modules")}
+    if other_config.chat_template and not config.chat_template:
+        shape["chat_template"] = str(other.chosen_template.resolve())
     return config.model_copy(update={"adapter": other.id, **shape}), adapter
 
 
@@ -209,6 +212,15 @@ def _with_reward(workspace: Workspace, config: RunConfig) -> RunConfig:
     return config.model_copy(update={"reward": f"run:{other.id}"})
 
 
+def _with_template_file(config: RunConfig) -> RunConfig:
+    """The config with the chat template that it names as a name or an absolute path. Raises `WorkbenchError`."""
+    file = template_file(config.chat_template)
+    read_template(file)
+    if file is None or config.chat_template in template_names():
+        return config
+    return config.model_copy(update={"chat_template": str(file)})
+
+
 @contextmanager
 def _about(setting: str) -> Iterator[None]:
     """Says of errors which setting is wrong."""
@@ -222,7 +234,8 @@ def _about(setting: str) -> Iterator[None]:
 def prepare(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path | None]:
     """The config with all that it names in full, and the folder of the adapter that it goes on from, if any.
 
-    Raises `WorkbenchError` where the model, reward, adapter, launcher or tracker that it names is not there or unfit.
+    Raises `WorkbenchError` where the model, reward, adapter, chat template, launcher or tracker that it names is not
+    there or unfit.
     """
     with _about("model"):
         resolve(config.model)
@@ -233,6 +246,8 @@ def prepare(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path | 
     if config.adapter:
         with _about("adapter"):
             config, start_from = _going_on(workspace, config)
+    with _about("chat_template"):
+        config = _with_template_file(config)
     return with_processes(config), start_from
 
 

@@ -17,7 +17,7 @@ from workbench.runs.preview import RowCounts
 from workbench.workspace import Workspace
 
 _NAMING = {
-    *("model", "method", "adapter", "reward", "report_to"),
+    *("model", "method", "adapter", "reward", "report_to", "chat_template"),
     *("launcher", "launcher_config", "launcher_command", "processes"),
 }
 _OF_MACHINE = ("report_to", "launcher", "processes", "launcher_config", "launcher_command")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -95,6 +96,7 @@ def columns_of(
 
     folders = list(dict.fromkeys(workspace.run_folder(run) for run in runs))
     configs = {folder.name: RunFolder(folder).record().config for folder in folders}
+    written = {folder.name: RunFolder(folder).template() for folder in folders}
     templates = [config.template for config in configs.values()]
     # The base is asked as the runs were trained, where they were all trained alike.
     shared = templates[0] if templates and all(template == templates[0] for template in templates) else {}
@@ -108,15 +110,27 @@ def columns_of(
         columns.append(with_unique_name(Column(name="base", system=both, template=shared), columns))
     if not configs:
         return Base(model or "tiny", quantization or "nf4"), columns
-    base = _shared_base(configs, model, quantization)
+    base = _shared_base(configs, written, model, quantization)
     return base, columns
 
 
-def _shared_base(configs: dict[str, RunConfig], model: str | None, quantization: Quantization | None) -> Base:
+def _shared_base(
+    configs: dict[str, RunConfig], written: dict[str, str], model: str | None, quantization: Quantization | None
+) -> Base:
+    """The base of all runs, whose chosen chat templates are `written`. Raises `WorkbenchError` for several."""
     from workbench.compare.scorers import Base
 
-    bases = {run: Base(model or config.model, quantization or config.quantization) for run, config in configs.items()}
+    bases = {
+        run: Base(model or config.model, quantization or config.quantization, written[run])
+        for run, config in configs.items()
+    }
     base, *others = dict.fromkeys(bases.values())
+    if others and all(replace(other, chat_template=base.chat_template) == base for other in others):
+        raise WorkbenchError(
+            "The runs were trained in different chat templates",
+            "\n".join(f"{run}: {config.chat_template or 'the one of its model'}" for run, config in configs.items()),
+            "Name runs of one template: beside each other, other numbers mean nothing.",
+        )
     if others:
         same_model = all(other.model == base.model for other in others)
         raise WorkbenchError(
@@ -141,4 +155,4 @@ def scorer_of(base: Base) -> Scorer:
     with quick_imports():
         from workbench.engine.scoring.scorer import Scorer
 
-    return Scorer(base.model, base.quantization)
+    return Scorer(base.model, base.quantization, chat_template=base.chat_template)

@@ -47,11 +47,18 @@ class ScorerClient:
     `async with`.
     """
 
-    def __init__(self, model: str, quantization: str = "nf4", *, command: Sequence[str] | None = None) -> None:
-        self.model = model
-        self.quantization = quantization
+    def __init__(
+        self,
+        model: str,
+        quantization: str = "nf4",
+        chat_template: str = "",
+        *,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        self.serves = (model, quantization, chat_template)
         self._command = list(command) if command else [
             sys.executable, "-P", "-m", "workbench.engine.score", "--model", model, "--quantization", quantization,
+            *(["--chat-template", chat_template] if chat_template else []),
         ]  # fmt: skip
         self._ids = itertools.count(1)
         self._process: _ScorerProcess | None = None

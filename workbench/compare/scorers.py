@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base model and how its weights are held: what one scorer process serves."""
+    """A base model, how its weights are held, and how turns are written: what one scorer process serves."""
 
     model: str = "tiny"
     quantization: Quantization = "nf4"
+    chat_template: str = ""
+    """A template in the place of the model's own, as a run chose it; empty for that."""
 
 
 class Scorers:
@@ -34,12 +36,12 @@ class Scorers:
         from workbench.compare.client import ScorerClient  # Not before the first comparison: it takes time to import.
 
         client = self._client
-        if client is None or (client.model, client.quantization) != (base.model, base.quantization):
+        if client is None or client.serves != astuple(base):
             if client is not None:
                 task = asyncio.create_task(client.close())
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
-            client = self._client = ScorerClient(base.model, base.quantization)
+            client = self._client = ScorerClient(*astuple(base))
         return client
 
     async def close(self) -> None:

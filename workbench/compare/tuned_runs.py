@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.compare.messages import Column
 from workbench.compare.scorers import Base
+from workbench.config import RunConfig
+from workbench.errors import WorkbenchError
 from workbench.runs.catalog import Run
 from workbench.runs.state import Status
 
@@ -38,19 +41,20 @@ class TunedRun:
 def tuned_runs(runs: Iterable[Run]) -> list[TunedRun]:
     """The runs that have saved an adapter, newest first. Runs of one name are told apart by their ids."""
     usable = [
-        (run, run.config)
+        (run, run.config, template)
         for run in runs
         if run.status in ("finished", "stopped")
         and run.config is not None
         and run.config.facts.answers
         and run.folder.has_adapter
+        and (template := _template(run, run.config)) is not None
     ]
-    names = [_short(run.id) for run, _ in usable]
+    names = [_short(run.id) for run, *_ in usable]
     return [
         TunedRun(
             id=run.id,
             name=name if names.count(name) == 1 else run.id,
-            base=Base(config.model, config.quantization),
+            base=Base(config.model, config.quantization, template),
             method=config.method,
             beta=config.beta,
             status=run.status,
@@ -59,7 +63,7 @@ def tuned_runs(runs: Iterable[Run]) -> list[TunedRun]:
             plain=run.folder.plain,
             template=config.template,
         )
-        for (run, config), name in zip(usable, names, strict=True)
+        for (run, config, template), name in zip(usable, names, strict=True)
     ]
 
 
@@ -76,17 +80,28 @@ def drafters(runs: Sequence[TunedRun]) -> list[Drafter]:
     """The bases of `runs`, that of the newest first (the embedded model where there is no run), and then the runs."""
     bases = list(dict.fromkeys(run.base for run in runs)) or [Base()]
     models = [base.model for base in bases]
+    writers = {run.base: run.name for run in reversed(runs)}
     return [
         *(
             Drafter(
                 base,
                 Column(name=base.model if models.count(base.model) == 1 else f"{base.model} {base.quantization}"),
-                f"the base, {base.quantization}",
+                f"the base, {base.quantization}"
+                + (f", in the template of {writers[base]}" if base.chat_template else ""),
             )
             for base in bases
         ),
         *(Drafter(run.base, run.column(), f"{run.method} · {run.status} at step {run.step}") for run in runs),
     ]
+
+
+def _template(run: Run, config: RunConfig) -> str | None:
+    """The chat template that was chosen for a run, empty for its model's own; None where it cannot be read."""
+    if not config.chat_template:
+        return ""
+    with suppress(WorkbenchError):
+        return run.folder.template()
+    return None
 
 
 def _short(run: str) -> str:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.chat_templates import read_template, template_file
 from workbench.child import Parent, serve
 from workbench.config import RunConfig, build_config
 from workbench.engine.libraries import no_garbage, quick_imports
@@ -69,7 +70,7 @@ def _measure(workspace: Workspace, config: RunConfig, scratch: RunFolder, parent
         from workbench.engine.model.token_ids import trains_raw
         from workbench.engine.training.data import prepare
 
-        tokenizer = load_tokenizer(config.model)
+        tokenizer = load_tokenizer(config.model, read_template(template_file(config.chat_template)))
     # As lines on disk, as a run has them: what is counted here is not tokenized again there.
     with scratch.pairs.open("wb") as file:
         file.writelines(rows.lines())

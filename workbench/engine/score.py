@@ -34,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
     parser.add_argument("--quantization", choices=["nf4", "int8", "none"], default="nf4")
+    parser.add_argument("--chat-template", default="", help="a template itself, in the place of the model's own")
     options = parser.parse_args()
     inbox: Inbox = SimpleQueue()
     threading.Thread(target=_read, args=(inbox, os.getppid()), daemon=True).start()
@@ -54,7 +55,7 @@ def main() -> None:
             from workbench.engine.model.inference import fitting_threads
             from workbench.engine.scoring.scorer import Scorer
             from workbench.engine.scoring.server import Server
-        scorer = Scorer(options.model, options.quantization)
+        scorer = Scorer(options.model, options.quantization, chat_template=options.chat_template)
     except WorkbenchError as error:
         send(Refused(id=0, title=error.title, message=error.message, hint=error.hint))
         sys.exit(1)

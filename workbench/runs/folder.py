@@ -19,6 +19,7 @@ from typing import Any
 
 import tomlkit
 
+from workbench.chat_templates import read_template, template_file
 from workbench.config import RunConfig, build_config
 from workbench.errors import WorkbenchError
 from workbench.files import write_whole
@@ -146,6 +147,8 @@ class RunFolder:
     """What the user calls the run; see `workbench.runs.labels`."""
     chat_template = _Within("adapter/chat_template.jinja")
     """The chat template that the run trained with, where it is no part of the tokenizer's settings."""
+    chosen_template = _Within("chat_template.jinja")
+    """The chat template that was chosen for the run in the place of the model's, where one was."""
 
     @property
     def id(self) -> str:
@@ -180,6 +183,13 @@ class RunFolder:
                 "Restore the file, or delete the run.",
             ) from error
         return Record(build_config(values), created, sources, versions)
+
+    def template(self) -> str:
+        """The chat template that was chosen for the run; empty where the model's own is used.
+
+        Raises `WorkbenchError` where it cannot be read.
+        """
+        return read_template(self.chosen_template if self.record().config.chat_template else None)
 
     def rows(self) -> RowsFile:
         """The rows that train and are held out, as in the data sets, each with its `split`."""
@@ -219,8 +229,8 @@ def create(
     """Makes the folder of a new run, named after the time, the data and the method, and freezes what was asked in it.
 
     `lines` are preference rows as lines of JSON, each with its `split`; `sources` is as in `Record`. The name of a
-    local model folder is made absolute; the adapter in `start`, which the run goes on from, is copied. Raises
-    `WorkbenchError` where the disk refuses.
+    local model folder is made absolute; the adapter in `start`, which the run goes on from, and the chat template that
+    the config names are copied. Raises `WorkbenchError` where the disk refuses.
     """
     now = (now or datetime.now()).astimezone()
     model = Path(config.model).expanduser()
@@ -236,6 +246,8 @@ def create(
         folder = RunFolder(_new_folder(runs, f"{now:%Y-%m-%d-%H%M}-{_slug(config)}"))
         with folder.pairs.open("wb") as file:
             file.writelines(lines)
+        if template := read_template(template_file(config.chat_template)):
+            write_whole(folder.chosen_template, template)
         if start is not None:
             folder.start.mkdir()
             for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):

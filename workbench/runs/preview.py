@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import child
+from workbench.chat_templates import CHOOSE_TEMPLATE
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.figures import plural, rough, size
@@ -373,7 +374,7 @@ def template_lines(preview: Preview) -> list[str]:
     if counts is not None and counts.fallback:
         lines.append(
             "▲ The model has no chat template: turns are written as “User: …” and “Assistant: …”. To train in another,"
-            " put it into the model's folder as chat_template.jinja."
+            f" choose one: {CHOOSE_TEMPLATE}"
         )
     return lines
 

@@ -60,3 +60,16 @@ def test_who_drafts_is_a_base_or_a_run_on_it(tmp_path: Path) -> None:
     assert [each.column.name for each in found] == ["tiny none", "tiny nf4", "verbose-dpo", "support-tone-dpo"]
     assert [each.base.quantization for each in found] == ["none", "nf4", "none", "nf4"]
     assert [each.column.adapter is None for each in found] == [True, True, False, False]
+
+
+def test_a_run_in_a_chosen_template_is_of_a_base_that_is_asked_in_it(tmp_path: Path) -> None:
+    chosen = tmp_path / "kind.jinja"
+    chosen.write_text("{{ messages }}")
+    _run(tmp_path, 1, Finished(time=1.0, **_END))
+    run = _run(tmp_path, 2, Finished(time=1.0, **_END), chat_template=str(chosen), pairs=["kind"])
+    found = tuned_runs(Catalog(tmp_path).summaries())
+    assert [each.base for each in found] == [Base("tiny", "nf4", "{{ messages }}"), Base("tiny", "nf4")]
+    remarks = [each.remark for each in drafters(found)][:2]
+    assert remarks == ["the base, nf4, in the template of kind-dpo", "the base, nf4"]
+    (tmp_path / run / "chat_template.jinja").unlink()
+    assert [each.base for each in tuned_runs(Catalog(tmp_path).summaries())] == [Base("tiny", "nf4")]

@@ -2,9 +2,11 @@
 
 import json
 import math
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +27,7 @@ from workbench.evidence.report.write import render
 from workbench.evidence.settings import Settings, plan
 from workbench.pairs.pair import Pair, from_row
 from workbench.runs.folder import RunFolder, create, to_line
+from workbench.tiny import WEIGHTS
 from workbench.tiny.starters import build_pairs, build_probes
 
 SAMPLES = 2
@@ -82,6 +85,37 @@ def test_probabilities_are_those_of_the_scorer(
     assert change is not None
     before = [math.exp(each.responses["courteous"].before) for each in evidence.probe_readings if each.kind == "tone"]
     assert change.before.value == pytest.approx(sum(before) / len(before))
+
+
+def test_a_run_is_evaluated_in_the_template_and_with_the_settings_that_it_was_trained_with(
+    tmp_path: Path, probes: list[Probe]
+) -> None:
+    def readings(name: str, own: str | None, *, chosen: str = "", **given: str) -> Any:
+        model = tmp_path / f"{name}-model"
+        shutil.copytree(WEIGHTS, model)
+        (model / "chat_template.jinja").unlink()
+        if own is not None:
+            (model / "chat_template.jinja").write_text(own)
+        if chosen:
+            (tmp_path / "chosen.jinja").write_text(chosen)
+        values = {"pairs": ["x"], "model": str(model), "quantization": "none", "template": given}
+        config = build_config(values | {"chat_template": str(tmp_path / "chosen.jinja") if chosen else ""})
+        rows = [
+            row | {"split": "holdout"} | ({"chat_template_kwargs": given} if given else {})
+            for row in build_pairs()["support-tone"][:2]
+        ]
+        folder = create(tmp_path / name, config, map(to_line, rows), {})
+        save_adapter(folder.adapter)
+        few = plan("tiny", Settings(samples=1, seed=1))
+        found = evaluate(folder, [probes[0], probes[-1]], few)
+        return found.probe_readings, found.pair_readings
+
+    asks = "{% for m in messages %}<|{{ m.role }}|>MOOD {{ m.content }}<|end|>{% endfor %}"
+    asks += "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    own = readings("own", asks.replace("MOOD", "merry"))
+    assert readings("set", asks.replace("MOOD", "{{ mood }}"), mood="merry") == own
+    assert readings("chosen", None, chosen=asks.replace("MOOD", "merry")) == own
+    assert readings("plain", asks.replace("MOOD", "glum")) != own
 
 
 def test_the_drift_is_that_of_single_forwards(

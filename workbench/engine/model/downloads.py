@@ -112,8 +112,8 @@ def embedding_rows(model: str) -> int | None:
     return rows if isinstance(rows, int) and rows > 0 else None
 
 
-def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of `model`, with a chat template and a pad token in any case.
+def load_tokenizer(model: str, chat_template: str = "") -> PreTrainedTokenizerBase:
+    """The tokenizer of `model`, with a chat template (`chat_template`, else its own) and a pad token in any case.
 
     Raises `WorkbenchError` where there is no such model, or no network to get it.
     """
@@ -122,8 +122,8 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source, **where_from(source))
     except (OSError, ValueError, KeyError) as error:
         raise not_loaded(model, error) from error
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = FALLBACK_TEMPLATE
+    if chat_template or not tokenizer.chat_template:
+        tokenizer.chat_template = chat_template or FALLBACK_TEMPLATE
     if tokenizer.eos_token is None:
         raise WorkbenchError(
             "The model cannot stop",

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from workbench.config import Quantization
@@ -61,7 +62,8 @@ def evaluate(
     check(folder)
     progress("loading the model")
     with ResultCache(cache) as results:
-        scorer = Scorer(config.model, quantization or config.quantization, template=config.template)
+        load = partial(Scorer, config.model, template=config.template, chat_template=folder.template())
+        scorer = load(quantization or config.quantization)
         models = AskedModel(scorer, base_and_run(folder.adapter), progress, KeptAnswers.of(scorer, results))
         with fitting_threads(scorer.adapters.model):
             on_tasks = read_tasks(models, tasks, seed) if tasks else []  # first: a task may not be known
@@ -80,7 +82,7 @@ def evaluate(
                 merged,
                 before,
                 plan,
-                lambda: Scorer(config.model, held, template=config.template),
+                lambda: load(held),
                 results,
                 progress,
             )

@@ -70,13 +70,15 @@ class Scorer:
         device: str | None = None,
         *,
         template: Mapping[str, Any] | None = None,
+        chat_template: str = "",
     ) -> None:
         """Loads the base. `template`: what the chat template is given in all requests, which may say otherwise.
+        `chat_template` takes the place of the model's own.
 
         Raises `WorkbenchError` where that fails.
         """
         self.name, self.quantization, self.template = model, quantization, dict(template or {})
-        self.tokenizer = load_tokenizer(model)
+        self.tokenizer = load_tokenizer(model, chat_template)
         base = load_base(model, quantization, device=device)
         self.adapters = Adapters(base)
         self.stops = stop_token_ids(self.tokenizer, base)

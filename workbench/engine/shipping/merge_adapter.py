@@ -106,7 +106,7 @@ def merge(
     config = folder.record().config
     _check(folder, config, to, dtype, form, force=force)
     known = _known_behaviours(folder, config.model)
-    tokenizer = load_tokenizer(config.model)
+    tokenizer = load_tokenizer(config.model, folder.template())
     held = _held_out(folder, tokenizer, config.max_length, bounds)
     live = _live(folder, config, tokenizer, held, progress)
     with written(to if form == "safetensors" else to.with_name(f"{to.name}-merged"), keep=form == "safetensors") as new:

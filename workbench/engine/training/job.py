@@ -107,7 +107,7 @@ def _ready(
     set_seed(config.seed)
     control.check_stop()
     events.phase("loading the model", origin.at.step)
-    tokenizer = load_tokenizer(config.model)
+    tokenizer = load_tokenizer(config.model, folder.template())
     model = load(config, folder)
     version = revision(config.model, model)
     control.check_stop()

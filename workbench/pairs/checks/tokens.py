@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from workbench import child
+from workbench.chat_templates import CHOOSE_TEMPLATE
 from workbench.figures import plural
 from workbench.models import resolve
 from workbench.pairs.checks.findings import CheckFinding, OnProgress, Severity, TokenLengths, Watch
@@ -207,7 +208,7 @@ def _of_rendering(columns: TextColumns, counts: Sequence[PairTokens], model: str
             "note",
             columns.named(named),
             f"{model} has no chat template: turns are written in the workbench's own, as “User: …” and “Assistant: …”.",
-            "To train in another one, put it into the model's folder as chat_template.jinja.",
+            f"To train in another, choose one: {CHOOSE_TEMPLATE}",
         )
 
 

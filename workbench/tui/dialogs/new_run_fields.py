@@ -44,6 +44,7 @@ _MORE = (
     ("report_to", "launcher"),
     ("processes", "launcher_config"),
     ("launcher_command",),
+    ("chat_template",),
     ("template",),
 )
 """The settings in rows; each is used by some methods or by all."""
@@ -78,10 +79,11 @@ _HINTS = {
     "report_to": "none",
     "launcher_config": "accelerate's own",
     "launcher_command": "srun -N2 … {command}",
+    "chat_template": "the model's own; a file, or one of TRL's: qwen3, llama3 …",
     "template": "enable_thinking=false",
 }
 """What an empty line stands for."""
-_FILES = ("launcher_config",)
+_FILES = ("launcher_config", "chat_template")
 _SWITCH = ("true", "false")
 _NAME_WIDTH, _ID_WIDTH = 8, 42
 _NO_RUN = ""

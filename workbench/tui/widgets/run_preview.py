@@ -81,7 +81,7 @@ def _limit(preview: Preview) -> Content:
         part = f"{counts.losing:,} of {counts.looked_at:,}"
         parts.append((f"\n▲ template leaves out, in {part}: {one_line(counts.left_out, 60)}", "$warning"))
     if counts.fallback:
-        parts.append(("\n▲ the model has no chat template: “User: …”, “Assistant: …”", "$warning"))
+        parts.append(("\n▲ no chat template: “User: …”, “Assistant: …”; ctrl+o has a field for one", "$warning"))
     return Content.assemble(*parts)
 
 
