@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import get_type_hints
 
 from textual.widgets import Select, Static
 
-from tests.tui.pairs_data import make_workspace
+from tests.tui.pairs_data import make_pair, make_workspace
 from tests.tui.pairs_screen import Screen, opened
+from workbench.cli.pairs_commands import export
 from workbench.pairs.importers import import_rows, in_words
+from workbench.pairs.outward import READERS
 from workbench.pairs.pair import Message, plain
 from workbench.pairs.readers import read_rows
-from workbench.pairs.store import load_pairs
+from workbench.pairs.store import load_pairs, write_pairs
 from workbench.tui.dialogs.data_sets import DataSetsDialog
 from workbench.tui.dialogs.pair_files import ExportDialog, ImportDialog
 from workbench.tui.widgets.fields import LineField
@@ -196,6 +200,42 @@ async def test_what_the_filter_shows_is_exported(tmp_path: Path) -> None:
         await typed(screen, "PathField", str(target))
         await screen.press("enter")
         assert len(load_pairs(target)[0]) == 30
+
+
+async def test_an_export_is_for_whom_it_is_said_in_the_words_of_the_command_line(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    one = make_pair(2, chosen=(Message("assistant", ""),))
+    write_pairs(workspace.pairs_file("support"), [make_pair(1), one])
+    for shape, words in READERS.items():
+        assert f"{shape}: {words}" in help_of(export, "shape")
+    target = tmp_path / "out.jsonl"
+    async with opened(workspace, size=(80, 24)) as screen:
+        await screen.press("w")
+        assert [*said(screen, "#shape").splitlines()][1] == f"for {READERS['trl']}"
+        await screen.press("shift+tab")
+        assert "[kto]" in said(screen, "#shape")
+        assert "for TRL's KTO: a row an answer" in said(screen, "#shape")
+        options = screen.pilot.app.screen.query_one("OptionList").options  # type: ignore[attr-defined]
+        assert "2 pairs" in str(options[0].prompt)
+        await typed(screen, "PathField", str(tmp_path / "out.csv"))
+        assert "Rows for kto are JSON lines" in said(screen)
+        await typed(screen, "PathField", str(target))
+        assert "unknown columns are left out" in said(screen)
+        await screen.press("enter")
+        assert f"2 pairs written to {target}." in screen.told()
+        labels = [json.loads(line)["label"] for line in target.read_text().splitlines()]
+        assert labels == [True, False, False]
+        await screen.press("w", "tab")
+        await typed(screen, "PathField", str(target))
+        await screen.press("enter")
+        assert "dataset_info.json" in screen.told()
+        assert list(json.loads((tmp_path / "dataset_info.json").read_text())) == ["support"]
+
+
+def help_of(command: Callable[..., object], option: str) -> str:
+    """The help of an option of a command."""
+    told = get_type_hints(command, include_extras=True)[option].__metadata__[0].help
+    return str(told)
 
 
 async def test_pairs_are_copied_moved_and_merged(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 from textual.screen import ModalScreen
 
 from tests.tui.dialogs import NOTHING, DialogApp, at_once
+from workbench.pairs.outward import READERS
 from workbench.pairs.pair import Message, Pair
-from workbench.pairs.session import BulkChange
+from workbench.pairs.session import BulkChange, Which
 from workbench.runs.folder import RunFolder
 from workbench.runs.merging import Merging
 from workbench.tui.dialogs.ask import AskDialog, ConfirmDialog
@@ -47,9 +48,10 @@ async def test_a_bulk_change_is_the_one_that_was_chosen(first: tuple[str, ...], 
 async def test_an_export_goes_to_the_whole_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pairs").mkdir()
-    dialog = ExportDialog(Workspace.find(tmp_path), "mine", {"shown": 1, "undropped": 1, "accepted": 1, "all": 1}, "")
-    answer = await answer_to(dialog, ("home",), *"new-", "enter")
-    assert answer == ExportTo(Path("new-mine.jsonl"), "jsonl", "undropped")
+    counts: dict[Which, int] = {"shown": 1, "undropped": 1, "accepted": 1, "all": 1}
+    dialog = ExportDialog(Workspace.find(tmp_path), "mine", dict.fromkeys(READERS, counts), "")
+    answer = await answer_to(dialog, ("home",), *"new-", "tab", "enter")
+    assert answer == ExportTo(Path("new-mine.jsonl"), "jsonl", "undropped", "llama-factory")
 
 
 @pytest.mark.parametrize("key", ["enter", "ctrl+s"])

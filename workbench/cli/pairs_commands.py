@@ -150,7 +150,11 @@ def export(
     accepted_only: Annotated[bool, typer.Option("--accepted-only", help="Only pairs that were accepted.")] = False,
     shape: Annotated[
         Literal["trl", "llama-factory", "axolotl", "openai", "kto"],
-        typer.Option(help="Who is to read the rows: kto has a row an answer, and answers judged alone too."),
+        typer.Option(
+            help="Who is to read the rows. trl: TRL and the workbench, with all columns; llama-factory:"
+            " LLaMA-Factory, with its entry in dataset_info.json; axolotl: Axolotl (chat_template.default); openai:"
+            " OpenAI's preference files; kto: TRL's KTO: a row an answer, and answers judged alone too."
+        ),
     ] = "trl",
     with_dropped: Annotated[
         bool, typer.Option("--with-dropped", help="Dropped pairs, and those to be drafted, as well.")
@@ -159,9 +163,9 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a data set's pairs to a file that TRL and others read."""
-    from workbench.pairs.exporters import check_place, export_pairs, export_rows, format_of
+    from workbench.pairs.exporters import check_place
     from workbench.pairs.lines import bad_lines
-    from workbench.pairs.outward import describe_to_llama_factory, shaped
+    from workbench.pairs.outward import complete, format_for, write
     from workbench.pairs.query import parse
     from workbench.pairs.search import Search
     from workbench.pairs.store import load_rows
@@ -177,17 +181,12 @@ def export(
             "See: workbench check --help",
         )
     rows = load_rows(workspace.existing_pairs_file(name))
-    chosen_format = format_of(to, form)
-    if shape != "trl" and chosen_format != "jsonl":
-        raise WorkbenchError(
-            f"Rows for {shape} are JSON lines", f"{to} would be {chosen_format}.", "Name a file ending in .jsonl."
-        )
+    chosen_format = format_for(to, shape, form)
     check_place(to, workspace.pairs)
     every = [rows.pair(row) for row in Search(rows).find(query).tolist()]
     problems = rows.base.problems
     wanted = ("accepted",) if accepted_only else ("new", "accepted", "flagged", *(["dropped"] if with_dropped else []))
-    lacking = 1 if shape == "kto" else 0
-    kept = [pair for pair in every if pair.status in wanted and (with_dropped or len(pair.lacks) <= lacking)]
+    kept = [pair for pair in every if pair.status in wanted and (with_dropped or complete(pair, shape))]
     if not kept and any(pair.alone is not None and pair.status in wanted for pair in every):
         raise WorkbenchError(
             "Nothing to export",
@@ -202,33 +201,24 @@ def export(
             f"None of the {searched} is {status}.",
             bad_lines(name, problems, pairs=len(rows.order)),
         )
-    unheld: list[tuple[str, str]] = []
-    if shape == "trl":
-        export_pairs(to, kept, chosen_format)
-    else:
-        shaped_rows, unheld = shaped(kept, shape)
-        export_rows(to, shaped_rows)
-    described = None
-    if shape == "llama-factory":
-        tools = any(row.get("tools") for row in shaped_rows)
-        described = describe_to_llama_factory(to, name, conversational=bool(rows.conversational), tools=tools)
-    exported = len(kept) - len(unheld)
+    written = write(to, kept, shape, chosen_format, name=name)
     if json:
-        document = {"name": name, "file": str(to), "format": chosen_format, "exported": exported}
+        document = {"name": name, "file": str(to), "format": chosen_format, "exported": written.pairs}
         if shape != "trl":
-            document |= {"shape": shape, "not_held": [{"id": each, "reason": reason} for each, reason in unheld]}
+            document |= {
+                "shape": shape,
+                "not_held": [{"id": each, "reason": reason} for each, reason in written.unheld],
+            }
         print_json(document)
         return
     left = len(every) - len(kept)
     why = "by their status, or to be drafted" if any(pair.lacks for pair in every) else "by their status"
     if shape != "kto" and any(pair.alone is not None for pair in every):
         why += " (--shape kto takes answers judged alone)"
-    note(f"Exported {plural(exported, 'pair')} of {name} to {to}." + (f" {left:,} left out {why}." if left else ""))
-    if unheld:
-        identity, reason = unheld[0]
-        note(f"{plural(len(unheld), 'pair')} left out, which rows for {shape} cannot hold: {identity} {reason}.")
-    if described:
-        note(f"Its entry {name!r} is in {described}.")
+    left_out = f" {left:,} left out {why}." if left else ""
+    note(f"Exported {plural(written.pairs, 'pair')} of {name} to {to}.{left_out}")
+    for line in written.told(name):
+        note(line)
     if told := bad_lines(name, problems, pairs=len(rows.order)):
         note(told)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.figures import plural
+from workbench.pairs.exporters import Format, export_pairs, export_rows, format_of
 from workbench.pairs.lines import UnusableError, write_atomically
 from workbench.pairs.pair import TEMPLATE_COLUMNS, TEXTS, Message, Pair, Text, has_words, to_row, turn_to_json
 
@@ -73,6 +76,68 @@ SHAPES: dict[str, Callable[[Pair], list[Row]]] = {
 """What makes rows of a pair, by the name of who reads them. Raises `UnusableError` where such rows cannot hold it."""
 
 
+READERS: dict[str, str] = {
+    "trl": "TRL and the workbench, with all columns",
+    "llama-factory": "LLaMA-Factory, with its entry in dataset_info.json",
+    "axolotl": "Axolotl (chat_template.default)",
+    "openai": "OpenAI's preference files",
+    "kto": "TRL's KTO: a row an answer, and answers judged alone too",
+}
+"""Who reads rows of each shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an export wrote for whom: how many pairs, which it left out with the reason, and where
+    LLaMA-Factory's entry is."""
+
+    shape: str
+    pairs: int
+    unheld: Sequence[tuple[str, str]] = field(default=())
+    described: Path | None = None
+
+    def told(self, name: str) -> list[str]:
+        """What else is to be said of it, of the data set `name`."""
+        said = []
+        if self.unheld:
+            identity, reason = self.unheld[0]
+            left = plural(len(self.unheld), "pair")
+            said.append(f"{left} left out, which rows for {self.shape} cannot hold: {identity} {reason}.")
+        if self.described:
+            said.append(f"Its entry {name!r} is in {self.described}.")
+        return said
+
+
+def format_for(path: Path, shape: str, given: str | None = None) -> Format:
+    """The format that a file for the readers of a shape is written in; raises `WorkbenchError` as `format_of` does,
+    and where that is not what they read."""
+    form = format_of(path, given)
+    if shape != "trl" and form != "jsonl":
+        raise WorkbenchError(
+            f"Rows for {shape} are JSON lines", f"{path} would be {form}.", "Name a file ending in .jsonl."
+        )
+    return form
+
+
+def complete(pair: Pair, shape: str) -> bool:
+    """Whether a pair has the answers that rows of a shape are made of: both, or one where each has a row."""
+    return len(pair.lacks) <= (1 if shape == "kto" else 0)
+
+
+def write(path: Path, pairs: Sequence[Pair], shape: str, form: Format, *, name: str) -> Written:
+    """Writes pairs of the data set `name` for who reads rows of a shape. Raises `WorkbenchError`."""
+    if shape == "trl":
+        export_pairs(path, pairs, form)
+        return Written(shape, len(pairs))
+    rows, unheld = shaped(pairs, shape)
+    export_rows(path, rows)
+    described = None
+    if shape == "llama-factory":
+        tools = any(row.get("tools") for row in rows)
+        described = describe_to_llama_factory(path, name, conversational=pairs[0].conversational, tools=tools)
+    return Written(shape, len(pairs) - len(unheld), unheld, described)
+
+
 def shaped(pairs: Sequence[Pair], shape: str) -> tuple[list[Row], list[tuple[str, str]]]:
     """The rows of some pairs, and the ids of those that such rows cannot hold, with the reason.
 
@@ -82,6 +147,8 @@ def shaped(pairs: Sequence[Pair], shape: str) -> tuple[list[Row], list[tuple[str
     unheld: list[tuple[str, str]] = []
     for pair in pairs:
         try:
+            if shape != "trl" and not complete(pair, shape):
+                raise UnusableError(f"lacks a {pair.lacks[0]} answer")
             rows += SHAPES[shape](pair)
         except UnusableError as error:
             unheld.append((pair.id, str(error)))

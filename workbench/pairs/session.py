@@ -13,7 +13,8 @@ from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.pairs.arrow import Ints
 from workbench.pairs.checks.background import PairChecks
-from workbench.pairs.exporters import Format, export_pairs
+from workbench.pairs.exporters import Format
+from workbench.pairs.outward import complete, write
 from workbench.pairs.pair import STATUSES, Message, Pair, Status
 from workbench.pairs.store import Copied, PairStore, load_pairs, write_pairs
 from workbench.text import one_line
@@ -306,26 +307,27 @@ class DataSetSession:
 
     # Other files
 
-    def export_counts(self, rows: Ints) -> dict[Which, int]:
-        """How many pairs each choice comes to where `rows` are shown."""
+    def export_counts(self, rows: Ints, shape: str) -> dict[Which, int]:
+        """How many pairs each choice comes to in rows of a shape, where `rows` are shown."""
         store, total = self.store.rows, len(self.store)
+        whole = store.judged if shape == "kto" else store.trainable
         return {
             "shown": len(rows),
-            "undropped": len(store.trainable),
-            "accepted": int((store.labels["status"][store.trainable] == STATUSES.index("accepted")).sum()),
+            "undropped": len(whole),
+            "accepted": int((store.labels["status"][whole] == STATUSES.index("accepted")).sum()),
             "all": total,
         }
 
-    def export(self, rows: Ints, path: Path, form: Format, which: Which) -> str:
-        """Writes pairs to a file, in a thread, `rows` being shown; returns what to tell."""
+    def export(self, rows: Ints, path: Path, form: Format, which: Which, shape: str) -> str:
+        """Writes pairs to a file for who reads a shape, in a thread, `rows` being shown; returns what to tell."""
         store = self.store.rows
         pairs = [store.pair(row) for row in (rows if which == "shown" else store.order).tolist()]
         if which == "accepted":
-            pairs = [pair for pair in pairs if pair.status == "accepted" and not pair.lacks]
+            pairs = [pair for pair in pairs if pair.status == "accepted" and complete(pair, shape)]
         elif which == "undropped":
-            pairs = [pair for pair in pairs if pair.status != "dropped" and not pair.lacks]
-        export_pairs(path, pairs, form)
-        return f"{plural(len(pairs), 'pair')} written to {path}."
+            pairs = [pair for pair in pairs if pair.status != "dropped" and complete(pair, shape)]
+        written = write(path, pairs, shape, form, name=self.name)
+        return " ".join((f"{plural(written.pairs, 'pair')} written to {path}.", *written.told(self.name)))
 
     def copy_into(self, path: Path, rows: Ints, *, move_them: bool) -> Edited:
         """Copies or moves pairs into another data set, in a thread; begins it where there is none."""

@@ -210,9 +210,9 @@ def test_export_writes_what_was_counted(session: DataSetSession, tmp_path: Path)
     session.judge(0, "accepted")
     session.judge(1, "dropped")
     shown = rows(1, 2)
-    for which, count in session.export_counts(shown).items():
+    for which, count in session.export_counts(shown, "trl").items():
         target = tmp_path / f"{which}.jsonl"
-        assert session.export(shown, target, "jsonl", which).endswith(f"written to {target}.")
+        assert session.export(shown, target, "jsonl", which, "trl").endswith(f"written to {target}.")
         assert len(load_pairs(target)[0]) == count
 
 

@@ -58,8 +58,9 @@ def test_it_is_accepted_once_it_has_an_answer_and_exported_once_it_has_both(path
     assert "no answer yet" in session.judge(3, "accepted").notice
     assert "3 pairs changed" in session.change_all(store.rows.order, BulkChange("status", "accepted")).notice
     assert store.counts()["accepted"] == 3
-    assert session.export_counts(store.rows.order) == {"shown": 4, "undropped": 1, "accepted": 1, "all": 4}
-    session.export(store.rows.order, tmp_path / "out.jsonl", "jsonl", "undropped")
+    assert session.export_counts(store.rows.order, "trl") == {"shown": 4, "undropped": 1, "accepted": 1, "all": 4}
+    assert session.export_counts(store.rows.order, "kto") == {"shown": 4, "undropped": 3, "accepted": 3, "all": 4}
+    session.export(store.rows.order, tmp_path / "out.jsonl", "jsonl", "undropped", "trl")
     assert [pair.id for pair in load_pairs(tmp_path / "out.jsonl")[0]] == ["whole"]
     before = store.rows.pair(1)
     session.replace(before, replace(before, rejected=(Message("assistant", "Or so."),)))

@@ -16,7 +16,8 @@ from textual.content import Content
 from textual.widgets import Input, OptionList, Select, Static
 
 from workbench.errors import WorkbenchError
-from workbench.pairs.exporters import Format, check_place, format_of
+from workbench.pairs.exporters import Format, check_place
+from workbench.pairs.outward import READERS, format_for
 from workbench.pairs.pair import Pair
 from workbench.pairs.session import Which
 from workbench.pairs.told import told
@@ -325,15 +326,17 @@ def _lines(pairs: Sequence[Pair], width: int) -> list[Content]:
 
 @dataclass(frozen=True, slots=True)
 class ExportTo:
-    """Where to, as what, and which pairs."""
+    """Where to, as what, which pairs, and in the rows of which reader."""
 
     path: Path
     form: Format
     which: Which
+    shape: str
 
 
 class ExportDialog(Dialog[ExportTo | None]):
-    """Which pairs of a data set, and a file for them; `counts` has how many each choice comes to.
+    """Which pairs of a data set, for whom, and a file for them; `counts` has, for each shape of rows, how many pairs
+    each choice comes to.
 
     None where it is given up.
     """
@@ -342,11 +345,16 @@ class ExportDialog(Dialog[ExportTo | None]):
         Binding("enter", "apply", "Export"),
         Binding("down", "move('down')", "Next", priority=True, show=False),
         Binding("up", "move('up')", "Previous", priority=True, show=False),
+        Binding("tab", "shape(1)", "For another reader", priority=True),
+        Binding("shift+tab", "shape(-1)", "For the reader before", priority=True, show=False),
         Binding("escape", "dismiss(None)", "Give up", priority=True),
     ]
-    DEFAULT_CSS = "ExportDialog #said { height: auto; margin-bottom: 1; }"
+    DEFAULT_CSS = """
+    ExportDialog #shape { height: auto; margin-bottom: 1; }
+    ExportDialog #said { height: auto; margin-bottom: 1; }
+    """
 
-    def __init__(self, workspace: Workspace, name: str, counts: dict[Which, int], query: str) -> None:
+    def __init__(self, workspace: Workspace, name: str, counts: dict[str, dict[Which, int]], query: str) -> None:
         super().__init__()
         self._workspace, self._data_set = workspace, name
         shown = f"what the filter shows ({one_line(query, 24)})" if query.strip() else "all that is shown"
@@ -356,25 +364,40 @@ class ExportDialog(Dialog[ExportTo | None]):
             "accepted": "only what was accepted",
             "all": "all, dropped ones too",
         }
-        self._counts = counts
+        self._counts, self._shape = counts, next(iter(READERS))
         order: list[Which] = ["shown", "undropped", "accepted", "all"]
         self._choices = [(each, words[each]) for each in (order if query.strip() else order[1:])]
 
     def compose(self) -> ComposeResult:
         """Which, where to, what that means."""
-        width = max(len(words) for _, words in self._choices)
-        lines = [
-            Content.assemble(f"{words:<{width}}", (f"{self._counts[which]:>11,} pairs", "$secondary"))
-            for which, words in self._choices
-        ]
         with Vertical(classes="dialog"):
             yield Static(f"Export {one_line(self._data_set, 40)}", markup=False, classes="dialog-title")
-            options = OptionList(*lines, compact=True, markup=False)
+            options = OptionList(*self._lines(), compact=True, markup=False)
             options.can_focus = False
             yield options
+            yield Static(id="shape", markup=False)
             yield PathField(f"{self._data_set}.jsonl", placeholder="a file ending in .jsonl, .parquet or .csv")
             yield Static(id="said", markup=False)
-            yield Static("↑↓ which · → writes a name out · enter exports · esc gives up", classes="dialog-hint")
+            yield Static(
+                "↑↓ which · tab for whom · → writes a name out · enter exports · esc gives up", classes="dialog-hint"
+            )
+
+    def _lines(self) -> list[Content]:
+        width = max(len(words) for _, words in self._choices)
+        counts = self._counts[self._shape]
+        return [
+            Content.assemble(f"{words:<{width}}", (f"{counts[which]:>11,} pairs", "$secondary"))
+            for which, words in self._choices
+        ]
+
+    def action_shape(self, step: int) -> None:
+        """For the next reader, or the one before."""
+        shapes = list(READERS)
+        self._shape = shapes[(shapes.index(self._shape) + step) % len(shapes)]
+        options = self.query_one(OptionList)
+        for index, line in enumerate(self._lines()):
+            options.replace_option_prompt_at_index(index, line)
+        self._check()
 
     def on_mount(self) -> None:
         """Begins with the file's name."""
@@ -394,16 +417,19 @@ class ExportDialog(Dialog[ExportTo | None]):
     def _check(self) -> ExportTo | None:
         """The answer as it stands; None, and why, where it is none."""
         said = self.query_one("#said", Static)
+        names = " ".join(f"[{shape}]" if shape == self._shape else f" {shape} " for shape in READERS)
+        about = (f"\nfor {READERS[self._shape]}", "$secondary")
+        self.query_one("#shape", Static).update(Content.assemble(names, about))
         path = self.query_one(PathField).path
         which = self._choices[self.query_one(OptionList).highlighted or 0][0]
         try:
             if path is None:
                 raise WorkbenchError("No file is named", "")
-            form = format_of(path)
+            form = format_for(path, self._shape)
             check_place(path, self._workspace.pairs)
             if path.is_dir() or not path.absolute().parent.is_dir():
                 raise WorkbenchError("That is no file in a folder that exists", "")
-            if not self._counts[which]:
+            if not self._counts[self._shape][which]:
                 raise WorkbenchError("There is no such pair", "")
         except WorkbenchError as error:
             text = " ".join(filter(None, (f"▲ {error.title}.", str(error.message))))
@@ -412,5 +438,6 @@ class ExportDialog(Dialog[ExportTo | None]):
         if path.exists():
             said.update(Content.styled("▲ That file exists and will be replaced.", "$warning"))
         else:
-            said.update(Content.styled(f"As {form}; turns stay turns, unknown columns stay.", "$secondary"))
-        return ExportTo(path, form, which)
+            columns = "stay" if self._shape == "trl" else "are left out"
+            said.update(Content.styled(f"As {form}; turns stay turns, unknown columns {columns}.", "$secondary"))
+        return ExportTo(path, form, which, self._shape)

@@ -531,18 +531,20 @@ class PairsScreen(WorkbenchScreen):
     @background("dialog", doing="exporting pairs", opens=True)
     async def action_export(self) -> None:
         """Writes pairs to a file of another kind or place."""
+        from workbench.pairs.outward import READERS
         from workbench.tui.dialogs.pair_files import ExportDialog
 
         data_set, rows = self.data_set, self.browser.rows
         if data_set is None or rows is None:
             return
-        counts = data_set.export_counts(rows)
+        counts = {shape: data_set.export_counts(rows, shape) for shape in READERS}
         dialog = ExportDialog(self.workbench.workspace, data_set.name, counts, self.browser.searched_for)
         answer = await self.app.push_screen_wait(dialog)
         if answer is not None:
             let_keys_go_on()
             export = data_set.export
-            self.workbench.tell(await asyncio.to_thread(export, rows, answer.path, answer.form, answer.which))
+            told = await asyncio.to_thread(export, rows, answer.path, answer.form, answer.which, answer.shape)
+            self.workbench.tell(told)
 
     @background("dialog", doing="changing data sets", opens=True)
     async def action_data_sets(self) -> None:
