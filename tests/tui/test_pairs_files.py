@@ -76,6 +76,13 @@ async def test_on_a_low_screen_the_keys_stay_in_view_and_what_lacks_is_named(tmp
         hint = dialog.query_one(".dialog-hint")
         assert "ctrl+s imports" in str(hint.render())  # type: ignore[attr-defined]
         assert dialog.query_one(".dialog").content_region.contains_region(hint.region)
+        told = dialog.query_one("#told")
+        assert told.region.bottom < hint.region.y
+        assert told.max_scroll_y > 0
+        await screen.press(*["pagedown"] * 3)
+        assert told.scroll_y == told.max_scroll_y
+        await screen.press("pageup", "pageup", "pageup")
+        assert told.scroll_y == 0
         await screen.press("ctrl+s")
         text = "\n".join(
             "".join(part.text for part in strip) for strip in screen.pilot.app.screen._compositor.render_strips()

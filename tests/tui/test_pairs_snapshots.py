@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import TextArea
+from textual.widgets import Static, TextArea
 
 from tests.tui.pairs_data import make_pair
 from tests.tui.runs_screen import until
 from workbench.pairs.pair import Message, Status
 from workbench.pairs.store import write_pairs
 from workbench.tui.app import WorkbenchApp
+from workbench.tui.widgets.fields import PathField
 from workbench.tui.widgets.pair_table import PairTable
 from workbench.workspace import Workspace
 
@@ -56,6 +58,30 @@ def test_the_editor(snap_compare: Any, tmp_path: Path, size: tuple[int, int]) ->
         for field in pilot.app.screen.query(TextArea):
             field.cursor_blink = False
         await until(pilot, lambda: isinstance(pilot.app.focused, TextArea))
+        await pilot.pause(0.1)
+
+    assert snap_compare(_app(tmp_path), run_before=run, terminal_size=size)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)])
+def test_an_import(snap_compare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = {"system": "Be brief.", "prompt": "Is it odd?", "source_url": "here", "better_response_id": 1}
+    rows = [
+        row | {"response_0": f"{number} is.", "response_1": f"Let me check {number} for you."} for number in range(7)
+    ]
+    rows[3]["better_response_id"] = rows[4]["better_response_id"] = "tie"
+    Path("labelled.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+
+    async def run(pilot: Pilot[None]) -> None:
+        await _ready(pilot)
+        await pilot.press("i")
+        await until(pilot, lambda: bool(pilot.app.screen.query("#path")))
+        field = pilot.app.screen.query_one("#path", PathField)
+        field.cursor_blink = False
+        field.value = "labelled.jsonl"
+        await pilot.press("enter")
+        await until(pilot, lambda: "prefer" in str(pilot.app.screen.query_one("#preview", Static).render()))
         await pilot.pause(0.1)
 
     assert snap_compare(_app(tmp_path), run_before=run, terminal_size=size)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Grid, Vertical
+from textual.containers import Grid, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, OptionList, Select, Static
 
@@ -60,15 +60,16 @@ class ImportDialog(Dialog[ToImport | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "apply", "Import"),
+        Binding("pagedown", "page(1)", "More of what is said"),
+        Binding("pageup", "page(-1)", "What is said above", show=False),
         Binding("escape", "back", "Give up", priority=True),
     ]
     DEFAULT_CSS = """
     ImportDialog {
         #fields { grid-size: 2; grid-columns: 12 1fr; grid-rows: 1; height: auto; margin-bottom: 1; }
         Select { height: 1; }
-        #words { height: auto; max-height: 3; }
-        #preview { height: auto; max-height: 14; margin-bottom: 1; }
-        #said { height: auto; margin-bottom: 1; }
+        #told { height: auto; margin-bottom: 1; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
+        #words, #said, #preview { height: auto; }
     }
     """
 
@@ -98,11 +99,13 @@ class ImportDialog(Dialog[ToImport | None]):
                 yield Select[bool](_KINDS, prompt="none in this file", compact=True, id="kind", disabled=True)
                 yield Static("data set", classes="label")
                 yield LineField(placeholder="the new data set's name", id="name")
-            yield Static(id="words", markup=False)
-            yield Static(id="preview", markup=False)
-            yield Static(id="said", markup=False)
+            # The pairs come last, for they may be cut where the screen is low: what is wrong with them is not.
+            with VerticalScroll(id="told", can_focus=False):
+                yield Static(id="words", markup=False)
+                yield Static(id="said", markup=False)
+                yield Static(id="preview", markup=False)
             yield Static(
-                "enter reads the file · tab next field · ctrl+s imports · esc cancels",
+                "enter reads · tab next · pgdn more · ctrl+s imports · esc cancels",
                 markup=False,
                 classes="dialog-hint",
             )
@@ -110,13 +113,20 @@ class ImportDialog(Dialog[ToImport | None]):
     def on_mount(self) -> None:
         """Begins at the file's name."""
         self.query_one("#path", PathField).focus()
+        self._show("#words", Content())
+        self._show("#preview", Content())
         self._say("A Hugging Face data set comes in by: workbench import ORG/NAME", "$secondary")
         if self._path:
             self.look()
 
     def on_resize(self) -> None:
-        """Leaves the preview what lines there are, so that the keys below it stay in view."""
-        self.query_one("#preview").styles.max_height = max(3, min(14, self.size.height - _ROWS))
+        """Leaves what is said of the file what lines there are, so that the keys below it stay in view."""
+        self.query_one("#told").styles.max_height = max(1, self.size.height - _ROWS)
+
+    def action_page(self, pages: int) -> None:
+        """Scrolls what is said of the file, and the pairs below it."""
+        told = self.query_one("#told")
+        told.scroll_relative(y=pages * max(1, told.size.height - 1), animate=False)
 
     def on_input_submitted(self, event: LineField.Submitted) -> None:
         """Looks into the file; from the name, imports."""
@@ -223,9 +233,9 @@ class ImportDialog(Dialog[ToImport | None]):
             self._refuse(error)
             return
         words = "\n".join(one_line(line, 400) for line in in_words(sample))
-        self.query_one("#words", Static).update(Content.styled(words, "$secondary"))
-        width = max(30, self.query_one("#preview").size.width)
-        self.query_one("#preview", Static).update(Content("\n").join(_lines(sample.pairs, width)))
+        self._show("#words", Content.styled(words, "$secondary"))
+        width = max(30, self.query_one("#fields").size.width - 1)  # one for the scroll bar
+        self._show("#preview", Content("\n").join(_lines(sample.pairs, width)))
         problems = list(map(str, sample.problems[:_SHOWN_PROBLEMS]))
         if problems:
             self._say("▲ " + "\n▲ ".join(problems), "$warning")
@@ -284,14 +294,20 @@ class ImportDialog(Dialog[ToImport | None]):
             self.dismiss(None)
 
     def _refuse(self, error: WorkbenchError) -> None:
-        self.query_one("#words", Static).update("")
-        self.query_one("#preview", Static).update("")
+        self._show("#words", Content())
+        self._show("#preview", Content())
         message, hint = str(error.message), str(error.hint)
         self._say(" ".join(filter(None, (f"▲ {error.title}.", message, hint))), "$error")
 
     def _say(self, text: str, style: str) -> None:
         lines = (one_line(line, 400) for line in text.split("\n"))
-        self.query_one("#said", Static).update(Content.styled("\n".join(lines), style))
+        self._show("#said", Content.styled("\n".join(lines), style))
+
+    def _show(self, selector: str, told: Content) -> None:
+        """Shows what is told in its place, which takes no line where there is nothing."""
+        place = self.query_one(selector, Static)
+        place.update(told)
+        place.display = bool(told.plain)
 
 
 def _nothing(field: str, *, by_shape: bool) -> str:
@@ -305,8 +321,8 @@ def _nothing(field: str, *, by_shape: bool) -> str:
 _PREFERRED = ("  ✔ the model will prefer: ", "$secondary")
 _OVER = ("  ✘                  over: ", "$secondary")
 _LACKING = ("an answer that is to be drafted", "$warning")
-_ROWS = 21
-"""Lines of the dialog besides the preview: so many are left for that on a low screen."""
+_ROWS = 15
+"""Lines of the dialog besides what is said of the file and its pairs."""
 
 
 def _lines(pairs: Sequence[Pair], width: int) -> list[Content]:
