@@ -112,6 +112,12 @@ INTERNALS = (
         "set while a conversation is rendered: tokens typed into a turn stay text",
     ),
     Internal(
+        "transformers.utils.chat_template_utils",
+        "ImmutableSandboxedEnvironment",
+        "jinja_env = ImmutableSandboxedEnvironment(",
+        "replaced: products and powers have bounds",
+    ),
+    Internal(
         "bitsandbytes.nn:Linear4bit", "support_avx512bf16_for_cpu", "self.support_avx512bf16_for_cpu", "set to False"
     ),
     Internal("bitsandbytes.backends.default.ops", "torch.compile", "torch.compile(", "swapped while it is imported"),

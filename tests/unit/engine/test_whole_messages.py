@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from workbench.engine.training.data import prepare
 from workbench.errors import WorkbenchError
 from workbench.pairs.exporters import export_pairs
 from workbench.pairs.importers import import_rows
-from workbench.pairs.pair import template_arguments, to_row
+from workbench.pairs.pair import Message, template_arguments, to_row
 
 _MISTRAL = """
 {%- if messages[0].role == 'system' %}{% set system = messages[0].content %}{% set turns = messages[1:] %}
@@ -258,6 +259,41 @@ def test_a_template_that_fails_or_never_ends_is_told_with_line_and_pair(
     with pytest.raises(WorkbenchError) as caught:
         prepare(tokenizer, rows, 10**6)
     assert said in caught.value.message
+
+
+DOUBLING = "{% set n = namespace(x='xxxxxxxx') %}{% for i in range(27) %}{% set n.x = n.x ~ n.x %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ 'x' * 10**10 }}", "the result of * is too large"),
+        ("{{ 10**10 * [1] }}", "the result of * is too large"),
+        ("{{ 10 ** (10 ** 10) }}", "the result of ** is too large"),
+        ("{% for i in range(10**10) %}{% endfor %}", "Range too big"),
+        ("{% set n = namespace(x=9) %}{% for i in range(60) %}{% set n.x = n.x * n.x %}{% endfor %}", "* is too large"),
+        ("{{ 'x'.ljust(10**9) }}", "it needs over"),
+        ("{{ '%999999999d' % 1 }}", "it needs over"),
+        ("{{ messages[0].content | center(10**9) }}", "it needs over"),
+        (DOUBLING, "it needs over"),
+    ],
+)
+def test_one_step_of_a_template_cannot_take_the_machine(
+    template: str, said: str, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rendering, "MEMORY", 300 * 2**20)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    tokenizer.chat_template = template
+    with pytest.raises(WorkbenchError, match="takes too much") as caught:
+        rendering.rendered_text(tokenizer, (Message("user", "Hi"),), {})
+    assert said in caught.value.message
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+def test_products_of_sane_size_are_computed(tokenizer: PreTrainedTokenizerBase) -> None:
+    tokenizer.chat_template = "{{ '-' * 3 }}{{ 2 ** 10 * 3 }}{{ 1.5 * 2 }}{{ [messages[0].content] * 2 }}"
+    text = rendering.rendered_text(tokenizer, (Message("user", "Hi"),), {})
+    assert text == "---30723.0['Hi', 'Hi']"
 
 
 def endless() -> None:

@@ -1,8 +1,10 @@
-"""Turns in a model's chat template, which is a program that came with the model: it may fail, or never end."""
+"""Turns in a model's chat template, which is a program that came with the model: it may fail, never end, or grow."""
 
 from __future__ import annotations
 
 import ctypes
+import os
+import resource
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +13,10 @@ from functools import lru_cache
 from typing import Any
 
 from jinja2 import TemplateError
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from transformers import PreTrainedTokenizerBase
+from transformers.utils import chat_template_utils
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, turn_to_json
@@ -36,11 +41,15 @@ _SECONDS_EACH = 0.01
 """What each conversation adds where many are rendered at once."""
 _SECONDS_A_LETTER = 5e-6
 """What each letter adds where it becomes tokens meanwhile."""
+MEMORY = 2 * 2**30
+"""Bytes that the process may grow by while a template is rendered."""
+_MOST_BITS, _MOST_LETTERS = 100_000, 10_000_000
+"""The largest number, and the longest text or list, that a template may make by multiplying."""
 
 
 def rendered_text(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], arguments: Mapping[str, Any]) -> str:
     """`turns` in the tokenizer's chat template, which gets `arguments` too. Raises `WorkbenchError` as below."""
-    with _told(turns), time_limit(SECONDS):
+    with _told(turns), time_limit(SECONDS), _memory_limit():
         text: str = tokenizer.apply_chat_template(as_dicts(turns), tokenize=False, **arguments)
     return text
 
@@ -70,7 +79,8 @@ def _ids_with_typed_control(
     tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], arguments: Mapping[str, Any]
 ) -> list[int]:
     letters = sum(len(turn.whole or turn.content) for turn in turns)
-    with _told(turns, typed=True), time_limit(SECONDS + letters * _SECONDS_A_LETTER), _markup_is_control(tokenizer):
+    seconds = SECONDS + letters * _SECONDS_A_LETTER
+    with _told(turns, typed=True), time_limit(seconds), _memory_limit(), _markup_is_control(tokenizer):
         ids: list[int] = tokenizer.apply_chat_template(
             as_dicts(turns), tokenize=True, return_dict=True, sanitize_control_tokens=True, **arguments
         )["input_ids"]
@@ -85,7 +95,7 @@ def all_rendered_ids(
     No turn may have a control token's name in it. Raises what the template raises, whichever conversation it was.
     """
     turns = [as_dicts(conversation) for conversation in conversations]
-    with time_limit(SECONDS + _SECONDS_EACH * len(turns)):
+    with time_limit(SECONDS + _SECONDS_EACH * len(turns)), _memory_limit():
         texts = tokenizer.apply_chat_template(turns, tokenize=False, **arguments)
     ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return ids
@@ -114,6 +124,12 @@ def _told(turns: Sequence[Message], *, typed: bool = False) -> Iterator[None]:
         raise WorkbenchError(
             "The model's chat template does not end",
             f"It was stopped after {SECONDS:g} s. Turns: {roles}.",
+            "Correct the template in the model's folder (chat_template.jinja), or use another model.",
+        ) from None
+    except (OverflowError, MemoryError) as error:
+        raise WorkbenchError(
+            "The model's chat template takes too much",
+            f"Turns: {roles}. In the template: {one_line(str(error), 300) or f'it needs over {MEMORY:,} bytes'}.",
             "Correct the template in the model's folder (chat_template.jinja), or use another model.",
         ) from None
     except (ValueError, NotImplementedError) as error:
@@ -185,6 +201,70 @@ def _watch() -> None:
             for thread in [thread for thread, end in _ends.items() if end < now]:
                 del _ends[thread]
                 _send(thread, EndlessError)
+
+
+_memory_guard = threading.Lock()
+_rendering = 0
+"""How many threads render now."""
+_limit_before = resource.getrlimit(resource.RLIMIT_AS)
+
+
+@contextmanager
+def _memory_limit() -> Iterator[None]:
+    """Lets the process grow by `MEMORY` at most meanwhile: past that, what is run inside gets a `MemoryError`."""
+    global _rendering, _limit_before
+    with _memory_guard:
+        _rendering += 1
+        if _rendering == 1:
+            _limit_before = soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+            most = _address_space() + MEMORY
+            if most > MEMORY and (soft == resource.RLIM_INFINITY or most < soft):
+                resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    try:
+        yield
+    finally:
+        with _memory_guard:
+            _rendering -= 1
+            if not _rendering:
+                resource.setrlimit(resource.RLIMIT_AS, _limit_before)
+
+
+def _address_space() -> int:
+    """Bytes of the process's addresses; 0 where the system does not say."""
+    try:
+        file = os.open(
+            "/proc/self/statm", os.O_RDONLY
+        )  # A third of the time of Python's own files, once a conversation.
+    except OSError:
+        return 0
+    try:
+        return int(os.read(file, 100).split()[0]) * resource.getpagesize()
+    finally:
+        os.close(file)
+
+
+class BoundedEnvironment(ImmutableSandboxedEnvironment):
+    """Refuses a product or power that is too large: computing it is one step, which nothing can stop once it began."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Raises `OverflowError` for what is too large, as a range too long does."""
+        numbers = isinstance(left, int) and isinstance(right, int)
+        if operator == "**":
+            large = numbers and left.bit_length() * right > _MOST_BITS
+        elif numbers:
+            large = left.bit_length() + right.bit_length() > _MOST_BITS
+        else:
+            times, many = (left, right) if isinstance(left, int) else (right, left)
+            large = isinstance(times, int) and hasattr(many, "__len__") and len(many) * times > _MOST_LETTERS
+        if large:
+            raise OverflowError(f"the result of {operator} is too large")
+        return super().call_binop(context, operator, left, right)
+
+
+# Before the first template is compiled: what is constant is computed then.
+chat_template_utils.ImmutableSandboxedEnvironment = BoundedEnvironment
 
 
 def types_control(tokenizer: PreTrainedTokenizerBase, turn: Message) -> bool:
