@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from workbench.pairs.lines import UnusableError
+from workbench.pairs.lines import UnreadError, UnusableError
 from workbench.pairs.pair import Message, Text, has_words, turn_from
 
 FIELDS = ("prompt", "chosen", "rejected", "id", "status", "split", "tags", "note", "source")
@@ -65,7 +65,7 @@ def contents(row: Mapping[str, Any]) -> Contents:
         whole = _contents(prompt, _without_words(worse, "rejected"), worse)
         return whole._replace(chosen=_blank_like(whole.prompt))
     if prompt is None or not ("chosen" in row and "rejected" in row):
-        raise UnusableError("has no chosen and rejected")
+        raise UnreadError("has no chosen and rejected")
     return to_draft(row)
 
 
@@ -180,7 +180,7 @@ def _implicit(chosen: Text, rejected: Text) -> Contents:
         for name, turns in zip(("chosen", "rejected"), whole, strict=True):
             if not turns:
                 shape = '"\\n\\nHuman: …\\n\\nAssistant: …"'
-                raise UnusableError(f"has no prompt, and its {name} is no transcript ({shape}) that would hold one")
+                raise UnreadError(f"has no prompt, and its {name} is no transcript ({shape}) that would hold one")
         return part(*whole)
     assert not isinstance(chosen, str)
     assert not isinstance(rejected, str)

@@ -16,7 +16,7 @@ from typing import Any, cast
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.pairs.formats import FIELDS, Contents, as_conversation, contents, has_template, to_draft
-from workbench.pairs.lines import Problem, UnusableError
+from workbench.pairs.lines import Problem, UnreadError, UnusableError
 from workbench.pairs.pair import (
     ID_LENGTH,
     SPLITS,
@@ -52,7 +52,8 @@ class Imported:
     `conversational` says whether they are turns (None: there is no pair), `converted` how many of `pairs` were plain
     text before, `templated` whether they stay plain text because a chat template is filled in, `undrafted` how many
     lack an answer, `judged` how many of these are an answer that is judged by itself, `ties` how many rows were left
-    out because their label prefers neither answer. `plans` say what was made of which columns; `unused` are the columns
+    out because their label prefers neither answer, `unread` how many of the problems are columns that do not say what
+    is prompt, chosen and rejected. `plans` say what was made of which columns; `unused` are the columns
     with text that nothing was made of.
     """
 
@@ -60,6 +61,7 @@ class Imported:
     problems: list[Problem] = field(default_factory=list)
     duplicates: int = 0
     ties: int = 0
+    unread: int = 0
     columns: tuple[str, ...] = ()
     conversational: bool | None = None
     converted: int = 0
@@ -147,6 +149,7 @@ def import_rows(
                 raise UnusableError("is turns, where earlier pairs are plain text; a data set is of one kind")
         except UnusableError as error:
             result.problems.append(Problem.at(where, str(error)))
+            result.unread += isinstance(error, UnreadError)
             continue
         except TieError:
             result.ties += 1
@@ -240,7 +243,9 @@ def nothing_usable(source: str, imported: Imported) -> WorkbenchError:
     if not imported.problems:
         return WorkbenchError("Nothing to import", f"{source} has no rows.", "Check that it is the right file.")
     hint = "Correct those lines."
-    if imported.columns:
+    if imported.columns and 2 * imported.unread < len(imported.problems):
+        hint = "Its columns are read: correct what is said of the rows, or take them out of the file."
+    elif imported.columns:
         listed = ", ".join(imported.columns[:20])
         hint = (
             f"Its columns are: {listed}. Say which is which: --map prompt=COLUMN --map chosen=COLUMN …; a column that"

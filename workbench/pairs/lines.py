@@ -56,6 +56,10 @@ class UnusableError(ValueError):
     """Why a row cannot be used, in words that end a sentence ("field 'chosen' is missing")."""
 
 
+class UnreadError(UnusableError):
+    """The same, where the row's columns do not say what is prompt, chosen and rejected: a mapping may."""
+
+
 def bad_lines(name: str, problems: Sequence[Problem], *, pairs: int) -> str:
     """What to tell of the lines of a data set that are no pairs, beside its `pairs` that are; empty for none."""
     if not problems:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from workbench.pairs.formats import Contents, text_in
-from workbench.pairs.lines import UnusableError
+from workbench.pairs.lines import UnreadError, UnusableError
 from workbench.pairs.pair import LABELS as NOTED
 from workbench.pairs.pair import TEMPLATE_COLUMNS, TEXTS, Message, plain
 from workbench.pairs.shapes import (
@@ -165,7 +165,7 @@ class RowReader:
             if plan.shape.fits(values) and (plan.shape is not ALONE or self._is_alone(plan, row)):
                 break
         else:
-            raise UnusableError(_nothing_in(names))
+            raise UnreadError(_nothing_in(names))
         answers = plan.shape.read(values)
         fields = {name: value for name, value in row.items() if name not in plan.used}
         reading = Reading(plan, fields)
@@ -206,7 +206,7 @@ class RowReader:
     def _planned(self, names: tuple[str, ...], row: Mapping[str, Any]) -> tuple[Plan, ...]:
         for column in self._mapping.values():
             if column and column not in row:
-                raise UnusableError(f"has no column {column!r}; its columns are {', '.join(map(repr, row))}")
+                raise UnreadError(f"has no column {column!r}; its columns are {', '.join(map(repr, row))}")
         self._refuse_unread_labels(names)
         plans = tuple(filter(None, (self._plan(shape, names) for shape in self._candidates())))
         if len(self._plans) >= _MOST_PLANS:
@@ -234,7 +234,7 @@ class RowReader:
             return
         labels = [name for name in names if name not in self._mapping.values() and _MAY_TELL.search(name)]
         if labels:
-            raise UnusableError(
+            raise UnreadError(
                 f"has {_listed(labels)}, which may say row by row which answer is better, where --map"
                 f" chosen={mapped[0]} says it of all; --map label={labels[0]} goes by it, --map label= sets it aside"
             )

@@ -301,3 +301,26 @@ def test_rows_of_ever_other_columns_are_counted_all_the_same() -> None:
     found = imported(*rows)
     assert found.read_as == (("prompt, chosen, rejected as named", 1500),)
     assert len(found.unused) == 1500
+
+
+@pytest.mark.parametrize(
+    ("rows", "maps", "mapping_helps"),
+    [
+        ([{"prompt": "Q", "chosen": "same", "rejected": "same"}], "", False),
+        ([{"prompt": "", "chosen": "a", "rejected": "b"}], "", False),
+        ([{"prompt": "Q", "chosen": "a", "rejected": "b", "tags": [1]}], "", False),
+        ([{"prompt": "Q", "chosen": "a", "rejected": "b", "images": ["x.png"]}], "", False),
+        ([{"frage": "Q", "gut": "a", "schlecht": "b"}], "", True),
+        ([{"prompt": "Q", "chosen": "a", "rejected": "b"}], "chosen=nowhere", True),
+        ([{"chosen": "a", "rejected": "b", "frage": "Q"}], "", True),
+        ([{"frage": "Q"}, {"frage": "Q"}, {"prompt": "Q", "chosen": "x", "rejected": "x"}], "", True),
+    ],
+)
+def test_where_nothing_can_be_used_the_hint_fits_the_cause(
+    rows: list[dict[str, Any]], maps: str, mapping_helps: bool
+) -> None:
+    found = imported(*rows, maps=maps)
+    assert found.pairs == []
+    hint = nothing_usable("x.jsonl", found).hint or ""
+    assert ("Say which is which: --map" in hint) is mapping_helps
+    assert ("correct what is said of the rows" in hint) is not mapping_helps
