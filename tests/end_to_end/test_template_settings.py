@@ -7,10 +7,13 @@ import shutil
 from pathlib import Path
 
 from tests.end_to_end.conftest import workbench, write_pairs
+from workbench.cli.compare_columns import columns_of
+from workbench.compare.tuned_runs import settings_told
 from workbench.config import build_config
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.training.data import prepare
 from workbench.launch import take_rows
+from workbench.runs.folder import create
 from workbench.tiny import WEIGHTS
 from workbench.workspace import Workspace
 
@@ -61,3 +64,18 @@ def test_what_a_run_was_trained_with_is_what_it_is_asked_with(tmp_path: Path) ->
     assert of_run[0]["sum"] != of_base[0]["sum"], "the base is asked as the run was trained"
     typed = '[{"role": "user", "content": "What about my card?"}]'
     assert json.loads(workbench(tmp_path, *asked[:2], typed, *asked[3:], "--run", run).stdout)["columns"] == of_run
+
+
+def test_the_heading_of_the_base_says_what_it_is_asked_with_where_runs_differ(tmp_path: Path) -> None:
+    workspace = Workspace.find(tmp_path)
+    runs = [
+        create(workspace.runs, build_config({"pairs": ["x"], "template": given}), [], {}).id
+        for given in ({"mood": "merry", "deep": False}, {"mood": "merry", "deep": False}, {})
+    ]
+    columns = columns_of(workspace, runs[:2], None)[1]
+    assert [column.name for column in columns] == ["base", *runs[:2]]
+    assert [settings_told(column, columns) for column in columns] == [""] * 3
+    columns = columns_of(workspace, runs[1:], None, system_column="Be brief.")[1]
+    told = "base, no template settings"
+    assert [column.name for column in columns] == [told, *runs[1:], f"base + system{told[4:]}"]
+    assert settings_told(columns[1], columns) == "mood=merry, deep=false"

@@ -204,6 +204,17 @@ async def test_three_columns_all_tell_their_probability() -> None:
     assert "base  0.41 │ ▸ support-dpo-3  0.00008 ▼ │ base + system  0.21 ▼" in text
 
 
+async def test_columns_that_are_asked_with_other_template_settings_say_so() -> None:
+    merry = RUN.model_copy(update={"template": {"mood": "merry"}})
+    app = ViewApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.query_one(ComparisonView).show(pair_comparison().with_columns((BASE, merry), 1))
+        await pilot.pause()
+        text = shown(app)
+    assert "base · no template settings" in text
+    assert "support-dpo-3 · mood=merry" in text
+
+
 def test_what_a_system_message_burns_is_told_beside_the_adapter_that_burns_nothing() -> None:
     seen = distribution().model_copy(update={"prompt_tokens": [14, 14, 55]})
     comparison = pair_comparison().with_columns((BASE, RUN, SYSTEM), 2).with_distribution(seen, "next token")

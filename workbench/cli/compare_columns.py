@@ -91,7 +91,7 @@ def columns_of(
     """
     from workbench.compare.messages import Column
     from workbench.compare.scorers import Base
-    from workbench.compare.tuned_runs import with_unique_name
+    from workbench.compare.tuned_runs import settings_told, with_unique_name
     from workbench.runs.folder import RunFolder
 
     folders = list(dict.fromkeys(workspace.run_folder(run) for run in runs))
@@ -107,7 +107,13 @@ def columns_of(
     ]
     if system_column:
         both = f"{system}\n\n{system_column}" if system else system_column
-        columns.append(with_unique_name(Column(name="base", system=both, template=shared), columns))
+        columns.append(with_unique_name(columns[0].model_copy(update={"system": both}), columns))
+    if told := settings_told(columns[0], columns):
+        columns = [
+            column.model_copy(update={"name": f"{column.name}, {told}"}) if column.adapter is None else column
+            for column in columns
+        ]
+        note("The runs give different settings to the chat template: the base is asked without any.")
     if not configs:
         return Base(model or "tiny", quantization or "nf4"), columns
     base = _shared_base(configs, written, model, quantization)

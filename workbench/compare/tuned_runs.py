@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -118,3 +119,13 @@ def with_unique_name(column: Column, others: Sequence[Column]) -> Column:
         number += 1
         free = f"{name} {number}"
     return column.model_copy(update={"name": free})
+
+
+def settings_told(column: Column, columns: Sequence[Column]) -> str:
+    """What a column gives to the chat template, in words; empty where all of `columns` give the same."""
+    if all(other.template == column.template for other in columns):
+        return ""
+    given = ", ".join(
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in column.template.items()
+    )
+    return given or "no template settings"

@@ -17,6 +17,7 @@ from workbench import figures
 from workbench.compare.comparison import ColumnGeneration, Comparison
 from workbench.compare.measures import behaviour_shares
 from workbench.compare.messages import Column, Prompt, Turn
+from workbench.compare.tuned_runs import settings_told
 from workbench.pairs.told import told_turn
 from workbench.text import one_line, safe
 from workbench.tui.widgets.answer_view import AnswerView
@@ -43,6 +44,8 @@ class ViewOptions:
     cursor: int | None = None
 
 
+_SETTINGS = 24
+"""Cells for what a column gives to the chat template."""
 _NAME_LENGTHS = (40, 32, 24, 18, 14, 10, 7)
 
 
@@ -88,9 +91,11 @@ class ColumnsBar(Lines):
         self._ends = []
         for number, column in enumerate(comparison.columns):
             current = number == comparison.current and number > 0
+            settings = settings_told(column, comparison.columns)
             part = Content.assemble(
                 ("▸ " if current else "", "$accent"),
                 (one_line(column.name, room), "bold $accent" if current else "bold" if number == 0 else "$secondary"),
+                (f" · {one_line(settings, _SETTINGS)}" if settings else "", "$secondary"),
                 self._chance(number),
                 self._system_size(number),
             )
