@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.lines import write_atomically
-from workbench.pairs.pair import TEXTS, Pair, to_line, to_row
+from workbench.pairs.pair import TEXTS, Pair, to_row
+from workbench.pairs.reading import MARKED, MISTAKABLE
 
 Format = Literal["jsonl", "parquet", "csv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -41,11 +42,17 @@ def check_place(path: Path, data_sets: Path) -> None:
         )
 
 
+def exported(pair: Pair) -> dict[str, Any]:
+    """The pair as a row for others, marked where a column beside its texts would be read as a part of them."""
+    row = to_row(pair)
+    return row | {MARKED: True} if any(name.strip().casefold() in MISTAKABLE for name in pair.extra) else row
+
+
 def export_pairs(path: Path, pairs: Sequence[Pair], form: Format) -> None:
     """Writes pairs to `path`, atomically. In CSV, turns and tags are JSON. Raises `WorkbenchError`."""
     try:
         if form == "jsonl":
-            write_atomically(path, (to_line(pair).encode() for pair in pairs))
+            export_rows(path, map(exported, pairs))
         elif form == "csv":
             write_atomically(path, _csv(pairs))
         else:
@@ -54,7 +61,7 @@ def export_pairs(path: Path, pairs: Sequence[Pair], form: Format) -> None:
         raise _cannot_write(path, error) from error
 
 
-def export_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def export_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Writes rows of any shape to `path` as JSON lines, atomically. Raises `WorkbenchError`."""
     try:
         write_atomically(path, ((json.dumps(row, ensure_ascii=False) + "\n").encode() for row in rows))
@@ -73,7 +80,7 @@ def _columns(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _csv(pairs: Sequence[Pair]) -> Iterator[bytes]:
-    rows = [to_row(pair) for pair in pairs]
+    rows = [exported(pair) for pair in pairs]
     columns = _columns(rows)
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
@@ -96,7 +103,7 @@ def _parquet(pairs: Sequence[Pair]) -> bytes:
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(table_of([to_row(pair) for pair in pairs], conversational=pairs[0].conversational), sink)
+    pq.write_table(table_of([exported(pair) for pair in pairs], conversational=pairs[0].conversational), sink)
     return bytes(sink.getvalue())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
-from workbench.pairs.exporters import Format, export_pairs, export_rows, format_of
+from workbench.pairs.exporters import Format, export_pairs, export_rows, exported, format_of
 from workbench.pairs.lines import UnusableError, write_atomically
 from workbench.pairs.pair import TEMPLATE_COLUMNS, TEXTS, Message, Pair, Text, has_words, to_row, turn_to_json
 
@@ -20,7 +20,7 @@ DATASET_INFO = "dataset_info.json"
 
 
 def _trl(pair: Pair) -> list[Row]:
-    return [to_row(pair)]
+    return [exported(pair)]
 
 
 def _llama_factory(pair: Pair) -> list[Row]:

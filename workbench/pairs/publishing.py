@@ -17,8 +17,9 @@ from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.pairs.arrow import Ints
 from workbench.pairs.checks.findings import ChecksReport
-from workbench.pairs.exporters import table_of
-from workbench.pairs.pair import STATUSES, TEXTS, Pair, to_row
+from workbench.pairs.exporters import exported, table_of
+from workbench.pairs.pair import STATUSES, TEXTS, Pair
+from workbench.pairs.reading import MARKED
 from workbench.pairs.rows import Rows
 from workbench.pairs.split import held_out
 
@@ -103,7 +104,7 @@ def _write_shards(folder: Path, pairs: dict[str, list[Pair]]) -> None:
 
 
 def _public(pair: Pair) -> dict[str, Any]:
-    row = {name: value for name, value in to_row(pair).items() if name not in _PRIVATE}
+    row = {name: value for name, value in exported(pair).items() if name not in _PRIVATE}
     if pair.alone is None:
         return row
     answer, good = row["chosen" if pair.alone else "rejected"], pair.alone
@@ -153,7 +154,7 @@ def _card(
 
 def _columns(pairs: dict[str, list[Pair]]) -> list[str]:
     named = dict.fromkeys(name for members in pairs.values() for pair in members for name in _public(pair))
-    more = [name for name in named if name not in ("id", *TEXTS, "completion", "label")]
+    more = [name for name in named if name not in ("id", *TEXTS, "completion", "label", MARKED)]
     return ["Columns beside these: " + ", ".join(f"`{_plain(column)}`" for column in more) + ".\n"] if more else []
 
 

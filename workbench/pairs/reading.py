@@ -34,6 +34,16 @@ _BESIDE = {"system": SYSTEM, "history": HISTORY, "input": INPUT}
 MAPPABLE = (*TEXTS, "id", *NOTED, *_BESIDE, "label")
 """What --map can name."""
 
+MARKED = "workbench_pair"
+"""A column of our own exports: what a row has beside its texts belongs to none of them, whatever it is called."""
+MISTAKABLE = frozenset(
+    name.casefold()
+    for roles in (_BESIDE, *(shape.needs for shape in SHAPES), *(shape.may for shape in SHAPES))
+    for role, alternatives in roles.items()
+    for name in alternatives
+    if role not in ("label", "strength")
+) - {*TEXTS, "completion"}
+"""Names of columns that would be read as a part of a pair where nothing says that they are none."""
 _OWN = frozenset({"id", *NOTED, *TEMPLATE_COLUMNS})
 """Columns that the workbench has a use for, whatever the shape."""
 _MAY_TELL = re.compile(
@@ -246,6 +256,8 @@ class RowReader:
             for name in reversed(names)
             if name not in mapped and name not in self._mapping and name not in self._noted.values()
         }
+        if MARKED in names:
+            free = {name: column for name, column in free.items() if name not in MISTAKABLE}
         columns: dict[str, str] = {}
         for role, alternatives in (*shape.needs.items(), *shape.may.items()):
             column = self._column(role, alternatives, names, free, columns)
@@ -264,7 +276,7 @@ class RowReader:
             and (role != "input" or "prompt" in columns)
         }
         kept = {columns[role] for role in shape.kept if role in columns}
-        used = {*columns.values(), *beside.values(), *mapped, *self._noted.values(), *self._mapping} - kept
+        used = {*columns.values(), *beside.values(), *mapped, *self._noted.values(), *self._mapping, MARKED} - kept
         unseen = {name for name in names if name not in used and name not in _OWN and name not in kept}
         unseen |= {
             name for name in names if name in self._mapping and name not in (*columns.values(), *beside.values())

@@ -53,6 +53,27 @@ def test_there_and_back(tmp_path: Path, form: str, pairs: list[Pair]) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_column_with_the_name_of_a_part_stays_a_column(tmp_path: Path, form: str, plain: bool) -> None:
+    parts: list[Any] = ["q", "a", "b", "c"]
+    if not plain:
+        parts = [(Message("user" if said == "q" else "assistant", said),) for said in parts]
+    beside = {name: f"{name} said" for name in ("input", "system", "history", "Context", "response_0", "response_1")}
+    beside["better_response_id"] = "0"
+    for name in (*beside, None):
+        extra = beside if name is None else {name: beside[name]}
+        path = tmp_path / f"{name}.{form}"
+        export_pairs(
+            path, [Pair("one", *parts[:3], extra=extra), Pair("two", parts[0], parts[1], parts[3])], format_of(path)
+        )
+        found = import_rows(read_rows(path), conversational=not plain)
+        assert not found.problems
+        one, two = found.pairs
+        assert (one.id, one.prompt, one.chosen, one.rejected, one.extra) == ("one", *parts[:3], extra)
+        assert (two.prompt, {value for value in two.extra.values() if value}) == (parts[0], set())
+
+
+@pytest.mark.parametrize("form", FORMATS)
 def test_whole_turns_there_and_back(tmp_path: Path, form: str) -> None:
     path = tmp_path / f"x.{form}"
     export_pairs(path, WHOLE, format_of(path))
