@@ -120,12 +120,15 @@ def test_a_data_set_is_of_one_kind() -> None:
 
 
 def test_what_lacks_an_answer_is_imported_to_be_drafted() -> None:
-    found = imported({"prompt": "p", "chosen": "c", "status": "accepted"}, row(1), {"prompt": "q", "rejected": "r"})
-    assert (len(found.pairs), found.undrafted, found.problems) == (3, 2, [])
+    accepted = {"status": "accepted"}
+    good, bad, bare = {"prompt": "p", "chosen": "c"}, {"prompt": "q", "rejected": "r"}, {"prompt": "s"}
+    found = imported(good | accepted, row(1), bad, bare | accepted)
+    assert (len(found.pairs), found.undrafted, found.problems) == (4, 3, [])
     assert [(pair.lacks, pair.status) for pair in found.pairs] == [
-        (("rejected",), "new"),
+        (("rejected",), "accepted"),
         ((), "new"),
         (("chosen",), "new"),
+        (("chosen", "rejected"), "new"),
     ]
     assert found.pairs[0].rejected == (Message("assistant", ""),)
     again = imported({"prompt": "p", "chosen": "c", "rejected": ""}, existing=found.pairs)
