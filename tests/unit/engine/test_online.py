@@ -7,7 +7,7 @@ import pytest
 import torch
 from peft import PeftModel
 
-from tests.unit.engine.training import make, read, work
+from tests.unit.engine.training import make, read, row, work
 from workbench.config import build_config
 from workbench.engine.methods.reward_sources import load_reward
 from workbench.engine.model.loading import attach_adapter, load_base, load_reward_base
@@ -20,11 +20,19 @@ from workbench.user_functions import UserFunction, check_function
 from workbench.workspace import Workspace
 
 FUNCTION = '''
+import json
+
 def vowels(prompts, completions, chosen, **_):
     """As TRL calls it: a message or a text for each answer."""
     assert len(prompts) == len(completions) == len(chosen)
     assert prompts[0][-1]["role"] == "user"
     return [float(sum(letter in "aeiou" for letter in answer[0]["content"])) for answer in completions]
+
+def merry(prompts, completions, template, **_):
+    """Knows what the prompt's template was given."""
+    assert len(template) == len(prompts)
+    assert {json.dumps(given) for given in template} <= {'{"mood": "merry"}', '{"mood": "glum", "deep": true}', "{}"}
+    return [float(given.get("mood") == "merry") for given in template]
 
 def short(prompts, completions, **_):
     return [1.0]
@@ -58,6 +66,15 @@ def test_it_learns_from_its_own_answers_and_tells_rewards(tmp_path, function, me
     assert steps[-1].tokens_per_second > 0
     assert read(folder, Sample)
     attach_adapter(load_base("tiny", "none"), folder.adapter, "run")
+
+
+def test_a_function_gets_what_the_chat_template_was_given(tmp_path, function) -> None:
+    given = [{"mood": "merry"}, {"mood": "glum", "deep": True}, {}]
+    rows = [row(number) | {"chat_template_kwargs": given[number % 3]} for number in range(6)]
+    quick = {**SMALL, "sample_tokens": 0, "batch_size": 24, "quantization": "none", "holdout": 0}
+    folder = make(tmp_path, rows, method="grpo", max_steps=1, reward=f"{function}:merry", **quick)
+    assert isinstance(work(folder), Finished)
+    assert read(folder, Step)[0].metrics["reward"] == pytest.approx(2 / 6)
 
 
 def test_enough_steps_raise_the_reward(tmp_path, function) -> None:
@@ -153,7 +170,7 @@ def test_a_reward_is_checked_before_the_run_starts(tmp_path, function, monkeypat
     monkeypatch.chdir(tmp_path)
     assert asked("my_reward.py:vowels").record().config.reward == f"{function}:vowels"
     for wrong, told in (
-        ("my_reward.py:absent", "It has vowels, short, broken"),
+        ("my_reward.py:absent", "It has vowels, merry, short, broken"),
         ("nothing.py:vowels", "cannot be read"),
         ("run:nobody", "No run"),
         ("nonsense", "no reward"),

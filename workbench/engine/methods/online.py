@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,11 @@ from datasets import Dataset
 from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-from workbench.engine.methods.reward_sources import load_reward
+from workbench.engine.methods.reward_sources import TEMPLATE, load_reward
 from workbench.engine.methods.trainer_setup import TrainerInputs
 from workbench.engine.methods.trl_trainer import TrlTrainer, build_trl
 from workbench.engine.model.token_ids import PairIds
+from workbench.pairs.pair import template_arguments
 from workbench.runs.folder import RunFolder
 from workbench.runs.pair_scores import PairIdentity
 
@@ -101,4 +103,7 @@ def _prompts(
     numbers = [number % len(pairs) for number in range(-(-len(pairs) // whole) * whole)]
     rows_of_pairs = [rows[subjects[number].id] for number in numbers]
     columns = {name: [row[name] for row in rows_of_pairs] for name in ("prompt", "chosen", "rejected")}
-    return Dataset.from_dict({**columns, "prompt_ids": [pairs[number].prompt for number in numbers]})
+    # As text: Arrow would give every row the names of all, with nulls.
+    given = [json.dumps(template_arguments(row)) for row in rows_of_pairs]
+    ids = [pairs[number].prompt for number in numbers]
+    return Dataset.from_dict({**columns, "prompt_ids": ids, TEMPLATE: given})

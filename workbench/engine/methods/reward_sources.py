@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from workbench.user_functions import UserFunction
 
 Reward = Callable[..., list[float]]
 """As TRL calls it: `prompts`, `completions`, `completion_ids` and columns of the rows by name, to a number each."""
+TEMPLATE = "template"
+"""The column with what a row's chat template was given, tools too: as JSON here, for a function as a mapping."""
 
 
 def load_reward(config: RunConfig, runs: Path, pad: int) -> Reward:
@@ -60,8 +63,9 @@ def _function(named: UserFunction) -> Reward:
         raise _broken(where, f"{type(error).__name__}: {error}") from error
 
     def reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
+        given = [json.loads(text) for text in columns.pop(TEMPLATE, [])]
         try:
-            values = list(function(prompts=prompts, completions=completions, **columns))
+            values = list(function(prompts=prompts, completions=completions, **columns, template=given))
             numbers = [math.nan if value is None else float(value) for value in values]
         except Exception as error:
             raise _broken(where, f"{type(error).__name__}: {error}") from error
