@@ -118,6 +118,8 @@ class RunConfig(BaseModel):
     """KTO's weight of good answers' losses."""
     undesirable_weight: float = Field(1.0, gt=0)
     """KTO's weight of bad answers' losses."""
+    margin_weight: float = Field(0.0, ge=0)
+    """How much of a pair's own margin the scores of its answers are to differ by, as TRL's margin; 0: none of it."""
     reward: str = ""
     """What answers are worth: run:ID (a reward model, or a dpo run's implicit reward), or FILE.py:FUNCTION."""
     group_size: int = Field(8, ge=2)

@@ -28,6 +28,7 @@ from workbench.pairs.rewrite import rewritten
 from workbench.pairs.rows import Rows
 from workbench.pairs.split import held_out, weighted
 from workbench.pairs.store import load_rows
+from workbench.pairs.strength import MARGIN
 from workbench.rewards import HOW, parse_reward
 from workbench.runs.cautions import Caution
 from workbench.runs.folder import RunFolder, create
@@ -127,6 +128,16 @@ def take_rows(workspace: Workspace, config: RunConfig) -> TakenRows:
             "Nothing to train on",
             f"{held_pairs} other pairs of {names} are dropped, to be drafted, or none at all.",
             "Accept some pairs, have answers drafted (workbench draft), lower holdout, or name another data set.",
+        )
+    if config.margin_weight and not any(
+        np.isfinite(data_set.margins[rows]).any() for data_set, rows in zip(data_sets, train, strict=True)
+    ):
+        raise WorkbenchError(
+            "No pair has a margin",
+            f"margin_weight goes by the columns {MARGIN}, score_chosen and score_rejected and the like; no pair of"
+            f" {', '.join(config.pairs)} that trains has them.",
+            "Leave margin_weight at 0.",
+            fields={"margin_weight": "no pair has a margin"},
         )
     return TakenRows(counts, config.template, config.pairs, data_sets, train, holdout)
 

@@ -119,7 +119,7 @@ METHODS: Mapping[str, Method] = {
         "one epoch, as more overfits, learning rate 9e-6 for all weights, cosine: arXiv 2203.02155, appendix C.",
         "learning rate 1e-4: ten times that, and TRL's default; TRL's guide names 1e-3 for adapters.",
         {"epochs": 1.0, "learning_rate": 1e-4},
-        settings=(),
+        settings=("margin_weight",),
         does="It gives an answer a score, higher for preferred ones",
         pairwise=False,
         answers=False,

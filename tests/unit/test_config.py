@@ -46,6 +46,7 @@ def test_a_preset_chooses_its_method_and_none_other() -> None:
     [
         ("simpo", "loss_type=ipo", "simpo has no use for 'loss_type'"),
         ("dpo", "simpo_gamma_ratio=0.4", "setting of simpo"),
+        ("dpo", "margin_weight=1", "setting of reward"),
         ("reward", "beta=0.2", "reward has no use for 'beta'"),
         ("orpo", "beta=0", "beta: must be above 0"),
         ("grpo", "beta=0", "reward: is not given"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,16 @@ def test_what_is_to_be_drafted_never_trains(workspace: Workspace) -> None:
     write_pairs(path, [Pair("f", "Who?", "", "")])
     with pytest.raises(WorkbenchError, match="to be drafted"):
         take_rows(workspace, config)
+
+
+def test_margins_are_asked_for_where_there_are_some(workspace: Workspace) -> None:
+    config = build_config({"pairs": ["x"], "method": "reward", "margin_weight": 1.0})
+    write_pairs(workspace.pairs_file("x"), map(question, range(6)))
+    with pytest.raises(WorkbenchError, match="No pair has a margin") as refused:
+        take_rows(workspace, config)
+    assert "margin_weight" in refused.value.fields
+    write_pairs(workspace.pairs_file("x"), [replace(question(0), extra={"margin": 2}), *map(question, range(1, 6))])
+    assert take_rows(workspace, config.model_copy(update={"holdout": 0.0})).counts.train == 6
 
 
 def test_rows_are_as_in_the_data_set_but_for_their_side(workspace: Workspace) -> None:

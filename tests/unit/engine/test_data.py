@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
+from trl.trainer.reward_trainer import DataCollatorForPreference as DataCollatorForRewards
 
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.rendering import FALLBACK_TEMPLATE
@@ -164,6 +165,23 @@ def test_the_length_limit_is_counted_as_trl_applies_it(tokenizer):
     assert batch["attention_mask"].sum() == sum(min(length, limit) for length in whole)
     chosen, rejected = batch["input_ids"].chunk(2)
     assert int((chosen == rejected).all(dim=1).sum()) == prepared.identical
+
+
+def test_each_pair_has_its_own_margin_as_trl_reads_it(tokenizer):
+    sides = ["holdout", "train", "train", "holdout", "train"]
+    rows = [conversation(split=side) for side in sides]
+    rows = [each | {"id": str(n), "score_chosen": n, "score_rejected": 1} for n, each in enumerate(rows)]
+    del rows[2]["score_chosen"]
+    prepared = prepare(tokenizer, rows, 64, margin_weight=0.5)
+    for pairs, margins, subjects in (
+        (prepared.train, prepared.train_margins, prepared.train_subjects),
+        (prepared.holdout, prepared.holdout_margins, prepared.holdout_subjects),
+    ):
+        expected = [0.0 if each.id == "2" else (int(each.id) - 1) / 2 for each in subjects]
+        for alike in (pairs, list(pairs)):
+            batch = list(to_dataset(alike, margins))
+            assert DataCollatorForRewards(tokenizer.pad_token_id)(batch)["margin"].tolist() == expected
+    assert prepare(tokenizer, rows, 64).train_margins is None
 
 
 def test_nothing_left_to_train_on_is_refused(tokenizer):

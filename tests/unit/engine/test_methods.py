@@ -97,6 +97,20 @@ def test_a_reward_model_learns_to_rank_and_answers_nothing(tmp_path, quantizatio
         attach_adapter(load_base("tiny", "none"), folder.adapter, "run")
 
 
+def test_a_reward_models_scores_are_to_differ_by_the_margins_of_the_pairs(tmp_path) -> None:
+    """TRL's loss with a margin (arXiv 2307.09288, eq. 2), for one pair: -log sigmoid(difference - margin)."""
+    rows = [row(0) | {"score_chosen": 9, "score_rejected": 5.5}, row(6, "holdout") | {"margin": -1.25}]
+    for weight in (0.0, 0.5):
+        folder = make(
+            tmp_path / str(weight), rows=rows, method="reward", margin_weight=weight, max_steps=1, quantization="none"
+        )
+        work(folder)
+        for event, margin in ((read(folder, Step)[0], 3.5), (read(folder, Eval)[-1], -1.25)):
+            difference = torch.tensor(event.metrics["margin"] - weight * margin)
+            expected = -torch.nn.functional.logsigmoid(difference).item()
+            assert event.metrics["loss"] == pytest.approx(expected, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     "method", ["simpo", "kto", *(pytest.param(each, marks=pytest.mark.slow) for each in ("orpo", "reward"))]
 )

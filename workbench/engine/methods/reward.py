@@ -12,6 +12,7 @@ from workbench.engine.methods.losses import preferred
 from workbench.engine.methods.trainer_setup import TrainerInputs, lora
 from workbench.engine.methods.trl_trainer import TrlTrainer, build_trl
 from workbench.engine.model.loading import HEAD
+from workbench.pairs.strength import MARGIN
 from workbench.runs.quantities import PREFERENCE_ACCURACY
 
 
@@ -55,6 +56,7 @@ class _Joined:
         return self._collator(
             [
                 {key: [*pair["prompt_ids"], *pair[key]][: self._max_length] for key in ("chosen_ids", "rejected_ids")}
+                | {key: pair[key] for key in (MARGIN,) if key in pair}
                 for pair in pairs
             ]
         )

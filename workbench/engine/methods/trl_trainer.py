@@ -204,8 +204,8 @@ def build_trl(
     pairs_at_once = config.batch_size // config.gradient_accumulation * distributed.count()
     defaults = {
         "order": LongestFirst(lengths(prepared.train, config.max_length), pairs_at_once, config.seed),
-        "train_dataset": to_dataset(prepared.train),
-        "eval_dataset": to_dataset(prepared.holdout) if prepared.holdout else None,
+        "train_dataset": to_dataset(prepared.train, prepared.train_margins),
+        "eval_dataset": to_dataset(prepared.holdout, prepared.holdout_margins) if prepared.holdout else None,
         "peft_config": lora(config),
     }
     with settings_errors():

@@ -22,6 +22,7 @@ from workbench.engine.scoring.result_cache import key
 from workbench.engine.training.token_file import COLUMNS, Entry, Parts, StoredPairs, StoredRows, TokenFile, stored
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, from_row, template_arguments
+from workbench.pairs.strength import MARGIN, margin_of
 from workbench.runs.folder import RowsFile, digest
 from workbench.runs.pair_scores import PairIdentity, fingerprint
 
@@ -41,7 +42,8 @@ class Prepared:
 
     Counts are of pairs on both sides. *Dropped*: the prompt alone fills the limit, nothing of a response would be left.
     *Truncated*: the end of a response is cut off. *Identical*: chosen and rejected are the same once cut.
-    `train_subjects` and `holdout_subjects` say which pairs they are, in the same order.
+    `train_subjects` and `holdout_subjects` say which pairs they are, in the same order; `train_margins` (pairs) and
+    `holdout_margins` by how much their scores are to differ, None where that is not asked for.
     """
 
     train: Sequence[PairIds]
@@ -51,6 +53,8 @@ class Prepared:
     identical: int
     train_subjects: Sequence[PairIdentity] = field(default_factory=list)
     holdout_subjects: Sequence[PairIdentity] = field(default_factory=list)
+    train_margins: np.ndarray | None = None
+    holdout_margins: np.ndarray | None = None
 
 
 def prepare(
@@ -62,13 +66,15 @@ def prepare(
     *,
     vocabulary: int | None = None,
     place_of: Callable[[str], str] = lambda _: "",
+    margin_weight: float = 0.0,
 ) -> Prepared:
     """Tokenizes the rows of a run by TRL's rules; those whose `split` is holdout are held out.
 
     What was tokenized before is taken from the folder `cache`: the same rows with the same tokenizer and template.
     `progress` is told, before each part, how many pairs are tokenized. `vocabulary`: for how many ids the model has an
     embedding, where that is known. `place_of` says for messages where the pair with an id is, with file and line; the
-    line of the run's pairs.jsonl is told where it says nothing.
+    line of the run's pairs.jsonl is told where it says nothing. `margin_weight` above 0: that much of the margin that a
+    row's columns have is its margin, 0 for a row without one.
 
     Raises `WorkbenchError` where a row is no pair, the chat template refuses one, the model has no embedding for a
     token, or no training pair is left.
@@ -91,6 +97,9 @@ def prepare(
             else "The run has no training pairs.",
             "Raise max_length, or lower holdout.",
         )
+    margins = np.array([margin_of(row) for row in rows]) * margin_weight if margin_weight else None
+    if margins is not None:
+        margins[np.isnan(margins)] = 0.0
     return Prepared(
         StoredPairs(file, train),
         StoredPairs(file, holdout),
@@ -99,6 +108,8 @@ def prepare(
         int((fits & identical).sum()),
         StoredRows(file, train, file.subject),
         StoredRows(file, holdout, file.subject),
+        None if margins is None else margins[train],
+        None if margins is None else margins[holdout],
     )
 
 
@@ -118,19 +129,26 @@ def row_tokens(pairs: Sequence[PairIds], max_length: int) -> np.ndarray:
     return tokens
 
 
-def to_dataset(pairs: Sequence[PairIds]) -> Dataset:
-    """The pairs in the columns that TRL's preference collator reads, with their indices; stored pairs stay on disk."""
+def to_dataset(pairs: Sequence[PairIds], margins: np.ndarray | None = None) -> Dataset:
+    """The pairs in the columns that TRL's preference collator reads, with their indices, and with their `margins`
+    (pairs) where there are any; stored pairs stay on disk."""
     if isinstance(pairs, StoredPairs):
-        return _mapped(pairs.file, pairs.rows)
+        return _mapped(pairs.file, pairs.rows, margins)
     ids = [(pair.prompt, pair.chosen, pair.rejected) for pair in pairs]
     columns = dict(zip(COLUMNS, map(list, zip(*ids, strict=True)), strict=True))
+    if margins is not None:
+        columns[MARGIN] = margins.tolist()
     return Dataset.from_dict({**columns, PAIR_INDEX: list(range(len(ids)))})
 
 
-def _mapped(file: TokenFile, rows: np.ndarray) -> Dataset:
+def _mapped(file: TokenFile, rows: np.ndarray, margins: np.ndarray | None) -> Dataset:
     indices = np.full(len(file.sizes), -1)
     indices[rows] = np.arange(len(rows))
     table = file.table.select(COLUMNS).append_column(PAIR_INDEX, pa.array(indices))
+    if margins is not None:
+        of_all = np.zeros(len(file.sizes))
+        of_all[rows] = margins
+        table = table.append_column(MARGIN, pa.array(of_all))
     # With a fingerprint given, the data set does not read all of itself to make one.
     return Dataset(InMemoryTable(table), fingerprint="pairs").select(rows)
 

@@ -133,6 +133,7 @@ def _ready(
             tokenizing,
             vocabulary=embedding_rows(config.model),
             place_of=partial(place_of, workspace, config) if workspace is not None else lambda _: "",
+            margin_weight=config.margin_weight,
         )
     if config.facts.online:
         # Of the pairs only the prompts are used.
