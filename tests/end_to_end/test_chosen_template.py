@@ -11,6 +11,8 @@ import pytest
 
 from tests.end_to_end.conftest import workbench, write_pairs
 from workbench.chat_templates import read_template, template_file, template_names
+from workbench.compare.messages import Column, ScoreResponse, Turn
+from workbench.compare.scorers import Base, Scorers
 from workbench.config import build_config
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.errors import WorkbenchError
@@ -84,6 +86,23 @@ def test_a_chosen_template_is_the_one_in_which_the_run_trains_and_is_asked(tmp_p
     done = workbench(tmp_path, "merge", by_setting, "--to", str(tmp_path / "merged"))
     assert done.returncode == 0, done.stderr
     assert load_tokenizer(str(tmp_path / "merged")).chat_template == TEMPLATE
+
+
+async def test_the_scorer_of_compare_asks_in_the_template_of_the_base(tmp_path: Path) -> None:
+    asked = ScoreResponse(
+        columns=[Column(name="base")], prompt=[Turn(role="user", content="What about my card?")], response="Gladly."
+    )
+    scorers, sums = Scorers(), []
+    for model, template in (
+        (model_with(tmp_path / "bare", None), TEMPLATE),
+        (model_with(tmp_path / "o", TEMPLATE), ""),
+    ):
+        client = scorers.of(Base(model, "none", template))
+        assert scorers.of(Base(model, "none", template)) is client
+        sums.append((await client.ask(asked)).columns[0].sum)
+    assert sums[0] == sums[1]
+    assert scorers.of(Base(model, "none", TEMPLATE)) is not client
+    await scorers.close()
 
 
 def test_a_template_that_is_not_there_is_refused_before_anything_starts(tmp_path: Path) -> None:
