@@ -319,6 +319,7 @@ def test_judged_answers_come_in_for_kto(workspace: Path, tmp_path: Path) -> None
     file.write_text(lines(*judged, {**judged[0], "label": "maybe"}))
     told = run(workspace, "import", file).stderr
     assert "2 answers are judged good or bad alone: --method kto trains on such" in told
+    assert "First: asked 'Name a metal.', 'Iron' is judged good." in told
     assert "line 3 has the judgement 'maybe', which is neither true nor false" in told
     report = json.loads(run(workspace, "import", file, "--name", "again", "--json").stdout)
     assert (report["imported"], report["judged"], report["undrafted"]) == (2, 2, 2)

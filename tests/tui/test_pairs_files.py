@@ -92,6 +92,21 @@ async def test_on_a_low_screen_the_keys_stay_in_view_and_what_lacks_is_named(tmp
         assert "judged good alone: kto trains on it · for pairs, r drafts a rejected answer" in text
 
 
+async def test_answers_judged_alone_are_shown_as_such(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, 3)
+    rows = [{"prompt": "Name a metal.", "completion": said, "label": said == "Iron"} for said in ("Iron", "Wood")]
+    path = tmp_path / "judged.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    async with opened(workspace, size=(80, 24)) as screen:
+        await screen.press("i")
+        await typed(screen, "#path", str(path))
+        await screen.press("enter")
+        shown = said(screen, "#preview")
+        assert "judged good: Iron" in shown
+        assert "judged bad: Wood" in shown
+        assert "to be drafted" not in shown
+
+
 async def test_a_folder_is_imported_and_its_files_are_named(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, 3)
     folder = tmp_path / "mixed"

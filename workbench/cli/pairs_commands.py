@@ -298,6 +298,9 @@ def _kind(imported: Imported) -> str:
     return "conversational" if imported.conversational else "standard"
 
 
+_JUDGED = {True: "good", False: "bad"}
+
+
 def _foretell(sample: Imported) -> list[str]:
     """Says what is made of the columns, and of the first row, before anything is written; returns what it said."""
     from workbench.pairs.importers import in_words
@@ -314,7 +317,10 @@ def _foretell(sample: Imported) -> list[str]:
             repr(one_line(told(text, folded=True), 60)) if plain(text).strip() else "an answer that is to be drafted"
             for text in (first.chosen, first.rejected)
         )
-        note(f"First: asked {asked!r}, the model will prefer {chosen} over {rejected}.")
+        if sample.judged and first.alone is not None:
+            note(f"First: asked {asked!r}, {chosen if first.alone else rejected} is judged {_JUDGED[first.alone]}.")
+        else:
+            note(f"First: asked {asked!r}, the model will prefer {chosen} over {rejected}.")
     return said
 
 

@@ -235,7 +235,7 @@ class ImportDialog(Dialog[ToImport | None]):
         words = "\n".join(one_line(line, 400) for line in in_words(sample))
         self._show("#words", Content.styled(words, "$secondary"))
         width = max(30, self.query_one("#fields").size.width - 1)  # one for the scroll bar
-        self._show("#preview", Content("\n").join(_lines(sample.pairs, width)))
+        self._show("#preview", Content("\n").join(_lines(sample.pairs, width, judged=sample.judged > 0)))
         problems = list(map(str, sample.problems[:_SHOWN_PROBLEMS]))
         if problems:
             self._say("▲ " + "\n▲ ".join(problems), "$warning")
@@ -320,20 +320,26 @@ def _nothing(field: str, *, by_shape: bool) -> str:
 
 _PREFERRED = ("  ✔ the model will prefer: ", "$secondary")
 _OVER = ("  ✘                  over: ", "$secondary")
+_GOOD = ("  ✔        judged good: ", "$secondary")
+_BAD = ("  ✘         judged bad: ", "$secondary")
 _LACKING = ("an answer that is to be drafted", "$warning")
 _ROWS = 15
 """Lines of the dialog besides what is said of the file and its pairs."""
 
 
-def _lines(pairs: Sequence[Pair], width: int) -> list[Content]:
+def _lines(pairs: Sequence[Pair], width: int, *, judged: bool) -> list[Content]:
     lines = []
     for pair in pairs:
         prompt, chosen, rejected = (
             cut(one_line(" ".join(told(text, folded=True).split()), 400), width - 29)
             for text in (pair.last_user_turn, pair.chosen, pair.rejected)
         )
+        lines.append(Content.styled(f"asked {prompt}", "$secondary"))
+        if judged and pair.alone is not None:
+            told_so, answer = (_GOOD, (chosen, "$success")) if pair.alone else (_BAD, (rejected, "$error"))
+            lines.append(Content.assemble(told_so, answer))
+            continue
         lines += [
-            Content.styled(f"asked {prompt}", "$secondary"),
             Content.assemble(_PREFERRED, (chosen, "$success") if chosen else _LACKING),
             Content.assemble(_OVER, (rejected, "$error") if rejected else _LACKING),
         ]
