@@ -102,11 +102,7 @@ def named(first: Sequence[str], second: Sequence[str], role: str = "label") -> V
 
 def _said(value: Any) -> list[Any]:
     """What one or several people said: Argilla exports lists of responses, or of {"value", "status"}."""
-    if isinstance(value, str) and value.lstrip().startswith("["):  # As CSV has it.
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return [value]
+    value = _parsed(value)
     if not isinstance(value, list):
         return [value]
     return [each.get("value") if isinstance(each, Mapping) else each for each in value]

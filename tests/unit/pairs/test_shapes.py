@@ -324,3 +324,11 @@ def test_where_nothing_can_be_used_the_hint_fits_the_cause(
     hint = nothing_usable("x.jsonl", found).hint or ""
     assert ("Say which is which: --map" in hint) is mapping_helps
     assert ("correct what is said of the rows" in hint) is not mapping_helps
+
+
+def test_a_label_that_is_brackets_without_end_is_refused() -> None:
+    for label in ("[" * 100_000, "[not JSON"):
+        [problem] = imported(
+            {"prompt": "Q", "response_0": "a", "response_1": "b", "better_response_id": label}
+        ).problems
+        assert "names no answer" in problem.reason
