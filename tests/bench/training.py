@@ -1,7 +1,7 @@
 """Pairs a second and peak memory of DPO in NF4 on this machine's CPU: stock TRL and the workbench, in turns.
 
-Run as `python -m tests.bench training [--only 1.3M,5.9M,demo] [--sides stock,precomputed,cold,warm] [--rounds 3]
-[--pairs N] [--append] [--to FOLDER]`. Everything is made from the shared hh rows and the starter sets;
+Run as `python -m tests.bench training [--only 1.3M,5.9M,SmolLM2,demo] [--sides stock,precomputed,cold,warm]
+[--rounds 3] [--pairs N] [--append] [--to FOLDER]`. Everything is made from the shared hh rows and the starter sets;
 where the rows are not there, only the demo is measured. Each measurement is a process of its own. What counts is
 training from its first step to its last, with the reference's pre-pass where there is one, without loading and
 tokenizing; pairs that were dropped for their length do not count.
@@ -25,6 +25,7 @@ from tests.bench import machine, random_model
 from tests.bench.child import run
 from tests.bench.training_table import AIMS, SIDES, pace, summary, table
 from workbench.config import RunConfig, build_config
+from workbench.demo import weights
 from workbench.demo.embedded import PAIRS as DEMO_PAIRS
 from workbench.demo.embedded import PRESET as DEMO_PRESET
 from workbench.demo.embedded import prepare as prepare_demo
@@ -39,6 +40,8 @@ from workbench.runs.folder import RunFolder, create, to_line
 HH = Path("../shared/data/hh-rlhf/harmless-base-1500.jsonl.gz")
 _STOCK = Path(__file__).with_name("stock_trl.py")
 PAIRS = 500
+REAL_PAIRS = 64
+"""Of a model of 135 million parameters: stock TRL takes minutes for so many."""
 _BEFORE = ("starting", "loading the model", "tokenizing the pairs")
 _NEVER = 10**6
 _TRL_COLUMNS = ("prompt", "chosen", "rejected")
@@ -141,6 +144,9 @@ def cases(names: Sequence[str], pairs: int | None, folder: Path) -> list[Case]:
     for name in names:
         if name == "demo":
             found.append(_demo(pairs, folder / "demo"))
+        elif hh and name == "SmolLM2":
+            values = {"pairs": ["hh"], "model": weights.find(name), "batch_size": 4, "max_length": 512}
+            found.append(Case(name, "SmolLM2-135M-Instruct", build_config(values), rows[: pairs or REAL_PAIRS]))
         elif hh:
             model = folder / name
             fitted = folder / "hh.jsonl"
@@ -169,7 +175,7 @@ def main(given: Sequence[str]) -> int:
     parser.add_argument("--only", default=",".join(AIMS))
     parser.add_argument("--sides", default=",".join(SIDES))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pairs", type=int, help=f"at most so many; {PAIRS} of hh, all of the demo's")
+    parser.add_argument("--pairs", type=int, help=f"at most so many; {PAIRS} of hh, {REAL_PAIRS} for SmolLM2")
     parser.add_argument("--append", action="store_true", help="add to what the results have, for medians of all")
     parser.add_argument("--to", type=Path, default=machine.RESULTS)
     asked = parser.parse_args(given)

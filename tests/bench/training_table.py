@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.bench import machine
 
-AIMS = {"1.3M": 10.0, "5.9M": 6.0, "demo": 3.0}
+AIMS = {"1.3M": 10.0, "5.9M": 6.0, "SmolLM2": 3.0, "demo": 3.0}
 """How many times as many pairs a second as stock TRL, the reference computed within the run."""
 WARM_AIM = 1.25
 """How many times that, where the reference's log-probabilities are in the workspace's cache."""
