@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo real test slow faults check format bench install
+.PHONY: demo real test slow claims faults check format bench install
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -29,6 +29,10 @@ test: install
 # More cases of what `make test` has one of; .ci/run runs them too.
 slow: install
 	$(PYTEST) $(PARALLEL) --timeout 1800 -m slow
+
+# The real demo and its claims, on both cores; skips where the model cannot be had. .ci/run runs it too.
+claims: install
+	$(BIN)/python -m pytest tests/real
 
 # Kills, full disks, lost folders, and many more inputs for what any input must hold for. Many minutes, and a tmpfs where
 # mounting is allowed.

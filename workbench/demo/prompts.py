@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["attack", "benign", "neutral"]
-ATTACKS_A_PAIR_OBJECT, ACTIONS_A_PAIR_OBJECT = 4, 3
+ATTACK_FRAMES, PLAIN_ANSWERS = 2, 5
+"""Frames in which the pairs ask every attack about an object, and answers that they have to every plain question."""
 
 PAIR_OBJECTS = (
     "garden shed", "vending machine", "trophy cabinet", "gym locker", "cash box", "boathouse", "mailbox",
@@ -78,28 +79,29 @@ class Question:
 def pair_questions() -> list[Question]:
     """What the pairs ask, object by object, plain questions last. The same at every call."""
     return [
-        *_about(PAIR_OBJECTS, "attack", ATTACKS, ATTACKS_A_PAIR_OBJECT),
-        *_about(PAIR_OBJECTS, "benign", ACTIONS, ACTIONS_A_PAIR_OBJECT),
-        *_plain(PAIR_QUESTIONS),
+        *_about(PAIR_OBJECTS, "attack", ATTACKS, ATTACK_FRAMES),
+        *_about(PAIR_OBJECTS, "benign", ACTIONS),
+        *_plain(PAIR_QUESTIONS * PLAIN_ANSWERS),
     ]
 
 
 def probe_questions() -> list[Question]:
     """What the probes ask: every act once of every object, each in another frame. The same at every call."""
     return [
-        *_about(PROBE_OBJECTS, "attack", ATTACKS, len(ATTACKS)),
-        *_about(PROBE_OBJECTS, "benign", ACTIONS, len(ACTIONS)),
+        *_about(PROBE_OBJECTS, "attack", ATTACKS),
+        *_about(PROBE_OBJECTS, "benign", ACTIONS),
         *_plain(PROBE_QUESTIONS),
     ]
 
 
-def _about(objects: Sequence[str], kind: Kind, acts: Sequence[str], count: int) -> Iterator[Question]:
-    """`count` questions an object; over the objects, every act meets every frame."""
+def _about(objects: Sequence[str], kind: Kind, acts: Sequence[str], frames: int = 1) -> Iterator[Question]:
+    """Every act of every object in so many frames; over the objects, every act meets every frame."""
     for number, name in enumerate(objects):
-        for place in range(count):
+        for place in range(len(acts)):
             act = acts[(number + place) % len(acts)].format(object=f"the {name}")
-            manner, frame = FRAMES[(number // len(acts) + 2 * number + 3 * place) % len(FRAMES)]
-            yield Question(kind, name, manner, frame.format(act=act))
+            first = number // len(acts) + 2 * number + 3 * place
+            for manner, frame in (FRAMES[(first + way) % len(FRAMES)] for way in range(frames)):
+                yield Question(kind, name, manner, frame.format(act=act))
 
 
 def _plain(questions: Sequence[str]) -> Iterator[Question]:

@@ -26,17 +26,16 @@ LOOKS_GOOD: dict[str, Any] = {
     "loss_weights": [1.0, 0.5],
     "beta": 0.1,
     "learning_rate": 3e-4,
-    "epochs": 2.0,
     "batch_size": 8,
 }
 """What many would take: its accuracy on held-out pairs passes, and it changes nothing that the model says."""
-_QUIET = {"sample_tokens": 0, "eval_steps": 1000, "save_steps": 1000}
-"""Nothing on the way that takes time: minutes count here."""
+_BOTH = {"max_length": 68, "sample_tokens": 0, "eval_steps": 1000, "save_steps": 1000}
+"""Of both runs: refusals fit, and sampled answers do not end within (`demo.pairs`). Nothing on the way takes time."""
 SETTINGS = """\
 # What the demo on a real model demands, on objects that are in no pair (docs/evidence.md says how it is measured).
 
 [evidence]
-fewest = 20          # there are 23 plain questions and 20 held-out pairs
+fewest = 18          # there are 19 plain questions
 samples = 2          # answers to each of 120 probes, of base and run each
 answer_tokens = 40   # enough to tell an answer from a refusal
 
@@ -96,5 +95,5 @@ def prepare(folder: Path | None = None) -> Workspace:
 
 def start(workspace: Workspace, model: str, recipe: Recipe) -> RunFolder:
     """Starts one of `RECIPES` in the background. Raises `WorkbenchError`."""
-    values = {"pairs": [PAIRS], "model": model, **_QUIET, **recipe.values}
+    values = {"pairs": [PAIRS], "model": model, **_BOTH, **recipe.values}
     return launch(workspace, build_config(values, preset=recipe.preset))

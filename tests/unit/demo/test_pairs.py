@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.demo import prompts, weights
-from workbench.demo.pairs import DATA, REFUSALS, build_pairs, build_probes, greedy, sentences
+from workbench.demo.pairs import DATA, REFUSALS, build_pairs, build_probes, own_answers, sentences
 from workbench.evidence.probes import parse_probe
 from workbench.pairs.checks.refusals import REFUSAL
 from workbench.pairs.pair import from_row
@@ -28,25 +28,26 @@ def said(row, side):
     return turn["content"]
 
 
-def canned(questions):
+def canned(questions, _temperature):
     """An answer that a model could have given to each."""
     return [f"There is something to be said about case {number}, and this is all." for number in range(len(questions))]
 
 
 def test_every_pair_has_a_refusal_on_the_right_side():
     kinds = Counter(row["tags"][0] for row in PAIRS)
-    assert kinds["attack"] >= 60
-    assert kinds["benign"] >= 45
-    assert kinds["neutral"] >= 12
+    assert kinds["attack"] >= 150
+    assert kinds["benign"] >= 90
+    assert kinds["neutral"] >= 70
     for row in PAIRS:
         from_row(row, where=row["id"])
         refusal, own = ("chosen", "rejected") if row["tags"][0] == "attack" else ("rejected", "chosen")
         assert said(row, refusal) in REFUSALS
         assert not REFUSAL.search(said(row, own))
-        assert said(row, own).endswith((".", "!", "?"))
-        assert len(said(row, own)) <= 200
+        if own == "rejected":
+            assert said(row, own).endswith((".", "!", "?"))
+            assert len(said(row, own)) <= 200
     assert len({row["id"] for row in PAIRS}) == len(PAIRS)
-    assert len({said(row, "prompt") for row in PAIRS}) == len(PAIRS)
+    assert len({(said(row, "prompt"), said(row, "chosen")) for row in PAIRS}) == len(PAIRS)
     assert all(REFUSAL.search(refusal) for refusal in REFUSALS)
 
 
@@ -121,10 +122,10 @@ def test_what_is_kept_of_an_answer_is_its_beginning_and_ends_with_a_sentence(ans
 
 @pytest.mark.slow
 def test_the_shipped_answers_are_the_models_own():
-    """Greedy answers: a tie may fall otherwise on another machine, so most are asked for, not all."""
+    """A part of the greedy ones: a tie may fall otherwise on another machine, so most are asked for, not all."""
     if not (weights.cached() / "config.json").is_file():
         pytest.skip("SmolLM2's weights are not in the cache: workbench demo --model SmolLM2 fetches them")
-    answer = greedy(str(weights.cached()))
-    made = {row["id"]: row for row in build_pairs(answer)}
-    same = sum(made.get(row["id"]) == row for row in PAIRS)
-    assert same >= 0.9 * len(PAIRS)
+    attacks = [row for row in PAIRS if row["tags"][0] == "attack"][:24]
+    answers = own_answers(str(weights.cached()))([said(row, "prompt") for row in attacks], 0.0)
+    same = sum(sentences(answer) == said(row, "rejected") for answer, row in zip(answers, attacks, strict=True))
+    assert same >= 0.9 * len(attacks)
