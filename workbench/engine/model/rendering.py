@@ -232,9 +232,8 @@ def _memory_limit() -> Iterator[None]:
 def _address_space() -> int:
     """Bytes of the process's addresses; 0 where the system does not say."""
     try:
-        file = os.open(
-            "/proc/self/statm", os.O_RDONLY
-        )  # A third of the time of Python's own files, once a conversation.
+        # Once a conversation: this takes a third of the time of Python's own files.
+        file = os.open("/proc/self/statm", os.O_RDONLY)
     except OSError:
         return 0
     try:
