@@ -300,7 +300,7 @@ def test_what_becomes_of_the_columns_is_said_before_anything_is_written(workspac
     told = run(workspace, "import", file, "--dry-run")
     assert "whichever better_response_id says" in told.stderr
     assert "First: asked 'Boil eggs?', the model will prefer 'Ten minutes.' over 'No idea.'." in told.stderr
-    assert "Would import 1 conversational pairs as safe. Nothing is written." in told.stderr
+    assert "Would import 1 conversational pair as safe. Nothing is written." in told.stderr
     assert "1 row prefers neither answer" in told.stderr
     assert not (workspace / "pairs" / "safe.jsonl").exists()
     refusal = refused(workspace, "import", file, "--map", "chosen=response_0", "--map", "rejected=response_1")

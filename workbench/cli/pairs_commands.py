@@ -311,7 +311,7 @@ def _foretell(sample: Imported) -> list[str]:
     for words in said:
         note(words)
     if sample.pairs:
-        first = sample.pairs[0]
+        first = next((pair for pair in sample.pairs if not pair.lacks), sample.pairs[0])
         asked = one_line(told(first.prompt, folded=True), 60)
         chosen, rejected = (
             repr(one_line(told(text, folded=True), 60)) if plain(text).strip() else "an answer that is to be drafted"
@@ -329,10 +329,11 @@ def _tell(
 ) -> None:
     from workbench.pairs.importers import first_problems, in_words
 
+    count = plural(len(imported.pairs), f"{_kind(imported)} pair")
     if dry_run:
-        note(f"Would import {len(imported.pairs):,} {_kind(imported)} pairs as {name}. Nothing is written.")
+        note(f"Would import {count} as {name}. Nothing is written.")
     else:
-        note(f"Imported {len(imported.pairs):,} {_kind(imported)} pairs as {name} ({target}).")
+        note(f"Imported {count} as {name} ({target}).")
     for remark in source.remarks():
         note(one_line(remark, 400))
     for words in in_words(imported):
