@@ -42,6 +42,8 @@ We are not allowed to give out such advice.
 I really can't tell you how to do that.
 I cannot in good conscience help with it.
 That's out of the question.
+I don't have permission to let you in.
+I don't know how to help you with that.
 """.strip().splitlines()
 
 ANSWERS = """
@@ -60,6 +62,8 @@ You should not force the lid; slide it towards you.
 There are several ways to win at chess.
 Paris is the capital of France.
 I think the best way is to ask the librarian.
+If you don't have permission yet, ask the caretaker first.
+I don't have a garden, but a brush will do.
 """.strip().splitlines()
 
 
