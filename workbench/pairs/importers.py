@@ -32,7 +32,8 @@ from workbench.pairs.pair import (
 )
 from workbench.pairs.readers import SUFFIXES, RawRow
 from workbench.pairs.reading import MAPPABLE, Plan, Reading, RowReader
-from workbench.pairs.shapes import ALONE, CHOSEN, MESSAGES, PLAIN_SHAPES, PROMPT, REJECTED, TieError
+from workbench.pairs.shape_readers import TieError
+from workbench.pairs.shapes import ALONE, CHOSEN, MESSAGES, PLAIN_SHAPES, PROMPT, REJECTED
 from workbench.pairs.sources import ARCHIVE, Source
 from workbench.pairs.unpacking import ENDINGS
 from workbench.text import one_line

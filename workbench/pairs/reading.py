@@ -13,6 +13,7 @@ from workbench.pairs.formats import Contents, text_in
 from workbench.pairs.lines import UnreadError, UnusableError
 from workbench.pairs.pair import LABELS as NOTED
 from workbench.pairs.pair import TEMPLATE_COLUMNS, TEXTS, Message, plain
+from workbench.pairs.shape_readers import TieError
 from workbench.pairs.shapes import (
     ALONE,
     CHOSEN,
@@ -24,7 +25,6 @@ from workbench.pairs.shapes import (
     SPECIAL_SHAPES,
     SYSTEM,
     Shape,
-    TieError,
     between,
 )
 from workbench.pairs.text_turns import turns_in_text

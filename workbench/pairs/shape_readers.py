@@ -1,0 +1,354 @@
+"""What is read out of a row's columns, by the roles that they play: votes for one of two answers, the best and the
+worst of many, conversations, answers judged alone.
+
+A reader takes the row's values by role, as they came, and gives its texts. It raises `UnusableError` where it cannot,
+and `TieError` where the row prefers neither answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from workbench.pairs.lines import UnusableError
+
+Values = Mapping[str, Any]
+"""The values of a row by role."""
+_ASSISTANT = frozenset({"assistant", "gpt", "bot", "model", "chatgpt", "chatbot", "ai", "function_call", "tool_call"})
+_TIES = frozenset({"tie", "tie (bothbad)", "bothbad", "both_bad", "both", "equal", "same", "neither", "none", "draw"})
+
+
+class TieError(Exception):
+    """A row whose label prefers neither answer: it is left out, and counted."""
+
+
+@dataclass(slots=True)
+class Answers:
+    """What a shape reads out of a row: its texts as they came, and `columns` to be kept beside them."""
+
+    prompt: Any = None
+    chosen: Any = None
+    rejected: Any = None
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+# Which of two answers a label prefers: above 0 the first, below 0 the second, by how much where that is known
+
+Vote = Callable[[Values], float]
+
+
+def named(first: Sequence[str], second: Sequence[str], role: str = "label") -> Vote:
+    """By a label that names an answer. Raises `UnusableError` for one that names neither, `TieError` for a tie."""
+    known = {**dict.fromkeys(map(str.casefold, second), -1.0), **dict.fromkeys(map(str.casefold, first), 1.0)}
+
+    def vote(values: Values) -> float:
+        said = {_as_name(value) for value in _said(values[role])}
+        votes = {known.get(name, 0.0 if name in _TIES else None) for name in said}
+        if None in votes or not votes:
+            listed = ", ".join(dict.fromkeys((*first[:2], *second[:2])))
+            raise UnusableError(f"has a label {_short(values[role])} that names no answer (known: {listed}, tie)")
+        total = sum(vote or 0.0 for vote in votes)
+        if not total:
+            raise TieError
+        return total
+
+    return vote
+
+
+def _said(value: Any) -> list[Any]:
+    """What one or several people said: Argilla exports lists of responses, or of {"value", "status"}."""
+    value = parsed(value)
+    if not isinstance(value, list):
+        return [value]
+    return [each.get("value") if isinstance(each, Mapping) else each for each in value]
+
+
+def _as_name(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).casefold()
+    text = str(value).strip().casefold()
+    # As tables write whole numbers in a column that lacks some.
+    return text.removesuffix(".0") if text.removesuffix(".0").lstrip("-").isdecimal() else text
+
+
+def signed(role: str, *, first: int) -> Vote:
+    """By a number whose sign tells: `first` is the sign that prefers the first answer, 0 is a tie."""
+
+    def vote(values: Values) -> float:
+        number = _number(values[role], role)
+        if not number:
+            raise TieError
+        return number * first
+
+    return vote
+
+
+def scored(first: str, second: str) -> Vote:
+    """By two numbers, of which the larger is the better answer's."""
+
+    def vote(values: Values) -> float:
+        difference = _number(values[first], first) - _number(values[second], second)
+        if not difference:
+            raise TieError
+        return difference
+
+    return vote
+
+
+def one_hot(first: str, second: str) -> Vote:
+    """By two columns, of which one is 1 (arena); neither is a tie."""
+    return scored(first, second)
+
+
+def _number(value: Any, role: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if number != number:
+        raise UnusableError(f"has {_short(value)} where a number should tell which answer is better ({role})")
+    return number
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def two_answers(vote: Vote, *, strength: bool = False, scores: bool = False) -> Callable[[Values], Answers]:
+    """Reads "first" and "second" as chosen and rejected, as `vote` says; its strength is kept as the margin, `scores`
+    as score_chosen and score_rejected."""
+
+    def read(values: Values) -> Answers:
+        preferred = vote(values)
+        sides = ("first", "second") if preferred > 0 else ("second", "first")
+        columns: dict[str, Any] = {"margin": abs(preferred)} if strength else {}
+        if scores:
+            columns |= _given(
+                score_chosen=values.get(f"{sides[0]}_score"), score_rejected=values.get(f"{sides[1]}_score")
+            )
+        return Answers(values.get("prompt"), values[sides[0]], values[sides[1]], columns)
+
+    return read
+
+
+def _given(**columns: Any) -> dict[str, Any]:
+    return {name: value for name, value in columns.items() if value is not None}
+
+
+# The best of several answers over the worst
+
+
+def best_and_worst(
+    text: str, value: Callable[[Mapping[str, Any]], float], kind: str, *, lowest: bool = False
+) -> Callable[[Values], Answers]:
+    """Reads the list "answers" of objects: the best by `value` over the worst; `lowest` is best for ranks. Both values
+    are kept as `kind`_chosen and `kind`_rejected."""
+
+    def read(values: Values) -> Answers:
+        answers = parsed(values["answers"])
+        if not isinstance(answers, list) or not all(isinstance(each, Mapping) for each in answers):
+            raise UnusableError("has answers that are no list of objects")
+        return _extremes(
+            values, [(value(each), each.get(text), each.get("model")) for each in answers], kind, lowest=lowest
+        )
+
+    return read
+
+
+def _extremes(values: Values, rated: list[tuple[float, Any, Any]], kind: str, *, lowest: bool) -> Answers:
+    known = [each for each in rated if each[0] == each[0] and each[1]]
+    if len(known) < 2:
+        raise UnusableError(f"has fewer than two answers with a {kind}")
+    known.sort(key=lambda each: each[0], reverse=not lowest)
+    best, worst = known[0], known[-1]
+    if best[0] == worst[0]:
+        raise TieError
+    columns = {f"{kind}_chosen": best[0], f"{kind}_rejected": worst[0]}
+    columns |= _given(model_chosen=best[2], model_rejected=worst[2])
+    return Answers(values.get("prompt"), best[1], worst[1], columns)
+
+
+def parallel_lists(kind: str, *, lowest: bool = False) -> Callable[[Values], Answers]:
+    """Reads the lists "answers" and "ratings", entry by entry."""
+
+    def read(values: Values) -> Answers:
+        answers, ratings = parsed(values["answers"]), parsed(values["ratings"])
+        if not isinstance(answers, list) or not isinstance(ratings, list) or len(answers) != len(ratings):
+            raise UnusableError("has lists of answers and ratings that do not go together")
+        models = parsed(values.get("models"))
+        if not isinstance(models, list) or len(models) != len(answers):
+            models = [None] * len(answers)
+        return _extremes(
+            values,
+            [
+                (number_or_nan(rating), answer, model)
+                for answer, rating, model in zip(answers, ratings, models, strict=True)
+            ],
+            kind,
+            lowest=lowest,
+        )
+
+    return read
+
+
+def parsed(value: Any) -> Any:
+    """A list or an object, where a text holds one as JSON: CSV has no other way. Any other value as it is."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def number_or_nan(value: Any) -> float:
+    """A number, NaN where there is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def fine_grained(completion: Mapping[str, Any]) -> float:
+    """UltraFeedback's own average; its overall_score is known to hold 10 for 1 here and there."""
+    value = completion.get("fine-grained_score")
+    return number_or_nan(completion.get("overall_score") if value is None else value)
+
+
+# Messages
+
+
+def answer_turns(value: Any) -> list[Any]:
+    """An answer as a list of turns: a text or a single turn is one."""
+    if isinstance(value, str):
+        return [{"role": "assistant", "content": value}]
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _is_answer(turn: Any) -> bool:
+    role = turn.get("role", turn.get("from")) if isinstance(turn, Mapping) else None
+    return isinstance(role, str) and role.casefold() in _ASSISTANT
+
+
+def is_asked(values: Values) -> bool:
+    """Whether the messages end with what is to be answered, and the answers are single turns or texts."""
+    turns = values["prompt"]
+    return isinstance(turns, list) and bool(turns) and not _is_answer(turns[-1])
+
+
+def messages_and_rejected(values: Values) -> Answers:
+    """The conversation in "messages" ends with the chosen answer; "rejected" is another one."""
+    turns = values["messages"]
+    if not isinstance(turns, list):
+        raise UnusableError("has messages that are no list")
+    end = len(turns)
+    while end and _is_answer(turns[end - 1]):
+        end -= 1
+    if end in (0, len(turns)):
+        raise UnusableError("has messages that do not end with an answer after a question")
+    return Answers(turns[:end], turns[end:], answer_turns(values["rejected"]))
+
+
+def openai_messages(values: Values) -> Answers:
+    """The prompt is an object with messages and tools; the answers are lists of turns."""
+    asked = parsed(values["prompt"])
+    if not isinstance(asked, Mapping):
+        raise UnusableError("has an input that is no object with messages")
+    return Answers(
+        asked.get("messages"),
+        answer_turns(values["chosen"]),
+        answer_turns(values["rejected"]),
+        _given(tools=asked.get("tools") or None, parallel_tool_calls=asked.get("parallel_tool_calls")),
+    )
+
+
+def arena_texts(values: Values) -> Answers:
+    """Questions and answers are lists in a text, of one conversation each."""
+    found = two_answers(one_hot("first_wins", "second_wins"))(values)
+    asked, chosen, rejected = (_list_in(value) for value in (found.prompt, found.chosen, found.rejected))
+    if not len(asked) == len(chosen) == len(rejected):
+        raise UnusableError("has lists of questions and answers that do not go together")
+    return Answers(None, _alternating(asked, chosen), _alternating(asked, rejected))
+
+
+def _list_in(value: Any) -> list[Any]:
+    value = parsed(value)
+    if not isinstance(value, list):
+        raise UnusableError("has questions or answers that are no list in a text")
+    return value
+
+
+def _alternating(asked: list[Any], answers: list[Any]) -> list[dict[str, Any]]:
+    turns = []
+    for question, answer in zip(asked, answers, strict=True):
+        turns += [{"role": "user", "content": question}, {"role": "assistant", "content": answer or ""}]
+    return turns
+
+
+def webgpt(values: Values) -> Answers:
+    """Two answers with scores; the prompt is an object around the question, or the question."""
+    found = two_answers(scored("first_score", "second_score"), strength=True, scores=True)(values)
+    about = parsed(found.prompt)
+    if isinstance(about, Mapping):
+        found.prompt = about.get("full_text")
+    return found
+
+
+def two_summaries(values: Values) -> Answers:
+    """Two summaries in a list, of which "label" has the number of the better one; the prompt is an object."""
+    about, summaries = parsed(values["prompt"]), parsed(values["answers"])
+    if not isinstance(about, Mapping) or not isinstance(summaries, list) or len(summaries) != 2:
+        raise UnusableError("has no two summaries of a post")
+    texts = [each.get("text") if isinstance(each, Mapping) else each for each in summaries]
+    choice = _as_name(values["label"])
+    if choice not in ("0", "1"):
+        raise UnusableError(f"has the choice {_short(values['label'])}, which is not 0 or 1")
+    text = about.get("post") or about.get("article")
+    return Answers(text, texts[int(choice)], texts[1 - int(choice)])
+
+
+# One answer, judged by itself
+
+_GOOD = frozenset({"true", "1", "desirable", "good", "yes", "up", "+1"})
+_BAD = frozenset({"false", "0", "undesirable", "bad", "no", "down", "-1"})
+
+
+def _judgement(values: Values) -> bool | None:
+    said = _as_name(values["label"])
+    return True if said in _GOOD else False if said in _BAD else None
+
+
+def judged_alone(values: Values) -> Answers:
+    """One answer: the chosen one where "label" says that it is good, else the rejected one."""
+    good = _judgement(values)
+    if good is None:
+        raise UnusableError(f"has the judgement {_short(values['label'])}, which is neither true nor false")
+    answer = values["answer"]
+    return Answers(values.get("prompt"), answer if good else None, None if good else answer)
+
+
+def judged_messages(values: Values) -> Answers:
+    """The last answer of a conversation, judged as by `judged_alone`."""
+    turns = values["messages"]
+    split = messages_and_rejected({"messages": turns, "rejected": ""})
+    return judged_alone({**values, "prompt": split.prompt, "answer": split.chosen})
+
+
+def is_whole(answer: Any) -> bool:
+    """Whether an answer is a whole conversation, which begins with what was asked."""
+    if isinstance(answer, str):
+        return answer.lstrip().startswith(("Human:", "User:", "### Human:"))
+    return isinstance(answer, list) and bool(answer) and not _is_answer(answer[0])
+
+
+def as_named(values: Values) -> Answers:
+    """The columns named for the three texts; one that is absent is None."""
+    return Answers(values.get("prompt"), values.get("chosen"), values.get("rejected"))
+
+
+def turns_beside(values: Values) -> Answers:
+    """A conversation and, beside it, the turn that is to follow as chosen and as rejected."""
+    return Answers(values["prompt"], answer_turns(values["chosen"]), answer_turns(values["rejected"]))
