@@ -92,7 +92,7 @@ def _cells(side: str, values: dict[str, float]) -> Sequence[str]:
     wall, computed = (f"{values.get(key, 0):.2f}" for key in ("times_stock", "processor_times_stock"))
     return (
         SIDES[side],
-        f"{values['pairs_per_second']:.1f}",
+        f"{values['pairs_per_second']:.3g}",
         wall,
         f"{values['processor_ms']:.1f}",
         computed,
