@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.tui.pairs_screen import opened
 from workbench.pairs.pair import Message, Pair, turn_from
+from workbench.pairs.readable import readable, tool_names
 from workbench.pairs.store import write_pairs
-from workbench.pairs.told import told, tool_names
 from workbench.tui.dialogs.edit import EditDialog
 from workbench.tui.dialogs.edit_json import EditJsonDialog
 from workbench.tui.widgets.fields import TextField
@@ -83,9 +83,9 @@ async def test_the_turns_are_edited_as_json(tmp_path: Path) -> None:
 
 
 def test_what_is_told_of_turns() -> None:
-    assert told("text", folded=True) == "text"
-    assert told(PAIR.rejected, folded=True) == "▸ reasoning_content Hm.\nNo idea."
-    assert told(PAIR.chosen, folded=False) == f'▾ reasoning_content\n{LONG}\n▾ calls weather(city="Lima")'
+    assert readable("text", folded=True) == "text"
+    assert readable(PAIR.rejected, folded=True) == "▸ reasoning_content Hm.\nNo idea."
+    assert readable(PAIR.chosen, folded=False) == f'▾ reasoning_content\n{LONG}\n▾ calls weather(city="Lima")'
     odd = turn_from({"role": "assistant", "tool_calls": [{"name": "f", "arguments": "{}"}, {"x": 1}], "y": [1]})
-    assert told((odd,), folded=True) == '▸ calls f({})\n▸ calls {"x": 1}\n▸ y [1]'
+    assert readable((odd,), folded=True) == '▸ calls f({})\n▸ calls {"x": 1}\n▸ y [1]'
     assert tool_names({"tools": "no"}) == tool_names({"tools": [3]}) == []

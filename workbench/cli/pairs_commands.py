@@ -305,16 +305,18 @@ def _foretell(sample: Imported) -> list[str]:
     """Says what is made of the columns, and of the first row, before anything is written; returns what it said."""
     from workbench.pairs.importers import in_words
     from workbench.pairs.pair import plain
-    from workbench.pairs.told import told
+    from workbench.pairs.readable import readable
 
     said = in_words(sample)
     for words in said:
         note(words)
     if sample.pairs:
         first = next((pair for pair in sample.pairs if not pair.lacks), sample.pairs[0])
-        asked = one_line(told(first.prompt, folded=True), 60)
+        asked = one_line(readable(first.prompt, folded=True), 60)
         chosen, rejected = (
-            repr(one_line(told(text, folded=True), 60)) if plain(text).strip() else "an answer that is to be drafted"
+            repr(one_line(readable(text, folded=True), 60))
+            if plain(text).strip()
+            else "an answer that is to be drafted"
             for text in (first.chosen, first.rejected)
         )
         if sample.judged and first.alone is not None:

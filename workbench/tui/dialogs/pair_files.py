@@ -19,8 +19,8 @@ from workbench.errors import WorkbenchError
 from workbench.pairs.exporters import Format, check_place
 from workbench.pairs.outward import READERS, format_for
 from workbench.pairs.pair import Pair
+from workbench.pairs.readable import readable
 from workbench.pairs.session import Which
-from workbench.pairs.told import told
 from workbench.text import cut, one_line
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
@@ -331,7 +331,7 @@ def _lines(pairs: Sequence[Pair], width: int, *, judged: bool) -> list[Content]:
     lines = []
     for pair in pairs:
         prompt, chosen, rejected = (
-            cut(one_line(" ".join(told(text, folded=True).split()), 400), width - 29)
+            cut(one_line(" ".join(readable(text, folded=True).split()), 400), width - 29)
             for text in (pair.last_user_turn, pair.chosen, pair.rejected)
         )
         lines.append(Content.styled(f"asked {prompt}", "$secondary"))

@@ -18,7 +18,7 @@ from workbench.compare.comparison import ColumnGeneration, Comparison
 from workbench.compare.measures import behaviour_shares
 from workbench.compare.messages import Column, Prompt, Turn
 from workbench.compare.tuned_runs import settings_told
-from workbench.pairs.told import told_turn
+from workbench.pairs.readable import readable_turn
 from workbench.text import one_line, safe
 from workbench.tui.widgets.answer_view import AnswerView
 from workbench.tui.widgets.bars import Bars, PrefixLine
@@ -153,7 +153,7 @@ class PromptView(Lines):
     def show(self, prompt: Prompt, column: Column | None) -> None:
         """Shows a prompt, and the system message that `column` puts before it."""
         turns = [Turn(role="text", content=prompt)] if isinstance(prompt, str) else prompt
-        shown = [(turn.role, told_turn(turn.message(), folded=False), False) for turn in turns]
+        shown = [(turn.role, readable_turn(turn.message(), folded=False), False) for turn in turns]
         if column is not None and column.system:
             shown.insert(0, ("+ system", column.system, True))
         if shown != self._turns:

@@ -24,7 +24,7 @@ from workbench import figures
 from workbench.pairs.checks.roles import order_fault
 from workbench.pairs.diff import Span, word_diff
 from workbench.pairs.pair import Message, Pair, Text, plain
-from workbench.pairs.told import has_more, told, told_turn, tool_names
+from workbench.pairs.readable import has_more, readable, readable_turn, tool_names
 from workbench.text import cut, one_line, safe
 from workbench.tui.background import background
 from workbench.tui.widgets.pair_table import Known, lengths, status_of
@@ -74,7 +74,7 @@ def lay_out(
         if index == last_user:
             question = len(lines)
         style = "text" if index == last_user else "dim"
-        texts = wrap([(style, _shown(told_turn(turn, folded=folded)))], max(1, width - _ROLE))
+        texts = wrap([(style, _shown(readable_turn(turn, folded=folded)))], max(1, width - _ROLE))
         for number, text in enumerate(texts):
             label = turn.role if number == 0 else ""
             lines.append([("role", f"{label:<{_ROLE}}"), *text])
@@ -131,7 +131,7 @@ def _answer(pair: Pair, side: Side, spans: list[Span] | None, sign: str, folded:
     """A response in styled runs; where there is none yet, what to do about it."""
     if side in pair.lacks:
         return [("dim", _LACKING)]
-    return list(_runs(told(pair.chosen if side == "chosen" else pair.rejected, folded=folded), spans, sign))
+    return list(_runs(readable(pair.chosen if side == "chosen" else pair.rejected, folded=folded), spans, sign))
 
 
 def _runs(text: str, spans: list[Span] | None, sign: str) -> Iterator[Run]:
@@ -318,7 +318,7 @@ class _Preference(Widget):
             return Content.styled(f"to be drafted: it lacks {lacking} · r drafts it · e writes it", "$secondary")
         return Content.assemble(
             ("the model will prefer: ", "$secondary"),
-            (f"“{one_line(told(self.pair.chosen, folded=True)[:_QUOTED])}”", "$success"),
+            (f"“{one_line(readable(self.pair.chosen, folded=True)[:_QUOTED])}”", "$success"),
         )
 
 
@@ -353,7 +353,7 @@ class PairView(Vertical):
         if pair is None:
             self.query_one(PairText).show(None, None)
             return
-        texts = told(pair.chosen, folded=self._folded), told(pair.rejected, folded=self._folded)
+        texts = readable(pair.chosen, folded=self._folded), readable(pair.rejected, folded=self._folded)
         if texts not in self._marks and max(map(len, texts)) <= _AT_ONCE:
             self._remember(texts, word_diff(*texts))
         self._show_text(pair, self._marks.get(texts))
@@ -416,7 +416,7 @@ class Preference(Widget):
         if self.pair is None:
             return ""
         sides = (self.pair.chosen, self.pair.rejected)
-        chosen, rejected = (" ".join(told(text, folded=True).split()) for text in sides)
+        chosen, rejected = (" ".join(readable(text, folded=True).split()) for text in sides)
         room = max(8, (self.size.width - len(_LABEL) - len(_OVER) - 4) // 2)
         begin = _parting(chosen, rejected, room // 2)
         said = doubt(self.pair)

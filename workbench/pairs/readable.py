@@ -14,12 +14,12 @@ _LINE = 60
 """Characters of something folded that are shown."""
 
 
-def told(text: Text, *, folded: bool) -> str:
+def readable(text: Text, *, folded: bool) -> str:
     """A prompt or a response, turns parted by blank lines. Untrusted as it came."""
-    return text if isinstance(text, str) else "\n\n".join(told_turn(turn, folded=folded) for turn in text)
+    return text if isinstance(text, str) else "\n\n".join(readable_turn(turn, folded=folded) for turn in text)
 
 
-def told_turn(turn: Message, *, folded: bool) -> str:
+def readable_turn(turn: Message, *, folded: bool) -> str:
     """A turn: reasoning before its content, calls and other fields after it."""
     if not turn.whole:
         return turn.content
