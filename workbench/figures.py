@@ -82,12 +82,12 @@ def number(value: float) -> str:
 
 
 def decimal(value: float, places: int = 3) -> str:
-    """A number with so many decimals, for columns of them; a small one above 0 that would read 0 is told as such."""
+    """A number with so many decimals, for columns of them; a small one that would read 0 is told as such."""
     if not math.isfinite(value):
         return number(value)
     least = 10.0**-places
-    if 0 < value < least / 2:
-        return f"< {least:.{places}f}"
+    if 0 < abs(value) < least / 2:
+        return f"< {least:.{places}f}" if value > 0 else f"> {MINUS}{least:.{places}f}"
     return _minus(f"{value or 0.0:.{places}f}")
 
 

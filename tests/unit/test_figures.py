@@ -86,6 +86,7 @@ def test_a_small_probability_does_not_read_as_none() -> None:
     assert figures.decimal(0.0) == "0.000"
     assert figures.decimal(-0.0) == "0.000"
     assert figures.decimal(1e-9) == "< 0.001"
+    assert figures.decimal(-1e-9) == "> −0.001"
     assert figures.decimal(0.0005) == "0.001"
     assert figures.decimal(-1.2345, 2) == "−1.23"
 

@@ -163,6 +163,9 @@ def answers(evidence: Evidence, labels: Sequence[SampleLabel]) -> Section | None
         judged = [[Cell(f"{rate.kind}, {rate.behaviour}"), _rate(rate.mistaken), _rate(rate.missed)] for rate in rates]
         header = ["judged by a person", "wrongly told so", "wrongly told not so"]
         blocks.append(Table("How often the classifier was wrong", header, judged, narrow=True))
+    else:
+        lead += " No person has judged any yet: the shares are as good as the rules below."
+        lead += f" To measure these: workbench label-samples {evidence.run}"
     return Section("classified", "Classified answers", lead, blocks)
 
 

@@ -146,4 +146,6 @@ def test_the_classifiers_own_error_rate_is_told() -> None:
     assert named["How often the classifier was wrong"] == [["attack, refusing", "1 of 1", "–"]]
     unjudged = numbers.answers(sources.evidence, [])
     assert unjudged is not None
+    assert "No person has judged" in unjudged.lead
+    assert "No person has judged" not in section.lead
     assert "How often the classifier was wrong" not in tables(unjudged)
