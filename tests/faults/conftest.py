@@ -1,4 +1,4 @@
-"""Small disks of their own."""
+"""The table of faults, and small disks of their own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.faults.table import FaultTable
+
+_TABLE = FaultTable()
+
+
+@pytest.fixture(scope="session")
+def faults() -> FaultTable:
+    """Where a test counts its tries, for the table at the end; see `tests.faults.table`."""
+    return _TABLE
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if lines := _TABLE.lines():
+        terminalreporter.section("faults")
+        terminalreporter.write("\n".join(lines) + "\n")
 
 
 @pytest.fixture

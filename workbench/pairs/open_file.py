@@ -124,12 +124,14 @@ class OpenFile:
         self._journal = self._journal or Journal.peek(path)
 
     def _let_go(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        # SQLite crashes the process where a connection is closed under a thread that uses it.
+        with self._saving, self.mutex:
+            if self._journal is not None:
+                self._journal.close()
+                self._journal = None
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
 
     # Editing
 
