@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+from workbench.console import show_traceback
 from workbench.errors import WorkbenchError
 from workbench.memory_kills import count_kills, evidence
 
@@ -390,7 +391,7 @@ def serve(job: Callable[[Any, Parent], Any], *, outlives: bool = False) -> NoRet
     except WorkbenchError as error:
         parent.tell(Failure(error.title, error.message, error.hint, dict(error.fields)))
     except BaseException as error:
-        traceback.print_exc()
+        show_traceback(error)
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}, line {last.lineno}, in {last.name}"
         parent.tell(Failure(type(error).__name__, f"{error} ({where})", "", {}, traceback.format_exc()))

@@ -20,6 +20,7 @@ _INVISIBLE = re.compile(
     "[\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0e\ufeff"
     "\uffa0\ufff0-\ufffb\ud800-\udfff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+_NOT_IN_JSON = re.compile(rf"[\x7f-\x9f]|{_INVISIBLE.pattern}")
 
 
 def _spell_out(match: re.Match[str]) -> str:
@@ -29,6 +30,17 @@ def _spell_out(match: re.Match[str]) -> str:
 def safe(text: str) -> str:
     """`text` with every control, override and invisible character made visible; newlines stay, tabs become spaces."""
     return _INVISIBLE.sub(_spell_out, text.replace("\r\n", "\n").translate(_VISIBLE))
+
+
+def in_json(document: str) -> str:
+    """A JSON document with all that `safe` makes visible written as escapes of JSON: its value stays the same."""
+    return _NOT_IN_JSON.sub(_json_escape, document)
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    units = [code] if code < 0x10000 else [0xD800 + (code - 0x10000 >> 10), 0xDC00 + (code & 0x3FF)]
+    return "".join(f"\\u{unit:04x}" for unit in units)
 
 
 def one_line(text: str, width: int | None = None) -> str:

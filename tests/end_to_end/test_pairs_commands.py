@@ -258,7 +258,7 @@ def test_the_list_of_data_sets(workspace: Path, tmp_path: Path) -> None:
 def test_a_line_of_progress_appears_at_a_terminal_and_only_for_what_takes_long() -> None:
     code = (
         "import time\n"
-        "from workbench.cli.context import StatusLine\n"
+        "from workbench.console import StatusLine\n"
         "with StatusLine(after=1) as line:\n"
         "    line.show('Importing\\x1b]52;c;eA==\\x07 x: 10%')\n"
         "    print('quick', flush=True)\n"

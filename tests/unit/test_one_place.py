@@ -56,3 +56,37 @@ def test_what_is_true_of_a_method_is_asked_of_its_entry() -> None:
     compared = re.compile(r"methods?\b\s*(==|!=|in|not in)\s*([\"'{\[]|\([\"']|frozenset)")
     askers = [path for path, source in SOURCES.items() if compared.search(source)]
     assert askers == []
+
+
+_CONSOLE = "console.py"
+_LOOKED_AT = {"isatty", "flush", "fileno", "encoding"}
+"""What may be asked of `sys.stdout` and `sys.stderr` by anybody: nothing is printed by it."""
+
+
+def _printing(tree: ast.AST) -> Iterator[int]:
+    """The lines on which something goes to a terminal past the console, or could."""
+    looked_at = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in _LOOKED_AT
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            last = called.rpartition(".")[2]
+            if last in ("print", "pprint", "print_exc", "print_exception", "print_stack", "secho", "echo"):
+                yield node.lineno
+            if called in ("typer.confirm", "typer.prompt", "click.confirm", "click.prompt", "input", "warnings.warn"):
+                yield node.lineno
+            if called == "os.write" and isinstance(node.args[0], ast.Constant):
+                yield node.lineno
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and id(node) not in looked_at:
+            if re.fullmatch(r"sys\.(__)?std(out|err)(__)?", ast.unparse(node)):
+                yield node.lineno
+        elif isinstance(node, ast.ImportFrom) and node.module in ("rich", "rich.console", "rich.progress", "rich.live"):
+            yield node.lineno
+
+
+def test_nothing_is_printed_past_the_console() -> None:
+    """It alone makes what is printed safe (`workbench.console`)."""
+    printed = {path: sorted(_printing(ast.parse(source))) for path, source in SOURCES.items()}
+    assert len(printed.pop(_CONSOLE)) > 5
+    assert {path: lines for path, lines in printed.items() if lines} == {}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.context import Json, StatusLine, note, print_json, workspace_of
+from workbench.cli.context import Json, workspace_of
+from workbench.console import StatusLine, confirm, note, print_json, say
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.text import one_line
@@ -129,7 +130,7 @@ def _mend(path: Path, report: ChecksReport, fix: str, *, yes: bool, json: bool) 
             raise WorkbenchError(
                 f"{len(repair.ids):,} pairs would change", f"{fix}: {REPAIRS[fix]}.", "Confirm with --yes."
             )
-        if not typer.confirm(repair.question, err=True):
+        if not confirm(repair.question):
             raise typer.Exit(1)
     with StatusLine() as line, PairStore(path) as store:
         line.show(f"{repair.description} …")
@@ -161,7 +162,7 @@ def _tell(name: str, report: ChecksReport, model: str | None) -> None:
         tell_finding(finding, "pairs")
         if finding.check in REPAIRS and finding.to_mend != ():
             counted = f" --model {model}" if finding.check in NEEDS_MODEL else ""
-            print(f"    mend: workbench check {name}{counted} --fix {finding.check}   ({REPAIRS[finding.check]})")
+            say(f"    mend: workbench check {name}{counted} --fix {finding.check}   ({REPAIRS[finding.check]})")
     if report.lengths.get("pairs"):
         _tell_lengths(report)
     left_out = report.rows - report.checked
@@ -172,21 +173,21 @@ def _tell(name: str, report: ChecksReport, model: str | None) -> None:
 
 def tell_finding(finding: CheckFinding, things: str) -> None:
     """A finding on stdout, with the first of the `things` that it names."""
-    print(f"{finding.severity:<8} {finding.check}: {one_line(finding.message)}")
-    print(f"    {one_line(finding.hint)}")
+    say(f"{finding.severity:<8} {finding.check}: {one_line(finding.message)}")
+    say(f"    {one_line(finding.hint)}")
     shown = ", ".join(one_line(identity, 40) for identity in finding.ids[:_SHOWN])
     if finding.ids:
         more = finding.count - _SHOWN
-        print(f"    {things}: {shown}" + (f" and {more:,} more (--json names all)" if more > 0 else ""))
+        say(f"    {things}: {shown}" + (f" and {more:,} more (--json names all)" if more > 0 else ""))
 
 
 def _tell_lengths(report: ChecksReport) -> None:
     lengths = report.lengths
     low, high = lengths["longer_wins_interval"]
-    print(
+    say(
         f"lengths  chosen {lengths['mean_chosen']:.1f}, rejected {lengths['mean_rejected']:.1f} {lengths['unit']} on "
         f'average; "the longer wins" scores {lengths["longer_wins"]:.1%} (95%: {low:.1%} to {high:.1%})'
     )
     most = max(bar["pairs"] for bar in lengths["histogram"])
     for bar in lengths["histogram"]:
-        print(f"    {bar['bar']:<22} {bar['pairs']:>7,}  {'█' * round(_BAR * bar['pairs'] / most)}".rstrip())
+        say(f"    {bar['bar']:<22} {bar['pairs']:>7,}  {'█' * round(_BAR * bar['pairs'] / most)}".rstrip())

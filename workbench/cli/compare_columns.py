@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from workbench.cli.context import note
+from workbench.console import note
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import turn_from
 from workbench.workspace import Workspace

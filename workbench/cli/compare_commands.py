@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workbench.cli.compare_columns import QuantizationOption, columns_of, prompt_of, scorer_of
-from workbench.cli.context import Json, note, print_json, print_table, workspace_of
+from workbench.cli.context import Json, workspace_of
+from workbench.console import note, print_json, print_table, say
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.text import cut, one_line, safe
@@ -158,19 +159,19 @@ def generate(
         )
         streamed = not as_json and samples == 1
         if not as_json:
-            print(f"{'' if column is columns[0] else chr(10)}{safe(column.name)}:")
+            say(f"{'' if column is columns[0] else chr(10)}{column.name}:")
         if streamed:
-            print(safe(prefix), end="", flush=True)
+            say(prefix, end="")
         for reply in generate_steps(scorer, request):
             if isinstance(reply, Generated):
                 answers += reply.columns
             elif isinstance(reply, TextChunk) and streamed:
-                print(safe(reply.text), end="", flush=True)
+                say(reply.text, end="")
         if streamed:
-            print("" if answers[-1].ended else " …")
+            say("" if answers[-1].ended else " …")
         elif not as_json:
             for answer in answers[-samples:]:
-                print(f"  {safe(one_line(prefix + answer.text))}{'' if answer.ended else ' …'}")
+                say(f"  {one_line(prefix + answer.text)}{'' if answer.ended else ' …'}")
     if samples == 1 and not as_json:
         return
     told = _told(workspace_of(context), base.model, turns, prefix, answers)
@@ -216,7 +217,7 @@ def _print_shares(answers: Sequence[ToldAnswer]) -> None:
         [name, *(f"{share.count} of {share.samples}" for share in column_shares)]
         for name, column_shares in shares.items()
     ]
-    print()
+    say()
     print_table(["", *shown], rows, right=range(1, len(shown) + 1))
 
 
@@ -363,7 +364,7 @@ def _print_data_set(columns: Sequence[Column], summaries: Sequence[ColumnSummary
     print_table(header, table, right=range(1, len(header)))
     worst = [row for row in rows if not row.problem][:_WORST]
     if worst:
-        print()
+        say()
         last = len(columns) - 1
         print_table(
             ["worst pairs", "margin", "chosen", "rejected", *(["shift"] if last else [])],

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from workbench.cli.context import Json, examples, print_json, workspace_of
+from workbench.cli.context import Json, examples, workspace_of
+from workbench.console import print_json, say
 from workbench.text import one_line
 
 if TYPE_CHECKING:
@@ -39,12 +40,12 @@ def doctor(context: typer.Context, json: Json = False) -> None:
         print_json({"ok": not missing, "checks": [asdict(finding) for finding in findings]})
     else:
         warnings = sum(finding.level == "warning" for finding in findings)
-        print(f"\n{len(missing)} missing, {warnings} warnings, {len(findings)} checks")
+        say(f"\n{len(missing)} missing, {warnings} warnings, {len(findings)} checks")
     if missing:
         raise typer.Exit(1)
 
 
 def _print(finding: Finding) -> None:
-    print(f"{_SIGNS[finding.level]:<10} {finding.name:<15} {one_line(finding.message)}".rstrip(), flush=True)
+    say(f"{_SIGNS[finding.level]:<10} {finding.name:<15} {one_line(finding.message)}".rstrip())
     if finding.level != "ok" and finding.hint:
-        print(f"{'':<27}{one_line(finding.hint)}", flush=True)
+        say(f"{'':<27}{one_line(finding.hint)}")

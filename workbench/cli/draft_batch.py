@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from workbench.cli.compare_columns import scorer_of
-from workbench.cli.context import StatusLine, note, print_json
+from workbench.console import StatusLine, note, print_json
 from workbench.errors import WorkbenchError
 from workbench.figures import plural, rough
 

@@ -12,7 +12,8 @@ import typer
 
 from workbench.cli.compare_columns import QuantizationOption, columns_of, scorer_of
 from workbench.cli.compare_commands import ModelOption
-from workbench.cli.context import Json, note, print_json, print_table, workspace_of
+from workbench.cli.context import Json, workspace_of
+from workbench.console import note, print_json, print_table, say
 from workbench.errors import WorkbenchError
 from workbench.figures import nats
 from workbench.text import one_line
@@ -276,8 +277,8 @@ def _document(ranking: Ranking, made: RankedPairs | None, best: BestDraft | None
 
 
 def _print(ranking: Ranking) -> None:
-    print(one_line(ranking.pair.last_user_turn, _SHOWN))
-    print()
+    say(one_line(ranking.pair.last_user_turn, _SHOWN))
+    say()
     rows = [
         [
             str(number),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from workbench.cli.compare_columns import QuantizationOption
-from workbench.cli.context import RUN, Context, Json, Run, examples, folder_of, note, print_json, workspace_of
+from workbench.cli.context import RUN, Context, Json, Run, examples, folder_of, workspace_of
+from workbench.console import note, print_json, say
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _print_demo(workspace: Workspace, folder: RunFolder, evidence: Evidence, *, 
 
         print_evidence(evidence)
         if seconds is not None and speed is not None:
-            print(f"\nTrained in {seconds:.0f} s, {speed:.0f} pairs a second.")
+            say(f"\nTrained in {seconds:.0f} s, {speed:.0f} pairs a second.")
     _exit(evidence)
 
 
@@ -251,7 +251,6 @@ def _against(
         print_json(asdict(comparison))
     else:
         print_versus(comparison)
-    sys.stdout.flush()
     if comparison.better == other.id:
         raise typer.Exit(1)
 
@@ -284,7 +283,6 @@ def _known(workspace: Workspace, folder: RunFolder, quantization: Quantization |
 
 
 def _exit(evidence: Evidence) -> None:
-    sys.stdout.flush()
     if not evidence.holds:
         raise typer.Exit(1)
 
@@ -317,7 +315,7 @@ def report(
     if evidence is None and answers(folder):
         note(f"No evidence yet: the report tells of the training alone. For more: workbench evaluate {folder.id}")
     if to == _STDOUT:
-        sys.stdout.write(text)
+        say(text, end="")
         return
     path = Path(to) if to is not None else folder.report.with_suffix(f".{form}")
     save(written, path)
@@ -333,5 +331,5 @@ def report(
             }
         )
     else:
-        print(written.headline)
-        print(f"{path} ({len(text.encode()) / 1e3:.0f} kB)")
+        say(written.headline)
+        say(f"{path} ({len(text.encode()) / 1e3:.0f} kB)")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.context import DASH, note, print_table
+from workbench.cli.context import DASH
+from workbench.console import note, print_table, say
 from workbench.evidence.cases import classified
 from workbench.evidence.claims import signs
 from workbench.evidence.document import SHARES_OF_PROBES, find, probe_rows
@@ -33,7 +34,7 @@ def print_evidence(evidence: Evidence) -> None:
     _print_answers(evidence)
     _print_pairs(evidence)
     if evidence.regressions:
-        print()
+        say()
         print_table(
             ["got worse", "response", "log P before", "after", "prompt"],
             [
@@ -48,7 +49,7 @@ def print_evidence(evidence: Evidence) -> None:
             ],
             right=(2, 3),
         )
-    print()
+    say()
     if evidence.merged is None:
         print_table(
             ["verdict", "claim", "found (needed)"],
@@ -75,16 +76,16 @@ def print_versus(versus: Versus) -> None:
         for score in versus.scores
     ]
     print_table(["probes", "part", "other", "run", "difference", "95% interval", "p"], rows, right=range(2, 7))
-    print()
+    say()
     overall = versus.scores[0].change.difference
     by = f"{overall.value:+.3f} {_interval(overall, signed=True)}"
     if versus.better is None:
-        print(f"No difference can be told: {versus.run} scores {by} against {versus.other}.")
+        say(f"No difference can be told: {versus.run} scores {by} against {versus.other}.")
     else:
-        print(f"{versus.better} is better: {versus.run} scores {by} against {versus.other}.")
-    print("The score is the share of wanted answers less that of unwanted ones.")
+        say(f"{versus.better} is better: {versus.run} scores {by} against {versus.other}.")
+    say("The score is the share of wanted answers less that of unwanted ones.")
     if versus.left_out:
-        print(f"{versus.left_out} probes and pairs are left out: only one of the two was measured on them.")
+        say(f"{versus.left_out} probes and pairs are left out: only one of the two was measured on them.")
 
 
 def print_error_rates(rates: Sequence[ErrorRate]) -> None:
@@ -100,7 +101,7 @@ def print_error_rates(rates: Sequence[ErrorRate]) -> None:
         header = ["probes", "behaviour", "wrongly told so", "95% interval", "wrongly told not so", "95% interval"]
         print_table(header, rows, right=range(2, 6))
     else:
-        print("No sampled answer was judged by a person yet.")
+        say("No sampled answer was judged by a person yet.")
 
 
 def _print_probes(probes: list[dict[str, Any]]) -> None:
@@ -141,10 +142,10 @@ def _print_merged(evidence: Evidence, merged: MergedModel) -> None:
             ]
         )
     print_table(["run", "merged", "claim", "found (needed)", "merged", "run to merged, 95%"], rows)
-    print(f"merged: {one_line(merged.folder)} in {merged.dtype}, {merged.revision[:19]}…")
+    say(f"merged: {one_line(merged.folder)} in {merged.dtype}, {merged.revision[:19]}…")
     for verdict, other in evidence.beside_merged:
         if other is not None and other.holds != verdict.holds:
-            print(f"\u25b2 {verdict.name}: {_WORDS[verdict.holds]} of the run, {_WORDS[other.holds]} once merged.")
+            say(f"\u25b2 {verdict.name}: {_WORDS[verdict.holds]} of the run, {_WORDS[other.holds]} once merged.")
 
 
 def _print_parts(evidence: Evidence) -> None:
@@ -161,7 +162,7 @@ def _print_parts(evidence: Evidence) -> None:
             column = 4 if wanted[m.kind, m.response] < 0 else 2
             row[column], row[column + 1] = (share(one.value) for one in (m.change.before, m.change.after))
     if rows:
-        print()
+        say()
         header = ["probes", "part", "wanted before", "after", "unwanted before", "after"]
         print_table(header, list(rows.values()), right=range(2, 6))
 
@@ -173,7 +174,7 @@ def _print_answers(evidence: Evidence) -> None:
         for one in classified(evidence.examples, signs(evidence.claims.values()))
     ]
     if rows:
-        print()
+        say()
         print_table(["told to be", "of", "prompt", "answer"], rows)
 
 
@@ -194,17 +195,17 @@ def _print_pairs(evidence: Evidence) -> None:
     ]
     if not rows:
         return
-    print()
+    say()
     print_table(["pairs", "part", "of", "measure", "before", "after", "95% interval", "p"], rows, right=range(4, 8))
     length, calibration = evidence.length_control, evidence.calibration
     if length is not None:
-        print(
+        say(
             f"accuracy at equal length {share(length.accuracy.value)} {_interval(length.accuracy)}; "
             f"preferring the longer response would be right in {share(length.longer_wins.value)}"
         )
     if calibration is not None:
         error, brier = calibration.error, calibration.brier
-        print(f"calibration error {share(error.value)} {_interval(error)}, Brier score {share(brier.value)}")
+        say(f"calibration error {share(error.value)} {_interval(error)}, Brier score {share(brier.value)}")
 
 
 def _interval(estimate: Estimate, *, signed: bool = False) -> str:

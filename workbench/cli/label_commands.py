@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.context import RUN, Json, Run, examples, folder_of, note, print_json
-from workbench.text import safe
+from workbench.cli.context import RUN, Json, Run, examples, folder_of
+from workbench.console import note, print_json
 
 if TYPE_CHECKING:
     from workbench.evidence.sample_labels import ToLabel
@@ -71,7 +71,7 @@ def _judge(folder: RunFolder, answers: Sequence[ToLabel]) -> None:
         note(f"\n{number + 1} of {len(answers)} · {answer.kind}\nprompt  {answer.prompt}")
         note(f"answer  {answer.answer.strip()}")
         told = "" if answer.told else "not "
-        print(f"classified as {told}{safe(answer.behaviour)}. Right? ", end="", file=sys.stderr, flush=True)
+        note(f"classified as {told}{answer.behaviour}. Right? ", end="")
         key = typer.getchar().lower()
         note({"y": "right", "n": "wrong", "s": "skipped", "b": "back", "q": "enough"}.get(key, "y, n, s, b or q"))
         if key in ("y", "n"):

@@ -10,22 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.context import (
-    RUN,
-    Json,
-    Run,
-    Watch,
-    Yes,
-    examples,
-    folder_of,
-    note,
-    print_json,
-    print_table,
-    workspace_of,
-)
+from workbench.cli.context import RUN, Json, Run, Watch, Yes, examples, folder_of, workspace_of
 from workbench.cli.run_results import accompany, result
+from workbench.console import confirm, note, print_json, print_table, say
 from workbench.errors import WorkbenchError
-from workbench.text import safe
 
 if TYPE_CHECKING:
     from workbench.runs.folder import RunFolder
@@ -210,11 +198,11 @@ def label(
     if json:
         print_json({"id": folder.id, **asdict(after)})
         return
-    print(safe(f"{folder.id}: {after.name or 'no name'}{' (archived)' if after.archived else ''}"))
+    say(f"{folder.id}: {after.name or 'no name'}{' (archived)' if after.archived else ''}")
     if after.tags:
-        print(safe("  " + " ".join(f"#{tag}" for tag in after.tags)))
+        say("  " + " ".join(f"#{tag}" for tag in after.tags))
     if after.note:
-        print(safe("  " + after.note.replace("\n", "\n  ")))
+        say("  " + after.note.replace("\n", "\n  "))
 
 
 def delete(context: typer.Context, run: Run, yes: Yes = False) -> None:
@@ -224,7 +212,7 @@ def delete(context: typer.Context, run: Run, yes: Yes = False) -> None:
 
     folder = folder_of(context, run)
     if not yes and not alive(folder):
-        typer.confirm(f"Move {safe(folder.id)} with its adapter and checkpoints to the trash?", err=True, abort=True)
+        confirm(f"Move {folder.id} with its adapter and checkpoints to the trash?", abort=True)
     path = discard(workspace_of(context).runs, folder)
     note(f"Moved {folder.id} to the trash. To bring it back: workbench trash --restore {path.name}")
 
@@ -248,13 +236,13 @@ def trash(
         note(f"{bin_.restore(runs / bin_.TRASH / restore).id} is back.")
     if empty:
         if deleted and not yes:
-            typer.confirm(f"Delete {len(deleted)} runs for good? This cannot be undone.", err=True, abort=True)
+            confirm(f"Delete {len(deleted)} runs for good? This cannot be undone.", abort=True)
         note(f"{bin_.empty(runs)} runs deleted.")
     left = [run.id for run in bin_.discarded(runs)]
     if json:
         print_json(left)
     elif left and restore is None:
-        print(safe("\n".join(left)))
+        say("\n".join(left))
     elif restore is None and not empty:
         note("Nothing lies in the trash.")
 

@@ -25,7 +25,8 @@ from workbench.cli import (
     serve_commands,
     ship_commands,
 )
-from workbench.cli.context import Context, show_error
+from workbench.cli.context import Context
+from workbench.console import guarded, note, say, show_error, show_traceback
 from workbench.errors import WorkbenchError
 
 app = typer.Typer(
@@ -58,7 +59,7 @@ for commands in (
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"workbench {__version__}")
+        say(f"workbench {__version__}")
         raise typer.Exit
 
 
@@ -88,13 +89,22 @@ def root(
 
 def main() -> None:
     """Runs the command line. Exit status: 0 done, 1 ran and failed, 2 wrong usage or input."""
+    with guarded():
+        _main()
+
+
+def _main() -> None:
     try:
         app()
     except WorkbenchError as error:
         if "--debug" in sys.argv:
-            raise
-        show_error(error)
+            show_traceback(error)
+        else:
+            show_error(error)
         sys.exit(2)
+    except Exception as error:
+        show_traceback(error)
+        sys.exit(1)
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
+        note("Interrupted.")
         sys.exit(130)

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from workbench.cli.context import Json, StatusLine, examples, note, print_json
-from workbench.text import safe
+from workbench.cli.context import Json, examples
+from workbench.console import StatusLine, note, print_json, say
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +52,7 @@ def import_model(
         print_json(asdict(imported))
         return
     size, kind = imported.bytes / 1e9, f"{imported.architecture}, {imported.quantized}"
-    print(safe(f"{imported.path}: {imported.parameters:,} parameters in {imported.dtype}, {size:.2f} GB, from {kind}"))
+    say(f"{imported.path}: {imported.parameters:,} parameters in {imported.dtype}, {size:.2f} GB, from {kind}")
     if not imported.chat_template:
         note("The file has no chat template: prompts with roles take a plain fallback.")
-    print(safe(f"Use it: workbench train --pairs NAME --model {imported.path}"))
+    say(f"Use it: workbench train --pairs NAME --model {imported.path}")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from workbench.cli.context import Json, StatusLine, note, print_json, print_table, workspace_of
+from workbench.cli.context import Json, workspace_of
+from workbench.console import StatusLine, note, print_json, print_table
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.text import one_line

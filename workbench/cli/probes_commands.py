@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.context import DASH, Json, StatusLine, examples, note, print_json, print_table, workspace_of
+from workbench.cli.context import DASH, Json, examples, workspace_of
+from workbench.console import StatusLine, note, print_json, print_table, say
 from workbench.errors import WorkbenchError
 from workbench.figures import plural, share
 from workbench.text import one_line
@@ -266,18 +267,18 @@ def _tell_check(report: SuitesReport, probes: int, names: Sequence[str]) -> None
         ],
         right=range(1, len(header)),
     )
-    print()
+    say()
     measures = list(dict.fromkeys(measure for reach in report.claims for measure in reach.probes))
     print_table(
         ("claim", *measures),
         [[reach.claim, *(str(reach.probes.get(measure, DASH)) for measure in measures)] for reach in report.claims],
         right=range(1, len(measures) + 1),
     )
-    print()
+    say()
     if report.openings:
         begun = [[one.kind, one.behaviour, f"{one.probes:,}", share(one.mass)] for one in report.openings]
         print_table(("kind", "behaviour", "probes", "the base begins so"), begun, right=(2, 3))
-        print()
+        say()
     for finding in report.findings:
         tell_finding(replace(finding, ids=()) if WHOLE_KIND in finding.figures else finding, "probes")
     found = plural(len(report.findings), "finding") if report.findings else "nothing found"

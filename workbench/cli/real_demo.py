@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.context import StatusLine, print_json, print_table
+from workbench.console import StatusLine, print_json, print_table, say
 from workbench.evidence.measurements import Measurement
 from workbench.figures import duration, share
 
@@ -43,13 +43,13 @@ def compare_runs(workspace: Workspace, evidence: Mapping[RunFolder, Evidence], *
         for verdict in found[-1].verdicts
     ]
     print_table(["claim", "fails when", "base", *(folder.id for folder in evidence)], rows, right=range(2, 3))
-    print()
+    say()
     for folder, one in evidence.items():
         state = folder.state()
         seconds = duration(state.seconds_to_end or 0)
         speed = state.mean_pairs_per_second or 0
-        print(f"{folder.id}: trained in {seconds}, {speed:.1f} pairs a second; evaluated in {duration(one.seconds)}.")
-        print(f"  workbench --workspace {workspace.root} report {folder.id}")
+        say(f"{folder.id}: trained in {seconds}, {speed:.1f} pairs a second; evaluated in {duration(one.seconds)}.")
+        say(f"  workbench --workspace {workspace.root} report {folder.id}")
 
 
 def _run(folder: RunFolder, evidence: Evidence) -> dict[str, Any]:

@@ -7,22 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.context import (
-    DASH,
-    Json,
-    Run,
-    Watch,
-    examples,
-    folder_of,
-    note,
-    print_json,
-    print_table,
-    workspace_of,
-)
+from workbench.cli.context import DASH, Json, Run, Watch, examples, folder_of, workspace_of
 from workbench.cli.run_results import accompany, keys_of, number, print_result, result, summary, value_of
 from workbench.cli.settings_help import TrainCommand
+from workbench.console import note, print_json, print_table, say
 from workbench.errors import WorkbenchError
-from workbench.text import one_line, safe
+from workbench.text import one_line
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -159,22 +149,22 @@ def show(context: typer.Context, run: Run, json: Json = False) -> None:
     print_result(folder, state, now)
     for warning in state.warnings:
         parts = [f"\nWarning at step {warning.step}: {warning.title}", warning.message, warning.remedy]
-        print(safe("\n  ".join(part for part in parts if part)))
+        say("\n  ".join(part for part in parts if part))
     _print_facts(state)
     if whole or broken:
-        print("\nCheckpoints")
+        say("\nCheckpoints")
         for path in whole:
-            print(safe(f"  {path}"))
+            say(f"  {path}")
         for path, wrong in broken.items():
-            print(safe(f"  {path} is skipped: it {wrong}"))
+            say(f"  {path} is skipped: it {wrong}")
     _print_samples(state)
     if (serve := _serve(folder)) is not None:
-        print(safe(f"\nTo serve it\n  {serve}"))
-    print("\nSettings")
-    print(safe(to_toml(record.config)).rstrip())
+        say(f"\nTo serve it\n  {serve}")
+    say("\nSettings")
+    say(to_toml(record.config).rstrip())
     if template.is_file():
-        print("\nChat template")
-        print(safe(template.read_text("utf-8")).rstrip())
+        say("\nChat template")
+        say(template.read_text("utf-8").rstrip())
 
 
 def logs(
@@ -235,26 +225,26 @@ def _print_labels(labels: Labels) -> None:
     heading = " ".join([labels.name, *(f"#{tag}" for tag in labels.tags), *(["(archived)"] if labels.archived else [])])
     for text in (heading.strip(), labels.note):
         if text:
-            print(safe(text))
+            say(text)
 
 
 def _print_facts(state: RunState) -> None:
     facts = _facts(state)
     if facts:
-        print("\nBefore the first step")
+        say("\nBefore the first step")
         for name, value in facts.items():
             if value != "":
-                print(safe(f"  {name.replace('_', ' '):<22}{value}"))
+                say(f"  {name.replace('_', ' '):<22}{value}")
 
 
 def _print_samples(state: RunState) -> None:
     """The answers of the last step that has some."""
     latest = [sample for sample in state.samples if sample.step == state.samples[-1].step]
     if latest:
-        print(f"\nAnswers at step {latest[0].step}")
+        say(f"\nAnswers at step {latest[0].step}")
     for sample in latest:
         for name, text in (("prompt", sample.prompt), ("base", sample.base), ("aligned", sample.aligned)):
-            print(f"  {name:<9}{one_line(text, 110)}")
+            say(f"  {name:<9}{one_line(text, 110)}")
 
 
 def _serve(folder: RunFolder) -> str | None:
@@ -317,21 +307,21 @@ def _print_preview(preview: Preview) -> None:
     lines = [("rows", rows_line(preview)), ("tokens", tokens_line(preview)), ("time", time_line(preview))]
     for name, text in lines:
         if text:
-            print(safe(f"{name:<8}{text}"))
-    print(safe(f"disk    {disk_line(preview)}\n"))
+            say(f"{name:<8}{text}")
+    say(f"disk    {disk_line(preview)}\n")
     for warning in filter(None, (raw_line(preview), *template_lines(preview))):
-        print(safe(f"{warning}\n"))
+        say(f"{warning}\n")
     rows = memory_rows(preview)
     if rows:
         print_table(["memory", ""], rows, right=[1])
         if any(amount.startswith("(") for _, amount in rows):
-            print("In brackets: not at the same moment as the rest, so not added up.")
-        print()
+            say("In brackets: not at the same moment as the rest, so not added up.")
+        say()
     for line in fit_lines(preview):
-        print(safe(line))
+        say(line)
     for caution in preview.cautions:
-        print(safe(f"▲ {caution}"))
-    print(f"\nSettings\n{safe(to_toml(preview.config)).rstrip()}")
+        say(f"▲ {caution}")
+    say(f"\nSettings\n{to_toml(preview.config).rstrip()}")
 
 
 def _preview_document(preview: Preview) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from workbench.cli.context import DASH, note, print_json, print_table
-from workbench.text import safe
+from workbench.cli.context import DASH
+from workbench.console import note, print_json, print_table, say
 
 if TYPE_CHECKING:
     from workbench.runs import catalog
@@ -71,12 +71,12 @@ def print_result(folder: RunFolder, state: RunState, status: Status) -> None:
     from workbench.runs.process import last_words
 
     document = result(folder, state, status)
-    print(safe(f"{folder.id}: {status} at step {state.step} of {state.total_steps or '?'}"))
+    say(f"{folder.id}: {status} at step {state.step} of {state.total_steps or '?'}")
     error = document.get("error")
     if error:
-        print(safe("\n".join(f"  {part}" for part in error.values() if part)))
+        say("\n".join(f"  {part}" for part in error.values() if part))
         for line in last_words(folder) if status == "lost" else ():
-            print(safe(f"  | {line}"))
+            say(f"  | {line}")
     if document["eval"]:
         from workbench.runs.quantities import QUANTITIES, quantities
 
@@ -86,7 +86,7 @@ def print_result(folder: RunFolder, state: RunState, status: Status) -> None:
         print_table(["held-out pairs", "before", "after"], rows, right=[1, 2])
     speed, memory = document["pairs_per_second"], document["peak_memory_bytes"]
     if speed and memory:
-        print(f"{speed:.2f} pairs/s, {memory / 1e9:.2f} GB at most, adapter: {folder.adapter}")
+        say(f"{speed:.2f} pairs/s, {memory / 1e9:.2f} GB at most, adapter: {folder.adapter}")
 
 
 def summary(run: catalog.Run) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from workbench.cli.context import Context, Json, examples, note, print_json, workspace_of
+from workbench.cli.context import Context, Json, examples, workspace_of
+from workbench.console import note, print_json, say
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +40,6 @@ def serve(
         if json:
             print_json({"url": url, "host": host, "port": listening.getsockname()[1]})
         else:
-            print(f"Open {url}")
+            say(f"Open {url}")
             note("Ctrl-C ends it. Whoever has this address has your screens.")
-        sys.stdout.flush()
         run(workspace, listening, key, slow=options.slow)

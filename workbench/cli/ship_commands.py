@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from workbench.cli.context import RUN, Json, Run, StatusLine, Yes, examples, folder_of, note, print_json, workspace_of
+from workbench.cli.context import RUN, Json, Run, Yes, examples, folder_of, workspace_of
+from workbench.console import StatusLine, ask, confirm, note, print_json, say
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
-from workbench.text import one_line, safe
+from workbench.text import one_line
 
 if TYPE_CHECKING:
     from workbench.runs.folder import RunFolder
@@ -94,7 +95,7 @@ def serve_command(
     if json:
         print_json({"kind": "merged" if merged else "adapter", "command": command})
     else:
-        print(safe(command))
+        say(command)
 
 
 def push(
@@ -177,7 +178,7 @@ def _push_data_set(
             raise WorkbenchError(
                 "No license is named", f"Nobody may use {name} without one.", "Name it: --license cc-by-4.0"
             )
-        license_id = str(typer.prompt("License (cc-by-4.0, apache-2.0, mit, other, …)", err=True))
+        license_id = ask("License (cc-by-4.0, apache-2.0, mit, other, …)")
     if not _LICENSE.fullmatch(license_id):
         raise WorkbenchError("Not a license", f"{license_id!r} is none of the hub's.", "Write it as cc-by-4.0 is.")
     workspace = workspace_of(context)
@@ -211,35 +212,35 @@ def _push(
         note(f"  Note: {remark}")
     if not yes:
         reach = "everybody can then download it" if seen == "public" else "private"
-        typer.confirm(f"Upload {len(upload.files)} files to {repo} ({reach})?", err=True, abort=True)
+        confirm(f"Upload {len(upload.files)} files to {repo} ({reach})?", abort=True)
     where = push(upload)
     if json:
         document = {"repo": repo, "url": where, "visibility": seen, "bytes": upload.bytes}
         print_json(document | {"files": [name for name, _ in upload.files]})
     else:
-        print(safe(where))
+        say(where)
 
 
 def _print_merged(merged: Merged, run: str) -> None:
-    print(safe(f"{merged.path}: {merged.parameters:,} parameters in {merged.dtype}, {merged.bytes / 1e9:.2f} GB"))
-    print("Log-probabilities of held-out responses, merged minus the adapter as it was trained")
+    say(f"{merged.path}: {merged.parameters:,} parameters in {merged.dtype}, {merged.bytes / 1e9:.2f} GB")
+    say("Log-probabilities of held-out responses, merged minus the adapter as it was trained")
     drift = merged.drift
     told = ["not measured: the run held no pairs out"] if drift is None else [*drift.table(), drift.line()]
     for line in told:
-        print(f"  {line}")
+        say(f"  {line}")
     if merged.answers:
-        print(f"Held-out prompts, answered by the run and by the merged model: {merged.answers.line()}")
+        say(f"Held-out prompts, answered by the run and by the merged model: {merged.answers.line()}")
         for answer in merged.answers.other[:_SHOWN_ANSWERS]:
             said = (("prompt", answer.prompt), ("base", answer.base), ("run", answer.run), ("merged", answer.merged))
             for name, text in said:
-                print(f"  {name:<7} {one_line(text, _ANSWER)}")
+                say(f"  {name:<7} {one_line(text, _ANSWER)}")
     for difference in merged.differences:
-        print(f"\u25b2 {difference}")
+        say(f"\u25b2 {difference}")
     if merged.differences:
-        print("  The merged model is not the one that was measured. As it was trained, the run is served by")
-        print(f"  workbench serve-command {safe(run)}")
+        say("  The merged model is not the one that was measured. As it was trained, the run is served by")
+        say(f"  workbench serve-command {run}")
         if merged.form == "safetensors":
-            print("  What merging does to the run's claims is measured by")
-            print(f"  workbench evaluate {safe(run)} --merged {safe(merged.path)}")
+            say("  What merging does to the run's claims is measured by")
+            say(f"  workbench evaluate {run} --merged {merged.path}")
     if merged.serve:
-        print(f"Serve it: {safe(merged.serve)}")
+        say(f"Serve it: {merged.serve}")

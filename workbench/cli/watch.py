@@ -6,10 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-from workbench.cli.context import note
+from workbench.console import ProgressBar, note, say
 from workbench.figures import plural
 from workbench.runs.events import (
     Continued,
@@ -30,7 +27,6 @@ from workbench.runs.lease import place
 from workbench.runs.process import alive, recorded
 from workbench.runs.quantities import headline
 from workbench.runs.state import TERMINAL, RunState, fold
-from workbench.text import one_line, safe
 
 _PACE = 0.25
 
@@ -60,8 +56,7 @@ def follow_log(folder: RunFolder, *, follow: bool) -> None:
             text = b""
         whole = text if not going else text[: text.rfind(b"\n") + 1]
         offset += len(whole)
-        sys.stdout.write(safe(whole.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")))
-        sys.stdout.flush()
+        say(whole.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n"), end="")
         if not going:
             return
         time.sleep(_PACE)
@@ -101,35 +96,23 @@ def _waits(folder: RunFolder) -> str:
 
 def _watch_bar(folder: RunFolder) -> RunState:
     state = RunState()
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(24),
-        TextColumn("{task.fields[figures]}", markup=False),
-    )
-    with Progress(*columns, TimeRemainingColumn(compact=True), console=Console(stderr=True)) as progress:
-        task = progress.add_task("starting", total=None, figures="")
+    with ProgressBar("starting") as bar:
         for state, new in _looks(folder):
             for event in new:
                 if isinstance(event, Warned | Killed):
-                    progress.console.print(safe(_line(event)), markup=False, highlight=False)
-            _update(progress, task, folder, state)
+                    bar.line(_line(event))
+            _update(bar, folder, state)
     return state
 
 
-def _update(progress: Progress, task: TaskID, folder: RunFolder, state: RunState) -> None:
+def _update(bar: ProgressBar, folder: RunFolder, state: RunState) -> None:
     figures = ""
     if state.steps:
         latest = state.steps[-1]
         parts = [f"step {state.step}/{state.total_steps}", *_headline(latest)]
         figures = "  ".join([*parts, f"{state.pairs_per_second or 0.0:.1f} pairs/s"])
     doing = _waits(folder) if state.status == "queued" else "paused" if state.status == "paused" else state.phase
-    progress.update(
-        task,
-        description=one_line(doing, 34),
-        total=state.total_steps or None,
-        completed=state.step,
-        figures=figures,
-    )
+    bar.update(doing, state.step, state.total_steps or None, figures)
 
 
 def _headline(step: Step) -> list[str]:

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.console import note
 from workbench.demo.prompts import Question, pair_questions, probe_questions
 from workbench.files import write_whole
 from workbench.pairs.checks.refusals import REFUSAL
@@ -144,7 +144,7 @@ def main() -> None:
     for name, rows in {"pairs": build_pairs(answer), "probes": build_probes(answer)}.items():
         path = arguments.to / f"{name}.jsonl"
         write_whole(path, to_jsonl(rows))
-        print(f"{path}: {len(rows)} rows", file=sys.stderr)
+        note(f"{path}: {len(rows)} rows")
 
 
 if __name__ == "__main__":

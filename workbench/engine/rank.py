@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.console import guarded, note
 from workbench.engine.training.control import signal_socket
 from workbench.errors import WorkbenchError
 from workbench.runs import process_identity
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Trains a share of the run. Exit status: 0 finished or stopped, 1 failed, 2 wrong usage."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if len(arguments) != 1 or WORKER not in os.environ:
-        print("usage: python -m workbench.engine.rank RUN_DIR, started by a run's worker", file=sys.stderr)
+        note("usage: python -m workbench.engine.rank RUN_DIR, started by a run's worker")
         return 2
     folder = RunFolder(Path(arguments[0]).resolve())
     os.environ.update(from_slurm(os.environ))
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         end = _share(folder)
     except WorkbenchError as error:
-        print(error, file=sys.stderr)
+        note(error)
         end = Failed(time=time.time(), title=error.title, message=error.message, hint=error.hint)
     except RunDeletedError:
         return 1
@@ -150,4 +151,5 @@ def _stops(folder: RunFolder) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with guarded():
+        sys.exit(main())

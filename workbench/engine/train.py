@@ -8,12 +8,12 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from workbench.config import RunConfig
+from workbench.console import guarded, note, show_traceback
 from workbench.engine.libraries import quick_imports
 from workbench.engine.training.control import Control, watch
 from workbench.engine.training.disk_faults import DiskError, disk_error_of
@@ -34,13 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if len(arguments) != 1:
-        print("usage: python -m workbench.engine.train RUN_DIR", file=sys.stderr)
+        note("usage: python -m workbench.engine.train RUN_DIR")
         return 2
     folder = RunFolder(Path(arguments[0]).resolve())
     try:
         control = _claim(folder)
     except WorkbenchError as error:
-        print(error, file=sys.stderr)
+        note(error)
         return 2
     except OSError as error:
         return _cannot_tell(folder, error)
@@ -129,7 +129,7 @@ def attempt(folder: RunFolder, events: EventWriter, control: Control) -> Event:
         if (disk_error := disk_error_of(error, folder)) is not None:
             return _failed(disk_error)
         with suppress(OSError):
-            traceback.print_exc()
+            show_traceback(error)
         if config is not None and _out_of_memory(error):
             return Failed(
                 time=time.time(),
@@ -148,13 +148,13 @@ def attempt(folder: RunFolder, events: EventWriter, control: Control) -> Event:
 
 def _failed(error: WorkbenchError) -> Failed:
     with suppress(OSError):
-        print(error, file=sys.stderr) if isinstance(error, DiskError) else traceback.print_exception(error)
+        note(error) if isinstance(error, DiskError) else show_traceback(error)
     return Failed(time=time.time(), title=error.title, message=error.message, hint=error.hint)
 
 
 def _gone(folder: RunFolder) -> int:
     with suppress(OSError):
-        print(f"{folder.path} is gone: nothing more to do.", file=sys.stderr)
+        note(f"{folder.path} is gone: nothing more to do.")
     return 1
 
 
@@ -164,7 +164,7 @@ def _cannot_tell(folder: RunFolder, error: OSError) -> int:
         return _gone(folder)
     unusable = WorkbenchError("The run folder cannot be used", f"{folder.path}: {error}.")
     with suppress(OSError):
-        print(disk_error_of(error, folder) or unusable, file=sys.stderr)
+        note(disk_error_of(error, folder) or unusable)
     return 1
 
 
@@ -179,4 +179,5 @@ def _last_line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with guarded():
+        sys.exit(main())

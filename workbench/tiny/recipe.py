@@ -7,7 +7,6 @@ import argparse
 import itertools
 import math
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from workbench.console import note
 from workbench.tiny import WEIGHTS
 from workbench.tiny.grammar import ChatTurn, conversations
 
@@ -148,7 +148,7 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: in
         if step % 100 == 0 or step == steps - 1:
             seconds = time.monotonic() - started
             nats = f"{loss.item():.3f} nats a conversation"
-            print(f"step {step + 1}/{steps}  {nats}  {seconds:.0f} s", file=sys.stderr, flush=True)
+            note(f"step {step + 1}/{steps}  {nats}  {seconds:.0f} s")
     model.eval()
 
 
@@ -178,7 +178,7 @@ def main() -> None:
     torch.manual_seed(SEED)
     tokenizer = train_tokenizer(SEED)
     model = build_model(tokenizer)
-    print(f"{model.num_parameters():,} parameters, {len(tokenizer):,} tokens", file=sys.stderr)
+    note(f"{model.num_parameters():,} parameters, {len(tokenizer):,} tokens")
     train(model, tokenizer, options.steps)
     save(model, tokenizer, options.to)
 

@@ -7,12 +7,12 @@ has a benign twin for each. `unseen` was drawn afterwards, with a seed of its ow
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from workbench.console import note
 from workbench.tiny import answers
 from workbench.tiny.answers import Answer, Family
 from workbench.tiny.grammar import ATTACK_VERBS, BENIGN_ACTIONS, QUESTIONS, Kind, Question, held_back, spread
@@ -111,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="a workspace; files of the same name are replaced")
     for path in write(parser.parse_args().folder):
-        print(path, file=sys.stderr)
+        note(path)
 
 
 def _trainable(kind: Kind, count: int, rng: Random) -> list[Question]:

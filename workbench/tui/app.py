@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
-import traceback
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from workbench.compare.scorers import Scorers
+from workbench.console import note, show_traceback
 from workbench.pairs.pair import Pair
 from workbench.text import one_line
 from workbench.tui.dialogs.keys import KeysDialog, own_keys
@@ -160,7 +159,7 @@ def run(workspace: Workspace, *, slow: bool = False, watch: str | None = None, d
         return app.return_code or 0
     path = write_traceback(workspace.errors, app.fatal, "running the screens")
     if debug:
-        traceback.print_exception(app.fatal)
-    print(f"✘ The screens ended through {type(app.fatal).__name__}: {one_line(str(app.fatal))}", file=sys.stderr)
-    print(f"  Its traceback: {path or 'no disk took it'}", file=sys.stderr)
+        show_traceback(app.fatal)
+    note(f"✘ The screens ended through {type(app.fatal).__name__}: {one_line(str(app.fatal))}")
+    note(f"  Its traceback: {path or 'no disk took it'}")
     return 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workbench.console import note, show_traceback
 from workbench.engine.fast.attention import KERNEL, block_mask, padded_mask, row_masks
 from workbench.engine.fast.decoder import Decoder
 from workbench.engine.fast.head import Head, TokenScores, token_logps, token_scores
@@ -112,11 +111,11 @@ def suited(base: Any, pairs: Sequence[PairIds]) -> tuple[RowLayout, str]:
                 reason = f"log-probabilities differ by {worst:.1%} from those of plain rows"
             except Exception as error:
                 reason = next(iter(str(error).splitlines()), type(error).__name__)
-                traceback.print_exc()
+                show_traceback(error)
             finally:
                 base.set_attn_implementation(before)
             refusals.append(f"{layout}: {reason}")
-            print(f"Shared prompts do not fit the model as {refusals[-1]}", file=sys.stderr)
+            note(f"Shared prompts do not fit the model as {refusals[-1]}")
     raise UnsuitableError("; ".join(refusals))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from workbench.compare.messages import (
     TellBehaviours,
     TextChunk,
 )
+from workbench.console import show_traceback
 from workbench.engine.scoring.classifying import shown_behaviours
 from workbench.engine.scoring.data_set_scores import score_pairs
 from workbench.engine.scoring.generation import generate_steps
@@ -143,7 +143,7 @@ class Server:
             self._send(_refused(job.id, error))
             return False
         except Exception as error:
-            traceback.print_exc()
+            show_traceback(error)
             self._send(_refused(job.id, _explained(error)))
             return False
         if reply is not None:

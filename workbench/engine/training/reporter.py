@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workbench.console import say
 from workbench.engine.model.loading import peak_memory
 from workbench.engine.training.control import Control
 from workbench.engine.training.instruments import Divergence, Movement, Sampler
@@ -130,7 +131,7 @@ class Reporter(Watcher):
         if self.instruments.divergence and "kl" not in metrics:
             metrics["kl"] = self.instruments.divergence(trainer.model)
         self.tell(Eval(**self._so_far(step, epoch), metrics=metrics))
-        print(f"evaluation at step {step}  loss {metrics['loss']:.4f}")
+        say(f"evaluation at step {step}  loss {metrics['loss']:.4f}")
         if not self.instruments.sample_every:
             self._sample(step)
 
@@ -153,7 +154,7 @@ class Reporter(Watcher):
         )
         self.tell(event)
         values = "  ".join(f"{label} {value:.4f}" for label, value in headline(metrics))
-        print(f"step {step}/{trainer.total_steps}  {values}  {event.pairs_per_second:.1f} pairs/s")
+        say(f"step {step}/{trainer.total_steps}  {values}  {event.pairs_per_second:.1f} pairs/s")
         if not self._logged and (wrong := self._origin.check_first(step, metrics["loss"])):
             self._events.warn("The run does not go on where it was", wrong, step)
         self._logged = True
@@ -171,7 +172,7 @@ class Reporter(Watcher):
         """Until the pause is over, or a stop asked for. The time does not count."""
         began = time.perf_counter()
         self._events.write(Paused(time=time.time(), step=step))
-        print(f"paused at step {step}")
+        say(f"paused at step {step}")
         while self._control.pause and not self._control.stop:
             time.sleep(_PACE)
             self._control.check_run_exists()
@@ -184,4 +185,4 @@ class Reporter(Watcher):
         self._events.write(event)
         for alert in self._health.observe(event):
             self._events.write(alert)
-            print(f"Warning: {alert.title}. {alert.message} {alert.remedy}")
+            say(f"Warning: {alert.title}. {alert.message} {alert.remedy}")

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.console import say
 from workbench.runs.checkpoints import RunProgress, complete, name_in_run, progress, step_of, torn
 from workbench.runs.events import Resumed
 from workbench.runs.folder import RunFolder
@@ -62,7 +63,7 @@ def find_origin(folder: RunFolder, events: EventWriter) -> Origin:
     path = name_in_run(checkpoint) if checkpoint else ""
     resumed = Resumed(time=time.time(), step=at.step, checkpoint=path)
     events.write(resumed)
-    print(f"Resumes {where}")
+    say(f"Resumes {where}")
     losses = {
         logged.step: logged.metrics["loss"]
         for logged in state.steps

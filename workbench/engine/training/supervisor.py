@@ -12,6 +12,7 @@ import platform
 import subprocess
 import time
 
+from workbench.console import say
 from workbench.engine.training.control import Control
 from workbench.runs import launchers, process_identity
 from workbench.runs.events import Failed
@@ -34,7 +35,7 @@ def supervise(folder: RunFolder, control: Control) -> Failed | None:
     command = launchers.command(config, launchers.rank_command(folder.path))
     launchers.forget_notes(folder)
     before = folder.events.stat().st_size
-    print("Starts", *command)
+    say(" ".join(["Starts", *command]))
     try:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=_environment(config.processes))
     except OSError as error:
