@@ -200,8 +200,24 @@ def test_what_is_exported_is_imported_the_same(workspace: Path, tmp_path: Path, 
     run(workspace, "import", target, "--name", "back")
     assert load_pairs(workspace / "pairs" / "back.jsonl")[0] == list(store.pairs[:2])
     report = json.loads(run(workspace, "export", "x", "--to", target, "--accepted-only", "--json").stdout)
-    assert report == {"name": "x", "file": str(target), "format": ending, "exported": 1}
+    guarded = {"guarded": 0} if ending == "csv" else {}
+    assert report == {"name": "x", "file": str(target), "format": ending, "exported": 1} | guarded
     assert json.loads(run(workspace, "export", "x", "--to", target, "--with-dropped", "--json").stdout)["exported"] == 3
+
+
+def test_formulas_are_guarded_in_csv_unless_they_are_to_be_raw(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text(lines(row(1), {"prompt": "=1+1", "chosen": "-c", "rejected": "@r", "id": "f"}))
+    run(workspace, "import", tmp_path / "x.jsonl", "--plain")
+    target = tmp_path / "out.csv"
+    told = run(workspace, "export", "x", "--to", target).stderr
+    assert "3 texts begin as formulas do and have an ' before it" in told
+    assert "'=1+1,'-c,'@r" in target.read_text()
+    run(workspace, "import", target, "--name", "back", "--plain")
+    assert load_pairs(workspace / "pairs" / "back.jsonl")[0] == load_pairs(workspace / "pairs" / "x.jsonl")[0]
+    report = json.loads(run(workspace, "export", "x", "--to", target, "--raw", "--json").stdout)
+    assert report["guarded"] == 0
+    assert "=1+1,-c,@r" in target.read_text()
+    assert "--raw is for CSV" in refused(workspace, "export", "x", "--to", tmp_path / "x.parquet", "--raw")
 
 
 def test_an_export_for_another_trainer(workspace: Path, tmp_path: Path) -> None:

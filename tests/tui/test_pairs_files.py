@@ -224,6 +224,24 @@ async def test_what_the_filter_shows_is_exported(tmp_path: Path) -> None:
         assert len(load_pairs(target)[0]) == 30
 
 
+async def test_csv_is_guarded_against_formulas_unless_that_is_switched_off(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    (workspace.pairs / "support.jsonl").write_text('{"id": "a", "prompt": "=1+1", "chosen": "-c", "rejected": "r"}\n')
+    async with opened(workspace) as screen:
+        for keys, words, written in (
+            ((), "gets an ' before it", "'=1+1,'-c,r"),
+            (("ctrl+r",), "may run what looks like a formula", "=1+1,-c,r"),
+        ):
+            target = tmp_path / f"out{len(keys)}.csv"
+            await screen.press("w")
+            await typed(screen, "PathField", str(target))
+            await screen.press(*keys)
+            assert words in said(screen)
+            await screen.press("enter")
+            assert "1 pair written" in screen.told()
+            assert written in target.read_text()
+
+
 async def test_an_export_is_for_whom_it_is_said_in_the_words_of_the_command_line(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     one = make_pair(2, chosen=(Message("assistant", ""),))

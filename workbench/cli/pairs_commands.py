@@ -57,6 +57,9 @@ Examples:
 \b
 --filter takes what the search line of the Pairs screen takes (but for findings).
 Dropped pairs are left out unless --with-dropped is given. A file that exists is replaced.
+\b
+In CSV, a text that begins with = + - @, a tab or a line end gets an ' before it, since a spreadsheet would take it for
+a formula, and a formula can run programs. Imported here it is the same text again; --raw leaves it as it is.
 """
 _HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 
@@ -161,6 +164,9 @@ def export(
         bool, typer.Option("--with-dropped", help="Dropped pairs, and those to be drafted, as well.")
     ] = False,
     filter_: Annotated[str, typer.Option("--filter", metavar="QUERY", help="Only what this query finds.")] = "",
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Of CSV: no ' before what a spreadsheet would take for a formula and run.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write a data set's pairs to a file that TRL and others read."""
@@ -183,6 +189,10 @@ def export(
         )
     rows = load_rows(workspace.existing_pairs_file(name))
     chosen_format = format_for(to, shape, form)
+    if raw and chosen_format != "csv":
+        raise WorkbenchError(
+            "--raw is for CSV", f"{to} would be {chosen_format}, which has no formulas.", "Leave it out."
+        )
     check_place(to, workspace.pairs)
     every = [rows.pair(row) for row in Search(rows).find(query).tolist()]
     problems = rows.base.problems
@@ -202,9 +212,11 @@ def export(
             f"None of the {searched} is {status}.",
             bad_lines(name, problems, pairs=len(rows.order)),
         )
-    written = write(to, kept, shape, chosen_format, name=name)
+    written = write(to, kept, shape, chosen_format, name=name, raw=raw)
     if json:
         document = {"name": name, "file": str(to), "format": chosen_format, "exported": written.pairs}
+        if chosen_format == "csv":
+            document["guarded"] = written.guarded
         if shape != "trl":
             document |= {
                 "shape": shape,

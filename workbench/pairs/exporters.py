@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from workbench.errors import WorkbenchError
+from workbench.pairs.formulas import GUARDED, guarded, is_formula
 from workbench.pairs.lines import write_atomically
 from workbench.pairs.pair import TEXTS, Pair, to_row
 from workbench.pairs.reading import MARKED, MISTAKABLE
@@ -48,17 +49,25 @@ def exported(pair: Pair) -> dict[str, Any]:
     return row | {MARKED: True} if any(name.strip().casefold() in MISTAKABLE for name in pair.extra) else row
 
 
-def export_pairs(path: Path, pairs: Sequence[Pair], form: Format) -> None:
-    """Writes pairs to `path`, atomically. In CSV, turns and tags are JSON. Raises `WorkbenchError`."""
+def export_pairs(path: Path, pairs: Sequence[Pair], form: Format, *, raw: bool = False) -> int:
+    """Writes pairs to `path`, atomically. In CSV, turns and tags are JSON. Raises `WorkbenchError`.
+
+    Returns how many cells of CSV got a guard, since a spreadsheet would take them for formulas (`formulas`): none with
+    `raw`.
+    """
     try:
         if form == "jsonl":
             export_rows(path, map(exported, pairs))
         elif form == "csv":
-            write_atomically(path, _csv(pairs))
+            rows = [exported(pair) for pair in pairs]
+            formulas = 0 if raw else _formulas(rows)
+            write_atomically(path, _csv(rows, guard=formulas > 0))
+            return formulas
         else:
             write_atomically(path, [_parquet(pairs)])
     except OSError as error:
         raise _cannot_write(path, error) from error
+    return 0
 
 
 def export_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -79,14 +88,23 @@ def _columns(rows: Sequence[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
-def _csv(pairs: Sequence[Pair]) -> Iterator[bytes]:
-    rows = [exported(pair) for pair in pairs]
+def _formulas(rows: Sequence[dict[str, Any]]) -> int:
+    """How many texts and names of columns a spreadsheet would take for formulas. Numbers and JSON are none."""
+    texts = (value for row in rows for value in row.values() if isinstance(value, str))
+    return sum(map(is_formula, texts)) + sum(map(is_formula, _columns(rows)))
+
+
+def _csv(rows: Sequence[dict[str, Any]], *, guard: bool) -> Iterator[bytes]:
     columns = _columns(rows)
     buffer = io.StringIO(newline="")
+    # Names in quotes: whatever is in them, the reader sees what parts them.
+    csv.writer(buffer, quoting=csv.QUOTE_ALL).writerow([*map(guarded, columns), GUARDED] if guard else columns)
     writer = csv.writer(buffer)
-    writer.writerow(columns)
     for row in rows:
-        writer.writerow([_cell(row.get(name)) for name in columns])
+        values = [row.get(name) for name in columns]
+        if guard:
+            values = [*(guarded(value) if isinstance(value, str) else value for value in values), True]
+        writer.writerow(map(_cell, values))
         yield buffer.getvalue().encode()
         buffer.seek(0)
         buffer.truncate()

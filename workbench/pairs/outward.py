@@ -95,6 +95,8 @@ class Written:
     pairs: int
     unheld: Sequence[tuple[str, str]] = field(default=())
     described: Path | None = None
+    guarded: int = 0
+    """Cells of CSV with a guard before them, since a spreadsheet would take them for formulas."""
 
     def told(self, name: str) -> list[str]:
         """What else is to be said of it, of the data set `name`."""
@@ -103,6 +105,9 @@ class Written:
             identity, reason = self.unheld[0]
             left = plural(len(self.unheld), "pair")
             said.append(f"{left} left out, which rows for {self.shape} cannot hold: {identity} {reason}.")
+        if self.guarded:
+            texts = plural(self.guarded, "text begins as a formula does and has", "texts begin as formulas do and have")
+            said.append(f"{texts} an ' before it, which an import here takes off again (--raw: none).")
         if self.described:
             said.append(f"Its entry {name!r} is in {self.described}.")
         return said
@@ -124,11 +129,13 @@ def complete(pair: Pair, shape: str) -> bool:
     return len(pair.lacks) <= (1 if shape == "kto" else 0)
 
 
-def write(path: Path, pairs: Sequence[Pair], shape: str, form: Format, *, name: str) -> Written:
-    """Writes pairs of the data set `name` for who reads rows of a shape. Raises `WorkbenchError`."""
+def write(path: Path, pairs: Sequence[Pair], shape: str, form: Format, *, name: str, raw: bool = False) -> Written:
+    """Writes pairs of the data set `name` for who reads rows of a shape; `raw` leaves formulas in CSV as they are.
+
+    Raises `WorkbenchError`.
+    """
     if shape == "trl":
-        export_pairs(path, pairs, form)
-        return Written(shape, len(pairs))
+        return Written(shape, len(pairs), guarded=export_pairs(path, pairs, form, raw=raw))
     rows, unheld = shaped(pairs, shape)
     export_rows(path, rows)
     described = None

@@ -318,15 +318,18 @@ class DataSetSession:
             "all": total,
         }
 
-    def export(self, rows: Ints, path: Path, form: Format, which: Which, shape: str) -> str:
-        """Writes pairs to a file for who reads a shape, in a thread, `rows` being shown; returns what to tell."""
+    def export(self, rows: Ints, path: Path, form: Format, which: Which, shape: str, *, raw: bool = False) -> str:
+        """Writes pairs to a file for who reads a shape, in a thread, `rows` being shown; returns what to tell.
+
+        `raw` leaves what a spreadsheet would take for formulas in CSV without a guard.
+        """
         store = self.store.rows
         pairs = [store.pair(row) for row in (rows if which == "shown" else store.order).tolist()]
         if which == "accepted":
             pairs = [pair for pair in pairs if pair.status == "accepted" and complete(pair, shape)]
         elif which == "undropped":
             pairs = [pair for pair in pairs if pair.status != "dropped" and complete(pair, shape)]
-        written = write(path, pairs, shape, form, name=self.name)
+        written = write(path, pairs, shape, form, name=self.name, raw=raw)
         return " ".join((f"{plural(written.pairs, 'pair')} written to {path}.", *written.told(self.name)))
 
     def copy_into(self, path: Path, rows: Ints, *, move_them: bool) -> Edited:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import IO, Any
 
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
+from workbench.pairs.formulas import GUARDED, unguarded
 from workbench.pairs.json_rows import MAX_ROW, NOT_UTF8, NumberedRow, cut_short, too_long
 from workbench.pairs.lines import UnusableError
 from workbench.pairs.unpacking import CUT_SHORT
@@ -36,8 +38,9 @@ def csv_rows(file: IO[bytes]) -> Iterator[NumberedRow]:
     bounded = _Lines(text)
     begin = 1
     try:
-        delimiter = max(",\t;", key=bounded.first().count)
+        delimiter = max(",\t;", key=_QUOTED.sub("", bounded.first()).count)
         header: list[str] | None = None
+        guards: int | None = None
         reader = csv.reader(bounded, delimiter=delimiter, strict=True)
         while True:
             begin = reader.line_num + bounded.skipped + 1
@@ -56,16 +59,29 @@ def csv_rows(file: IO[bytes]) -> Iterator[NumberedRow]:
                 return
             if header is None:
                 header = cells
+                if GUARDED in header:
+                    guards = header.index(GUARDED)
+                    header = _without_guards(header, guards)
                 _refuse_doubled(header)
                 if len(header) > _MOST_COLUMNS:
                     yield begin, UnusableError(f"names {len(header):,} columns")
                     return
             elif cells:
+                if guards is not None and len(cells) == len(header) + 1:
+                    cells = _without_guards(cells, guards)
                 yield begin, _csv_row(header, cells)
     except CUT_SHORT as error:
         yield begin, cut_short(error)
     finally:
         text.detach()
+
+
+_QUOTED = re.compile('"(?:[^"]|"")*(?:"|$)')
+
+
+def _without_guards(cells: Sequence[str], place: int) -> list[str]:
+    """The cells without the guards before formulas, and without the one at `place`, which says that there are any."""
+    return [unguarded(cell) for at, cell in enumerate(cells) if at != place]
 
 
 class _Lines:

@@ -346,6 +346,10 @@ def _lines(pairs: Sequence[Pair], width: int, *, judged: bool) -> list[Content]:
     return lines
 
 
+_GUARDS = Content.styled("What spreadsheets take for formulas gets an ' before it · ctrl+r leaves it", "$secondary")
+_RAW = Content.styled("▲ Spreadsheets may run what looks like a formula · ctrl+r puts an ' before it", "$warning")
+
+
 @dataclass(frozen=True, slots=True)
 class ExportTo:
     """Where to, as what, which pairs, and in the rows of which reader."""
@@ -354,6 +358,8 @@ class ExportTo:
     form: Format
     which: Which
     shape: str
+    raw: bool = False
+    """Whether what a spreadsheet would take for formulas gets no guard in CSV."""
 
 
 class ExportDialog(Dialog[ExportTo | None]):
@@ -369,6 +375,7 @@ class ExportDialog(Dialog[ExportTo | None]):
         Binding("up", "move('up')", "Previous", priority=True, show=False),
         Binding("tab", "shape(1)", "For another reader", priority=True),
         Binding("shift+tab", "shape(-1)", "For the reader before", priority=True, show=False),
+        Binding("ctrl+r", "raw", "CSV with or without a guard before formulas", priority=True, show=False),
         Binding("escape", "dismiss(None)", "Give up", priority=True),
     ]
     DEFAULT_CSS = """
@@ -387,6 +394,7 @@ class ExportDialog(Dialog[ExportTo | None]):
             "all": "all, dropped ones too",
         }
         self._counts, self._shape = counts, next(iter(READERS))
+        self._raw = False
         order: list[Which] = ["shown", "undropped", "accepted", "all"]
         self._choices = [(each, words[each]) for each in (order if query.strip() else order[1:])]
 
@@ -419,6 +427,11 @@ class ExportDialog(Dialog[ExportTo | None]):
         options = self.query_one(OptionList)
         for index, line in enumerate(self._lines()):
             options.replace_option_prompt_at_index(index, line)
+        self._check()
+
+    def action_raw(self) -> None:
+        """Leaves formulas in CSV as they are, or guards them again."""
+        self._raw = not self._raw
         self._check()
 
     def on_mount(self) -> None:
@@ -457,9 +470,11 @@ class ExportDialog(Dialog[ExportTo | None]):
             text = " ".join(filter(None, (f"▲ {error.title}.", str(error.message))))
             said.update(Content.styled(one_line(text, 200), "$error"))
             return None
+        columns = "stay" if self._shape == "trl" else "are left out"
+        lines = [Content.styled(f"As {form}; turns stay turns, unknown columns {columns}.", "$secondary")]
         if path.exists():
-            said.update(Content.styled("▲ That file exists and will be replaced.", "$warning"))
-        else:
-            columns = "stay" if self._shape == "trl" else "are left out"
-            said.update(Content.styled(f"As {form}; turns stay turns, unknown columns {columns}.", "$secondary"))
-        return ExportTo(path, form, which, self._shape)
+            lines = [Content.styled("▲ That file exists and will be replaced.", "$warning")]
+        if form == "csv":
+            lines.append(_RAW if self._raw else _GUARDS)
+        said.update(Content("\n").join(lines))
+        return ExportTo(path, form, which, self._shape, self._raw)

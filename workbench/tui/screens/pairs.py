@@ -542,7 +542,7 @@ class PairsScreen(WorkbenchScreen):
         answer = await self.app.push_screen_wait(dialog)
         if answer is not None:
             let_keys_go_on()
-            export = data_set.export
+            export = partial(data_set.export, raw=answer.raw)
             told = await asyncio.to_thread(export, rows, answer.path, answer.form, answer.which, answer.shape)
             self.workbench.tell(told)
 
