@@ -21,6 +21,7 @@ from yarl import URL
 
 from tests.end_to_end.conftest import workbench, write_pairs
 from tests.end_to_end.devtools import CHROMIUM, Page, browser
+from workbench.tui.access import WINDOW, WRONG_KEYS
 
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?<>=]*[a-zA-Z]")
 
@@ -82,6 +83,76 @@ async def test_the_page_has_the_screens_and_only_for_who_has_the_key(served: URL
             await seen(terminal, "1 Pairs", "2 Runs", "support")
             await terminal.send_json(["stdin", "2"])
             await seen(terminal, "No runs yet")
+
+
+async def test_what_the_browser_keeps_is_not_the_key(served: URL) -> None:
+    bare = served.with_query(None)
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        async with session.get(served, allow_redirects=False) as answer:
+            assert (answer.status, answer.headers["Location"]) == (302, "/")
+            (cookie,) = answer.headers.getall("Set-Cookie")
+        name, _, rest = cookie.partition("=")
+        value, *flags = [part.strip() for part in rest.split(";")]
+        assert name == f"workbench-{bare.port}"
+        assert value
+        assert served.query["key"] not in cookie
+        assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(flags)
+        async with session.get(bare) as answer:
+            assert served.query["key"] not in await answer.text()
+        # With the session there already, the key goes out of the address all the same.
+        async with session.get(served.with_query(key="old"), allow_redirects=False) as answer:
+            assert (answer.status, answer.headers["Location"]) == (302, "/")
+    forged = {f"workbench-{bare.port}": served.query["key"]}
+    async with aiohttp.ClientSession() as session, session.get(bare, cookies=forged) as answer:
+        assert answer.status == 403
+
+
+async def test_no_page_frames_it_and_no_other_name_reaches_it(served: URL) -> None:
+    bare = served.with_query(None)
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        async with session.get(served) as answer:
+            assert answer.status == 200
+        for path in ("/", "/static/js/textual.js", "/nosuch", "/download/nosuch"):
+            async with session.get(bare.with_path(path)) as answer:
+                assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+                assert answer.headers["X-Frame-Options"] == "DENY"
+                assert answer.headers["Referrer-Policy"] == "no-referrer"
+        for host, status in (
+            ("rebound.example:80", 421),
+            (f"evil.example:{bare.port}", 421),
+            (f"127.0.0.1.evil.example:{bare.port}", 421),
+            ("localhost:9999", 200),  # a forwarded port
+            ("127.0.0.1", 200),
+        ):
+            async with session.get(bare, headers={"Host": host}) as answer:
+                assert answer.status == status, host
+                assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="421"):
+            await session.ws_connect(bare.with_path("/ws"), headers={"Host": "rebound.example"})
+    # Not even with the key: a page elsewhere could have it asked for under its own name.
+    async with aiohttp.ClientSession() as stranger, stranger.get(served, headers={"Host": "rebound.example"}) as answer:
+        assert answer.status == 421
+        assert "Set-Cookie" not in answer.headers
+
+
+async def test_wrong_keys_have_to_wait_and_who_is_in_stays_in(served: URL) -> None:
+    bare = served.with_query(None)
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        async with session.get(served) as answer:
+            assert answer.status == 200
+        async with aiohttp.ClientSession() as stranger:
+            statuses = []
+            for number in range(WRONG_KEYS + 3):
+                async with stranger.get(bare.with_query(key=f"guess {number}")) as answer:
+                    statuses.append(answer.status)
+            assert statuses == [403] * WRONG_KEYS + [429] * 3
+            async with stranger.get(served) as answer:
+                assert answer.status == 429
+                assert 0 < int(answer.headers["Retry-After"]) <= WINDOW
+            async with stranger.get(bare) as answer:
+                assert answer.status == 403
+        async with session.get(bare) as answer:
+            assert answer.status == 200
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")

@@ -28,7 +28,8 @@ def serve(
     ssh -L 8000:127.0.0.1:8000 HOST, then open the address here. Every tab has screens of its own; runs go on when they
     are closed. With --json, {"url", "host", "port"} is printed once it listens.
     """
-    from workbench.tui.serve import address, check_installed, listen, new_key
+    from workbench.tui.access import Access, new_key
+    from workbench.tui.serve import address, check_installed, listen
     from workbench.tui.serve import serve as run
 
     options: Context = context.obj
@@ -42,4 +43,4 @@ def serve(
         else:
             say(f"Open {url}")
             note("Ctrl-C ends it. Whoever has this address has your screens.")
-        run(workspace, listening, key, slow=options.slow)
+        run(workspace, listening, Access(key, host, expose), slow=options.slow)

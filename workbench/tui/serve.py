@@ -1,16 +1,13 @@
 """The screens in a browser: textual-serve on this machine's own address, with a key in the address.
 
 textual-serve asks nobody who they are. A loopback port is open to every user and every page in a browser of this
-machine, and whoever has the screens can train, delete, and run what $EDITOR names. So the address has a key in it,
-which becomes a cookie, and a terminal is opened for pages of this server only.
+machine, and whoever has the screens can train, delete, and run what $EDITOR names. So the address has a key in it, for
+which a browser gets a session, and a terminal is opened for pages of this server only (`access`).
 """
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
 import re
-import secrets
 import shlex
 import socket
 import sys
@@ -18,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from workbench.errors import WorkbenchError
+from workbench.tui.access import Access, is_loopback
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -26,8 +24,17 @@ if TYPE_CHECKING:
 
 _FROM_ELSEWHERE = re.compile(r'<link[^>]*href="https?://[^>]*>')
 _SOURCES = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+"""What every answer says unless it says otherwise: no page of another site has the screens in a frame, and none is told
+the address."""
 
 
 def listen(host: str, port: int, *, exposed: bool = False) -> socket.socket:
@@ -35,7 +42,7 @@ def listen(host: str, port: int, *, exposed: bool = False) -> socket.socket:
 
     And for a host that others reach, unless `exposed`.
     """
-    if not exposed and not _loopback(host):
+    if not exposed and not is_loopback(host):
         raise WorkbenchError(
             "Only this machine may reach the screens",
             f"--host {host} would let others in. Nothing is encrypted, and whoever reads the address on the way "
@@ -58,17 +65,15 @@ def address(listening: socket.socket, key: str) -> str:
     return f"http://{shown}:{port}/?key={key}"
 
 
-def new_key() -> str:
-    """Something that nobody guesses."""
-    return secrets.token_urlsafe(24)
+def serve(workspace: Workspace, listening: socket.socket, access: Access, *, slow: bool = False) -> None:
+    """Serves whom `access` lets in until it is interrupted.
 
-
-def serve(workspace: Workspace, listening: socket.socket, key: str, *, slow: bool = False) -> None:
-    """Serves until it is interrupted. Every page has screens of its own, which end with it; runs go on."""
+    Every page has screens of its own, which end with it; runs go on.
+    """
     from aiohttp import web
 
     command = [sys.executable, "-P", "-m", "workbench", "--workspace", str(workspace.root)]
-    server = _server(shlex.join([*command, *(["--slow"] if slow else [])]), key, listening.getsockname()[1])
+    server = _server(shlex.join([*command, *(["--slow"] if slow else [])]), access, listening.getsockname()[1])
     web.run_app(server._make_app(), sock=listening, print=lambda *_: None, access_log=None)
 
 
@@ -84,14 +89,16 @@ def check_installed() -> None:
         ) from error
 
 
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+async def _say_headers(_: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
-def _server(command: str, key: str, port: int) -> Server:
+def _peer(request: web.Request) -> str:
+    return request.remote or ""
+
+
+def _server(command: str, access: Access, port: int) -> Server:
     import aiohttp_jinja2
     from aiohttp import web
     from textual_serve.server import Server
@@ -102,13 +109,25 @@ def _server(command: str, key: str, port: int) -> Server:
     async def guard(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """The key in the address becomes a cookie; nothing without it, no terminal for another server's page."""
-        if hmac.compare_digest(request.query.get("key", "").encode(), key.encode()):
+        """For the key in the address there is a session; nothing without it, no terminal for another server's page."""
+        if not access.knows_host(request.host):
+            raise web.HTTPMisdirectedRequest(text="This server has another name.\n")
+        known, key, peer = (
+            access.knows_session(request.cookies.get(cookie, "")),
+            request.query.get("key"),
+            _peer(request),
+        )
+        if key is not None and not known and (seconds := access.seconds_to_wait(peer)):
+            waits = {"Retry-After": str(seconds)}
+            raise web.HTTPTooManyRequests(text=f"Too many wrong keys. Wait {seconds} seconds.\n", headers=waits)
+        if key is not None and not known and access.try_key(key, peer):
             found = web.HTTPFound("/")
-            found.set_cookie(cookie, key, httponly=True, samesite="Strict")
+            found.set_cookie(cookie, access.session, httponly=True, samesite="Strict")
             return found
-        if not hmac.compare_digest(request.cookies.get(cookie, "").encode(), key.encode()):
+        if not known:
             raise web.HTTPForbidden(text="Open the address that `workbench serve` printed: it has the key.\n")
+        if key is not None:
+            return web.HTTPFound("/")  # and out of the address
         origin = request.headers.get("Origin")
         if origin is not None and origin != f"{request.scheme}://{request.host}":
             raise web.HTTPForbidden(text="Only this server's own pages are served.\n")
@@ -118,6 +137,7 @@ def _server(command: str, key: str, port: int) -> Server:
         async def _make_app(self) -> web.Application:
             app: web.Application = await super()._make_app()
             app.middlewares.append(guard)
+            app.on_response_prepare.append(_say_headers)
             return app
 
         async def on_startup(self, app: web.Application) -> None:
@@ -136,7 +156,8 @@ def _server(command: str, key: str, port: int) -> Server:
                     "application": {"name": self.title},
                 },
             )
-            headers = {"Content-Security-Policy": f"{_SOURCES}; connect-src {own.replace('http', 'ws', 1)}"}
+            policy = f"{_SOURCES}; connect-src {own.replace('http', 'ws', 1)}"
+            headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
             return web.Response(text=_FROM_ELSEWHERE.sub("", page), content_type="text/html", headers=headers)
 
     return Guarded(command, title="Alignment Workbench", port=port)
