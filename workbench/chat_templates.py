@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from workbench.errors import WorkbenchError
 
@@ -21,6 +24,24 @@ RESERVED = frozenset(
     }
 )
 """What a chat template may not be given by run or pair: how turns are rendered, not to what; tools have a column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """How turns are rendered, as a run's settings say it: in the `chat_template` that is named (empty: the model's
+    own), which is given what `template` says besides the turns."""
+
+    chat_template: str = ""
+    template: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """The settings in a few words, empty where nothing is set."""
+        given = [f"{name}={value}" for name, value in self.template.items()]
+        return ", ".join([*([f"in the template {self.chat_template}"] if self.chat_template else []), *given])
+
+
+OWN_RENDERING = Rendering()
+"""In the model's own template, which is given nothing else."""
 
 
 def template_names() -> list[str]:

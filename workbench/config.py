@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from workbench.chat_templates import RESERVED
+from workbench.chat_templates import RESERVED, Rendering, template_file
 from workbench.errors import WorkbenchError
 from workbench.methods import DEFAULT_METHOD, METHODS, Method, users, uses
 
@@ -49,6 +49,7 @@ def _listed(value: object) -> object:
 
 
 TemplateValue = bool | int | float | str
+_RENDERED_BY = ("chat_template", "template")
 
 
 def _named(value: object) -> object:
@@ -353,6 +354,33 @@ def build_config(values: Mapping[str, Any], *, preset: str | None = None, settin
         fitting = f"Presets for {method}: {', '.join(presets_of(method))}."
         raise WorkbenchError(f"The preset {preset!r} is not for {method}", PRESETS[preset].summary, fitting)
     return _validated({**(METHODS[method].values if method in METHODS else {}), **named, **given})
+
+
+def rendering(values: Mapping[str, Any], settings: Sequence[str] = ()) -> Rendering:
+    """How turns are rendered by `values` and `settings` ("KEY=VALUE") of `chat_template` and `template`.
+
+    Raises `WorkbenchError` for other settings, and where there is no such template.
+    """
+    names = [*values, *(setting.partition("=")[0].partition(".")[0].strip() for setting in settings)]
+    for name in names:
+        if name not in _RENDERED_BY:
+            raise WorkbenchError(
+                f"{name!r} does not say how turns are rendered", "Settings that do: chat_template, template.NAME."
+            )
+    config = build_config({"pairs": ["none"], **values}, settings=settings)
+    template_file(config.chat_template)
+    return Rendering(config.chat_template, config.template)
+
+
+def as_typed(value: object) -> str:
+    """A setting as one would type it."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={as_typed(inner)}" for name, inner in value.items())
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def defaults(method: str, preset: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from workbench.config import RunConfig, build_config, defaults, fitting_preset, presets_of
+from workbench.config import RunConfig, as_typed, build_config, defaults, fitting_preset, presets_of
 from workbench.errors import WorkbenchError
 from workbench.launch import launch, prepare, take_rows
 from workbench.methods import DEFAULT_METHOD, METHODS, uses
@@ -250,17 +250,6 @@ class RunForm:
         except BaseException:
             self.starting = False
             raise
-
-
-def as_typed(value: object) -> str:
-    """A setting as one would type it."""
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}={as_typed(inner)}" for name, inner in value.items())
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _key(config: RunConfig) -> tuple[object, ...]:

@@ -105,6 +105,37 @@ async def test_the_scorer_of_compare_asks_in_the_template_of_the_base(tmp_path: 
     await scorers.close()
 
 
+def test_check_counts_in_the_template_in_which_a_run_trains(tmp_path: Path) -> None:
+    bare = model_with(tmp_path / "bare", None)
+    chosen = tmp_path / "kind.jinja"
+    chosen.write_text(TEMPLATE)
+    write_pairs(tmp_path / "pairs" / "x.jsonl", 12)
+
+    def counts(*more: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        checked = workbench(tmp_path, "check", "x", "--model", bare, "--json", *more)
+        assert checked.returncode in (0, 1), checked.stderr
+        tried = workbench(tmp_path, "train", "--pairs", "x", "--model", bare, "--dry-run", "--json", *more)
+        assert tried.returncode == 0, tried.stderr
+        report = json.loads(checked.stdout)
+        return {each["check"]: each for each in report["findings"]}, json.loads(tried.stdout)["counts"]
+
+    findings, tried = counts()
+    assert ("fallback-template" in findings, tried["fallback"]) == (True, True)
+    findings, tried = counts("--set", f"chat_template={chosen}")
+    assert ("fallback-template" in findings, tried["fallback"]) == (False, False)
+    findings, tried = counts("--set", f"chat_template={chosen}", "--set", "template.mood=kind")
+    assert "mood of chat_template_kwargs" in findings["left-out"]["message"]
+    assert f"The chat template {chosen} leaves out fields of" in findings["left-out"]["message"]
+    for more, said in (
+        (["--set", "chat_template=qwen3"], "--set needs a model"),
+        (["--model", bare, "--set", "beta=1"], "'beta' does not say how turns are rendered"),
+        (["--model", bare, "--set", "chat_template=nowhere"], "No such chat template"),
+        (["--model", bare, "--set", "template.tokenize=false"], "cannot set 'tokenize'"),
+    ):
+        refused = workbench(tmp_path, "check", "x", *more)
+        assert (refused.returncode, said in " ".join(refused.stderr.split())) == (2, True), refused.stderr
+
+
 def test_a_template_that_is_not_there_is_refused_before_anything_starts(tmp_path: Path) -> None:
     write_pairs(tmp_path / "pairs" / "x.jsonl", 4)
     for named, said in (("nowhere.jinja", "neither a file nor"), (str(WEIGHTS / "model.safetensors"), "bytes")):

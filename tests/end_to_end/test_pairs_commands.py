@@ -19,6 +19,7 @@ from workbench.cli import pairs_commands
 from workbench.cli.context import Context
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Message, Pair, plain
+from workbench.pairs.split import held_out
 from workbench.pairs.store import PairStore, load_pairs, write_pairs
 
 HH = Path("../shared/data/hh-rlhf/harmless-base-1500.jsonl.gz")
@@ -69,7 +70,7 @@ def test_hh_rlhf_is_imported_whole_and_comes_back_exactly(workspace: Path) -> No
     files: dict[str, Any] = {"files": ["harmless-base-1500.jsonl.gz"], "held_out_files": [], "left_out": []}
     [read_as] = report.pop("read_as")
     assert (read_as["pairs"], "the prompt is what both begin with" in read_as["words"]) == (1500, True)
-    assert (report.pop("unused"), report.pop("ties")) == ([], 0)
+    assert (report.pop("unused"), report.pop("ties"), report.pop("rankings")["rows"]) == ([], 0, 0)
     assert report == {"name": "hh", "kind": "conversational", **counts, **files}
     pairs, problems = load_pairs(workspace / "pairs" / "hh.jsonl")
     originals = [json.loads(line) for line in gzip.decompress(HH.read_bytes()).splitlines()]
@@ -351,3 +352,23 @@ def test_answers_judged_alone_are_exported_for_kto_once_accepted(workspace: Path
     written = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(row["completion"], row["label"]) for row in written] == [("Iron", True), ("Wood", False)]
     assert "--shape kto" in refused(workspace, "export", "j", "--to", out)
+
+
+def test_which_pairs_a_ranking_makes_is_chosen_and_counted_before(workspace: Path, tmp_path: Path) -> None:
+    path = tmp_path / "ranked.jsonl"
+    answers = [{"answer": f"answer {each}", "rank": each} for each in (3, 1, 2)]
+    path.write_text(lines(*({"prompt": f"q{n}", "answers": answers} for n in range(4))))
+    foretold = run(workspace, "import", path, "--dry-run")
+    assert "Pairs of 4 rankings: best-worst 4 (these), best-rest 8, neighbours 8, all 12" in foretold.stderr
+    assert not (workspace / "pairs").exists()
+    result = run(workspace, "import", path, "--ranking", "all", "--json")
+    report = json.loads(result.stdout)
+    assert (report["imported"], report["rankings"]["pairing"]) == (12, "all")
+    assert report["rankings"]["pairs"] == {"best-worst": 4, "best-rest": 8, "neighbours": 8, "all": 12}
+    pairs, _ = load_pairs(workspace / "pairs" / "ranked.jsonl")
+    assert {plain(pair.rejected) for pair in pairs} == {"answer 2", "answer 3"}
+    sides = dict[str, set[bool]]()
+    parted = held_out([(pair.prompt, None) for pair in pairs], fraction=0.5, seed=0)
+    for pair, held in zip(pairs, parted.held, strict=True):
+        sides.setdefault(plain(pair.prompt), set()).add(held)
+    assert all(len(side) == 1 for side in sides.values())

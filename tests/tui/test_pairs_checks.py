@@ -13,6 +13,7 @@ import pytest
 
 from tests.tui.checks_panel import CLEAN, FAULTY, checked, panel, talk
 from tests.tui.runs_screen import shown, shows, until
+from workbench.chat_templates import Rendering
 from workbench.pairs.checks.background import PairChecks, _overall
 from workbench.pairs.checks.findings import checks_by_id
 from workbench.pairs.pair import Pair
@@ -227,7 +228,13 @@ async def test_a_model_is_asked_for_with_its_max_length(tmp_path: Path) -> None:
         await pilot.press("backspace", "2", "4", "enter")
         await until(pilot, lambda: app.checks.model == "tiny" and not app.checks.running, 60)
         await shows(pilot, "with the tokens of tiny, max_length 24", "truncated")
+        await pilot.press("M", "tab", "tab", *"nowhere", "enter")
+        await shows(pilot, "No such chat template")
+        await pilot.press(*["backspace"] * 7, *"gemma", "tab", *"mood=kind", "enter")
+        chosen = Rendering("gemma", {"mood": "kind"})
+        await until(pilot, lambda: app.checks.rendering == chosen and not app.checks.running, 60)
+        await shows(pilot, "template gemma, mood=kind")
         await pilot.press("M")
-        await shows(pilot, "Check with")
+        await shows(pilot, "Check with", "gemma", "mood=kind")
         await pilot.press("ctrl+a", "slash", "n", "o", "enter")
         await shows(pilot, "No such model")

@@ -6,13 +6,13 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_type_hints
+from typing import get_args, get_type_hints
 
 from textual.widgets import Select, Static
 
 from tests.tui.pairs_data import make_pair, make_workspace
 from tests.tui.pairs_screen import Screen, opened
-from workbench.cli.pairs_commands import export
+from workbench.cli.pairs_commands import export, import_
 from workbench.pairs.importers import import_rows, in_words
 from workbench.pairs.outward import READERS
 from workbench.pairs.pair import Message, plain
@@ -105,6 +105,36 @@ async def test_answers_judged_alone_are_shown_as_such(tmp_path: Path) -> None:
         assert "judged good: Iron" in shown
         assert "judged bad: Wood" in shown
         assert "to be drafted" not in shown
+
+
+async def test_which_pairs_are_made_of_rankings_is_asked_with_their_counts(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, 3)
+    rows = [
+        {"prompt": f"Name {n}.", "answers": [{"answer": f"{each}", "rank": each} for each in (1, 2, 3)]}
+        for n in range(3)
+    ]
+    path = tmp_path / "ranked.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    async with opened(workspace, size=(80, 24)) as screen:
+        await screen.press("i")
+        dialog = screen.pilot.app.screen
+        select = dialog.query_one("#pairing", Select)
+        assert not select.display
+        await typed(screen, "#path", str(path))
+        await screen.press("enter")
+        assert select.display
+        offered = {value: str(words) for words, value in select._options}
+        assert list(offered) == list(get_args(get_type_hints(import_)["ranking"]))
+        assert offered["all"] == "each over every worse one: 9 pairs of 3 rows"
+        assert "pairs of the ranked answers: the best over the worst" in said(screen, "#words")
+        hint = dialog.query_one(".dialog-hint")
+        assert dialog.query_one(".dialog").content_region.contains_region(hint.region)
+        assert dialog.query_one("#told").region.bottom < hint.region.y
+        select.value = "all"
+        await screen.settle()
+        assert "each over every worse one" in said(screen, "#words")
+        await screen.press("ctrl+s")
+        assert "9 pairs imported into ranked" in screen.told()
 
 
 async def test_a_folder_is_imported_and_its_files_are_named(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tests.tui.pairs_screen import opened
-from workbench.pairs.pair import Message, Pair, turn_from
+from workbench.pairs.pair import TEXTS, Message, Pair, turn_from
 from workbench.pairs.readable import readable, tool_names
 from workbench.pairs.store import write_pairs
 from workbench.tui.dialogs.edit import EditDialog
@@ -80,6 +80,46 @@ async def test_the_turns_are_edited_as_json(tmp_path: Path) -> None:
         assert "has the role 'nobody'" in str(screen.pilot.app.screen.query_one(".wrong").render())
         await screen.press("escape", "y")
         assert screen.on_disk("calls")[0] == PAIR
+
+
+async def test_tools_and_what_the_template_is_given_are_edited_as_json(tmp_path: Path) -> None:
+    workspace = workspace_with(tmp_path)
+    path = workspace.pairs_file("calls")
+    before = path.read_bytes()
+    async with opened(workspace) as screen:
+        await screen.press("R")
+        field = screen.pilot.app.screen.query_one(TextField)
+        begun = json.loads(field.text)
+        assert begun["tools"] == [{"type": "function", "function": {"name": "weather"}}]
+        for given, said in (
+            ({"tools": 5}, "'tools' is the number 5"),
+            ({"chat_template_kwargs": {"tokenize": False}}, "sets the reserved key 'tokenize'"),
+            ({"mood": 1}, "beside them only tools and chat_template_kwargs"),
+        ):
+            field.text = json.dumps(begun | given)
+            await screen.press("ctrl+s")
+            assert said in str(screen.pilot.app.screen.query_one(".wrong").render())
+        begun["tools"][0]["function"]["name"] = "forecast"
+        field.text = json.dumps(begun | {"chat_template_kwargs": {"enable_thinking": 1}})
+        await screen.press("ctrl+s")
+        after = screen.on_disk("calls")[0]
+        assert json.loads(after.extra["tools"])[0]["function"]["name"] == "forecast"  # text, as it was
+        assert after.extra["chat_template_kwargs"] == {"enable_thinking": 1}
+        assert (after.prompt, after.chosen) == (PAIR.prompt, PAIR.chosen)
+        assert "tools      forecast" in screen.detail()
+        await screen.press("R")
+        field = screen.pilot.app.screen.query_one(TextField)
+        field.text = field.text.replace('"enable_thinking": 1', '"enable_thinking": true')
+        await screen.press("ctrl+s")
+        assert screen.on_disk("calls")[0].extra["chat_template_kwargs"]["enable_thinking"] is True
+        await screen.press("R")
+        field = screen.pilot.app.screen.query_one(TextField)
+        field.text = json.dumps({name: json.loads(field.text)[name] for name in TEXTS})
+        await screen.press("ctrl+s")
+        assert screen.on_disk("calls")[0].extra == {}
+        await screen.press("u", "u", "u")
+        assert screen.on_disk("calls")[0] == PAIR
+    assert path.read_bytes() == before
 
 
 def test_what_is_told_of_turns() -> None:

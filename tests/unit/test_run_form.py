@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from workbench.config import as_typed
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair
 from workbench.pairs.store import write_pairs
-from workbench.run_form import RunForm, as_typed
+from workbench.run_form import RunForm
 from workbench.workspace import Workspace
 
 

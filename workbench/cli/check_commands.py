@@ -23,6 +23,7 @@ _EXAMPLES = """\b
 Examples:
   workbench check hh
   workbench check hh --model tiny --max-length 512
+  workbench check hh --model ~/models/base --set chat_template=qwen3 --set template.enable_thinking=false
   workbench check hh --fix duplicate
 \b
 Errors are pairs that cannot teach what they say, or that make an evaluation false; warnings are likely mistakes.
@@ -47,6 +48,14 @@ def check(
         typer.Option(help="Count tokens as this model would: a folder, a Hugging Face id, or tiny. Default: words."),
     ] = None,
     max_length: Annotated[int, typer.Option(min=1, help="Tokens that a pair may have; with --model.")] = 1024,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Render turns as train does with the same setting: chat_template=FILE, template.NAME=VALUE.",
+        ),
+    ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Without near-duplicates, which take longest.")] = False,
     fix: Annotated[
         str | None, typer.Option(metavar="CHECK", help="Mend what this check finds: one step that u undoes.")
@@ -55,11 +64,15 @@ def check(
     json: Json = False,
 ) -> None:
     """Say what is wrong with a data set, which pairs those are, and what to do."""
+    from workbench.config import rendering
     from workbench.pairs.checks.findings import CHECKS, SLOW
     from workbench.pairs.checks.run import check_rows
     from workbench.pairs.lines import bad_lines
     from workbench.pairs.store import load_rows
 
+    if set_ and model is None:
+        raise WorkbenchError("--set needs a model", "Without --model no token is counted.", "Say which: --model M")
+    rendered = rendering({}, set_ or [])
     if fix is not None:
         _refuse_unknown(fix, model)
     path = workspace_of(context).existing_pairs_file(name)
@@ -73,14 +86,22 @@ def check(
         def progress(check: str, share: float) -> None:
             line.show(f"{check} {share:.0%}")
 
-        report = check_rows(rows, model=model, max_length=max_length, leave_out=left_out, on_progress=progress)
+        report = check_rows(
+            rows,
+            model=model,
+            max_length=max_length,
+            rendering=rendered,
+            leave_out=left_out,
+            on_progress=progress,
+        )
     if fix is not None:
         _mend(path, report, fix, yes=yes, json=json)
         return
     if json:
         print_json(_document(report, len(problems)))
     else:
-        _tell(name, report, model)
+        counted = "".join(f" --set {setting}" for setting in set_ or [])
+        _tell(name, report, f" --model {model}{counted}" if model else "")
         if told := bad_lines(name, problems, pairs=report.rows):
             note(told)
     if report.has_errors:
@@ -154,15 +175,16 @@ def _document(report: ChecksReport, problems: int) -> dict[str, Any]:
     }
 
 
-def _tell(name: str, report: ChecksReport, model: str | None) -> None:
+def _tell(name: str, report: ChecksReport, counted: str) -> None:
+    """`counted`: the options by which tokens were counted."""
     from workbench.pairs.checks.findings import NEEDS_MODEL
     from workbench.pairs.checks.repairs import REPAIRS
 
     for finding in report.findings:
         tell_finding(finding, "pairs")
         if finding.check in REPAIRS and finding.to_mend != ():
-            counted = f" --model {model}" if finding.check in NEEDS_MODEL else ""
-            say(f"    mend: workbench check {name}{counted} --fix {finding.check}   ({REPAIRS[finding.check]})")
+            how = counted if finding.check in NEEDS_MODEL else ""
+            say(f"    mend: workbench check {name}{how} --fix {finding.check}   ({REPAIRS[finding.check]})")
     if report.lengths.get("pairs"):
         _tell_lengths(report)
     left_out = report.rows - report.checked

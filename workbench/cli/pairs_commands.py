@@ -29,6 +29,7 @@ Examples:
   workbench import trl-lib/ultrafeedback_binarized --limit 2000 --name ultra
   workbench import continuations.jsonl --plain
   workbench import safe-rlhf.jsonl --map label=safer_response_id
+  workbench import nectar.parquet --ranking all --dry-run
   workbench import arena.jsonl --dry-run
   workbench import my-folder --split train
 \b
@@ -44,6 +45,10 @@ the others imported.
 --map takes prompt, chosen, rejected, what belongs to the prompt (system, history, input), label, and the
 workbench's own fields (id, status, split, tags, note, source). label=COLUMN names the column that says row by row
 which answer is better; ties are left out, and counted. chosen= and rejected= together: the rows are prompts alone.
+\b
+A row that ranks or rates several answers (Nectar, UltraFeedback, distilabel) makes one pair, the best over the worst;
+with --ranking best-rest the best over each worse one, neighbours: each over the next worse one, all: each over every
+worse one. How many pairs each way makes is said. All pairs of a prompt are held out together, or none.
 \b
 A prompt that is plain text becomes a user turn, and its answers assistant turns, as a chat model is asked: --plain
 keeps plain text, which trains without the chat template. Where prompts have a template filled in, they stay plain.
@@ -94,6 +99,10 @@ def import_(
             show_default=False,
         ),
     ] = None,
+    ranking: Annotated[
+        Literal["best-worst", "best-rest", "neighbours", "all"],
+        typer.Option(help="Where rows rank several answers: which pairs become of each."),
+    ] = "best-worst",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be imported, and write nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -121,13 +130,14 @@ def import_(
 
         found = source_of(source, subset, split, progress)
         begun = beginning(found)
-        foretold = _foretell(begun.sample(mapping, wanted))
+        foretold = _foretell(begun.sample(mapping, wanted, ranking))
         imported = import_rows(
             chain(begun.rows, found.rows),
             mapping=mapping,
             limit=limit,
             existing=store.pairs if store else (),
             conversational=wanted,
+            pairing=ranking,
         )
     if not imported.pairs and not imported.duplicates:
         raise nothing_usable(source, imported)
@@ -297,6 +307,11 @@ def _report(name: str, source: Source, imported: Imported) -> dict[str, Any]:
         "judged": imported.judged,
         "read_as": [{"words": words, "pairs": pairs} for words, pairs in imported.read_as],
         "unused": list(imported.unused),
+        "rankings": {
+            "rows": imported.rankings,
+            "pairing": imported.pairing,
+            "pairs": dict(imported.of_rankings),
+        },
         "ties": imported.ties,
         "skipped": len(imported.problems),
         "duplicates": imported.duplicates,
@@ -316,11 +331,11 @@ _JUDGED = {True: "good", False: "bad"}
 
 def _foretell(sample: Imported) -> list[str]:
     """Says what is made of the columns, and of the first row, before anything is written; returns what it said."""
-    from workbench.pairs.importers import in_words
+    from workbench.pairs.importers import in_words, ranking_choice
     from workbench.pairs.pair import plain
     from workbench.pairs.readable import readable
 
-    said = in_words(sample)
+    said = [*in_words(sample), *ranking_choice(sample)]
     for words in said:
         note(words)
     if sample.pairs:
@@ -342,7 +357,7 @@ def _foretell(sample: Imported) -> list[str]:
 def _tell(
     name: str, target: Path, source: Source, imported: Imported, *, dry_run: bool, foretold: Sequence[str]
 ) -> None:
-    from workbench.pairs.importers import first_problems, in_words
+    from workbench.pairs.importers import first_problems, in_words, ranking_choice
 
     count = plural(len(imported.pairs), f"{_kind(imported)} pair")
     if dry_run:
@@ -351,7 +366,7 @@ def _tell(
         note(f"Imported {count} as {name} ({target}).")
     for remark in source.remarks():
         note(one_line(remark, 400))
-    for words in in_words(imported):
+    for words in (*in_words(imported), *ranking_choice(imported)):
         if words not in foretold:
             note(words)
     if imported.converted:

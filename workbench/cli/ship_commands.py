@@ -111,14 +111,18 @@ def push(
     accepted_only: Annotated[
         bool, typer.Option("--accepted-only", help="Of a data set: only pairs that were accepted.")
     ] = False,
+    judged: Annotated[
+        bool, typer.Option("--judged", help="Of a data set: answers judged alone too, beside its pairs.")
+    ] = False,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Upload a run's adapter, a merged model or a data set to the Hugging Face hub, with its card, after asking.
 
     A data set goes as Parquet, in a train and a test split (what a run holds out), so that load_dataset feeds TRL; its
-    card has the license, the counts and what the checks found. Dropped pairs stay here, and statuses and notes. Where
-    all are answers judged alone, they go as TRL's KTO reads them: prompt, completion, label.
+    card has the license, the counts and what the checks found. Dropped pairs stay here, and statuses and notes. Answers
+    judged alone go as TRL's KTO reads them (prompt, completion, label): by themselves, or with --judged beside pairs,
+    as the configuration kto, which load_dataset("USER/NAME", "kto") gives.
 
     Shown before: every file with its size, the repository, and whether everybody will see it. The token is that of
     `hf auth login`, or HF_TOKEN; it is never shown.
@@ -134,7 +138,8 @@ def push(
     if what in workspace_of(context).datasets():
         if merged:
             raise WorkbenchError("Nothing to merge", f"{what} is a data set.", "--merged is for runs.")
-        _push_data_set(context, what, to, license_, accepted_only=accepted_only, private=private, yes=yes, json=json)
+        which = {"accepted_only": accepted_only, "judged": judged}
+        _push_data_set(context, what, to, license_, which, private=private, yes=yes, json=json)
         return
     from workbench.runs.merge_bounds import read_bounds
     from workbench.runs.serving import adapter_settings
@@ -165,7 +170,7 @@ def _merge(folder: RunFolder, to: Path, **how: Any) -> Merged:
 
 
 def _push_data_set(
-    context: typer.Context, name: str, repo: str, license_id: str | None, *, accepted_only: bool, **how: bool
+    context: typer.Context, name: str, repo: str, license_id: str | None, which: dict[str, bool], **how: bool
 ) -> None:
     import tempfile
 
@@ -187,10 +192,13 @@ def _push_data_set(
         report = check_rows(rows, on_progress=lambda check, share: line.show(f"{check} {share:.0%}"))
     with tempfile.TemporaryDirectory(prefix=".push-", dir=workspace.root) as scratch:
         folder = Path(scratch) / name
-        published = publish(folder, repo, rows, report, license_id=license_id, accepted_only=accepted_only)
-        note(f"{published.told(published.train)} to train on, {published.test:,} for tests; license {license_id}.")
+        published = publish(folder, repo, rows, report, license_id=license_id, **which)
+        note(f"{'; '.join(map(str, published.parts))}; license {license_id}.")
         if published.left_out:
             note(f"Left out: {plural(published.left_out, 'pair')}, dropped, to be drafted or not accepted.")
+        if published.left_alone:
+            answers = plural(published.left_alone, "of them is an answer", "of them are answers")
+            note(f"  {answers} judged alone: --judged sends these too, for KTO.")
         for finding in report.findings:
             if finding.severity == "error":
                 note(f"\u25b2 {finding.check}: {one_line(finding.message, 200)}")

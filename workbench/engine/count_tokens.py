@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any
@@ -40,7 +40,7 @@ _PROBE = ((Message("user", "x"),), (Message("assistant", "x"),))
 
 def count(request: Mapping[str, Any], parent: Parent) -> None:
     """Counts the rows in the open file `rows` with the tokenizer of `model`; parts are lists of counts."""
-    counter = TokenCounter.of(request["model"])
+    counter = TokenCounter.of(request["model"], request["chat_template"], request["template"])
     with os.fdopen(request["rows"], "rb") as rows:
         numbered = enumerate(rows, 1)
         while chunk := list(islice(numbered, _CHUNK)):
@@ -51,41 +51,48 @@ def count(request: Mapping[str, Any], parent: Parent) -> None:
 class TokenCounter:
     """A tokenizer, the tokens at which its model stops, and whether its chat template ends a response by itself.
 
-    `vocabulary`: for how many ids the model has an embedding, where that is known.
+    `vocabulary`: for how many ids the model has an embedding, where that is known. `template`: what a run gives to the
+    chat template, beside what pairs do.
     """
 
     tokenizer: PreTrainedTokenizerBase
     stops: frozenset[int]
     closes: bool
     vocabulary: int | None = None
+    template: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: str) -> TokenCounter:
-        """What `model` measures with. Raises `WorkbenchError` where there is no such model."""
-        tokenizer = load_tokenizer(model)
+    def of(cls, model: str, chat_template: str = "", template: Mapping[str, Any] | None = None) -> TokenCounter:
+        """What `model` measures with, in a chat template (its own where that is empty) that is given `template`.
+        Raises `WorkbenchError` where there is no such model."""
+        tokenizer = load_tokenizer(model, chat_template)
         try:
             declared = GenerationConfig.from_pretrained(resolve(model))
         except (OSError, ValueError):
             declared = None
         stops = stop_token_ids(tokenizer, SimpleNamespace(generation_config=declared))
-        return cls.with_stops(tokenizer, stops, embedding_rows(model))
+        return cls.with_stops(tokenizer, stops, embedding_rows(model), template)
 
     @classmethod
     def with_stops(
-        cls, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int], vocabulary: int | None = None
+        cls,
+        tokenizer: PreTrainedTokenizerBase,
+        stops: frozenset[int],
+        vocabulary: int | None = None,
+        template: Mapping[str, Any] | None = None,
     ) -> TokenCounter:
         """What a tokenizer measures with, for a model that stops at `stops`."""
         prompt, response = _PROBE
         rendered = rendered_ids(tokenizer, (*prompt, *response), {})
         # Where the template leaves a response open, `encode` adds the end-of-sequence token.
         closes = len(rendered) == sum(map(len, encode(tokenizer, prompt, response)))
-        return cls(tokenizer, stops, closes, vocabulary)
+        return cls(tokenizer, stops, closes, vocabulary, template or {})
 
     def measure(self, row: dict[str, Any], *, where: str) -> dict[str, Any]:
         """The id of one row, and its `PairTokens`."""
         pair = from_row(row, where=where)
         try:
-            template = template_arguments(row)
+            template = {**self.template, **template_arguments(row)}
             responses = (pair.chosen, pair.rejected)
             texts = pair_texts(self.tokenizer, pair.prompt, responses, template)
             ids = pair_ids(self.tokenizer, pair.prompt, *responses, template, texts)

@@ -16,7 +16,7 @@ from typing import Any, cast
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.pairs.formats import FIELDS, Contents, as_conversation, contents, has_template, to_draft
-from workbench.pairs.lines import Problem, UnreadError, UnusableError
+from workbench.pairs.lines import FileLine, Problem, UnreadError, UnusableError
 from workbench.pairs.pair import (
     ID_LENGTH,
     SPLITS,
@@ -32,7 +32,7 @@ from workbench.pairs.pair import (
 )
 from workbench.pairs.readers import SUFFIXES, RawRow
 from workbench.pairs.reading import MAPPABLE, Plan, Reading, RowReader
-from workbench.pairs.shape_readers import TieError
+from workbench.pairs.shape_readers import Pairing, TieError
 from workbench.pairs.shapes import ALONE, CHOSEN, MESSAGES, PLAIN_SHAPES, PROMPT, REJECTED
 from workbench.pairs.sources import ARCHIVE, Source
 from workbench.pairs.unpacking import ENDINGS
@@ -55,7 +55,8 @@ class Imported:
     lack an answer, `judged` how many of these are an answer that is judged by itself, `ties` how many rows were left
     out because their label prefers neither answer, `unread` how many of the problems are columns that do not say what
     is prompt, chosen and rejected. `plans` say what was made of which columns; `unused` are the columns
-    with text that nothing was made of.
+    with text that nothing was made of. Of `rankings` rows that rank several answers, pairs were made by `pairing`;
+    `of_rankings` says how many each way makes.
     """
 
     pairs: list[Pair] = field(default_factory=list)
@@ -71,6 +72,14 @@ class Imported:
     templated: bool = False
     plans: list[Plan] = field(default_factory=list)
     unused: tuple[str, ...] = ()
+    pairing: Pairing = "best-worst"
+    rankings: int = 0
+    of_rankings: Mapping[Pairing, int] = field(default_factory=dict)
+
+    def refuse(self, where: int | FileLine, error: UnusableError) -> None:
+        """Takes note of a row that cannot be used, and why."""
+        self.problems.append(Problem.at(where, str(error)))
+        self.unread += isinstance(error, UnreadError)
 
     @property
     def read_as(self) -> tuple[tuple[str, int], ...]:
@@ -109,8 +118,9 @@ def import_rows(
     limit: int | None = None,
     existing: Sequence[Pair] = (),
     conversational: bool | None = None,
+    pairing: Pairing = "best-worst",
 ) -> Imported:
-    """Pairs out of raw rows, in their order, at most `limit`.
+    """Pairs out of raw rows, in their order, at most `limit`; several of a row that ranks answers, by `pairing`.
 
     Rows that say the same as an earlier row or as an `existing` pair count as duplicates. Ids are the rows' own where
     they have one, else a hash of the contents, so that importing the same file twice gives the same ids.
@@ -123,8 +133,8 @@ def import_rows(
     if existing and conversational not in (None, existing[0].conversational):
         raise _other_kind(existing[0])
     kind = existing[0].conversational if existing else conversational
-    reader = RowReader(mapping or {})
-    result = Imported(conversational=kind)
+    reader = RowReader(mapping or {}, pairing)
+    result = Imported(conversational=kind, pairing=pairing)
     seen = {contents_hash(pair.prompt, pair.chosen, pair.rejected) for pair in existing}
     taken = {pair.id for pair in existing}
     rows = iter(rows)
@@ -132,42 +142,50 @@ def import_rows(
     if kind is None:
         first = list(islice(rows, _LOOKED_AT))
         rows = chain(first, rows)
-        result.conversational, result.templated, mixed = _kind_of(first, reader)
+        result.conversational, result.templated, mixed = _kind_of(first, RowReader(mapping or {}))
+    most = float("inf") if limit is None else limit
     for where, row in rows:
-        if limit is not None and len(result.pairs) >= limit:
+        if len(result.pairs) >= most:
             break
         try:
             if isinstance(row, UnusableError):
                 raise row
             result.columns = result.columns or tuple(map(str, row))
-            reading = reader.read(row)
-            given = _given_texts(reading)
-            if mixed and has_template(given.prompt):
-                raise UnusableError("has a chat template filled in, where other rows are turns")
-            texts = as_conversation(given) if result.conversational else given
-            digest, pair = _pair(reading.fields, reading.before(texts))
-            if pair.conversational != result.conversational:
-                raise UnusableError("is turns, where earlier pairs are plain text; a data set is of one kind")
+            readings = reader.read(row)
         except UnusableError as error:
-            result.problems.append(Problem.at(where, str(error)))
-            result.unread += isinstance(error, UnreadError)
+            result.refuse(where, error)
             continue
         except TieError:
             result.ties += 1
             continue
-        if digest in seen:
-            result.duplicates += 1
-            continue
-        seen.add(digest)
-        if pair.id in taken:
-            pair = _renamed(pair, digest, taken)
-        taken.add(pair.id)
-        result.converted += texts is not given
-        result.undrafted += bool(pair.lacks)
-        result.judged += reading.plan.shape.judged
-        result.pairs.append(pair)
-        reading.plan.pairs += 1
+        for reading in readings:
+            if len(result.pairs) >= most:
+                break
+            try:
+                given = _given_texts(reading)
+                if mixed and has_template(given.prompt):
+                    raise UnusableError("has a chat template filled in, where other rows are turns")
+                texts = as_conversation(given) if result.conversational else given
+                digest, pair = _pair(reading.fields, reading.before(texts))
+                if pair.conversational != result.conversational:
+                    raise UnusableError("is turns, where earlier pairs are plain text; a data set is of one kind")
+            except UnusableError as error:
+                result.refuse(where, error)
+                continue
+            if digest in seen:
+                result.duplicates += 1
+                continue
+            seen.add(digest)
+            if pair.id in taken:
+                pair = _renamed(pair, digest, taken)
+            taken.add(pair.id)
+            result.converted += texts is not given
+            result.undrafted += bool(pair.lacks)
+            result.judged += reading.plan.shape.judged
+            result.pairs.append(pair)
+            reading.plan.pairs += 1
     result.plans, result.unused = reader.plans, tuple(reader.unused)
+    result.rankings, result.of_rankings = reader.rankings, reader.of_rankings
     if not result.pairs and not existing and conversational is None:
         result.conversational = None
     return result
@@ -182,7 +200,7 @@ def _kind_of(rows: Iterable[RawRow], reader: RowReader) -> tuple[bool, bool, boo
         if isinstance(row, UnusableError):
             continue
         try:
-            prompt = _given_texts(reader.read(row)).prompt
+            prompt = _given_texts(reader.read(row)[0]).prompt
         except (UnusableError, TieError):
             continue
         if not isinstance(prompt, str):
@@ -237,6 +255,15 @@ def in_words(imported: Imported) -> list[str]:
         columns = "columns with text are" if len(imported.unused) > 1 else "column with text is"
         told.append(f"{len(imported.unused)} {columns} used for nothing: {listed}{more}.")
     return told
+
+
+def ranking_choice(imported: Imported) -> list[str]:
+    """How many pairs each way of pairing ranked answers makes, in a sentence; none where that is all one."""
+    counts = imported.of_rankings
+    if len(set(counts.values())) < 2:
+        return []
+    made = [f"{name} {count:,}{' (these)' * (name == imported.pairing)}" for name, count in counts.items()]
+    return [f"Pairs of {plural(imported.rankings, 'ranking')}: {', '.join(made)}; --ranking chooses."]
 
 
 def nothing_usable(source: str, imported: Imported) -> WorkbenchError:
@@ -380,9 +407,14 @@ class Beginning:
     columns: tuple[str, ...]
     remarks: tuple[str, ...] = ()
 
-    def sample(self, mapping: Mapping[str, str], conversational: bool | None = None) -> Imported:
+    def sample(
+        self,
+        mapping: Mapping[str, str],
+        conversational: bool | None = None,
+        pairing: Pairing = "best-worst",
+    ) -> Imported:
         """What the first rows become with a mapping {field: column}, `SAMPLE` pairs at most; see `import_rows`."""
-        imported = import_rows(self.rows, mapping=mapping, conversational=conversational)
+        imported = import_rows(self.rows, mapping=mapping, conversational=conversational, pairing=pairing)
         imported.pairs = imported.pairs[:SAMPLE]
         return imported
 

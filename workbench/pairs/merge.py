@@ -13,7 +13,7 @@ from typing import Any
 
 from workbench.pairs.journal import Op
 from workbench.pairs.lines import pair_in
-from workbench.pairs.pair import LABELS, TEXTS, Pair, to_line
+from workbench.pairs.pair import EDITABLE, LABELS, TEMPLATE_COLUMNS, TEXTS, Pair, to_line, with_values
 from workbench.pairs.rows import Rows
 from workbench.pairs.steps import SWAP, EditStep, FieldChange, checksum
 
@@ -136,6 +136,8 @@ def _folded(ops: Sequence[Op]) -> tuple[_Fields, _Fields, dict[str, bool]]:
 def _value(rows: Rows, row: int, field: str) -> Any:
     if field in LABELS:
         return rows.label(row, field)
+    if field in TEMPLATE_COLUMNS:
+        return rows.column(row, field)
     return checksum(rows.text(row, "chosen")) if field == SWAP else rows.text(row, field)
 
 
@@ -158,8 +160,5 @@ def _conflict(
 
 
 def _with(pair: Pair, fields: dict[str, Any]) -> Pair:
-    known = {name: value for name, value in fields.items() if name in (*LABELS, *TEXTS)}
-    if "split" in known:
-        known["split"] = known["split"] or None
-    changed = replace(pair, **known)
+    changed = with_values(pair, {name: value for name, value in fields.items() if name in EDITABLE})
     return changed.swapped() if SWAP in fields else changed

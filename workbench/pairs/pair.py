@@ -36,6 +36,8 @@ _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
 TEMPLATE_COLUMNS = ("tools", "chat_template_kwargs")
 """The further columns that a pair's prompt is rendered with."""
+EDITABLE = (*LABELS, *TEXTS, *TEMPLATE_COLUMNS)
+"""What can be edited of a pair, by the names of `field_value`."""
 
 
 REASONING = ("reasoning_content", "reasoning", "thinking")
@@ -147,6 +149,35 @@ class Pair:
     def swapped(self) -> Pair:
         """The same pair with chosen and rejected exchanged, and what columns say of either."""
         return replace(self, chosen=self.rejected, rejected=self.chosen, extra=turned(self.extra))
+
+
+def field_value(pair: Pair, name: str) -> Any:
+    """One of `EDITABLE`, to be compared and written down: an absent split is the empty text, a template's column its
+    JSON, empty where there is none."""
+    if name in TEMPLATE_COLUMNS:
+        return column_text(pair.extra, name)
+    return (pair.split or "") if name == "split" else getattr(pair, name)
+
+
+def with_values(pair: Pair, values: Mapping[str, Any]) -> Pair:
+    """The pair with other `field_value`s."""
+    known = {name: value for name, value in values.items() if name not in TEMPLATE_COLUMNS}
+    if "split" in known:
+        known["split"] = known["split"] or None
+    extra = dict(pair.extra)
+    for name in TEMPLATE_COLUMNS:
+        if name in values and values[name] != column_text(extra, name):
+            if values[name]:
+                extra[name] = json.loads(values[name])
+            else:
+                del extra[name]
+    return replace(pair, **known, extra=extra)
+
+
+def column_text(columns: Mapping[str, Any], name: str) -> str:
+    """The value of a column as JSON; empty where it is null or there is none."""
+    value = columns.get(name)
+    return "" if value is None else _ENCODE(value)
 
 
 def plain(text: Text) -> str:

@@ -13,7 +13,7 @@ from workbench.pairs.formats import Contents, text_in
 from workbench.pairs.lines import UnreadError, UnusableError
 from workbench.pairs.pair import LABELS as NOTED
 from workbench.pairs.pair import TEMPLATE_COLUMNS, TEXTS, Message, plain
-from workbench.pairs.shape_readers import TieError
+from workbench.pairs.shape_readers import PAIRINGS, Answers, Pairing, Ranking, TieError
 from workbench.pairs.shapes import (
     ALONE,
     CHOSEN,
@@ -60,9 +60,11 @@ class Plan:
     """How rows with certain columns are read: the column of each role, and what comes before the prompt.
 
     `used` are the columns that do not stay beside the pair, `unseen` those that no role uses and that held no text yet.
+    `pairing` says which pairs become of several answers.
     """
 
     shape: Shape
+    pairing: Pairing
     columns: Mapping[str, str]
     beside: Mapping[str, str]
     used: frozenset[str]
@@ -75,7 +77,7 @@ class Plan:
     @property
     def words(self) -> str:
         """What becomes of the columns."""
-        named = dict(self.columns)
+        named = {**self.columns, "pairs": PAIRINGS[self.pairing]}
         if "input" in self.beside:
             named["prompt"] = f"{named['prompt']} + {self.beside['input']}"
         pieces = self.shape.words.format_map(named).split("; ")
@@ -144,11 +146,13 @@ def _history(value: Any) -> tuple[Message, ...]:
 class RowReader:
     """Reads rows by what `SHAPES` knows and a `mapping` {role: column} overrules; an empty column leaves a role out.
 
-    `unused` collects the columns with text that no row had a use for.
+    `pairing` says which pairs become of a row that ranks several answers; `rankings` is how many rows did, and
+    `of_rankings` how many pairs each choice makes of them. `unused` collects the columns with text that no row had a
+    use for.
     """
 
-    def __init__(self, mapping: Mapping[str, str]) -> None:
-        self._mapping = dict(mapping)
+    def __init__(self, mapping: Mapping[str, str], pairing: Pairing = "best-worst") -> None:
+        self._mapping, self._pairing = dict(mapping), pairing
         self._noted = {name: column for name, column in mapping.items() if name == "id" or name in NOTED}
         self._roles = {name: column for name, column in mapping.items() if name not in self._noted}
         self._between: Shape | None = None
@@ -156,6 +160,8 @@ class RowReader:
             self._between = between(self._roles.pop("chosen"), self._roles.pop("rejected"))
         self._plans: dict[tuple[str, ...], tuple[Plan, ...]] = {}
         self._forgotten: dict[str, Plan] = {}
+        self.rankings = 0
+        self.of_rankings: dict[Pairing, int] = dict.fromkeys(PAIRINGS, 0)
         self.unused: dict[str, None] = {}
 
     @property
@@ -164,8 +170,9 @@ class RowReader:
         now = (plan for plans in self._plans.values() for plan in plans if plan.pairs)
         return [*self._forgotten.values(), *now]
 
-    def read(self, row: Mapping[str, Any]) -> Reading:
-        """What a row holds. Raises `UnusableError` with the reason, and `TieError` where it prefers neither answer."""
+    def read(self, row: Mapping[str, Any]) -> list[Reading]:
+        """What a row holds: one pair, or several where it ranks answers. Raises `UnusableError` with the reason, and
+        `TieError` where it prefers no answer."""
         names = tuple([name for name, value in row.items() if value is not None])
         plans = self._plans.get(names)
         if plans is None:
@@ -177,6 +184,20 @@ class RowReader:
         else:
             raise UnreadError(_nothing_in(names))
         answers = plan.shape.read(values)
+        if not isinstance(answers, Ranking):
+            readings = [self._reading(plan, row, answers)]
+        else:
+            readings = [self._reading(plan, row, each) for each in answers.paired(self._pairing)]
+            self.rankings += 1
+            for pairing in PAIRINGS:
+                self.of_rankings[pairing] += answers.count(pairing)
+        if plan.unseen:
+            for column in [column for column in plan.unseen if is_text(row[column])]:
+                self.unused[column] = None
+                plan.unseen.discard(column)
+        return readings
+
+    def _reading(self, plan: Plan, row: Mapping[str, Any], answers: Answers) -> Reading:
         fields = {name: value for name, value in row.items() if name not in plan.used}
         reading = Reading(plan, fields)
         prompt = answers.prompt
@@ -190,10 +211,6 @@ class RowReader:
         for name, column in self._noted.items():
             if column:
                 fields[name] = row[column]
-        if plan.unseen:
-            for column in [column for column in plan.unseen if is_text(row[column])]:
-                self.unused[column] = None
-                plan.unseen.discard(column)
         return reading
 
     def _with_input(self, plan: Plan, row: Mapping[str, Any], fields: dict[str, Any], prompt: Any) -> Any:
@@ -282,7 +299,7 @@ class RowReader:
             name for name in names if name in self._mapping and name not in (*columns.values(), *beside.values())
         }
         others = sorted(name for name in unseen if _MAY_TELL.search(name)) if "label" in columns else []
-        return Plan(shape, columns, beside, frozenset(used), unseen, tuple(others))
+        return Plan(shape, self._pairing, columns, beside, frozenset(used), unseen, tuple(others))
 
     def _column(
         self,
@@ -333,7 +350,7 @@ def labelled_the_other_way(chosen: str, rejected: str, columns: Mapping[str, Any
     if not LABELLED & columns.keys():
         return False
     try:
-        said = _labels().read({"prompt": "", **columns}).fields
+        said = _labels().read({"prompt": "", **columns})[0].fields
     except (UnusableError, TieError):
         return False
     better, worse = (said[side] for side in ("chosen", "rejected"))

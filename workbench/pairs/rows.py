@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -14,7 +15,19 @@ from workbench.pairs.arrow import Ints, bounds_of, contents_of, offsets_of, text
 from workbench.pairs.columns import Columns
 from workbench.pairs.formats import Contents, as_conversation
 from workbench.pairs.lines import pair_in
-from workbench.pairs.pair import LABEL_DEFAULTS, LABELS, STATUSES, TEXTS, Pair, Text, count_words, plain
+from workbench.pairs.pair import (
+    LABEL_DEFAULTS,
+    LABELS,
+    STATUSES,
+    TEMPLATE_COLUMNS,
+    TEXTS,
+    Pair,
+    Text,
+    column_text,
+    count_words,
+    plain,
+    with_values,
+)
 from workbench.pairs.rewrite import ABSENT, rewritten
 from workbench.pairs.steps import SWAP, EditStep, FieldChange, PairLine, Values, checksum, to_json
 from workbench.pairs.strength import margin_of, turned
@@ -44,6 +57,8 @@ class Rows:
         goes the other way; `swapped` is False for those of `texts`, which have their answers."""
         self.texts: dict[int, PairTexts] = {}
         """Prompt, chosen and rejected of the rows that were edited or added."""
+        self.columns: dict[int, dict[str, str]] = {}
+        """`column_text` of the template's columns that were edited, by row."""
         self.version = 0
         """Changes whenever a text does, or a row comes or goes."""
         self._base_labels = base.labels
@@ -176,7 +191,7 @@ class Rows:
             pair = replace(pair, extra=turned(pair.extra))
         texts = self.texts.get(row) or _texts(pair, swapped=bool(self.swapped[row]))
         status, split, tags, note, source = (self.label(row, name) for name in LABELS)
-        return replace(
+        pair = replace(
             pair,
             id=self.id(row),
             prompt=texts[0],
@@ -188,6 +203,12 @@ class Rows:
             note=note,
             source=source,
         )
+        return with_values(pair, self.columns[row]) if row in self.columns else pair
+
+    def column(self, row: int, name: str) -> str:
+        """`column_text` of one of the template's columns of a row."""
+        edited = self.columns.get(row, {})
+        return edited[name] if name in edited else column_text(pair_in(self._raw(row)).extra, name)
 
     def line(self, row: int) -> bytes:
         """A row as its line of the file: as it was read, but for the fields that were changed since, and an id where
@@ -198,6 +219,11 @@ class Rows:
             if self.labels[name][row] != self._base_labels[name][row]:
                 value = self.label(row, name)
                 fields[name] = ABSENT if value == LABEL_DEFAULTS[name] else to_json(name, value)
+        if row in self.columns:
+            read = pair_in(raw).extra
+            for name, text in self.columns[row].items():
+                if text != column_text(read, name):
+                    fields[name] = json.loads(text) if text else ABSENT
         now = self.texts.get(row)
         turn = bool(self.turned[row])
         if now is None:
@@ -251,6 +277,7 @@ class Rows:
         copy.words = {name: counts.copy() for name, counts in self.words.items()}
         copy.alive, copy.swapped, copy.turned = self.alive.copy(), self.swapped.copy(), self.turned.copy()
         copy.texts, copy._lines = dict(self.texts), dict(self._lines)
+        copy.columns = {row: dict(texts) for row, texts in self.columns.items()}
         return copy
 
     # Changing
@@ -301,6 +328,15 @@ class Rows:
             for row, exists, before, after in values:
                 if exists and (not check or self.text(row, change.field) == before):
                     self._set_text(row, change.field, after)
+                    touched.append(row)
+            return touched
+        if change.field in TEMPLATE_COLUMNS:
+            touched = []
+            for row, exists, before, after in zip(
+                known.tolist(), there.tolist(), change.before, change.after, strict=True
+            ):
+                if exists and (not check or self.column(row, change.field) == before):
+                    self.columns.setdefault(row, {})[change.field] = after
                     touched.append(row)
             return touched
         codes, vocabulary = self.labels[change.field], self.vocabularies[change.field]
@@ -427,7 +463,7 @@ class Rows:
         changed = self.swapped.copy()
         for name in LABELS:
             changed |= self.labels[name] != self._base_labels[name]
-        changed[list(self.texts)] = True
+        changed[[*self.texts, *self.columns]] = True
         changed[self.base.renamed] = True
         return changed
 

@@ -186,7 +186,7 @@ class DataSetSession:
 
     def replace(self, before: Pair, after: Pair) -> Edited:
         """Puts another pair in the place of one, where that is still there."""
-        there = after != before and self.store.rows.row(before.id) is not None
+        there = self.store.rows.row(before.id) is not None
         return self.edited(self.store.update([before.id], lambda _: after, "edit") if there else ())
 
     def set_tags(self, identity: str, tags: tuple[str, ...]) -> Edited:

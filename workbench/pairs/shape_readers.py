@@ -1,5 +1,5 @@
-"""What is read out of a row's columns, by the roles that they play: votes for one of two answers, the best and the
-worst of many, conversations, answers judged alone.
+"""What is read out of a row's columns, by the roles that they play: votes for one of two answers, rankings of many,
+conversations, answers judged alone.
 
 A reader takes the row's values by role, as they came, and gives its texts. It raises `UnusableError` where it cannot,
 and `TieError` where the row prefers neither answer.
@@ -8,9 +8,9 @@ and `TieError` where the row prefers neither answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from workbench.pairs.lines import UnusableError
 
@@ -32,6 +32,66 @@ class Answers:
     chosen: Any = None
     rejected: Any = None
     columns: dict[str, Any] = field(default_factory=dict)
+
+
+Pairing = Literal["best-worst", "best-rest", "neighbours", "all"]
+"""Which pairs are made of several answers that are ranked, or rated."""
+PAIRINGS: dict[Pairing, str] = {
+    "best-worst": "the best over the worst",
+    "best-rest": "the best over each worse one",
+    "neighbours": "each over the next worse one",
+    "all": "each over every worse one",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """One of several answers, its rating or rank, and who gave it (None: it is not said)."""
+
+    value: float
+    text: Any
+    model: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Several answers to one prompt, the best first; not all are of one value. `kind`: what a value is, for the
+    columns that pairs of them have (`score_chosen`, `rank_chosen`)."""
+
+    prompt: Any
+    answers: Sequence[Rated]
+    kind: str
+
+    def count(self, pairing: Pairing) -> int:
+        """How many pairs `paired` makes."""
+        values = [each.value for each in self.answers]
+        match pairing:
+            case "best-worst":
+                return 1
+            case "best-rest":
+                return len(values) - values.count(values[0])
+            case "neighbours":
+                return len(values) - values.count(values[-1])
+            case "all":
+                return (len(values) ** 2 - sum(values.count(value) for value in values)) // 2
+
+    def paired(self, pairing: Pairing) -> Iterator[Answers]:
+        """Pairs of a better answer with a worse one; of equal ones there are none."""
+        answers = self.answers
+        if pairing == "best-worst":
+            yield self._pair(answers[0], answers[-1])
+            return
+        for place, better in enumerate(answers):
+            worse = [each for each in answers[place + 1 :] if each.value != better.value]
+            for other in worse[:1] if pairing == "neighbours" else worse:
+                yield self._pair(better, other)
+            if pairing == "best-rest":
+                return
+
+    def _pair(self, better: Rated, worse: Rated) -> Answers:
+        columns = {f"{self.kind}_chosen": better.value, f"{self.kind}_rejected": worse.value}
+        columns |= _given(model_chosen=better.model, model_rejected=worse.model)
+        return Answers(self.prompt, better.text, worse.text, columns)
 
 
 # Which of two answers a label prefers: above 0 the first, below 0 the second, by how much where that is known
@@ -138,58 +198,49 @@ def _given(**columns: Any) -> dict[str, Any]:
     return {name: value for name, value in columns.items() if value is not None}
 
 
-# The best of several answers over the worst
+# Several answers, ranked or rated
 
 
-def best_and_worst(
+def ranked(
     text: str, value: Callable[[Mapping[str, Any]], float], kind: str, *, lowest: bool = False
-) -> Callable[[Values], Answers]:
-    """Reads the list "answers" of objects: the best by `value` over the worst; `lowest` is best for ranks. Both values
-    are kept as `kind`_chosen and `kind`_rejected."""
+) -> Callable[[Values], Ranking]:
+    """Reads the list "answers" of objects, whose answer is their `text`, by `value`; `lowest` is best for ranks."""
 
-    def read(values: Values) -> Answers:
+    def read(values: Values) -> Ranking:
         answers = parsed(values["answers"])
         if not isinstance(answers, list) or not all(isinstance(each, Mapping) for each in answers):
             raise UnusableError("has answers that are no list of objects")
-        return _extremes(
-            values, [(value(each), each.get(text), each.get("model")) for each in answers], kind, lowest=lowest
-        )
+        rated = [Rated(value(each), each.get(text), each.get("model")) for each in answers]
+        return _ranking(values, rated, kind, lowest=lowest)
 
     return read
 
 
-def _extremes(values: Values, rated: list[tuple[float, Any, Any]], kind: str, *, lowest: bool) -> Answers:
-    known = [each for each in rated if each[0] == each[0] and each[1]]
+def _ranking(values: Values, rated: list[Rated], kind: str, *, lowest: bool) -> Ranking:
+    known = [each for each in rated if each.value == each.value and each.text]
     if len(known) < 2:
         raise UnusableError(f"has fewer than two answers with a {kind}")
-    known.sort(key=lambda each: each[0], reverse=not lowest)
-    best, worst = known[0], known[-1]
-    if best[0] == worst[0]:
+    known.sort(key=lambda each: each.value, reverse=not lowest)
+    if known[0].value == known[-1].value:
         raise TieError
-    columns = {f"{kind}_chosen": best[0], f"{kind}_rejected": worst[0]}
-    columns |= _given(model_chosen=best[2], model_rejected=worst[2])
-    return Answers(values.get("prompt"), best[1], worst[1], columns)
+    return Ranking(values.get("prompt"), known, kind)
 
 
-def parallel_lists(kind: str, *, lowest: bool = False) -> Callable[[Values], Answers]:
+def parallel_lists(kind: str, *, lowest: bool = False) -> Callable[[Values], Ranking]:
     """Reads the lists "answers" and "ratings", entry by entry."""
 
-    def read(values: Values) -> Answers:
+    def read(values: Values) -> Ranking:
         answers, ratings = parsed(values["answers"]), parsed(values["ratings"])
         if not isinstance(answers, list) or not isinstance(ratings, list) or len(answers) != len(ratings):
             raise UnusableError("has lists of answers and ratings that do not go together")
         models = parsed(values.get("models"))
         if not isinstance(models, list) or len(models) != len(answers):
             models = [None] * len(answers)
-        return _extremes(
-            values,
-            [
-                (number_or_nan(rating), answer, model)
-                for answer, rating, model in zip(answers, ratings, models, strict=True)
-            ],
-            kind,
-            lowest=lowest,
-        )
+        rated = [
+            Rated(number_or_nan(rating), answer, model)
+            for answer, rating, model in zip(answers, ratings, models, strict=True)
+        ]
+        return _ranking(values, rated, kind, lowest=lowest)
 
     return read
 

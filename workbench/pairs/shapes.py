@@ -14,10 +14,10 @@ from itertools import zip_longest
 
 from workbench.pairs.shape_readers import (
     Answers,
+    Ranking,
     Values,
     arena_texts,
     as_named,
-    best_and_worst,
     fine_grained,
     is_asked,
     is_whole,
@@ -29,6 +29,7 @@ from workbench.pairs.shape_readers import (
     openai_messages,
     parallel_lists,
     parsed,
+    ranked,
     signed,
     turns_beside,
     two_answers,
@@ -61,13 +62,13 @@ class Shape:
 
     Each role of `needs` is played by the first of its columns that a row has; a row that lacks one is not of this
     shape, nor one that has a column of `without`, or that `fits` denies. Roles of `may` can be absent. Columns that
-    play a role of `kept` stay beside the pair as they came. In `words` a role in braces stands for its column. The
-    comment behind a name says where the shape is found.
+    play a role of `kept` stay beside the pair as they came. In `words` a role in braces stands for its column, and
+    {pairs} for which pairs become of a ranking. The comment behind a name says where the shape is found.
     """
 
     name: str
     needs: Mapping[str, tuple[str, ...]]
-    read: Callable[[Values], Answers]
+    read: Callable[[Values], Answers | Ranking]
     words: str
     may: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
@@ -153,21 +154,20 @@ SPECIAL_SHAPES: tuple[Shape, ...] = (
     Shape(
         "completions with ratings",  # openbmb/UltraFeedback
         _of(prompt="instruction", answers="completions"),
-        best_and_worst("response", fine_grained, "score"),
-        "prompt = {prompt}; chosen = the completion rated best, rejected = the one rated worst; ties are left out",
+        ranked("response", fine_grained, "score"),
+        "prompt = {prompt}; pairs of the rated {answers}: {pairs}; ties are left out",
     ),
     Shape(
         "ranked answers",  # berkeley-nest/Nectar
         _of(prompt="prompt", answers="answers"),
-        best_and_worst("answer", lambda answer: number_or_nan(answer.get("rank")), "rank", lowest=True),
-        "prompt = {prompt}; chosen = the answer of the best rank, rejected = the one of the worst",
+        ranked("answer", lambda answer: number_or_nan(answer.get("rank")), "rank", lowest=True),
+        "prompt = {prompt}; pairs of the ranked {answers}: {pairs}; ties are left out",
     ),
     Shape(
         "generations with ratings",  # distilabel
         _of(prompt=("instruction", "input", "prompt"), answers="generations", ratings=("ratings", "rating")),
         parallel_lists("score"),
-        "prompt = {prompt}; chosen = the generation rated best in {ratings}, rejected = the one rated worst;"
-        " ties are left out",
+        "prompt = {prompt}; pairs of {answers}, by their {ratings}: {pairs}; ties are left out",
         may=_of(models=("generation_models", "models", "model_names")),
         without=frozenset({"chosen", "rejected"}),
     ),
@@ -175,7 +175,7 @@ SPECIAL_SHAPES: tuple[Shape, ...] = (
         "generations with ranks",  # distilabel
         _of(prompt=("instruction", "input", "prompt"), answers="generations", ratings=("ranks", "rank")),
         parallel_lists("rank", lowest=True),
-        "prompt = {prompt}; chosen = the generation of the best rank in {ratings}, rejected = the one of the worst",
+        "prompt = {prompt}; pairs of {answers}, by their {ratings}: {pairs}; ties are left out",
         may=_of(models=("generation_models", "models", "model_names")),
         without=frozenset({"chosen", "rejected"}),
     ),

@@ -17,7 +17,18 @@ from workbench.pairs.lines import Problem, encoded, kinds_differ, not_saved, ref
 from workbench.pairs.lock import Lock, Owner
 from workbench.pairs.merge import take_in
 from workbench.pairs.open_file import QUIET, OpenFile
-from workbench.pairs.pair import LABELS, STATUSES, TEXTS, Pair, Split, Status, to_line
+from workbench.pairs.pair import (
+    EDITABLE,
+    STATUSES,
+    TEMPLATE_COLUMNS,
+    TEXTS,
+    Pair,
+    Split,
+    Status,
+    field_value,
+    to_line,
+    with_values,
+)
 from workbench.pairs.query import Order, Query
 from workbench.pairs.rewrite import rewritten
 from workbench.pairs.rows import Pairs, Rows
@@ -202,14 +213,14 @@ class PairStore:
             for identity in dict.fromkeys(ids):
                 before = self.rows.pair(self._known(identity))
                 after = change(before)
-                count += after != before
                 self._refuse(before, after)
                 if after.conversational != before.conversational:
                     others.append(after)
-                for name in (*LABELS, *TEXTS):
-                    old, new = _value(before, name), _value(after, name)
-                    if old != new:
-                        fields.setdefault(name, []).append((identity, old, new))
+                values = ((name, field_value(before, name), field_value(after, name)) for name in EDITABLE)
+                changed = [(name, old, new) for name, old, new in values if old != new]
+                count += bool(changed)
+                for name, old, new in changed:
+                    fields.setdefault(name, []).append((identity, old, new))
             if others and len(others) < len(self):
                 raise kinds_differ(self.path, others[0])
             changes = tuple(FieldChange.of(name, values) for name, values in fields.items())
@@ -295,8 +306,8 @@ class PairStore:
             elif which == "mine" and mine is not None and not there:
                 rows = self.add([mine], "keep mine")
             elif which == "mine" and mine is not None:
-                kept = {name: getattr(mine, name) for name in conflict.fields or (*LABELS, *TEXTS)}
-                rows = self.update([identity], lambda pair: replace(pair, **kept), "keep mine")
+                kept = {name: field_value(mine, name) for name in conflict.fields or EDITABLE}
+                rows = self.update([identity], lambda pair: with_values(pair, kept), "keep mine")
             self.file.settle(identity)
             return rows
 
@@ -333,13 +344,9 @@ class PairStore:
     def _refuse(self, before: Pair, after: Pair) -> None:
         if after.id != before.id:
             raise WorkbenchError("A pair keeps its id", f"{before.id!r} was to become {after.id!r}.")
-        if after.extra != before.extra:
+        if with_values(after, {name: field_value(before, name) for name in TEMPLATE_COLUMNS}).extra != before.extra:
             raise WorkbenchError("Columns that are not known stay", f"Those of pair {before.id!r} were to change.")
         encoded(after)
-
-
-def _value(pair: Pair, name: str) -> Any:
-    return (pair.split or "") if name == "split" else getattr(pair, name)
 
 
 def _renamed(pair: Pair, line: bytes, identity: str) -> tuple[Pair, bytes]:

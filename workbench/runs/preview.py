@@ -13,7 +13,7 @@ from typing import Any
 
 from workbench import child
 from workbench.chat_templates import CHOOSE_TEMPLATE
-from workbench.config import RunConfig
+from workbench.config import RunConfig, as_typed
 from workbench.errors import WorkbenchError
 from workbench.figures import plural, rough, size
 from workbench.runs import machine as machines
@@ -355,10 +355,19 @@ def raw_line(preview: Preview) -> str:
     counts = preview.counts
     if counts is None or not counts.raw:
         return ""
-    command = f"workbench check {preview.config.pairs[0]} --model {preview.config.model} --fix plain-text"
+    command = f"{_checking(preview.config)} --fix plain-text"
     return (
         f"▲ {plural(counts.raw, 'pair is', 'pairs are')} plain text: trained without the model's chat template,"
         f" and asked with it. {command} makes conversations of them."
+    )
+
+
+def _checking(config: RunConfig) -> str:
+    """The command that checks the pairs as the run renders them."""
+    settings = [f"template.{name}={as_typed(value)}" for name, value in config.template.items()]
+    settings += [f"chat_template={config.chat_template}"] if config.chat_template else []
+    return " ".join(
+        [f"workbench check {config.pairs[0]} --model {config.model}", *(f"--set {each}" for each in settings)]
     )
 
 
@@ -366,10 +375,9 @@ def template_lines(preview: Preview) -> list[str]:
     """What the chat template leaves out of the pairs, and that the model has none; empty where all is well."""
     counts, lines = preview.counts, list[str]()
     if counts is not None and counts.losing:
-        command = f"workbench check {preview.config.pairs[0]} --model {preview.config.model}"
         lines.append(
             f"▲ The chat template leaves out part of {counts.losing:,} of {plural(counts.looked_at, 'pair')} looked at:"
-            f" {counts.left_out}. {command} names all."
+            f" {counts.left_out}. {_checking(preview.config)} names all."
         )
     if counts is not None and counts.fallback:
         lines.append(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from workbench.chat_templates import Rendering, read_template, template_file
 from workbench.compare.ranking import question_of
 from workbench.engine.count_tokens import TokenCounter
 from workbench.engine.model.downloads import load_tokenizer
@@ -57,6 +59,28 @@ def test_the_engine_counts_what_training_drops_and_cuts() -> None:
     assert report.lengths["unit"] == "tokens"
     trained = prepare(tokenizer, rows, 1000)
     assert tokens.lengths([pair.id for pair in PAIRS]).chosen == [len(ids.chosen) for ids in trained.train]
+
+
+def test_what_is_counted_in_a_chosen_template_is_what_training_in_it_makes() -> None:
+    chosen = Rendering("qwen3", {"enable_thinking": False})
+    pairs = [*PAIRS[:8], replace(PAIRS[9], extra={"chat_template_kwargs": {"enable_thinking": True}})]
+    counted = count_tokens(pairs, "tiny", chosen)
+    own = count_tokens(pairs, "tiny")
+    given = [
+        to_row(pair) | {"chat_template_kwargs": {**chosen.template, **dict(pair.extra.get("chat_template_kwargs", {}))}}
+        for pair in pairs
+    ]
+    tokenizer = load_tokenizer("tiny", read_template(template_file("qwen3")))
+    trained = prepare(tokenizer, given, 4000).train
+    for pair, ids in zip(pairs, trained, strict=True):
+        tokens = counted.pairs[pair.id]
+        assert (tokens.prompt, tokens.chosen, tokens.rejected) == tuple(
+            map(len, (ids.prompt, ids.chosen, ids.rejected))
+        )
+        assert tokens.prompt != own.pairs[pair.id].prompt
+    thinking = count_tokens(pairs[:1], "tiny", Rendering("qwen3", {"enable_thinking": True}))
+    assert thinking.pairs[pairs[0].id].prompt != counted.pairs[pairs[0].id].prompt
+    assert (counted.template, own.template) == ("the chat template qwen3", "the chat template of tiny")
 
 
 def test_a_template_that_does_not_close_a_turn_is_told() -> None:

@@ -1,5 +1,6 @@
 """Another program's changes are taken in, ours are kept, and where both changed the same somebody is asked."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.open_file import DiskChange
-from workbench.pairs.pair import STATUSES, Pair, to_line
+from workbench.pairs.pair import STATUSES, Pair, field_value, to_line, with_values
 from workbench.pairs.session import DataSetSession
 from workbench.pairs.store import PairStore, load_pairs, write_pairs
 
@@ -194,7 +195,8 @@ def test_leaving_while_another_has_changed_the_file_merges(path: Path) -> None:
     assert [pair.status for pair in load_pairs(path)[0]] == ["accepted", *["new"] * 5]
 
 
-fields = st.sampled_from(["status", "note", "chosen"])
+FIELDS = ("status", "note", "chosen", "tools")
+fields = st.sampled_from(FIELDS)
 changes = st.lists(st.tuples(st.integers(0, 3), fields, st.sampled_from(STATUSES)), max_size=5)
 
 
@@ -208,12 +210,12 @@ def test_no_change_of_either_side_is_lost(
     for number, (place, field, value) in enumerate(mine):
         if number == saved:
             store.file.save()
-        store.update([f"id{place}"], lambda pair, field=field, value=value: replace(pair, **{field: value}))
+        store.update([f"id{place}"], lambda pair, field=field, value=value: with_field(pair, field, value))
     ours = list(store.pairs)
     base = _as_saved(path)
     other = base
     for place, field, value in theirs:
-        other = [replace(pair, **{field: value}) if at == place else pair for at, pair in enumerate(other)]
+        other = [with_field(pair, field, value) if at == place else pair for at, pair in enumerate(other)]
     if other != base:
         written_by_another(path, other)
     if killed:
@@ -222,8 +224,8 @@ def test_no_change_of_either_side_is_lost(
     elif other != base:
         store.file.check_disk()
     for at, pair in enumerate(store.pairs):
-        for field in ("status", "note", "chosen"):
-            was, left, right, now = (getattr(each[at], field) for each in (base, ours, other, list(store.pairs)))
+        for field in FIELDS:
+            was, left, right, now = (field_value(each[at], field) for each in (base, ours, other, list(store.pairs)))
             asked = pair.id in store.file.conflicts and field in store.file.conflicts[pair.id].fields
             if left in (was, right):
                 assert now == right or asked
@@ -233,6 +235,27 @@ def test_no_change_of_either_side_is_lost(
                 assert now == right
                 assert asked
     store.close()
+
+
+def with_field(pair: Pair, field: str, value: str) -> Pair:
+    """The pair with a value for a field; as `tools`, a list of it."""
+    return with_values(pair, {field: json.dumps([value]) if field == "tools" else value})
+
+
+def test_tools_changed_twice_are_asked_about_and_kept(path: Path, store: PairStore) -> None:
+    store.update(["id1"], lambda pair: with_field(pair, "tools", "mine"))
+    other = [with_field(pair, "tools", "theirs") if pair.id == "id1" else pair for pair in _as_saved(path)]
+    written_by_another(path, other)
+    store.file.check_disk()
+    conflict = store.file.conflicts["id1"]
+    assert conflict.fields == ("tools",)
+    assert conflict.mine is not None
+    assert conflict.theirs is not None
+    assert (conflict.mine.extra["tools"], conflict.theirs.extra["tools"]) == (["mine"], ["theirs"])
+    store.resolve("id1", "mine")
+    assert {pair.id: pair.extra.get("tools") for pair in store.pairs}["id1"] == ["mine"]
+    store.file.turn("undo")
+    assert {pair.id: pair.extra.get("tools") for pair in store.pairs}["id1"] == ["theirs"]
 
 
 def _as_saved(path: Path) -> list[Pair]:

@@ -38,13 +38,16 @@ def published(root: Path, rows: list[dict[str, Any]], **how: Any) -> tuple[Path,
 def test_train_and_test_are_what_a_run_trains_on_and_holds_out(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     rows = [turns(n, note="mine", status="accepted", source="a|b") for n in range(20)]
-    rows[3]["status"], rows[4]["rejected"] = "dropped", [{"role": "assistant", "content": ""}]
+    rows[3]["status"] = "dropped"
+    rows[4]["rejected"] = [{"role": "assistant", "content": ""}]
     rows[5]["tools"], rows[19]["rating"] = [TOOL], 4.5
     folder, counts = published(tmp_path, rows)
     taken = take_rows(Workspace(tmp_path), build_config({"pairs": ["x"]}))
     loaded = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
-    assert {split: len(loaded[split]) for split in loaded} == {"train": counts.train, "test": counts.test}
-    assert (counts.train, counts.test, counts.left_out) == (taken.counts.train, taken.counts.holdout, 2)
+    [part] = counts.parts
+    assert {split: len(loaded[split]) for split in loaded} == {"train": len(part.train), "test": len(part.test)}
+    assert (len(part.train), len(part.test)) == (taken.counts.train, taken.counts.holdout)
+    assert (counts.left_out, counts.left_alone, part.things) == (2, 1, "pair")
     sides = {json.loads(line)["id"]: json.loads(line)["split"] for line in taken.lines()}
     assert {row["id"] for row in loaded["test"]} == {name for name, side in sides.items() if side == "holdout"}
     assert loaded["train"].features == loaded["test"].features
@@ -64,7 +67,7 @@ def test_the_card_says_what_it_is(tmp_path: Path) -> None:
     assert about["configs"][0]["data_files"] == [
         {"split": split, "path": f"data/{split}-*.parquet"} for split in ("train", "test")
     ]
-    assert f"| train | {counts.train} |" in body
+    assert f"| train | {len(counts.parts[0].train)} |" in body
     assert "| duplicate | " in body
     assert 'load_dataset("me/x")' in body
     assert r"\<script\>\|x" in body
@@ -76,7 +79,7 @@ def test_it_comes_in_again_as_it_was(tmp_path: Path) -> None:
     found = import_rows(source.rows)
     assert not found.problems
     assert sorted(plain(pair.prompt) for pair in found.pairs) == sorted(f"q{n}" for n in range(12))
-    assert sum(pair.split == "holdout" for pair in found.pairs) == counts.test
+    assert sum(pair.split == "holdout" for pair in found.pairs) == len(counts.parts[0].test)
     assert {pair.id for pair in found.pairs} == {f"i{n}" for n in range(12)}
 
 
@@ -87,10 +90,12 @@ def test_answers_judged_alone_go_as_kto_reads_them_and_come_in_again(tmp_path: P
         texts = ("prompt", "chosen", "rejected")
         rows = [row | {name: "".join(turn["content"] for turn in row[name]) for name in texts} for row in rows]
     folder, counts = published(tmp_path, rows, accepted_only=True)
-    assert (counts.answers, counts.train + counts.test, counts.left_out) == (True, 12, 0)
+    [part] = counts.parts
+    assert (part.name, part.things, len(part.train) + len(part.test)) == ("default", "judged answer", 12)
+    assert counts.left_out == 0
     card = (folder / "README.md").read_text()
     assert "Judged answers" in card
-    assert "| split | answers |" in card
+    assert "| split | judged answers |" in card
     found = import_rows(open_source(folder).rows, conversational=conversational)
     assert not found.problems
     read = {pair.id: pair for pair in found.pairs}
@@ -105,10 +110,44 @@ def test_answers_judged_alone_go_as_kto_reads_them_and_come_in_again(tmp_path: P
         assert after.extra["rating"] == before.extra["rating"]
 
 
+def test_judged_answers_beside_pairs_are_a_configuration_of_their_own(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = [turns(n) for n in range(12)]
+    rows += [turns(n % 15, id=f"j{n}", **{"rejected" if n % 2 else "chosen": []}) for n in range(20)]
+    folder, counts = published(tmp_path, rows, judged=True)
+    assert [(part.name, len(part.train) + len(part.test)) for part in counts.parts] == [("default", 12), ("kto", 20)]
+    loaded = {
+        name: datasets.load_dataset(str(folder), *more, cache_dir=str(tmp_path / "cache"))
+        for name, more in (("pairs", []), ("kto", ["kto"]))
+    }
+    assert loaded["pairs"]["train"].column_names == ["id", "prompt", "chosen", "rejected"]
+    assert set(loaded["kto"]["train"].column_names) == {"id", "prompt", "completion", "label"}
+    prompts = {
+        split: {str(row["prompt"]) for part in loaded.values() for row in part[split]} for split in ("train", "test")
+    }
+    assert not prompts["train"] & prompts["test"]
+    card = (folder / "README.md").read_text()
+    assert 'answers = load_dataset("me/x", "kto")' in card
+    source = open_source(folder)
+    found = import_rows(source.rows)
+    assert any("another subset" in left.reason for left in source.left_out)
+    again = import_rows(open_source(folder, subset="kto").rows, existing=found.pairs)
+    assert {pair.id for pair in (*found.pairs, *again.pairs)} == {row["id"] for row in rows}
+    assert [sum(pair.alone is good for pair in again.pairs) for good in (True, False)] == [10, 10]
+
+
+def test_pairs_and_judged_answers_come_in_by_one_import() -> None:
+    whole = {"prompt": "q", "chosen": "good", "rejected": "bad"}
+    judged = [{"prompt": "q", "completion": text, "label": text == "fine"} for text in ("fine", "poor")]
+    found = import_rows(enumerate([whole, *judged], 1))
+    assert [pair.alone for pair in found.pairs] == [None, True, False]
+    assert (found.judged, len(found.read_as), found.problems) == (2, 2, [])
+
+
 def test_only_what_was_accepted(tmp_path: Path) -> None:
     rows = [turns(n, status="accepted" if n < 4 else "new", split="train") for n in range(6)]
     _, counts = published(tmp_path, rows, accepted_only=True)
-    assert (counts.train, counts.test, counts.left_out) == (4, 0, 2)
+    assert ([str(part) for part in counts.parts], counts.left_out) == (["4 pairs to train on, 0 for tests"], 2)
     (tmp_path / "none").mkdir()
     with pytest.raises(WorkbenchError, match="Nothing to publish"):
         published(tmp_path / "none", [turns(1, status="dropped")])

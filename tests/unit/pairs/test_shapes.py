@@ -10,9 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
-from workbench.pairs.importers import Imported, import_rows, in_words, nothing_usable, parse_mapping
+from workbench.pairs.importers import (
+    Imported,
+    import_rows,
+    in_words,
+    nothing_usable,
+    parse_mapping,
+    ranking_choice,
+)
 from workbench.pairs.pair import Message, Pair, from_row, plain, to_line
 from workbench.pairs.readers import read_rows
+from workbench.pairs.shape_readers import PAIRINGS, Pairing
 from workbench.pairs.shapes import SHAPES
 
 _DOCUMENT = Path("docs/data.md").read_text()
@@ -232,6 +240,70 @@ def test_the_best_rank_is_chosen_and_never_rejected() -> None:
     assert (pair.extra["rank_chosen"], pair.extra["rank_rejected"]) == (1.0, 3.0)
     assert imported({"prompt": "q", "answers": [{"answer": "a", "rank": 1}, {"answer": "b", "rank": 1}]}).ties == 1
     assert "fewer than two" in imported({"prompt": "q", "answers": answers[:1]}).problems[0].reason
+
+
+_RANKED: dict[str, Any] = {
+    "prompt": "q",
+    "answers": [{"answer": name, "rank": rank} for rank, name in enumerate("abcd", 1)],
+    "id": "n",
+}
+
+
+@pytest.mark.parametrize(
+    ("pairing", "expected"),
+    [
+        ("best-worst", ["ad"]),
+        ("best-rest", ["ab", "ac", "ad"]),
+        ("neighbours", ["ab", "bc", "cd"]),
+        ("all", ["ab", "ac", "ad", "bc", "bd", "cd"]),
+    ],
+)
+def test_a_ranking_makes_the_pairs_that_are_asked_for(pairing: Pairing, expected: list[str]) -> None:
+    found = imported(_RANKED, pairing=pairing)
+    assert [plain(pair.chosen) + plain(pair.rejected) for pair in found.pairs] == expected
+    assert found.of_rankings == {"best-worst": 1, "best-rest": 3, "neighbours": 3, "all": 6}
+    assert PAIRINGS[pairing] in found.read_as[0][0]
+    ids = [pair.id for pair in found.pairs]
+    assert (ids[0], len(set(ids))) == ("n", len(ids))
+    again = imported(_RANKED, pairing="all", existing=found.pairs)
+    assert (len(again.pairs), again.duplicates) == (6 - len(expected), len(expected))
+    ranks = [(pair.extra["rank_chosen"], pair.extra["rank_rejected"]) for pair in found.pairs]
+    assert ["abcd"[int(better) - 1] + "abcd"[int(worse) - 1] for better, worse in ranks] == expected
+
+
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=8), st.sampled_from(list(PAIRINGS)))
+def test_every_pair_of_a_ranking_prefers_the_better_and_as_many_are_foretold(
+    ratings: list[int], pairing: Pairing
+) -> None:
+    answers = [f"answer {place}" for place in range(len(ratings))]
+    found = imported({"instruction": "q", "generations": answers, "ratings": ratings}, pairing=pairing)
+    if len(set(ratings)) == 1:
+        assert (found.pairs, found.ties, found.rankings) == ([], 1, 0)
+        return
+    given_to = dict(zip(answers, ratings, strict=True))
+    preferred = [(given_to[plain(pair.chosen)], given_to[plain(pair.rejected)]) for pair in found.pairs]
+    assert all(better > worse for better, worse in preferred)
+    assert (max(ratings), found.of_rankings[pairing]) == (preferred[0][0], len(found.pairs))
+    if pairing == "all":
+        assert len(preferred) == sum(a > b for a in ratings for b in ratings)
+    if pairing == "neighbours":
+        levels = sorted(set(ratings))
+        assert all(levels.index(better) == levels.index(worse) + 1 for better, worse in preferred)
+
+
+def test_one_pair_of_a_ranking_that_cannot_be_used_leaves_the_others() -> None:
+    answers = [{"answer": text, "rank": rank} for rank, text in enumerate(("a", "b", "a"), 1)]
+    found = imported({"prompt": "q", "answers": answers}, pairing="all")
+    assert [plain(pair.chosen) + plain(pair.rejected) for pair in found.pairs] == ["ab", "ba"]
+    assert "same chosen and rejected" in found.problems[0].reason
+    assert [len(imported(_RANKED, pairing="all", limit=most).pairs) for most in (1, 4, 9)] == [1, 4, 6]
+
+
+def test_what_other_ways_of_pairing_make_is_said_where_they_differ() -> None:
+    [told] = ranking_choice(imported(_RANKED, _RANKED | {"prompt": "r"}, pairing="neighbours"))
+    assert told == ("Pairs of 2 rankings: best-worst 2, best-rest 6, neighbours 6 (these), all 12; --ranking chooses.")
+    assert ranking_choice(imported({"prompt": "q", "answers": _RANKED["answers"][:2]})) == []
+    assert ranking_choice(imported({"prompt": "q", "chosen": "a", "rejected": "b"})) == []
 
 
 def test_ratings_of_equal_size_are_a_tie() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.unit.pairs.some_pairs import accept, left_to_itself, some
 from tests.unit.pairs.strategies import any_pairs, files_of_pairs
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import SPLITS, STATUSES, Message, Pair, to_line
+from workbench.pairs.pair import SPLITS, STATUSES, Message, Pair, to_line, with_values
 from workbench.pairs.query import Order, parse
 from workbench.pairs.store import PairStore, load_pairs, write_pairs
 
@@ -90,7 +90,7 @@ class Model:
 
 
 edits = ["status", "tag", "untag", "split", "swap", "note", "text", "remove", "add", "insert", "undo", "redo"]
-edits += ["save", "reopen", "kill", "search"]
+edits += ["columns", "save", "reopen", "kill", "search"]
 
 
 @given(st.lists(any_pairs, max_size=6, unique_by=lambda pair: pair.id), st.data())
@@ -141,6 +141,13 @@ def test_any_script_gives_what_a_list_would(
             case "text":
                 store.update(ids, lambda pair: replace(pair, chosen=turn, status="flagged"))
                 changed(lambda pair: replace(pair, chosen=turn, status="flagged"))
+            case "columns":
+                given = {
+                    "tools": data.draw(st.sampled_from(["", "[]", '[{"é": 1}]', '"[]"'])),
+                    "chat_template_kwargs": data.draw(st.sampled_from(["", '{"x": true}', '{"y": 1}'])),
+                }
+                store.update(ids, lambda pair, given=given: with_values(pair, given))
+                changed(lambda pair, given=given: with_values(pair, given))
             case "remove":
                 store.remove(ids)
                 model.becomes([pair for place, pair in enumerate(now) if place not in places])

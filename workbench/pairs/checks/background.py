@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import child
+from workbench.chat_templates import OWN_RENDERING, Rendering
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.pairs.checks.findings import CheckFinding, ChecksReport, OnProgress, Severity, TokenLengths, checks_by_id
@@ -63,6 +64,7 @@ class PairChecks:
         self.path = path
         self.model: str | None = None
         self.max_length = 1024
+        self.rendering = OWN_RENDERING
         self.begun = False
         """Whether the checks were ever started."""
         self.progress = ChecksProgress()
@@ -94,17 +96,17 @@ class PairChecks:
         """Whether the data set was changed since the checks began."""
         return self.edits > 0
 
-    def start(self, model: str | None = None, max_length: int = 1024) -> None:
+    def start(self, model: str | None = None, max_length: int = 1024, rendering: Rendering = OWN_RENDERING) -> None:
         """Checks the data set as it is now, anew where checks run already; with a `model` also what it makes of it."""
         self._end()
-        self.begun, self.model, self.max_length = True, model, max_length
+        self.begun, self.model, self.max_length, self.rendering = True, model, max_length, rendering
         self.progress, self.error, self.report = ChecksProgress(), None, None
         self.findings, self._by_id = (), {}
         self.edits, self._edited = 0, set()
         self._cancelled = threading.Event()
         # A daemon: should the program end without `close`, the process ends as soon as nobody reads what it says.
         self._thread = threading.Thread(
-            target=self._check, args=(self._cancelled, model, max_length), name="checks", daemon=True
+            target=self._check, args=(self._cancelled, model, max_length, rendering), name="checks", daemon=True
         )
         self._thread.start()
         self.version += 1
@@ -165,7 +167,7 @@ class PairChecks:
 
     # In the thread of the checks
 
-    def _check(self, cancelled: threading.Event, model: str | None, max_length: int) -> None:
+    def _check(self, cancelled: threading.Event, model: str | None, max_length: int, rendering: Rendering) -> None:
         def on_progress(check: str, share: float) -> None:
             if not cancelled.is_set():
                 overall = _overall(check, share, counted=model is not None)
@@ -185,6 +187,7 @@ class PairChecks:
                 self.path,
                 model=model,
                 max_length=max_length,
+                rendering=rendering,
                 on_progress=on_progress,
                 on_finding=on_finding,
                 cancelled=cancelled.is_set,
@@ -227,6 +230,7 @@ def check_file(
     *,
     model: str | None = None,
     max_length: int = 1024,
+    rendering: Rendering = OWN_RENDERING,
     on_progress: OnProgress = lambda *_: None,
     on_finding: Callable[[CheckFinding], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -246,7 +250,12 @@ def check_file(
         else:
             on_progress(message.text, message.share or 0.0)
 
-    request = {"path": str(path.resolve()), "model": model, "max_length": max_length}
+    request = {
+        "path": str(path.resolve()),
+        "model": model,
+        "max_length": max_length,
+        "rendering": {"chat_template": rendering.chat_template, "template": dict(rendering.template)},
+    }
     # It has nothing to clean up, and may be deep in a library.
     command, name = child.python(__name__), f"The check of {path.name}"
     report = child.run(command, request, hear, name=name, cancelled=cancelled, grace=0)
@@ -273,6 +282,7 @@ def _check(request: Mapping[str, Any], parent: child.Parent) -> dict[str, Any]:
         load_rows(Path(request["path"])),
         model=request["model"],
         max_length=request["max_length"],
+        rendering=Rendering(**request["rendering"]),
         on_progress=on_progress,
         on_finding=lambda finding: parent.part(_shallow(finding)),
     )

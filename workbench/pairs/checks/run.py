@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from workbench.chat_templates import OWN_RENDERING, Rendering
 from workbench.pairs.checks.characters import encoding, invisible
 from workbench.pairs.checks.columns_of_rows import columns_of
 from workbench.pairs.checks.content import empty, identical, too_similar
@@ -45,21 +46,23 @@ def check_rows(
     *,
     model: str | None = None,
     max_length: int = 1024,
+    rendering: Rendering = OWN_RENDERING,
     leave_out: Collection[str] = (),
     on_progress: OnProgress = lambda *_: None,
     on_finding: Callable[[CheckFinding], None] = lambda _: None,
 ) -> ChecksReport:
     """What is wrong with the pairs of a data set that are not dropped, for those never train.
 
-    With a `model`, its tokens are counted first. The rest is as in `run_checks`. Raises `WorkbenchError` where the
-    model cannot be had.
+    With a `model`, its tokens are counted first, of turns in the `rendering` of a run. The rest is as in `run_checks`.
+    Raises `WorkbenchError` where model or chat template cannot be had.
     """
     # Millions of texts and no cycles: looking for some costs a fifth of the time.
     gc.disable()
     try:
         columns, tokens = columns_of(rows), None
         if model is not None:
-            tokens = count_tokens([rows.pair(row) for row in rows.trainable.tolist()], model, on_progress=on_progress)
+            pairs = [rows.pair(row) for row in rows.trainable.tolist()]
+            tokens = count_tokens(pairs, model, rendering, on_progress=on_progress)
         return run_checks(
             columns,
             tokens=tokens,

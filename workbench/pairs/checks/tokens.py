@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from workbench import child
-from workbench.chat_templates import CHOOSE_TEMPLATE
+from workbench.chat_templates import CHOOSE_TEMPLATE, OWN_RENDERING, Rendering, read_template, template_file
 from workbench.figures import plural
 from workbench.models import resolve
 from workbench.pairs.checks.findings import CheckFinding, OnProgress, Severity, TokenLengths, Watch
@@ -51,10 +51,17 @@ class PairTokens:
 
 @dataclass(frozen=True, slots=True)
 class TokenCounts:
-    """The counts of all pairs by id, and the model they are for."""
+    """The counts of all pairs by id, the model they are for, and how its turns were rendered."""
 
     model: str
     pairs: Mapping[str, PairTokens]
+    rendering: Rendering = OWN_RENDERING
+
+    @property
+    def template(self) -> str:
+        """The chat template in words."""
+        chosen = self.rendering.chat_template
+        return f"the chat template {chosen}" if chosen else f"the chat template of {self.model}"
 
     def lengths(self, ids: Sequence[str]) -> ResponseLengths:
         """The lengths of the responses in tokens."""
@@ -67,12 +74,19 @@ class TokenCounts:
         return TokenLengths.of((identity, pair.chosen, pair.rejected) for identity, pair in counts if not pair.refused)
 
 
-def count_tokens(pairs: Sequence[Pair], model: str, *, on_progress: OnProgress = lambda *_: None) -> TokenCounts:
-    """The tokens of each pair under the chat template of `model`, exactly as training makes them.
+def count_tokens(
+    pairs: Sequence[Pair],
+    model: str,
+    rendering: Rendering = OWN_RENDERING,
+    *,
+    on_progress: OnProgress = lambda *_: None,
+) -> TokenCounts:
+    """The tokens of each pair for `model`, exactly as training with the same settings makes them.
 
-    Raises `WorkbenchError` where the model cannot be had.
+    Raises `WorkbenchError` where the model or the chat template cannot be had.
     """
     resolve(model)
+    chosen = read_template(template_file(rendering.chat_template))
     watch = Watch("tokens", on_progress)
     counts: dict[str, PairTokens] = {}
 
@@ -86,9 +100,14 @@ def count_tokens(pairs: Sequence[Pair], model: str, *, on_progress: OnProgress =
             rows.write(to_line(pair).encode("utf-8", "replace"))
         rows.seek(0)
         command = child.python("workbench.engine.count_tokens")
-        request = {"model": model, "rows": rows.fileno()}
+        request = {
+            "model": model,
+            "chat_template": chosen,
+            "template": dict(rendering.template),
+            "rows": rows.fileno(),
+        }
         child.run(command, request, hear, name=f"Counting tokens with {model}", files=[rows.fileno()], grace=0)
-    return TokenCounts(model, counts)
+    return TokenCounts(model, counts, rendering)
 
 
 def token_findings(columns: TextColumns, _: Watch, tokens: TokenCounts, max_length: int) -> Iterator[CheckFinding]:
@@ -116,11 +135,11 @@ def token_findings(columns: TextColumns, _: Watch, tokens: TokenCounts, max_leng
             "template",
             "error",
             columns.named(refused),
-            f"{plural(len(refused), 'pair is', 'pairs are')} refused by the chat template of {tokens.model}"
+            f"{plural(len(refused), 'pair is', 'pairs are')} refused by {tokens.template}"
             f" ({counts[refused[0]].refused})",
             "Leave out turns of a role it does not know (often system) or calls of tools, or use another model.",
         )
-    yield from _of_rendering(columns, counts, tokens.model)
+    yield from _of_rendering(columns, counts, tokens)
     if named := those(lambda pair: pair.prompt >= max_length):
         yield CheckFinding(
             "dropped",
@@ -155,18 +174,19 @@ def token_findings(columns: TextColumns, _: Watch, tokens: TokenCounts, max_leng
             "no-stop",
             "warning",
             named,
-            f"{plural(len(named), 'pair has', 'pairs have')} a response that the chat template of {tokens.model}"
+            f"{plural(len(named), 'pair has', 'pairs have')} a response that {tokens.template}"
             " does not end in a token at which generation stops.",
             "Runs here add the end-of-sequence token; other trainers would teach the model to go on. Mend the"
             " template or eos_token in the model's tokenizer_config.json.",
         )
 
 
-def _of_rendering(columns: TextColumns, counts: Sequence[PairTokens], model: str) -> Iterator[CheckFinding]:
+def _of_rendering(columns: TextColumns, counts: Sequence[PairTokens], tokens: TokenCounts) -> Iterator[CheckFinding]:
     """What was said against what is rendered."""
+    model = tokens.model
     if named := [index for index, pair in enumerate(counts) if pair.outside]:
-        tokens = dict.fromkeys(token for index in named for token in counts[index].outside)
-        shown = ", ".join(list(tokens)[:_SHOWN])
+        beyond = dict.fromkeys(token for index in named for token in counts[index].outside)
+        shown = ", ".join(list(beyond)[:_SHOWN])
         yield CheckFinding(
             "outside",
             "error",
@@ -183,7 +203,7 @@ def _of_rendering(columns: TextColumns, counts: Sequence[PairTokens], model: str
             "error",
             columns.named(named),
             f"{plural(len(named), 'pair has', 'pairs have')} the same tokens as chosen and as rejected: "
-            + (f"the chat template of {model} leaves out {causes}." if causes else f"{model} reads both alike."),
+            + (f"{tokens.template} leaves out {causes}." if causes else f"{model} reads both alike."),
             "Such a pair has no gradient. Use a template that renders it, or say it elsewhere in the turn.",
         )
     for kind, severity, what, hint in _KINDS:
@@ -197,8 +217,7 @@ def _of_rendering(columns: TextColumns, counts: Sequence[PairTokens], model: str
                 "left-out",
                 severity,
                 columns.named(lost),
-                f"The chat template of {model} leaves out {what} {plural(len(lost), 'pair')}:"
-                f" {_counted(lost.values())}.",
+                f"T{tokens.template[1:]} leaves out {what} {plural(len(lost), 'pair')}: {_counted(lost.values())}.",
                 hint,
                 figures={"left_out": dict(_counts(lost.values()))},
             )

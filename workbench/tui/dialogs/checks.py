@@ -16,6 +16,9 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from workbench import figures
+from workbench.chat_templates import Rendering
+from workbench.config import as_typed, rendering
+from workbench.errors import WorkbenchError
 from workbench.pairs.checks.background import SIGNS, PairChecks
 from workbench.pairs.checks.findings import CHECKS, NEEDS_MODEL, CheckFinding, Severity
 from workbench.pairs.checks.repairs import REPAIRS, Repair, repair_for
@@ -187,7 +190,7 @@ class ChecksDialog(Dialog[ShowFinding | DoRepair | None]):
 
     def action_again(self) -> None:
         """Checks again, in the same way."""
-        self._checks.start(self._checks.model, self._checks.max_length)
+        self._checks.start(self._checks.model, self._checks.max_length, self._checks.rendering)
         self._follow()
 
     @background("dialog", doing="choosing the tokens of the checks", exclusive=True, opens=True)
@@ -197,11 +200,18 @@ class ChecksDialog(Dialog[ShowFinding | DoRepair | None]):
         fields = (
             ("model: a folder, a hub id, or tiny; empty for words alone", model, ""),
             ("max_length: tokens that a pair may have in training", str(self._checks.max_length), ""),
+            (
+                "chat template",
+                self._checks.rendering.chat_template,
+                "the model's own; a file, or one of TRL's: qwen3 …",
+            ),
+            ("what it is given", as_typed(self._checks.rendering.template), "enable_thinking=false"),
         )
         dialog = AskDialog("Check with a model's tokens", fields, does="checks again", check=_wrong_tokens)
         answers = await self.app.push_screen_wait(dialog)
         if answers is not None:
-            self._checks.start(answers[0].strip() or None, int(answers[1].strip().replace(",", "")))
+            length = int(answers[1].strip().replace(",", ""))
+            self._checks.start(answers[0].strip() or None, length, _rendering(answers))
             self._follow()
 
     def action_cancel(self) -> None:
@@ -215,6 +225,8 @@ def state_line(checks: PairChecks) -> Content:
     model = (
         f" with the tokens of {one_line(checks.model, 30)}, max_length {checks.max_length:,}" if checks.model else ""
     )
+    if checks.model and (rendered := str(checks.rendering)):
+        model += f", {one_line(rendered, 60)}"
     if checks.running:
         progress = checks.progress
         filled, rest = figures.progress_bar(progress.overall, _BAR)
@@ -447,7 +459,17 @@ def _signed(number: float) -> str:
 
 
 def _wrong_tokens(answers: tuple[str, ...]) -> str:
-    """What is wrong with a model and max_length as they were typed."""
+    """What is wrong with a model, max_length and chat template as they were typed."""
     digits = answers[1].strip().replace(",", "")
-    fits = digits.isascii() and digits.isdigit() and int(digits) > 0
-    return "" if fits else "max_length is a whole number above 0"
+    if not (digits.isascii() and digits.isdigit() and int(digits) > 0):
+        return "max_length is a whole number above 0"
+    try:
+        _rendering(answers)
+    except WorkbenchError as error:
+        return one_line(f"{error.title}. {error.message}", 200)
+    return ""
+
+
+def _rendering(answers: tuple[str, ...]) -> Rendering:
+    """How turns are to be rendered, as it was typed. Raises `WorkbenchError`."""
+    return rendering({"chat_template": answers[2].strip(), "template": answers[3]})

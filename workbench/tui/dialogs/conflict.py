@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from workbench.pairs.diff import Span, word_diff
 from workbench.pairs.merge import Conflict
-from workbench.pairs.pair import Pair
+from workbench.pairs.pair import TEMPLATE_COLUMNS, Pair, field_value
 from workbench.text import one_line, safe
 from workbench.tui.dialogs.base import Dialog
 
@@ -77,7 +77,8 @@ class ConflictDialog(Dialog[Literal["mine", "theirs"] | None]):
         conflict = self._conflict
         if conflict.mine is None or conflict.theirs is None:
             there = conflict.mine or conflict.theirs
-            labels = [name for name in ("status", "split", "tags", "note") if there and getattr(there, name)]
+            more = ("status", "split", "tags", "note", *TEMPLATE_COLUMNS)
+            labels = [name for name in more if there and field_value(there, name)]
             return (*_TEXTS, *labels)
         return conflict.fields
 
@@ -125,7 +126,7 @@ def _value(pair: Pair | None, field: str) -> str | None:
     """A field as text; None where there is no pair."""
     if pair is None:
         return None
-    value = getattr(pair, field)
+    value = field_value(pair, field)
     if field == "split":
         return value or "by prompt"
     if field == "tags":

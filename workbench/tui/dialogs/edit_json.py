@@ -1,9 +1,9 @@
-"""Edits the turns of a pair as the JSON that they are in the file, with every field that they have."""
+"""Edits the turns of a pair, and what the chat template is given with them, as JSON with every field."""
 
 from __future__ import annotations
 
 import json
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -11,7 +11,17 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from workbench.errors import WorkbenchError
-from workbench.pairs.pair import TEXTS, Pair, from_row, to_row
+from workbench.pairs.pair import (
+    TEMPLATE_COLUMNS,
+    TEXTS,
+    Pair,
+    column_text,
+    from_row,
+    template_arguments,
+    to_line,
+    to_row,
+    with_values,
+)
 from workbench.text import safe
 from workbench.tui.background import background
 from workbench.tui.dialogs.ask import ConfirmDialog
@@ -20,7 +30,8 @@ from workbench.tui.widgets.fields import TextField
 
 
 class EditJsonDialog(Dialog[Pair | None]):
-    """Prompt, chosen and rejected as one JSON object; None where nothing is to be saved."""
+    """Prompt, chosen and rejected as one JSON object, beside them the columns that the chat template is given (tools,
+    chat_template_kwargs), as values also where the file has them as text; None where nothing is to be saved."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save", "Save", priority=True),
@@ -38,13 +49,15 @@ class EditJsonDialog(Dialog[Pair | None]):
         super().__init__()
         self._pair = pair
         row = to_row(pair)
-        self._begun = json.dumps({name: row[name] for name in TEXTS}, ensure_ascii=False, indent=2)
+        self._given = {name: _value(row[name]) for name in TEMPLATE_COLUMNS if row.get(name) is not None}
+        shown = {name: row[name] for name in TEXTS} | self._given
+        self._begun = json.dumps(shown, ensure_ascii=False, indent=2)
 
     def compose(self) -> ComposeResult:
         """The JSON, and what is wrong with it."""
         with Vertical(id="json", classes="frame") as frame:
-            frame.border_title = "Edit the turns as JSON"
-            frame.border_subtitle = "^s save · esc cancel"
+            frame.border_title = "Edit turns and tools as JSON"
+            frame.border_subtitle = "tools and chat_template_kwargs can be added · ^s save · esc cancel"
             yield TextField(self._begun)
             yield Static(markup=False, classes="wrong")
 
@@ -61,7 +74,8 @@ class EditJsonDialog(Dialog[Pair | None]):
             wrong.update(safe(f"✘ {error.message}"))
             wrong.display = True
             return
-        self.dismiss(pair if pair != self._pair else None)
+        # By their JSON: 1 and true are equal, and mean two things to a template.
+        self.dismiss(pair if to_line(pair) != to_line(self._pair) else None)
 
     @background("dialog", doing="giving the edit up", opens=True)
     async def action_cancel(self) -> None:
@@ -78,9 +92,33 @@ class EditJsonDialog(Dialog[Pair | None]):
             value = json.loads(self.query_one(TextField).content)
         except (ValueError, RecursionError) as error:
             raise WorkbenchError("Not JSON", f"This is no JSON: {error}.", "Correct it.") from None
-        if not isinstance(value, dict) or value.keys() != set(TEXTS):
-            raise WorkbenchError("Not a pair", f"It needs {', '.join(TEXTS)}, and nothing else.", "Correct it.")
-        pair = from_row(to_row(self._pair) | value, where="here")
+        known = {*TEXTS, *TEMPLATE_COLUMNS}
+        if not isinstance(value, dict) or not set(TEXTS) <= value.keys() <= known:
+            beside = " and ".join(TEMPLATE_COLUMNS)
+            raise WorkbenchError(
+                "Not a pair", f"It needs {', '.join(TEXTS)}; beside them only {beside}.", "Correct it."
+            )
+        pair = from_row(to_row(self._pair) | {name: value[name] for name in TEXTS}, where="here")
         if pair.conversational != self._pair.conversational:
             raise WorkbenchError("Of another kind", "Plain text stays plain text, and turns stay turns.", "Correct it.")
-        return pair
+        template_arguments(value)
+        return with_values(pair, {name: self._column(name, value.get(name)) for name in TEMPLATE_COLUMNS})
+
+    def _column(self, name: str, value: Any) -> str:
+        """`column_text` of a column that is to have a value: as it was where that is the same, text where it was."""
+        if value is None:
+            return ""
+        if column_text({name: value}, name) == column_text(self._given, name):
+            return column_text(self._pair.extra, name)
+        as_text = isinstance(self._pair.extra.get(name), str)
+        return column_text({name: json.dumps(value, ensure_ascii=False) if as_text else value}, name)
+
+
+def _value(column: Any) -> Any:
+    """A column's value, also where it is JSON as text."""
+    if not isinstance(column, str):
+        return column
+    try:
+        return json.loads(column)
+    except (ValueError, RecursionError):
+        return column

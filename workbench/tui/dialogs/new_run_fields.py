@@ -12,9 +12,9 @@ from textual.widgets import Input, Select, Static
 from textual.widgets._select import SelectCurrent
 
 from workbench import figures
-from workbench.config import PRESETS, RunConfig, choices
+from workbench.config import PRESETS, RunConfig, as_typed, choices
 from workbench.methods import METHODS, uses
-from workbench.run_form import Asked, RunForm, as_typed
+from workbench.run_form import Asked, RunForm
 from workbench.runs.catalog import Run
 from workbench.runs.quantities import quantity
 from workbench.text import one_line, safe

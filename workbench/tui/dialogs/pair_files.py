@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
@@ -21,6 +21,7 @@ from workbench.pairs.outward import READERS, format_for
 from workbench.pairs.pair import Pair
 from workbench.pairs.readable import readable
 from workbench.pairs.session import Which
+from workbench.pairs.shape_readers import PAIRINGS, Pairing
 from workbench.text import cut, one_line
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
@@ -53,7 +54,8 @@ class _CancelledError(Exception):
 
 
 class ImportDialog(Dialog[ToImport | None]):
-    """A file, its columns, a name, and five pairs as they will be. None where it is given up.
+    """A file, its columns, a name, and five pairs as they will be; which pairs are made of rows that rank several
+    answers. None where it is given up.
 
     `existing(name)`: the pairs of a data set, none where there is none of that name; called in a thread.
     """
@@ -70,6 +72,8 @@ class ImportDialog(Dialog[ToImport | None]):
         Select { height: 1; }
         #told { height: auto; margin-bottom: 1; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
         #words, #said, #preview { height: auto; }
+        .rankings { display: none; }
+        &.-ranked .rankings { display: block; }
     }
     """
 
@@ -97,6 +101,15 @@ class ImportDialog(Dialog[ToImport | None]):
                     yield Select[str]([], prompt=_nothing(field, by_shape=False), compact=True, id=field)
                 yield Static("plain text", classes="label")
                 yield Select[bool](_KINDS, prompt="none in this file", compact=True, id="kind", disabled=True)
+                yield Static("rankings", classes="label rankings")
+                yield Select[Pairing](
+                    _paired(dict.fromkeys(PAIRINGS, 0), 0),
+                    value="best-worst",
+                    allow_blank=False,
+                    compact=True,
+                    id="pairing",
+                    classes="rankings",
+                )
                 yield Static("data set", classes="label")
                 yield LineField(placeholder="the new data set's name", id="name")
             # The pairs come last, for they may be cut where the screen is low: what is wrong with them is not.
@@ -121,7 +134,7 @@ class ImportDialog(Dialog[ToImport | None]):
 
     def on_resize(self) -> None:
         """Leaves what is said of the file what lines there are, so that the keys below it stay in view."""
-        self.query_one("#told").styles.max_height = max(1, self.size.height - _ROWS)
+        self.query_one("#told").styles.max_height = max(1, self.size.height - _ROWS - self.has_class("-ranked"))
 
     def action_page(self, pages: int) -> None:
         """Scrolls what is said of the file, and the pairs below it."""
@@ -149,7 +162,7 @@ class ImportDialog(Dialog[ToImport | None]):
     def on_select_changed(self, event: Select.Changed) -> None:
         """Shows the pairs as they are with other columns."""
         event.stop()
-        if event.select.id != "kind":
+        if event.select.id not in ("kind", "pairing"):
             self._follow_kind()
         self._preview()
 
@@ -208,6 +221,23 @@ class ImportDialog(Dialog[ToImport | None]):
         kind = self.query_one("#kind", Select).selection
         return kind if isinstance(kind, bool) and name not in self._names else None
 
+    def _follow_rankings(self, sample: Imported) -> None:
+        """Offers which pairs are made of rankings, with how many each way makes of the rows that were looked at; only
+        where that is not all one."""
+        counts, select = sample.of_rankings, self.query_one("#pairing", Select)
+        self.set_class(len(set(counts.values())) > 1, "-ranked")
+        self.on_resize()
+        with self.prevent(Select.Changed):
+            before = select.value
+            select.set_options(_paired(counts, sample.rankings))
+            select.value = before
+
+    @property
+    def _pairing(self) -> Pairing:
+        """Which pairs are made of rankings."""
+        value = self.query_one("#pairing", Select).selection
+        return cast("Pairing", value)
+
     @property
     def _mapping(self) -> dict[str, str]:
         """The columns that were chosen, where they are not those of the field's own name."""
@@ -228,10 +258,11 @@ class ImportDialog(Dialog[ToImport | None]):
         from workbench.pairs.importers import in_words
 
         try:
-            sample = self._begun.sample(self._mapping, self._conversational(""))
+            sample = self._begun.sample(self._mapping, self._conversational(""), self._pairing)
         except WorkbenchError as error:
             self._refuse(error)
             return
+        self._follow_rankings(sample)
         words = "\n".join(one_line(line, 400) for line in in_words(sample))
         self._show("#words", Content.styled(words, "$secondary"))
         width = max(30, self.query_one("#fields").size.width - 1)  # one for the scroll bar
@@ -256,16 +287,20 @@ class ImportDialog(Dialog[ToImport | None]):
             return
         self._reading, self._cancelled = True, False
         name = self.query_one("#name", LineField).content.strip()
-        self._read(path, name, self._mapping, self._conversational(name))
+        self._read(path, name, self._mapping, self._conversational(name), self._pairing)
 
     @background("read", doing="reading the file", exclusive=True)
-    async def _read(self, path: Path, name: str, mapping: dict[str, str], conversational: bool | None) -> None:
+    async def _read(
+        self, path: Path, name: str, mapping: dict[str, str], conversational: bool | None, pairing: Pairing
+    ) -> None:
         from workbench.pairs.importers import import_rows, nothing_usable
         from workbench.pairs.sources import open_source
 
         def read() -> Imported:
             source, existing = open_source(path, progress=self._progress), self._existing(name)
-            return import_rows(source.rows, mapping=mapping, existing=existing, conversational=conversational)
+            return import_rows(
+                source.rows, mapping=mapping, existing=existing, conversational=conversational, pairing=pairing
+            )
 
         try:
             imported = await asyncio.to_thread(read)
@@ -308,6 +343,11 @@ class ImportDialog(Dialog[ToImport | None]):
         place = self.query_one(selector, Static)
         place.update(told)
         place.display = bool(told.plain)
+
+
+def _paired(counts: Mapping[Pairing, int], rankings: int) -> list[tuple[str, Pairing]]:
+    """Which pairs can be made of rankings, and how many that are of the first of them."""
+    return [(f"{words}: {counts[name]:,} pairs of {rankings:,} rows", name) for name, words in PAIRINGS.items()]
 
 
 def _nothing(field: str, *, by_shape: bool) -> str:

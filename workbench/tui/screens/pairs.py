@@ -70,7 +70,7 @@ class PairsScreen(WorkbenchScreen):
         Binding("t", "tags", "Tags", show=False),
         Binding("o", "note", "Note", show=False),
         Binding("E", "edit_outside", "Edit in $EDITOR", show=False),
-        Binding("R", "edit_json", "Edit the turns as JSON", show=False),
+        Binding("R", "edit_json", "Edit turns and tools as JSON", show=False),
         Binding("n", "new", "New pair", show=False),
         Binding("N", "duplicate", "New pair like this one", show=False),
         Binding("r", "draft", "Draft answers, rank them", show=False),
@@ -335,7 +335,7 @@ class PairsScreen(WorkbenchScreen):
 
     @background("dialog", doing="editing a pair as JSON", opens=True)
     async def action_edit_json(self) -> None:
-        """Edits the turns of the pair under the cursor as the JSON that they are, with every field."""
+        """Edits the turns of the pair under the cursor, and what the chat template is given with them, as JSON."""
         from workbench.tui.dialogs.edit_json import EditJsonDialog
 
         data_set, pair = self.data_set, self.pair
