@@ -10,7 +10,7 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
@@ -97,6 +97,23 @@ def show_error(error: WorkbenchError) -> None:
     for part in (error.message, error.hint):
         if part:
             note("  " + part.replace("\n", "\n  "))
+
+
+def tell_warnings() -> Callable[[], None]:
+    """Tells what our modules warn of, each once, on stderr, until what is returned is called."""
+    import logging
+
+    told: set[str] = set()
+
+    class Teller(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if (message := record.getMessage()) not in told:
+                told.add(message)
+                note("\u25b2 " + message.replace("\n", "\n  "))
+
+    ours, teller = logging.getLogger("workbench"), Teller(logging.WARNING)
+    ours.addHandler(teller)
+    return lambda: ours.removeHandler(teller)
 
 
 def show_traceback(error: BaseException) -> None:

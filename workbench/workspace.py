@@ -115,6 +115,13 @@ class Workspace:
 
     def datasets(self) -> list[str]:
         """Names of the data sets, sorted."""
+        return [name for name in self._stems() if _NAME.fullmatch(name)]
+
+    def misnamed(self) -> list[str]:
+        """Names of files that would be data sets, had they a name for one."""
+        return [name for name in self._stems() if not _NAME.fullmatch(name)]
+
+    def _stems(self) -> list[str]:
         return sorted(path.stem for path in self.pairs.glob("*.jsonl") if path.is_file())
 
     def existing_pairs_file(self, name: str) -> Path:

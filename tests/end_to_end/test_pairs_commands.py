@@ -14,6 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from tests.end_to_end.conftest import workbench
 from tests.unit.pairs.transcripts import to_transcript
 from workbench.cli import pairs_commands
 from workbench.cli.context import Context
@@ -372,3 +373,35 @@ def test_which_pairs_a_ranking_makes_is_chosen_and_counted_before(workspace: Pat
     for pair, held in zip(pairs, parted.held, strict=True):
         sides.setdefault(plain(pair.prompt), set()).add(held)
     assert all(len(side) == 1 for side in sides.values())
+
+
+def test_one_data_set_that_is_damaged_hides_no_other(tmp_path: Path) -> None:
+    for name in ("good", "hurt", "gone"):
+        pairs = [Pair(f"{name}{number}", f"prompt {number}", "good", "bad") for number in range(3)]
+        write_pairs(tmp_path / "pairs" / f"{name}.jsonl", pairs)
+    (tmp_path / "pairs" / "two words.jsonl").touch()
+    with PairStore(tmp_path / "pairs" / "hurt.jsonl") as store:
+        store.set_note([0], "x")
+    journal = tmp_path / "pairs" / ".journal" / "hurt.sqlite"
+    journal.write_bytes(b"nonsense" * 99)
+    real = Path.open
+
+    def unreadable(path: Path, *given: Any, **named: Any) -> Any:
+        if path.name == "gone.jsonl":
+            raise OSError(5, "Input/output error")
+        return real(path, *given, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", unreadable)
+        done = workbench(tmp_path, "pairs", "--json")
+    assert [(each["name"], each["pairs"]) for each in json.loads(done.stdout)] == [("good", 3), ("hurt", 3)]
+    assert done.returncode == 1
+    assert "Cannot read gone.jsonl" in done.stderr
+    assert done.stderr.count("journal of hurt is damaged") == 1
+    assert "two words.jsonl is no data set" in done.stderr
+    # Who edits it sets the journal aside, and says where.
+    assert "set aside" in done.stderr
+    again = workbench(tmp_path, "import", str(tmp_path / "pairs" / "good.jsonl"), "--name", "hurt", "--append")
+    assert again.returncode == 0, again.stderr
+    assert "kept whole as" in again.stderr
+    assert "damaged" not in workbench(tmp_path, "pairs").stderr

@@ -33,6 +33,8 @@ def test_an_absent_data_set_names_those_there_are(tmp_path: Path) -> None:
     (tmp_path / "pairs" / "tone.jsonl").touch()
     workspace = Workspace(tmp_path)
     assert workspace.datasets() == ["tone"]
+    (workspace.pairs / "two words.jsonl").touch()
+    assert (workspace.datasets(), workspace.misnamed()) == (["tone"], ["two words"])
     with pytest.raises(WorkbenchError, match="Data sets here: tone"):
         workspace.existing_pairs_file("town")
 

@@ -26,7 +26,7 @@ from workbench.cli import (
     ship_commands,
 )
 from workbench.cli.context import Context
-from workbench.console import guarded, note, say, show_error, show_traceback
+from workbench.console import guarded, note, say, show_error, show_traceback, tell_warnings
 from workbench.errors import WorkbenchError
 
 app = typer.Typer(
@@ -79,6 +79,8 @@ def root(
     """Preference pairs in, 4-bit QLoRA DPO in the background, base beside aligned, token by token."""
     del version
     context.obj = Context(given_workspace=workspace, slow=slow, debug=debug)
+    if context.invoked_subcommand is not None:
+        context.call_on_close(tell_warnings())
     if context.invoked_subcommand is None:
         # Nothing that a start makes is garbage: looking for some takes a tenth of the time to the first screen.
         gc.disable()

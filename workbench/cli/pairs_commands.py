@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from workbench.cli.context import Json, workspace_of
-from workbench.console import StatusLine, note, print_json, print_table
+from workbench.console import StatusLine, note, print_json, print_table, show_error
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.text import one_line
@@ -251,7 +251,17 @@ def pairs(context: typer.Context, json: Json = False) -> None:
     from workbench.pairs.pair import STATUSES
 
     workspace = workspace_of(context)
-    summaries = [_summary(name, workspace.pairs_file(name)) for name in workspace.datasets()]
+    summaries: list[dict[str, Any]] = []
+    failed = False
+    for name in workspace.datasets():
+        try:
+            summaries.append(_summary(name, workspace.pairs_file(name)))
+        except WorkbenchError as error:
+            # One that cannot be read hides no other.
+            failed = True
+            show_error(error)
+    for name in workspace.misnamed():
+        note(f"\u25b2 {name}.jsonl is no data set: names have letters, digits, '.', '_' and '-'. Rename the file.")
     if json:
         print_json(summaries)
     elif summaries:
@@ -261,8 +271,10 @@ def pairs(context: typer.Context, json: Json = False) -> None:
             for summary in summaries
         ]
         print_table(header, cells, right=range(2, len(header)))
-    else:
+    elif not failed:
         note(f"No data sets in {workspace.pairs} yet. Bring one in: workbench import FILE")
+    if failed:
+        raise typer.Exit(1)
 
 
 _KEYS = ("name", "kind", "pairs", "new", "accepted", "dropped", "flagged", "undrafted", "problems")

@@ -9,16 +9,27 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from workbench.errors import WorkbenchError
 from workbench.pairs.columns import load
-from workbench.pairs.journal import Journal, Op, journal_path
+from workbench.pairs.journal import (
+    DamagedJournalError,
+    Journal,
+    Op,
+    gone_with,
+    journal_path,
+    log,
+    set_aside,
+    telling_damage,
+)
 from workbench.pairs.lines import Stamp, not_saved, write_atomically
 from workbench.pairs.lock import Lock
 from workbench.pairs.merge import Conflict, take_in
 from workbench.pairs.rows import Rows
 from workbench.pairs.steps import EditStep
+
+T = TypeVar("T")
 
 QUIET = 2.0
 """Seconds without an edit after which the file is saved."""
@@ -72,13 +83,21 @@ class OpenFile:
         """Whether the file is to be written whatever is there now."""
         self._merged_up_to = 0
         """The latest op that the rows had when the file was last read."""
+        self.damage: WorkbenchError | None = None
+        """What became of a journal that was damaged, and of the edits in it."""
+        self._unjournalled = False
+        """Whether there are edits here that neither file nor journal has: the journal was damaged meanwhile."""
         if not path.is_file():
             load(path)
         try:
             self._take_lock()
             self._open_journal()
-            ops = self._ops(self._journal.saved if self._journal else 0)
-            self._take_in(Rows(load(path)), ops, mine=None)
+            try:
+                ops: list[Op] = self._journal.ops(self._journal.saved) if self._journal else []
+                self._take_in(Rows(load(path)), ops, mine=None)
+            except DamagedJournalError as error:
+                self._give_up_journal(error, gone_with)
+                self._take_in(Rows(load(path)), [], mine=None)
         except BaseException:
             self._let_go()
             raise
@@ -92,7 +111,9 @@ class OpenFile:
         self._saver.close()
         try:
             if self.unsaved:
-                if self.disk_changed():
+                if self._unjournalled and self.disk_changed():
+                    self.restore()
+                elif self.disk_changed():
                     self.check_disk()
                 else:
                     self.save()
@@ -113,15 +134,76 @@ class OpenFile:
 
     def _open_journal(self) -> None:
         path = journal_path(self.path)
-        if self._lock is not None:
-            try:
+        try:
+            if self._lock is not None:
                 self._journal = Journal.open(path)
                 self._journal.tidy()
-            except WorkbenchError as error:
-                self.read_only = error.message
-                self._lock.release()
-                self._lock = None
-        self._journal = self._journal or Journal.peek(path)
+            else:
+                self._journal = Journal.peek(path)
+        except DamagedJournalError as error:
+            self._give_up_journal(error, gone_with)
+        except WorkbenchError as error:
+            self._read_only_for(error)
+
+    def _read_only_for(self, error: WorkbenchError) -> None:
+        """Without a journal nothing is edited."""
+        self.read_only = self.read_only or error.message
+        self.damage = self.damage or error
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _give_up_journal(self, error: DamagedJournalError, gone: Callable[[Path], str]) -> None:
+        """Goes on without a journal that is damaged: it is set aside, and another begun, where edits are made here.
+
+        `gone` says of the file that it then is which edits are gone with it.
+        """
+        path = journal_path(self.path)
+        if self._lock is None:
+            self._read_only_for(error)
+            return
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        try:
+            aside = set_aside(path)
+            self._journal = Journal.open(path)
+        except WorkbenchError as trouble:
+            self._read_only_for(trouble)
+            return
+        self.damage = WorkbenchError(
+            f"The journal of {self.path.stem} was damaged",
+            f"{error.reason[:1].upper()}{error.reason[1:]}. It is kept whole as {aside}, and a new one is begun."
+            f" {gone(aside)}",
+            "All pairs are here; undo begins anew. Edits that are missing have to be made again.",
+        )
+        log.warning("%s", self.damage)
+
+    def _ask(self, question: Callable[[Journal], T], otherwise: T) -> T:
+        """What the journal answers, `otherwise` where there is none; in place of one that was damaged meanwhile the new
+        one is asked. The rows hold every edit, and are saved soon."""
+        with self.mutex:
+            if self._journal is None:
+                return otherwise
+            try:
+                return question(self._journal)
+            except DamagedJournalError as error:
+                self._begin_anew(error)
+                return question(self._journal) if self._journal is not None else otherwise
+
+    def _begin_anew(self, error: DamagedJournalError) -> None:
+        """Gives up a journal that was damaged while the data set was open: the rows have every edit."""
+        self._give_up_journal(error, lambda _: "Every edit is here, and goes into the file now.")
+        self._unjournalled = self._lock is not None
+        self._saver.touch()
+
+    def _note(self, note: Callable[[Journal], None]) -> None:
+        """Has the journal write something down, as `_ask` asks it. Raises `WorkbenchError` where nothing is edited."""
+        self._editable()
+        self._ask(note, None)
 
     def _let_go(self) -> None:
         # SQLite crashes the process where a connection is closed under a thread that uses it.
@@ -137,7 +219,7 @@ class OpenFile:
 
     def do(self, step: EditStep) -> list[int]:
         """Writes a step down, then does it; returns the rows that it changed. Raises `WorkbenchError`, nothing done."""
-        self._editable().done(step)
+        self._note(lambda journal: journal.done(step))
         touched = self.rows.apply(step, check=False)
         self._saver.touch()
         return touched
@@ -148,11 +230,11 @@ class OpenFile:
         Returns what it was, empty for nothing, and the rows changed.
         """
         with self.mutex:
-            numbered = self._journal.next(which) if self._journal else None
+            numbered = self._ask(lambda journal: journal.next(which), None)
             if numbered is None:
                 return "", []
             seq, step = numbered
-            self._editable().turned(seq, forward=which == "redo")
+            self._note(lambda journal: journal.turned(seq, forward=which == "redo"))
             touched = self.rows.apply(step if which == "redo" else step.reversed())
             self.rows.settle_kind()
             self._saver.touch()
@@ -160,11 +242,11 @@ class OpenFile:
 
     def described(self, which: Literal["undo", "redo"]) -> str:
         """What would be undone, or done again, in words; empty for nothing."""
-        return self._journal.described(which) if self._journal else ""
+        return self._ask(lambda journal: journal.described(which), "")
 
     def settle(self, identity: str) -> None:
         """A conflict was decided."""
-        self._editable().settle(identity)
+        self._note(lambda journal: journal.settle(identity))
         del self.conflicts[identity]
 
     def _editable(self) -> Journal:
@@ -182,21 +264,22 @@ class OpenFile:
     def unsaved(self) -> int:
         """How many steps the file lacks; they are in the journal."""
         with self.mutex:
-            if self._journal is None or self._lock is None:
+            if self._lock is None:
                 return 0
-            return self._journal.latest - self._journal.saved
+            return self._ask(lambda journal: journal.latest - journal.saved, 0) + self._unjournalled
 
     def save(self) -> None:
         """Writes the file now. Raises `WorkbenchError` where that fails, or another program has changed it."""
         with self._saving:
             with self.mutex:
-                journal = self._editable()
-                latest = journal.latest
-                if latest == journal.saved and not self._lost:
+                self._editable()
+                if not self.unsaved and not self._lost:
                     return
-                rows = self.rows.frozen()
+                latest = self._ask(lambda journal: journal.latest, 0)
+                journal, rows = self._journal, self.rows.frozen()
             try:
-                written = write_atomically(self.path, _yielding(rows.chunks()), check=partial(self._replacing, latest))
+                check = partial(self._replacing, journal, latest)
+                written = write_atomically(self.path, _yielding(rows.chunks()), check=check)
             except OSError as error:
                 self.trouble = WorkbenchError(
                     f"{self.path.name} could not be saved",
@@ -213,7 +296,10 @@ class OpenFile:
             with self.mutex:
                 self._stamp, self._lost = Stamp.of(written), False
                 self.trouble = None
-                journal.mark_saved(latest)
+                if journal is self._journal:
+                    # Another one was begun meanwhile: its edits, and those that no journal has, are not in the file.
+                    self._unjournalled = False
+                    self._note(lambda asked: asked.mark_saved(latest) if asked is journal else None)
 
     def _save_quietly(self) -> None:
         try:
@@ -221,12 +307,12 @@ class OpenFile:
         except WorkbenchError as error:
             self.trouble = error
 
-    def _replacing(self, latest: int, new: os.stat_result) -> None:
+    def _replacing(self, journal: Journal | None, latest: int, new: os.stat_result) -> None:
         """Just before a file with the ops up to `latest` takes the place of the one before."""
         if not self._lost and self.disk_changed():
             raise _ChangedError
         with self.mutex:
-            self._editable().saving(latest, Stamp.of(new))
+            self._note(lambda asked: asked.saving(latest, Stamp.of(new)) if asked is journal else None)
 
     # Another program
 
@@ -245,6 +331,8 @@ class OpenFile:
         if not self.disk_changed():
             return None
         with self._saving:
+            if self._unjournalled:
+                return DiskChange(trouble=self._not_told_apart())
             ops = self._ops_to_merge()
             trouble, rows = self._read_theirs()
             if trouble is not None or rows is None:
@@ -254,7 +342,11 @@ class OpenFile:
                 if self._lock is not None:
                     # Again: there may have been edits while the file was read. (Nobody else saves.)
                     ops = self._ops_to_merge()
-                conflicts = self._take_in(rows, ops, mine=before if self._lock else None)
+                try:
+                    conflicts = self._take_in(rows, ops, mine=before if self._lock else None)
+                except DamagedJournalError as error:
+                    self._begin_anew(error)
+                    return DiskChange(trouble=self._not_told_apart()) if self._lock else None
                 self._lost = False
                 self.trouble = None
         if self.unsaved:
@@ -280,13 +372,21 @@ class OpenFile:
         To be called before the file is read: should the one who edits save it in between, it has what is taken in
         again, which changes nothing.
         """
-        if self._journal is None:
-            return []
-        saved = self._journal.saved
-        return self._ops(min(saved, self._merged_up_to) if self._lock is not None else saved)
+        merged_up_to = self._merged_up_to
 
-    def _ops(self, after: int) -> list[Op]:
-        return self._journal.ops(after) if self._journal is not None else []
+        def asked(journal: Journal) -> list[Op]:
+            saved = journal.saved
+            return journal.ops(min(saved, merged_up_to) if self._lock is not None else saved)
+
+        return self._ask(asked, [])
+
+    def _not_told_apart(self) -> WorkbenchError:
+        return WorkbenchError(
+            f"{self.path.name} was changed by another program",
+            "The journal that tells its edits from yours was damaged meanwhile. All pairs are still here, with every"
+            " edit.",
+            "Write it anew from here: the other version is kept beside it.",
+        )
 
     def _take_in(self, rows: Rows, ops: list[Op], *, mine: Rows | None) -> Sequence[Conflict]:
         """Makes rows that were read ours, with the ops that they lack; returns the new conflicts."""
@@ -302,8 +402,9 @@ class OpenFile:
         if journal is not None:
             if conflicts and self._lock is not None:
                 journal.add_conflicts({conflict.id: conflict.to_json() for conflict in conflicts})
-            kept = journal.conflicts()
-            self.conflicts = {identity: Conflict.from_json(identity, value) for identity, value in kept.items()}
+            with telling_damage(journal_path(self.path)):
+                kept = journal.conflicts()
+                self.conflicts = {identity: Conflict.from_json(identity, value) for identity, value in kept.items()}
         self._merged_up_to = max(saved, ops[-1].n if ops else 0)
         self.rows, self._stamp = rows, rows.base.stamp
         return conflicts

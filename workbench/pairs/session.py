@@ -114,6 +114,7 @@ class DataSetSession:
         """The ids of the pairs that were judged; each counts once, however often one changes one's mind."""
         self._shown_trouble: WorkbenchError | None = None
         """The trouble that was shown last."""
+        self._shown_damage: WorkbenchError | None = None
 
     def close(self) -> WorkbenchError | None:
         """Saves, in a thread; returns why it could not be saved. The edits are then in the journal."""
@@ -263,12 +264,15 @@ class DataSetSession:
 
     @property
     def trouble(self) -> WorkbenchError | None:
-        """Why the file could not be saved, once for each time."""
-        trouble = self.store.file.trouble
-        if trouble is None or trouble is self._shown_trouble:
+        """Why the file could not be saved, or what became of its journal, once for each time."""
+        file = self.store.file
+        if file.damage is not None and file.damage is not self._shown_damage:
+            self._shown_damage = file.damage
+            return file.damage
+        if file.trouble is None or file.trouble is self._shown_trouble:
             return None
-        self._shown_trouble = trouble
-        return trouble
+        self._shown_trouble = file.trouble
+        return file.trouble
 
     def take_in(self) -> Edited | WorkbenchError | None:
         """Takes in what another program made of the file, in a thread; None for nothing new.

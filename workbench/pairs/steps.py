@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from workbench.pairs.pair import TEXTS, Text, turn_from, turn_to_json
+from workbench.pairs.lines import pair_in
+from workbench.pairs.pair import SPLITS, STATUSES, TEMPLATE_COLUMNS, TEXTS, Text, turn_from, turn_to_json
 
 SWAP = "swap"
 """As a change's field: chosen and rejected are exchanged. Its values tell the chosen text by a number (`checksum`)."""
+
+DAMAGE = (
+    zlib.error,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
+"""What reading a step raises where its bytes are not those that were written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +103,15 @@ class EditStep:
 
     @classmethod
     def decoded(cls, description: str, pairs: int, payload: bytes) -> EditStep:
-        """The step that `encoded` made `payload` of."""
+        """The step that `encoded` made `payload` of. Raises one of `DAMAGE` where it made no such thing."""
         value = json.loads(zlib.decompress(payload))
         changes = [
-            FieldChange(name, ids, _unpacked(name, *before), _unpacked(name, *after))
+            FieldChange(name, _texts(ids), _unpacked(name, len(ids), *before), _unpacked(name, len(ids), *after))
             for name, ids, before, after in value["changes"]
         ]
-        lines = [
-            tuple(PairLine(identity, after, raw.encode()) for identity, after, raw in value[name])
-            for name in ("added", "removed")
-        ]
-        return cls(description, pairs, tuple(changes), *lines)
+        lines = [tuple(PairLine(*_line(*line)) for line in value[name]) for name in ("added", "removed")]
+        _texts([description])
+        return cls(description, int(pairs), tuple(changes), *lines)
 
 
 def checksum(text: Text) -> int:
@@ -126,5 +138,41 @@ def _packed(field: str, values: Values) -> tuple[list[Any], list[int] | int]:
     return distinct, len(values.codes) if len(distinct) == 1 else values.codes
 
 
-def _unpacked(field: str, distinct: Sequence[Any], codes: list[int] | int) -> Values:
-    return Values([_from_json(field, value) for value in distinct], [0] * codes if isinstance(codes, int) else codes)
+def _unpacked(field: str, count: int, distinct: Sequence[Any], codes: list[int] | int) -> Values:
+    values = [_checked(field, _from_json(field, value)) for value in distinct]
+    each = [0] * codes if isinstance(codes, int) else codes
+    if len(each) != count or any(type(code) is not int or not 0 <= code < len(values) for code in set(each)):
+        raise ValueError(f"a change of {field} is not of as many values as pairs")
+    return Values(values, each)
+
+
+def _checked(field: str, value: Any) -> Any:
+    """The value where a field can have it. Raises `ValueError`, `KeyError` for another field."""
+    if not _FITS[field](value):
+        raise ValueError(f"{value!r} is no {field}")
+    return value
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    SWAP: lambda value: type(value) is int,
+    "status": lambda value: value in STATUSES,
+    "split": lambda value: value in ("", *SPLITS),
+    "tags": lambda value: all(isinstance(tag, str) for tag in value),
+    "note": lambda value: isinstance(value, str),
+    "source": lambda value: isinstance(value, str),
+    **dict.fromkeys(TEXTS, lambda _: True),
+    **dict.fromkeys(TEMPLATE_COLUMNS, lambda value: value == "" or json.loads(value) is not None),
+}
+
+
+def _line(identity: str, after: str, raw: str) -> tuple[str, str, bytes]:
+    _texts([identity, after])
+    line = raw.encode()
+    pair_in(line)
+    return identity, after, line
+
+
+def _texts(values: list[Any]) -> list[str]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError("what is to be text is not")
+    return values

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,7 +13,7 @@ import numpy as np
 from workbench.errors import WorkbenchError
 from workbench.pairs.arrow import Ints
 from workbench.pairs.columns import load
-from workbench.pairs.journal import Journal, Op, journal_path
+from workbench.pairs.journal import Journal, JournalError, journal_path, log
 from workbench.pairs.lines import Problem, encoded, kinds_differ, not_saved, refuse_half_characters, write_atomically
 from workbench.pairs.lock import Lock, Owner
 from workbench.pairs.merge import take_in
@@ -37,17 +38,31 @@ from workbench.pairs.steps import SWAP, EditStep, FieldChange, PairLine, Values
 
 
 def load_rows(path: Path) -> Rows:
-    """The rows of a file, with every acknowledged edit. Raises `WorkbenchError` where it cannot be read."""
-    ops = list[Op]()
+    """The rows of a file, with every acknowledged edit. Raises `WorkbenchError` where it cannot be read.
+
+    Where its journal cannot be read, they are those of the file, and a warning says so.
+    """
+    try:
+        with _peeked(path) as journal:
+            # Before the file: should it be saved in between, it has what is taken in again, which changes nothing.
+            ops = journal.ops(journal.saved) if journal is not None else []
+            rows = Rows(load(path))
+            if journal is not None:
+                take_in(rows, ops, saved=journal.saved_in(rows.base.stamp), mine=None)
+            return rows
+    except JournalError as error:
+        log.warning("%s", error)
+        return Rows(load(path))
+
+
+@contextlib.contextmanager
+def _peeked(path: Path) -> Iterator[Journal | None]:
     journal = Journal.peek(journal_path(path))
-    if journal is not None:
-        # Before the file: should it be saved in between, it has what is taken in again, which changes nothing.
-        ops = journal.ops(journal.saved)
-    rows = Rows(load(path))
-    if journal is not None:
-        take_in(rows, ops, saved=journal.saved_in(rows.base.stamp), mine=None)
-        journal.close()
-    return rows
+    try:
+        yield journal
+    finally:
+        if journal is not None:
+            journal.close()
 
 
 def load_pairs(path: Path) -> tuple[list[Pair], list[Problem]]:
