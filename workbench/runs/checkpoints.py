@@ -1,18 +1,20 @@
 """A run's checkpoints on disk: which are complete, which are torn, and the marker that tells them apart.
 
 A checkpoint is a folder `checkpoint-N`, N the optimizer steps done. Its marker is written last, when everything else is
-on the disk for good, and has the sizes of all files: so whatever ends a worker or a machine, a folder that agrees with
-its marker can be resumed from. Old ones are deleted only once a newer one is complete.
+on the disk for good, and has size and sha256 of all files: so whatever ends a worker or a machine, a folder that agrees
+with its marker can be resumed from. Old ones are deleted only once a newer one is complete.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import re
 import shutil
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from workbench.errors import WorkbenchError
@@ -22,6 +24,7 @@ from workbench.runs.folder import RunFolder
 MARKER = "complete.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
 _DELETED = ".deleted"
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +72,26 @@ def resume_point(folder: RunFolder) -> tuple[int | None, tuple[tuple[str, str], 
     return (step_of(usable[-1]) if usable else None), skipped
 
 
+def newest_intact(folder: RunFolder) -> tuple[Path | None, list[tuple[Path, str]]]:
+    """The newest checkpoint of which every byte is as it was written, None for none; and the newer ones, oldest first,
+    each with what is wrong. For who resumes: it reads files to their end."""
+    skipped: list[tuple[Path, str]] = []
+    for path in reversed(_found(folder.checkpoints)):
+        if not (wrong := verify(path)):
+            return path, skipped[::-1]
+        skipped.append((path, wrong))
+    return None, skipped[::-1]
+
+
 def check(path: Path) -> str:
-    """What is wrong with a checkpoint, in words that follow its name; empty where nothing is."""
+    """What is wrong with a checkpoint, in words that follow its name; empty where nothing is. Quick: by sizes."""
     try:
-        _, sizes = _marker(path)
+        _, files = _marker(path)
     except FileNotFoundError:
         return "was not written to its end"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except _UNREADABLE:
         return f"has a {MARKER} that cannot be read"
-    for name, size in sizes.items():
+    for name, (size, _) in files.items():
         try:
             written = (path / name).stat().st_size
         except OSError:
@@ -87,11 +101,24 @@ def check(path: Path) -> str:
     return ""
 
 
+def verify(path: Path) -> str:
+    """As `check`, and that every file has the bytes that were written: reads them all."""
+    if wrong := check(path):
+        return wrong
+    try:
+        for name, (_, sha256) in _marker(path)[1].items():
+            if _sha256(path / name) != sha256:
+                return f"has other bytes in {name} than were written"
+    except _UNREADABLE as error:
+        return f"cannot be read: {error}"
+    return ""
+
+
 def progress(path: Path) -> RunProgress:
     """How far the run had come at a complete checkpoint. Raises `WorkbenchError` where that cannot be read."""
     try:
         return _marker(path)[0]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise WorkbenchError(
             "The checkpoint cannot be read", f"{path / MARKER}: {error}.", "Delete it to resume from an older one."
         ) from error
@@ -99,8 +126,12 @@ def progress(path: Path) -> RunProgress:
 
 def mark_complete(path: Path, at: RunProgress) -> None:
     """Forces everything in `path` to the disk, then writes the marker. Raises `OSError`."""
-    sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in flush(path)}
-    write_whole(path / MARKER, json.dumps({**asdict(at), "sizes": sizes}, indent=1), durable=True)
+    files = {
+        file.relative_to(path).as_posix(): {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+        for file in flush(path)
+        if file != path / MARKER
+    }
+    write_whole(path / MARKER, json.dumps({**asdict(at), "files": files}, indent=1), durable=True)
     _sync(path)
     _sync(path.parent)
 
@@ -135,11 +166,24 @@ def rotate(checkpoints: Path, keep: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _marker(path: Path) -> tuple[RunProgress, dict[str, int]]:
-    """What the marker says: how far the run had come, and the size of every file by its name."""
+def _marker(path: Path) -> tuple[RunProgress, dict[str, tuple[int, str]]]:
+    """What the marker says: how far the run had come, and of every file by its name the size and the sha256.
+
+    Raises one of `_UNREADABLE`, also where it is that of another checkpoint or cannot be true.
+    """
     raw: Any = json.loads((path / MARKER).read_text("utf-8"))
     at = RunProgress(int(raw["step"]), float(raw["seconds"]), int(raw["pairs"]), int(raw["tokens"]))
-    return at, {str(name): int(size) for name, size in raw["sizes"].items()}
+    files = {str(name): (int(of["bytes"]), str(of["sha256"])) for name, of in raw["files"].items()}
+    within = all(not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts for name in files)
+    possible = math.isfinite(at.seconds) and min(at.seconds, at.pairs, at.tokens) >= 0
+    if at.step != step_of(path) or not files or not within or not possible:
+        raise ValueError("it is not what was written for this checkpoint")
+    return at, files
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _found(checkpoints: Path) -> list[Path]:

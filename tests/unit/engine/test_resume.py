@@ -222,6 +222,7 @@ def test_a_loss_that_is_not_what_it_was_is_told(tmp_path):
     folder = new(tmp_path)
     place = folder.checkpoints / "checkpoint-1"
     place.mkdir(parents=True)
+    (place / "optimizer.pt").write_bytes(b"o")
     mark_complete(place, RunProgress(1, 1.0, 4, 100))
     with EventWriter(folder.events) as events:
         for step, loss in ((1, 0.7), (2, 0.5)):

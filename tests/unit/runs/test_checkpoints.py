@@ -13,6 +13,7 @@ from workbench.runs.checkpoints import (
     check,
     complete,
     mark_complete,
+    newest_intact,
     progress,
     remove,
     rotate,
@@ -75,6 +76,43 @@ def test_a_torn_one_says_what_is_wrong(harm, told, folder):
     assert told in wrong
 
 
+def changed(**fields):
+    def change(path):
+        marker = path / MARKER
+        marker.write_text(json.dumps(json.loads(marker.read_text()) | fields))
+
+    return change
+
+
+def flip(path):
+    content = bytearray((path / "optimizer.pt").read_bytes())
+    content[20] ^= 1
+    (path / "optimizer.pt").write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("lie", "told"),
+    [
+        (flip, "has other bytes in optimizer.pt than were written"),
+        (changed(step=1), "cannot be read"),
+        (changed(step=10**9), "cannot be read"),
+        (changed(seconds=float("nan")), "cannot be read"),
+        (changed(tokens=-5), "cannot be read"),
+        (changed(files={}), "cannot be read"),
+        (changed(files={"../checkpoint-1/optimizer.pt": {"bytes": 50, "sha256": ""}}), "cannot be read"),
+        (changed(files={"ghost.pt": {"bytes": 50, "sha256": ""}}), "lacks ghost.pt"),
+        (lambda path: (path / MARKER).write_text("[" * 100_000), "cannot be read"),
+    ],
+)
+def test_one_that_lies_is_passed_over_for_an_older_one(lie, told, folder):
+    older, newest = make(folder, 1), make(folder, 2)
+    assert newest_intact(folder) == (newest, [])
+    lie(newest)
+    found, ((path, wrong),) = newest_intact(folder)
+    assert (found, path) == (older, newest)
+    assert told in wrong
+
+
 def test_a_marker_that_cannot_be_read_is_told(folder):
     path = make(folder, 1)
     (path / MARKER).write_text('{"step": 1}')
@@ -82,7 +120,7 @@ def test_a_marker_that_cannot_be_read_is_told(folder):
         progress(path)
 
 
-KEYS = st.sampled_from(["step", "seconds", "pairs", "tokens", "sizes", "x"])
+KEYS = st.sampled_from(["step", "seconds", "pairs", "tokens", "files", "x"])
 LEAVES = st.none() | st.integers() | st.text(max_size=3)
 
 

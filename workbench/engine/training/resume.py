@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.console import say
-from workbench.runs.checkpoints import RunProgress, complete, name_in_run, progress, step_of, torn
+from workbench.runs.checkpoints import RunProgress, name_in_run, newest_intact, progress
 from workbench.runs.events import Resumed
 from workbench.runs.folder import RunFolder
 from workbench.runs.state import RunState, fold
@@ -47,13 +47,11 @@ def find_origin(folder: RunFolder, events: EventWriter) -> Origin:
     Raises `WorkbenchError` where the newest complete checkpoint cannot be read.
     """
     state = folder.state()
-    checkpoints = complete(folder)
-    checkpoint = checkpoints[-1] if checkpoints else None
+    checkpoint, skipped = newest_intact(folder)
     at = progress(checkpoint) if checkpoint else RunProgress()
-    skipped = [(path.name, wrong) for path, wrong in torn(folder) if step_of(path) > at.step]
     where = f"from {checkpoint.name}" if checkpoint else "from the beginning"
     if skipped:
-        names = "; ".join(f"{name} {wrong}" for name, wrong in skipped)
+        names = "; ".join(f"{path.name} {wrong}" for path, wrong in skipped)
         title = "A checkpoint was skipped" if len(skipped) == 1 else "Checkpoints were skipped"
         events.warn(title, f"{names}. The run goes on {where}.", at.step)
     if state.started is None and state.end is None and checkpoint is None:
