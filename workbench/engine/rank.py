@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(arguments) != 1 or WORKER not in os.environ:
         note("usage: python -m workbench.engine.rank RUN_DIR, started by a run's worker")
         return 2
-    folder = RunFolder(Path(arguments[0]).resolve())
+    folder = RunFolder(Path(arguments[0]).absolute())
     os.environ.update(from_slurm(os.environ))
     notes = Notes(folder, int(os.environ.get("RANK", "0")))
     faulthandler.enable()

@@ -26,6 +26,12 @@ from workbench.runs.lease import PACE, DeviceTurn, device, devices
 from workbench.runs.process import environment, is_launched, record, stop_grace, worker_pid
 from workbench.runs.writer import EventWriter, RunDeletedError
 
+_NO_MEMORY = (
+    "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc",
+    "failed to map segment", "can't start new thread",
+)  # fmt: skip
+"""What libraries say where they got none, the loader of libraries among them."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains a run, from its newest complete checkpoint where it has one, once it is its turn on the device.
@@ -36,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(arguments) != 1:
         note("usage: python -m workbench.engine.train RUN_DIR")
         return 2
-    folder = RunFolder(Path(arguments[0]).resolve())
+    folder = RunFolder(Path(arguments[0]).absolute())
     try:
         control = _claim(folder)
     except WorkbenchError as error:
@@ -170,7 +176,7 @@ def _cannot_tell(folder: RunFolder, error: OSError) -> int:
 
 def _out_of_memory(error: Exception) -> bool:
     text = str(error).lower()
-    says_so = "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
+    says_so = any(words in text for words in _NO_MEMORY)
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or says_so
 
 

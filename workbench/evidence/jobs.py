@@ -74,7 +74,7 @@ async def evaluate(
 
     request = {
         "workspace": str(workspace.root.resolve()),
-        "run": str(folder.path.resolve()),
+        "run": str(folder.path.absolute()),
         "merged": str(merged) if merged is not None else "",
         "tasks": asdict(tasks) if tasks is not None else None,
     }
@@ -91,6 +91,6 @@ def known(folder: RunFolder) -> Evidence:
 
 async def write_report(folder: RunFolder) -> str:
     """Writes the page about the run into its folder, and returns its first sentence. Raises `WorkbenchError`."""
-    request = {"run": str(folder.path.resolve())}
+    request = {"run": str(folder.path.absolute())}
     headline = await child.run_async(child.python("workbench.evidence.report.write"), request, name="The report")
     return str(headline)

@@ -13,6 +13,7 @@ import math
 import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -147,12 +148,12 @@ def flush(path: Path) -> list[Path]:
 def remove(path: Path) -> None:
     """Deletes a checkpoint so that, cut short, it leaves none that looks torn."""
     unwanted = path.with_name(path.name + _DELETED)
-    shutil.rmtree(unwanted, ignore_errors=True)
+    _delete(unwanted)
     try:
         path.rename(unwanted)
     except FileNotFoundError:
         return
-    shutil.rmtree(unwanted, ignore_errors=True)
+    _delete(unwanted)
 
 
 def rotate(checkpoints: Path, keep: int) -> None:
@@ -163,6 +164,15 @@ def rotate(checkpoints: Path, keep: int) -> None:
         if kept and path not in kept:
             remove(path)
     for path in checkpoints.glob(f"checkpoint-*{_DELETED}"):
+        _delete(path)
+
+
+def _delete(path: Path) -> None:
+    """Nothing is said where that fails. Of a link, what it points to stays."""
+    if path.is_symlink() or path.is_file():
+        with suppress(OSError):
+            path.unlink()
+    else:
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -235,7 +235,7 @@ class Merging:
         if self.running:
             return
         request = {
-            "run": str(self.folder.path.resolve()),
+            "run": str(self.folder.path.absolute()),
             "to": str(to),
             "dtype": dtype,
             "form": form,

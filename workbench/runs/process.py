@@ -230,7 +230,7 @@ def exclusive(folder: RunFolder) -> Iterator[None]:
 def _spawn(folder: RunFolder) -> subprocess.Popen[bytes]:
     with folder.log.open("ab") as log:
         worker = subprocess.Popen(
-            child.python("workbench.engine.train", str(folder.path.resolve())),
+            child.python("workbench.engine.train", str(folder.path.absolute())),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -154,3 +154,12 @@ def test_a_removal_that_was_cut_short_is_neither_complete_nor_torn(folder):
     rotate(folder.checkpoints, 2)
     assert not unwanted.exists()
     remove(folder.checkpoints / "checkpoint-5")
+
+
+def test_a_link_in_the_place_of_a_checkpoint_goes_and_what_it_points_to_stays(folder):
+    target = make(folder, 1)
+    for _ in range(2):
+        (folder.checkpoints / "checkpoint-2").symlink_to(target)
+        remove(folder.checkpoints / "checkpoint-2")
+    assert [path.name for path in folder.checkpoints.iterdir()] == ["checkpoint-1"]
+    assert check(target) == ""

@@ -39,6 +39,7 @@ from workbench.engine.training.checkpoint_files import (
     restore_random_state,
     save_checkpoint,
     save_random_state,
+    states_of,
 )
 from workbench.engine.training.control import StopRequested
 from workbench.engine.training.score_recorder import BatchLogps, ScoreRecorder
@@ -338,19 +339,20 @@ class PairLoop:
         self._keep_references()
 
     def _load(self, checkpoint: Path) -> None:
-        """Everything as it was when `checkpoint` was written."""
+        """Everything as it was when `checkpoint` was written. Raises `WorkbenchError` where it does not fit."""
         at = progress(checkpoint)
         self.step = self._logged_step = at.step
         self.pairs_done, self.tokens_done = at.pairs, at.tokens
         restore_adapter(self.model, checkpoint)
-        self._optimizer.load_state_dict(torch.load(checkpoint / "optimizer.pt", map_location="cpu"))
-        self._scheduler.load_state_dict(torch.load(checkpoint / "scheduler.pt"))
-        restore_random_state(checkpoint)
-        # Each process knows the reference of the pairs that it was given.
-        references = checkpoint / of_process(_REFERENCES)
-        if references.is_file():
-            for mode, known in torch.load(references).items():
-                self.references[mode].known = known
+        with states_of(checkpoint):
+            self._optimizer.load_state_dict(torch.load(checkpoint / "optimizer.pt", map_location="cpu"))
+            self._scheduler.load_state_dict(torch.load(checkpoint / "scheduler.pt"))
+            restore_random_state(checkpoint)
+            # Each process knows the reference of the pairs that it was given.
+            references = checkpoint / of_process(_REFERENCES)
+            if references.is_file():
+                for mode, known in torch.load(references).items():
+                    self.references[mode].known = known
 
     def remember(self, cache: ScoreCache, version: str) -> None:
         """Keeps the reference's log-probabilities in `cache`; see `References` for the version."""

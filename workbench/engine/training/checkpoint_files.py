@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,17 @@ def adapter_state(model: Any) -> dict[str, torch.Tensor]:
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     }
+
+
+@contextmanager
+def states_of(checkpoint: Path) -> Iterator[None]:
+    """Whatever else is found in the files of a checkpoint than what belongs there becomes a `WorkbenchError`."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _unfit(checkpoint, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}") from error
 
 
 def restore_adapter(model: Any, checkpoint: Path) -> None:
