@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from workbench.console import show_traceback
+from workbench.credentials import without_secrets
 from workbench.errors import WorkbenchError
 from workbench.memory_kills import count_kills, evidence
 
@@ -389,12 +390,13 @@ def serve(job: Callable[[Any, Parent], Any], *, outlives: bool = False) -> NoRet
     except KeyboardInterrupt:
         status = 130
     except WorkbenchError as error:
-        parent.tell(Failure(error.title, error.message, error.hint, dict(error.fields)))
+        parent.tell(Failure(error.title, without_secrets(error.message), error.hint, dict(error.fields)))
     except BaseException as error:
         show_traceback(error)
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}, line {last.lineno}, in {last.name}"
-        parent.tell(Failure(type(error).__name__, f"{error} ({where})", "", {}, traceback.format_exc()))
+        told, trace = without_secrets(f"{error} ({where})"), without_secrets(traceback.format_exc())
+        parent.tell(Failure(type(error).__name__, told, "", {}, trace))
     sys.stderr.flush()
     # Everything is told: taking models or millions of texts apart would take another half second.
     os._exit(status)

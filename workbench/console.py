@@ -1,7 +1,8 @@
 """The one way to a terminal: what is printed has all that a terminal would obey made visible (`workbench.text`).
 
 Names of runs, files and columns, model output and the words of errors all end here, whoever made them. `say` and `note`
-are for us; `guarded` covers what libraries, click and tracebacks print. A test forbids every other way.
+are for us; `guarded` covers what libraries, click and tracebacks print. A test forbids every other way. Secrets of the
+environment are not printed either (`workbench.credentials`): a worker's log is what it prints.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
+from workbench.credentials import without_secrets
 from workbench.errors import WorkbenchError
 from workbench.text import in_json, one_line, safe
 
@@ -32,7 +34,7 @@ class SafeStream:
 
     def write(self, text: str) -> int:
         """Writes `text` made safe; returns how much of it was taken, which is all."""
-        self.behind.write(safe(text.replace("\r\n", "\n").replace("\r", "\n")))
+        self.behind.write(_printable(text.replace("\r\n", "\n").replace("\r", "\n")))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -62,17 +64,17 @@ def guarded() -> Iterator[None]:
 
 def say(text: object = "", *, end: str = "\n") -> None:
     """`text` on stdout, made safe."""
-    print(safe(str(text)), end=end, flush=True)
+    print(_printable(str(text)), end=end, flush=True)
 
 
 def note(text: object, *, end: str = "\n") -> None:
     """`text` for the person at the terminal, on stderr, made safe."""
-    print(safe(str(text)), end=end, file=sys.stderr, flush=True)
+    print(_printable(str(text)), end=end, file=sys.stderr, flush=True)
 
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout, what a terminal would obey in it as escapes of JSON."""
-    print(in_json(json.dumps(document, ensure_ascii=False, indent=2)), flush=True)
+    print(in_json(without_secrets(json.dumps(document, ensure_ascii=False, indent=2))), flush=True)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
@@ -190,13 +192,17 @@ class ProgressBar:
 
     def line(self, text: str) -> None:
         """A line above the bar; untrusted text is made safe."""
-        self._progress.console.print(safe(text), markup=False, highlight=False)
+        self._progress.console.print(_printable(text), markup=False, highlight=False)
 
     def update(self, doing: str, completed: int, total: int | None, figures: str) -> None:
         """What the bar shows now; untrusted text is made safe."""
         self._progress.update(
             self._task, description=one_line(doing, 34), completed=completed, total=total, figures=one_line(figures)
         )
+
+
+def _printable(text: str) -> str:
+    return safe(without_secrets(text))
 
 
 def _behind(stream: TextIO) -> TextIO:

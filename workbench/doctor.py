@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import grp
 import locale
 import os
 import platform
+import pwd
+import shlex
 import shutil
 import socket
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from pwd import struct_passwd
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -33,6 +38,8 @@ Version = Callable[[str], str]
 _GB = 1e9
 _LITTLE_MEMORY, _LITTLE_DISK, _NO_DISK = 4 * _GB, 20 * _GB, 0.5 * _GB
 _SMALLEST_TERMINAL = (80, 24)
+_FIRST_PERSON, _NOBODY = 1000, 65534
+"""User ids: accounts of services are below, and from there on."""
 _HUB_PATIENCE = 4.0
 _TRIAL_PATIENCE = 300
 _INSTALL = "Install it again: pip install -c constraints.txt -e . (constraints.txt has versions that run together)"
@@ -58,6 +65,7 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
     """Everything, what is found fast first."""
     yield from packages()
     yield from machine(workspace)
+    yield privacy(workspace)
     yield from terminal()
     yield from hub()
     yield from libraries()
@@ -178,6 +186,47 @@ def _driver_version() -> str:
         version = nvml.nvmlSystemGetDriverVersion()
         return version.decode() if isinstance(version, bytes) else str(version)
     return "unknown"
+
+
+def privacy(workspace: Workspace, accounts: Callable[[], Sequence[struct_passwd]] = pwd.getpwall) -> Finding:
+    """Whether others who have an account here can read or change pairs, runs, logs and caches.
+
+    These are made as the user's umask says, so that a group can share a workspace.
+    """
+    others = sorted({one.pw_name for one in accounts() if _is_person(one) and one.pw_uid != os.getuid()})
+    reach = _others_may(workspace.root)
+    if reach is None:
+        return Finding("privacy", "ok", f"only you can open {workspace.root}")
+    if not others and reach == "read":
+        return Finding("privacy", "ok", "nobody else has an account here")
+    whose = f"Others here ({_listed(others)})" if others else "Others"
+    root = shlex.quote(str(workspace.root))
+    way_out = f"chmod -R go-rwx {root}; and before the next run: umask 077"
+    return Finding("privacy", "warning", f"{whose} can {reach} pairs, runs, logs and answers in {root}", way_out)
+
+
+def _others_may(root: Path) -> Literal["read", "change"] | None:
+    """What others than the owner may do with what is in a folder; None where they cannot even get there."""
+    for parent in root.parents:
+        if not parent.stat().st_mode & stat.S_IXOTH:
+            return None
+    mode = root.stat().st_mode
+    if mode & (stat.S_IWGRP | stat.S_IWOTH) and _shared(root, mode):
+        return "change"
+    return "read" if mode & (stat.S_IXGRP | stat.S_IXOTH) and _shared(root, mode) else None
+
+
+def _shared(root: Path, mode: int) -> bool:
+    """Whether a folder is open to all, or its group has members besides its owner."""
+    if mode & (stat.S_IWOTH | stat.S_IXOTH):
+        return True
+    with suppress(KeyError):
+        return bool(set(grp.getgrgid(root.stat().st_gid).gr_mem) - {root.owner()})
+    return True  # a group that nobody here knows
+
+
+def _is_person(account: struct_passwd) -> bool:
+    return _FIRST_PERSON <= account.pw_uid < _NOBODY and not account.pw_shell.endswith(("nologin", "false"))
 
 
 def terminal() -> Iterator[Finding]:

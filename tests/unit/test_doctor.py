@@ -1,8 +1,11 @@
 """What the doctor makes of environments, sizes and versions; and of libraries that crash."""
 
+import pwd
 import socket
 import sys
+import tempfile
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -113,3 +116,33 @@ def test_the_hub_is_reached_or_not(tmp_path, monkeypatch):
     (tmp_path / "models--org--name").mkdir()
     assert "1 in" in doctor._cached(tmp_path).message
     assert "org/name" in doctor._cached(tmp_path).message
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that everybody can get to, unlike those of pytest."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+def test_who_else_can_read_the_workspace(open_folder):
+    root = open_folder / "work"
+    root.mkdir()
+    other = pwd.struct_passwd(("ann", "x", 1234, 1234, "", "/home/ann", "/bin/bash"))
+    service = pwd.struct_passwd(("www", "x", 33, 33, "", "/", "/usr/sbin/nologin"))
+
+    def found(mode, *accounts):
+        root.chmod(mode)
+        return doctor.privacy(Workspace(root), lambda: accounts)
+
+    assert found(0o755, other).level == "warning"
+    assert "ann" in found(0o755, other).message
+    assert "can read" in found(0o755, other).message
+    assert "umask 077" in found(0o755, other).hint
+    assert "can change" in found(0o777, other).message
+    assert found(0o777, service).level == "warning"  # a service could be made to write there
+    assert found(0o755, service).level == "ok"
+    assert found(0o700, other).level == "ok"
+    open_folder.chmod(0o700)
+    assert found(0o777, other).level == "ok"  # nobody gets there

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from workbench.child import claim_stdout
+from workbench.console import guarded
 from workbench.engine.libraries import quick_imports, quiet_libraries
 
 if TYPE_CHECKING:
@@ -108,4 +109,5 @@ def _id_in(line: bytes) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    with guarded():
+        main()

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from workbench.credentials import without_secrets
 from workbench.errors import WorkbenchError
 from workbench.evidence.calibration import Calibration
 from workbench.evidence.capabilities import TaskReading
@@ -147,7 +148,7 @@ def probe_rows(measurements: Iterable[Measurement]) -> list[dict[str, Any]]:
 
 def write_evidence(path: Path, evidence: Evidence) -> None:
     """Writes the document whole or not at all. Raises `WorkbenchError` where the disk refuses."""
-    text = json.dumps(evidence.to_json(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    text = without_secrets(json.dumps(evidence.to_json(), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
     try:
         write_whole(path, text, durable=True)
     except OSError as error:

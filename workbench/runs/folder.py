@@ -21,6 +21,7 @@ import tomlkit
 
 from workbench.chat_templates import read_template, template_file
 from workbench.config import RunConfig, build_config
+from workbench.credentials import secret_in
 from workbench.errors import WorkbenchError
 from workbench.files import write_whole
 from workbench.runs.events import EventReader
@@ -230,8 +231,9 @@ def create(
 
     `lines` are preference rows as lines of JSON, each with its `split`; `sources` is as in `Record`. The name of a
     local model folder is made absolute; the adapter in `start`, which the run goes on from, and the chat template that
-    the config names are copied. Raises `WorkbenchError` where the disk refuses.
+    the config names are copied. Raises `WorkbenchError` where the disk refuses, and for a setting with a secret in it.
     """
+    _refuse_secrets(config)
     now = (now or datetime.now()).astimezone()
     model = Path(config.model).expanduser()
     if config.model != "tiny" and model.is_dir():
@@ -257,6 +259,18 @@ def create(
     except OSError as error:
         raise WorkbenchError("The run could not be made", f"{runs}: {error}.", "Free some space there.") from error
     return folder
+
+
+def _refuse_secrets(config: RunConfig) -> None:
+    """A run's settings are shown, reported and sent on."""
+    for key, value in config.model_dump(mode="json").items():
+        if (name := secret_in(json.dumps(value, ensure_ascii=False))) is not None:
+            raise WorkbenchError(
+                "A secret among the settings",
+                f"{key} has the value of {name} in it; run.toml and reports would show it.",
+                "Leave it out: the worker and what it starts have the variable itself.",
+                fields={key: f"has the value of {name} in it"},
+            )
 
 
 def _new_folder(runs: Path, name: str) -> Path:

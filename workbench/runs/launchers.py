@@ -24,6 +24,7 @@ from typing import Any, Literal
 import yaml
 
 from workbench.config import COMMAND, RunConfig
+from workbench.credentials import without_secrets
 from workbench.errors import WorkbenchError
 from workbench.files import write_whole
 from workbench.runs.events import Failed
@@ -168,7 +169,7 @@ class Notes:
         note = Note(**self._note, end=end, time=time.time(), **error)  # type: ignore[arg-type]
         with suppress(OSError):
             self._path.parent.mkdir(exist_ok=True)
-            write_whole(self._path, json.dumps(asdict(note)))
+            write_whole(self._path, without_secrets(json.dumps(asdict(note))))
 
 
 def forget_notes(folder: RunFolder) -> None:

@@ -269,7 +269,8 @@ def _changing(device: str) -> Iterator[list[_Entry]]:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # Who names a folder may mean others to have it too.
+        path.parent.mkdir(0o777 if os.environ.get(STATE) else 0o700, parents=True, exist_ok=True)
         guard = path.with_suffix(".lock").open("a")
     except OSError as error:
         raise _unwritable(path, error) from error

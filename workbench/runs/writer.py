@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from workbench.credentials import without_secrets
 from workbench.runs.events import End, Event, Phase, Warned, encode
 
 RESERVE = ".reserve"
@@ -55,7 +56,7 @@ class EventWriter:
         """
         last = isinstance(event, End)
         self._check_place(last)
-        line = encode(event).encode("utf-8", "replace")
+        line = without_secrets(encode(event)).encode("utf-8", "replace")
         try:
             self._append(line)
         except OSError as error:

@@ -9,6 +9,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
+from workbench.credentials import without_secrets
 from workbench.errors import WorkbenchError
 
 _KEPT = 20
@@ -38,7 +39,7 @@ class Unforeseen:
             self.written.append(path)
         return WorkbenchError(
             "An error that nobody foresaw",
-            f"While {doing}: {type(error).__name__}: {error}",
+            without_secrets(f"While {doing}: {type(error).__name__}: {error}"),
             f"Everything else goes on. Please report it with {path}."
             if path is not None
             else "Everything else goes on. The traceback could not be written to any disk.",
@@ -46,14 +47,20 @@ class Unforeseen:
 
 
 def write_traceback(folder: Path | None, error: BaseException, doing: str) -> Path | None:
-    """Writes the traceback into a new file in `folder`, else among the temporary files; None where neither can be."""
-    lines = "".join(traceback.format_exception(error))
+    """Writes the traceback into a new file in `folder`, else among the temporary files; None where neither can be.
+
+    Rows and prompts may be in it, so it is for its owner's eyes alone.
+    """
+    lines = without_secrets("".join(traceback.format_exception(error)))
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{time.monotonic_ns() % 10**9:09}.txt"
-    temporary = Path(tempfile.gettempdir()) / "workbench-errors"
+    temporary = Path(tempfile.gettempdir()) / f"workbench-errors-{os.getuid()}"
     for place in (folder or temporary, temporary):
         with suppress(OSError):
-            place.mkdir(parents=True, exist_ok=True)
+            place.mkdir(0o700, parents=True, exist_ok=True)
+            if place.is_symlink() or place.stat().st_uid != os.getuid():
+                continue  # Somebody else's, among the temporary files of all.
             path = place / name
+            path.touch(0o600, exist_ok=False)
             path.write_text(f"While {doing}\n\n{lines}", "utf-8", "backslashreplace")
             for old in sorted(place.glob("*.txt"))[:-_KEPT]:
                 old.unlink(missing_ok=True)

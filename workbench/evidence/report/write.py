@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench.child import Parent, serve
+from workbench.credentials import without_secrets
 from workbench.errors import WorkbenchError
 from workbench.evidence.document import Evidence
 from workbench.evidence.report import numbers
@@ -127,7 +128,8 @@ def render(folder: RunFolder, form: Form = "html") -> Report:
     """The report about a run. Raises `WorkbenchError` where run.toml or evidence.json cannot be read."""
     sources = gather(folder)
     page = compose(sources)
-    return Report(to_html(page) if form == "html" else to_markdown(page), page.headline, sources.evidence)
+    text = without_secrets(to_html(page) if form == "html" else to_markdown(page))
+    return Report(text, page.headline, sources.evidence)
 
 
 def save(report: Report, path: Path) -> None:
