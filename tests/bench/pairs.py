@@ -102,7 +102,7 @@ def measure_opening(path: Path) -> dict[str, float]:
 
 def measure(path: Path) -> dict[str, float]:
     """Milliseconds for each operation on a data set that is open, in this process."""
-    from workbench.pairs.query import parse
+    from workbench.pairs.query import Order, parse
     from workbench.pairs.store import PairStore
 
     found: dict[str, float] = {}
@@ -131,7 +131,7 @@ def measure(path: Path) -> dict[str, float]:
     timed("word", lambda: search("police"))
     timed("regex", lambda: search("/how (do|can) (I|you) [a-z]+ing/"))
     for order in ("ratio", "status", "prompt"):
-        timed(f"sort by {order}", partial(store.sorted, store.rows.order, order))
+        timed(f"sort by {order}", partial(store.sorted, store.rows.order, Order(order)))
     rng, keys = random.Random(1), []
     for _ in range(300):
         row, status = rng.randrange(len(store)), rng.choice(STATUSES[1:])

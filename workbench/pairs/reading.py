@@ -331,7 +331,8 @@ def _nothing_in(names: Sequence[str]) -> str:
     if not labels:
         return "has no chosen and rejected"
     told = f"{_listed(labels)}, which may say which answer is better"
-    return f"has no chosen and rejected, and {told}: --map label=COLUMN reads it"
+    both = "--map chosen=ONE --map rejected=OTHER beside it name the two answers"
+    return f"has no chosen and rejected, and {told}: --map label=COLUMN reads it, and where that is not enough, {both}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -56,7 +56,7 @@ class Rated:
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """Several answers to one prompt, the best first; not all are of one value. `kind`: what a value is, for the
-    columns that pairs of them have (`score_chosen`, `rank_chosen`)."""
+    columns that pairs of them have (`score_chosen`, `rank_chosen`); empty where it stands for nothing."""
 
     prompt: Any
     answers: Sequence[Rated]
@@ -89,7 +89,9 @@ class Ranking:
                 return
 
     def _pair(self, better: Rated, worse: Rated) -> Answers:
-        columns = {f"{self.kind}_chosen": better.value, f"{self.kind}_rejected": worse.value}
+        columns: dict[str, Any] = {}
+        if self.kind:
+            columns = {f"{self.kind}_chosen": better.value, f"{self.kind}_rejected": worse.value}
         columns |= _given(model_chosen=better.model, model_rejected=worse.model)
         return Answers(self.prompt, better.text, worse.text, columns)
 
@@ -100,12 +102,20 @@ Vote = Callable[[Values], float]
 
 
 def named(first: Sequence[str], second: Sequence[str], role: str = "label") -> Vote:
-    """By a label that names an answer. Raises `UnusableError` for one that names neither, `TieError` for a tie."""
+    """By a label that names an answer, or is its text. Raises `UnusableError` for one that is neither, `TieError` for a
+    tie."""
     known = {**dict.fromkeys(map(str.casefold, second), -1.0), **dict.fromkeys(map(str.casefold, first), 1.0)}
 
+    def vote_of(value: Any, values: Values) -> float | None:
+        name = _as_name(value)
+        if name in known or name in _TIES:
+            return known.get(name, 0.0)
+        if isinstance(value, str) and value in (values["first"], values["second"]):
+            return 1.0 if value == values["first"] else -1.0
+        return None
+
     def vote(values: Values) -> float:
-        said = {_as_name(value) for value in _said(values[role])}
-        votes = {known.get(name, 0.0 if name in _TIES else None) for name in said}
+        votes = {vote_of(value, values) for value in _said(values[role])}
         if None in votes or not votes:
             listed = ", ".join(dict.fromkeys((*first[:2], *second[:2])))
             raise UnusableError(f"has a label {_short(values[role])} that names no answer (known: {listed}, tie)")
@@ -216,6 +226,75 @@ def ranked(
     return read
 
 
+def any_ranked(values: Values) -> Ranking:
+    """Reads the list "answers" of objects by the names that are in use for an answer and its rank or score."""
+    answers = parsed(values["answers"])
+    text, value = _named_so(answers, _TEXTS, _is_said), _named_so(answers, (*_RANKS, *_SCORES), _is_number)
+    rated = [Rated(number_or_nan(each.get(value)), each.get(text), each.get("model")) for each in answers]
+    by_rank = value in _RANKS
+    return _ranking(values, rated, "rank" if by_rank else "score", lowest=by_rank)
+
+
+def is_ranked(values: Values) -> bool:
+    """Whether `any_ranked` reads them."""
+    answers = parsed(values["answers"])
+    if not isinstance(answers, list) or not all(isinstance(each, Mapping) for each in answers):
+        return False
+    return bool(_named_so(answers, _TEXTS, _is_said) and _named_so(answers, (*_RANKS, *_SCORES), _is_number))
+
+
+_TEXTS = ("answer", "response", "text", "content", "completion", "output", "generation")
+_RANKS = ("rank", "ranking")
+_SCORES = ("score", "rating", "overall_score", "overall_rating", "pm_score", "reward", "rm_score", "votes", "upvotes")
+
+
+def _named_so(answers: Sequence[Mapping[str, Any]], names: Sequence[str], fits: Callable[[Any], bool]) -> str:
+    """The first of some names that two of the answers have, with a value that fits; empty for none."""
+    return next((name for name in names if sum(fits(each.get(name)) for each in answers) > 1), "")
+
+
+def _is_said(value: Any) -> bool:
+    return isinstance(value, str | list) and bool(value)
+
+
+def _is_number(value: Any) -> bool:
+    return number_or_nan(value) == number_or_nan(value)
+
+
+def better_and_worse(values: Values) -> Ranking:
+    """Reads the lists "chosen" and "rejected" of texts: any of the one is better than any of the other."""
+    sides = [[Rated(value, text) for text in values[side]] for side, value in (("chosen", 1.0), ("rejected", 0.0))]
+    return Ranking(values["prompt"], [*sides[0], *sides[1]], "")
+
+
+def are_lists_of_texts(values: Values) -> bool:
+    """Whether `better_and_worse` reads them."""
+    sides = (values["chosen"], values["rejected"])
+    return all(isinstance(side, list) and side and all(isinstance(text, str) for text in side) for side in sides)
+
+
+def ranked_by_people(values: Values) -> Ranking:
+    """Reads the answers "1", "2", … by "label", a ranking of their columns' names, or one of each annotator, as Argilla
+    exports them: the mean of their ranks counts."""
+    ranks: dict[str, list[float]] = {}
+    for each in _places(parsed(values["label"])):
+        number = str(each.get("value", "")).rpartition("-")[2].rpartition("_")[2]
+        ranks.setdefault(number, []).append(number_or_nan(each.get("rank")))
+    rated = [Rated(sum(given) / len(given), values.get(number)) for number, given in ranks.items()]
+    return _ranking(values, rated, "rank", lowest=True)
+
+
+def _places(ranking: Any) -> Iterator[Mapping[str, Any]]:
+    """The places that a ranking gives, those of every annotator whose response was submitted."""
+    for each in ranking if isinstance(ranking, list) else [ranking]:
+        if not isinstance(each, Mapping):
+            raise UnusableError("has a ranking that is no list of answers with their ranks")
+        if "rank" in each:
+            yield each
+        elif each.get("status", "submitted") == "submitted":
+            yield from _places(each.get("value"))
+
+
 def _ranking(values: Values, rated: list[Rated], kind: str, *, lowest: bool) -> Ranking:
     known = [each for each in rated if each.value == each.value and each.text]
     if len(known) < 2:
@@ -243,6 +322,11 @@ def parallel_lists(kind: str, *, lowest: bool = False) -> Callable[[Values], Ran
         return _ranking(values, rated, kind, lowest=lowest)
 
     return read
+
+
+def are_lists(values: Values) -> bool:
+    """Whether `parallel_lists` reads them."""
+    return all(isinstance(parsed(values[name]), list) for name in ("answers", "ratings"))
 
 
 def parsed(value: Any) -> Any:
@@ -363,8 +447,12 @@ def two_summaries(values: Values) -> Answers:
 
 # One answer, judged by itself
 
-_GOOD = frozenset({"true", "1", "desirable", "good", "yes", "up", "+1"})
-_BAD = frozenset({"false", "0", "undesirable", "bad", "no", "down", "-1"})
+_GOOD = frozenset(
+    {"true", "1", "desirable", "good", "yes", "up", "+1", "thumbs_up", "thumbs up", "like", "upvote", "👍"}
+)
+_BAD = frozenset(
+    {"false", "0", "undesirable", "bad", "no", "down", "-1", "thumbs_down", "thumbs down", "dislike", "downvote", "👎"}
+)
 
 
 def _judgement(values: Values) -> bool | None:

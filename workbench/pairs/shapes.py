@@ -11,15 +11,21 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from typing import Any
 
 from workbench.pairs.shape_readers import (
     Answers,
     Ranking,
     Values,
+    any_ranked,
+    are_lists,
+    are_lists_of_texts,
     arena_texts,
     as_named,
+    better_and_worse,
     fine_grained,
     is_asked,
+    is_ranked,
     is_whole,
     judged_alone,
     judged_messages,
@@ -30,6 +36,7 @@ from workbench.pairs.shape_readers import (
     parallel_lists,
     parsed,
     ranked,
+    ranked_by_people,
     signed,
     turns_beside,
     two_answers,
@@ -37,22 +44,28 @@ from workbench.pairs.shape_readers import (
     webgpt,
 )
 
+_NOUNS = ("response", "answer", "completion", "output", "messages", "conversation", "conversations")
 
-def _with_response(*names: str) -> tuple[str, ...]:
-    return tuple(form for name in names for form in (name, f"{name}_response", f"response_{name}"))
+
+def _with_noun(*names: str) -> tuple[str, ...]:
+    """Names alone, then with what they are names of: chosen, chosen_response, response_chosen."""
+    return (*names, *(form for name in names for noun in _NOUNS for form in (f"{name}_{noun}", f"{noun}_{name}")))
 
 
 PROMPT = ("prompt", "question", "instruction", "query", "input", "context")
-CHOSEN = _with_response("chosen", "good", "better", "preferred", "positive", "winner", "response_j", "accepted")
-REJECTED = _with_response("rejected", "bad", "worse", "dispreferred", "negative", "loser", "response_k", "refused")
+CHOSEN = _with_noun("chosen", "good", "better", "preferred", "positive", "winner", "response_j", "accepted")
+REJECTED = _with_noun("rejected", "bad", "worse", "dispreferred", "negative", "loser", "response_k", "refused")
 """The names in use for the three texts, the surest first."""
 
-SYSTEM = ("system", "system_prompt", "system_message")
+SYSTEM = ("system", "system_prompt", "system_message", "system_instruction")
 HISTORY = ("history",)
 INPUT = ("input", "context")
 """What stands beside a prompt and belongs to it."""
 
-LABELS = ("label", "labels", "winner", "preference", "preferred", "choice", "better", "best", "verdict", "vote")
+LABELS = (
+    *("label", "labels", "winner", "preference", "preferred", "choice", "better", "best", "verdict", "vote"),
+    "chosen",
+)
 """The names in use for the column that says which of two answers is the better one."""
 
 
@@ -85,7 +98,9 @@ def _of(**columns: str | tuple[str, ...]) -> dict[str, tuple[str, ...]]:
 
 _ASKED = ("prompt", "question", "instruction", "query")
 MESSAGES = ("messages", "conversations", "conversation")
-_JUDGEMENT = ("label", "kto_tag", "feedback")
+_JUDGEMENT = ("label", "kto_tag", "feedback", "desirable")
+_ANSWERS = ("generations", "answers", "responses", "completions", "candidates", "outputs")
+_RATINGS = ("ratings", "rating", "scores", "rewards", "reward_scores", "rm_scores")
 _BY_LABEL = "prompt = {prompt}; chosen = {first} or {second}, whichever {label} says"
 
 SIDES = tuple(
@@ -120,7 +135,16 @@ def between(first: str, second: str, label: tuple[str, ...] = LABELS) -> Shape:
         two_answers(named(one, other)),
         "chosen = {first} or {second}, whichever {label} names; ties are left out",
         may={"prompt": PROMPT} if whole else {},
+        # Beside a rejected answer, a column chosen is the other one; alone it can be the label.
+        without=frozenset({"rejected"}),
     )
+
+
+def _any_with(answers: Any, *names: str) -> bool:
+    """Whether any of a list's objects has the first of some names, and one of the others."""
+    listed = parsed(answers)
+    there = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+    return any(names[0] in each and any(each.get(name) is not None for name in names[1:]) for each in there)
 
 
 SPECIAL_SHAPES: tuple[Shape, ...] = (
@@ -156,28 +180,57 @@ SPECIAL_SHAPES: tuple[Shape, ...] = (
         _of(prompt="instruction", answers="completions"),
         ranked("response", fine_grained, "score"),
         "prompt = {prompt}; pairs of the rated {answers}: {pairs}; ties are left out",
+        fits=lambda values: _any_with(values["answers"], "response", "fine-grained_score", "overall_score"),
     ),
     Shape(
         "ranked answers",  # berkeley-nest/Nectar
         _of(prompt="prompt", answers="answers"),
         ranked("answer", lambda answer: number_or_nan(answer.get("rank")), "rank", lowest=True),
         "prompt = {prompt}; pairs of the ranked {answers}: {pairs}; ties are left out",
+        fits=lambda values: _any_with(values["answers"], "answer", "rank"),
+    ),
+    Shape(
+        "answers with ranks or scores",  # HuggingFaceH4/stack-exchange-preferences
+        _of(prompt=PROMPT, answers=_ANSWERS),
+        any_ranked,
+        "prompt = {prompt}; pairs of the {answers}, by their ranks or scores: {pairs}; ties are left out",
+        fits=is_ranked,
+    ),
+    Shape(
+        "lists of better and worse answers",  # allenai/reward-bench-2
+        _of(prompt=PROMPT, chosen=CHOSEN, rejected=REJECTED),
+        better_and_worse,
+        "prompt = {prompt}; pairs of {chosen} over {rejected}: {pairs}",
+        fits=are_lists_of_texts,
+    ),
+    Shape(
+        "answers and a ranking",  # Argilla, a ranking of several
+        {
+            "prompt": PROMPT,
+            "label": ("ranking", "rankings"),
+            **{str(number): (f"response-{number}", f"response_{number}") for number in (1, 2)},
+        },
+        ranked_by_people,
+        "prompt = {prompt}; pairs of the responses, by {label}: {pairs}; ties are left out",
+        may={str(number): (f"response-{number}", f"response_{number}") for number in range(3, 11)},
     ),
     Shape(
         "generations with ratings",  # distilabel
-        _of(prompt=("instruction", "input", "prompt"), answers="generations", ratings=("ratings", "rating")),
+        _of(prompt=PROMPT, answers=_ANSWERS, ratings=_RATINGS),
         parallel_lists("score"),
         "prompt = {prompt}; pairs of {answers}, by their {ratings}: {pairs}; ties are left out",
         may=_of(models=("generation_models", "models", "model_names")),
         without=frozenset({"chosen", "rejected"}),
+        fits=are_lists,
     ),
     Shape(
         "generations with ranks",  # distilabel
-        _of(prompt=("instruction", "input", "prompt"), answers="generations", ratings=("ranks", "rank")),
+        _of(prompt=PROMPT, answers=_ANSWERS, ratings=("ranks", "rank")),
         parallel_lists("rank", lowest=True),
         "prompt = {prompt}; pairs of {answers}, by their {ratings}: {pairs}; ties are left out",
         may=_of(models=("generation_models", "models", "model_names")),
         without=frozenset({"chosen", "rejected"}),
+        fits=are_lists,
     ),
     Shape(
         "two responses and the better one's number",  # PKU-Alignment/PKU-SafeRLHF

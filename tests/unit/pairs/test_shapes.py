@@ -70,9 +70,10 @@ _words = st.text(
 def test_the_direction_survives_whatever_the_texts_are(
     entry: tuple[str, str, Any, str], asked: str, good: str, bad: str, as_text: bool
 ) -> None:
-    _, _, row, becomes = entry
+    _, shape, row, becomes = entry
     row = renamed(row, {"Q": asked, "good": "+" + good, "bad": "-" + bad})
-    if as_text:  # As CSV has it: what is no text is JSON, or a word.
+    # As CSV has it: what is no text is JSON, or a word. (A text that is a JSON list of texts is an answer itself.)
+    if as_text and shape != "lists of better and worse answers":
         row = {name: value if isinstance(value, str) else json.dumps(value) for name, value in row.items()}
     found = imported(row)
     [pair] = found.pairs
@@ -212,6 +213,58 @@ def test_a_label_that_names_neither_answer_is_no_direction() -> None:
     left = {"prompt": "p", "left_text": "x", "right_text": "y", "side": "right"}
     by_side = imported(left, maps="chosen=left_text rejected=right_text label=side")
     assert plain(by_side.pairs[0].chosen) == "y"
+
+
+@pytest.mark.parametrize("chosen", ["b", "answer_b", "Yes, that is so.", 1])
+def test_a_chosen_that_names_one_of_two_answers_is_no_answer(chosen: str | int) -> None:
+    names = ("answer_0", "answer_1") if chosen == 1 else ("answer_a", "answer_b")
+    answers = dict(zip(names, ("No.", "Yes, that is so."), strict=True))
+    found = imported({"prompt": "q", **answers, "chosen": chosen})
+    assert texts(found.pairs[0]) == ("q", "Yes, that is so.", "No.")
+    assert "whichever chosen names" in found.read_as[0][0]
+    assert "names no answer" in imported({"prompt": "q", **answers, "chosen": "the first"}).problems[0].reason
+    assert imported({"prompt": "q", **answers, "chosen": "tie"}).ties == 1
+    beside = imported({"prompt": "q", **answers, "chosen": "good", "rejected": "bad"})
+    assert texts(beside.pairs[0]) == ("q", "good", "bad")
+
+
+def test_rankings_of_several_annotators_are_averaged() -> None:
+    answers = {f"response-{number}": f"answer {number}" for number in (1, 2, 3)}
+
+    def ranks(*order: int, status: str = "submitted") -> dict[str, Any]:
+        value = [{"value": f"response-{number}", "rank": rank} for rank, number in enumerate(order, 1)]
+        return {"user_id": "u", "value": value, "status": status}
+
+    ranking = [ranks(2, 1, 3), ranks(2, 3, 1), ranks(1, 2, 3), ranks(3, 1, 2, status="discarded")]
+    found = imported({"instruction": "q", **answers, "ranking": ranking}, pairing="all")
+    assert [texts(pair)[1:] for pair in found.pairs] == [
+        ("answer 2", "answer 1"),
+        ("answer 2", "answer 3"),
+        ("answer 1", "answer 3"),
+    ]
+    assert "no list of answers" in imported({"instruction": "q", **answers, "ranking": "2>1"}).problems[0].reason
+
+
+def test_any_of_the_better_answers_is_preferred_over_any_of_the_worse() -> None:
+    row = {"prompt": "q", "chosen": ["a", "b"], "rejected": ["x", "y"]}
+    found = imported(row, pairing="all")
+    assert [texts(pair)[1] + texts(pair)[2] for pair in found.pairs] == ["ax", "ay", "bx", "by"]
+    assert found.pairs[0].extra == {}
+
+
+@pytest.mark.parametrize(
+    ("answers", "better"),
+    [
+        ([{"text": "a", "score": 1}, {"text": "b", "score": 2}], "b"),
+        ([{"content": "a", "rank": 1}, {"content": "b", "rank": 2}], "a"),
+        ([{"response": "a", "rank": 2, "score": 9}, {"response": "b", "rank": 1, "score": 8}], "b"),
+        ([{"text": "a", "score": None}, {"text": "b", "score": "2"}, {"text": "c", "score": "3"}], "c"),
+    ],
+)
+def test_answers_with_a_value_each_are_read_by_the_names_in_use(answers: list[Any], better: str) -> None:
+    found = imported({"question": "q", "candidates": answers})
+    assert texts(found.pairs[0])[1] == better
+    assert imported({"question": "q", "candidates": [{"text": "a", "n": 1}, {"text": "b", "n": 2}]}).problems
 
 
 def test_annotators_who_disagree_are_a_tie() -> None:
