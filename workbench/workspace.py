@@ -16,6 +16,8 @@ _RUNS, _CACHE = "runs", ".cache"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NAMED = 8
 """Runs that a message names at most."""
+_ENOUGH = 6
+"""Characters of an id that name a run which is to be ended, deleted or put away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +138,28 @@ class Workspace:
             )
         return path
 
-    def run_folder(self, run: str) -> Path:
-        """The folder of the run whose id is, or uniquely begins or ends with, `run`; else raises `WorkbenchError`."""
+    def run_folder(self, run: str, *, to_end: bool = False) -> Path:
+        """The folder of the run whose id is, or uniquely begins or ends with, `run`; else raises `WorkbenchError`.
+
+        `to_end`: what is done to the run takes something away, so that `run` must be its id or begin it, with at least
+        `_ENOUGH` characters.
+        """
+        if not run.strip():
+            raise WorkbenchError(
+                "No run is named",
+                "The run's name is empty, as that of an unset variable is.",
+                "Name it: workbench runs",
+            )
         ids = sorted(path.parent.name for path in self.runs.glob("*/run.toml"))
-        matches = [run] if run in ids else [name for name in ids if name.startswith(run) or name.endswith(run)]
+        if to_end and run not in ids and len(run) < _ENOUGH:
+            raise WorkbenchError(
+                f"{run!r} is too short a name here",
+                f"To stop, delete or archive a run, give its id, or at least {_ENOUGH} characters of the beginning.",
+                "List them with: workbench runs",
+            )
+        matches = [run] if run in ids else [name for name in ids if name.startswith(run)]
+        if run not in ids and not to_end:
+            matches += [name for name in ids if name.endswith(run) and name not in matches]
         if len(matches) == 1:
             return self.runs / matches[0]
         if matches:

@@ -50,3 +50,28 @@ def test_a_run_is_found_by_a_unique_part_of_its_id(tmp_path: Path) -> None:
         workspace.run_folder("2026-01-02")
     with pytest.raises(WorkbenchError, match="no run matches; runs here: 2026-05-06-0708-hh-dpo, 2026-01-02"):
         workspace.run_folder("absent")
+
+
+def test_an_empty_name_is_no_run_and_what_ends_one_takes_more_than_a_few_letters(tmp_path: Path) -> None:
+    """`workbench delete "$RUN" --yes`, with RUN unset, deleted the only run there was."""
+    only = "2026-05-06-0708-hh-dpo"
+    (tmp_path / "runs" / only).mkdir(parents=True)
+    (tmp_path / "runs" / only / "run.toml").touch()
+    workspace = Workspace(tmp_path)
+    for to_end in (False, True):
+        for empty in ("", " ", "\n"):
+            with pytest.raises(WorkbenchError, match="No run is named"):
+                workspace.run_folder(empty, to_end=to_end)
+        for name in (only, only[:6]):
+            assert workspace.run_folder(name, to_end=to_end).name == only
+    for short in ("o", only[:5], only[-5:]):
+        assert workspace.run_folder(short).name == only
+        with pytest.raises(WorkbenchError, match="too short"):
+            workspace.run_folder(short, to_end=True)
+    with pytest.raises(WorkbenchError, match="no run matches"):
+        workspace.run_folder("0708-hh-dpo", to_end=True)
+    (tmp_path / "runs" / f"{only}-2").mkdir()
+    (tmp_path / "runs" / f"{only}-2" / "run.toml").touch()
+    assert workspace.run_folder(only, to_end=True).name == only
+    with pytest.raises(WorkbenchError, match="several"):
+        workspace.run_folder(only[:-1], to_end=True)

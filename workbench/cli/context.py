@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workbench.errors import WorkbenchError
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.runs.folder import RunFolder
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning or end of one.")]
+RunToEnd = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or at least 6 characters of its beginning.")]
 Watch = Annotated[bool, typer.Option("--wait", help="Watch until the run ends. Ctrl-C leaves it running.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 RUN = "1506-support-tone-dpo"
-"""A run's id, for examples."""
+"""The end of a run's id, for examples."""
+RUN_ID = f"2026-03-04-{RUN}"
+"""The whole id."""
 DASH = "\u2013"
 
 
@@ -37,17 +41,29 @@ class Context:
         return Workspace.find(self.given_workspace)
 
 
+def path_given(text: str) -> Path:
+    """A path from the command line. Raises `WorkbenchError` for an empty one: Python takes it for the folder here."""
+    if not text.strip():
+        raise WorkbenchError(
+            "No path is given", "It is empty, as that of an unset variable is.", "Name a file or folder."
+        )
+    return Path(text)
+
+
 def workspace_of(context: typer.Context) -> Workspace:
     """The workspace that the command line names."""
     options: Context = context.obj
     return options.workspace
 
 
-def folder_of(context: typer.Context, run: str) -> RunFolder:
-    """The folder of the run that the command line names. Raises `WorkbenchError` where there is no such, or several."""
+def folder_of(context: typer.Context, run: str, *, to_end: bool = False) -> RunFolder:
+    """The folder of the run that the command line names; `to_end` as in `Workspace.run_folder`.
+
+    Raises `WorkbenchError` where there is no such, or several.
+    """
     from workbench.runs.folder import RunFolder
 
-    return RunFolder(workspace_of(context).run_folder(run))
+    return RunFolder(workspace_of(context).run_folder(run, to_end=to_end))
 
 
 def examples(*lines: str) -> str:

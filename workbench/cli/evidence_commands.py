@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from workbench.cli.compare_columns import QuantizationOption
-from workbench.cli.context import RUN, Context, Json, Run, examples, folder_of, workspace_of
+from workbench.cli.context import RUN, Context, Json, Run, examples, folder_of, path_given, workspace_of
 from workbench.console import note, print_json, say
 from workbench.errors import WorkbenchError
 
@@ -63,7 +63,9 @@ def demo(
     ] = False,
     keep: Annotated[
         Path | None,
-        typer.Option("--keep", metavar="DIR", help="The scratch workspace. Default: a new temporary folder."),
+        typer.Option(
+            "--keep", metavar="DIR", parser=path_given, help="The scratch workspace. Default: a new temporary folder."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -148,7 +150,9 @@ def evaluate(
     ] = None,
     merged: Annotated[
         Path | None,
-        typer.Option("--merged", metavar="DIR", help="The run's merged model: measured beside base and run."),
+        typer.Option(
+            "--merged", metavar="DIR", parser=path_given, help="The run's merged model: measured beside base and run."
+        ),
     ] = None,
     quantization: QuantizationOption = None,
     tasks: Annotated[
@@ -156,7 +160,8 @@ def evaluate(
         typer.Option(metavar="TASK,…", help="Tasks of lm-eval besides: what the run keeps of what the base can."),
     ] = None,
     task_folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A folder with tasks of your own, as lm-eval has them.")
+        Path | None,
+        typer.Option(metavar="DIR", parser=path_given, help="A folder with tasks of your own, as lm-eval has them."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Items of each task at most.", show_default=False)] = None,
     few_shots: Annotated[
@@ -317,7 +322,7 @@ def report(
     if to == _STDOUT:
         say(text, end="")
         return
-    path = Path(to) if to is not None else folder.report.with_suffix(f".{form}")
+    path = path_given(to) if to is not None else folder.report.with_suffix(f".{form}")
     save(written, path)
     if json:
         print_json(

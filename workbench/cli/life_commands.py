@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.context import RUN, Json, Run, Watch, Yes, examples, folder_of, workspace_of
+from workbench.cli.context import RUN, RUN_ID, Json, Run, RunToEnd, Watch, Yes, examples, folder_of, workspace_of
 from workbench.cli.run_results import accompany, result
 from workbench.console import confirm, note, print_json, print_table, say
 from workbench.errors import WorkbenchError
@@ -23,7 +23,7 @@ Wait = Annotated[bool, typer.Option("--wait", help="Come back when it has ended.
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to `app`."""
-    app.command(epilog=examples(f"stop {RUN}", f"stop {RUN} --wait", f"stop {RUN} --now"))(stop)
+    app.command(epilog=examples(f"stop {RUN_ID}", f"stop {RUN_ID} --wait", f"stop {RUN_ID} --now"))(stop)
     app.command(epilog=examples(f"pause {RUN}"))(pause)
     app.command("continue", epilog=examples(f"continue {RUN}"))(continue_)
     app.command(epilog=examples(f"resume {RUN}", f"resume {RUN} --wait --json"))(resume)
@@ -32,17 +32,17 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
             f"label {RUN} --name 'beta 0.3' --tag keep --note 'Polite, but too long.'",
-            f"label {RUN} --untag keep --archive",
+            f"label {RUN_ID} --untag keep --archive",
             f"label {RUN}",
         )
     )(label)
-    app.command(epilog=examples(f"delete {RUN}", f"trash --restore {RUN}"))(delete)
-    app.command(epilog=examples("trash", f"trash --restore {RUN}", "trash --empty"))(trash)
+    app.command(epilog=examples(f"delete {RUN_ID}", f"trash --restore {RUN_ID}"))(delete)
+    app.command(epilog=examples("trash", f"trash --restore {RUN_ID}", "trash --empty"))(trash)
 
 
 def stop(
     context: typer.Context,
-    run: Run,
+    run: RunToEnd,
     now: Annotated[
         bool, typer.Option("--now", help="End it by force, losing the steps since the last checkpoint.")
     ] = False,
@@ -56,7 +56,8 @@ def stop(
     """
     from workbench.runs.process import kill, request_stop, seconds_to_kill, status
 
-    folder = folder_of(context, run)
+    folder = folder_of(context, run, to_end=True)
+    note(f"Stopping {folder.id}")
     if now:
         kill(folder)
         note(f"{folder.id} was ended by force. To go on from its last checkpoint: workbench resume {folder.id}")
@@ -183,7 +184,9 @@ def label(
     """Name a run, tag it, keep a note with it, or archive it. Without options, show its labels."""
     from workbench.runs.labels import read, write
 
-    folder = folder_of(context, run)
+    folder = folder_of(context, run, to_end=bool(archive))
+    if archive:
+        note(f"Archiving {folder.id}")
     before = read(folder)
     tags = [tag for tag in (*before.tags, *(tag or [])) if tag not in (untag or [])]
     after = replace(
@@ -205,12 +208,13 @@ def label(
         say("  " + after.note.replace("\n", "\n  "))
 
 
-def delete(context: typer.Context, run: Run, yes: Yes = False) -> None:
+def delete(context: typer.Context, run: RunToEnd, yes: Yes = False) -> None:
     """Move a run with its adapter and checkpoints to the trash. A running one is refused."""
     from workbench.runs.process import alive
     from workbench.runs.trash import discard
 
-    folder = folder_of(context, run)
+    folder = folder_of(context, run, to_end=True)
+    note(f"Deleting {folder.id}")
     if not yes and not alive(folder):
         confirm(f"Move {folder.id} with its adapter and checkpoints to the trash?", abort=True)
     path = discard(workspace_of(context).runs, folder)

@@ -25,7 +25,7 @@ from workbench.cli import (
     serve_commands,
     ship_commands,
 )
-from workbench.cli.context import Context
+from workbench.cli.context import Context, path_given
 from workbench.console import guarded, note, say, show_error, show_traceback, tell_warnings
 from workbench.errors import WorkbenchError
 
@@ -68,7 +68,11 @@ def root(
     context: typer.Context,
     workspace: Annotated[
         Path | None,
-        typer.Option(help="Folder with pairs/ and runs/. Default: WORKBENCH_WORKSPACE, else the current folder."),
+        typer.Option(
+            metavar="PATH",
+            parser=path_given,
+            help="Folder with pairs/ and runs/. Default: WORKBENCH_WORKSPACE, else the current folder.",
+        ),
     ] = None,
     slow: Annotated[bool, typer.Option("--slow", help="Redraw less, for slow links.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,

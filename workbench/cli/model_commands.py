@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from workbench.cli.context import Json, examples
+from workbench.cli.context import Json, examples, path_given
 from workbench.console import StatusLine, note, print_json, say
 
 
@@ -26,8 +26,10 @@ def register(app: typer.Typer) -> None:
 
 
 def import_model(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A model's GGUF file, quantized or not.")],
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="A new folder.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", parser=path_given, help="A model's GGUF file, quantized or not.")
+    ],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", parser=path_given, help="A new folder.")],
     dtype: Annotated[
         Literal["bf16", "fp16", "fp32"],
         typer.Option(help="The width of the weights. fp32 keeps what the file says; the others take half the disk."),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from workbench.cli.context import Json, workspace_of
+from workbench.cli.context import Json, path_given, workspace_of
 from workbench.console import StatusLine, note, print_json, print_table, show_error
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
@@ -157,7 +157,7 @@ def import_(
 def export(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The data set.")],
-    to: Annotated[Path, typer.Option(metavar="FILE", help="Where to.")],
+    to: Annotated[Path, typer.Option(metavar="FILE", parser=path_given, help="Where to.")],
     form: Annotated[
         str | None, typer.Option("--format", metavar="jsonl|parquet|csv", help="Default: by the file's ending.")
     ] = None,
@@ -299,7 +299,7 @@ def source_of(source: str, subset: str | None, split: str | None, progress: OnRe
     from workbench.pairs.sources import ARCHIVE, Source, open_source
     from workbench.pairs.unpacking import ENDINGS
 
-    path = Path(source)
+    path = path_given(source)
     if path.exists():
         return open_source(path, subset=subset, split=split, progress=progress)
     if path.suffix.lower() in (*SUFFIXES, *ENDINGS, ARCHIVE) or not _HUB_ID.fullmatch(source):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from workbench.cli.context import RUN, Json, Run, Yes, examples, folder_of, workspace_of
+from workbench.cli.context import RUN, Json, Run, Yes, examples, folder_of, path_given, workspace_of
 from workbench.console import StatusLine, ask, confirm, note, print_json, say
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
@@ -53,7 +53,9 @@ def register(app: typer.Typer) -> None:
 def merge(
     context: typer.Context,
     run: Run,
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="A new folder; or a file ending in .gguf.")],
+    to: Annotated[
+        Path, typer.Option("--to", metavar="DIR", parser=path_given, help="A new folder; or a file ending in .gguf.")
+    ],
     dtype: Dtype = "bf16",
     form: Annotated[
         Literal["safetensors", "gguf"] | None,
@@ -89,7 +91,7 @@ def serve_command(
     """Print the vLLM command line that serves a run's adapter on its base, or a merged model."""
     from workbench.runs.serving import serve_adapter, serve_merged
 
-    path = Path(what).expanduser()
+    path = path_given(what).expanduser()
     merged = (path / "config.json").is_file()
     command = serve_merged(path) if merged else serve_adapter(folder_of(context, what))
     if json:
@@ -129,7 +131,7 @@ def push(
     """
     import tempfile
 
-    path = Path(what).expanduser()
+    path = path_given(what).expanduser()
     if path.is_dir():
         if merged:
             raise WorkbenchError("Nothing to merge", f"{path} is a folder.", "--merged is for runs.")
