@@ -37,12 +37,17 @@ def write_pairs(path: Path, count: int = 40) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def workbench(workspace: Path, *arguments: str, columns: str = "120") -> subprocess.CompletedProcess[str]:
-    """The command line, in this process, so that nothing is imported anew: exit status and what it printed."""
+def workbench(
+    workspace: Path, *arguments: str, columns: str = "120", typed: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """The command line, in this process, so that nothing is imported anew: exit status and what it printed.
+
+    `typed` comes in on stdin, which is no terminal.
+    """
     command = ["workbench", "--workspace", str(workspace), *arguments]
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
-    with pytest.MonkeyPatch.context() as patch, Path(os.devnull).open() as nothing:
-        for name, value in {"argv": command, "stdin": nothing, "stdout": out, "stderr": err}.items():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"argv": command, "stdin": io.StringIO(typed), "stdout": out, "stderr": err}.items():
             patch.setattr(sys, name, value)
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("COLUMNS", columns)

@@ -51,6 +51,22 @@ def test_errors_are_made_where_they_are_raised() -> None:
     assert made == []
 
 
+def test_models_and_adapters_are_loaded_in_one_place_each() -> None:
+    """There it is decided what of a model may run, and what an adapter may be."""
+    callers = {
+        f"{path}: {ast.unparse(node.func)}"
+        for path, source in SOURCES.items()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if node.func.attr in ("from_pretrained", "load_adapter")
+    }
+    assert callers == {
+        "engine/model/downloads.py: kind.from_pretrained",
+        "engine/model/loading.py: PeftModel.from_pretrained",
+        "engine/model/loading.py: model.load_adapter",
+    }
+
+
 def test_what_is_true_of_a_method_is_asked_of_its_entry() -> None:
     """So that a new one is an entry in `METHODS` and a trainer."""
     compared = re.compile(r"methods?\b\s*(==|!=|in|not in)\s*([\"'{\[]|\([\"']|frozenset)")

@@ -16,7 +16,7 @@ from typing import Any
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from workbench.child import Parent, serve
-from workbench.engine.model.downloads import embedding_rows, load_tokenizer
+from workbench.engine.model.downloads import embedding_rows, from_pretrained, load_tokenizer
 from workbench.engine.model.left_out import left_out, uses_fallback
 from workbench.engine.model.rendering import rendered_ids
 from workbench.engine.model.token_ids import (
@@ -67,7 +67,7 @@ class TokenCounter:
         Raises `WorkbenchError` where there is no such model."""
         tokenizer = load_tokenizer(model, chat_template)
         try:
-            declared = GenerationConfig.from_pretrained(resolve(model))
+            declared = from_pretrained(GenerationConfig, resolve(model))
         except (OSError, ValueError):
             declared = None
         stops = stop_token_ids(tokenizer, SimpleNamespace(generation_config=declared))

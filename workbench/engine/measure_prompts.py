@@ -9,7 +9,7 @@ from transformers import AutoConfig
 from workbench.behaviours.behaviour import Behaviour
 from workbench.compare.messages import Column, ScoreOpenings
 from workbench.compare.prompt_parts import as_prompt
-from workbench.engine.model.downloads import load_tokenizer, not_loaded, where_from
+from workbench.engine.model.downloads import from_pretrained, load_tokenizer, not_loaded
 from workbench.engine.model.rendering import FALLBACK_TEMPLATE
 from workbench.engine.model.token_ids import prompt_ids
 from workbench.engine.scoring.scorer import Scorer
@@ -31,7 +31,7 @@ def measure_prompts(model: str, prompts: Mapping[str, Text]) -> PromptTokens:
     source = resolve(model)
     tokenizer = load_tokenizer(model)
     try:
-        config = AutoConfig.from_pretrained(source, **where_from(source))
+        config = from_pretrained(AutoConfig, source)
     except (OSError, ValueError, KeyError) as error:
         raise not_loaded(model, error) from error
     tokens: dict[str, int] = {}

@@ -256,7 +256,7 @@ def test_an_adapter_on_tied_embeddings_is_refused(tmp_path):
     model = model_for(tmp_path / "base", "llama", tied=True)
     base = load_base(model, "none", device="cpu")
     get_peft_model(base, LoraConfig(r=2, target_modules=["embed_tokens"], task_type="CAUSAL_LM")).save_pretrained(
-        tmp_path / "embedding"
+        tmp_path / "embedding", save_embedding_layers=False
     )
     folder = run_for(tmp_path / "runs", model, tmp_path / "embedding")
     refused(folder, tmp_path / "merged", "the output layer shares")

@@ -35,6 +35,7 @@ from workbench.engine.training import distributed
 from workbench.engine.training.batch_order import LongestFirst, Share, lengths, share_out
 from workbench.engine.training.checkpoint_files import (
     of_process,
+    read_states,
     restore_adapter,
     restore_random_state,
     save_checkpoint,
@@ -345,13 +346,13 @@ class PairLoop:
         self.pairs_done, self.tokens_done = at.pairs, at.tokens
         restore_adapter(self.model, checkpoint)
         with states_of(checkpoint):
-            self._optimizer.load_state_dict(torch.load(checkpoint / "optimizer.pt", map_location="cpu"))
-            self._scheduler.load_state_dict(torch.load(checkpoint / "scheduler.pt"))
+            self._optimizer.load_state_dict(read_states(checkpoint / "optimizer.pt"))
+            self._scheduler.load_state_dict(read_states(checkpoint / "scheduler.pt"))
             restore_random_state(checkpoint)
             # Each process knows the reference of the pairs that it was given.
             references = checkpoint / of_process(_REFERENCES)
             if references.is_file():
-                for mode, known in torch.load(references).items():
+                for mode, known in read_states(references).items():
                     self.references[mode].known = known
 
     def remember(self, cache: ScoreCache, version: str) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 
 from workbench.config import RunConfig
 from workbench.engine.model.inference import asking, right_padded
@@ -80,7 +79,7 @@ def _of_scores(folder: RunFolder, config: RunConfig, pad: int) -> Reward:
     """The score of a reward model. What it was trained on, it is asked: prompt and answer, the stop token with it."""
     base = load_reward_base(config.model, config.quantization, config.attention)
     base.config.get_text_config().pad_token_id = pad
-    model = PeftModel.from_pretrained(base, str(folder.adapter))
+    model = attach_adapter(base, folder.adapter, "default", scores=True)
 
     def reward(completion_ids: Sequence[list[int]], prompt_ids: Sequence[list[int]], **_: Any) -> list[float]:
         rows = list(zip(prompt_ids, completion_ids, strict=True))

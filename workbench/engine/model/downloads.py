@@ -1,4 +1,4 @@
-"""Where a model and its tokenizer come from, a folder or Hugging Face, and why they could not be had."""
+"""Where a model and its tokenizer come from, what of them may run, and why they could not be had."""
 
 from __future__ import annotations
 
@@ -13,13 +13,70 @@ from urllib.parse import urlsplit
 from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedTokenizerBase,
+)
 
 from workbench.engine.model.rendering import FALLBACK_TEMPLATE
 from workbench.errors import WorkbenchError
-from workbench.models import resolve
+from workbench.models import UNTRUSTED, Trust, resolve
 
 _MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt"]
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_OWN_CODE = ("contains custom code", "references custom code", "trust_remote_code")
+"""How transformers says that a model would run Python that comes with it."""
+
+
+def from_pretrained(kind: Any, source: str, trust: Trust = UNTRUSTED, **arguments: Any) -> Any:
+    """`kind.from_pretrained(source)`, where nothing of `source` runs and no pickle is read unless `trust` says so.
+
+    The only place that calls it of transformers: `kind` is one of its classes, `source` what `resolve` gave. Raises
+    `WorkbenchError` for code and pickles that are not trusted, and what transformers raises.
+    """
+    arguments = {**where_from(source), **arguments}
+    if kind is not GenerationConfig:
+        arguments["trust_remote_code"] = trust.code
+    if kind in (AutoModelForCausalLM, AutoModelForSequenceClassification) and "gguf_file" not in arguments:
+        _check_weights(source, trust)
+        arguments["use_safetensors"] = None if trust.pickle else True
+    try:
+        return kind.from_pretrained(source, **arguments)
+    except (OSError, ValueError) as error:
+        if any(words in str(error) for words in _OWN_CODE) and not trust.code:
+            raise _brings_code(source) from error
+        raise
+
+
+def _check_weights(source: str, trust: Trust) -> None:
+    """Raises `WorkbenchError` where a folder has no other weights than pickles, or lists others as safetensors."""
+    folder = Path(source)
+    if trust.pickle or not folder.is_dir():
+        return
+    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+    if pickles and not any(folder.glob("*.safetensors")):
+        raise _is_pickle(source, pickles[0])
+
+
+def _brings_code(model: str) -> WorkbenchError:
+    return WorkbenchError(
+        "The model brings code of its own",
+        f"{model} can be loaded only by Python files that come with it (auto_map in config.json or"
+        " tokenizer_config.json). None of them was run.",
+        "Use a model that transformers loads by itself.",
+    )
+
+
+def _is_pickle(model: str, name: str) -> WorkbenchError:
+    return WorkbenchError(
+        "The weights are a pickle",
+        f"{model} has no safetensors file; {name} is a pickle, a program of its maker, and was not read.",
+        "Use a version with safetensors, or convert it where you trust it.",
+    )
 
 
 def where_from(source: str) -> dict[str, Any]:
@@ -105,7 +162,7 @@ def embedding_rows(model: str) -> int | None:
     """For how many token ids `model` has an embedding, by its config.json; None where that does not say."""
     source = resolve(model)
     try:
-        config = AutoConfig.from_pretrained(source, **where_from(source)).get_text_config()
+        config = from_pretrained(AutoConfig, source).get_text_config()
     except (OSError, ValueError, KeyError, WorkbenchError):
         return None
     rows = getattr(config, "vocab_size", None)
@@ -119,7 +176,7 @@ def load_tokenizer(model: str, chat_template: str = "") -> PreTrainedTokenizerBa
     """
     source = resolve(model)
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source, **where_from(source))
+        tokenizer: PreTrainedTokenizerBase = from_pretrained(AutoTokenizer, source)
     except (OSError, ValueError, KeyError) as error:
         raise not_loaded(model, error) from error
     if chat_template or not tokenizer.chat_template:

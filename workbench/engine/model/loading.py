@@ -22,7 +22,8 @@ from transformers import (
 from transformers.utils import is_flash_attn_2_available
 
 from workbench.config import Attention, Quantization
-from workbench.engine.model.downloads import first_line, not_loaded, where_from
+from workbench.engine.model.adapter_check import Shape, check_adapter
+from workbench.engine.model.downloads import first_line, from_pretrained, not_loaded
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.runs.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter
@@ -103,14 +104,14 @@ def _load(
 ) -> PreTrainedModel:
     source, target = resolve(model), compute_device(device)
     dtype = dtype or compute_dtype(target)
-    arguments: dict[str, Any] = {"dtype": dtype, "device_map": {"": target}, **where_from(source), **more}
+    arguments: dict[str, Any] = {"dtype": dtype, "device_map": {"": target}, **more}
     if quantization != "none":
         arguments["quantization_config"] = _quantized(quantization, dtype)
     kernel = _kernel(attention, target)
     if kernel is not None:
         arguments["attn_implementation"] = kernel
     try:
-        loaded: PreTrainedModel = kind.from_pretrained(source, **arguments)
+        loaded: PreTrainedModel = from_pretrained(kind, source, **arguments)
     except torch.OutOfMemoryError as error:
         raise WorkbenchError(
             "Not enough memory for the model",
@@ -124,12 +125,14 @@ def _load(
     return loaded
 
 
-def attach_adapter(model: PreTrainedModel | PeftModel, folder: Path, name: str, *, trains: bool = False) -> PeftModel:
+def attach_adapter(
+    model: PreTrainedModel | PeftModel, folder: Path, name: str, *, trains: bool = False, scores: bool = False
+) -> PeftModel:
     """`model` with the adapter in `folder` under `name`, in float32 and eval mode; the first call wraps the base.
 
-    `trains`: its weights can be changed, else they are frozen.
+    `trains`: its weights can be changed, else they are frozen. `scores`: it is a reward model's, with its `HEAD`.
 
-    Raises `WorkbenchError` where the folder holds no adapter, or one for another model.
+    Raises `WorkbenchError` where the folder holds no adapter, one for another model, or one that is not safe to load.
     """
     if not is_adapter(folder):
         raise WorkbenchError(
@@ -137,10 +140,7 @@ def attach_adapter(model: PreTrainedModel | PeftModel, folder: Path, name: str, 
             f"{folder} has no {ADAPTER_CONFIG} or no {ADAPTER_WEIGHTS}.",
             "The run has saved none yet: wait for it to finish, or stop it.",
         )
-    if '"SEQ_CLS"' in (folder / ADAPTER_CONFIG).read_text("utf-8"):
-        raise WorkbenchError(
-            "That is a reward model", f"{folder} scores answers and gives none.", "Name a run of another method."
-        )
+    check_adapter(folder, layer_sizes(model), scores=scores)
     try:
         if isinstance(model, PeftModel):
             model.load_adapter(str(folder), adapter_name=name, is_trainable=trains)
@@ -154,6 +154,20 @@ def attach_adapter(model: PreTrainedModel | PeftModel, folder: Path, name: str, 
         ) from error
     model.eval()
     return model
+
+
+def layer_sizes(model: PreTrainedModel | PeftModel) -> dict[str, Shape]:
+    """The sizes of every layer that an adapter can be on, by its name in the base: those of its weight, unquantized."""
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    sizes: dict[str, Shape] = {}
+    for name, module in base.named_modules():
+        if isinstance(getattr(module, "in_features", None), int):
+            sizes[name] = (int(module.out_features), int(module.in_features))
+        elif isinstance(getattr(module, "num_embeddings", None), int):
+            sizes[name] = (int(module.num_embeddings), int(module.embedding_dim))
+        elif isinstance(getattr(module, "nf", None), int):
+            sizes[name] = (int(module.nf), int(module.nx))  # GPT-2's own kind of linear layer
+    return sizes
 
 
 def revision(model: str, loaded: PreTrainedModel | None = None) -> str:

@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from workbench.behaviours.behaviour import EMBEDDED, PROPERTIES, Answer, Behaviour, resolve_exclusions, text_test
 from workbench.behaviours.reading import KnownBehaviours
-from workbench.engine.model.downloads import load_tokenizer, not_loaded
+from workbench.engine.model.downloads import from_pretrained, load_tokenizer, not_loaded
 from workbench.engine.model.inference import next_logprobs
 from workbench.engine.model.loading import compute_device, load_base
 from workbench.engine.model.token_ids import prompt_ids
@@ -143,8 +143,8 @@ def _classified(
     source = _local(behaviour.classifier, root)
     if source not in models:
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-            loaded = AutoModelForSequenceClassification.from_pretrained(source, local_files_only=True)
+            tokenizer = from_pretrained(AutoTokenizer, source, local_files_only=True)
+            loaded = from_pretrained(AutoModelForSequenceClassification, source, local_files_only=True)
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise not_loaded(source, error) from error
         models[source] = tokenizer, loaded.to(compute_device()).eval()

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
-from workbench.engine.model.downloads import first_line
+from workbench.engine.model.downloads import first_line, from_pretrained
 from workbench.engine.shipping.destination import check_destination, written
 from workbench.engine.shipping.merge_adapter import DTYPES, check_finite
 from workbench.engine.shipping.pre_tokenizers import restored
@@ -82,13 +82,13 @@ def import_gguf(
     with _header_read_once(), _alone(file) as where:
         header = _header(file)
         _check_room(header, dtype, to)
-        config = _read("config", file, lambda: AutoConfig.from_pretrained(**where))
+        config = _read("config", file, lambda: from_pretrained(AutoConfig, **where))
         progress("reading the tokenizer", None)
-        tokenizer = _read("tokenizer", file, lambda: AutoTokenizer.from_pretrained(**where, config=config))
+        tokenizer = _read("tokenizer", file, lambda: from_pretrained(AutoTokenizer, **where, config=config))
         _restore_steps(tokenizer, header.pre_tokenizer, file)
         progress(f"dequantizing {header.parameters / 1e6:,.0f} million parameters", None)
         width = {"config": config, "dtype": DTYPES[dtype]}
-        loaded = _read("model", file, lambda: AutoModelForCausalLM.from_pretrained(**where, **width))
+        loaded = _read("model", file, lambda: from_pretrained(AutoModelForCausalLM, **where, **width))
     check_finite(loaded, dtype)
     with written(to) as folder:
         progress(f"writing {header.parameters * DTYPES[dtype].itemsize / 1e9:,.2f} GB", None)
@@ -123,7 +123,7 @@ def _alone(file: Path) -> Iterator[dict[str, Any]]:
     """Arguments for `from_pretrained`: transformers would take a tokenizer.json beside the file for the file's own."""
     with TemporaryDirectory(prefix="workbench-gguf-") as folder:
         (Path(folder) / "model.gguf").symlink_to(file)
-        yield {"pretrained_model_name_or_path": folder, "gguf_file": "model.gguf"}
+        yield {"source": folder, "gguf_file": "model.gguf"}
 
 
 def _header(file: Path) -> _Header:

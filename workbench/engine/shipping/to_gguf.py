@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 from transformers.utils import cached_file
 
+from workbench.engine.model.downloads import from_pretrained
 from workbench.engine.shipping.pre_tokenizers import ggml_name, in_words
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
@@ -183,7 +184,7 @@ def _tokens(writer: GGUFWriter, plan: _Plan, folder: Path) -> None:
     """Every entry of the vocabulary, the merges, the special tokens, the chat template."""
     from gguf import SpecialVocab, TokenType
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = from_pretrained(AutoTokenizer, str(folder))
     texts = {token: text for text, token in tokenizer.get_vocab().items()}
     added = tokenizer.added_tokens_decoder
     tokens, kinds = [], []

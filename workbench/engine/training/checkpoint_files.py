@@ -24,7 +24,7 @@ from workbench.runs.writer import RunDeletedError
 _WRAPPED = "_checkpoint_wrapped_module."
 """What FSDP's own activation checkpointing puts into names."""
 _NUMPY = [np.ndarray, np.dtype, type(np.dtype(np.uint32)), np.array(0).__reduce__()[0]]
-"""What numpy's state consists of; files with anything else are not read."""
+"""What numpy's state consists of."""
 _RANDOM_STATE = "rng_state.pth"
 _BESIDE = 8 * 1024**2
 """Bytes of everything in a checkpoint but adapter and optimizer."""
@@ -74,14 +74,27 @@ def restore_random_state(checkpoint: Path) -> None:
     path = checkpoint / of_process(_RANDOM_STATE)
     if not path.is_file():
         return
-    with torch.serialization.safe_globals(_NUMPY):
-        states = torch.load(path, map_location="cpu")
+    states = read_states(path)
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
     torch.random.set_rng_state(states["cpu"])
     if torch.cuda.is_available() and "cuda" in states:
         of_all = distributed.count() > 1
         (torch.cuda.set_rng_state_all if of_all else torch.cuda.set_rng_state)(states["cuda"])
+
+
+def read_states(path: Path) -> Any:
+    """What torch.save wrote into a checkpoint, on the CPU: tensors, numbers, texts, and what holds these.
+
+    Such a file is a pickle, a program; whatever else it has in it is not run, whatever torch is told by its
+    environment. Raises `WorkbenchError` where that leaves it unread.
+    """
+    try:
+        with torch.serialization.safe_globals(_NUMPY):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a file provokes that is no such pickle
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise _unfit(path.parent, f"{path.name} cannot be read: {reason.rstrip('.')}") from error
 
 
 def of_process(name: str) -> str:
@@ -104,7 +117,7 @@ def states_of(checkpoint: Path) -> Iterator[None]:
     """Whatever else is found in the files of a checkpoint than what belongs there becomes a `WorkbenchError`."""
     try:
         yield
-    except MemoryError:
+    except (MemoryError, WorkbenchError):
         raise
     except Exception as error:
         raise _unfit(checkpoint, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}") from error
