@@ -15,6 +15,9 @@ _STILL = 0.05
 """Nats under which a change is told as none."""
 
 
+_ROUNDING = 1e-6
+
+
 def value(number: float | None) -> str:
     """Three digits or so: 0.693, 2.31, −61.2, −1,204, 4.1e−5; "–" for None, and NaN and ∞ as they are."""
     if number is None:
@@ -34,6 +37,11 @@ def value(number: float | None) -> str:
     else:
         text = f"{number:.{1 if size >= 10 else 2 if size >= 1 else 3}f}"
     return _minus(text)
+
+
+def difference(number: float) -> str:
+    """`value` of what two computations of one number may differ in: what is only their rounding is 0."""
+    return value(0.0 if abs(number) < _ROUNDING else number)
 
 
 def signed_value(number: float) -> str:

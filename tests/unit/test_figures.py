@@ -51,6 +51,12 @@ def test_a_probability_tells_the_right_size(logprob: float) -> None:
     assert value == pytest.approx(logprob, abs=math.log(1.5))
 
 
+def test_what_is_only_rounding_is_no_difference() -> None:
+    assert figures.difference(-1.2e-7) == "0"
+    assert figures.difference(1.2e-5) == "1.2e−5"
+    assert figures.difference(math.nan) == "NaN"
+
+
 def test_changes() -> None:
     assert figures.nats_change(4.44) == "+4.4"
     assert figures.nats_change(-123.4) == "−123"

@@ -65,7 +65,7 @@ class OverlayDialog(Dialog[list[str] | None]):
             name,
             " " * (room + 2 - name.cell_length),
             (f"{status} {run.status:<9}", status_color),
-            (f" margin {figures.value(margin)}" if margin is not None else "", "$secondary"),
+            (f" margin {figures.difference(margin)}" if margin is not None else "", "$secondary"),
         )
 
     def _redraw(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -153,25 +153,27 @@ def legend(figure: Figure, width: int) -> Content:
     """Sign, name and last value of every line; where `width` is too small closer together, then without the names."""
     steps = [line.broken for line in figure.lines if line.broken is not None]
     note = Content.styled(f"  ▲ since step {min(steps):,}", "$error") if steps else Content("")
-    text = Content("")
+    told, text = figures.difference if figure.zero else figures.value, Content("")
     for named, gap, noted in (
         (True, " ", note),
         (True, " ", Content("")),
         (True, "", Content("")),
         (False, " ", Content("")),
     ):
-        entries = [_entry(line, line.latest, gap, named=named) for line in figure.lines if line.latest is not None]
+        entries = [
+            _entry(line, line.latest, told, gap, named=named) for line in figure.lines if line.latest is not None
+        ]
         text = Content("  " if gap else " ").join(entries) + noted
         if text.cell_length <= width:
             break
     return text
 
 
-def _entry(line: ChartLine, last: float, gap: str, *, named: bool) -> Content:
+def _entry(line: ChartLine, last: float, told: Callable[[float], str], gap: str, *, named: bool) -> Content:
     return Content.assemble(
         (line.sign + gap, f"${line.color}"),
         (f"{line.name} " if named and line.name else "", "$secondary"),
-        (figures.value(last), "$foreground" if math.isfinite(last) else "$error"),
+        (told(last), "$foreground" if math.isfinite(last) else "$error"),
     )
 
 

@@ -101,7 +101,9 @@ def metric_column(metric: str) -> RunColumn:
     return RunColumn(metric, title, one_line(metric), max(7, cell_len(title)), *_valued(partial(final, metric=metric)))
 
 
-def _valued(of: Callable[[Run], float | None]) -> tuple[Callable[[Run], Value], Callable[[Run, int], Content]]:
+def _valued(
+    of: Callable[[Run], float | None], told: Callable[[float], str] = figures.value
+) -> tuple[Callable[[Run], Value], Callable[[Run, int], Content]]:
     """A column's value and how it is shown: as a number."""
 
     def shown(run: Run, width: int) -> Content:
@@ -109,7 +111,7 @@ def _valued(of: Callable[[Run], float | None]) -> tuple[Callable[[Run], Value], 
         value = of(run)
         if value is None:
             return Content("")
-        return Content.styled(figures.value(value), "$foreground" if math.isfinite(value) else "$error")
+        return Content.styled(told(value), "$foreground" if math.isfinite(value) else "$error")
 
     return of, shown
 
@@ -119,7 +121,8 @@ def _quantity(
 ) -> RunColumn:
     """The column of a quantity; see `runs.quantities`."""
     about, value = QUANTITIES[key], of or partial(final_of, quantity=key)
-    return RunColumn(key, about.short, about.title, width, *_valued(value), upwards=upwards)
+    told = figures.difference if about.zero else figures.value
+    return RunColumn(key, about.short, about.title, width, *_valued(value, told), upwards=upwards)
 
 
 def _status(run: Run, width: int) -> Content:
