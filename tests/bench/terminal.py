@@ -100,6 +100,10 @@ class Terminal:
                 counted[min(int(time.monotonic() - began), len(counted) - 1)] += got
         return counted
 
+    def wait(self) -> None:
+        """Waits for the end of a process that was killed."""
+        self._process.wait(10)
+
     def quit(self) -> None:
         """Presses q and waits for the end."""
         self.press("q")

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.conftest import finished_run
 from tests.faults.table import FaultTable
 
+__all__ = ["finished_run"]
 _TABLE = FaultTable()
 
 

@@ -39,6 +39,10 @@ from workbench.compare.messages import (
 )
 from workbench.errors import WorkbenchError
 
+HUNG = 60.0
+"""Seconds without a word after a request was given up, after which a scorer is taken for one that hangs: no forward
+takes as long."""
+
 
 class ScorerClient:
     """One scorer process for one base model, shared by all that ask.
@@ -138,6 +142,8 @@ class _ScorerProcess:
         self.ready.add_done_callback(lambda future: future.cancelled() or future.exception())
         self._open: dict[int, tuple[asyncio.Future[Any], Callable[[Any], None] | None, contextvars.Context]] = {}
         self._end_error: WorkbenchError | None = None
+        self._heard = 0
+        """Lines that came from it."""
         self._closed = False
         self._ended = asyncio.Event()
         # A scorer that does not read would make who writes wait; one thread keeps the requests in order.
@@ -161,6 +167,7 @@ class _ScorerProcess:
         except asyncio.CancelledError:
             with contextlib.suppress(RuntimeError):
                 self._write(Cancel(id=request.id))
+                self._loop.call_later(HUNG, self._end_where_silent, self._heard)
             raise
         finally:
             self._open.pop(request.id, None)
@@ -184,7 +191,13 @@ class _ScorerProcess:
             last_words = self._process.last_words("The scorer").message
             self._loop.call_soon_threadsafe(self._die, last_words)
 
+    def _end_where_silent(self, heard: int) -> None:
+        """Ends a process that has not even answered a `Cancel`: the next request starts another."""
+        if self._heard == heard and self.running:
+            self._loop.run_in_executor(None, self._process.end)
+
     def _hear(self, line: bytes) -> None:
+        self._heard += 1
         try:
             reply = REPLIES.validate_json(line)
         except ValidationError:

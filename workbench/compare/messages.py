@@ -182,7 +182,7 @@ class TellBehaviours(_Message):
 
 
 class Cancel(_Message):
-    """Gives up the request `id`, which then answers a `RequestCancelled` and no more; heard between two tokens."""
+    """Gives up the request `id`, between two tokens; answered by a `RequestCancelled`, also where it came too late."""
 
     op: Literal["cancel"] = "cancel"
     id: int

@@ -119,11 +119,11 @@ def attempt(folder: RunFolder, events: EventWriter, control: Control) -> Event:
     """
     config: RunConfig | None = None
     try:
+        config = folder.record().config
         # The libraries take seconds to import, and may fail to.
         with quick_imports():
             from workbench.engine.training.job import train
 
-        config = folder.record().config
         return train(folder, config, events, control)
     except RunDeletedError:
         raise

@@ -147,8 +147,15 @@ def probe_rows(measurements: Iterable[Measurement]) -> list[dict[str, Any]]:
 
 
 def write_evidence(path: Path, evidence: Evidence) -> None:
-    """Writes the document whole or not at all. Raises `WorkbenchError` where the disk refuses."""
-    text = without_secrets(json.dumps(evidence.to_json(), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+    """Writes the document whole or not at all. Raises `WorkbenchError` where the disk refuses, or a value is NaN."""
+    try:
+        text = without_secrets(json.dumps(evidence.to_json(), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+    except ValueError as error:
+        raise WorkbenchError(
+            "What was measured is no number",
+            f"{path.parent.name}: {error}.",
+            "The model's log-probabilities overflow: train again with a lower learning_rate.",
+        ) from error
     try:
         write_whole(path, text, durable=True)
     except OSError as error:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import BaseModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from workbench.compare.messages import (
@@ -248,6 +249,22 @@ def test_a_folder_without_an_adapter_is_refused_and_does_no_harm(
     assert scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=[BASE])) == before
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_adapter_of_no_numbers_is_refused_and_does_no_harm(
+    value: float, scorer: Scorer, adapters: list[Path], tmp_path: Path
+) -> None:
+    before = scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=[BASE]))
+    weights = load_file(adapters[0] / "adapter_model.safetensors")
+    weights[sorted(weights)[3]].view(-1)[7] = value
+    (tmp_path / "adapter_config.json").write_text((adapters[0] / "adapter_config.json").read_text())
+    save_file(weights, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(WorkbenchError, match="NaN or infinite"):
+        scorer.score(
+            ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=[Column(name="run", adapter=str(tmp_path))])
+        )
+    assert scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=[BASE])) == before
+
+
 def test_an_empty_conversation_is_refused(scorer: Scorer) -> None:
     with pytest.raises(WorkbenchError, match="empty"):
         scorer.next_token(NextToken(id=1, prompt=[], columns=[BASE]))
@@ -379,6 +396,10 @@ def test_a_server_whose_only_question_was_given_up_waits_for_the_next(scorer: Sc
     answer = outbox.get(timeout=30)
     assert isinstance(answer, Distribution)
     assert answer.id == 2
+    inbox.put(Cancel(id=2))
+    assert outbox.get(timeout=30) == RequestCancelled(id=2), (
+        "who gives up too late hears nothing, as from one that hangs"
+    )
     inbox.put(None)
     serving.join(30)
     assert not serving.is_alive()

@@ -68,3 +68,9 @@ def test_what_is_no_evidence_is_told_with_the_way_out(tmp_path: Path, text: str,
 def test_a_disk_that_refuses_is_told(tmp_path: Path) -> None:
     with pytest.raises(WorkbenchError, match="could not be saved"):
         write_evidence(tmp_path / "missing" / "evidence.json", evidence())
+
+
+def test_what_is_no_number_is_told_and_not_written(tmp_path: Path) -> None:
+    with pytest.raises(WorkbenchError, match="no number"):
+        write_evidence(tmp_path / "evidence.json", replace(evidence(), seconds=float("nan")))
+    assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from bitsandbytes.nn import Linear4bit
 from peft import PeftModel
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -132,7 +132,8 @@ def attach_adapter(
 
     `trains`: its weights can be changed, else they are frozen. `scores`: it is a reward model's, with its `HEAD`.
 
-    Raises `WorkbenchError` where the folder holds no adapter, one for another model, or one that is not safe to load.
+    Raises `WorkbenchError` where the folder holds no adapter, one for another model, one that is not safe to load, or
+    one whose training diverged.
     """
     if not is_adapter(folder):
         raise WorkbenchError(
@@ -142,6 +143,7 @@ def attach_adapter(
         )
     check_adapter(folder, layer_sizes(model), scores=scores)
     try:
+        _check_finite(folder / ADAPTER_WEIGHTS)
         if isinstance(model, PeftModel):
             model.load_adapter(str(folder), adapter_name=name, is_trainable=trains)
         else:
@@ -168,6 +170,18 @@ def layer_sizes(model: PreTrainedModel | PeftModel) -> dict[str, Shape]:
         elif isinstance(getattr(module, "nf", None), int):
             sizes[name] = (int(module.nf), int(module.nx))  # GPT-2's own kind of linear layer
     return sizes
+
+
+def _check_finite(weights: Path) -> None:
+    """Raises `WorkbenchError` where some are NaN or infinite: nothing could be said of a model with them."""
+    with safe_open(weights, "pt") as file:
+        bad = [name for name in file.keys() if not bool(file.get_tensor(name).isfinite().all())]  # noqa: SIM118 - no dict
+    if bad:
+        raise WorkbenchError(
+            "The adapter's weights are no numbers",
+            f"{weights}: {bad[0]} and {len(bad) - 1} others have values that are NaN or infinite.",
+            "Its training diverged: train again with a lower learning_rate, or max_grad_norm.",
+        )
 
 
 def revision(model: str, loaded: PreTrainedModel | None = None) -> str:

@@ -128,10 +128,11 @@ class Server:
             yield self._scorer.next_token(request)
 
     def _cancel(self, identity: int) -> None:
+        """Told also where it came too late: who asks knows by that that the scorer does not hang."""
         for queue in self._queues:
             for job in [job for job in queue if job.id == identity]:
                 queue.remove(job)
-                self._send(RequestCancelled(id=identity))
+        self._send(RequestCancelled(id=identity))
 
     def _step(self, job: _Job) -> bool:
         """Does a step of `job` and sends what it says, or why it cannot go on; whether there is more to do."""
