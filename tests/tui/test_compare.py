@@ -143,7 +143,7 @@ async def test_base_beside_a_run_from_the_first_look_to_the_last_key(
         # How an answer may begin, in several ways at once.
         await pilot.press("o")
         assert isinstance(app.screen, WriteDialog)
-        await write(pilot, "I | Sure")
+        await write(pilot, "I|Sure")
         await pilot.press("enter")
         await until(pilot, settled(pilot))
         (begins,) = screen.comparison.shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from workbench.tui.widgets.comparison_view import ColumnsBar, ComparisonView, Pr
 
 _GATHER_SLOW = 0.5
 """Seconds for which generated text is gathered before it is shown over a slow link."""
-_BETWEEN = " | "
+_BETWEEN = re.compile(r" ?\| ?|\n")
 """Stands between openings that are typed."""
 _NO_RUN = "No finished run yet: 2 and then n trains one. + puts a system message beside the base."
 
@@ -195,10 +196,10 @@ class CompareScreen(WorkbenchScreen):
     async def action_openings(self) -> None:
         """Ways to begin an answer, whose probability together is shown."""
         answer = self.comparison.answer
-        begun = _BETWEEN.join(answer.openings) if answer else ""
-        note = f"How may an answer begin? With{_BETWEEN}between several; their probabilities are added up."
+        begun = " | ".join(answer.openings) if answer else ""
+        note = "How may an answer begin? With | between several; their probabilities are added up."
         texts = await self.app.push_screen_wait(WriteDialog("Openings", [("", begun)], note=note))
-        openings = [opening for opening in (texts or [""])[0].split(_BETWEEN) if opening.strip()]
+        openings = [opening for opening in _BETWEEN.split((texts or [""])[0]) if opening.strip()]
         if openings:
             self._show(speaking=False)
             self.session.set_openings(openings)
