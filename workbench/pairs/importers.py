@@ -140,7 +140,7 @@ def import_rows(
     rows = iter(rows)
     mixed = False
     if kind is None:
-        first = list(islice(rows, _LOOKED_AT))
+        first = list(islice(rows, LOOKED_AT))
         rows = chain(first, rows)
         result.conversational, result.templated, mixed = _kind_of(first, RowReader(mapping or {}))
     most = float("inf") if limit is None else limit
@@ -395,7 +395,7 @@ def _as_text(value: Any) -> str:
 
 SAMPLE = 5
 """How many pairs are shown."""
-_LOOKED_AT = 200
+LOOKED_AT = 200
 """Rows that are looked at before it is said what the file is."""
 
 
@@ -431,7 +431,7 @@ class Beginning:
 
 def beginning(source: Source) -> Beginning:
     """The first rows of a source, whose rows go on after them; raises `WorkbenchError` where it cannot be read."""
-    rows = tuple(islice(source.rows, _LOOKED_AT))
+    rows = tuple(islice(source.rows, LOOKED_AT))
     columns = dict.fromkeys(str(name) for _, row in rows if isinstance(row, dict) for name in row)
     return Beginning(rows, tuple(columns), tuple(source.remarks()))
 

@@ -24,7 +24,7 @@ from workbench.tui.dialogs.base import Dialog
 from workbench.tui.widgets.fields import Options
 from workbench.workspace import Workspace
 
-_NAME = 34
+_NAME = 22
 
 
 @dataclass(frozen=True, slots=True)

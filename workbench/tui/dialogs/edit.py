@@ -116,7 +116,7 @@ class EditDialog(Dialog[Pair | None]):
     async def action_give_up(self) -> None:
         """Closes, after a question where something was changed."""
         if self.edited != self._pair:
-            question = ConfirmDialog("Throw the changes away?", yes="Throw away", no="Keep editing")
+            question = ConfirmDialog("Discard changes?", yes="Discard", no="Keep editing")
             if not await self.app.push_screen_wait(question):
                 return
         self.dismiss(None)
@@ -144,7 +144,7 @@ class EditDialog(Dialog[Pair | None]):
             return
         if turn.message.text.strip():
             quoted = f"“{one_line(turn.message.text[:300], 60)}”"
-            question = ConfirmDialog("Take this turn out?", quoted, yes="Take it out", no="Keep it")
+            question = ConfirmDialog("Delete this turn?", quoted, yes="Delete", no="Keep it")
             if not await self.app.push_screen_wait(question):
                 return
         place = turns.index(turn)
@@ -307,7 +307,7 @@ async def edit_pair(app: App[Any], pair: Pair) -> Pair | None:
         except WorkbenchError as mistake:
             error = mistake
         text = f"{_MISTAKE}{one_line(error.message)}{text.removeprefix(_MISTAKE)}"
-        question = ConfirmDialog(error.title, f"{error.message}\n{error.hint}", yes="Throw it away", no="Edit again")
+        question = ConfirmDialog(error.title, f"{error.message}\n{error.hint}", yes="Discard", no="Edit again")
         if await app.push_screen_wait(question):
             return None
 

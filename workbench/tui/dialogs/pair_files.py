@@ -16,6 +16,7 @@ from textual.content import Content
 from textual.widgets import Input, OptionList, Select, Static
 
 from workbench.errors import WorkbenchError
+from workbench.figures import plural
 from workbench.pairs.exporters import Format, check_place
 from workbench.pairs.outward import READERS, format_for
 from workbench.pairs.pair import Pair
@@ -103,7 +104,7 @@ class ImportDialog(Dialog[ToImport | None]):
                 yield Select[bool](_KINDS, prompt="none in this file", compact=True, id="kind", disabled=True)
                 yield Static("rankings", classes="label rankings")
                 yield Select[Pairing](
-                    _paired(dict.fromkeys(PAIRINGS, 0), 0),
+                    _paired({}, 0, whole=False),
                     value="best-worst",
                     allow_blank=False,
                     compact=True,
@@ -224,13 +225,17 @@ class ImportDialog(Dialog[ToImport | None]):
     def _follow_rankings(self, sample: Imported) -> None:
         """Offers which pairs are made of rankings, with how many each way makes of the rows that were looked at; only
         where that is not all one."""
+        from workbench.pairs.importers import LOOKED_AT
+
         counts, select = sample.of_rankings, self.query_one("#pairing", Select)
         self.set_class(len(set(counts.values())) > 1, "-ranked")
         self.on_resize()
         with self.prevent(Select.Changed):
-            before = select.value
-            select.set_options(_paired(counts, sample.rankings))
-            select.value = before
+            before = select.selection
+            whole = self._begun is not None and len(self._begun.rows) < LOOKED_AT
+            select.set_options(_paired(counts, sample.rankings, whole=whole))
+            # Another first: a value that stays is shown in the words of before.
+            select.value, select.value = next(name for name in PAIRINGS if name != before), before
 
     @property
     def _pairing(self) -> Pairing:
@@ -345,9 +350,15 @@ class ImportDialog(Dialog[ToImport | None]):
         place.display = bool(told.plain)
 
 
-def _paired(counts: Mapping[Pairing, int], rankings: int) -> list[tuple[str, Pairing]]:
-    """Which pairs can be made of rankings, and how many that are of the first of them."""
-    return [(f"{words}: {counts[name]:,} pairs of {rankings:,} rows", name) for name, words in PAIRINGS.items()]
+def _paired(counts: Mapping[Pairing, int], rankings: int, *, whole: bool) -> list[tuple[str, Pairing]]:
+    """Which pairs can be made of rankings, and how many: of the `whole` file, else of a row."""
+
+    def many(name: Pairing) -> str:
+        if whole:
+            return f"{plural(counts[name], 'pair')} of {plural(rankings, 'row')}"
+        return f"{counts[name] / rankings:.3g} a row"
+
+    return [(f"{words}: {many(name)}" if rankings else words, name) for name, words in PAIRINGS.items()]
 
 
 def _nothing(field: str, *, by_shape: bool) -> str:
@@ -448,9 +459,7 @@ class ExportDialog(Dialog[ExportTo | None]):
             yield Static(id="shape", markup=False)
             yield PathField(f"{self._data_set}.jsonl", placeholder="a file ending in .jsonl, .parquet or .csv")
             yield Static(id="said", markup=False)
-            yield Static(
-                "↑↓ which · tab for whom · → writes a name out · enter exports · esc gives up", classes="dialog-hint"
-            )
+            yield Static("↑↓ choose · tab for whom · → completes · enter exports · esc cancels", classes="dialog-hint")
 
     def _lines(self) -> list[Content]:
         width = max(len(words) for _, words in self._choices)
