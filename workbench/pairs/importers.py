@@ -26,6 +26,7 @@ from workbench.pairs.pair import (
     Pair,
     Split,
     Status,
+    column_text,
     contents_hash,
     plain,
     template_arguments,
@@ -135,7 +136,7 @@ def import_rows(
     kind = existing[0].conversational if existing else conversational
     reader = RowReader(mapping or {}, pairing)
     result = Imported(conversational=kind, pairing=pairing)
-    seen = {contents_hash(pair.prompt, pair.chosen, pair.rejected) for pair in existing}
+    seen = {_said(contents_hash(pair.prompt, pair.chosen, pair.rejected), pair) for pair in existing}
     taken = {pair.id for pair in existing}
     rows = iter(rows)
     mixed = False
@@ -172,10 +173,11 @@ def import_rows(
             except UnusableError as error:
                 result.refuse(where, error)
                 continue
-            if digest in seen:
+            said = _said(digest, pair)
+            if said in seen:
                 result.duplicates += 1
                 continue
-            seen.add(digest)
+            seen.add(said)
             if pair.id in taken:
                 pair = _renamed(pair, digest, taken)
             taken.add(pair.id)
@@ -287,6 +289,13 @@ def nothing_usable(source: str, imported: Imported) -> WorkbenchError:
 def _given_texts(reading: Reading) -> Contents:
     """The texts of a row as they came."""
     return to_draft(reading.fields) if reading.plan.shape is ALONE else contents(reading.fields)
+
+
+def _said(digest: str, pair: Pair) -> str:
+    """What tells pairs that say the same: their texts, and what the chat template is given beside them."""
+    if _RENDERED_WITH.isdisjoint(pair.extra):
+        return digest
+    return "\0".join((digest, *(column_text(pair.extra, name) for name in TEMPLATE_COLUMNS)))
 
 
 def _pair(row: Mapping[str, Any], texts: Contents) -> tuple[str, Pair]:

@@ -82,10 +82,21 @@ def test_answers_judged_alone_that_repeat_or_contradict_each_other_are_found(tmp
     for report in (run_checks(columns_of(load_rows(tmp_path / "x.jsonl"))), run_checks(pairs)):
         findings = {finding.check: finding for finding in report.findings}
         assert findings["repeated-answer"].groups == (("good", "again"),)
-        assert findings["good-and-bad"].groups == (("good", "again", "bad"),)
+        told = findings["good-and-bad"]
+        assert told.groups == (("good", "again", "bad"), ("good", "again", "pair"))
+        assert (told.ids, told.severity) == (("good", "again", "bad", "pair"), "error")
+        assert "1 pair has as chosen what is judged bad alone, or as rejected what is judged good" in told.message
         repair = repair_for(findings["repeated-answer"])
         assert repair is not None
         assert repair.ids == ("again",)
+
+
+def test_an_answer_judged_alone_that_a_pair_has_on_the_other_side_is_told(tmp_path: Path) -> None:
+    pairs = [Pair("bad", "Q", "", "Iron"), Pair("pair", "Q", "Iron", "Wood"), Pair("same", "Q", "Gold", "Iron")]
+    write_pairs(tmp_path / "x.jsonl", pairs)
+    [told] = [each for each in run_checks(pairs).findings if each.check == "good-and-bad"]
+    assert (told.groups, told.severity) == ((("bad", "pair"),), "warning")
+    assert "good-and-bad" not in {each.check for each in run_checks([pairs[0], pairs[2]]).findings}
 
 
 def test_a_draft_for_an_accepted_answer_makes_a_pair_that_nobody_judged(path: Path) -> None:

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from tests.unit.pairs.strategies import pairs as pairs_of
 from tests.unit.pairs.strategies import turns
 from workbench.errors import WorkbenchError
+from workbench.pairs.checks.columns_of_rows import columns_of
+from workbench.pairs.checks.run import run_checks
 from workbench.pairs.importers import Imported, import_rows
 from workbench.pairs.pair import (
     Message,
@@ -28,7 +30,7 @@ from workbench.pairs.pair import (
     turn_from,
     turn_to_json,
 )
-from workbench.pairs.store import PairStore, load_pairs, write_pairs
+from workbench.pairs.store import PairStore, load_pairs, load_rows, write_pairs
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Lima"}'}}
 ASKED = [{"role": "user", "content": "Weather in Lima?"}]
@@ -68,6 +70,25 @@ def test_a_turn_keeps_every_field(turn: dict[str, Any]) -> None:
     assert has_words(pair.chosen)
     assert count_words(pair.chosen)
     assert len({pair.chosen, from_row(row, where="line 1").chosen}) == 1
+
+
+def test_rows_that_differ_in_tools_alone_are_two_pairs(tmp_path: Path) -> None:
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+    rows = [
+        answers({"role": "assistant", "content": "Rain."}, NO_IDEA[0], **columns)
+        for columns in ({}, {"tools": tools}, {"tools": tools}, {"chat_template_kwargs": {"enable_thinking": False}})
+    ]
+    found = imported(*rows)
+    assert (len(found.pairs), found.duplicates) == (3, 1)
+    assert len({pair.id for pair in found.pairs}) == 3
+    again = import_rows(enumerate(rows, 1), existing=found.pairs)
+    assert (again.pairs, again.duplicates) == ([], 4)
+    write_pairs(tmp_path / "x.jsonl", [*found.pairs, replace(found.pairs[1], id="again")])
+    for report in (
+        run_checks(columns_of(load_rows(tmp_path / "x.jsonl"))),
+        run_checks(load_pairs(tmp_path / "x.jsonl")[0]),
+    ):
+        assert {each.check: each.ids for each in report.findings}["duplicate"] == ("again",)
 
 
 def test_a_call_is_an_answer() -> None:

@@ -23,7 +23,7 @@ from workbench.pairs.checks.text_columns import (
     shape,
 )
 from workbench.pairs.columns import LineBlock
-from workbench.pairs.pair import TEXTS
+from workbench.pairs.pair import TEMPLATE_COLUMNS, TEXTS
 from workbench.pairs.reading import LABELLED
 from workbench.pairs.rows import Rows
 
@@ -124,7 +124,7 @@ def _values(rows: Rows, name: str) -> list[str]:
 
 def _extras(rows: Rows, kept: list[int]) -> dict[int, Mapping[str, Any]]:
     """The unknown columns of the pairs; none where the first pairs have none of those that checks know."""
-    telling = strength.COLUMNS | LABELLED
+    telling = strength.COLUMNS | LABELLED | set(TEMPLATE_COLUMNS)
     if not any(telling & rows.pair(row).extra.keys() for row in kept[:_LOOKED_AT]):
         return {}
     return {index: extra for index, row in enumerate(kept) if (extra := rows.pair(row).extra)}

@@ -14,10 +14,11 @@ from workbench.pairs.split import group_key
 
 
 def duplicate(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
-    """Pairs with the prompt, roles and both responses of an earlier one. The earlier one is not named."""
-    first: dict[tuple[str, str, str, str], int] = {}
+    """Pairs with the prompt, roles, both responses and tools of an earlier one. The earlier one is not named."""
+    first: dict[tuple[Hashable, ...], int] = {}
     copies: dict[int, list[int]] = {}
-    rows = list(zip(columns.prompts, columns.chosen, columns.rejected, columns.shapes, strict=True))
+    given = map(columns.given, range(len(columns)))
+    rows = list(zip(columns.prompts, columns.chosen, columns.rejected, columns.shapes, given, strict=True))
     for index, row in watch.over(rows):
         if (original := first.setdefault(row, index)) != index:
             copies.setdefault(original, []).append(index)
@@ -38,8 +39,9 @@ def duplicate(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
 def repeated_answer(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding]:
     """Answers judged by themselves that repeat an earlier one, or that are judged good here and bad there.
 
-    They are looked at among themselves: a pair says which of two answers is better, not that either is good. For a
-    repetition, texts and roles are the same; for a contradiction, the words, as in `contradiction`.
+    A pair says which of two answers is better, not that either is good; but kto takes chosen for good and rejected for
+    bad, so what a pair of the same prompt says to the contrary is told, too. For a repetition, texts and roles are the
+    same; for a contradiction, the words, as in `contradiction`.
     """
     first: dict[tuple[str, str, str, bool], str] = {}
     copies: dict[str, list[str]] = {}
@@ -61,17 +63,46 @@ def repeated_answer(columns: TextColumns, watch: Watch) -> Iterator[CheckFinding
             "Drop the later copies: they weigh what they say twice.",
             groups=tuple((original, *more) for original, more in copies.items()),
         )
-    if groups := [(*votes[True], *votes[False]) for votes in same.values() if len(votes) == 2]:
-        named = tuple(chain.from_iterable(groups))
+    groups = [(*votes[True], *votes[False]) for votes in same.values() if len(votes) == 2]
+    named = tuple(chain.from_iterable(groups))
+    same_answers = len(groups)
+    told = []
+    if groups:
+        told.append(
+            f"{plural(len(named), 'answer is', 'answers are')} judged good in one place and bad in another"
+            f" ({plural(len(groups), 'answer')} to the same prompt)."
+        )
+    if paired := list(_against_pairs(columns)):
+        others = tuple(dict.fromkeys(chain.from_iterable(paired)))
+        told.append(
+            f"{plural(len(paired), 'pair has', 'pairs have')} as chosen what is judged bad alone, or as rejected what"
+            " is judged good: kto, which takes chosen for good and rejected for bad, learns both."
+        )
+        named, groups = tuple(dict.fromkeys((*named, *others))), [*groups, *paired]
+    if told:
         yield CheckFinding(
             "good-and-bad",
-            "error",
+            "error" if same_answers else "warning",
             named,
-            f"{plural(len(named), 'answer is', 'answers are')} judged good in one place and bad in another"
-            f" ({plural(len(groups), 'answer')} to the same prompt).",
+            " ".join(told),
             "Decide which is right; drop the other.",
             groups=tuple(groups),
         )
+
+
+def _against_pairs(columns: TextColumns) -> Iterator[tuple[str, ...]]:
+    """Answers judged alone, and after them the pair of the same prompt that has the same answer on the other side."""
+    if not columns.alone:
+        return
+    judged: dict[tuple[str, bytes, bool], list[str]] = {}
+    for each in columns.alone:
+        judged.setdefault((each.prompt, same_words(each.answer), each.good), []).append(each.id)
+    prompts = {each.prompt for each in columns.alone}
+    for index, prompt in enumerate(columns.prompts):
+        if prompt in prompts:
+            for answer, good in ((columns.chosen[index], True), (columns.rejected[index], False)):
+                if against := judged.get((prompt, same_words(answer), not good)):
+                    yield (*against, columns.ids[index])
 
 
 _LIKENESS = 0.7

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from workbench.pairs.pair import Message, Pair, Text
+from workbench.pairs.pair import TEMPLATE_COLUMNS, Message, Pair, Text, column_text
 
 SIGNS = {"system": "s", "developer": "d", "user": "u", "assistant": "a", "tool": "t"}
 """How roles are written in a shape."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 TURN = "\n\n"
 """Between the turns of a prompt or response."""
+_NOTHING = ("",) * len(TEMPLATE_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,11 @@ class TextColumns:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def given(self, index: int) -> tuple[str, ...]:
+        """What the chat template is given beside a pair's turns, as JSON."""
+        extra = self.extras.get(index)
+        return tuple(column_text(extra, name) for name in TEMPLATE_COLUMNS) if extra else _NOTHING
 
     @property
     def fields(self) -> dict[str, Sequence[str]]:
