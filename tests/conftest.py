@@ -6,15 +6,18 @@ import os
 import shutil
 import signal
 import tempfile
+from pathlib import Path
 
 from hypothesis import settings
 
 from workbench.child import ENVIRONMENT
-from workbench.runs.lease import STATE
+from workbench.runs.user_state import STATE
 
 # Tests never wait for a run of the user's, nor for one another's.
 os.environ[STATE] = tempfile.mkdtemp(prefix="workbench-tests-")
 atexit.register(shutil.rmtree, os.environ[STATE], ignore_errors=True)
+# One key for all processes of a test run, which share runs.
+(Path(os.environ[STATE]) / "key").write_bytes(bytes(range(32)))
 
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)

@@ -35,6 +35,7 @@ from workbench.runs.folder import RunFolder, create
 from workbench.runs.launchers import with_processes
 from workbench.runs.preview import Learned, Preview, RowCounts, Unmeasured, begin, learned_from
 from workbench.runs.process import start
+from workbench.runs.trusting import require_own
 from workbench.user_functions import UserFunction, check_function
 from workbench.workspace import Workspace
 
@@ -180,6 +181,7 @@ def _sha256(data_set: Rows) -> str:
 def _going_on(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Path]:
     """The config with shape and chat template of the adapter that it goes on from, and the folder of that adapter."""
     other = RunFolder(workspace.run_folder(config.adapter))
+    require_own(other)
     other_config = other.record().config
     if not other_config.facts.answers:
         raise WorkbenchError(
@@ -206,6 +208,7 @@ def _with_reward(workspace: Workspace, config: RunConfig) -> RunConfig:
         check_function(reward, "reward", HOW)
         return config.model_copy(update={"reward": f"{reward.file}:{reward.function}"})
     other = RunFolder(workspace.run_folder(reward.run))
+    require_own(other)
     other_config = other.record().config
     if not other_config.facts.gives_reward:
         raise WorkbenchError(

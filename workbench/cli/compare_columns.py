@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from workbench.cli.context import ask_about
 from workbench.console import note
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import turn_from
@@ -83,11 +84,15 @@ def columns_of(
     quantization: Quantization | None = None,
     system: str | None = None,
     system_column: str | None = None,
+    *,
+    trust: bool = False,
 ) -> tuple[Base, list[Column]]:
     """The base that the runs share, and a column for it and for each of them.
 
     The base is held as the runs were trained, or with `quantization` so. `system` goes before the prompt in all
-    columns, `system_column` in one of its own. Raises `WorkbenchError`.
+    columns, `system_column` in one of its own. Runs that were not made here are asked about, unless `trust`.
+
+    Raises `WorkbenchError`.
     """
     from workbench.compare.messages import Column
     from workbench.compare.scorers import Base
@@ -95,6 +100,8 @@ def columns_of(
     from workbench.runs.folder import RunFolder
 
     folders = list(dict.fromkeys(workspace.run_folder(run) for run in runs))
+    for folder in folders:
+        ask_about(RunFolder(folder), trust=trust)
     configs = {folder.name: RunFolder(folder).record().config for folder in folders}
     written = {folder.name: RunFolder(folder).template() for folder in folders}
     templates = [config.template for config in configs.values()]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workbench.cli.compare_columns import QuantizationOption, columns_of, prompt_of, scorer_of
-from workbench.cli.context import Json, workspace_of
+from workbench.cli.context import Json, TrustRun, workspace_of
 from workbench.console import note, print_json, print_table, say
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
@@ -88,11 +88,14 @@ def score(
         typer.Option("--max-length", min=2, help="With --pairs: cut them as in training.", show_default=False),
     ] = None,
     plain: PlainOption = None,
+    trust: TrustRun = False,
     as_json: Json = False,
 ) -> None:
     """The log-probability of every token of a response, base beside runs; or of openings, or of a whole data set."""
     if pairs is not None and prompt is None and response is None and not opening:
-        base, columns = columns_of(workspace_of(context), run or [], model, quantization, system, system_column)
+        base, columns = columns_of(
+            workspace_of(context), run or [], model, quantization, system, system_column, trust=trust
+        )
         _score_data_set(workspace_of(context), pairs, base, columns, max_length, as_json=as_json)
         return
     if pairs is not None or prompt is None or (response is None) == (not opening):
@@ -102,7 +105,9 @@ def score(
             "workbench score --help has all three.",
         )
     turns = prompt_of(prompt, workspace_of(context), run or [], plain=plain)
-    base, columns = columns_of(workspace_of(context), run or [], model, quantization, system, system_column)
+    base, columns = columns_of(
+        workspace_of(context), run or [], model, quantization, system, system_column, trust=trust
+    )
     from workbench.compare.messages import ScoreOpenings, ScoreResponse
 
     if response is None:
@@ -135,11 +140,14 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, help="Seeds the sampling, alike in all columns.")] = 0,
     samples: Annotated[int, typer.Option(min=1, max=256, help="Responses of every column.")] = 1,
     plain: PlainOption = None,
+    trust: TrustRun = False,
     as_json: Json = False,
 ) -> None:
     """Responses from the base and from each run."""
     turns = prompt_of(prompt, workspace_of(context), run or [], plain=plain)
-    base, columns = columns_of(workspace_of(context), run or [], model, quantization, system, system_column)
+    base, columns = columns_of(
+        workspace_of(context), run or [], model, quantization, system, system_column, trust=trust
+    )
     from workbench.compare.messages import Generate, Generated, TextChunk
 
     scorer = scorer_of(base)

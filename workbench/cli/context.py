@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workbench.console import confirm, note
 from workbench.errors import WorkbenchError
 from workbench.workspace import Workspace
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning or end of one.")]
 RunToEnd = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or at least 6 characters of its beginning.")]
+TrustRun = Annotated[
+    bool, typer.Option("--trust", help="Use a run that was not made here, without asking. See: workbench trust --help")
+]
 Watch = Annotated[bool, typer.Option("--wait", help="Watch until the run ends. Ctrl-C leaves it running.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
@@ -64,6 +69,33 @@ def folder_of(context: typer.Context, run: str, *, to_end: bool = False) -> RunF
     from workbench.runs.folder import RunFolder
 
     return RunFolder(workspace_of(context).run_folder(run, to_end=to_end))
+
+
+def own_folder_of(context: typer.Context, run: str, *, trust: bool) -> RunFolder:
+    """As `folder_of`, for a command that starts something from the run: one that was not made here is asked about.
+
+    Raises `WorkbenchError` for such a run where nobody can be asked, unless `trust`.
+    """
+    folder = folder_of(context, run)
+    ask_about(folder, trust=trust)
+    return folder
+
+
+def ask_about(folder: RunFolder, *, trust: bool) -> None:
+    """Where the run was not made here, shows what it names and asks; from then on, as it is now, it counts as own.
+
+    Raises `WorkbenchError` where nobody can be asked, unless `trust`.
+    """
+    from workbench.runs.trusting import require_own, told
+
+    if folder.own:
+        return
+    if not trust and not sys.stdin.isatty():
+        require_own(folder)
+    note(f"{folder.id} was not made here. {told(folder)}")
+    if not trust:
+        confirm("Trust it?", abort=True)
+    folder.sign()
 
 
 def examples(*lines: str) -> str:

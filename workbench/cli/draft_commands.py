@@ -12,7 +12,7 @@ import typer
 
 from workbench.cli.compare_columns import QuantizationOption, columns_of, scorer_of
 from workbench.cli.compare_commands import ModelOption
-from workbench.cli.context import Json, workspace_of
+from workbench.cli.context import Json, TrustRun, workspace_of
 from workbench.console import note, print_json, print_table, say
 from workbench.errors import WorkbenchError
 from workbench.figures import nats
@@ -98,6 +98,7 @@ def draft(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Without an ID: at most this many pairs.")] = None,
     again: Annotated[bool, typer.Option("--again", help="With --filter: also pairs it drafted for before.")] = False,
+    trust: TrustRun = False,
     as_json: Json = False,
 ) -> None:
     """A model's own answers to the prompts of pairs, to make pairs that are on-policy."""
@@ -125,7 +126,7 @@ def draft(
     from workbench.pairs.store import load_pairs
 
     before = _pair_named(load_pairs(path)[0], pair, name) if pair is not None else None
-    base, columns = columns_of(workspace, [run] if run else [], model, quantization)
+    base, columns = columns_of(workspace, [run] if run else [], model, quantization, trust=trust)
     column = columns[-1] if run else columns[0].model_copy(update={"name": base.model})
     prompt, template = question_of(before) if before is not None else ("", {})
     request = Generate(

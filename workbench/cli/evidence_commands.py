@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from workbench.cli.compare_columns import QuantizationOption
-from workbench.cli.context import RUN, Context, Json, Run, examples, folder_of, path_given, workspace_of
+from workbench.cli.context import (
+    RUN,
+    Context,
+    Json,
+    Run,
+    TrustRun,
+    examples,
+    folder_of,
+    own_folder_of,
+    path_given,
+    workspace_of,
+)
 from workbench.console import note, print_json, say
 from workbench.errors import WorkbenchError
 
@@ -168,6 +179,7 @@ def evaluate(
         int | None,
         typer.Option(min=0, help="Solved examples before each item. Default: the task's.", show_default=False),
     ] = None,
+    trust: TrustRun = False,
     as_json: Json = False,
 ) -> None:
     """Measure a run against its base on the workspace's probes and the pairs it held out, and save evidence.json.
@@ -179,11 +191,11 @@ def evaluate(
     """
     from workbench.cli.evidence_tables import print_evidence
 
-    workspace, folder = workspace_of(context), folder_of(context, run)
+    workspace, folder = workspace_of(context), own_folder_of(context, run, trust=trust)
     if against is not None:
         if merged is not None:
             raise WorkbenchError("Two comparisons at once", "--against names a run, --merged a model.", "Give one.")
-        _against(workspace, folder, folder_of(context, against), quantization, as_json=as_json)
+        _against(workspace, folder, own_folder_of(context, against, trust=trust), quantization, as_json=as_json)
         return
     asked = _tasks_asked(tasks, task_folder, limit, few_shots)
     evidence = _evaluate(workspace, folder, quantization, merged, asked)

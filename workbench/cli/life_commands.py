@@ -1,4 +1,4 @@
-"""stop, pause, continue, resume, queue, move, label, delete, trash: looking after runs."""
+"""stop, pause, continue, resume, trust, queue, move, label, delete, trash: looking after runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.context import RUN, RUN_ID, Json, Run, RunToEnd, Watch, Yes, examples, folder_of, workspace_of
+from workbench.cli.context import (
+    RUN,
+    RUN_ID,
+    Json,
+    Run,
+    RunToEnd,
+    TrustRun,
+    Watch,
+    Yes,
+    ask_about,
+    examples,
+    folder_of,
+    own_folder_of,
+    workspace_of,
+)
 from workbench.cli.run_results import accompany, result
 from workbench.console import confirm, note, print_json, print_table, say
 from workbench.errors import WorkbenchError
@@ -27,6 +41,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=examples(f"pause {RUN}"))(pause)
     app.command("continue", epilog=examples(f"continue {RUN}"))(continue_)
     app.command(epilog=examples(f"resume {RUN}", f"resume {RUN} --wait --json"))(resume)
+    app.command("trust", epilog=examples(f"trust {RUN}", f"trust {RUN} --yes"))(trust_run)
     app.command(epilog=examples("queue", "queue --json"))(queue)
     app.command(epilog=examples(f"move {RUN} --first", f"move {RUN} --down"))(move)
     app.command(
@@ -103,6 +118,7 @@ def resume(
     context: typer.Context,
     run: Run,
     wait: Watch = False,
+    trust: TrustRun = False,
     json: Json = False,
 ) -> None:
     """Go on with a run that was stopped, failed or was lost, from its last complete checkpoint.
@@ -112,7 +128,7 @@ def resume(
     from workbench.runs.checkpoints import complete, torn
     from workbench.runs.process import resume as start_again
 
-    folder = folder_of(context, run)
+    folder = own_folder_of(context, run, trust=trust)
     start_again(folder)
     for path, wrong in torn(folder):
         note(f"{path.name} is skipped: it {wrong}.")
@@ -121,6 +137,20 @@ def resume(
         f"{folder.id} goes on from {whole[-1].name}." if whole else f"{folder.id} starts again: nothing was saved yet."
     )
     accompany(folder, wait=wait, json=json)
+
+
+def trust_run(context: typer.Context, run: Run, yes: Yes = False) -> None:
+    """Take a run that was not made here for your own, after a look at what it names.
+
+    A run is signed by the key of the user who made it. One that came from elsewhere, or whose run.toml was changed,
+    may name commands and Python to run, so nothing starts it, measures it, merges it or compares with it before.
+    """
+    folder = folder_of(context, run)
+    if folder.own:
+        note(f"{folder.id} was made here.")
+        return
+    ask_about(folder, trust=yes)
+    note(f"{folder.id} is trusted as it is now.")
 
 
 def queue(context: typer.Context, json: Json = False) -> None:

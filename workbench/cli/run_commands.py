@@ -131,6 +131,7 @@ def show(context: typer.Context, run: Run, json: Json = False) -> None:
             | {
                 **asdict(labelled),
                 "place": place(folder),
+                "own": folder.own,
                 "created": record.created.isoformat(),
                 "config": record.config.model_dump(mode="json"),
                 "sources": dict(record.sources),
@@ -147,6 +148,8 @@ def show(context: typer.Context, run: Run, json: Json = False) -> None:
         return
     _print_labels(labelled)
     print_result(folder, state, now)
+    if not folder.own:
+        say(f"\nIt was not made here: workbench trust {folder.id}")
     for warning in state.warnings:
         parts = [f"\nWarning at step {warning.step}: {warning.title}", warning.message, warning.remedy]
         say("\n  ".join(part for part in parts if part))

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from workbench.cli.context import RUN, Json, Run, Yes, examples, folder_of, path_given, workspace_of
+from workbench.cli.context import (
+    RUN,
+    Json,
+    Run,
+    TrustRun,
+    Yes,
+    ask_about,
+    examples,
+    folder_of,
+    own_folder_of,
+    path_given,
+    workspace_of,
+)
 from workbench.console import StatusLine, ask, confirm, note, print_json, say
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
@@ -62,6 +74,7 @@ def merge(
         typer.Option("--format", help="Default: gguf where --to ends in .gguf, else safetensors."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a model that is there already.")] = False,
+    trust: TrustRun = False,
     json: Json = False,
 ) -> None:
     """Merge a run's adapter into its base: a plain checkpoint that transformers and vLLM load.
@@ -76,7 +89,7 @@ def merge(
 
     form = form or ("gguf" if to.suffix == ".gguf" else "safetensors")
     bounds = read_bounds(workspace_of(context).settings)
-    merged = _merge(folder_of(context, run), to, dtype=dtype, form=form, force=force, bounds=bounds)
+    merged = _merge(own_folder_of(context, run, trust=trust), to, dtype=dtype, form=form, force=force, bounds=bounds)
     if json:
         print_json(asdict(merged))
     else:
@@ -151,6 +164,7 @@ def push(
     if not merged:
         _push(folder.adapter, to, private=private, yes=yes, json=json)
         return
+    ask_about(folder, trust=False)
     with tempfile.TemporaryDirectory(prefix=".push-", dir=workspace_of(context).root) as scratch:
         model = Path(scratch) / folder.id
         merged_model = _merge(folder, model, dtype=dtype, bounds=read_bounds(workspace_of(context).settings))

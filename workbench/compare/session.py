@@ -113,7 +113,7 @@ class ComparisonSession:
             comparison = comparison.without_results()  # A run was resumed: its adapter is another one now.
         chosen = next((known for known in self.runs if known.id == run), None) if run is not None else None
         if run is None and len(comparison.columns) == 1 and not self._base_alone and self.runs:
-            chosen = self.runs[0]
+            chosen = next((known for known in self.runs if known.own), None)
         if pair is not None:
             comparison = comparison.with_pair(pair)
         if chosen is not None:

@@ -33,9 +33,17 @@ class TunedRun:
     """Whether it was trained on plain text, without the chat template."""
     template: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What it gives to the chat template."""
+    own: bool = True
+    """Whether it was made here; see `workbench.runs.trusting`."""
 
     def column(self, system: str | None = None) -> Column:
-        """The run's column, under a system message where one is given."""
+        """The run's column, under a system message where one is given. Raises `WorkbenchError` where it is not own."""
+        if not self.own:
+            raise WorkbenchError(
+                "The run was not made here",
+                f"{self.id} may name what you do not want to run.",
+                f"c in Runs shows what it names, and asks; so does: workbench trust {self.id}",
+            )
         return Column(name=self.name, adapter=self.adapter, system=system, template=dict(self.template))
 
 
@@ -63,6 +71,7 @@ def tuned_runs(runs: Iterable[Run]) -> list[TunedRun]:
             adapter=str(run.folder.adapter),
             plain=run.folder.plain,
             template=config.template,
+            own=run.folder.own,
         )
         for (run, config, template), name in zip(usable, names, strict=True)
     ]
@@ -79,7 +88,7 @@ class Drafter:
 
 def drafters(runs: Sequence[TunedRun]) -> list[Drafter]:
     """The bases of `runs`, that of the newest first (the embedded model where there is no run), and then the runs."""
-    bases = list(dict.fromkeys(run.base for run in runs)) or [Base()]
+    bases = list(dict.fromkeys(run.base for run in runs if run.own)) or [Base()]
     models = [base.model for base in bases]
     writers = {run.base: run.name for run in reversed(runs)}
     return [
@@ -92,7 +101,11 @@ def drafters(runs: Sequence[TunedRun]) -> list[Drafter]:
             )
             for base in bases
         ),
-        *(Drafter(run.base, run.column(), f"{run.method} · {run.status} at step {run.step}") for run in runs),
+        *(
+            Drafter(run.base, run.column(), f"{run.method} · {run.status} at step {run.step}")
+            for run in runs
+            if run.own
+        ),
     ]
 
 

@@ -17,6 +17,7 @@ from workbench.evidence.probes import HOW_TO_GET, digests, suites
 from workbench.evidence.settings import read_plan
 from workbench.runs.folder import RunFolder
 from workbench.runs.lease import turn
+from workbench.runs.trusting import require_own
 from workbench.workspace import Workspace
 
 
@@ -35,6 +36,7 @@ def evaluate_run(
     Raises `WorkbenchError` where there is nothing of these, the run has no adapter or gives no answers, or a model
     cannot be loaded.
     """
+    require_own(folder)
     check(folder)
     if tasks:
         check_installed(tasks, folder.record().config.model, folder.adapter)

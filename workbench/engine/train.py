@@ -24,6 +24,7 @@ from workbench.runs.events import Event, Failed, Queued, Stopped
 from workbench.runs.folder import RunFolder
 from workbench.runs.lease import PACE, DeviceTurn, device, devices
 from workbench.runs.process import environment, is_launched, record, stop_grace, worker_pid
+from workbench.runs.trusting import require_own
 from workbench.runs.writer import EventWriter, RunDeletedError
 
 _NO_MEMORY = (
@@ -66,6 +67,7 @@ def _claim(folder: RunFolder) -> Control:
     """Makes this process the run's worker; raises `WorkbenchError` where the run has finished or has another."""
     if not folder.run_toml.is_file():
         raise WorkbenchError("Not a run", f"{folder.path} has no run.toml.", "Start runs with: workbench train")
+    require_own(folder)
     if folder.state().status == "finished":
         raise WorkbenchError("The run has finished", f"{folder.id} made all its steps.", "Start a new run.")
     if worker_pid(folder) not in (None, os.getpid()):

@@ -14,6 +14,7 @@ from typing import Protocol
 from workbench.figures import duration, ordinal
 from workbench.runs import checkpoints, labels, lease, process, trash
 from workbench.runs.catalog import Run
+from workbench.runs.trusting import told
 from workbench.workspace import Workspace
 
 
@@ -83,8 +84,21 @@ async def pause(run: Run, ask: Ask) -> str:
     return "Pausing after this step. It keeps its memory; space continues."
 
 
+async def trusted(run: Run, ask: Ask) -> bool:
+    """Whether the run was made here, or the user takes it for own after a look at what it names."""
+    if await asyncio.to_thread(lambda: run.folder.own):
+        return True
+    detail = await asyncio.to_thread(told, run.folder)
+    if not await ask(f"Trust {run.name}?", detail, yes="Trust", no="Leave it"):
+        return False
+    await asyncio.to_thread(run.folder.sign)
+    return True
+
+
 async def resume(run: Run, ask: Ask) -> str:
     """Starts a worker again, from the last complete checkpoint."""
+    if not await trusted(run, ask):
+        return ""
     step, torn = await asyncio.to_thread(checkpoints.resume_point, run.folder)
     if step is None:
         detail = "It has no complete checkpoint: it begins again from the first step."

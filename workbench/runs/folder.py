@@ -26,6 +26,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import write_whole
 from workbench.runs.events import EventReader
 from workbench.runs.state import RunState, fold
+from workbench.runs.user_state import is_signed, sign
 
 
 def to_line(row: Mapping[str, Any]) -> bytes:
@@ -121,6 +122,8 @@ class RunFolder:
     path: Path
     run_toml = _Within("run.toml")
     """What was asked, frozen."""
+    signature = _Within("run.toml.signature")
+    """Shows that run.toml is as this user's workbench made it, or as the user trusts it; see `runs.user_state`."""
     pairs = _Within("pairs.jsonl")
     """The exact rows used, each with its `split`."""
     events = _Within("events.jsonl")
@@ -155,6 +158,23 @@ class RunFolder:
     def id(self) -> str:
         """The run's name everywhere."""
         return self.path.name
+
+    @property
+    def own(self) -> bool:
+        """Whether run.toml is as this user's workbench made it on this machine, or as the user trusts it."""
+        try:
+            return is_signed(self.run_toml.read_bytes(), self.signature.read_text("ascii", "replace").strip())
+        except OSError:
+            return False
+
+    def sign(self) -> None:
+        """Takes run.toml, as it is now, for the user's own. Raises `WorkbenchError`."""
+        try:
+            write_whole(self.signature, sign(self.run_toml.read_bytes()) + "\n")
+        except OSError as error:
+            raise WorkbenchError(
+                "The run cannot be signed", f"{self.signature}: {error}.", "Check the folder's permissions."
+            ) from error
 
     @property
     def has_adapter(self) -> bool:
@@ -255,7 +275,9 @@ def create(
             for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
                 shutil.copyfile(start / name, folder.start / name)
         # run.toml makes the folder a run, so it comes last and whole.
-        write_whole(folder.run_toml, tomlkit.dumps(document))
+        settings = tomlkit.dumps(document)
+        write_whole(folder.signature, sign(settings.encode()) + "\n")
+        write_whole(folder.run_toml, settings)
     except OSError as error:
         raise WorkbenchError("The run could not be made", f"{runs}: {error}.", "Free some space there.") from error
     return folder

@@ -27,16 +27,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from platformdirs import user_state_path
-
 from workbench.errors import WorkbenchError
 from workbench.files import write_whole
 from workbench.runs import process_identity
 from workbench.runs.folder import RunFolder
 from workbench.runs.machine import FIRST_GPU, driver
+from workbench.runs.user_state import STATE, state_folder
 
-STATE = "WORKBENCH_STATE"
-"""The environment variable that names the folder where lines and leases are kept."""
 PACE = 0.5
 """Seconds between two polls."""
 _PATIENCE = 1.0
@@ -200,7 +197,7 @@ def enqueue(folder: RunFolder, pid: int, on: str | None = None) -> None:
 def queues() -> list[Queue]:
     """Every device of this machine that some run holds or waits for, by its name."""
     all_queues = []
-    for path in _state().glob(f"{_machine()}.*{_ENDING}"):
+    for path in state_folder().glob(f"{_machine()}.*{_ENDING}"):
         entries = [entry for entry in _read(path) if entry.runs]
         if entries:
             holder = next((Path(entry.folder) for entry in entries if entry.holds), None)
@@ -299,13 +296,8 @@ def _read(path: Path) -> list[_Entry]:
     return entries
 
 
-def _state() -> Path:
-    named = os.environ.get(STATE)
-    return Path(named) if named else user_state_path("alignment-workbench")
-
-
 def _queue_file(device: str) -> Path:
-    return _state() / f"{_machine()}.{device.replace(' ', '-')}{_ENDING}"
+    return state_folder() / f"{_machine()}.{device.replace(' ', '-')}{_ENDING}"
 
 
 def _name(path: Path) -> str:

@@ -34,6 +34,7 @@ from workbench.runs.folder import RunFolder
 from workbench.runs.lease import enqueue
 from workbench.runs.machine import total_memory
 from workbench.runs.state import TERMINAL, RunState, Status, fold
+from workbench.runs.trusting import require_own
 from workbench.runs.writer import EventWriter, RunDeletedError
 
 WORKER = "WORKBENCH_WORKER"
@@ -109,7 +110,8 @@ def events_size(folder: RunFolder) -> int:
 def start(folder: RunFolder) -> int:
     """Starts the worker in a session of its own, so that it outlives this process and its terminal. Returns its PID.
 
-    It joins the line for the device at once. Raises `WorkbenchError` where it runs already or cannot be started.
+    It joins the line for the device at once. Raises `WorkbenchError` where it runs already, cannot be started, or was
+    not made here.
     """
     try:
         with exclusive(folder):
@@ -119,6 +121,7 @@ def start(folder: RunFolder) -> int:
                     f"{folder.id} is running.",
                     f"Stop it first: workbench stop {folder.id}",
                 )
+            require_own(folder)
             folder.stop.unlink(missing_ok=True)
             folder.pause.unlink(missing_ok=True)
             worker = _spawn(folder)

@@ -10,7 +10,7 @@ import pytest
 from tests.tui.runs_data import beginning, checkpoint, make_run, training, whole_run
 from workbench.errors import WorkbenchError
 from workbench.runs import labels, lease, process
-from workbench.runs.actions import ACTIONS, delete
+from workbench.runs.actions import ACTIONS, delete, trusted
 from workbench.runs.catalog import Catalog, Run
 from workbench.runs.events import Checkpoint, Queued
 from workbench.runs.folder import RunFolder
@@ -118,3 +118,20 @@ async def test_archive_and_delete(root: Path, worker: Worker) -> None:
         await delete(run, yes, Workspace(root))
     live = make_run(root, "other", whole_run(), age=5)
     assert await delete(now(root, live), yes, Workspace(root)) == f"Moved to runs/.trash/{live.id}."
+
+
+async def test_a_run_that_was_not_made_here_is_asked_about_before_it_is_resumed(root: Path) -> None:
+    folder = make_run(root, "tone", [*beginning(), *training(0, 5)], launcher="command", launcher_command="x {command}")
+    folder.signature.unlink()
+    no, yes = Answers(yes=False), Answers(yes=True)
+    assert not await trusted(now(root, folder), no)
+    assert await ACTIONS["resume"].do(now(root, folder), no) == ""
+    assert not folder.own
+    assert no.asked[0].startswith(
+        f"Trust {folder.id}? Its run.toml was made elsewhere, or was changed since. It names:"
+    )
+    assert "launcher_command = x {command} (a command that is run)" in no.asked[0]
+    assert await trusted(now(root, folder), yes)
+    assert folder.own
+    assert await trusted(now(root, folder), no)
+    assert (len(no.asked), len(yes.asked)) == (2, 1)

@@ -15,6 +15,7 @@ from workbench.errors import WorkbenchError
 from workbench.runs import lease
 from workbench.runs.folder import RunFolder
 from workbench.runs.lease import DeviceTurn, device, enqueue, holder, move, places, queues
+from workbench.runs.user_state import STATE
 
 WORKER = """
 import sys, time
@@ -36,7 +37,7 @@ def waiting():
 
 @pytest.fixture(autouse=True)
 def state(tmp_path, monkeypatch):
-    monkeypatch.setenv(lease.STATE, str(tmp_path / "state"))
+    monkeypatch.setenv(STATE, str(tmp_path / "state"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     return tmp_path / "state"
 
@@ -187,7 +188,7 @@ def test_whatever_the_file_says_the_device_is_had(text, tmp_path, state):
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv(lease.STATE, str(tmp_path / "file" / "state"))
+    monkeypatch.setenv(STATE, str(tmp_path / "file" / "state"))
     with pytest.raises(WorkbenchError, match="WORKBENCH_STATE"), DeviceTurn(make(tmp_path, "a")):
         pass
     assert queues() == []

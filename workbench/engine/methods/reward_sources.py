@@ -18,6 +18,7 @@ from workbench.errors import WorkbenchError
 from workbench.rewards import parse_reward
 from workbench.runs.activation_memory import REWARD_LOGITS
 from workbench.runs.folder import RunFolder
+from workbench.runs.trusting import require_own
 from workbench.user_functions import UserFunction
 
 Reward = Callable[..., list[float]]
@@ -35,6 +36,7 @@ def load_reward(config: RunConfig, runs: Path, pad: int) -> Reward:
     if isinstance(named, UserFunction):
         return _function(named)
     folder = RunFolder(runs / named.run)
+    require_own(folder)
     reward_config = folder.record().config
     reward = _implicit(folder, reward_config) if reward_config.facts.answers else _of_scores(folder, reward_config, pad)
     return _by_parts(reward, config.batch_size // config.gradient_accumulation)

@@ -42,6 +42,7 @@ from workbench.runs.merge_bounds import Bounds
 from workbench.runs.merging import Answer, Answers, Drift, Dtype, Form, Merged, differences, drift
 from workbench.runs.model_shape import shape_of
 from workbench.runs.serving import adapter_settings, serve_merged
+from workbench.runs.trusting import require_own
 from workbench.workspace import Workspace
 
 Tell = Callable[[str, float | None], None]
@@ -103,6 +104,7 @@ def merge(
     began = time.monotonic()
     bounds = bounds or Bounds()
     to = to.expanduser().absolute()
+    require_own(folder)
     config = folder.record().config
     _check(folder, config, to, dtype, form, force=force)
     known = _known_behaviours(folder, config.model)

@@ -443,6 +443,7 @@ class RunsScreen(WorkbenchScreen):
             self._show_table()
             self.show_run(started)
 
+    @background("ask", doing="opening Compare", exclusive=True, opens=True)
     async def action_compare(self) -> None:
         """Compares the run with its base model."""
         run = self.current
@@ -451,7 +452,8 @@ class RunsScreen(WorkbenchScreen):
         if not run.folder.has_adapter:
             self.workbench.tell("This run has saved no adapter yet: there is nothing to compare.")
             return
-        await self.workbench.compare(run=run.id)
+        if await actions.trusted(run, self._ask):
+            await self.workbench.compare(run=run.id)
 
     @background("report", doing="writing the report", exclusive=True)
     async def action_report(self) -> None:
@@ -463,10 +465,13 @@ class RunsScreen(WorkbenchScreen):
         headline = await write_report(run.folder)
         self.workbench.tell(f"{headline} {run.folder.report.relative_to(workspace.root)}")
 
-    def action_merge(self) -> None:
+    @background("ask", doing="opening the merge", exclusive=True, opens=True)
+    async def action_merge(self) -> None:
         """Merges the run's adapter into its base, in a process of its own; while one does, shows how far it is."""
         run = self.current
         if run is not None and (self.merging is None or not self.merging.running):
+            if not await actions.trusted(run, self._ask):
+                return
             self.merging = Merging(run.folder)
         if self.merging is not None:
             self.app.push_screen(MergeDialog(self.merging, self.workbench.workspace))
@@ -488,6 +493,8 @@ class RunsScreen(WorkbenchScreen):
                 evidence = await asyncio.to_thread(known, run.folder)
                 self.app.push_screen(ReadDialog(f"{run.name}: {counted(evidence)}", verdicts_in_full(evidence)))
                 return
+        if not await actions.trusted(run, self._ask):
+            return
         besides = await self.app.push_screen_wait(EvaluateDialog(run.folder, self._merged_of(run)))
         if besides is not None:
             self._evaluate(run, besides)
