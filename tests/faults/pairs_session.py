@@ -13,20 +13,27 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
-from workbench.pairs.pair import STATUSES, Message, Pair, Status
+from workbench.pairs.pair import STATUSES, Message, Pair, Status, turn_from, with_values
 
 
 def starting_pairs(count: int = 40) -> list[Pair]:
+    """Pairs of plain turns, and every third with reasoning, a call and tools."""
     return [
         Pair(
             f"pair-{number}",
             (Message("user", f"Question {number}"),),
-            (Message("assistant", f"Good answer {number}"),),
+            (whole_turn(number) if number % 3 == 1 else Message("assistant", f"Good answer {number}"),),
             (Message("assistant", f"Bad answer {number}"),),
-            extra={"rating": number / 4},
+            extra={"rating": number / 4} | ({"tools": [{"name": f"tool {number}"}]} if number % 3 == 1 else {}),
         )
         for number in range(count)
     ]
+
+
+def whole_turn(number: int) -> Message:
+    """A turn with reasoning and a call."""
+    call = {"id": f"c{number}", "function": {"name": "look_up", "arguments": {"é": number}}}
+    return turn_from({"role": "assistant", "reasoning_content": f"so {number}", "content": None, "tool_calls": [call]})
 
 
 class Edited(Protocol):
@@ -37,7 +44,8 @@ class Edited(Protocol):
     def set_note(self, ids: Sequence[str], note: str) -> None: ...
     def add_tag(self, ids: Sequence[str], tag: str) -> None: ...
     def swap(self, ids: Sequence[str]) -> None: ...
-    def rewrite(self, identity: str, text: str) -> None: ...
+    def rewrite(self, identity: str, turn: Message) -> None: ...
+    def give(self, identity: str, tools: str) -> None: ...
     def add(self, pair: Pair) -> None: ...
     def remove(self, ids: Sequence[str]) -> None: ...
     def undo(self) -> None: ...
@@ -49,7 +57,7 @@ def edit(pairs: Edited, number: int) -> None:
     rng = Random(number)
     ids = pairs.ids()
     some = rng.sample(ids, min(len(ids), rng.choice([1, 1, 1, 5, 30])))
-    match rng.randrange(12):
+    match rng.randrange(14):
         case 0 | 1 | 2:
             pairs.set_status(some, rng.choice(STATUSES))
         case 3:
@@ -59,13 +67,17 @@ def edit(pairs: Edited, number: int) -> None:
         case 5:
             pairs.swap(some)
         case 6 if some:
-            pairs.rewrite(some[0], f"Rewritten {number}: é ✔ " * 20)
+            pairs.rewrite(some[0], Message("assistant", f"Rewritten {number}: é ✔ " * 20))
         case 7:
             pairs.add(replace(starting_pairs(1)[0], id=f"new-{number}"))
         case 8 if len(ids) > 20:
             pairs.remove(some[:2])
         case 9 | 10:
             pairs.undo()
+        case 11 if some:
+            pairs.rewrite(some[0], whole_turn(number))
+        case 12 if some:
+            pairs.give(some[0], rng.choice(["", f'[{{"name": "é {number}"}}]']))
         case _:
             pairs.redo()
 
@@ -104,8 +116,11 @@ class Model:
     def swap(self, ids: Sequence[str]) -> None:
         self._becomes([pair.swapped() if pair.id in ids else pair for pair in self.pairs])
 
-    def rewrite(self, identity: str, text: str) -> None:
-        self._change([identity], chosen=(Message("assistant", text),))
+    def rewrite(self, identity: str, turn: Message) -> None:
+        self._change([identity], chosen=(turn,))
+
+    def give(self, identity: str, tools: str) -> None:
+        self._becomes([with_values(pair, {"tools": tools}) if pair.id == identity else pair for pair in self.pairs])
 
     def add(self, pair: Pair) -> None:
         self._becomes([*self.pairs, pair])
@@ -150,8 +165,11 @@ def main(path: Path, number: int, acknowledged: Path) -> None:
         def swap(self, ids: Sequence[str]) -> None:
             store.swap(self._rows(ids))
 
-        def rewrite(self, identity: str, text: str) -> None:
-            store.update([identity], lambda pair: replace(pair, chosen=(Message("assistant", text),)))
+        def rewrite(self, identity: str, turn: Message) -> None:
+            store.update([identity], lambda pair: replace(pair, chosen=(turn,)))
+
+        def give(self, identity: str, tools: str) -> None:
+            store.update([identity], lambda pair: with_values(pair, {"tools": tools}))
 
         def add(self, pair: Pair) -> None:
             store.add([pair])
