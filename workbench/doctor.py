@@ -28,6 +28,7 @@ from packaging.utils import canonicalize_name
 from workbench import child
 from workbench.errors import WorkbenchError
 from workbench.runs.machine import Machine, driver, look
+from workbench.terminal import NO_SCREENS
 from workbench.workspace import Workspace
 
 _MOST_LISTED = 6
@@ -244,7 +245,7 @@ def terminal() -> Iterator[Finding]:
 def colours(environment: Mapping[str, str]) -> Finding:
     """What the terminal says that it can draw."""
     term, colour = environment.get("TERM", ""), environment.get("COLORTERM", "")
-    if term in ("", "dumb", "unknown"):
+    if term in NO_SCREENS:
         return Finding("terminal", "missing", f"TERM is {term or 'not set'}", "export TERM=xterm-256color")
     inside = bool(environment.get("TMUX"))
     if inside and not term.startswith(("tmux", "screen")):

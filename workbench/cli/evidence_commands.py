@@ -24,6 +24,7 @@ from workbench.cli.context import (
 )
 from workbench.console import note, print_json, say
 from workbench.errors import WorkbenchError
+from workbench.terminal import need_screens
 
 if TYPE_CHECKING:
     from workbench.config import Quantization
@@ -88,6 +89,8 @@ def demo(
     """
     options: Context = context.obj
     screens = not (headless or as_json)
+    if screens:
+        need_screens()
     if model == "tiny":
         from workbench.demo import embedded
 

@@ -28,6 +28,7 @@ from workbench.cli import (
 from workbench.cli.context import Context, path_given
 from workbench.console import guarded, note, say, show_error, show_traceback, tell_warnings
 from workbench.errors import WorkbenchError
+from workbench.terminal import need_screens
 
 app = typer.Typer(
     name="workbench",
@@ -86,6 +87,7 @@ def root(
     if context.invoked_subcommand is not None:
         context.call_on_close(tell_warnings())
     if context.invoked_subcommand is None:
+        need_screens()
         # Nothing that a start makes is garbage: looking for some takes a tenth of the time to the first screen.
         gc.disable()
         from workbench.tui.app import run

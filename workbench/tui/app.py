@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.theme import Theme
 
 from workbench.compare.scorers import Scorers
 from workbench.console import note, show_traceback
@@ -16,7 +17,7 @@ from workbench.pairs.pair import Pair
 from workbench.text import one_line
 from workbench.tui.dialogs.keys import KeysDialog, own_keys
 from workbench.tui.steady import SteadyApp
-from workbench.tui.theme import DARK, LIGHT
+from workbench.tui.theme import DARK, LIGHT, legible, told_without_colors
 from workbench.tui.unforeseen import write_traceback
 from workbench.workspace import Workspace
 
@@ -64,7 +65,10 @@ class WorkbenchApp(SteadyApp):
 
     def __init__(self, workspace: Workspace, *, slow: bool = False, watch: str | None = None) -> None:
         """`slow` redraws less, for slow links; `watch` is the id of a run to open at once."""
+        self._legible: dict[str, Theme] = {}
+        self._few_colors = False
         super().__init__(workspace.errors)
+        self._few_colors = self.no_color or self.console.color_system not in ("256", "truecolor")
         self.workspace = workspace
         self.slow = slow
         self.scorers = Scorers()
@@ -93,6 +97,16 @@ class WorkbenchApp(SteadyApp):
     def on_ready(self) -> None:
         """Lets garbage be collected, which the command line put off until the first screen is there."""
         gc.enable()
+
+    def get_theme(self, theme_name: str) -> Theme | None:
+        """The theme with this name, its colours such that our widgets can be read."""
+        theme = super().get_theme(theme_name)
+        if theme is None or theme.ansi:
+            return theme  # What a terminal's own colours look like is the terminal's business.
+        if theme.name not in self._legible:
+            theme = theme if theme in (DARK, LIGHT) else legible(theme)
+            self._legible[theme.name] = told_without_colors(theme) if self._few_colors else theme
+        return self._legible[theme.name]
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything a key does, for the command palette, before Textual's own commands."""

@@ -14,6 +14,7 @@ from textual.message import Message
 
 from workbench import figures
 from workbench.runs.series import Curve, downsample, limits, smooth, tick_labels, ticks
+from workbench.tui.theme import DRAWING, readable
 from workbench.tui.widgets.quiet_lines import QuietLines
 
 Palette = Mapping[str, tuple[int, int, int]]
@@ -75,9 +76,10 @@ def palette_of(variables: Mapping[str, str]) -> dict[str, tuple[int, int, int]]:
     background = Color.parse(variables["background"])
     colors = {name: Color.parse(variables[name]) for name in COLORS}
     palette = {name: color.rgb for name, color in colors.items()}
-    palette |= {f"dim {name}": background.blend(color, 0.38).rgb for name, color in colors.items()}
+    for name, color in colors.items():
+        palette[f"dim {name}"] = readable(background.blend(color, 0.38), [background], DRAWING).rgb
     palette["border"] = Color.parse(variables["border"]).rgb
-    palette["axis"] = background.blend(colors["secondary"], 0.7).rgb
+    palette["axis"] = colors["secondary"].rgb
     return palette
 
 

@@ -260,8 +260,8 @@ class TokenStrip(Lines):
     def _styled(self, piece: TokenFragment) -> list[tuple[str, str]]:
         cell = self._cells[piece.token]
         color = cell.color
-        if cell.special:
-            color = "$secondary" if color == "$foreground" else f"{color} 60%"
+        if cell.special and color == "$foreground":
+            color = "$secondary"
         space, text = ("", piece.text) if not piece.text.startswith(" ") else (" ", piece.text[1:])
         if self._under_cursor(cell):
             return [(space, ""), (text + piece.sign, "bold $background on $accent")]
