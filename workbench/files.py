@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import re
+import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields
@@ -11,6 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 Row = TypeVar("Row")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_LARGE = re.compile(r"[eE]\+?\d{3}|\d{300}")
+_MOST = 2**63
 
 
 def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
@@ -32,6 +39,49 @@ def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
         raise
 
 
+def json_in(text: str | bytes) -> Any:
+    """The value that is written as JSON. Raises `ValueError`, whose words follow a file's name, where it is damaged:
+    also where it says a key twice, has no UTF-8, half a character, a number that is none or too large, or is nested
+    without end."""
+    try:
+        text = text if isinstance(text, str) else text.decode("utf-8")
+        # Most texts have no number that could be too large, and need not be read as slowly as those that may.
+        parse_float = _finite if _LARGE.search(text) else None
+        value = json.loads(text, object_pairs_hook=_once, parse_float=parse_float, parse_constant=_finite)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise ValueError(f"is not UTF-8: {error.reason}") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    return value
+
+
+def toml_in(text: str | bytes) -> dict[str, Any]:
+    """The document that is written as TOML. Raises `ValueError`, whose words follow a file's name, as `json_in`."""
+    try:
+        return tomllib.loads(text if isinstance(text, str) else text.decode("utf-8"))
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise ValueError(f"is not UTF-8: {error.reason}") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(members)
+    if len(value) < len(members):
+        names = [name for name, _ in members]
+        raise ValueError(f"says {next(name for name in names if names.count(name) > 1)!r} twice")
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"has the number {text}, which is none")
+    return number
+
+
 def from_json(kind: type[Row], row: Mapping[str, Any]) -> Row:
     """The dataclass `kind`, of texts, numbers and sets of numbers, in a JSON object.
 
@@ -51,6 +101,8 @@ def _readers(kind: Any) -> dict[str, Callable[[Any], Any]]:
 def _whole(value: Any) -> int:
     if type(value) is not int:
         raise TypeError(f"{value!r} is not a whole number")
+    if not -_MOST < value < _MOST:
+        raise OverflowError("a whole number is too large")
     return value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from workbench.config import unknown_setting, wrong_settings
 from workbench.errors import WorkbenchError
+from workbench.files import toml_in
 
 Table = TypeVar("Table", bound=BaseModel)
 
@@ -18,7 +18,7 @@ Table = TypeVar("Table", bound=BaseModel)
 def read_document(path: Path) -> dict[str, Any]:
     """What is in the file; nothing where there is none. Raises `WorkbenchError` for a file that is no TOML."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return toml_in(path.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

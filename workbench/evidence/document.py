@@ -22,7 +22,7 @@ from workbench.evidence.measurements import HELD_OUT, TASK, Key, Measure, Measur
 from workbench.evidence.probes import HOW_TO_GET
 from workbench.evidence.statistics import Change, Estimate
 from workbench.evidence.verdicts import Verdict
-from workbench.files import write_whole
+from workbench.files import json_in, write_whole
 
 VERSION = 3
 SHARES_OF_PROBES: tuple[Measure, ...] = ("samples", "opening", "probability")
@@ -168,7 +168,7 @@ def read_evidence(path: Path) -> Evidence:
     """The document in `path`. Raises `WorkbenchError` where there is none, or it is of another version."""
     again = f"Measure it: workbench evaluate {path.parent.name}"
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = json_in(path.read_bytes())
         version = document.get("version") if isinstance(document, dict) else None
         if version != VERSION:
             raise WorkbenchError(

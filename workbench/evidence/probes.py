@@ -10,6 +10,7 @@ from pathlib import Path
 
 from workbench.behaviours.behaviour import Behaviour, told_on
 from workbench.errors import WorkbenchError
+from workbench.files import json_in
 from workbench.pairs.pair import Text, turn_from
 
 KINDS = ("attack", "benign", "tone", "neutral")
@@ -126,9 +127,11 @@ def _read(path: Path) -> Iterator[Probe]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json_in(line)
         except json.JSONDecodeError as error:
             raise _bad(f"{path}, line {number}", f"is no JSON: {error.msg} at column {error.colno}") from None
+        except ValueError as error:
+            raise _bad(f"{path}, line {number}", str(error)) from None
         yield parse_probe(row, f"{path}, line {number}")
 
 

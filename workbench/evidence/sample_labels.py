@@ -16,7 +16,7 @@ from random import Random
 from workbench.errors import WorkbenchError
 from workbench.evidence.cases import Example
 from workbench.evidence.statistics import Estimate, exact_share
-from workbench.files import from_json
+from workbench.files import from_json, json_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _last_byte(path: Path) -> bytes:
 def _parsed(text: str) -> Iterator[SampleLabel]:
     for line in text.split("\n"):
         try:
-            yield from_json(SampleLabel, json.loads(line))
+            yield from_json(SampleLabel, json_in(line))
         except (ValueError, TypeError, KeyError, OverflowError):
             continue
 

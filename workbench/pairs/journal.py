@@ -14,7 +14,8 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -149,13 +150,13 @@ class Journal:
                 "INSERT INTO steps(state, description, pairs, at, payload) VALUES ('done', ?, ?, ?, ?)",
                 (step.description, step.pairs, time.time(), step.encoded()),
             )
-            database.execute("INSERT INTO ops(seq, forward) VALUES (?, 1)", (cursor.lastrowid,))
+            _add_op(database, cursor.lastrowid, forward=True)
 
     def turned(self, seq: int, *, forward: bool) -> None:
         """Writes down that a step was undone, or done again."""
         with self._writing() as database:
             database.execute("UPDATE steps SET state = ? WHERE seq = ?", ("done" if forward else "undone", seq))
-            database.execute("INSERT INTO ops(seq, forward) VALUES (?, ?)", (seq, int(forward)))
+            _add_op(database, seq, forward=forward)
 
     def next(self, what: Literal["undo", "redo"]) -> tuple[int, EditStep] | None:
         """The step that would be undone, or done again."""
@@ -187,20 +188,24 @@ class Journal:
     def saving(self, n: int, stamp: Stamp) -> None:
         """A file with all ops up to `n` is about to take the place of the one before."""
         with self._writing() as database:
-            database.execute("INSERT OR REPLACE INTO facts VALUES ('saving', ?)", (json.dumps([n, *stamp]),))
+            _write_fact(database, "saving", [n, *stamp, _sum(n, *stamp)])
 
     def saved_in(self, stamp: Stamp) -> int:
         """The number of the latest op that the file with this stamp has, where it was written here; else `saved`."""
         with self._reading():
             n, *fields = self._fact("saving", [0])
-            return max(self.saved, int(n)) if fields == list(stamp) else self.saved
+            return max(self.saved, int(n)) if fields == [*stamp, _sum(n, *stamp)] else self.saved
 
     def ops(self, after: int) -> list[Op]:
         """The ops after a number, each as the step that it applied."""
         with self._reading() as database:
             rows = database.execute(_OPS, (after,)).fetchall()
             latest, saved = int(rows[0][0] or 0), int(json.loads(rows[0][1] or "0"))
-            found = [row[2:] for row in rows if row[2] is not None]
+            checked = json.loads(rows[0][2] or "null")
+            every = [row[3:] for row in rows if row[3] is not None]
+            if checked not in (None, [_summed(row[:3] for row in every), saved]):
+                raise ValueError("the order of the edits is not as it was written")
+            found = [(row[0], *row[2:]) for row in every if row[0] > after]
             # An op that is not there, or whose step is not, must not go by as if nobody had edited.
             expected = range(found[0][0] if found else latest + 1, latest + 1)
             if [row[0] for row in found] != list(expected) or not expected.start - 1 <= max(after, saved) <= latest:
@@ -216,12 +221,18 @@ class Journal:
     def mark_saved(self, n: int) -> None:
         """The file has all ops up to `n`."""
         with self._writing() as database:
-            database.execute("INSERT OR REPLACE INTO facts VALUES ('saved', ?)", (str(n),))
+            _write_fact(database, "saved", n)
+            _write_fact(database, "checked", [_checked_sum(database), n])
 
     def tidy(self) -> None:
         """Forgets ops that the file has and steps that can never be done again."""
+        saved = self.saved
+        # First: what is damaged must not get a sum that says it is whole.
+        self.ops(saved)
         with self._writing() as database:
-            database.execute("DELETE FROM ops WHERE n <= ?", (self.saved,))
+            database.execute("DELETE FROM ops WHERE n <= ?", (saved,))
+            rows = database.execute("SELECT n, seq, forward FROM ops ORDER BY n").fetchall()
+            _write_fact(database, "checked", [_summed(rows), saved])
             database.execute("DELETE FROM steps WHERE state = 'dead' AND seq NOT IN (SELECT seq FROM ops)")
 
     # Conflicts
@@ -260,6 +271,8 @@ class Journal:
                 yield database
         except sqlite3.Error as error:
             raise _told(self._path, error, editing=True) from error
+        except _NO_SUM as error:
+            raise DamagedJournalError(self._path, f"it has no sum of its edits ({error})") from error
 
 
 _NEXT = {
@@ -269,11 +282,44 @@ _NEXT = {
 _STATES = ("done", "undone", "dead")
 # One statement, so that all of it is of one moment; a row at least, so that an op that is missing can be told.
 _OPS = """
-SELECT latest, saved, n, forward, state, description, pairs, payload
+SELECT latest, saved, checked, n, seq, forward, state, description, pairs, payload
 FROM (SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'ops') AS latest,
-             (SELECT value FROM facts WHERE name = 'saved') AS saved)
-LEFT JOIN ops ON n > ? LEFT JOIN steps USING (seq) ORDER BY n
+             (SELECT value FROM facts WHERE name = 'saved') AS saved,
+             (SELECT value FROM facts WHERE name = 'checked') AS checked)
+LEFT JOIN ops LEFT JOIN (SELECT seq, state, description, pairs, payload FROM steps
+                         WHERE seq IN (SELECT seq FROM ops WHERE n > ?)) USING (seq) ORDER BY n
 """
+
+
+_NO_SUM = (json.JSONDecodeError, IndexError, TypeError)
+
+
+def _add_op(database: sqlite3.Connection, seq: int | None, *, forward: bool) -> None:
+    cursor = database.execute("INSERT INTO ops(seq, forward) VALUES (?, ?)", (seq, int(forward)))
+    total = _sum(cursor.lastrowid, seq, int(forward), start=_checked_sum(database))
+    row = database.execute("SELECT value FROM facts WHERE name = 'saved'").fetchone()
+    _write_fact(database, "checked", [total, json.loads(row[0]) if row else 0])
+
+
+def _write_fact(database: sqlite3.Connection, name: str, value: object) -> None:
+    database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
+
+
+def _checked_sum(database: sqlite3.Connection) -> int:
+    """The sum of all ops, by which one that says something else is told: SQLite has none for its pages."""
+    row = database.execute("SELECT value FROM facts WHERE name = 'checked'").fetchone()
+    return json.loads(row[0])[0] if row else 0
+
+
+def _summed(ops: Iterable[Sequence[object]]) -> int:
+    total = 0
+    for op in ops:
+        total = _sum(*op, start=total)
+    return total
+
+
+def _sum(*values: object, start: int = 0) -> int:
+    return zlib.crc32(repr(values).encode(), start)
 
 
 def set_aside(path: Path) -> Path:

@@ -14,12 +14,12 @@ import os
 import re
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.files import write_whole
+from workbench.files import from_json, json_in, write_whole
 from workbench.runs.folder import RunFolder
 
 MARKER = "complete.json"
@@ -181,9 +181,11 @@ def _marker(path: Path) -> tuple[RunProgress, dict[str, tuple[int, str]]]:
 
     Raises one of `_UNREADABLE`, also where it is that of another checkpoint or cannot be true.
     """
-    raw: Any = json.loads((path / MARKER).read_text("utf-8"))
-    at = RunProgress(int(raw["step"]), float(raw["seconds"]), int(raw["pairs"]), int(raw["tokens"]))
-    files = {str(name): (int(of["bytes"]), str(of["sha256"])) for name, of in raw["files"].items()}
+    raw: Any = json_in((path / MARKER).read_bytes())
+    at = from_json(RunProgress, {field.name: raw[field.name] for field in fields(RunProgress)})
+    files = {name: (of["bytes"], of["sha256"]) for name, of in raw["files"].items()}
+    if not all(type(size) is int and isinstance(sha256, str) for size, sha256 in files.values()):
+        raise TypeError("its files have no sizes and sums")
     within = all(not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts for name in files)
     possible = math.isfinite(at.seconds) and min(at.seconds, at.pairs, at.tokens) >= 0
     if at.step != step_of(path) or not files or not within or not possible:

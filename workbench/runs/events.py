@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.files import from_json
+from workbench.files import from_json, json_in
 
 VERSION = 1
+_MOST_SECONDS = 1e11
+"""A time after this one, in the year 5138, no clock has shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,11 +229,14 @@ def decode(line: str) -> Event | None:
 def _parse(line: str) -> Event | None:
     """As `decode`, but raises `ValueError` for a line that no version of a worker can have written."""
     try:
-        raw: Any = json.loads(line)
+        raw: Any = json_in(line)
         version, kind = raw["v"], raw["kind"]
         if version != VERSION or kind not in _KINDS:
             return None
-        return from_json(_KINDS[kind], raw)
+        event = from_json(_KINDS[kind], raw)
+        if not 0 <= event.time < _MOST_SECONDS or event.step < 0:
+            raise ValueError("no such time, or no such step")
+        return event
     except (KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not an event: {error!r}") from error
 
@@ -262,13 +267,17 @@ class EventReader:
                 chunk = file.read()
         except FileNotFoundError:
             return
+        except OSError:
+            # A folder in its place, a link that leads nowhere, a disk that fails: nothing in it can be read.
+            self.damaged = max(self.damaged, 1)
+            return
         whole, newline, _ = chunk.rpartition(b"\n")
         self._offset += len(whole) + len(newline)
         for line in whole.split(b"\n"):
             if not line.strip():
                 continue
             try:
-                event = _parse(line.decode("utf-8", "replace"))
+                event = _parse(line.decode("utf-8"))
             except ValueError:
                 self.damaged += 1
                 continue

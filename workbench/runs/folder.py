@@ -7,7 +7,6 @@ import json
 import platform
 import re
 import shutil
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from workbench.chat_templates import read_template, template_file
 from workbench.config import RunConfig, build_config
 from workbench.credentials import secret_in
 from workbench.errors import WorkbenchError
-from workbench.files import write_whole
+from workbench.files import toml_in, write_whole
 from workbench.runs.events import EventReader
 from workbench.runs.state import RunState, fold
 from workbench.runs.user_state import is_signed, sign
@@ -53,9 +52,12 @@ class RowsFile:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         try:
             with self.path.open(encoding="utf-8") as lines:
-                for line in lines:
-                    yield json.loads(line)
-        except (OSError, ValueError) as error:
+                for number, line in enumerate(lines, 1):
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise ValueError(f"line {number} is no JSON object")
+                    yield row
+        except (OSError, ValueError, RecursionError) as error:
             raise self._unreadable(error) from error
 
     def __len__(self) -> int:
@@ -194,10 +196,11 @@ class RunFolder:
     def record(self) -> Record:
         """What was asked. Raises `WorkbenchError` where run.toml cannot be read."""
         try:
-            raw = tomllib.loads(self.run_toml.read_text("utf-8"))
-            created, sources, versions = datetime.fromisoformat(raw["created"]), raw["sources"], raw["versions"]
-            values = dict(raw["run"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            raw = toml_in(self.run_toml.read_bytes())
+            created, values = datetime.fromisoformat(raw["created"]), dict(raw["run"])
+            created.timestamp()
+            sources, versions = (_texts(raw[name], name) for name in ("sources", "versions"))
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise WorkbenchError(
                 "The run's settings cannot be read",
                 f"{self.run_toml}: {error}.",
@@ -226,6 +229,12 @@ class RunFolder:
     def state(self) -> RunState:
         """What all events so far amount to."""
         return fold(EventReader(self.events).read())
+
+
+def _texts(value: Any, name: str) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise TypeError(f"{name} is no table of texts")
+    return value
 
 
 def is_adapter(folder: Path) -> bool:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import tomlkit
 
 from workbench.errors import WorkbenchError
-from workbench.files import write_whole
+from workbench.files import toml_in, write_whole
 from workbench.runs.folder import RunFolder
 
 NAME_LENGTH = 100
@@ -34,8 +32,8 @@ class Labels:
 def read(folder: RunFolder) -> Labels:
     """The run's labels. What the file does not say, or cannot be read, is as if nobody had labelled it."""
     try:
-        document: dict[str, Any] = tomllib.loads(folder.labels.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        document = toml_in(folder.labels.read_bytes())
+    except (OSError, ValueError):
         return Labels()
     name, note, tags = document.get("name"), document.get("note"), document.get("tags")
     return Labels(

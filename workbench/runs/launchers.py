@@ -26,7 +26,7 @@ import yaml
 from workbench.config import COMMAND, RunConfig
 from workbench.credentials import without_secrets
 from workbench.errors import WorkbenchError
-from workbench.files import write_whole
+from workbench.files import json_in, write_whole
 from workbench.runs.events import Failed
 from workbench.runs.folder import RunFolder
 
@@ -182,7 +182,7 @@ def notes(folder: RunFolder) -> list[Note]:
     all_notes = []
     for path in _place(folder).glob("*.json"):
         with suppress(OSError, ValueError, TypeError):
-            all_notes.append(Note(**json.loads(path.read_text("utf-8"))))
+            all_notes.append(Note(**json_in(path.read_bytes())))
     return sorted(all_notes, key=lambda note: (note.rank, note.time))
 
 

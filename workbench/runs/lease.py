@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.files import write_whole
+from workbench.files import json_in, write_whole
 from workbench.runs import process_identity
 from workbench.runs.folder import RunFolder
 from workbench.runs.machine import FIRST_GPU, driver
@@ -285,8 +285,8 @@ def _unwritable(path: Path, error: OSError) -> WorkbenchError:
 def _read(path: Path) -> list[_Entry]:
     """What the file of a line says; what is no entry is left out."""
     try:
-        document: Any = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        document: Any = json_in(path.read_bytes())
+    except (OSError, ValueError):
         return []
     entries = []
     for item in document if isinstance(document, list) else ():

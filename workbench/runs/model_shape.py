@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.files import json_in
 from workbench.models import resolve
 
 _WITHOUT_GATE = ("gpt2", "gpt_neo", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2", "mpt")
@@ -109,9 +109,8 @@ def shape_of(model: str) -> Shape:
             "Its size is known after that.",
         )
     try:
-        document = json.loads(path.read_text("utf-8"))
-        return read_shape(document)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return read_shape(json_in(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise WorkbenchError(
             "The model's size is not known", f"{path} is not what a language model has: {error!r}."
         ) from error

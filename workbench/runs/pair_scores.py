@@ -163,7 +163,7 @@ def _line(score: Score) -> str:
 def _score(line: bytes) -> Score | None:
     try:
         score = from_json(Score, json.loads(line))
-    except (ValueError, TypeError, RecursionError, OverflowError):
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
     return score if _finite(score) else None
 

@@ -26,7 +26,7 @@ from workbench.child import KILLED, exit_in_words
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.figures import size
-from workbench.files import write_whole
+from workbench.files import json_in, write_whole
 from workbench.memory_kills import count_kills, evidence
 from workbench.runs import process_identity
 from workbench.runs.events import Killed, decode
@@ -82,8 +82,8 @@ def record_end(folder: RunFolder, pid: int, code: int) -> None:
 def recorded(folder: RunFolder) -> dict[str, Any]:
     """What process.json says; empty where there is none, or a damaged one."""
     try:
-        document = json.loads(folder.process.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        document = json_in(folder.process.read_bytes())
+    except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}
 

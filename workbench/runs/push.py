@@ -5,7 +5,6 @@ The token is looked up by huggingface_hub and handed back to it; it is in no tex
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from workbench.errors import WorkbenchError
+from workbench.files import json_in
 from workbench.runs.folder import ADAPTER_CONFIG
 
 Visibility = Literal["public", "private"]
@@ -115,7 +115,7 @@ def _literal(name: str) -> str:
 
 def _remarks(folder: Path) -> Iterator[str]:
     try:
-        base = json.loads((folder / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"]
+        base = json_in((folder / ADAPTER_CONFIG).read_bytes())["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError):
         return
     if str(base).startswith(("/", "~", ".")):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.files import json_in
 from workbench.models import resolve
 from workbench.runs.folder import ADAPTER_CONFIG, RunFolder
 
@@ -19,7 +19,7 @@ def adapter_settings(folder: RunFolder) -> dict[str, Any]:
     """What PEFT wrote beside the run's adapter. Raises `WorkbenchError` where there is no adapter, or a damaged one."""
     path = folder.saved_adapter() / ADAPTER_CONFIG
     try:
-        settings = json.loads(path.read_text("utf-8"))
+        settings = json_in(path.read_bytes())
     except (OSError, ValueError) as error:
         raise WorkbenchError("The adapter cannot be read", f"{path}: {error}.", "Restore the file.") from error
     if not isinstance(settings, dict):
@@ -37,7 +37,13 @@ def serve_adapter(folder: RunFolder) -> str:
     merge = f"Merge it and serve that: workbench merge {folder.id} --to DIR"
     if unserved:
         raise WorkbenchError("vLLM cannot serve this adapter", f"It has {' and '.join(unserved)}.", merge)
-    highest = max([int(settings["r"]), *map(int, (settings.get("rank_pattern") or {}).values())])
+    try:
+        highest = max([int(settings["r"]), *map(int, (settings.get("rank_pattern") or {}).values())])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        path = folder.adapter / ADAPTER_CONFIG
+        raise WorkbenchError(
+            "The adapter cannot be read", f"{path}: r and rank_pattern are no ranks: {error}.", "Restore the file."
+        ) from error
     rank = next((rank for rank in _VLLM_RANKS if rank >= highest), None)
     if rank is None:
         raise WorkbenchError(

@@ -95,6 +95,10 @@ DAMAGE = {
     "saved what was never done": change("UPDATE facts SET value = '99' WHERE name = 'saved'"),
     "saved a word": change("UPDATE facts SET value = 'abc' WHERE name = 'saved'"),
     "saving nothing": change("UPDATE facts SET value = '[]' WHERE name = 'saving'"),
+    "an op of another step": change("UPDATE ops SET seq = 1 WHERE n = 2"),
+    "an op turned round": change("UPDATE ops SET forward = 1 - forward WHERE n = 3"),
+    "saved more than it was": change("UPDATE facts SET value = '2' WHERE name = 'saved'"),
+    "no sum": change("UPDATE facts SET value = 'x' WHERE name = 'checked'"),
     "no UTF-8": change("UPDATE steps SET description = CAST(x'ff' AS TEXT)"),
     "a conflict of nothing": change("INSERT INTO conflicts VALUES ('id1', '5')"),
 }

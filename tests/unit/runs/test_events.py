@@ -21,11 +21,13 @@ events = st.one_of(
         step=counts,
         epoch=moments,
         seconds=moments,
+        pairs=counts,
         metrics=metrics,
         pairs_per_second=moments,
         tokens_per_second=moments,
+        memory_bytes=counts,
     ),
-    st.builds(Eval, time=moments, step=counts, epoch=moments, seconds=moments, metrics=metrics),
+    st.builds(Eval, time=moments, step=counts, epoch=moments, seconds=moments, pairs=counts, metrics=metrics),
     st.builds(Failed, time=moments, step=counts, title=st.text(), message=st.text(), hint=st.text()),
     st.builds(Checkpoint, time=moments, step=counts, path=st.text()),
     st.builds(Warned, time=moments, step=counts, title=st.text(), message=st.text()),
@@ -138,3 +140,27 @@ def test_an_event_with_any_value_in_any_field_is_one_or_none(value):
         for name in line:
             again = decode(json.dumps(line | {name: value}))
             assert again is None or fold([again]).last_event is not None
+
+
+def test_what_no_worker_can_have_written_is_counted(tmp_path):
+    path = tmp_path / "events.jsonl"
+    good = encode(Phase(time=1, step=1, name="x"))
+    bad = [
+        good.replace('"time": 1', '"time": 1e300'),
+        good.replace('"time": 1', '"time": -5'),
+        good.replace('"step": 1', '"step": 1' + "0" * 30),
+        good.replace('"step": 1', '"step": -1'),
+        good.replace('"step": 1', '"step": 1, "step": 2'),
+        '{"v": 1, "kind": ' + "[" * 100_000 + "\n",
+        "\n".join(["nonsense", ""]),
+    ]
+    path.write_bytes("".join([good, *bad]).encode() + b'{"v": 1, "kind": "\xff"}\n')
+    reader = EventReader(path)
+    assert (len(list(reader.read())), reader.damaged) == (1, len(bad) + 1)
+
+
+def test_what_is_no_file_has_no_events_and_is_told(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for path in (tmp_path, tmp_path / "loop"):
+        reader = EventReader(path)
+        assert (list(reader.read()), list(reader.read()), reader.damaged) == ([], [], 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from workbench import __version__
 from workbench.config import to_toml
 from workbench.figures import plural
+from workbench.files import json_in
 from workbench.methods import METHODS, uses
 from workbench.runs.folder import Record, RunFolder
 from workbench.runs.merging import Answers, Drift
@@ -98,7 +98,7 @@ def _merged(merging: MergeFacts, record: Record) -> list[str]:
 def _evidence(folder: RunFolder) -> list[str]:
     """The verdicts of the run's evidence.json; nothing where there is none."""
     try:
-        evidence = json.loads(folder.evidence.read_text("utf-8"))
+        evidence = json_in(folder.evidence.read_bytes())
         verdicts: list[Mapping[str, Any]] = evidence["verdicts"]
         rows = [_verdict(verdict) for verdict in verdicts]
         created = one_line(str(evidence.get("created", "")))
