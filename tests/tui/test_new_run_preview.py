@@ -19,7 +19,7 @@ from workbench.errors import WorkbenchError
 from workbench.launch import preview_run
 from workbench.runs.machine import Gpu, Holder, Machine, Memory
 from workbench.runs.model_shape import Shape
-from workbench.runs.preview import Counts, Measured, Preview, RowCounts, to_part
+from workbench.runs.preview import Counts, Measured, Preview, RowCounts, Trouble, to_part
 from workbench.tui.dialogs.new_run import NewRunDialog
 from workbench.workspace import Workspace
 
@@ -94,6 +94,20 @@ async def test_plain_text_beside_a_chat_template_is_said(root: Path, monkeypatch
     async with runs_screen(root, (80, 24)) as pilot:
         await pilot.press("n")
         await shows(pilot, "▲ 20 pairs are plain text, no chat template: c M converts")
+
+
+async def test_a_run_that_would_fail_is_not_said_to_train(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = RowCounts(18, 2, 0, 2), Trouble("The template refuses this conversation", "Turns: user, tool.", "")
+    script = (
+        f"import sys; sys.stdin.readline(); sys.stdout.write({''.join(encode(Part(to_part(each))) for each in told)!r})"
+    )
+    monkeypatch.setattr("workbench.child.python", lambda _: [sys.executable, "-c", f"{script}; sys.stdout.flush()"])
+    monkeypatch.setattr("workbench.launch.PAUSE", 0.1)
+    make_pairs(root, "tone", 20)
+    async with runs_screen(root, (80, 24)) as pilot:
+        await pilot.press("n")
+        await shows(pilot, "✘ It would not train", "The template refuses this conversation: Turns: user,")
+        assert "✔ 18" not in shown(pilot)
 
 
 async def test_the_measuring_ends_with_the_screens(root: Path, measuring: Path) -> None:

@@ -17,7 +17,7 @@ from workbench.config import RunConfig, to_toml
 from workbench.errors import WorkbenchError
 from workbench.launch import preview_run
 from workbench.run_form import RunForm
-from workbench.runs.preview import RowCounts
+from workbench.runs.preview import Preview, RowCounts, Trouble
 from workbench.text import one_line, safe
 from workbench.tui.background import background
 from workbench.tui.dialogs.base import Dialog
@@ -85,6 +85,8 @@ class NewRunDialog(Dialog[str | None]):
         """The model whose runs are offered."""
         self._tried: RunConfig | None = None
         """The settings that the preview is about."""
+        self._trouble: Trouble | None = None
+        """Why a run with these settings would fail, as far as it was tried."""
         self._left: Widget | None = None
         """What had the focus before the other settings were shown."""
 
@@ -154,6 +156,8 @@ class NewRunDialog(Dialog[str | None]):
         fields.read()  # Other settings may be shown now.
         form.check()
         self._tell_keys()
+        if self._tried != form.config:
+            self._trouble = None
         self._show_verdict()
         if form.config is None:
             return
@@ -174,13 +178,20 @@ class NewRunDialog(Dialog[str | None]):
     async def _try(self, config: RunConfig) -> None:
         """Shows what the run will take; another setting, or the end of the form, ends the process that tries it."""
         shown = self.query_one(RunPreview)
+
+        def show(preview: Preview) -> None:
+            shown.show(preview)
+            if preview.trouble != self._trouble:
+                self._trouble = preview.trouble
+                self._show_verdict()
+
         try:
-            await preview_run(self.form.workspace, config, shown.show)
+            await preview_run(self.form.workspace, config, show)
         except (OSError, WorkbenchError):
             shown.clear()
 
     def _stop_trying(self) -> None:
-        self._tried = None
+        self._tried = self._trouble = None
         self.workers.cancel_group(self, "try")
         self.query_one(RunPreview).clear()
 
@@ -194,7 +205,7 @@ class NewRunDialog(Dialog[str | None]):
             text.update(Content.assemble(sign, (safe(verdict.title), "bold"), "\n", safe(verdict.message)))
             self._stop_trying()
         elif form.config is not None and form.rows is not None:
-            text.update(_accepted(form.config, form.rows))
+            text.update(_accepted(form.config, form.rows, self._trouble))
             if form.wanted and form.can_start:
                 form.starting = True  # At once: a second Enter starts no second run.
                 self._start()
@@ -254,9 +265,11 @@ class NewRunDialog(Dialog[str | None]):
             self.query_one("#start", Button).disabled = not self.form.can_start
 
 
-def _accepted(config: RunConfig, rows: RowCounts) -> Content:
-    """How many pairs would train, be held out, and in how many steps."""
+def _accepted(config: RunConfig, rows: RowCounts, trouble: Trouble | None) -> Content:
+    """How many pairs would train, be held out, and in how many steps; or what stops them, told in full above."""
     online, steps = config.facts.online, config.total_steps(rows.train)
+    if trouble is not None:
+        return Content.assemble(("✘ ", "$error"), ("It would not train", "bold"), f"\n{safe(trouble.title)}")
     parts: list[tuple[str, str]] = [
         ("✔ ", "$success"),
         (f"{rows.train:,}", "bold"),

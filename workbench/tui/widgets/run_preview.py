@@ -38,9 +38,9 @@ class RunPreview(Grid):
 
     def show(self, preview: Preview) -> None:
         """Fills in what is known."""
-        waits = f"{preview.doing} …" if preview.doing else "…"
+        waits = "" if preview.trouble else f"{preview.doing} …" if preview.doing else "…"
         self._put("length", _length(preview, waits))
-        self._put("limit", _limit(preview))
+        self._put("limit", _limit(preview, waits))
         self._put("time", _time(preview, waits))
         width = self.query_one("#preview-memory").content_size.width or _NARROW
         self._put("memory", _memory(preview, width, short=self.screen.has_class("-short")))
@@ -63,11 +63,11 @@ def _length(preview: Preview, waits: str) -> Content:
     )
 
 
-def _limit(preview: Preview) -> Content:
+def _limit(preview: Preview, waits: str) -> Content:
     """What max_length does to the pairs."""
     counts = preview.counts
     if counts is None:
-        return Content.styled("" if preview.unknown else "…", "$secondary")
+        return Content.styled("" if preview.unknown or not waits else "…", "$secondary")
     parts: list[tuple[str, str]] = []
     for number, what in (
         (counts.dropped, "dropped"), (counts.truncated, "truncated"), (counts.identical, "identical")
