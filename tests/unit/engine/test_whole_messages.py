@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -300,6 +302,32 @@ def endless() -> None:
     with rendering.time_limit(0.01):
         while True:
             pass
+
+
+_TRACED_AFTER = """
+import sys, threading
+from workbench.engine.model import rendering
+for _ in range(3):
+    try:
+        with rendering.time_limit(0.01):
+            while True:
+                pass
+    except rendering.EndlessError:
+        pass
+def called():
+    return "went on"
+def trace(*_):
+    return trace
+sys.settrace(trace)
+print(called())
+sys.settrace(None)
+"""
+
+
+def test_code_can_be_traced_after_a_template_was_stopped() -> None:
+    """CPython 3.11 hangs where it is left looking for an exception that no thread is sent."""
+    done = subprocess.run([sys.executable, "-c", _TRACED_AFTER], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "went on\n"
 
 
 def test_a_time_limit_that_was_kept_stops_nothing_later() -> None:

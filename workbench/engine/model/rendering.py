@@ -8,7 +8,7 @@ import resource
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 
@@ -175,17 +175,28 @@ def time_limit(seconds: float) -> Iterator[None]:
     _start_watching()
     with _guard:
         _ends[thread] = time.monotonic() + seconds
+    met = False
     try:
         yield
+    except EndlessError:
+        met = True
+        raise
     finally:
         with _guard:
-            if _ends.pop(thread, None) is None:
-                # The exception was sent; if it was not met yet, it must not be met elsewhere.
-                _send(thread, None)
+            sent = _ends.pop(thread, None) is None
+        if sent and not met:
+            _meet()
 
 
-def _send(thread: int, error: type[BaseException] | None) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error) if error else None)
+def _meet() -> None:
+    """Waits for the exception that this thread was sent: it must not be met elsewhere. It comes at once, unless what
+    was run caught it.
+
+    To take it back instead leaves CPython 3.11 looking for it for ever, which is slow, and hangs where code is traced.
+    """
+    with suppress(EndlessError):
+        for _ in range(1000):
+            time.sleep(0)
 
 
 @lru_cache(maxsize=1)
@@ -200,7 +211,7 @@ def _watch() -> None:
         with _guard:
             for thread in [thread for thread, end in _ends.items() if end < now]:
                 del _ends[thread]
-                _send(thread, EndlessError)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(EndlessError))
 
 
 _memory_guard = threading.Lock()
