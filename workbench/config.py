@@ -26,6 +26,7 @@ from pydantic_core import ErrorDetails
 from workbench.chat_templates import RESERVED, Rendering, template_file
 from workbench.errors import WorkbenchError
 from workbench.methods import DEFAULT_METHOD, METHODS, Method, users, uses
+from workbench.trust import Trust
 
 LossType = Literal[
     "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
@@ -198,6 +199,11 @@ class RunConfig(BaseModel):
     )
     """What the chat template is given besides the turns: template.enable_thinking=false. A pair's own comes first."""
 
+    trust_remote_code: bool = False
+    """Lets Python that comes with the model run: for a model whose files you have read, never from a preset or file."""
+    allow_pickle: bool = False
+    """Lets weights that are a pickle be read (with torch's weights_only), where the model has no safetensors."""
+
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:
         problems = dict(self._problems())
@@ -250,6 +256,11 @@ class RunConfig(BaseModel):
     @model_serializer(mode="wrap")
     def _told(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {key: value for key, value in plain(self).items() if uses(self.method, key)}
+
+    @property
+    def trust(self) -> Trust:
+        """What the model's files may do here."""
+        return Trust(self.trust_remote_code, self.allow_pickle)
 
     @property
     def facts(self) -> Method:

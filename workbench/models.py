@@ -1,25 +1,11 @@
-"""What `--model` names, the embedded model, a local folder, or a model on Hugging Face, and what its files may do."""
+"""What `--model` names: the embedded model, a local folder, or a model on Hugging Face."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.errors import WorkbenchError
 from workbench.tiny import WEIGHTS
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """What a model's files may do here besides being read as numbers and text. By default, nothing."""
-
-    code: bool = False
-    """Python that comes with the model runs: transformers' trust_remote_code."""
-    pickle: bool = False
-    """Weights that are a pickle are read, as far as torch.load reads them with weights_only."""
-
-
-UNTRUSTED = Trust()
 
 
 def resolve(model: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -13,6 +13,7 @@ from workbench.cli.context import ask_about
 from workbench.console import note
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import turn_from
+from workbench.trust import UNTRUSTED, Trust
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -86,11 +87,13 @@ def columns_of(
     system_column: str | None = None,
     *,
     trust: bool = False,
+    files: Trust = UNTRUSTED,
 ) -> tuple[Base, list[Column]]:
     """The base that the runs share, and a column for it and for each of them.
 
     The base is held as the runs were trained, or with `quantization` so. `system` goes before the prompt in all
-    columns, `system_column` in one of its own. Runs that were not made here are asked about, unless `trust`.
+    columns, `system_column` in one of its own. Runs that were not made here are asked about, unless `trust`. `files`:
+    what a model's files may do, besides what the runs were trained with.
 
     Raises `WorkbenchError`.
     """
@@ -122,19 +125,26 @@ def columns_of(
         ]
         note("The runs give different settings to the chat template: the base is asked without any.")
     if not configs:
-        return Base(model or "tiny", quantization or "nf4"), columns
-    base = _shared_base(configs, written, model, quantization)
+        return Base(model or "tiny", quantization or "nf4", "", *astuple(files)), columns
+    base = _shared_base(configs, written, model, quantization, files)
     return base, columns
 
 
 def _shared_base(
-    configs: dict[str, RunConfig], written: dict[str, str], model: str | None, quantization: Quantization | None
+    configs: dict[str, RunConfig],
+    written: dict[str, str],
+    model: str | None,
+    quantization: Quantization | None,
+    files: Trust,
 ) -> Base:
     """The base of all runs, whose chosen chat templates are `written`. Raises `WorkbenchError` for several."""
     from workbench.compare.scorers import Base
 
+    # What the runs were trained with holds for their own model alone.
+    trusts = [files] if model else [files, *(config.trust for config in configs.values())]
+    code, pickle = (any(trusted) for trusted in zip(*map(astuple, trusts), strict=True))
     bases = {
-        run: Base(model or config.model, quantization or config.quantization, written[run])
+        run: Base(model or config.model, quantization or config.quantization, written[run], code, pickle)
         for run, config in configs.items()
     }
     base, *others = dict.fromkeys(bases.values())
@@ -168,4 +178,4 @@ def scorer_of(base: Base) -> Scorer:
     with quick_imports():
         from workbench.engine.scoring.scorer import Scorer
 
-    return Scorer(base.model, base.quantization, chat_template=base.chat_template)
+    return Scorer(base.model, base.quantization, chat_template=base.chat_template, trust=base.trust)

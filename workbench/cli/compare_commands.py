@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workbench.cli.compare_columns import QuantizationOption, columns_of, prompt_of, scorer_of
-from workbench.cli.context import Json, TrustRun, workspace_of
+from workbench.cli.context import AllowPickle, Json, TrustCode, TrustRun, workspace_of
 from workbench.console import note, print_json, print_table, say
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.text import cut, one_line, safe
+from workbench.trust import Trust
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -89,12 +90,15 @@ def score(
     ] = None,
     plain: PlainOption = None,
     trust: TrustRun = False,
+    trust_remote_code: TrustCode = False,
+    allow_pickle: AllowPickle = False,
     as_json: Json = False,
 ) -> None:
     """The log-probability of every token of a response, base beside runs; or of openings, or of a whole data set."""
+    files = Trust(trust_remote_code, allow_pickle)
     if pairs is not None and prompt is None and response is None and not opening:
         base, columns = columns_of(
-            workspace_of(context), run or [], model, quantization, system, system_column, trust=trust
+            workspace_of(context), run or [], model, quantization, system, system_column, trust=trust, files=files
         )
         _score_data_set(workspace_of(context), pairs, base, columns, max_length, as_json=as_json)
         return
@@ -106,7 +110,7 @@ def score(
         )
     turns = prompt_of(prompt, workspace_of(context), run or [], plain=plain)
     base, columns = columns_of(
-        workspace_of(context), run or [], model, quantization, system, system_column, trust=trust
+        workspace_of(context), run or [], model, quantization, system, system_column, trust=trust, files=files
     )
     from workbench.compare.messages import ScoreOpenings, ScoreResponse
 
@@ -141,12 +145,15 @@ def generate(
     samples: Annotated[int, typer.Option(min=1, max=256, help="Responses of every column.")] = 1,
     plain: PlainOption = None,
     trust: TrustRun = False,
+    trust_remote_code: TrustCode = False,
+    allow_pickle: AllowPickle = False,
     as_json: Json = False,
 ) -> None:
     """Responses from the base and from each run."""
+    files = Trust(trust_remote_code, allow_pickle)
     turns = prompt_of(prompt, workspace_of(context), run or [], plain=plain)
     base, columns = columns_of(
-        workspace_of(context), run or [], model, quantization, system, system_column, trust=trust
+        workspace_of(context), run or [], model, quantization, system, system_column, trust=trust, files=files
     )
     from workbench.compare.messages import Generate, Generated, TextChunk
 

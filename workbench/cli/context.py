@@ -22,6 +22,13 @@ RunToEnd = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or at 
 TrustRun = Annotated[
     bool, typer.Option("--trust", help="Use a run that was not made here, without asking. See: workbench trust --help")
 ]
+TrustCode = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Let Python that comes with the model run, if you have read it."),
+]
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Read weights that are a pickle, where the model has no safetensors.")
+]
 Watch = Annotated[bool, typer.Option("--wait", help="Watch until the run ends. Ctrl-C leaves it running.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]

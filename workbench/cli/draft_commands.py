@@ -12,11 +12,12 @@ import typer
 
 from workbench.cli.compare_columns import QuantizationOption, columns_of, scorer_of
 from workbench.cli.compare_commands import ModelOption
-from workbench.cli.context import Json, TrustRun, workspace_of
+from workbench.cli.context import AllowPickle, Json, TrustCode, TrustRun, workspace_of
 from workbench.console import note, print_json, print_table, say
 from workbench.errors import WorkbenchError
 from workbench.figures import nats
 from workbench.text import one_line
+from workbench.trust import Trust
 
 if TYPE_CHECKING:
     from workbench.behaviours.reading import KnownBehaviours
@@ -99,6 +100,8 @@ def draft(
     limit: Annotated[int | None, typer.Option(min=1, help="Without an ID: at most this many pairs.")] = None,
     again: Annotated[bool, typer.Option("--again", help="With --filter: also pairs it drafted for before.")] = False,
     trust: TrustRun = False,
+    trust_remote_code: TrustCode = False,
+    allow_pickle: AllowPickle = False,
     as_json: Json = False,
 ) -> None:
     """A model's own answers to the prompts of pairs, to make pairs that are on-policy."""
@@ -126,7 +129,8 @@ def draft(
     from workbench.pairs.store import load_pairs
 
     before = _pair_named(load_pairs(path)[0], pair, name) if pair is not None else None
-    base, columns = columns_of(workspace, [run] if run else [], model, quantization, trust=trust)
+    files = Trust(trust_remote_code, allow_pickle)
+    base, columns = columns_of(workspace, [run] if run else [], model, quantization, trust=trust, files=files)
     column = columns[-1] if run else columns[0].model_copy(update={"name": base.model})
     prompt, template = question_of(before) if before is not None else ("", {})
     request = Generate(

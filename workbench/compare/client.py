@@ -56,13 +56,16 @@ class ScorerClient:
         model: str,
         quantization: str = "nf4",
         chat_template: str = "",
+        trust_remote_code: bool = False,
+        allow_pickle: bool = False,
         *,
         command: Sequence[str] | None = None,
     ) -> None:
-        self.serves = (model, quantization, chat_template)
+        self.serves = (model, quantization, chat_template, trust_remote_code, allow_pickle)
         self._command = list(command) if command else [
             sys.executable, "-P", "-m", "workbench.engine.score", "--model", model, "--quantization", quantization,
             *(["--chat-template", chat_template] if chat_template else []),
+            *(["--trust-remote-code"] if trust_remote_code else []), *(["--allow-pickle"] if allow_pickle else []),
         ]  # fmt: skip
         self._ids = itertools.count(1)
         self._process: _ScorerProcess | None = None

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
+from workbench.trust import Trust
+
 if TYPE_CHECKING:
     from workbench.compare.client import ScorerClient
     from workbench.config import Quantization
@@ -19,6 +21,15 @@ class Base:
     quantization: Quantization = "nf4"
     chat_template: str = ""
     """A template in the place of the model's own, as a run chose it; empty for that."""
+    trust_remote_code: bool = False
+    """Whether Python that comes with the model may run."""
+    allow_pickle: bool = False
+    """Whether its weights may be a pickle."""
+
+    @property
+    def trust(self) -> Trust:
+        """What the model's files may do here."""
+        return Trust(self.trust_remote_code, self.allow_pickle)
 
 
 class Scorers:

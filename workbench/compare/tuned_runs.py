@@ -63,7 +63,7 @@ def tuned_runs(runs: Iterable[Run]) -> list[TunedRun]:
         TunedRun(
             id=run.id,
             name=name if names.count(name) == 1 else run.id,
-            base=Base(config.model, config.quantization, template),
+            base=Base(config.model, config.quantization, template, config.trust_remote_code, config.allow_pickle),
             method=config.method,
             beta=config.beta,
             status=run.status,

@@ -70,7 +70,7 @@ def _measure(workspace: Workspace, config: RunConfig, scratch: RunFolder, parent
         from workbench.engine.model.token_ids import trains_raw
         from workbench.engine.training.data import prepare
 
-        tokenizer = load_tokenizer(config.model, read_template(template_file(config.chat_template)))
+        tokenizer = load_tokenizer(config.model, read_template(template_file(config.chat_template)), config.trust)
     # As lines on disk, as a run has them: what is counted here is not tokenized again there.
     with scratch.pairs.open("wb") as file:
         file.writelines(rows.lines())
@@ -81,7 +81,7 @@ def _measure(workspace: Workspace, config: RunConfig, scratch: RunFolder, parent
         scratch.rows(),
         config.room,
         workspace.tokens,
-        vocabulary=embedding_rows(config.model),
+        vocabulary=embedding_rows(config.model, config.trust),
         place_of=partial(place_of, workspace, config),
     )
     raw = sum(trains_raw(tokenizer, row["prompt"]) for row in scratch.rows()) if plain else 0

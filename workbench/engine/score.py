@@ -36,6 +36,8 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--quantization", choices=["nf4", "int8", "none"], default="nf4")
     parser.add_argument("--chat-template", default="", help="a template itself, in the place of the model's own")
+    parser.add_argument("--trust-remote-code", action="store_true", help="Python that comes with the model may run")
+    parser.add_argument("--allow-pickle", action="store_true", help="weights may be a pickle")
     options = parser.parse_args()
     inbox: Inbox = SimpleQueue()
     threading.Thread(target=_read, args=(inbox, os.getppid()), daemon=True).start()
@@ -45,6 +47,7 @@ def main() -> None:
     from workbench.compare.messages import Ready, Refused
     from workbench.errors import WorkbenchError
     from workbench.models import resolve
+    from workbench.trust import Trust
 
     def send(reply: BaseModel) -> None:
         replies.write(reply.model_dump_json() + "\n")
@@ -56,7 +59,8 @@ def main() -> None:
             from workbench.engine.model.inference import fitting_threads
             from workbench.engine.scoring.scorer import Scorer
             from workbench.engine.scoring.server import Server
-        scorer = Scorer(options.model, options.quantization, chat_template=options.chat_template)
+        trust = Trust(options.trust_remote_code, options.allow_pickle)
+        scorer = Scorer(options.model, options.quantization, chat_template=options.chat_template, trust=trust)
     except WorkbenchError as error:
         send(Refused(id=0, title=error.title, message=error.message, hint=error.hint))
         sys.exit(1)

@@ -11,6 +11,8 @@ _STARTS = {
     "launcher_command": "a command that is run",
     "launcher_config": "read by accelerate, which starts processes",
     "reward": "judges its answers; FILE.py:FUNCTION is run",
+    "trust_remote_code": "Python that comes with the model is run",
+    "allow_pickle": "weights that are a pickle are read",
     "report_to": "gets its metrics",
     "model": "is loaded",
     "adapter": "is gone on from",

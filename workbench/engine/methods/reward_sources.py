@@ -79,7 +79,7 @@ def _function(named: UserFunction) -> Reward:
 
 def _of_scores(folder: RunFolder, config: RunConfig, pad: int) -> Reward:
     """The score of a reward model. What it was trained on, it is asked: prompt and answer, the stop token with it."""
-    base = load_reward_base(config.model, config.quantization, config.attention)
+    base = load_reward_base(config.model, config.quantization, config.attention, config.trust)
     base.config.get_text_config().pad_token_id = pad
     model = attach_adapter(base, folder.adapter, "default", scores=True)
 
@@ -98,7 +98,7 @@ def _implicit(folder: RunFolder, config: RunConfig) -> Reward:
 
     The reference is the base, or the adapter that the run went on from.
     """
-    base = load_base(config.model, config.quantization, config.attention)
+    base = load_base(config.model, config.quantization, config.attention, trust=config.trust)
     model = attach_adapter(base, folder.adapter, "policy")
     if config.adapter:
         model = attach_adapter(model, folder.start, "reference")

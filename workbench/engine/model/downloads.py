@@ -24,7 +24,8 @@ from transformers import (
 
 from workbench.engine.model.rendering import FALLBACK_TEMPLATE
 from workbench.errors import WorkbenchError
-from workbench.models import UNTRUSTED, Trust, resolve
+from workbench.models import resolve
+from workbench.trust import UNTRUSTED, Trust
 
 _MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt"]
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -40,14 +41,14 @@ def from_pretrained(kind: Any, source: str, trust: Trust = UNTRUSTED, **argument
     """
     arguments = {**where_from(source), **arguments}
     if kind is not GenerationConfig:
-        arguments["trust_remote_code"] = trust.code
+        arguments["trust_remote_code"] = trust.trust_remote_code
     if kind in (AutoModelForCausalLM, AutoModelForSequenceClassification) and "gguf_file" not in arguments:
         _check_weights(source, trust)
-        arguments["use_safetensors"] = None if trust.pickle else True
+        arguments["use_safetensors"] = None if trust.allow_pickle else True
     try:
         return kind.from_pretrained(source, **arguments)
     except (OSError, ValueError) as error:
-        if any(words in str(error) for words in _OWN_CODE) and not trust.code:
+        if any(words in str(error) for words in _OWN_CODE) and not trust.trust_remote_code:
             raise _brings_code(source) from error
         raise
 
@@ -55,7 +56,7 @@ def from_pretrained(kind: Any, source: str, trust: Trust = UNTRUSTED, **argument
 def _check_weights(source: str, trust: Trust) -> None:
     """Raises `WorkbenchError` where a folder has no other weights than pickles, or lists others as safetensors."""
     folder = Path(source)
-    if trust.pickle or not folder.is_dir():
+    if trust.allow_pickle or not folder.is_dir():
         return
     pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
     if pickles and not any(folder.glob("*.safetensors")):
@@ -67,7 +68,8 @@ def _brings_code(model: str) -> WorkbenchError:
         "The model brings code of its own",
         f"{model} can be loaded only by Python files that come with it (auto_map in config.json or"
         " tokenizer_config.json). None of them was run.",
-        "Use a model that transformers loads by itself.",
+        "Use a model that transformers loads by itself; or read those files, and if you trust them, say so:"
+        " --trust-remote-code, or in training --set trust_remote_code=true.",
     )
 
 
@@ -75,7 +77,8 @@ def _is_pickle(model: str, name: str) -> WorkbenchError:
     return WorkbenchError(
         "The weights are a pickle",
         f"{model} has no safetensors file; {name} is a pickle, a program of its maker, and was not read.",
-        "Use a version with safetensors, or convert it where you trust it.",
+        "Use a version with safetensors; or, if you trust its maker, say so: --allow-pickle, or in training"
+        " --set allow_pickle=true.",
     )
 
 
@@ -158,25 +161,25 @@ def _unreachable(model: str) -> WorkbenchError:
     )
 
 
-def embedding_rows(model: str) -> int | None:
+def embedding_rows(model: str, trust: Trust = UNTRUSTED) -> int | None:
     """For how many token ids `model` has an embedding, by its config.json; None where that does not say."""
     source = resolve(model)
     try:
-        config = from_pretrained(AutoConfig, source).get_text_config()
+        config = from_pretrained(AutoConfig, source, trust).get_text_config()
     except (OSError, ValueError, KeyError, WorkbenchError):
         return None
     rows = getattr(config, "vocab_size", None)
     return rows if isinstance(rows, int) and rows > 0 else None
 
 
-def load_tokenizer(model: str, chat_template: str = "") -> PreTrainedTokenizerBase:
+def load_tokenizer(model: str, chat_template: str = "", trust: Trust = UNTRUSTED) -> PreTrainedTokenizerBase:
     """The tokenizer of `model`, with a chat template (`chat_template`, else its own) and a pad token in any case.
 
     Raises `WorkbenchError` where there is no such model, or no network to get it.
     """
     source = resolve(model)
     try:
-        tokenizer: PreTrainedTokenizerBase = from_pretrained(AutoTokenizer, source)
+        tokenizer: PreTrainedTokenizerBase = from_pretrained(AutoTokenizer, source, trust)
     except (OSError, ValueError, KeyError) as error:
         raise not_loaded(model, error) from error
     if chat_template or not tokenizer.chat_template:

@@ -27,6 +27,7 @@ from workbench.engine.model.downloads import first_line, from_pretrained, not_lo
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.runs.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter
+from workbench.trust import UNTRUSTED, Trust
 
 HEAD = "score"
 """What transformers calls the layer that gives a sequence its score."""
@@ -71,6 +72,7 @@ def load_base(
     attention: Attention = "auto",
     device: str | None = None,
     dtype: torch.dtype | None = None,
+    trust: Trust = UNTRUSTED,
 ) -> PreTrainedModel:
     """The base model in eval mode on one device (default: the first CUDA device, else the CPU).
 
@@ -78,12 +80,14 @@ def load_base(
 
     Raises `WorkbenchError` where there is no such model, no network, not enough memory, or it is no causal LM.
     """
-    return _load(AutoModelForCausalLM, model, quantization, attention, device, dtype)
+    return _load(AutoModelForCausalLM, model, quantization, attention, device, dtype, trust)
 
 
-def load_reward_base(model: str, quantization: Quantization, attention: Attention = "auto") -> PreTrainedModel:
+def load_reward_base(
+    model: str, quantization: Quantization, attention: Attention = "auto", trust: Trust = UNTRUSTED
+) -> PreTrainedModel:
     """As `load_base`, but with a `HEAD` of one number, drawn at random and never quantized, for an output layer."""
-    loaded = _load(AutoModelForSequenceClassification, model, quantization, attention, None, None, num_labels=1)
+    loaded = _load(AutoModelForSequenceClassification, model, quantization, attention, None, None, trust, num_labels=1)
     if not isinstance(getattr(loaded, HEAD, None), torch.nn.Module):
         raise WorkbenchError(
             "This model cannot become a reward model",
@@ -100,6 +104,7 @@ def _load(
     attention: Attention,
     device: str | None,
     dtype: torch.dtype | None,
+    trust: Trust,
     **more: Any,
 ) -> PreTrainedModel:
     source, target = resolve(model), compute_device(device)
@@ -111,7 +116,7 @@ def _load(
     if kernel is not None:
         arguments["attn_implementation"] = kernel
     try:
-        loaded: PreTrainedModel = from_pretrained(kind, source, **arguments)
+        loaded: PreTrainedModel = from_pretrained(kind, source, trust, **arguments)
     except torch.OutOfMemoryError as error:
         raise WorkbenchError(
             "Not enough memory for the model",

@@ -62,7 +62,9 @@ def evaluate(
     check(folder)
     progress("loading the model")
     with ResultCache(cache) as results:
-        load = partial(Scorer, config.model, template=config.template, chat_template=folder.template())
+        load = partial(
+            Scorer, config.model, template=config.template, chat_template=folder.template(), trust=config.trust
+        )
         scorer = load(quantization or config.quantization)
         models = AskedModel(scorer, base_and_run(folder.adapter), progress, KeptAnswers.of(scorer, results))
         with fitting_threads(scorer.adapters.model):

@@ -83,7 +83,8 @@ def evaluate_merged(
     """
     release()
     progress("loading the merged model")
-    scorer = Scorer(str(merged), "none", template=folder.record().config.template)
+    config = folder.record().config
+    scorer = Scorer(str(merged), "none", template=config.template, trust=config.trust)
     if scorer.vocabulary != before.vocabulary:
         raise WorkbenchError(
             "This is no merged model of the run",

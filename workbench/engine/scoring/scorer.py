@@ -41,6 +41,7 @@ from workbench.engine.scoring.logit_scoring import LogitCache, Logits, distribut
 from workbench.engine.scoring.token_decoding import TokenText
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Text
+from workbench.trust import UNTRUSTED, Trust
 
 _SAMPLED_TOKENS = 65536
 """Prompts and samples in one batch: 8 GiB of keys and values for a model of 8 billion parameters."""
@@ -71,15 +72,16 @@ class Scorer:
         *,
         template: Mapping[str, Any] | None = None,
         chat_template: str = "",
+        trust: Trust = UNTRUSTED,
     ) -> None:
         """Loads the base. `template`: what the chat template is given in all requests, which may say otherwise.
-        `chat_template` takes the place of the model's own.
+        `chat_template` takes the place of the model's own; `trust`: what the model's files may do.
 
         Raises `WorkbenchError` where that fails.
         """
         self.name, self.quantization, self.template = model, quantization, dict(template or {})
-        self.tokenizer = load_tokenizer(model, chat_template)
-        base = load_base(model, quantization, device=device)
+        self.tokenizer = load_tokenizer(model, chat_template, trust)
+        base = load_base(model, quantization, device=device, trust=trust)
         self.adapters = Adapters(base)
         self.stops = stop_token_ids(self.tokenizer, base)
         self.text = TokenText(self.tokenizer)

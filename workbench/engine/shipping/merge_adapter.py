@@ -43,6 +43,7 @@ from workbench.runs.merging import Answer, Answers, Drift, Dtype, Form, Merged, 
 from workbench.runs.model_shape import shape_of
 from workbench.runs.serving import adapter_settings, serve_merged
 from workbench.runs.trusting import require_own
+from workbench.trust import Trust
 from workbench.workspace import Workspace
 
 Tell = Callable[[str, float | None], None]
@@ -108,12 +109,12 @@ def merge(
     config = folder.record().config
     _check(folder, config, to, dtype, form, force=force)
     known = _known_behaviours(folder, config.model)
-    tokenizer = load_tokenizer(config.model, folder.template())
+    tokenizer = load_tokenizer(config.model, folder.template(), config.trust)
     held = _held_out(folder, tokenizer, config.max_length, bounds)
     live = _live(folder, config, tokenizer, held, progress)
     with written(to if form == "safetensors" else to.with_name(f"{to.name}-merged"), keep=form == "safetensors") as new:
         parameters = _merge(folder, config, tokenizer, new, dtype, progress)
-        moved, answers = _beside(new, dtype, known, held, live, progress)
+        moved, answers = _beside(new, dtype, config.trust, known, held, live, progress)
         told = differences(moved, answers, bounds) if moved is not None else []
         (new / "README.md").write_text(card(folder, MergeFacts(dtype, parameters, moved, answers, told)), "utf-8")
         if form == "gguf":
@@ -237,7 +238,7 @@ def _live(
     if not held.rows:
         return None
     progress("loading the base as it was trained on", None)
-    base = load_base(config.model, config.quantization, config.attention)
+    base = load_base(config.model, config.quantization, config.attention, trust=config.trust)
     _check_revision(config.model, trained_on, base)
     stops = stop_token_ids(tokenizer, base)
     model = attach_adapter(base, folder.adapter, "run")
@@ -286,7 +287,7 @@ def _merge(
     """Writes the merged model with its tokenizer to `to`; returns how many parameters it has."""
     _release()
     progress(f"loading the base again in {dtype}", None)
-    base = load_base(config.model, "none", device="cpu", dtype=DTYPES[dtype])
+    base = load_base(config.model, "none", device="cpu", dtype=DTYPES[dtype], trust=config.trust)
     stops = sorted(stop_token_ids(tokenizer, base))
     model = attach_adapter(base, folder.adapter, "run")
     layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
@@ -337,14 +338,20 @@ def check_finite(model: PreTrainedModel, dtype: Dtype) -> None:
 
 
 def _beside(
-    folder: Path, dtype: Dtype, known: KnownBehaviours, held: _HeldOut, live: _Live | None, progress: Tell
+    folder: Path,
+    dtype: Dtype,
+    trust: Trust,
+    known: KnownBehaviours,
+    held: _HeldOut,
+    live: _Live | None,
+    progress: Tell,
 ) -> tuple[Drift | None, Answers | None]:
     """The merged files as anybody loads them, beside the live adapter on `base`."""
     _release()
     if live is None:
         return None, None
     progress("loading the merged files", None)
-    model = load_base(str(folder), "none", device=_device(folder), dtype=DTYPES[dtype])
+    model = load_base(str(folder), "none", device=_device(folder), dtype=DTYPES[dtype], trust=trust)
     progress(f"scoring {len(held.rows)} held-out responses with the merged model", None)
     moved = drift(live.scores, _scores(model, model, held.rows))
     if not held.prompts:

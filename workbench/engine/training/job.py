@@ -107,7 +107,7 @@ def _ready(
     set_seed(config.seed)
     control.check_stop()
     events.phase("loading the model", origin.at.step)
-    tokenizer = load_tokenizer(config.model, folder.template())
+    tokenizer = load_tokenizer(config.model, folder.template(), config.trust)
     model = load(config, folder)
     version = revision(config.model, model)
     control.check_stop()
@@ -131,7 +131,7 @@ def _ready(
             config.room,
             cache,
             tokenizing,
-            vocabulary=embedding_rows(config.model),
+            vocabulary=embedding_rows(config.model, config.trust),
             place_of=partial(place_of, workspace, config) if workspace is not None else lambda _: "",
             margin_weight=config.margin_weight,
         )

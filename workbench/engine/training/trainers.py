@@ -51,7 +51,7 @@ def load(config: RunConfig, folder: RunFolder) -> Any:
 def load_untrained(config: RunConfig) -> Any:
     """The base that the config's method trains. Raises `WorkbenchError`."""
     load_model = load_base if config.facts.answers else load_reward_base
-    return load_model(config.model, config.quantization, config.attention)
+    return load_model(config.model, config.quantization, config.attention, trust=config.trust)
 
 
 def build_trainer(

@@ -47,6 +47,7 @@ _MORE = (
     ("launcher_command",),
     ("chat_template",),
     ("template",),
+    ("trust_remote_code", "allow_pickle"),
 )
 """The settings in rows; each is used by some methods or by all."""
 _LABELS = {
@@ -73,6 +74,8 @@ _LABELS = {
     "fast": "fast path",
     "launcher_config": "its config",
     "launcher_command": "command",
+    "trust_remote_code": "runs its code",
+    "allow_pickle": "reads pickles",
 }
 """Labels of settings whose name, with spaces, is not one already; 13 letters at most."""
 _HINTS = {
