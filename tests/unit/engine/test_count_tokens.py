@@ -108,6 +108,7 @@ def test_a_template_that_refuses_a_pair_is_told() -> None:
     assert "no such roles here" in counted.refused
     report = run_checks(PAIRS[1:2], tokens=TokenCounts("m", {PAIRS[1].id: counted}))
     assert [finding.check for finding in report.findings] == ["template"]
+    assert report.lengths == {"pairs": 0, "unit": "tokens"}  # not 0.0 tokens on average
 
 
 def test_plain_text_beside_a_chat_template_is_told_and_can_be_converted() -> None:

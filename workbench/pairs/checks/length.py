@@ -52,6 +52,9 @@ def figures(lengths: ResponseLengths) -> dict[str, Any]:
     import numpy as np
 
     ours, theirs = np.asarray(lengths.chosen, np.int64), np.asarray(lengths.rejected, np.int64)
+    # A pair that the chat template refuses has no tokens.
+    there = ours + theirs > 0
+    ours, theirs = ours[there], theirs[there]
     count = len(ours)
     if not count:
         return {"pairs": 0, "unit": lengths.unit}
