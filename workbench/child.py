@@ -393,6 +393,9 @@ def serve(job: Callable[[Any, Parent], Any], *, outlives: bool = False) -> NoRet
         parent.tell(Failure(error.title, without_secrets(error.message), error.hint, dict(error.fields)))
     except BaseException as error:
         show_traceback(error)
+        if (memory := WorkbenchError.out_of_memory(error)) is not None:
+            parent.tell(Failure(memory.title, without_secrets(memory.message), memory.hint, {}))
+            os._exit(status)
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}, line {last.lineno}, in {last.name}"
         told, trace = without_secrets(f"{error} ({where})"), without_secrets(traceback.format_exc())

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+_NO_MEMORY = (
+    "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc",
+    "failed to map segment", "can't start new thread",
+)  # fmt: skip
+"""What libraries say where they got none, the loader of libraries among them."""
+
 
 class WorkbenchError(Exception):
     """A failure told in three parts: what happened, why, and what to do about it.
@@ -25,6 +31,20 @@ class WorkbenchError(Exception):
     def unforeseen(cls, name: str, error: Exception) -> WorkbenchError:
         """What to tell of another exception where nothing above would: the threads that have no caller."""
         return cls(f"{name} met an error that nobody foresaw", f"{type(error).__name__}: {error}", "Please report it.")
+
+    @classmethod
+    def out_of_memory(cls, error: BaseException) -> WorkbenchError | None:
+        """What to tell of an error that a library raises where it gets no memory; None for any other."""
+        text = str(error).lower()
+        if not (
+            isinstance(error, MemoryError)
+            or type(error).__name__ == "OutOfMemoryError"
+            or any(words in text for words in _NO_MEMORY)
+        ):
+            return None
+        last = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "no message")
+        hint = "End what else holds memory, or raise the limit of this shell: ulimit -v unlimited."
+        return cls("Out of memory", f"{type(error).__name__}: {last}", hint)
 
     def __str__(self) -> str:
         return "\n".join(part for part in (self.title, self.message, self.hint) if part)

@@ -111,7 +111,11 @@ def _main() -> None:
             show_error(error)
         sys.exit(2)
     except Exception as error:
-        show_traceback(error)
+        told = WorkbenchError.out_of_memory(error)
+        if told is None or "--debug" in sys.argv:
+            show_traceback(error)
+        else:
+            show_error(told)
         sys.exit(1)
     except KeyboardInterrupt:
         note("Interrupted.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import resource
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,6 +13,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from workbench.child import ENVIRONMENT
+from workbench.errors import WorkbenchError
+from workbench.figures import size
+
+_ADDRESS_SPACE = 2**30
+"""Bytes that are mapped once they are imported, with a tiny model on the CPU."""
 
 
 def quiet_libraries() -> None:
@@ -48,7 +54,10 @@ def quick_imports() -> Iterator[None]:
 
     It compiles what it has for devices without kernels of their own, which CPUs and CUDA devices have. That loads the
     whole of torch's compiler, so it is left as it is written.
+
+    Raises `WorkbenchError` where the address space is limited to less than they take: torch would end the process.
     """
+    _check_address_space()
     with no_garbage():
         if "bitsandbytes" not in sys.modules:
             import torch
@@ -60,6 +69,16 @@ def quick_imports() -> Iterator[None]:
             finally:
                 torch.compile = compile_
         yield
+
+
+def _check_address_space() -> None:
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE:
+        raise WorkbenchError(
+            "Too little memory for the libraries",
+            f"The address space is limited to {size(limit)}; torch and what stands on it take {size(_ADDRESS_SPACE)}.",
+            "Raise the limit of this shell: ulimit -v unlimited.",
+        )
 
 
 def _as_written(function: Callable[..., Any] | None = None, **_: Any) -> Any:

@@ -27,12 +27,6 @@ from workbench.runs.process import environment, is_launched, record, stop_grace,
 from workbench.runs.trusting import require_own
 from workbench.runs.writer import EventWriter, RunDeletedError
 
-_NO_MEMORY = (
-    "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc",
-    "failed to map segment", "can't start new thread",
-)  # fmt: skip
-"""What libraries say where they got none, the loader of libraries among them."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains a run, from its newest complete checkpoint where it has one, once it is its turn on the device.
@@ -138,11 +132,11 @@ def attempt(folder: RunFolder, events: EventWriter, control: Control) -> Event:
             return _failed(disk_error)
         with suppress(OSError):
             show_traceback(error)
-        if config is not None and _out_of_memory(error):
+        if config is not None and (told := WorkbenchError.out_of_memory(error)) is not None:
             return Failed(
                 time=time.time(),
-                title="Out of memory",
-                message=_last_line(error),
+                title=told.title,
+                message=told.message,
                 hint=advice(config, folder.path.parent),
             )
         message = f"{type(error).__name__}: {_last_line(error)}"
@@ -174,12 +168,6 @@ def _cannot_tell(folder: RunFolder, error: OSError) -> int:
     with suppress(OSError):
         note(disk_error_of(error, folder) or unusable)
     return 1
-
-
-def _out_of_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    says_so = any(words in text for words in _NO_MEMORY)
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or says_so
 
 
 def _last_line(error: Exception) -> str:

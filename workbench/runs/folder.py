@@ -275,18 +275,22 @@ def create(
     }
     try:
         folder = RunFolder(_new_folder(runs, f"{now:%Y-%m-%d-%H%M}-{_slug(config)}"))
-        with folder.pairs.open("wb") as file:
-            file.writelines(lines)
-        if template := read_template(template_file(config.chat_template)):
-            write_whole(folder.chosen_template, template)
-        if start is not None:
-            folder.start.mkdir()
-            for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
-                shutil.copyfile(start / name, folder.start / name)
-        # run.toml makes the folder a run, so it comes last and whole.
-        settings = tomlkit.dumps(document)
-        write_whole(folder.signature, sign(settings.encode()) + "\n")
-        write_whole(folder.run_toml, settings)
+        try:
+            with folder.pairs.open("wb") as file:
+                file.writelines(lines)
+            if template := read_template(template_file(config.chat_template)):
+                write_whole(folder.chosen_template, template)
+            if start is not None:
+                folder.start.mkdir()
+                for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+                    shutil.copyfile(start / name, folder.start / name)
+            # run.toml makes the folder a run, so it comes last and whole.
+            settings = tomlkit.dumps(document)
+            write_whole(folder.signature, sign(settings.encode()) + "\n")
+            write_whole(folder.run_toml, settings)
+        except BaseException:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise
     except OSError as error:
         raise WorkbenchError("The run could not be made", f"{runs}: {error}.", "Free some space there.") from error
     return folder

@@ -35,3 +35,14 @@ print("done")
 def test_imports_look_for_no_garbage_and_load_no_compiler() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert done.stdout == "done\n", done.stderr
+
+
+def test_an_address_space_too_small_for_torch_is_told_before_torch_aborts() -> None:
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (600 * 2**20, resource.RLIM_INFINITY))\n"
+        "from workbench.engine.libraries import quick_imports\n"
+        "with quick_imports(): pass"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "WorkbenchError: Too little memory for the libraries" in done.stderr
+    assert "600 MiB" in done.stderr

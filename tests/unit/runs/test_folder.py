@@ -1,5 +1,6 @@
 """A run's folder: its name, and what is frozen in it."""
 
+import errno
 from datetime import datetime
 
 import pytest
@@ -37,6 +38,17 @@ def test_everything_asked_comes_back(tmp_path):
 def test_runs_of_one_minute_get_names_of_their_own(tmp_path):
     ids = [create(tmp_path, config(), map(to_line, ROWS), {}, now=NOW).id for _ in range(3)]
     assert ids == [f"2026-03-04-1506-support-tone-dpo{end}" for end in ("", "-2", "-3")]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_run_that_could_not_be_made_whole_leaves_nothing(tmp_path, error):
+    def rows():
+        yield to_line(ROWS[0])
+        raise error
+
+    with pytest.raises((WorkbenchError, KeyboardInterrupt)):
+        create(tmp_path / "runs", config(), rows(), {}, now=NOW)
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_a_long_list_of_data_sets_makes_no_long_name(tmp_path):

@@ -163,7 +163,7 @@ def _refused(identity: int, error: WorkbenchError) -> Refused:
 
 
 def _explained(error: Exception) -> WorkbenchError:
-    if isinstance(error, torch.OutOfMemoryError):
+    if WorkbenchError.out_of_memory(error) is not None:
         torch.cuda.empty_cache()
         return WorkbenchError(
             "Out of memory",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from workbench.engine.training.disk_faults import no_room
 from workbench.errors import WorkbenchError
 from workbench.runs.checkpoints import flush
 
@@ -44,7 +45,7 @@ def written(to: Path, *, keep: bool = True) -> Iterator[Path]:
     """A path beside `to` to write to; what is there when the block ends well is at `to` then, on disk.
 
     When it does not, an interrupt included, nothing is left; nor is it with `keep` False. What a process that was
-    killed left there goes too.
+    killed left there goes too. Raises `WorkbenchError` where the disk is full by then.
     """
     _sweep(to)
     to.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +60,14 @@ def written(to: Path, *, keep: bool = True) -> Iterator[Path]:
             with unfinished.open("rb") as file:
                 os.fsync(file.fileno())
         _put(unfinished, to)
+    except Exception as error:
+        if not no_room(error):
+            raise
+        raise WorkbenchError(
+            "The disk is full",
+            f"{to} could not be written; nothing of it is left.",
+            "Free some space there, or name a place on a larger disk.",
+        ) from error
     finally:
         _remove(unfinished)
 

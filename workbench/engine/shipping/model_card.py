@@ -9,8 +9,9 @@ from typing import Any
 
 from workbench import __version__
 from workbench.config import to_toml
+from workbench.errors import WorkbenchError
 from workbench.figures import plural
-from workbench.files import json_in
+from workbench.files import json_in, write_whole
 from workbench.methods import METHODS, uses
 from workbench.runs.folder import Record, RunFolder
 from workbench.runs.merging import Answers, Drift
@@ -73,11 +74,16 @@ def card(folder: RunFolder, merging: MergeFacts | None = None) -> str:
 
 
 def write_card(folder: RunFolder) -> None:
-    """Writes the adapter's card anew, where there is an adapter. Raises `OSError` and `WorkbenchError`."""
+    """Writes the adapter's card anew, if there is one. Raises `WorkbenchError`: the card is then as it was."""
     if folder.adapter.is_dir():
-        unfinished = folder.adapter / "README.md.tmp"
-        unfinished.write_text(card(folder), "utf-8")
-        unfinished.replace(folder.adapter / "README.md")
+        try:
+            write_whole(folder.adapter / "README.md", card(folder))
+        except OSError as error:
+            raise WorkbenchError(
+                "The adapter's card could not be written",
+                f"{folder.adapter}: {error}. The evidence is saved; the card still says what it said before.",
+                "Free some space there, then evaluate again.",
+            ) from error
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -32,14 +32,14 @@ def saving(what: str, run: RunFolder, needed: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _full(error) or (_TORCH_WRITES in str(error) and _free(run.path) < needed):
+        if no_room(error) or (_TORCH_WRITES in str(error) and _free(run.path) < needed):
             raise full_disk(what, run, needed) from error
         raise
 
 
 def disk_error_of(error: BaseException, run: RunFolder) -> DiskError | None:
     """The error as one to tell of, where it is the disk's; None for any other."""
-    if _full(error):
+    if no_room(error):
         return full_disk("what the run tells", run, 1024**2)
     if isinstance(error, OSError) and error.errno in _REFUSED:
         return DiskError(
@@ -59,7 +59,8 @@ def full_disk(what: str, run: RunFolder, needed: int) -> DiskError:
     )
 
 
-def _full(error: BaseException | None) -> bool:
+def no_room(error: BaseException | None) -> bool:
+    """Whether the error, or one that it came of, is that the disk is full."""
     for _ in range(10):
         if error is None:
             break
