@@ -148,6 +148,12 @@ def test_a_folder_of_runs_that_is_none(make: Callable[[Path], None], tmp_path: P
         assert not (tmp_path / "nowhere").exists()
 
 
+def trained_on(base: Path, run: RunFolder) -> None:
+    """Lets the run say so, as one of ours."""
+    run.run_toml.write_text(run.run_toml.read_text().replace('model = "tiny"', f'model = "{base}"'))
+    run.sign()
+
+
 def other_vocabulary(base: Path, run: RunFolder) -> None:
     """The base's embeddings are cut to fewer tokens than its tokenizer gives."""
     import torch
@@ -159,7 +165,7 @@ def other_vocabulary(base: Path, run: RunFolder) -> None:
     model = AutoModelForCausalLM.from_pretrained(resolve("tiny"), dtype=torch.float32)
     model.resize_token_embeddings(model.config.vocab_size // 2)
     model.save_pretrained(base)
-    run.run_toml.write_text(run.run_toml.read_text().replace('model = "tiny"', f'model = "{base}"'))
+    trained_on(base, run)
 
 
 def other_width(base: Path, run: RunFolder) -> None:
@@ -171,7 +177,7 @@ def other_width(base: Path, run: RunFolder) -> None:
     config = AutoConfig.from_pretrained(resolve("tiny"))
     config.hidden_size, config.intermediate_size = config.hidden_size * 2, 64
     AutoModelForCausalLM.from_config(config).save_pretrained(base)
-    run.run_toml.write_text(run.run_toml.read_text().replace('model = "tiny"', f'model = "{base}"'))
+    trained_on(base, run)
 
 
 def adapter_of_more_tokens(base: Path, run: RunFolder) -> None:
