@@ -36,6 +36,11 @@ class Tmux:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._tmux("kill-server", check=False)
 
+    @property
+    def pid(self) -> int:
+        """The process of the screens."""
+        return int(self._tmux("display-message", "-p", "#{pane_pid}"))
+
     def press(self, *keys: str) -> None:
         """Presses keys, by tmux's names for them (Space, Escape, Enter, C-s …)."""
         self._tmux("send-keys", *keys)
