@@ -7,19 +7,19 @@ import os
 import signal
 import time
 from pathlib import Path
-from random import Random
 
 import psutil
 import pytest
 
 from tests.end_to_end.conftest import write_pairs
+from tests.faults.table import FaultTable, seeded, times
 from workbench.config import build_config
 from workbench.launch import launch
 from workbench.runs import checkpoints, process
 from workbench.runs.folder import RunFolder
 from workbench.workspace import Workspace
 
-KILLS = 50
+KILLS = times(50)
 SETTINGS = {"pairs": ["support"], "batch_size": 4, "learning_rate": 1e-3, "max_steps": 400, "save_steps": 3}
 SETTINGS |= {"holdout": 0.1, "eval_steps": 40, "lora_r": 4, "sample_tokens": 4}
 
@@ -50,9 +50,9 @@ def ours() -> list[int]:
 
 
 @pytest.mark.timeout(3600)
-def test_fifty_kills_lose_nothing_but_the_steps_since_the_last_checkpoint(tmp_path: Path) -> None:
+def test_fifty_kills_lose_nothing_but_the_steps_since_the_last_checkpoint(tmp_path: Path, faults: FaultTable) -> None:
     write_pairs(tmp_path / "pairs" / "support.jsonl")
-    workspace, rng, before = Workspace(tmp_path), Random(11), set(ours())
+    workspace, rng, before = Workspace(tmp_path), seeded(11), set(ours())
     config = build_config(SETTINGS)
     whole = launch(workspace, config)
     wait_for(whole)
@@ -72,21 +72,25 @@ def test_fifty_kills_lose_nothing_but_the_steps_since_the_last_checkpoint(tmp_pa
             outcomes["finished"] += 1
             folder = launch(workspace, config)
             continue
-        os.kill(pid, signal.SIGKILL)
-        wait_for(folder, 10)
         kills += 1
-        state = folder.state()
-        told = process.status(folder, state)
-        if told == "finished":  # It was killed while its interpreter came down.
-            continue
-        assert told == "lost"
-        outcomes["training" if state.steps else "early"] += 1
-        whole_ones = checkpoints.complete(folder)
-        for path in whole_ones:
-            assert checkpoints.check(path) == ""
-        if state.step > 6 and len(state.checkpoints) > 2:
-            assert whole_ones, f"no complete checkpoint at step {state.step}"
-        process.resume(folder)
+        with faults.attempt("worker killed in a long run") as attempt:
+            os.kill(pid, signal.SIGKILL)
+            wait_for(folder, 10)
+            state = folder.state()
+            told = process.status(folder, state)
+            if told == "finished":  # It was killed while its interpreter came down.
+                continue
+            assert told == "lost"
+            outcomes["training" if state.steps else "early"] += 1
+            whole_ones = checkpoints.complete(folder)
+            attempt.kept(
+                [each.path for each in state.checkpoints][-1:], [checkpoints.name_in_run(each) for each in whole_ones]
+            )
+            for path in whole_ones:
+                assert checkpoints.verify(path) == ""
+            if state.step > 6 and len(state.checkpoints) > 2:
+                assert whole_ones, f"no complete checkpoint at step {state.step}"
+            process.resume(folder)
     wait_for(folder)
     assert process.status(folder, folder.state()) == "finished"
     assert losses(folder) == pytest.approx(expected, abs=1e-6)
