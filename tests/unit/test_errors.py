@@ -9,9 +9,7 @@ from workbench.errors import WorkbenchError
     "error",
     [
         MemoryError(),
-        RuntimeError(
-            "[enforce fail at cpp:124] DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"
-        ),
+        RuntimeError("[enforce fail at cpp:124] DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"),
         ImportError("libarrow_compute.so.2600: failed to map segment from shared object"),
         RuntimeError("can't start new thread"),
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
