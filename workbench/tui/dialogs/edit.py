@@ -71,7 +71,7 @@ class EditDialog(Dialog[Pair | None]):
         with Vertical(id="editor", classes="frame") as editor:
             editor.border_title = one_line(self._title)
             turns = "^n add turn · ^d remove · ^r role · " if self._pair.conversational else ""
-            editor.border_subtitle = f"^s save · tab next · {turns}esc give up"
+            editor.border_subtitle = f"^s save · tab next · {turns}esc cancel"
             with VerticalScroll(can_focus=False):
                 with Vertical(id="prompt"):
                     yield from self._editors("prompt")

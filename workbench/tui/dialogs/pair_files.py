@@ -70,7 +70,7 @@ class ImportDialog(Dialog[ToImport | None]):
     DEFAULT_CSS = """
     ImportDialog {
         #fields { grid-size: 2; grid-columns: 12 1fr; grid-rows: 1; height: auto; margin-bottom: 1; }
-        Select { height: 1; }
+        Select { height: 1; padding-left: 1; }
         #told { height: auto; margin-bottom: 1; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
         #words, #said, #preview { height: auto; }
         .rankings { display: none; }
