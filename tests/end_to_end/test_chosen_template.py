@@ -17,6 +17,7 @@ from workbench.config import build_config
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.errors import WorkbenchError
 from workbench.launch import prepare
+from workbench.runs.folder import RunFolder
 from workbench.tiny import WEIGHTS
 from workbench.workspace import Workspace
 
@@ -77,6 +78,7 @@ def test_a_chosen_template_is_the_one_in_which_the_run_trains_and_is_asked(tmp_p
     shutil.copytree(folder, tmp_path / "runs" / "plain")
     record = (folder / "run.toml").read_text().replace(f'chat_template = "{chosen}"', 'chat_template = ""')
     (tmp_path / "runs" / "plain" / "run.toml").write_text(record)
+    RunFolder(tmp_path / "runs" / "plain").sign()
     done = workbench(tmp_path, *ASKED, "--run", by_setting, "--run", "plain")
     assert done.returncode == 2
     assert "different chat templates" in done.stderr

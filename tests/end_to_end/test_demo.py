@@ -229,6 +229,7 @@ def test_evaluate_refuses_what_it_cannot_measure(tmp_path: Path) -> None:
     (run / "run.toml").write_text(
         'created = "2026-01-01T12:00:00+00:00"\n[run]\npairs = ["x"]\n[sources]\n[versions]\n', "utf-8"
     )
+    RunFolder(run).sign()
     without_adapter = workbench("--workspace", str(tmp_path), "evaluate", "x-dpo", "--json")
     assert without_adapter.returncode == 2
     assert "saved no adapter" in without_adapter.stderr

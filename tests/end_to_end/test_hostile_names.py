@@ -143,6 +143,7 @@ COMMANDS: dict[str, list[list[str]]] = {
                [RUN, "--to", f"{EVIL}/{EVIL}.md"], [RUN, "--json"]],
     "label-samples": [[RUN], [RUN, "--kind", EVIL, "--behaviour", EVIL]],
     "merge": [[RUN, "--to", EVIL], [EVIL, "--to", EVIL]],
+    "trust": [[RUN, "--yes"], [EVIL]],
     "serve-command": [[RUN], [EVIL], ["MODEL"]],
     "push": [[RUN, "--to", EVIL], [EVIL, "--to", "a/b"], ["tone", "--to", EVIL, "--license", EVIL],
              ["MODEL", "--to", EVIL]],

@@ -129,6 +129,7 @@ def test_what_the_base_was_held_as_is_told_where_it_is_not_as_in_training(
         shutil.copytree(finished_run.folder, tmp_path / "runs" / name)
     settings = tmp_path / "runs" / other / "run.toml"
     settings.write_text(settings.read_text("utf-8").replace('quantization = "nf4"', 'quantization = "none"'), "utf-8")
+    RunFolder(settings.parent).sign()
 
     done = workbench(tmp_path, "evaluate", run, "--quantization", "none", "--json")
     assert done.returncode in (0, 1), done.stderr

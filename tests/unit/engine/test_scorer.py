@@ -241,10 +241,14 @@ def test_a_folder_without_an_adapter_is_refused_and_does_no_harm(
     bad = Column(name="run", adapter=str(tmp_path))
     with pytest.raises(WorkbenchError, match="No adapter there"):
         scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=[bad]))
-    for config in ("{}", "[", (adapters[0] / "adapter_config.json").read_text()):
+    for config, said in (
+        ("{}", "peft_type is missing"),
+        ("[", "settings cannot be read"),
+        ((adapters[0] / "adapter_config.json").read_text(), "weights cannot be read"),
+    ):
         (tmp_path / "adapter_config.json").write_text(config)
         (tmp_path / "adapter_model.safetensors").write_bytes(b"cut short")
-        with pytest.raises(WorkbenchError, match="does not fit"):
+        with pytest.raises(WorkbenchError, match=said):
             scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=[bad]))
     assert scorer.score(ScoreResponse(id=1, prompt=PROMPT, response=RESPONSE, columns=[BASE])) == before
 
