@@ -136,6 +136,7 @@ def dialogs(app: WorkbenchApp) -> dict[str, Callable[[], ModalScreen[Any]]]:
 
     assert app.data_set is not None
     data_set, workspace = app.data_set, app.workspace
+    data_set.checks.start()
     runs = Catalog(workspace.runs).summaries()
     finished = next(run for run in runs if run.state.status == "finished")
     tuned = tuned_runs(runs)

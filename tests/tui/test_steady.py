@@ -16,6 +16,8 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.command import CommandList, CommandPalette
+from textual.drivers._writer_thread import WriterThread
+from textual.drivers.linux_driver import LinuxDriver
 from textual.message_pump import MessagePump
 from textual.pilot import Pilot
 from textual.screen import Screen
@@ -444,6 +446,10 @@ def test_what_is_leaned_on_in_textual_is_as_it_was() -> None:
     assert "async def _dispatch_message(self, message: Message) -> None" in pump
     assert "_callbacks" in inspect.getsource(Screen._invoke_and_clear_callbacks)
     assert "_next_callbacks" in inspect.getsource(MessagePump.call_next)
+    # All that paints goes through the method that is replaced.
+    assert inspect.getsource(Screen).count("self._compositor_refresh") == 3
+    assert "self._queue.put(text)" in inspect.getsource(WriterThread.write)
+    assert "_writer_thread" in inspect.getsource(LinuxDriver.write)
     for name in ("_exit", "_dom_ready", "_exception", "_screen_stacks", "_current_mode", "_exception_event"):
         assert hasattr(App(), name), name
     assert hasattr(events.Key("a", "a"), "is_forwarded")

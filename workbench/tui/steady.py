@@ -1,10 +1,11 @@
-"""An app that no error in a handler ends, and whose keys go where they were meant to go.
+"""An app that no error in a handler ends, whose keys go where they were meant to, and that no slow link stops.
 
 All of Textual's internals that this leans on are in this module, and `tests/tui/test_steady.py` checks them:
 `MessagePump._dispatch_message` (through which every message of every widget goes), `App._handle_exception` (to which
 timers, layout and Textual's own workers bring their errors), `App.on_event` (which hands a key to what has the focus
 at that moment), `active_message_pump` and the pumps' queues, `Screen._callbacks` (what waits for the next refresh),
-`App._screen_stacks`, `App._nodes`, `OptionList._move_page` and `_lines`, `CommandPalette._refresh_command_list`.
+`App._screen_stacks`, `App._nodes`, `OptionList._move_page` and `_lines`, `CommandPalette._refresh_command_list`,
+`Screen._compositor_refresh` (which paints what has changed since it was last called) and the driver's `_writer_thread`.
 """
 
 from __future__ import annotations
@@ -36,8 +37,10 @@ from workbench.tui.unforeseen import Unforeseen
 _LONGEST_HOLD = 5.0
 """Seconds after which it is said that keys wait for work to end; where none goes on, they are dropped."""
 _LOOK_AGAIN = 0.002
+_PAINT_AGAIN = 0.005
 _textual_dispatch = MessagePump._dispatch_message
 _textual_move_page = OptionList._move_page
+_textual_paint = Screen._compositor_refresh
 
 
 @dataclass(slots=True)
@@ -70,6 +73,8 @@ class SteadyApp(App[None]):
         self._overdue = False
         """Whether keys have waited so long for a job that esc lets them go."""
         self._sender: asyncio.Task[None] | None = None
+        self._unpainted: set[Screen[Any]] = set()
+        """Screens that are painted once the terminal has taken what was painted before."""
 
     # Errors
 
@@ -213,6 +218,25 @@ class SteadyApp(App[None]):
                 opening.screen = screen
         return await super().push_screen_wait(screen, mode=mode)
 
+    # What is painted
+
+    @property
+    def behind(self) -> bool:
+        """Whether the terminal has yet to take what was painted. Textual lets thirty writes wait, then stands still."""
+        writer = getattr(self._driver, "_writer_thread", None)
+        return writer is not None and writer._queue.qsize() > 0
+
+    def paint_later(self, screen: Screen[Any]) -> None:
+        """Paints what will have changed by then, so that over a slow link it is seen late but never waits in line."""
+        if screen not in self._unpainted:
+            self._unpainted.add(screen)
+            self.set_timer(_PAINT_AGAIN, lambda: self._paint_now(screen))
+
+    def _paint_now(self, screen: Screen[Any]) -> None:
+        self._unpainted.discard(screen)
+        if screen.is_current:
+            screen._compositor_refresh()
+
     def action_command_palette(self) -> None:
         """Shows every command."""
         if not isinstance(self.screen, CommandPalette):
@@ -260,8 +284,18 @@ def _move_page(options: OptionList, direction: Any) -> None:
         _textual_move_page(options, direction)
 
 
+def _paint(screen: Screen[Any]) -> None:
+    app = screen.app
+    if isinstance(app, SteadyApp) and app.behind:
+        app.paint_later(screen)
+    else:
+        _textual_paint(screen)
+
+
 # An exception ends the loop of its widget (`_process_messages_loop`), and with it the app or a part of the screen.
 # There is no hook around a message, and half of the widgets are Textual's own: so the one method is replaced.
 MessagePump._dispatch_message = _dispatch  # type: ignore[method-assign, assignment]
 # The page keys raise KeyError in a list without lines: the command palette's, where nothing is found or shown yet.
 OptionList._move_page = _move_page  # type: ignore[method-assign, assignment]
+# What has changed stays noted until it is painted: Textual paints each change, however long the line of them is.
+Screen._compositor_refresh = _paint  # type: ignore[method-assign, assignment]
