@@ -36,6 +36,7 @@ from workbench.pairs.pair import to_row
 from workbench.pairs.readers import read_rows
 from workbench.runs.events import EventReader, Finished, Phase, Step
 from workbench.runs.folder import RunFolder, create, to_line
+from workbench.runs.user_state import STATE
 
 HH = Path("../shared/data/hh-rlhf/harmless-base-1500.jsonl.gz")
 _STOCK = Path(__file__).with_name("stock_trl.py")
@@ -96,9 +97,10 @@ def _ours(case: Case, folder: Path, side: str) -> dict[str, Any]:
     """The worker as every run starts it, with its events and scores; no evaluation and no checkpoint but the last."""
     beta = case.config.beta * (2 if side == "warm" else 1)  # The cache holds whatever the loss.
     config = case.config.model_copy(update={"holdout": 0.0, "save_steps": _NEVER, "beta": beta})
+    os.environ.setdefault(STATE, str(folder / "state"))  # The key in it signs the run, and its worker looks for that.
     made = create(folder / "runs", config, map(to_line, case.rows), {})
     watched = _Watched(made)
-    done = run(["-m", "workbench.engine.train", str(made.path)], {"WORKBENCH_STATE": str(folder / "state")}, watched)
+    done = run(["-m", "workbench.engine.train", str(made.path)], {}, watched)
     state, events = made.state(), list(EventReader(made.events).read())
     if not isinstance(state.end, Finished):
         raise SystemExit(f"the run did not finish: {state.end}")
