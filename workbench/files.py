@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import os
@@ -26,6 +27,7 @@ def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
     `durable`: it is on the disk for good on return. Raises `OSError`, and then leaves nothing behind.
     """
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    sweep_unfinished(path, f"{path.name}.", ".tmp")
     try:
         with unfinished.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
@@ -37,6 +39,29 @@ def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
         with suppress(OSError):
             unfinished.unlink()
         raise
+
+
+def sweep_unfinished(path: Path, begin: str, ending: str) -> None:
+    """Removes what processes that are gone left unfinished beside `path`, under the name `begin` PID `ending`.
+
+    A PID that runs again belongs to another process where that started after the file was written last.
+    """
+    for left in path.parent.glob(f"{glob.escape(begin)}*{glob.escape(ending)}"):
+        pid = left.name[len(begin) : len(left.name) - len(ending)]
+        with suppress(OSError):
+            if pid.isascii() and pid.isdecimal() and not left.is_symlink() and _gone(int(pid), left.stat().st_mtime):
+                left.unlink()
+
+
+def _gone(pid: int, written: float) -> bool:
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).create_time() > written + 1)
+    except psutil.NoSuchProcess:
+        return True
+    except (psutil.Error, OverflowError):
+        return False
 
 
 def json_in(text: str | bytes) -> Any:

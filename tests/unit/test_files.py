@@ -1,8 +1,18 @@
 """What is damaged is named; what is not is read as what it says."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from workbench.files import json_in, toml_in
+from workbench.config import build_config
+from workbench.errors import WorkbenchError
+from workbench.files import json_in, sweep_unfinished, toml_in, write_whole
+from workbench.pairs.store import write_pairs
+from workbench.runs.folder import create
 
 
 @pytest.mark.parametrize(
@@ -47,3 +57,47 @@ def test_json_is_read_as_what_it_says() -> None:
 def test_toml_that_is_damaged_is_named(text: str | bytes, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         toml_in(text)
+
+
+def test_what_a_killed_process_left_is_swept_once_it_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead, living, recycled = (tmp_path / f"x.json.{pid}.tmp" for pid in (ended.pid, os.getppid(), os.getpid()))
+    others = [tmp_path / f"y.json.{ended.pid}.tmp", tmp_path / "x.json.notes.tmp"]
+    for each in (dead, living, recycled, *others):
+        each.touch()
+    os.utime(recycled, (1e9, 1e9))
+    sweep_unfinished(path, "x.json.", ".tmp")
+    assert set(tmp_path.iterdir()) == {living, *others}
+    dead.touch()
+    write_whole(path, "{}")
+    assert set(tmp_path.iterdir()) == {path, living, *others}
+
+
+def test_half_a_data_set_of_a_killed_process_goes_with_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / f".x.jsonl.{ended.pid}.part").write_bytes(b"half")
+    write_pairs(path, [])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_is_written_through_a_link_to_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "pairs").mkdir()
+    path, elsewhere = tmp_path / "pairs" / "x.jsonl", tmp_path / "elsewhere.jsonl"
+    path.symlink_to(elsewhere)
+    with pytest.raises(WorkbenchError, match="link to nowhere"):
+        write_pairs(path, [])
+    assert not elsewhere.exists()
+
+
+def test_a_run_that_could_not_be_made_leaves_no_folder(tmp_path: Path) -> None:
+    def lines() -> Iterator[bytes]:
+        yield b"{}\n"
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(WorkbenchError, match="could not be made"):
+        create(tmp_path / "runs", build_config({"pairs": ["x"]}), lines(), {})
+    assert not list((tmp_path / "runs").iterdir())

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
+from workbench.files import sweep_unfinished
 from workbench.pairs.pair import Pair, from_row, to_line
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -152,6 +153,7 @@ def write_atomically(
     """
     path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    sweep_unfinished(path, f".{path.name}.", ".part")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
     try:
         with open(descriptor, "wb", buffering=1 << 20) as file:  # noqa: PTH123 (a descriptor, not a path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,6 +77,12 @@ def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
 
     Raises `WorkbenchError` where it cannot be written, or is open in a workbench.
     """
+    if path.is_symlink() and not path.exists():
+        raise WorkbenchError(
+            f"{path.name} is a link to nowhere",
+            f"{path} leads to {os.path.realpath(path)}, where no file is. Nothing was written there.",
+            "Remove the link, or choose another name.",
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         journal = journal_path(path)

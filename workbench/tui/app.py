@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 from textual.theme import Theme
 
@@ -107,6 +108,15 @@ class WorkbenchApp(SteadyApp):
             theme = theme if theme in (DARK, LIGHT) else legible(theme)
             self._legible[theme.name] = told_without_colors(theme) if self._few_colors else theme
         return self._legible[theme.name]
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's choice, but for a terminal, which may vanish."""
+        chosen = super().get_driver_class()
+        if chosen.__name__ != "LinuxDriver":
+            return chosen
+        from workbench.tui.terminal import TerminalDriver
+
+        return TerminalDriver
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything a key does, for the command palette, before Textual's own commands."""

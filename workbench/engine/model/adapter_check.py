@@ -17,6 +17,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from workbench.errors import WorkbenchError
+from workbench.files import json_in
 from workbench.runs.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 _SCORES = "SEQ_CLS"
@@ -39,10 +40,10 @@ def check_adapter(folder: Path, layers: Layers, *, scores: bool = False) -> None
     """
     file = folder / ADAPTER_CONFIG
     try:
-        settings = json.loads(file.read_text("utf-8"))
+        settings = json_in(file.read_bytes())
         if not isinstance(settings, dict):
             raise TypeError(f"it is {_shown(settings)}, not an object")
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise WorkbenchError(
             "The adapter's settings cannot be read", f"{file}: {error}.", "Copy the adapter here again."
         ) from error

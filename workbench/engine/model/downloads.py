@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import torch
 from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
@@ -22,6 +23,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from workbench.engine.model.foreign_faults import fault_in, first_fault
 from workbench.engine.model.rendering import FALLBACK_TEMPLATE
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
@@ -37,8 +39,11 @@ def from_pretrained(kind: Any, source: str, trust: Trust = UNTRUSTED, **argument
     """`kind.from_pretrained(source)`, where nothing of `source` runs and no pickle is read unless `trust` says so.
 
     The only place that calls it of transformers: `kind` is one of its classes, `source` what `resolve` gave. Raises
-    `WorkbenchError` for code and pickles that are not trusted, and what transformers raises.
+    `WorkbenchError` for code and pickles that are not trusted, and for files that are damaged, with file and field;
+    `OSError`, `ValueError`, `KeyError` and `ImportError` as transformers does, for `not_loaded` to say why.
     """
+    if "gguf_file" not in arguments and (fault := first_fault(Path(source))):
+        raise _damaged(source, fault)
     arguments = {**where_from(source), **arguments}
     if kind is not GenerationConfig:
         arguments["trust_remote_code"] = trust.trust_remote_code
@@ -51,6 +56,10 @@ def from_pretrained(kind: Any, source: str, trust: Trust = UNTRUSTED, **argument
         if any(words in str(error) for words in _OWN_CODE) and not trust.trust_remote_code:
             raise _brings_code(source) from error
         raise
+    except (WorkbenchError, KeyError, ImportError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # tokenizers raises bare ones, JSON without end RecursionError, and so on
+        raise not_loaded(source, error) from error
 
 
 def _check_weights(source: str, trust: Trust) -> None:
@@ -107,6 +116,8 @@ def fetched(model: str) -> bool:
 def not_loaded(model: str, error: Exception) -> WorkbenchError:
     """Why `from_pretrained` failed, and what to do."""
     logging.getLogger(__name__).debug("loading %s", model, exc_info=error)
+    if Path(model).is_dir() and (fault := fault_in(Path(model))):
+        return _damaged(model, fault)
     causes = [error]
     while (deeper := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 10:
         causes.append(deeper)  # type: ignore[arg-type]
@@ -153,6 +164,12 @@ def hub_reachable() -> bool:
         return False
 
 
+def _damaged(model: str, fault: str) -> WorkbenchError:
+    return WorkbenchError(
+        "The model's files are damaged", f"{model} cannot be loaded. {fault}.", "Copy or download the model again."
+    )
+
+
 def _unreachable(model: str) -> WorkbenchError:
     return WorkbenchError(
         "The model is not on this machine, and Hugging Face cannot be reached",
@@ -166,7 +183,7 @@ def embedding_rows(model: str, trust: Trust = UNTRUSTED) -> int | None:
     source = resolve(model)
     try:
         config = from_pretrained(AutoConfig, source, trust).get_text_config()
-    except (OSError, ValueError, KeyError, WorkbenchError):
+    except (OSError, ValueError, KeyError, AttributeError, WorkbenchError):
         return None
     rows = getattr(config, "vocab_size", None)
     return rows if isinstance(rows, int) and rows > 0 else None

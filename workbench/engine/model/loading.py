@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from bitsandbytes.nn import Linear4bit
 from peft import PeftModel
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -153,7 +153,9 @@ def attach_adapter(
             model.load_adapter(str(folder), adapter_name=name, is_trainable=trains)
         else:
             model = PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=trains)
-    except (RuntimeError, ValueError, OSError, KeyError, SafetensorError) as error:
+    except (WorkbenchError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever PEFT and safetensors make of what is in the folder
         raise WorkbenchError(
             "The adapter does not fit the model",
             f"{folder}: {first_line(error)}",
