@@ -278,6 +278,9 @@ def _in_archive(path: Path) -> tuple[list[_Part], list[LeftOut]]:
         raise not_read(path.name, "an Excel sheet", pandas_command("read_excel"))
     if any(member.flag_bits & 1 for member in members):
         raise not_read(path.name, "an archive with a password", "unzip NAME")
+    if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
+        # Python unpacks the others without a limit: a few bytes could take all memory.
+        raise not_read(path.name, "an archive that is not packed as ZIP files usually are", "unzip NAME")
     parts, left_out = [], []
     for member in sorted(members, key=lambda member: member.filename):
         name = member.filename

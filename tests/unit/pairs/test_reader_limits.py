@@ -1,9 +1,12 @@
 """What a file unpacks to does not decide how much memory reading it takes: measured in a process of its own."""
 
+import bz2
 import gzip
 import json
+import lzma
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +120,36 @@ def test_tables_that_unpack_to_too_much_are_refused(tmp_path: Path) -> None:
         found = read(tmp_path / name)
         assert "unpacks to too much" in found["said"]
         assert found["peak"] < 150 * MIB
+
+
+@pytest.mark.parametrize("ending", ["xz", "bz2"])
+def test_streams_one_after_the_other_too(tmp_path: Path, ending: str) -> None:
+    pack = {"xz": lzma.compress, "bz2": bz2.compress}[ending]
+    path = tmp_path / f"x.jsonl.{ending}"
+    path.write_bytes(pack(ROW + b'{"prompt": "') + pack(b"x" * 10 * MIB) * 30)
+    assert path.stat().st_size < 200_000
+    found = read(path)
+    assert (found["rows"], "line 2 is longer than 16 MiB" in found["said"]) == (1, True)
+    assert found["peak"] < 150 * MIB
+
+
+@pytest.mark.parametrize("packed", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_archives_too(tmp_path: Path, packed: int) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", packed, compresslevel=1) as archive, archive.open("x.jsonl", "w") as file:
+        file.write(ROW + b'{"prompt": "')
+        for _ in range(300 if packed == zipfile.ZIP_DEFLATED else 60):
+            file.write(b"x" * MIB)
+    found = read(path)
+    assert ("line=2" if packed == zipfile.ZIP_DEFLATED else "not packed as ZIP files usually are") in found["said"]
+    assert found["peak"] < 150 * MIB
+
+
+@pytest.mark.parametrize(("name", "begin"), [("x.jsonl.gz", ROW), ("x.json.gz", b'[{"prompt": ')])
+def test_nesting_without_end_too(tmp_path: Path, name: str, begin: bytes) -> None:
+    with gzip.open(tmp_path / name, "wb", compresslevel=1) as file:
+        file.write(begin + b"[" * 14 * MIB + b"\n" + (ROW if name == "x.jsonl.gz" else b""))
+    found = read(tmp_path / name)
+    assert found["said"]
+    assert found["rows"] == {"x.jsonl.gz": 2, "x.json.gz": 0}[name]
+    assert found["peak"] < 250 * MIB
