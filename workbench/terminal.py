@@ -20,7 +20,7 @@ def need_screens() -> None:
     if term in NO_SCREENS:
         hint = f"Where it can do more than that: export TERM=xterm-256color. {_WITHOUT}"
         raise WorkbenchError("This terminal cannot show the screens", f"TERM is {term or 'not set'}.", hint)
-    for stream, name in ((sys.stdin, "Standard input"), (sys.stderr, "Standard error")):
-        if not stream.isatty():
+    for is_terminal, name in ((sys.stdin.isatty(), "Standard input"), (sys.stderr.isatty(), "Standard error")):
+        if not is_terminal:
             hint = f"Start it in a terminal; through SSH: ssh -t HOST workbench. {_WITHOUT}"
             raise WorkbenchError("The screens need a terminal", f"{name} is not one.", hint)

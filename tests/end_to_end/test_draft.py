@@ -29,7 +29,8 @@ def test_drafts_are_listed_and_saved_under_the_numbers_they_were_listed_with(
     listed = workbench(workspace, *asked, "--json")
     assert listed.returncode == 0, listed.stderr
     found = json.loads(listed.stdout)
-    assert list(found) == ["pair", "model", "quantization", "chat_template", "candidates", "taken", "edited", "new"]
+    base = ["model", "quantization", "chat_template", "trust_remote_code", "allow_pickle"]
+    assert list(found) == ["pair", *base, "candidates", "taken", "edited", "new"]
     assert [(each["number"], each["side"]) for each in found["candidates"][:2]] == [(1, "chosen"), (2, "rejected")]
     drafts = found["candidates"][2:]
     assert sum(each["count"] for each in drafts) == 4

@@ -53,7 +53,9 @@ def test_both_ways_of_reading_agree(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(columns, "_PIECE", piece)
         fast, slow = Rows(load(path)), read_slowly(path, patch)
-    assert b"".join(map(bytes, fast.chunks())) == content
+    # Of two rows without an id that say the same, the second is given another one.
+    assert fast.base.renamed.tolist() == slow.base.renamed.tolist()
+    assert len(fast.base.renamed) or b"".join(map(bytes, fast.chunks())) == content
     assert fast.base.problems == slow.base.problems
     assert fast.order.tolist() == slow.order.tolist()
     for row in fast.order.tolist():

@@ -95,8 +95,8 @@ def test_what_would_be_stale_is_computed_again(tmp_path, computed, monkeypatch):
     computed.clear()
     load = __import__("workbench.engine.training.job", fromlist=["load_tokenizer"]).load_tokenizer
 
-    def retemplated(model, chat_template):
-        tokenizer = load(model, chat_template)
+    def retemplated(*asked, **how):
+        tokenizer = load(*asked, **how)
         assert isinstance(tokenizer.chat_template, str)
         tokenizer.chat_template = "x" + tokenizer.chat_template
         return tokenizer
