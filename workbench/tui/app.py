@@ -96,7 +96,12 @@ class WorkbenchApp(SteadyApp):
             self.data_set.close()
 
     def on_ready(self) -> None:
-        """Lets garbage be collected, which the command line put off until the first screen is there."""
+        """Lets garbage be collected, which the command line put off until the first screen is there.
+
+        What is there by now stays, so it is not looked at again: Python puts a full look off until there is a quarter
+        as much that is new, which of the half a million objects of a start would be tens of megabytes.
+        """
+        gc.freeze()
         gc.enable()
 
     def get_theme(self, theme_name: str) -> Theme | None:

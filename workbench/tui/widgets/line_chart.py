@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Any
 
 from rich.text import Text
 from textual.color import Color
@@ -97,7 +98,7 @@ def draw(figure: Figure, width: int, height: int, palette: Palette) -> list[Cont
     from textual_plotext import Plot
 
     with _drawing:
-        plot = Plot()
+        plot: Any = Plot()
         plot.theme("clear")
         # plotsize alone leaves the size of the last figure in place (textual-plotext issue 5)
         plot.plotsize(width, height)
@@ -125,6 +126,10 @@ def draw(figure: Figure, width: int, height: int, palette: Palette) -> list[Cont
             if line.tip and line.curve.xs:
                 plot.scatter(line.curve.xs[-1:], line.curve.ys[-1:], marker=line.tip, color=palette[line.color])
         text = Text.from_ansi(plot.build().rstrip("\n"))
+        # plotext's figure refers to itself all over, with its canvas of a list a cell: 80 kB that only a full look for
+        # garbage would free, which among a screen's objects comes every few hundred drawings.
+        for part in (plot._dummy, plot):
+            part.__dict__.clear()
     drawn = [Content.from_rich_text(line) for line in text.split("\n", allow_blank=True)]
     return [*drawn, *[Content("")] * (height - len(drawn))][:height]
 

@@ -1,0 +1,81 @@
+"""Screens that are looked at again and again keep nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from textual.message_pump import MessagePump
+from textual.timer import Timer
+from textual.worker import Worker
+
+from tests.tui.pairs_data import make_workspace
+from tests.tui.runs_data import make_run, whole_run
+from tests.tui.runs_screen import drawn, runs_screen, shows
+from workbench.runs.series import Curve
+from workbench.tui.theme import DARK
+from workbench.tui.widgets.line_chart import COLORS, ChartLine, Figure, draw, palette_of
+
+SWITCHES = 50
+
+
+def test_a_drawing_leaves_no_garbage() -> None:
+    """A figure of plotext refers to itself; among a screen's objects Python looks for such seldom."""
+    curve = Curve([float(x) for x in range(200)], [float(x % 7) for x in range(200)])
+    figure = Figure("loss", (ChartLine(curve, "●", "train", COLORS[0], curve),), end=200)
+    palette = palette_of(dict.fromkeys(DARK.to_color_system().generate(), "#336699"))
+    draw(figure, 60, 12, palette)
+    gc.collect()
+    gc.disable()
+    try:
+        drawn = [draw(figure, 60, 12, palette) for _ in range(5)]
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+    assert len(drawn[0]) == 12
+
+
+def living() -> Counter[str]:
+    """What stays, by kind: all that Textual runs, tasks, threads, open files; and all objects together."""
+    gc.collect()
+    found = gc.get_objects()
+    kinds: dict[str, Any] = {"pumps": MessagePump, "timers": Timer, "workers": Worker}
+    counts = Counter({name: sum(isinstance(each, kind) for each in found) for name, kind in kinds.items()})
+    counts["tasks"] = len(asyncio.all_tasks())
+    counts["threads"] = threading.active_count()
+    counts["files"] = len(list(Path("/proc/self/fd").iterdir()))
+    counts["objects"] = len(found)
+    return counts
+
+
+async def test_switching_between_screens_keeps_nothing(tmp_path: Path) -> None:
+    make_workspace(tmp_path, 60)
+    make_run(tmp_path, "tone", whole_run())
+    async with runs_screen(tmp_path, (120, 40)) as pilot:
+
+        async def switch(times: int) -> None:
+            for _ in range(times // 2):
+                await pilot.press("1")
+                await pilot.pause()
+                await pilot.press("2")
+                await pilot.pause()
+            await drawn(pilot)
+            await pilot.pause(1.2)  # until a look is due again: nothing is on its way
+
+        await shows(pilot, "✔ finished")
+        await switch(10)
+        before = living()
+        await switch(SWITCHES)
+        after = living()
+    more = {name: after[name] - before[name] for name in after}
+    assert more["pumps"] <= 0
+    assert more["timers"] <= 0
+    assert more["workers"] <= 0
+    assert more["tasks"] <= 0
+    assert more["threads"] <= 1  # one more of a pool's
+    assert more["files"] <= 0
+    assert more["objects"] < 10 * SWITCHES, more
