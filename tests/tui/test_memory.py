@@ -14,6 +14,7 @@ from textual.timer import Timer
 from textual.worker import Worker
 
 from tests.tui.pairs_data import make_workspace
+from tests.tui.pairs_screen import opened
 from tests.tui.runs_data import make_run, whole_run
 from tests.tui.runs_screen import drawn, runs_screen, shows
 from workbench.runs.series import Curve
@@ -21,6 +22,7 @@ from workbench.tui.theme import DARK
 from workbench.tui.widgets.line_chart import COLORS, ChartLine, Figure, draw, palette_of
 
 SWITCHES = 50
+DIALOGS = 16
 
 
 def test_a_drawing_leaves_no_garbage() -> None:
@@ -79,3 +81,19 @@ async def test_switching_between_screens_keeps_nothing(tmp_path: Path) -> None:
     assert more["threads"] <= 1  # one more of a pool's
     assert more["files"] <= 0
     assert more["objects"] < 10 * SWITCHES, more
+
+
+async def test_a_dialog_that_was_closed_is_forgotten(tmp_path: Path) -> None:
+    """Textual keeps the painted lines of a thousand closed widgets (`workbench.tui.steady`)."""
+    async with opened(make_workspace(tmp_path, 20)) as screen:
+
+        async def look(times: int) -> int:
+            for _ in range(times):
+                for key in ("t", "escape", "question_mark", "escape"):
+                    await screen.pilot.press(key)
+            await screen.pilot.pause(1.2)
+            return living()["objects"]
+
+        await look(6)
+        before = await look(6)
+        assert await look(DIALOGS) - before < 50 * DIALOGS

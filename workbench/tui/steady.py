@@ -5,7 +5,8 @@ All of Textual's internals that this leans on are in this module, and `tests/tui
 timers, layout and Textual's own workers bring their errors), `App.on_event` (which hands a key to what has the focus
 at that moment), `active_message_pump` and the pumps' queues, `Screen._callbacks` (what waits for the next refresh),
 `App._screen_stacks`, `App._nodes`, `OptionList._move_page` and `_lines`, `CommandPalette._refresh_command_list`,
-`Screen._compositor_refresh` (which paints what has changed since it was last called) and the driver's `_writer_thread`.
+`Screen._compositor_refresh` (which paints what has changed since it was last called), the driver's `_writer_thread`
+and `StylesCache.get_inner_outer`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from textual import events
 from textual._context import active_message_pump
+from textual._styles_cache import StylesCache
 from textual.app import App
+from textual.color import Color
 from textual.command import CommandInput, CommandPalette
 from textual.css.query import NoMatches
 from textual.dom import DOMNode
@@ -41,6 +45,7 @@ _PAINT_AGAIN = 0.005
 _textual_dispatch = MessagePump._dispatch_message
 _textual_move_page = OptionList._move_page
 _textual_paint = Screen._compositor_refresh
+_textual_inner_outer = StylesCache.get_inner_outer.__wrapped__
 
 
 @dataclass(slots=True)
@@ -292,6 +297,11 @@ def _paint(screen: Screen[Any]) -> None:
         _textual_paint(screen)
 
 
+@lru_cache(1024)
+def _inner_outer(base_background: Color, background: Color) -> Any:
+    return _textual_inner_outer(None, base_background, background)
+
+
 # An exception ends the loop of its widget (`_process_messages_loop`), and with it the app or a part of the screen.
 # There is no hook around a message, and half of the widgets are Textual's own: so the one method is replaced.
 MessagePump._dispatch_message = _dispatch  # type: ignore[method-assign, assignment]
@@ -299,3 +309,5 @@ MessagePump._dispatch_message = _dispatch  # type: ignore[method-assign, assignm
 OptionList._move_page = _move_page  # type: ignore[method-assign, assignment]
 # What has changed stays noted until it is painted: Textual paints each change, however long the line of them is.
 Screen._compositor_refresh = _paint  # type: ignore[method-assign, assignment]
+# Textual's own cache of these has the widget's painted lines in its keys: it keeps those of a thousand closed widgets.
+StylesCache.get_inner_outer = staticmethod(_inner_outer)  # type: ignore[method-assign, assignment]
