@@ -101,8 +101,9 @@ class WorkbenchApp(SteadyApp):
         What is there by now stays, so it is not looked at again: Python puts a full look off until there is a quarter
         as much that is new, which of the half a million objects of a start would be tens of megabytes.
         """
-        gc.freeze()
-        gc.enable()
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
 
     def get_theme(self, theme_name: str) -> Theme | None:
         """The theme with this name, its colours such that our widgets can be read."""
