@@ -50,7 +50,7 @@ def changed(folder: Path, **settings: object) -> Path:
         ("r", 0),
         ("r", 10**9),
         ("lora_alpha", "x"),
-        ("lora_alpha", float("nan")),
+        ("lora_alpha", -1),
         ("target_modules", 5),
         ("target_modules", "(a+)+$"),
         ("target_modules", []),
@@ -100,7 +100,7 @@ def test_what_it_names_is_not_imported(tmp_path: Path, base: Any, monkeypatch: p
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "5", "{", "", "[" * 100_000, "\x00", '{"r": 4}'])
+@pytest.mark.parametrize("text", ["[]", "null", "5", "{", "", "[" * 100_000, "\x00", '{"r": 4}', '{"lora_alpha": NaN}'])
 def test_a_file_that_says_nothing_is_refused_by_its_name(tmp_path: Path, base: Any, text: str) -> None:
     folder = changed(tmp_path / "adapter")
     (folder / "adapter_config.json").write_text(text)
