@@ -95,7 +95,9 @@ def test_every_screen_opens_and_signs_tell_what_colours_do(
 def test_the_screens_outlive_a_connection(tmp_path: Path) -> None:
     """They are left by detaching, and found again from a terminal of another size as they were."""
     workspace = make_workspace(tmp_path, 5)
-    with Tmux(tmp_path) as tmux:
+    # As a shell exports them, which nobody changes any more.
+    exported = {"COLORTERM": "truecolor", "COLUMNS": "80", "LINES": "24"}
+    with Tmux(tmp_path, environment=exported) as tmux:
         tmux.wait("the model will prefer")
         with tmux.attached((160, 50)):
             tmux.wait(lambda seen: max(map(len, seen.splitlines())) > 100)

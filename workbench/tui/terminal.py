@@ -6,6 +6,7 @@ and again, as fast as it can, and its writer ends at the first error, after whic
 
 from __future__ import annotations
 
+import os
 import select
 import threading
 from contextlib import suppress
@@ -23,6 +24,14 @@ class TerminalDriver(LinuxDriver):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._file: IO[str] = _Bearing(self._file)  # type: ignore[assignment]
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        """The terminal's size now, whatever COLUMNS and LINES say: exported by a shell, they stay as they were."""
+        with suppress(OSError):
+            width, height = os.get_terminal_size(self.fileno)
+            if width and height:
+                return width, height
+        return super()._get_terminal_size()
 
     def run_input_thread(self) -> None:
         """Reads keys until the app ends, or the terminal is not there any more."""
