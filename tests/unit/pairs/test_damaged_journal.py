@@ -120,7 +120,9 @@ def test_whatever_happened_to_it_the_pairs_are_there_and_can_be_edited(path: Pat
         store.set_note([4], "after")
     assert [pair.note for pair in load_pairs(path)[0]] == ["first", "", "", "", "after"]
     (aside,) = (each for each in journal.parent.glob("x.damaged-*") if not each.name.endswith(("-wal", "-shm")))
-    assert not aside.is_file() or aside.read_bytes() == damaged
+    # What SQLite itself wrote may move from its log into the file at any moment, while somebody still has it open.
+    by_sqlite = DAMAGE[what].__qualname__.startswith(change.__qualname__)
+    assert by_sqlite or not aside.is_file() or aside.read_bytes() == damaged
     assert str(aside) in store.file.damage.message
 
 
