@@ -53,11 +53,11 @@ _NOT_DAMAGE = {
 """What SQLite reports that says nothing of what is in the file, and the way out."""
 
 
-class JournalError(WorkbenchError):
-    """The journal cannot be read or written, now or ever."""
+class UnusableJournalError(WorkbenchError):
+    """The journal cannot be read or written now; nothing is wrong with what is in it."""
 
 
-class DamagedJournalError(JournalError):
+class DamagedJournalError(WorkbenchError):
     """The journal holds what was never written into it. `reason` ends a sentence."""
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -412,7 +412,7 @@ def telling_damage(path: Path) -> Iterator[None]:
         raise DamagedJournalError(path, str(error) or type(error).__name__) from error
 
 
-def _told(path: Path, error: sqlite3.Error, *, editing: bool = False) -> JournalError:
+def _told(path: Path, error: sqlite3.Error, *, editing: bool = False) -> DamagedJournalError | UnusableJournalError:
     if _code(error) in _NOT_DAMAGE:
         return _unusable(path, error, editing=editing)
     return DamagedJournalError(path, str(error))
@@ -423,7 +423,7 @@ def _code(error: sqlite3.Error) -> int | None:
     return None if code is None else code & 0xFF
 
 
-def _unusable(path: Path, error: Exception, *, editing: bool = True) -> JournalError:
+def _unusable(path: Path, error: Exception, *, editing: bool = True) -> UnusableJournalError:
     reason = error.strerror if isinstance(error, OSError) else str(error)
     hint = _NOT_DAMAGE.get(_code(error) or -1) if isinstance(error, sqlite3.Error) else None
     if hint is None:
@@ -431,6 +431,6 @@ def _unusable(path: Path, error: Exception, *, editing: bool = True) -> JournalE
         hint = _NOT_DAMAGE[sqlite3.SQLITE_FULL if full else sqlite3.SQLITE_CANTOPEN]
     if editing:
         told = f"It could not be written down: {path}: {reason}. Everything before it is safe."
-        return JournalError("The edit was not made", told, hint)
+        return UnusableJournalError("The edit was not made", told, hint)
     told = f"{path}: {reason}. Edits that {path.stem}.jsonl does not have yet are in it."
-    return JournalError(f"The journal of {path.stem} cannot be read", told, hint)
+    return UnusableJournalError(f"The journal of {path.stem} cannot be read", told, hint)

@@ -149,12 +149,7 @@ class OpenFile:
         """Without a journal nothing is edited."""
         self.read_only = self.read_only or error.message
         self.damage = self.damage or error
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        self._close_journal()
 
     def _give_up_journal(self, error: DamagedJournalError, gone: Callable[[Path], str]) -> None:
         """Goes on without a journal that is damaged: it is set aside, and another begun, where edits are made here.
@@ -208,12 +203,15 @@ class OpenFile:
     def _let_go(self) -> None:
         # SQLite crashes the process where a connection is closed under a thread that uses it.
         with self._saving, self.mutex:
-            if self._journal is not None:
-                self._journal.close()
-                self._journal = None
-            if self._lock is not None:
-                self._lock.release()
-                self._lock = None
+            self._close_journal()
+
+    def _close_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     # Editing
 

@@ -14,7 +14,7 @@ import numpy as np
 from workbench.errors import WorkbenchError
 from workbench.pairs.arrow import Ints
 from workbench.pairs.columns import load
-from workbench.pairs.journal import Journal, JournalError, journal_path, log
+from workbench.pairs.journal import DamagedJournalError, Journal, UnusableJournalError, journal_path, log
 from workbench.pairs.lines import Problem, encoded, kinds_differ, not_saved, refuse_half_characters, write_atomically
 from workbench.pairs.lock import Lock, Owner
 from workbench.pairs.merge import take_in
@@ -51,7 +51,7 @@ def load_rows(path: Path) -> Rows:
             if journal is not None:
                 take_in(rows, ops, saved=journal.saved_in(rows.base.stamp), mine=None)
             return rows
-    except JournalError as error:
+    except (DamagedJournalError, UnusableJournalError) as error:
         log.warning("%s", error)
         return Rows(load(path))
 
