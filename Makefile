@@ -37,8 +37,8 @@ claims: install
 # Kills, full disks, lost folders, and many more inputs for what any input must hold for. Many minutes, and a tmpfs where
 # mounting is allowed. Prints a table of what was tried, survived and lost; FAULTS=0.1 tries a tenth as often.
 faults: install
-	$(BIN)/python -m pytest --timeout 1800 tests/faults
-	$(PYTEST) --timeout 1800 -m hypothesis --hypothesis-profile thorough
+	$(BIN)/python -m pytest $(PARALLEL) --timeout 1800 tests/faults
+	$(PYTEST) $(PARALLEL) --timeout 1800 -m hypothesis --hypothesis-profile thorough
 
 check: install
 	$(BIN)/ruff check

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,22 @@ _TABLE = FaultTable()
 def faults() -> FaultTable:
     """Where a test counts its tries, for the table at the end; see `tests.faults.table`."""
     return _TABLE
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes half an hour begins first, so that another process does the rest meanwhile."""
+    items.sort(key=lambda item: "test_soak" not in item.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of several hands its counts to the one that prints."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["faults"] = _TABLE.told()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _TABLE.take_in(getattr(node, "workeroutput", {}).get("faults", ({}, {})))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

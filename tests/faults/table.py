@@ -18,9 +18,10 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from random import Random
 
+Told = tuple[dict[str, dict[str, int]], dict[str, str]]
 HEADINGS = ("fault", "tried", "survived", "acknowledged", "lost")
 
 
@@ -59,11 +60,31 @@ class Attempt:
 
 
 class FaultTable:
-    """The counts of all tests of one session."""
+    """The counts of all tests of one session, in however many processes."""
 
     def __init__(self) -> None:
         self.kinds: dict[str, Counts] = {}
         self.figures: dict[str, str] = {}
+
+    def take_in(self, told: Told) -> None:
+        """Adds what another process counted: its `told()`."""
+        kinds, figures = told
+        for kind, counted in kinds.items():
+            self._add(kind, **counted)
+        self.figures |= figures
+
+    def told(self) -> Told:
+        """All that was counted, as what may be sent to another process."""
+        return {kind: asdict(counts) for kind, counts in self.kinds.items()}, self.figures
+
+    def counted(self, kind: str, tried: int, survived: int) -> None:
+        """Tries that were counted elsewhere."""
+        self._add(kind, tried=tried, survived=survived)
+
+    def _add(self, kind: str, **counted: int) -> None:
+        counts = self.kinds.setdefault(kind, Counts())
+        for name, count in counted.items():
+            setattr(counts, name, getattr(counts, name) + count)
 
     @contextmanager
     def attempt(self, kind: str) -> Iterator[Attempt]:
