@@ -1,6 +1,7 @@
 """Token ids kept on disk: the same as made anew, never stale, never half-written, never too many."""
 
 import os
+import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -147,6 +148,28 @@ def test_a_damaged_file_is_made_anew(tokenizer, tmp_path, made, damage):
     made.clear()
     assert everything(prepare(tokenizer, ROWS, 1024, tmp_path, made.append)) == whole
     assert made == []
+
+
+def test_no_byte_that_changed_is_ever_trained_on(tokenizer, tmp_path, made):
+    """Of the ids, the lengths, the names, the split, the bits that say what is null, the footer."""
+    whole = everything(prepare(tokenizer, ROWS, 1024, tmp_path))
+    (file,) = tmp_path.glob("*.arrow")
+    content = file.read_bytes()
+    places = random.Random(22).sample(range(len(content)), 40)
+    for place in (0, *places, len(content) - 40, len(content) - 1):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        file.write_bytes(changed)
+        made.clear()
+        assert everything(prepare(tokenizer, ROWS, 1024, tmp_path, made.append)) == whole, place
+        assert made, place
+        assert file.read_bytes() == content, place
+
+
+def test_tokens_of_other_pairs_under_the_same_name_are_not_taken(tmp_path):
+    stored(tmp_path, "these", lambda: [entries(9, first=1)])
+    (tmp_path / "these.arrow").rename(tmp_path / "those.arrow")
+    assert stored(tmp_path, "those", lambda: [entries(9, first=2)]).ids(0).prompt == [2, 0]
 
 
 def test_a_folder_that_cannot_be_written_costs_time_only(tokenizer, tmp_path):

@@ -29,7 +29,7 @@ from workbench.runs.pair_scores import PairIdentity, fingerprint
 PAIR_INDEX = "pair_index"
 """The column that says which of its data set's pairs a row is."""
 
-_VERSION = "2"
+_VERSION = "3"
 """Of how rows become ids, and of the file: another one forgets what was kept."""
 _SHOWN = 5
 _AT_ONCE = 512

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import time
@@ -22,6 +23,8 @@ COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 MOST_BYTES = 2 * 1024**3
 """What the files of a folder may take together."""
 _DAY = 24 * 3600.0
+_SUM = hashlib.sha256().digest_size
+"""Bytes at the end of a file by which a damaged one is told."""
 
 T = TypeVar("T")
 
@@ -55,7 +58,7 @@ class TokenFile:
     and rejected begin alike; `holdout` (pairs) which are held out.
     """
 
-    def __init__(self, source: pa.NativeFile) -> None:
+    def __init__(self, source: pa.Buffer) -> None:
         self.table: pa.Table = pa.ipc.open_file(source).read_all()
         if self.table.schema != _SCHEMA:
             raise pa.ArrowInvalid("a file of another kind")
@@ -120,37 +123,54 @@ class StoredPairs(StoredRows[PairIds]):
 def stored(folder: Path | None, key: str, make: Callable[[], Parts], most: int = MOST_BYTES) -> TokenFile:
     """The file named `key` in `folder`, made where there is none; it is there whole or not at all.
 
+    A file with other bytes than were written for `key` is made anew: all are read to see that, about 1 s a GB.
     The files used longest ago go when all take more than `most` bytes; who has one open keeps it. With no folder, or
     one that cannot be written, the entries are held in memory, as compactly.
     """
     if folder is None:
         return _in_memory(make())
     path = folder / f"{key}.arrow"
-    with suppress(OSError, pa.ArrowInvalid):
-        file = TokenFile(pa.memory_map(str(path)))
-        os.utime(path)  # It counts as used now.
+    if file := _as_written(path, key):
         return file
-    try:
-        _write_file(path, make())
+    with suppress(OSError):
+        _write_file(path, key, make())
         _make_room(folder, path, most)
-        return TokenFile(pa.memory_map(str(path)))
-    except OSError:
-        return _in_memory(make())
+    return _as_written(path, key) or _in_memory(make())
 
 
 def _in_memory(parts: Parts) -> TokenFile:
     sink = pa.BufferOutputStream()
     _write(sink, parts)
-    return TokenFile(pa.BufferReader(sink.getvalue()))
+    return TokenFile(sink.getvalue())
 
 
-def _write_file(path: Path, parts: Parts) -> None:
+def _as_written(path: Path, key: str) -> TokenFile | None:
+    """The file, through a memory map; None where it is not there, or has other bytes than were written for `key`."""
+    with suppress(OSError):
+        whole = pa.memory_map(str(path)).read_buffer()
+        content = whole.slice(0, max(0, whole.size - _SUM))
+        if _sum(key, content) == whole.slice(content.size).to_pybytes():
+            os.utime(path)  # It counts as used now.
+            return TokenFile(content)
+    return None
+
+
+def _sum(key: str, content: pa.Buffer) -> bytes:
+    # With its key, so that another data set's tokens under this name are told too.
+    digest = hashlib.sha256(key.encode())
+    digest.update(content)
+    return digest.digest()
+
+
+def _write_file(path: Path, key: str, parts: Parts) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two runs at once each write a file of their own; the later one to end takes the place of the same thing.
     descriptor, unfinished = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             _write(file, parts)
+            file.flush()
+            file.write(_sum(key, pa.memory_map(unfinished).read_buffer()))
             file.flush()
             os.fsync(file.fileno())
         Path(unfinished).replace(path)
