@@ -172,6 +172,12 @@ INTERNALS = (
         "what our attention does on CUDA",
     ),
     Internal(
+        "torch._inductor.kernel.flex.flex_attention",
+        "bwd_BLOCK_M1",
+        'if k.startswith("bwd_"):',
+        "kernel_options with this prefix set the blocks of the backward on cards with little shared memory",
+    ),
+    Internal(
         "torch.nn.attention.flex_attention",
         "create_block_mask",
         "(mask_mod, B, H, Q_LEN, KV_LEN, device, BLOCK_SIZE, _compile, separate_full_blocks, compute_dq_write_order, "

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.unit.engine.training import make, read, row, work
-from workbench.engine.fast.forward import UnsuitableError
+from workbench.engine.fast.proof import UnsuitableError
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.batch_order import LongestFirst, lengths
 from workbench.engine.training.resume import find_origin

@@ -25,6 +25,17 @@ from workbench.runs.activation_memory import MASK_MULTIPLE
 
 KERNEL = "workbench_pairs"
 """The name of this attention in transformers' registry."""
+_SMALL_SHARED_MEMORY = 101 * 1024
+"""Bytes a block may have on RTX 3090, 4090, 5090, L40 and their like; an A100 has 163 KB, an H100 227."""
+_WIDE_HEAD = 128
+_SMALL_BLOCKS = {
+    "fwd_BLOCK_M": 32, "fwd_BLOCK_N": 64, "fwd_num_stages": 2, "fwd_num_warps": 4,
+    "bwd_BLOCK_M1": 32, "bwd_BLOCK_N1": 32, "bwd_BLOCK_M2": 32, "bwd_BLOCK_N2": 32, "bwd_num_stages": 2,
+    "bwd_num_warps": 4,
+}  # fmt: skip
+"""FlexAttention's own choice for wider heads asks for more than that: 114,688 bytes in the backward (pytorch issue
+198224, where these backward blocks were measured to fit, and to be the fastest that do), and three stages in the
+forward."""
 
 
 def row_mask(parts: RowParts, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -81,6 +92,21 @@ def block_mask(rows: PairRows) -> BlockMask:
     return create_block_mask(visible, None, None, width, width, device=str(device), _compile=device.type == "cuda")
 
 
+def kernel_options(head_dim: int, shared_memory: int) -> dict[str, int]:
+    """Blocks for FlexAttention's kernels where its own are too large for a card whose blocks share so many bytes."""
+    return (
+        dict(_SMALL_BLOCKS) if _WIDE_HEAD < head_dim <= 2 * _WIDE_HEAD and shared_memory <= _SMALL_SHARED_MEMORY else {}
+    )
+
+
+@lru_cache
+def _shared_memory(device: torch.device) -> int:
+    if device.type != "cuda":
+        return _SMALL_SHARED_MEMORY + 1
+    # What a block may ask for is 1 KB less than what a multiprocessor has.
+    return int(torch.cuda.get_device_properties(device).shared_memory_per_multiprocessor) - 1024
+
+
 def check_window(window: int | None, longest: int) -> None:
     """Raises `NotImplementedError` where a layer attends to fewer tokens than the longest row has."""
     if window is not None and window < longest:
@@ -103,7 +129,10 @@ def pair_attention(
     Raises `NotImplementedError` where the layer wants more than rows in one line can have.
     """
     if isinstance(attention_mask, BlockMask):
-        return flex_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
+        options = kernel_options(query.shape[-1], _shared_memory(query.device))
+        return flex_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, kernel_options=options, **others
+        )
     if pair_masks is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
     sizes = [mask.shape[-1] for mask in pair_masks]

@@ -1,4 +1,4 @@
-"""One forward of pairs whose rows share their prompt, and the proof at the start that this model can do it."""
+"""One forward of pairs whose rows share their prompt."""
 
 from __future__ import annotations
 
@@ -12,19 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.console import note, show_traceback
 from workbench.engine.fast.attention import KERNEL, block_mask, padded_mask, row_masks
 from workbench.engine.fast.decoder import Decoder
 from workbench.engine.fast.head import Head, TokenScores, token_logps, token_scores
 from workbench.engine.fast.pair_rows import PairRows, packed, padded
-from workbench.engine.model.inference import asking
 from workbench.engine.model.token_ids import PairIds
 from workbench.runs.activation_memory import LINE_MULTIPLE
 
-_TOLERANCE = {torch.float32: 1e-4}
 _SCALES = ("logit_scale", "output_multiplier", "lm_head_multiplier")
-_LOOSE = 2e-2
-"""Relative difference of log-probabilities from those of plain rows, at half precision."""
 
 
 class RowLayout(StrEnum):
@@ -33,10 +28,6 @@ class RowLayout(StrEnum):
     FLEX = "one line, FlexAttention"
     LINE = "one line, an attention a row"
     LINES = "a line a pair, a mask"
-
-
-class UnsuitableError(Exception):
-    """The model cannot take rows that share their prompt; says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,66 +76,6 @@ class PairForward:
         """What `score` gives the rows; called within the model's own forward."""
         states = _states(self._base, rows, self.layout) if self.decoder is None else self.decoder(rows)
         return score(_head(self._base), states, rows.targets)
-
-
-def suited(base: Any, pairs: Sequence[PairIds]) -> tuple[RowLayout, str]:
-    """The fastest layout that gives `pairs` the log-probabilities that plain rows give them, on this very model.
-
-    The text says why no faster one does; it is empty for the fastest. The log (stderr) has it with its traceback.
-
-    `pairs`, cut already, should be the longest: what goes wrong with length, as a sliding window does, shows in them.
-    Raises `UnsuitableError` where there is none. `base` has no adapter yet, and is left as it was.
-    """
-    _check(base)
-    before, refusals = base.config._attn_implementation, list[str]()
-    layouts = [RowLayout.FLEX if base.device.type == "cuda" else RowLayout.LINE, RowLayout.LINES]
-    if before == "eager":
-        refusals.append(f"{layouts.pop(0)}: the model's own attention is eager")
-    with asking(base):
-        expected = _plain(base, pairs)
-        for layout in layouts:
-            try:
-                forward = PairForward(base, layout)
-                worst = _difference(forward.sums(forward.rows(pairs)), expected)
-                if worst <= _TOLERANCE.get(base.dtype, _LOOSE):
-                    return layout, "; ".join(refusals)
-                reason = f"log-probabilities differ by {worst:.1%} from those of plain rows"
-            except Exception as error:
-                reason = next(iter(str(error).splitlines()), type(error).__name__)
-                show_traceback(error)
-            finally:
-                base.set_attn_implementation(before)
-            refusals.append(f"{layout}: {reason}")
-            note(f"Shared prompts do not fit the model as {refusals[-1]}")
-    raise UnsuitableError("; ".join(refusals))
-
-
-def _check(base: Any) -> None:
-    head, config = base.get_output_embeddings(), base.config.get_text_config()
-    if not isinstance(head, torch.nn.Linear) or not head.weight.is_floating_point():
-        raise UnsuitableError("its output layer is quantized or of a kind of its own")
-    if getattr(config, "output_router_logits", False) and getattr(config, "router_aux_loss_coef", 0.0):
-        raise UnsuitableError("a loss of their own balances its experts")
-
-
-def _difference(sums: Tensor, expected: Tensor) -> float:
-    difference = ((sums - expected).abs() / expected.abs().clamp(min=1.0)).max()
-    return float(difference) if bool(difference.isfinite()) else float("inf")
-
-
-def _plain(model: Any, pairs: Sequence[PairIds]) -> Tensor:
-    """(2, B): log-probabilities of chosen and of rejected by the model's own forward, a row at a time."""
-    chosen = [_plain_sum(model, pair.prompt, pair.chosen) for pair in pairs]
-    rejected = [_plain_sum(model, pair.prompt, pair.rejected) for pair in pairs]
-    return torch.stack([torch.stack(chosen), torch.stack(rejected)])
-
-
-def _plain_sum(model: Any, prompt: Sequence[int], response: Sequence[int]) -> Tensor:
-    ids = torch.tensor([[*prompt, *response]], device=model.device)
-    keep = min(len(response) + 1, ids.shape[1])
-    logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, logits_to_keep=keep).logits
-    logps = logits[0, :-1].float().log_softmax(-1)
-    return logps.gather(-1, ids[0, 1 - keep :, None]).sum() if keep > 1 else logps.new_zeros(())
 
 
 def _teach(base: Any) -> None:

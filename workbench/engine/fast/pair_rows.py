@@ -38,7 +38,7 @@ class PairRows:
     `ids` and `positions` are (1, T), the rows one after the other, or (B, L), padded on the right. Of the N response
     tokens that are predicted, `predictors` has the flat index of the state that predicts each, `targets` its id and
     `pairs` its pair. Rows of `sides` (2, N) are 1.0 where it counts for chosen and for rejected; a token that both
-    share counts for both.
+    share counts for both. `places` has the flat index of each token of the rows, one row after the other.
     """
 
     ids: Tensor
@@ -48,10 +48,12 @@ class PairRows:
     targets: Tensor
     pairs: Tensor
     sides: Tensor
+    places: Tensor
 
     def to(self, device: torch.device) -> PairRows:
         """The same on `device`."""
-        moved = (values.to(device) for values in (self.predictors, self.targets, self.pairs, self.sides))
+        flat = (self.predictors, self.targets, self.pairs, self.sides, self.places)
+        moved = (values.to(device) for values in flat)
         return PairRows(self.ids.to(device), self.positions.to(device), self.parts, *moved)
 
 
@@ -115,6 +117,7 @@ def _together(rows: Sequence[_Row], starts: np.ndarray, shape: tuple[int, int]) 
         ids[start : start + len(row.ids)] = row.ids
         positions[start : start + len(row.ids)] = row.positions
     predictors = np.concatenate([row.predictors + start for row, start in zip(rows, starts, strict=True)])
+    places = np.concatenate([np.arange(len(row.ids)) + start for row, start in zip(rows, starts, strict=True)])
     return PairRows(
         ids=torch.from_numpy(ids.reshape(shape)),
         positions=torch.from_numpy(positions.reshape(shape)),
@@ -123,4 +126,5 @@ def _together(rows: Sequence[_Row], starts: np.ndarray, shape: tuple[int, int]) 
         targets=torch.from_numpy(np.concatenate([row.targets for row in rows])),
         pairs=torch.from_numpy(np.repeat(np.arange(len(rows)), [len(row.predictors) for row in rows])),
         sides=torch.from_numpy(np.concatenate([row.sides for row in rows], axis=1)),
+        places=torch.from_numpy(places),
     )

@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader
 from trl import DPOConfig, DPOTrainer
 
 from workbench.config import RunConfig
-from workbench.engine.fast.forward import RowLayout, UnsuitableError, suited
+from workbench.engine.fast.forward import RowLayout
 from workbench.engine.fast.loop import PairLoop
+from workbench.engine.fast.proof import UnsuitableError, suited
 from workbench.engine.methods.losses import Objective, PairLogps, preferred
-from workbench.engine.methods.trainer_setup import TrainerInputs, arguments, with_adapter
+from workbench.engine.methods.trainer_setup import TrainerInputs, arguments, with_adapter, without_dropout
 from workbench.engine.methods.trl_trainer import ForwardSums, TrlTrainer, WithIndices, build_trl
 from workbench.engine.training import distributed
 from workbench.engine.training.batch_order import Share, Shares, lengths
@@ -56,6 +57,7 @@ def _layout(inputs: TrainerInputs) -> tuple[RowLayout | None, str]:
     pairs, limit = inputs.prepared.train, inputs.config.max_length
     sizes = lengths(pairs, limit)
     longest = sorted(range(len(sizes)), key=lambda index: -sizes[index])[:_TRIED]
+    without_dropout(inputs.model)
     try:
         return suited(inputs.model, [pairs[index].cut(limit) for index in longest])
     except UnsuitableError as error:

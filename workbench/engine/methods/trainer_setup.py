@@ -81,14 +81,19 @@ def with_adapter(inputs: TrainerInputs) -> Any:
             model = get_peft_model(model, lora(config))
         if isinstance(model.get_output_embeddings(), BaseTunerLayer):
             raise ValueError("An adapter on the output layer (lm_head) does not train: leave it out of target_modules.")
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0
+    without_dropout(model)
     if model.device.type == "cuda":
         model.enable_input_require_grads()
         model.activation_checkpointing_enable()
     init_adapter(model, config, inputs.run)
     return model
+
+
+def without_dropout(model: torch.nn.Module) -> None:
+    """Lets training compute what evaluation does, as TRL's trainers do."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0
 
 
 def init_adapter(model: Any, config: RunConfig, run: Path) -> None:

@@ -33,10 +33,11 @@ TYPICAL = 3
 BUDGET = 20.0
 """Seconds that the trial may take on a CPU once the model is there, as far as that can be told beforehand; and seconds
 after which no further micro-batch is begun."""
-_TIMES = 12
+_TIMES = 16
 """How often the trial goes through the model, counted as forwards."""
-_PASSES = 6.0
-"""Forwards that a token of the trial costs: one of the reference, three of a step, and what is tried and held out."""
+_PASSES = 8.0
+"""Forwards that a token of the trial costs: one of the reference, three of a step, and what is tried, forward and
+backward, and held out."""
 _SHORT, _LONG = 8, 128
 """Tokens that are read to see how long it takes."""
 

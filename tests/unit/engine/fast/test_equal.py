@@ -4,18 +4,13 @@ import pytest
 import torch
 
 from tests.unit.engine.fast.models import LIMIT, losses, pairs, saved, stir, trainer, wide
+from workbench.engine.fast import proof
 from workbench.engine.fast.attention import KERNEL
 from workbench.engine.fast.decoder import Decoder
-from workbench.engine.fast.forward import (
-    PairForward,
-    RowLayout,
-    UnsuitableError,
-    _plain,
-    _states,
-    suited,
-)
+from workbench.engine.fast.forward import PairForward, RowLayout, _states
 from workbench.engine.fast.loop import PairLoop
 from workbench.engine.fast.pair_rows import packed
+from workbench.engine.fast.proof import UnsuitableError, plain, shared, suited
 from workbench.engine.methods.pairwise import PairTrainer
 from workbench.engine.model.loading import load_base
 
@@ -78,22 +73,68 @@ def test_log_probabilities_and_gradients_are_those_of_trl(family, quantization, 
         torch.testing.assert_close(fast_slope[name], value, rtol=1e-3, atol=1e-4 * scale, msg=name)
 
 
+@pytest.fixture
+def _flex_on_the_cpu(monkeypatch):
+    """FlexAttention as it is written down, uncompiled: torch has a backward of it on the CPU, and only forbids it."""
+    monkeypatch.setattr("torch.nn.attention.flex_attention._validate_device", lambda *_: None)
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+@pytest.mark.usefixtures("_flex_on_the_cpu")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_layout_gives_the_numbers_of_plain_rows(family):
     """FlexAttention is for CUDA; its rows, masks and places are the same on the CPU."""
     base = load_base(wide(family), "none", device="cpu")
-    rows = [pair.cut(LIMIT) for pair in pairs(7)]
+    longest = [pair.cut(LIMIT) for pair in pairs(7)]
     kernel = base.config._attn_implementation
     # Gemma 2 changes its attention scores, which only the mask's layout allows; GPT-2 looks at masks as tensors.
     layouts = {"gemma": [RowLayout.LINES], "gpt2": [RowLayout.LINE, RowLayout.LINES]}.get(family, list(RowLayout))
-    found = [_plain(base, rows)]
-    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-        for layout in layouts:
-            forward = PairForward(base, layout)
-            found.append(forward(forward.rows(rows)).sums)
-            base.set_attn_implementation(kernel)
-    for each in found[1:]:
-        torch.testing.assert_close(each, found[0], rtol=1e-5, atol=1e-4)
+    expected = plain(base, longest, packed(longest))
+    assert len(expected.logps) == sum(len(pair.chosen) + len(pair.rejected) for pair in longest)
+    for layout in layouts:
+        found = shared(base, longest, layout)
+        base.set_attn_implementation(kernel)
+        torch.testing.assert_close(found.logps, expected.logps, rtol=1e-5, atol=1e-4)
+        scale = float(expected.gradients.abs().max())
+        torch.testing.assert_close(found.gradients, expected.gradients, rtol=1e-4, atol=1e-5 * scale)
+
+
+def test_a_kernel_without_a_backward_is_refused(monkeypatch):
+    """FlexAttention on the CPU: its forward is right to the last digit."""
+    monkeypatch.setattr(proof, "candidates", lambda *_: [RowLayout.FLEX, RowLayout.LINE])
+    base = load_base(saved("llama"), "none", device="cpu")
+    with torch.compiler.set_stance("force_eager"):
+        layout, slower_because = suited(base, [pair.cut(LIMIT) for pair in pairs(2)])
+    assert layout is RowLayout.LINE
+    assert slower_because.startswith("one line, FlexAttention: FlexAttention does not support backward on CPU")
+
+
+def test_a_backward_that_is_wrong_in_a_few_tokens_is_found_out(monkeypatch):
+    """Two tokens in a hundred: no sum, and no share of 99 in 100, would show it."""
+
+    class _Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(_ctx, states):
+            return states.clone()
+
+        @staticmethod
+        def backward(_ctx, gradient):
+            gradient = gradient.clone()
+            gradient[:1] *= 1.2
+            return gradient
+
+    states = PairForward._read
+
+    def read(self, rows, score):
+        return states(self, rows, lambda head, of_tokens, targets: score(head, _Wrong.apply(of_tokens), targets))
+
+    base = load_base(saved("llama"), "none", device="cpu")
+    longest = [pair.cut(LIMIT) for pair in pairs(2)]
+    assert suited(base, longest) == (RowLayout.LINE, "")
+    monkeypatch.setattr(PairForward, "_read", read)
+    with pytest.raises(UnsuitableError, match=r"gradients differ by .* in 99 of 100 tokens and by .* at most"):
+        suited(base, longest)
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])

@@ -10,7 +10,7 @@ from peft import LoraConfig, get_peft_model
 
 from tests.unit.engine.fast.models import LIMIT, pairs, saved
 from workbench.engine.fast import head
-from workbench.engine.fast.attention import block_mask, row_mask
+from workbench.engine.fast.attention import block_mask, kernel_options, row_mask
 from workbench.engine.fast.batch import Lanes, even_batches, micro_batches
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
 from workbench.engine.fast.pair_rows import RowParts, packed, padded, row_parts
@@ -66,6 +66,23 @@ def test_the_mask_of_flex_attention_is_that_of_the_rows():
         assert not mask[here, here.stop :].any()
         begin += each.total
     assert mask.any(1).all()
+
+
+@pytest.mark.parametrize(
+    ("head_dim", "kilobytes", "smaller"),
+    [(64, 99, False), (128, 99, False), (160, 99, True), (256, 99, True), (512, 99, False), (256, 163, False)],
+    ids=str,
+)
+def test_wide_heads_get_smaller_blocks_on_cards_with_little_shared_memory(head_dim, kilobytes, smaller):
+    """By what Triton's pipeline holds, in bfloat16: a block of one side, and the stages but one of two of the other."""
+    options = kernel_options(head_dim, kilobytes * 1024)
+    assert bool(options) == smaller
+    if options:
+        number = 2 * 256  # bytes of a head, rounded up to a power of two
+        forward = options["fwd_BLOCK_M"] + 2 * options["fwd_BLOCK_N"] * (options["fwd_num_stages"] - 1)
+        assert forward * number <= kilobytes * 1024
+        backward = 2 * options["bwd_BLOCK_N1"] + 2 * options["bwd_BLOCK_M1"] * options["bwd_num_stages"]
+        assert backward * number <= kilobytes * 1024
 
 
 def test_rows_have_a_place_for_every_token_of_both_responses():
