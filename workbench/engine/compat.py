@@ -178,11 +178,23 @@ INTERNALS = (
         "kernel_options with this prefix set the blocks of the backward on cards with little shared memory",
     ),
     Internal(
-        "torch.nn.attention.flex_attention",
-        "create_block_mask",
-        "(mask_mod, B, H, Q_LEN, KV_LEN, device, BLOCK_SIZE, _compile, separate_full_blocks, compute_dq_write_order, "
-        "dq_kv_order)",
-        "with `_compile`, or a long line's mask takes memory for all tokens by all tokens",
+        "torch.nn.attention.flex_attention:BlockMask",
+        "from_kv_blocks",
+        "(kv_num_blocks, kv_indices, full_kv_num_blocks, full_kv_indices, BLOCK_SIZE, mask_mod, seq_lengths, "
+        "compute_q_blocks, dq_write_order, dq_write_order_full, dq_kv_order)",
+        "the mask of a line, from where its rows begin and end",
+    ),
+    Internal(
+        "transformers.modeling_utils:PreTrainedModel",
+        "_supports_sdpa",
+        "_supports_sdpa: bool = False",
+        "tells a family that knows its own attention alone from a user who asked for it",
+    ),
+    Internal(
+        "transformers.models.gemma2.modeling_gemma2",
+        "eager_attention_forward",
+        "(module, query, key, value, attention_mask, dropout, scaling, softcap, **kwargs)",
+        "a family's own attention, by this name beside its layers, for what is no pairs",
     ),
     Internal(
         "torch.ops.aten",

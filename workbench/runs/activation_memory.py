@@ -8,7 +8,7 @@ in place, on the response tokens only, elsewhere torch holds eight such tiles an
 of tokens makes of them (`TOKEN_BUDGET`); shorter pairs fill it up where longer ones do not. A step of a little
 more than the budget is shared out evenly and needs less: more pairs are never to seem cheaper. On the CPU every row has
 an attention of its own, with a mask of its size, keys and values for every head, and what it gives is put together once
-more; on CUDA FlexAttention has neither, but lines end at a multiple of 1,024 tokens. The output layer goes tile by
+more; on CUDA FlexAttention has neither, but lines end at a multiple of 128 tokens. The output layer goes tile by
 tile, two of them at a time, and keeps a state's width for each response token: no logits, and no second pass of a
 reference beside what is kept.
 """
@@ -33,8 +33,9 @@ TOKEN_BUDGET: Mapping[str, int] = {"cpu": 4096, "cuda": 16384}
 """Tokens of shared rows that go through the model at once: more gain nothing on the device, and take memory."""
 TILE_BYTES: Mapping[str, int] = {"cpu": 4 * 2**20, "cuda": 512 * 2**20}
 """Of a tile's logits in float32: on the CPU it should fit into the cache, on CUDA keep the device busy."""
-LINE_MULTIPLE = 1024
-"""Tokens that a line of FlexAttention ends at a multiple of, since its kernel is compiled for a length."""
+LINE_MULTIPLE = 128
+"""Tokens of a block of FlexAttention's mask, of which a line is a multiple: 2% of the tokens of 16 hh pairs are
+padding, and its kernel is compiled six times in all, whatever the lengths."""
 MASK_MULTIPLE = 512
 """Tokens that the width of a causal mask which is kept is a multiple of."""
 KEPT_WEIGHTS = 16 * 2**20

@@ -12,6 +12,7 @@ go in blocks, each over the keys before its end only, so what a mask would hide 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-from workbench.engine.fast.attention import causal, check_window, row_mask
+from workbench.engine.fast.attention import causal, row_mask
 from workbench.engine.fast.lora import Projections, fits
 from workbench.engine.fast.pair_rows import PairRows, RowParts
 
@@ -49,6 +50,12 @@ class Decoder:
         self._inner = base.base_model
         layers = self._inner.layers
         self._layers = [_Layer(layer, last=layer is layers[-1]) for layer in layers]
+        config = self._inner.config
+        windows = (
+            getattr(layer.self_attn, "sliding_window", getattr(config, "sliding_window", None)) for layer in layers
+        )
+        self.window: float = min((window for window in windows if window is not None), default=math.inf)
+        """Tokens that a side of a pair may have: a layer sees no more of them."""
 
     @property
     def projections(self) -> list[Projections]:
@@ -66,16 +73,10 @@ class Decoder:
         return plain and base.device.type == "cpu" and all(fits(module) for module in linear)
 
     def __call__(self, rows: PairRows) -> Tensor:
-        """(N, H): the states that predict the response tokens of `rows`.
-
-        Raises `NotImplementedError` where a layer does not attend to all of a row.
-        """
+        """(N, H): the states that predict the response tokens of `rows`, whose sides are no longer than `window`."""
         x = self._inner.embed_tokens(rows.ids)[0]
         cosines, sines = self._inner.rotary_emb(x[None], rows.positions)
         of_all = rope_angles(cosines[0], sines[0], self._inner.config.num_attention_heads)
-        longest = max(parts.total for parts in rows.parts)
-        for layer in self._inner.layers:
-            check_window(getattr(layer.self_attn, "sliding_window", None), longest)
         firsts, kept, predicting = _predicting(rows)
         every = _Queries(kept, of_all, of_all, [row_blocks(parts, x.dtype) for parts in rows.parts])
         blocks = [row_blocks(parts, x.dtype, first) for parts, first in zip(rows.parts, firsts, strict=True)]

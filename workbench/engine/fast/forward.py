@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.engine.fast.attention import KERNEL, block_mask, padded_mask, row_masks
+from workbench.engine.fast.attention import KERNELS, PairMasks, block_mask, padded_mask, row_masks
 from workbench.engine.fast.decoder import Decoder
 from workbench.engine.fast.head import Head, TokenScores, token_logps, token_scores
-from workbench.engine.fast.pair_rows import PairRows, packed, padded
+from workbench.engine.fast.pair_rows import PairRows, apart, packed, padded, row_parts
 from workbench.engine.model.token_ids import PairIds
 from workbench.runs.activation_memory import LINE_MULTIPLE
 
@@ -28,6 +28,17 @@ class RowLayout(StrEnum):
     FLEX = "one line, FlexAttention"
     LINE = "one line, an attention a row"
     LINES = "a line a pair, a mask"
+    APART = "a line a response"
+
+    @property
+    def pads(self) -> bool:
+        """Whether rows are as wide as the longest of them."""
+        return self in (RowLayout.LINES, RowLayout.APART)
+
+    def size(self, pair: PairIds) -> int:
+        """Tokens of a pair's lines, without padding to other pairs."""
+        parts = row_parts(pair)
+        return parts.total if self is not RowLayout.APART else 2 * (parts.trunk + max(parts.chosen, parts.rejected))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +61,14 @@ class PairForward:
         self.model, self.layout = model, layout
         self._base = model.get_base_model() if hasattr(model, "get_base_model") else model
         _teach(self._base)
-        if layout is not RowLayout.LINES:
-            self._base.set_attn_implementation(KERNEL)
+        if (kernel := _kernel(layout, self._base.config._attn_implementation)) is not None:
+            self._base.set_attn_implementation(kernel)
         self.decoder = Decoder(self._base) if layout is RowLayout.LINE and Decoder.suits(self._base) else None
 
     def rows(self, pairs: Sequence[PairIds]) -> PairRows:
         """The rows of `pairs`, which are cut already, on the model's device."""
-        if self.layout is RowLayout.LINES:
-            rows = padded(pairs)
+        if self.layout.pads:
+            rows = padded(pairs) if self.layout is RowLayout.LINES else apart(pairs)
         else:
             rows = packed(pairs, LINE_MULTIPLE if self.layout is RowLayout.FLEX else 1)
         return rows.to(self._base.device)
@@ -74,7 +85,8 @@ class PairForward:
 
     def _read(self, rows: PairRows, score: Callable[[Head, Tensor, Tensor], Any]) -> Any:
         """What `score` gives the rows; called within the model's own forward."""
-        states = _states(self._base, rows, self.layout) if self.decoder is None else self.decoder(rows)
+        by_hand = self.decoder is not None and rows.longest <= self.decoder.window
+        states = self.decoder(rows) if self.decoder and by_hand else _states(self._base, rows, self.layout)
         return score(_head(self._base), states, rows.targets)
 
 
@@ -91,20 +103,37 @@ def _teach(base: Any) -> None:
         base.forward.__func__.takes_pairs = True
 
 
+def _kernel(layout: RowLayout, own: str) -> str | None:
+    """The attention that the model has to have; None where its `own` will do."""
+    if layout in (RowLayout.FLEX, RowLayout.LINE):
+        return KERNELS["eager" if own in ("eager", KERNELS["eager"]) else "sdpa"]
+    # flash-attn takes no mask but of padding.
+    return "sdpa" if layout is RowLayout.LINES and "flash" in own else None
+
+
 def _states(base: Any, rows: PairRows, layout: RowLayout) -> Tensor:
     """(N, H): the states that predict the response tokens."""
     masks = dict[str, Any]()
-    if layout is RowLayout.FLEX:
-        masks["attention_mask"] = block_mask(rows)
-    elif layout is RowLayout.LINES:
-        masks["attention_mask"] = padded_mask(rows, base.dtype)
-    else:
-        masks["pair_masks"] = row_masks(rows, base.dtype)
+    if layout is RowLayout.LINES:
+        masks["attention_mask"] = _line_masks(base, rows)
+    elif layout is not RowLayout.APART:
+        make = partial(block_mask, rows) if layout is RowLayout.FLEX else partial(row_masks, rows, base.dtype)
+        masks["pair_masks"] = PairMasks(make, rows.longest)
         # A mask that is made already keeps the model from making one of its own, of all tokens by all tokens.
         masks["attention_mask"] = rows.ids.new_zeros((1, 1, 1, 1))
     outputs = base.base_model(input_ids=rows.ids, position_ids=rows.positions, use_cache=False, **masks)
     states: Tensor = outputs.last_hidden_state
     return states.reshape(-1, states.shape[-1])[rows.predictors]
+
+
+def _line_masks(base: Any, rows: PairRows) -> Tensor | dict[str, Tensor]:
+    """(B, 1, L, L), for each type of layer where a model has several."""
+    config = base.config.get_text_config()
+    window, types = getattr(config, "sliding_window", None), set(getattr(config, "layer_types", None) or ())
+    near = padded_mask(rows, base.dtype, window)
+    if types == {"full_attention", "sliding_attention"}:
+        return {"full_attention": padded_mask(rows, base.dtype), "sliding_attention": near}
+    return near if types in (set(), {"sliding_attention"}) else padded_mask(rows, base.dtype)
 
 
 def _sums(rows: PairRows, logps: Tensor) -> Tensor:

@@ -169,11 +169,11 @@ class PairLoop:
         return Batch(indices, pairs, self._micro_batches(pairs), reference, self.model.device)
 
     def _micro_batches(self, pairs: Sequence[PairIds]) -> list[list[int]]:
-        rows, budget = [row_parts(pair) for pair in pairs], TOKEN_BUDGET[self.model.device.type]
+        budget = TOKEN_BUDGET[self.model.device.type]
         if self._lanes is not None:
-            return even_batches(rows, self._lanes.count, self._most_pairs, budget)
-        sizes = [row.total for row in rows]
-        return micro_batches(sizes, self._most_pairs, budget, padded=self._layout is RowLayout.LINES)
+            return even_batches([row_parts(pair) for pair in pairs], self._lanes.count, self._most_pairs, budget)
+        sizes = [self._layout.size(pair) for pair in pairs]
+        return micro_batches(sizes, self._most_pairs, budget, padded=self._layout.pads)
 
     # Forward, loss and step
 

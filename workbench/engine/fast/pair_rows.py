@@ -38,7 +38,10 @@ class PairRows:
     `ids` and `positions` are (1, T), the rows one after the other, or (B, L), padded on the right. Of the N response
     tokens that are predicted, `predictors` has the flat index of the state that predicts each, `targets` its id and
     `pairs` its pair. Rows of `sides` (2, N) are 1.0 where it counts for chosen and for rejected; a token that both
-    share counts for both. `places` has the flat index of each token of the rows, one row after the other.
+    share counts for both. Of the R tokens that are no padding, `places` has the flat index, and `tokens` which one of
+    `parts` it is, counted over all rows.
+
+    Where chosen and rejected have a line each, `ids` are (2 B, L), and the trunk's tokens are there twice.
     """
 
     ids: Tensor
@@ -49,10 +52,16 @@ class PairRows:
     pairs: Tensor
     sides: Tensor
     places: Tensor
+    tokens: Tensor
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt with one of its responses."""
+        return max(parts.trunk + max(parts.chosen, parts.rejected) for parts in self.parts)
 
     def to(self, device: torch.device) -> PairRows:
         """The same on `device`."""
-        flat = (self.predictors, self.targets, self.pairs, self.sides, self.places)
+        flat = (self.predictors, self.targets, self.pairs, self.sides, self.places, self.tokens)
         moved = (values.to(device) for values in flat)
         return PairRows(self.ids.to(device), self.positions.to(device), self.parts, *moved)
 
@@ -75,6 +84,40 @@ def padded(pairs: Sequence[PairIds]) -> PairRows:
     rows = [_row(pair) for pair in pairs]
     width = max(len(row.ids) for row in rows)
     return _together(rows, np.arange(len(rows)) * width, (len(rows), width))
+
+
+def apart(pairs: Sequence[PairIds]) -> PairRows:
+    """`pairs`, which are cut already, with a line for chosen and one for rejected, padded on the right."""
+    parts = tuple(row_parts(pair) for pair in pairs)
+    width = max(len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)) for pair in pairs)
+    ids = np.zeros((2 * len(pairs), width), np.int64)
+    predictors, targets, owners, sides = list[np.ndarray](), list[list[int]](), list[int](), list[int]()
+    places, tokens, begin = list[np.ndarray](), list[np.ndarray](), 0
+    for number, (pair, row) in enumerate(zip(pairs, parts, strict=True)):
+        prompt = len(pair.prompt)
+        for side, response in enumerate((pair.chosen, pair.rejected)):
+            line, unseen = 2 * number + side, int(not prompt)  # With no prompt, nothing predicts the first token.
+            length, shift = prompt + len(response), row.chosen if side else 0
+            ids[line, :length] = [*pair.prompt, *response]
+            predictors.append(line * width + np.arange(prompt - 1 + unseen, length - 1))
+            targets.append(response[unseen:])
+            owners += [number] * len(targets[-1])
+            sides += [side] * len(targets[-1])
+            places.append(line * width + np.arange(length))
+            tokens.append(begin + np.arange(length) + shift * (np.arange(length) >= row.trunk))
+        begin += row.total
+    of_side = torch.tensor(sides)
+    return PairRows(
+        ids=torch.from_numpy(ids),
+        positions=torch.arange(width).expand(len(ids), -1),
+        parts=parts,
+        predictors=torch.from_numpy(np.concatenate(predictors)),
+        targets=torch.from_numpy(np.concatenate([np.array(each, np.int64) for each in targets])),
+        pairs=torch.tensor(owners, dtype=torch.int64),
+        sides=torch.stack([of_side == 0, of_side == 1]).float(),
+        places=torch.from_numpy(np.concatenate(places)),
+        tokens=torch.from_numpy(np.concatenate(tokens)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +170,5 @@ def _together(rows: Sequence[_Row], starts: np.ndarray, shape: tuple[int, int]) 
         pairs=torch.from_numpy(np.repeat(np.arange(len(rows)), [len(row.predictors) for row in rows])),
         sides=torch.from_numpy(np.concatenate([row.sides for row in rows], axis=1)),
         places=torch.from_numpy(places),
+        tokens=torch.arange(len(places)),
     )

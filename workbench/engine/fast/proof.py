@@ -84,9 +84,10 @@ def suited(base: Any, pairs: Sequence[PairIds]) -> tuple[RowLayout, str]:
 
 def candidates(base: Any, refusals: list[str]) -> list[RowLayout]:
     """The layouts to try, the fastest first; `refusals` gets why one of them is not."""
-    layouts = [RowLayout.FLEX if base.device.type == "cuda" else RowLayout.LINE, RowLayout.LINES]
-    if base.config._attn_implementation == "eager":
-        refusals.append(f"{layouts.pop(0)}: the model's own attention is eager")
+    layouts = [RowLayout.FLEX if base.device.type == "cuda" else RowLayout.LINE, RowLayout.LINES, RowLayout.APART]
+    # Families that know nothing else are tried all the same.
+    if base.config._attn_implementation == "eager" and base._supports_sdpa:
+        refusals.append(f"{layouts.pop(0)}: attention is to be eager")
     return layouts
 
 
@@ -114,7 +115,9 @@ def shared(base: Any, pairs: Sequence[PairIds], layout: RowLayout) -> TokenResul
     logps, slope = _with_gradient(base, lambda: forward(rows).scores.logps, rows.sides[0] - rows.sides[1])
     counted = ((rows.pairs == number) & (side == 1) for number in range(len(pairs)) for side in rows.sides)
     of_tokens = torch.cat([logps[own] for own in counted])
-    return TokenResults(of_tokens, slope.reshape(-1, slope.shape[-1])[rows.places])
+    flat = slope.reshape(-1, slope.shape[-1])
+    of_rows = flat.new_zeros((sum(parts.total for parts in rows.parts), flat.shape[1]))
+    return TokenResults(of_tokens, of_rows.index_add(0, rows.tokens, flat[rows.places]))
 
 
 def _check(base: Any) -> None:

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, GptOssConfig, Lfm2Config
 
 from tests.unit.engine.fast.models import LIMIT, losses, pairs, saved, stir, trainer, wide
 from workbench.engine.fast import proof
-from workbench.engine.fast.attention import KERNEL
+from workbench.engine.fast.attention import KERNELS, PairMasks
 from workbench.engine.fast.decoder import Decoder
 from workbench.engine.fast.forward import PairForward, RowLayout, _states
 from workbench.engine.fast.loop import PairLoop
@@ -13,6 +14,7 @@ from workbench.engine.fast.pair_rows import packed
 from workbench.engine.fast.proof import UnsuitableError, plain, shared, suited
 from workbench.engine.methods.pairwise import PairTrainer
 from workbench.engine.model.loading import load_base
+from workbench.engine.model.token_ids import PairIds
 
 FAMILIES = ["llama", "qwen3", "mistral", "gemma", "phi", "gpt2"]
 
@@ -81,23 +83,62 @@ def _flex_on_the_cpu(monkeypatch):
         yield
 
 
-@pytest.mark.usefixtures("_flex_on_the_cpu")
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_layout_gives_the_numbers_of_plain_rows(family):
-    """FlexAttention is for CUDA; its rows, masks and places are the same on the CPU."""
-    base = load_base(wide(family), "none", device="cpu")
-    longest = [pair.cut(LIMIT) for pair in pairs(7)]
+def _check_layouts(base, longest, layouts):
     kernel = base.config._attn_implementation
-    # Gemma 2 changes its attention scores, which only the mask's layout allows; GPT-2 looks at masks as tensors.
-    layouts = {"gemma": [RowLayout.LINES], "gpt2": [RowLayout.LINE, RowLayout.LINES]}.get(family, list(RowLayout))
     expected = plain(base, longest, packed(longest))
     assert len(expected.logps) == sum(len(pair.chosen) + len(pair.rejected) for pair in longest)
+    scale = float(expected.gradients.abs().max())
     for layout in layouts:
         found = shared(base, longest, layout)
         base.set_attn_implementation(kernel)
         torch.testing.assert_close(found.logps, expected.logps, rtol=1e-5, atol=1e-4)
-        scale = float(expected.gradients.abs().max())
         torch.testing.assert_close(found.gradients, expected.gradients, rtol=1e-4, atol=1e-5 * scale)
+
+
+@pytest.mark.usefixtures("_flex_on_the_cpu")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_layout_gives_the_numbers_of_plain_rows(family):
+    """FlexAttention is for CUDA; its rows, masks and places are the same on the CPU. Windows are narrower than rows."""
+    base = load_base(saved(family), "none", device="cpu")
+    # Gemma 2 changes its attention scores, which SDPA does not.
+    layouts = [layout for layout in RowLayout if (family, layout) != ("gemma", RowLayout.LINE)]
+    _check_layouts(base, [pair.cut(LIMIT) for pair in pairs(7)], layouts)
+
+
+def _random_model(config):
+    torch.manual_seed(7)
+    return AutoModelForCausalLM.from_config(config(**SMALL)).eval()
+
+
+SMALL = {
+    "vocab_size": 320, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "head_dim": 8, "intermediate_size": 48, "initializer_range": 0.3, "sliding_window": 12, "pad_token_id": 0,
+    "num_local_experts": 4, "num_experts_per_tok": 2, "layer_types": ["sliding_attention", "full_attention"] * 2,
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("_flex_on_the_cpu")
+@pytest.mark.parametrize(
+    ("config", "layouts"),
+    [
+        (Gemma3TextConfig, list(RowLayout)),
+        # torch gives no log-sum-exp on the CPU, without which FlexAttention has no sinks; SDPA has none either.
+        (GptOssConfig, [RowLayout.LINES, RowLayout.APART]),
+    ],
+)
+def test_layers_with_and_without_a_window_see_what_they_should(config, layouts):
+    _check_layouts(_random_model(config), [pair.cut(LIMIT) for pair in pairs(7)], layouts)
+
+
+def test_layers_that_carry_a_state_along_the_line_get_a_line_a_response():
+    """Short convolutions, which no mask reaches: in a shared row, rejected would follow on chosen."""
+    layers = {"layer_types": ["conv", "full_attention"] * 2, "sliding_window": None}
+    base = _random_model(lambda **sizes: Lfm2Config(**sizes | layers))
+    longest = [pair.cut(LIMIT) for pair in pairs(7)]
+    layout, slower_because = suited(base, longest)
+    assert layout is RowLayout.APART
+    assert "a line a pair, a mask: log-probabilities differ" in slower_because
+    _check_layouts(base, longest, [RowLayout.APART])
 
 
 def test_a_kernel_without_a_backward_is_refused(monkeypatch):
@@ -234,7 +275,7 @@ def test_decoders_of_llamas_kind_are_run_layer_by_layer(family, monkeypatch):
     assert Decoder.suits(base) == (family in ("llama", "qwen3", "mistral"))
     if Decoder.suits(base):
         rows = packed([pair.cut(LIMIT) for pair in pairs(7)])
-        base.set_attn_implementation(KERNEL)
+        base.set_attn_implementation(KERNELS["sdpa"])
         with torch.no_grad():
             expected = _states(base, rows, RowLayout.LINE)
             torch.testing.assert_close(Decoder(base)(rows), expected, rtol=1e-5, atol=1e-5)
@@ -289,27 +330,40 @@ def test_why_a_faster_layout_is_refused_is_told_and_logged(capfd, monkeypatch):
     assert "in refuses" in log  # the traceback
 
 
-@pytest.mark.parametrize("family", ["mistral", "gemma"])
-def test_a_window_narrower_than_the_rows_is_found_out(family, tmp_path, capfd):
-    base = load_base(saved(family), "none", device="cpu")  # its layers see 12 tokens
-    before = base.config._attn_implementation
-    longest = [pair.cut(LIMIT) for pair in pairs(4)]
-    with pytest.raises(UnsuitableError, match="a line a pair, a mask: log-probabilities differ"):
-        suited(base, longest)
-    log = capfd.readouterr().err
-    assert "Shared prompts do not fit the model as a line a pair, a mask: log-probabilities differ" in log
+def test_a_window_that_a_layout_passes_by_is_found_out(monkeypatch):
+    """Two tokens of a row are past a window of all but two."""
+    base = load_base(saved("mistral", sliding_window=30), "none", device="cpu")
+    before, longest = base.config._attn_implementation, [PairIds([7] * 3, [*range(10, 39)], [*range(50, 79)])]
+    assert suited(base, longest) == (RowLayout.LINE, "")
+    monkeypatch.setattr(PairMasks, "of", lambda self, _window: self._make(None))
+    layout, slower_because = suited(base, longest)
+    assert layout is RowLayout.LINES
+    assert slower_because.startswith("one line, an attention a row: log-probabilities differ")
     assert base.config._attn_implementation == before
-    short = [pair for pair in longest if len(pair.prompt) + len(pair.chosen) + len(pair.rejected) <= 12]
-    assert short
-    layout, slower_because = suited(base, short)
-    expected = {
-        "mistral": (RowLayout.LINE, ""),
-        "gemma": (RowLayout.LINES, f"{RowLayout.LINE}: the model's own attention is eager"),
-    }
-    assert (layout, slower_because) == expected[family]
-    made = trainer(saved(family), pairs(4), tmp_path, fast=True)
-    assert type(made) is PairTrainer
-    assert "differ" in made.slower_because
+
+
+@pytest.mark.parametrize(
+    ("family", "layout", "slower_because"),
+    [
+        ("mistral", RowLayout.LINE, ""),
+        ("gemma", RowLayout.LINES, f"{RowLayout.LINE}: a layer changes its attention scores"),
+    ],
+)
+def test_windows_narrower_than_the_rows_do_not_leave_the_fast_path(family, layout, slower_because, tmp_path):
+    """Their layers see 12 tokens; losses are TRL's."""
+    plain_trl, fast = both(saved(family), tmp_path, pairs(8), max_steps=2)
+    assert (fast.path, fast.slower_because) == (str(layout), slower_because)
+    assert losses(fast) == pytest.approx(losses(plain_trl), abs=1e-4)
+
+
+def test_other_forwards_keep_the_models_own_attention():
+    """Gemma 2 squeezes its scores: a sample, or the distance from the base, is to be that of the model."""
+    base = load_base(saved("gemma"), "none", device="cpu")
+    ids = torch.tensor([pairs(9)[8].prompt])
+    with torch.no_grad():
+        expected = base(input_ids=ids).logits
+        PairForward(base, RowLayout.FLEX)
+        torch.testing.assert_close(base(input_ids=ids).logits, expected)
 
 
 def test_fast_false_is_plain_trl(tmp_path):

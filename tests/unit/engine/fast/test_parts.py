@@ -1,20 +1,25 @@
 """The pieces of the fast path by themselves: the head, the masks, micro-batches, LoRA as one operation."""
 
 import time
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
+from torch.nn.attention.flex_attention import create_block_mask
+from transformers.integrations.flex_attention import WrappedFlexAttention
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tests.unit.engine.fast.models import LIMIT, pairs, saved
 from workbench.engine.fast import head
-from workbench.engine.fast.attention import block_mask, kernel_options, row_mask
+from workbench.engine.fast.attention import PairMasks, block_mask, kernel_options, pair_attention, row_mask
 from workbench.engine.fast.batch import Lanes, even_batches, micro_batches
 from workbench.engine.fast.lora import adapted, adapters_off, fuse
 from workbench.engine.fast.pair_rows import RowParts, packed, padded, row_parts
 from workbench.engine.model.loading import load_base
+from workbench.engine.model.token_ids import PairIds
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -52,20 +57,84 @@ def test_a_token_sees_what_its_own_side_would_show_it(trunk, chosen, rejected):
         assert seen[query].nonzero()[:, 0].tolist() == [key for key in side if key <= query]
 
 
-def test_the_mask_of_flex_attention_is_that_of_the_rows():
-    rows = packed([pair.cut(LIMIT) for pair in pairs(5)], 128)
+@pytest.mark.parametrize("window", [None, 5, 40])
+def test_the_mask_of_flex_attention_is_that_of_the_rows(window):
+    rows = packed([pair.cut(LIMIT) for pair in pairs(9)], 128)
     width = rows.ids.shape[1]
     assert width % 128 == 0
-    place = torch.arange(width)
-    mask = block_mask(rows).mask_mod(torch.tensor(0), torch.tensor(0), place[:, None], place)
+    place, zero = torch.arange(width), torch.tensor(0)
+    found = block_mask(rows, window)
+    mask = found.mask_mod(zero, zero, place[:, None], place)
     begin = 0
     for each in rows.parts:
         here = slice(begin, begin + each.total)
-        assert torch.equal(mask[here, here], row_mask(each, each.total, torch.float32, place.device) == 0)
+        assert torch.equal(mask[here, here], row_mask(each, each.total, torch.float32, place.device, window) == 0)
         assert not mask[here, : here.start].any()
         assert not mask[here, here.stop :].any()
         begin += each.total
     assert mask.any(1).all()
+
+
+@pytest.mark.parametrize("window", [None, 100, 300])
+def test_blocks_that_are_not_looked_at_hide_nothing_and_whole_ones_show_everything(window):
+    ids = [PairIds([1] * prompt, [2] * chosen, [3] * rejected) for prompt, chosen, rejected in SIZES]
+    rows = packed(ids, 128)
+    width, zero = rows.ids.shape[1], torch.tensor(0)
+    found, place = block_mask(rows, window), torch.arange(width)
+    mask = found.mask_mod(zero, zero, place[:, None], place)
+    counts = mask.reshape(width // 128, 128, width // 128, 128).sum((1, 3))
+    partial, whole = (
+        blocks(found.kv_num_blocks, found.kv_indices),
+        blocks(found.full_kv_num_blocks, found.full_kv_indices),
+    )
+    assert not (partial & whole).any()
+    assert not counts[~(partial | whole)].any()
+    assert (counts[whole] == 128**2).all()
+    assert torch.equal(
+        partial | whole,
+        blocks(found.q_num_blocks, found.q_indices).T | blocks(found.full_q_num_blocks, found.full_q_indices).T,
+    )
+    # What could be left out is what torch leaves out, which looks at every token.
+    exact = create_block_mask(found.mask_mod, 1, 1, width, width, device="cpu")
+    torchs = blocks(exact.kv_num_blocks, exact.kv_indices) | blocks(exact.full_kv_num_blocks, exact.full_kv_indices)
+    assert int((partial | whole).sum()) <= (1.15 if window is None else 1.5) * int(torchs.sum())
+    assert int(whole.sum()) >= 0.5 * int(blocks(exact.full_kv_num_blocks, exact.full_kv_indices).sum())
+
+
+SIZES = [(700, 300, 310), (20, 130, 40), (5, 5, 5), (400, 600, 20), (64, 64, 64), (300, 2, 700)]
+
+
+def blocks(counts, indices):
+    """(blocks, blocks): which are named."""
+    named = torch.zeros(indices.shape[-2:], dtype=torch.bool)
+    for line, (count, order) in enumerate(zip(counts[0, 0].tolist(), indices[0, 0].tolist(), strict=True)):
+        named[line, order[:count]] = True
+    return named
+
+
+def test_lines_of_every_width_are_compiled_six_times(monkeypatch):
+    """For the reference, the loss and an evaluation: what Dynamo gives its backend, which runs it as it is."""
+    graphs, compiled = [], torch.compile
+
+    def backend(graph, _inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda function, **_: compiled(function, backend=backend))
+    monkeypatch.setattr(WrappedFlexAttention, "_is_flex_compiled", False)
+    monkeypatch.setattr(WrappedFlexAttention, "_instance", None)
+    torch._dynamo.reset()
+    layer = torch.nn.Module()
+    for tokens in (500, 380, 900, 120, 1800, 1300, 640, 1500):
+        rows = packed([PairIds([1] * (tokens // 2), [2] * (tokens // 4), [3] * 9)], 128)
+        masks, width = PairMasks(partial(block_mask, rows), tokens), rows.ids.shape[1]
+        query, key = torch.randn(1, 4, width, 16), torch.randn(1, 2, width, 16)
+        for training in (False, True):
+            for gradient in (False, True):
+                layer.train(training)
+                with torch.set_grad_enabled(gradient):
+                    pair_attention(sdpa_attention_forward, layer, query, key, key, None, pair_masks=masks)
+    assert 1 <= len(graphs) <= 6
 
 
 @pytest.mark.parametrize(
