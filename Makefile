@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo real test slow claims faults check format bench install
+.PHONY: demo real test slow claims faults mutants coverage check format bench install
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -39,6 +39,17 @@ claims: install
 faults: install
 	$(BIN)/python -m pytest $(PARALLEL) --timeout 1800 tests/faults
 	$(PYTEST) $(PARALLEL) --timeout 1800 -m hypothesis --hypothesis-profile thorough
+
+# Changes what decides (losses, split, journal, verdicts) in one small place at a time, and expects a test to fail for each.
+mutants: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
+
+# Lines and branches that tests without screens reach, in processes that they start as well.
+coverage: install
+	rm -rf .coverage .cache/coverage
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest --timeout 1800 tests/unit tests/end_to_end
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered --sort cover
 
 check: install
 	$(BIN)/ruff check

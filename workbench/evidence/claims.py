@@ -20,7 +20,7 @@ class Claim(BaseModel):
     `lost` one is given.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: str = Field(min_length=1)
     """The kind of the probes: attack, benign, tone, neutral or one of your own; or held-out, for pairs."""

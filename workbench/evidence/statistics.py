@@ -216,7 +216,7 @@ def _estimate(above: Floats, below: Floats, sizes: tuple[int, int], seed: int, d
     return Estimate(value, low, high, *sizes)
 
 
-def _ratio(above: Floats, below: Floats, axis: int = -1) -> Any:
+def _ratio(above: Floats, below: Floats, axis: int) -> Any:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = above.sum(axis) / below.sum(axis)
     return np.where(np.isnan(ratios), np.inf, ratios)

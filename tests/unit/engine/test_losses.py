@@ -16,6 +16,7 @@ from workbench.engine.methods.losses import (
     LossSettings,
     Objective,
     PairLogps,
+    preferred,
 )
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.token_ids import pair_ids
@@ -123,6 +124,45 @@ def test_a_loss_says_that_it_needs_a_reference() -> None:
         else:
             with pytest.raises(ValueError, match="reference"):
                 LOSSES[name](bare, SETTINGS)
+
+
+def test_one_side_of_the_reference_is_not_enough() -> None:
+    for name in ("reference_chosen", "reference_rejected"):
+        half = PairLogps(*[torch.tensor([-1.0]) for _ in range(4)], **{name: torch.tensor([-1.0])})
+        with pytest.raises(ValueError, match="reference"):
+            LOSSES["sigmoid"](half, SETTINGS)
+
+
+def test_a_response_of_one_token_is_divided_by_one_and_an_empty_one_too() -> None:
+    for tokens in ((1, 1), (0, 0)):
+        one = logps(-4, -9, -6, -8, tokens)
+        assert LOSSES["sigmoid_norm"](one, SETTINGS).item() == pytest.approx(0.201413, abs=2e-6)
+        # beta * (-4 + 9 - 0.5) = 2.25
+        assert LOSSES["simpo"](one, SETTINGS).item() == pytest.approx(math.log1p(math.exp(-2.25)), abs=2e-6)
+
+
+def test_the_gradient_of_the_mean_loss_by_hand() -> None:
+    # d/dx -log sigmoid(beta x) = -beta sigmoid(-beta x), with x = 3 and 0, over two pairs.
+    two = logps([-4.0, -1.0], [-9.0, -2.0], [-6.0, -1.0], [-8.0, -2.0])
+    slopes = [-0.5 * 0.182426 / 2, -0.5 * 0.5 / 2]
+    found = Objective(["sigmoid"], [], SETTINGS, reference=True).loss_gradient(two).tolist()
+    assert found[0] == pytest.approx(slopes, abs=1e-6)
+    assert found[1] == pytest.approx([-each for each in slopes], abs=1e-6)
+
+
+def test_a_run_is_trained_by_its_losses_or_by_the_one_of_its_method() -> None:
+    config = RunConfig.model_validate(
+        {"pairs": ["x"], "loss_type": ["hinge", "sft"], "loss_weights": [1.0, 2.0], "beta": 0.3}
+    )
+    both = Objective.of(config)
+    assert (both.names, both.weights, both.settings.beta, both.reference) == (["hinge", "sft"], [1.0, 2.0], 0.3, True)
+    alone = Objective.of(RunConfig.model_validate({"pairs": ["x"], "method": "simpo"}))
+    assert (alone.names, alone.reference) == (["simpo"], False)
+    assert LossSettings().beta == RunConfig.model_validate({"pairs": ["x"]}).beta
+
+
+def test_a_pair_is_right_half_right_or_wrong() -> None:
+    assert preferred(torch.tensor([2.0, 1.0, 0.0]), torch.tensor([1.0, 1.0, 1.0])).tolist() == [1.0, 0.5, 0.0]
 
 
 @st.composite

@@ -41,3 +41,12 @@ def test_ties_are_half_right_and_sure_ones_are_in_the_last_bin() -> None:
     assert found is not None
     assert [(each.low, each.accuracy.value) for each in found.bins] == [(0.5, 0.5), (0.95, 0.5)]
     assert calibrate([], [], 1.0) is None
+
+
+def test_bins_are_a_twentieth_wide() -> None:
+    odds = [p / (1 - p) for p in (0.52, 0.77, 0.93)]
+    found = calibrate([math.log(each) for each in odds], list("abc"), 1.0)
+    assert found is not None
+    assert [bound for each in found.bins for bound in (each.low, each.high)] == pytest.approx(
+        [0.5, 0.55, 0.75, 0.8, 0.9, 0.95]
+    )

@@ -14,9 +14,10 @@ def data(bias: float, count: int = 300) -> tuple[list[float], list[int], list[in
     return right.astype(float).tolist(), chosen.tolist(), rejected.tolist(), [str(place) for place in range(count)]
 
 
-def test_the_fit_is_the_maximum_of_the_penalised_likelihood() -> None:
+@pytest.mark.parametrize("middle", [0.0, 1.5])
+def test_the_fit_is_the_maximum_of_the_penalised_likelihood(middle: float) -> None:
     rng = np.random.default_rng(4)
-    x = rng.normal(size=40)
+    x = rng.normal(middle, size=40)
     won = (rng.random(40) < 1 / (1 + np.exp(-x))).astype(float)
 
     def penalised(beta: np.ndarray) -> float:
@@ -67,3 +68,32 @@ def test_matched_lengths() -> None:
     assert matched(11, 10)
     assert matched(10, 11)
     assert not matched(12, 10)
+
+
+def test_a_step_of_newton_that_is_too_long_is_cut() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=40)
+    won = (rng.random(40) < 1 / (1 + np.exp(-x))).astype(float)
+    (plain,), (small,) = logistic(won, x, np.ones((1, 40))), logistic(won, x / 20, np.ones((1, 40)))
+    assert small == pytest.approx([plain[0], 20 * plain[1]], rel=1e-4)
+
+
+def test_all_wrong_is_finite_and_no_surer_than_so_many_pairs_allow() -> None:
+    _, chosen, rejected, groups = data(bias=0.0, count=60)
+    found = control([0.0] * 60, chosen, rejected, groups)
+    assert found is not None
+    assert 0 < found.accuracy.value < 0.05
+    assert found.accuracy.high == pytest.approx(1 - 0.025 ** (1 / 60))
+
+
+def test_a_group_that_is_drawn_twice_counts_twice() -> None:
+    right, chosen, rejected, _ = data(bias=1.0, count=24)
+    groups = ["a", "b"] * 12
+    found = control(right, chosen, rejected, groups)
+    assert found is not None
+    longer = np.asarray(chosen, float) - np.asarray(rejected, float)
+    drawn = np.array([[2.0, 0.0] * 12, [1.0, 1.0] * 12, [0.0, 2.0] * 12])
+    slopes = logistic(np.asarray(right), np.tanh(longer / longer.std()), drawn)[:, 1]
+    # Of two groups the interval goes from the least to the greatest of these.
+    assert found.slope.interval == pytest.approx((slopes.min(), slopes.max()))
+    assert found.slope.value == pytest.approx(slopes[1])

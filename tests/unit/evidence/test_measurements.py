@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -11,9 +12,11 @@ from workbench.evidence.measurements import (
     LENGTH_MATCHED,
     OWN,
     Key,
+    Paired,
     PairReading,
     ProbeReading,
     Reading,
+    changed,
     measure,
     tabulate,
 )
@@ -121,3 +124,33 @@ def test_the_worst_regressions_are_what_got_worse_by_most() -> None:
     found = [(each.id, each.response, each.worse) for each in worst(probes, held, SIGNS)]
     assert found == [("p", BOTH, 3.0), ("a", "refusing", 2.0), ("a", "compliant", 0.5)]
     assert [each.id for each in worst(probes, held, SIGNS, 1)] == ["p"]
+
+
+def test_four_prompts_are_a_part_and_of_many_tags_the_most_frequent_are_told() -> None:
+    probes = [
+        ProbeReading(
+            str(number), "tone", str(number), [f"tag {tag:02}" for tag in range(30) if number < 34 - tag], "?",
+            {"rude": Reading(-1.0, -2.0, 3)},
+        )
+        for number in range(40)
+    ]  # fmt: skip
+    assert {key.part for key in tabulate(probes, [])} == {"", *(f"tag {tag:02}" for tag in range(24))}
+    four = [replace(probe, tags=["four"] if number < 4 else []) for number, probe in enumerate(probes)]
+    assert {key.part for key in tabulate(four, [])} == {"", "four"}
+
+
+def test_the_margin_is_that_of_the_log_probabilities() -> None:
+    held = [PairReading("p", "g", (), "?", Reading(-1.0, -2.0, 9), Reading(-5.0, -3.5, 9))]
+    margin = tabulate([], held)[Key(HELD_OUT, "", BOTH, "margin")]
+    assert (margin.before, margin.after, margin.prompts) == ([4.0], [1.5], 1)
+
+
+def test_what_is_counted_has_an_exact_interval_where_all_are_alike_and_what_is_not_has_none() -> None:
+    held = [
+        PairReading(str(number), str(number), (), "?", Reading(-1.0, -0.5, 9), Reading(-2.0, -3.0, 9))
+        for number in range(10)
+    ]
+    found = {each.key.measure: each.change.after for each in measure(tabulate([], held))}
+    assert found["accuracy"].interval == (pytest.approx(0.025 ** (1 / 10)), 1.0)
+    always = Paired([0.0] * 10, [1.0] * 10, [str(number) for number in range(10)], 10)
+    assert changed(always, "probability").after.interval == (1.0, 1.0)

@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -188,3 +189,40 @@ def test_where_nothing_varies_there_is_no_effect_to_tell() -> None:
     assert same.difference.high == 0.5
     assert change([1.0, 2.0], [1.0, 2.0], ["a", "b"]).p_value == 1.0
     assert change([1.0], [2.0], ["a"]).p_value is None
+
+
+def test_degenerate_draws_warn_of_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ratio([0.5, 0.5], [0.0, 1.0], ["a", "b"]) is not None
+
+
+def test_a_ratio_of_what_varies_by_itself_has_an_interval() -> None:
+    rng = np.random.default_rng(6)
+    estimate = ratio(list(1 + rng.random(40)), list(1 + rng.random(40)), [str(number) for number in range(40)])
+    assert estimate is not None
+    assert estimate.low < estimate.value - 0.02 < estimate.value + 0.02 < estimate.high
+
+
+def test_few_clusters_have_the_width_of_a_t_interval() -> None:
+    values = stats.norm.ppf((np.arange(12) + 0.5) / 12)
+    estimate = mean(list(values), [str(number) for number in range(12)])
+    width = 2 * stats.t.ppf(0.975, 11) * values.std(ddof=1) / math.sqrt(12)
+    assert estimate.high - estimate.low == pytest.approx(width, rel=0.03)
+
+
+def test_the_effect_of_two_groups_and_of_groups_of_unequal_size_by_hand() -> None:
+    two = change([0.0, 0.0], [1.0, 3.0], ["a", "b"])
+    assert two.effect == pytest.approx(2 / np.std([1, 3], ddof=1))
+    assert two.detectable == pytest.approx(detectable(math.sqrt(2), 2))
+    # Differences of 1, 1 and 4: 2 on average. a moves that by (2 - 2 * 2) * 2 / 3, b by (4 - 2) * 2 / 3.
+    uneven = change([0.0] * 3, [1.0, 1.0, 4.0], ["a", "a", "b"])
+    assert uneven.effect == pytest.approx(2 / np.std([2 - 4 / 3, 2 + 4 / 3], ddof=1))
+    assert change([1.0, 2.0], [1.0, 2.0], ["a", "b"]).effect is None
+
+
+@pytest.mark.parametrize(
+    ("groups", "quantiles"), [(2, 12.7062 + 1.37638), (3, 4.30265 + 1.06066), (20, 2.09302 + 0.86095)]
+)
+def test_what_is_detectable_by_the_table_of_t(groups: int, quantiles: float) -> None:
+    assert detectable(1.5, groups) == pytest.approx(1.5 * quantiles / math.sqrt(groups), rel=1e-5)

@@ -1,6 +1,8 @@
+import math
 from dataclasses import asdict
 
 import pytest
+from pydantic import ValidationError
 
 from workbench.evidence.claims import DEFAULTS, Claim, signs
 from workbench.evidence.measurements import ANSWERS, BEGINNINGS, BOTH, HELD_OUT, Key, Measure, Paired, Table
@@ -245,3 +247,46 @@ def test_json_has_the_fields_of_the_contract() -> None:
     assert document["name"] == f"{document['claim']}, by {document['measure']}"
     assert len(document["interval"]) == 2
     assert document["samples"] == FEWEST
+
+
+def test_an_interval_that_ends_at_the_threshold_does_not_reach_past_it() -> None:
+    # Of two groups the interval goes from the one's mean to the other's.
+    for behaviour, values in (("rude", (0.0, 0.02)), ("courteous", (0.6, 0.9))):
+        apart = Paired([0.3] * 40, [values[number % 2] for number in range(40)], ["a", "b"] * 20, 40)
+        verdict = only(judge({Key("tone", "", behaviour, "probability"): apart}), behaviour)
+        assert (verdict.holds, verdict.interval) == (True, pytest.approx(values))
+        assert "reaches" not in verdict.message
+
+
+def test_the_least_probability_is_enough() -> None:
+    table = readings({("tone", "rude"): (1e-3, 0.0)}, "probability")
+    assert only(judge(table, Settings(least_probability=1e-3)), "rude").holds is True
+
+
+def test_a_claim_by_two_measures_names_the_one() -> None:
+    claims = {"polite": Claim(kind="tone", behaviour="courteous", by=["samples", "opening"], at_least=0.6)}
+    table = readings(GOOD, "samples", "opening")
+    assert [each.name for each in judge(table, claims=claims)] == ["polite, by samples", "polite, by opening"]
+
+
+@pytest.mark.parametrize(
+    ("measure", "needed"),
+    [("opening", "rude openings"), ("probability", "a rude response"), ("samples", "sampled answers")],
+)
+def test_what_a_probe_lacks_is_said(measure: Measure, needed: str) -> None:
+    claims = {"rude": Claim(kind="tone", behaviour="rude", by=[measure], at_most=0.02)}
+    assert only(judge({}, claims=claims), "rude").message == f"0 tone probes with {needed}, 40 are needed"
+
+
+def test_a_claim_has_names_and_finite_bounds_and_stays_as_it_is() -> None:
+    claim = Claim(kind="k", behaviour="b", at_least=0.5)
+    with pytest.raises(ValidationError, match="frozen"):
+        claim.at_least = 0.1
+    for wrong in ({"kind": ""}, {"behaviour": ""}, {"at_least": math.inf}):
+        with pytest.raises(ValidationError):
+            Claim(**{"kind": "k", "behaviour": "b", "at_least": 0.5, **wrong})
+
+
+def test_only_what_a_model_says_becomes_likelier_or_not() -> None:
+    accurate = Claim(kind=HELD_OUT, behaviour=BOTH, by=["accuracy"], at_least=0.7)
+    assert signs([accurate]) == {("neutral", "neutral"): 1}

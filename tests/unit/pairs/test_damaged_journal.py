@@ -16,8 +16,9 @@ import pytest
 
 from tests.unit.pairs.some_pairs import left_to_itself, some
 from workbench.errors import WorkbenchError
-from workbench.pairs.journal import journal_path
+from workbench.pairs.journal import DamagedJournalError, Journal, gone_with, journal_path, set_aside
 from workbench.pairs.session import DataSetSession
+from workbench.pairs.steps import EditStep
 from workbench.pairs.store import PairStore, load_pairs, write_pairs
 
 
@@ -230,3 +231,68 @@ def test_edits_are_read_where_nobody_may_write(path: Path) -> None:
     finally:
         folder.chmod(0o755)
     assert done.stdout == "['first', 'second', '', '', '']\n", done.stderr
+
+
+def edited(path: Path, count: int) -> Path:
+    """A journal with that many edits, none of which the file has."""
+    journal = Journal.open(path)
+    for number in range(count):
+        journal.done(EditStep(f"edit {number}", 1))
+    journal.close()
+    return path
+
+
+def test_the_folder_of_a_journal_is_made_with_it(tmp_path: Path) -> None:
+    assert edited(tmp_path / ".journal/x.sqlite", 0).exists()
+    with pytest.raises(WorkbenchError) as raised:
+        Journal.open(edited(tmp_path / "y.sqlite", 0) / "z.sqlite")
+    assert raised.value.hint == "Allow reading and writing there, then try again."
+
+
+def test_ops_are_given_after_any_number_even_one_that_the_file_is_not_known_to_have(tmp_path: Path) -> None:
+    journal = Journal.open(edited(tmp_path / "x.sqlite", 3))
+    assert [(op.n, op.step.description) for op in journal.ops(2)] == [(3, "edit 2")]
+    assert [op.n for op in journal.ops(0)] == [1, 2, 3]
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("statements", "told"),
+    [
+        (["UPDATE steps SET state = 'odd' WHERE seq = 1"], "edit number 1 is neither done nor undone"),
+        (["DELETE FROM ops WHERE n = 1"], "the order of the edits is not as it was written"),
+        (["DELETE FROM ops WHERE n = 1", "DELETE FROM facts"], "of the edits up to number 3, some are not there"),
+        (["DELETE FROM ops WHERE n = 2", "DELETE FROM facts"], "of the edits up to number 3, some are not there"),
+    ],
+)
+def test_what_was_never_written_is_told_of_the_edits(tmp_path: Path, statements: list[str], told: str) -> None:
+    path = edited(tmp_path / "x.sqlite", 3)
+    for statement in statements:
+        change(statement)(path)
+    journal = Journal.open(path)
+    with pytest.raises(DamagedJournalError, match=told):
+        journal.ops(0)
+    journal.close()
+
+
+@pytest.mark.parametrize("damage", [link_elsewhere, lambda journal: journal.write_bytes(b"no database" * 100)])
+def test_looking_into_a_damaged_journal_says_so(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    (tmp_path / "pairs").mkdir()
+    path = edited(tmp_path / "pairs/.journal/x.sqlite", 1)
+    damage(path)
+    with pytest.raises(DamagedJournalError):
+        Journal.peek(path)
+
+
+def test_several_may_be_set_aside_in_one_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.pairs.journal.time.strftime", lambda _: "now")
+    names = []
+    for count in range(4, 7):
+        aside = set_aside(edited(tmp_path / "x.sqlite", count))
+        change("INSERT INTO facts VALUES ('saved', '0')")(aside)
+        names.append(aside.name)
+    assert names == ["x.damaged-now.sqlite", "x.damaged-now-2.sqlite", "x.damaged-now-3.sqlite"]
+    shown = [gone_with(tmp_path / name).removeprefix("The file may lack ") for name in names]
+    assert shown[0] == "4 edits that it holds: edit 0; edit 1; edit 2; edit 3."
+    assert shown[1].endswith("edit 4.")
+    assert shown[2] == "6 edits that it holds: edit 0; edit 1; edit 2; edit 3; edit 4; and 1 more."

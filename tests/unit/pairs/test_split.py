@@ -1,6 +1,7 @@
 """The same prompt is never on both sides, and a prompt stays on its side when others come."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -113,3 +114,23 @@ def test_a_system_message_makes_no_other_prompt() -> None:
 @pytest.mark.parametrize("signs", ["?", "🙂", ""])
 def test_prompts_without_words_are_prompts_too(signs: str) -> None:
     assert group_key(signs) == signs
+
+
+def test_width_makes_no_other_prompt() -> None:
+    assert group_key("Ｗｈｙ？") == group_key("Why?")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_moved_to_a_side_that_chance_left_empty_is_the_nearest(seed: int) -> None:
+    held = [
+        {pair.id for pair in split(many(8), fraction=fraction, seed=seed).holdout}
+        for fraction in (1e-9, 0.1, 0.3, 0.5, 0.7, 0.9, 1 - 1e-9)
+    ]
+    assert (len(held[0]), len(held[-1])) == (1, 7)
+    for fewer, more in pairwise(held):
+        assert fewer <= more
+
+
+def test_nothing_is_moved_where_a_mark_fills_the_side() -> None:
+    marked = Pair("train", "How do I?", "c", "r", split="train")
+    assert split([marked, *many(1)], fraction=1 - 1e-9, seed=0).train == [marked]

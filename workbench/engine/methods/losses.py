@@ -283,6 +283,4 @@ def _smoothed(delta: Tensor, settings: LossSettings) -> Tensor:
 def _log_one_minus_exp(logp: Tensor) -> Tensor:
     """log(1 - e^x) for x < 0, without cancellation near either end; finite, with a gradient, at x = 0."""
     below = logp.clamp(max=-1e-6)
-    near = torch.log(-torch.expm1(below.clamp(min=-0.6931472)))
-    far = torch.log1p(-torch.exp(below.clamp(max=-0.6931472)))
-    return torch.where(below > -0.6931472, near, far)
+    return torch.where(below > -0.6931472, torch.log(-torch.expm1(below)), torch.log1p(-torch.exp(below)))
