@@ -226,3 +226,15 @@ def test_the_effect_of_two_groups_and_of_groups_of_unequal_size_by_hand() -> Non
 )
 def test_what_is_detectable_by_the_table_of_t(groups: int, quantiles: float) -> None:
     assert detectable(1.5, groups) == pytest.approx(1.5 * quantiles / math.sqrt(groups), rel=1e-5)
+
+
+def test_where_some_draws_are_infinite_the_interval_is_that_of_the_percentiles() -> None:
+    values, base = np.random.default_rng(12).random(12), np.array([1.0] + [0.0] * 11)
+    estimate = ratio(values.tolist(), base.tolist(), [f"{number:02}" for number in range(12)])
+    assert estimate is not None
+    drawn = np.random.default_rng(0).integers(0, 12, (4000, 12))
+    with np.errstate(divide="ignore"):
+        ratios = values[drawn].sum(1) / base[drawn].sum(1)
+    tail = stats.norm.cdf(-math.sqrt(12 / 11) * stats.t.ppf(0.975, 11))
+    assert estimate.low == pytest.approx(np.quantile(ratios, tail, method="lower"))
+    assert estimate.high == math.inf
