@@ -97,3 +97,9 @@ def test_a_group_that_is_drawn_twice_counts_twice() -> None:
     # Of two groups the interval goes from the least to the greatest of these.
     assert found.slope.interval == pytest.approx((slopes.min(), slopes.max()))
     assert found.slope.value == pytest.approx(slopes[1])
+
+
+def test_one_token_more_is_longer() -> None:
+    found = control([1.0, 1.0, 0.0], [10, 10, 9], [9, 9, 10], list("abc"))
+    assert found is not None
+    assert found.longer_wins.value == pytest.approx(2 / 3)
