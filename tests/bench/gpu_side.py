@@ -149,11 +149,10 @@ def score(asked: Mapping[str, Any]) -> dict[str, Any]:
         for pair in pairs
         for side in (pair.chosen, pair.rejected)
     ]
-    vocabulary = SHAPES[asked["shape"]]["vocab_size"]
-    score_batches(model, both[: 2 * asked["part"]], vocabulary)
+    score_batches(model, both[: 2 * asked["part"]])
     _forget_peak()
     began = _now()
-    score_batches(model, both, vocabulary)
+    score_batches(model, both)
     return {"seconds": _now() - began, "pairs_scored": len(pairs), **_memory()}
 
 

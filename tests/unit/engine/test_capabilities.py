@@ -77,7 +77,7 @@ def test_items_are_scored_as_the_model_has_them(tasks: Path, run: RunFolder) -> 
                 prompt = scorer.tokenizer(row["question"])["input_ids"]
                 whole = scorer.tokenizer(row["question"] + choice)["input_ids"]
                 pairs.append((prompt, whole[len(prompt) :]))
-            sums = [scores.sum().item() for scores in score_batches(model, pairs, scorer.vocabulary)]
+            sums = [scores.sum().item() for scores in score_batches(model, pairs)]
             expected.append(float(sums.index(max(sums)) == row["answer"]))
         assert values == expected
     assert 0 < sum(reading.before) < ITEMS

@@ -186,7 +186,7 @@ def test_rewards_without_spread(tmp_path):
             callbacks=[Watched(reporter)],
         )  # fmt: skip
         sampler = Sampler(tokenizer, model, [], 0)
-        reporter.instruments = Instruments(trainer, Movement(trainer.model), Divergence([], 64, 1), sampler, 0)
+        reporter.instruments = Instruments(trainer, Movement(trainer.model), Divergence([], 64), sampler, 0)
         trainer.train()
     told = [each for each in EventReader(folder.events).read() if isinstance(each, Step | Warned)]
     assert [each.metrics["frac_reward_zero_std"] for each in told[:3]] == [1.0, 1.0, 1.0]

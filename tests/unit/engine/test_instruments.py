@@ -13,7 +13,7 @@ from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.loading import load_base
 from workbench.engine.training.control import Control
 from workbench.engine.training.data import prepare
-from workbench.engine.training.instruments import Divergence, Movement, Sampler, in_batches, sample_prompts
+from workbench.engine.training.instruments import Divergence, Movement, Sampler, sample_prompts
 from workbench.engine.training.reporter import Instruments, Reporter
 from workbench.engine.training.resume import Origin
 from workbench.engine.training.watcher import Due
@@ -52,13 +52,13 @@ def same(before, after):
     return before[0] == after[0] and torch.equal(before[1], after[1]) and before[2:] == after[2:]
 
 
-@pytest.mark.parametrize(("batch", "limit"), [(2, None), (8, 4096 * 4 * 4)])
-def test_the_divergence_is_that_of_a_plain_computation(batch, limit, tokenizer, model, monkeypatch):
+@pytest.mark.parametrize("places", [3, 10**6])
+def test_the_divergence_is_that_of_a_plain_computation_in_two_forwards(places, tokenizer, model, monkeypatch):
     """Pair by pair and token by token, no padding; once in few places at a time."""
-    if limit:
-        monkeypatch.setattr("workbench.engine.training.instruments._LOGITS_BYTES", limit)
+    vocabulary = model.config.vocab_size
+    monkeypatch.setattr("workbench.engine.fast.head.TILE_BYTES", {"cpu": 4 * 4 * vocabulary * places})
     pairs = prepare(tokenizer, [row(number) for number in range(12)], MAX_LENGTH).train
-    total, places = 0.0, 0
+    total, count = 0.0, 0
     model.eval()
     for pair in pairs[:8]:
         for side in (pair.chosen, pair.rejected):
@@ -68,18 +68,22 @@ def test_the_divergence_is_that_of_a_plain_computation(batch, limit, tokenizer, 
                 with model.disable_adapter():
                     reference = model(ids).logits[0].double().log_softmax(-1)
             kl = (policy.exp() * (policy - reference)).sum(-1)[len(pair.prompt) - 1 : -1]
-            total, places = total + kl.sum().item(), places + len(kl)
+            total, count = total + kl.sum().item(), count + len(kl)
     model.train()
     assert any(len(pair.prompt + pair.chosen) > MAX_LENGTH for pair in pairs[:8])
     before = state(model)
-    found = Divergence(pairs, MAX_LENGTH, batch)(model)
+    forwards = []
+    hook = model.get_base_model().register_forward_hook(lambda *_: forwards.append(1))
+    found = Divergence(pairs, MAX_LENGTH)(model)
+    hook.remove()
+    assert len(forwards) == 2
     assert same(before, state(model))
     assert found > 0.01
-    assert found == pytest.approx(total / places, abs=1e-5)
+    assert found == pytest.approx(total / count, abs=1e-5)
 
 
 def test_without_held_out_pairs_there_is_no_divergence():
-    assert not Divergence([], 10, 2)
+    assert not Divergence([], 10)
 
 
 def test_answers_are_the_greedy_ones_of_both_models(tokenizer, model):
@@ -173,17 +177,3 @@ def test_a_training_goes_on_counting_its_seconds_and_leaves_pauses_out(tmp_path)
         paused = time.perf_counter() - began
     assert reporter.waited > 0.15
     assert reporter.seconds - before == pytest.approx(paused - reporter.waited, abs=0.05)
-
-
-@pytest.mark.parametrize(
-    ("positions", "sizes"),
-    [(1000, [4, 2]), (12, [3, 2, 1]), (9, [2, 1, 1, 1, 1]), (4, [1] * 6), (0, [1] * 6)],
-)
-def test_rows_go_together_while_their_logits_fit(positions, sizes):
-    """A batch whose logits do not fit is read again for each part of them: that took minutes of a large vocabulary."""
-    rows = [([1] * 50, [2] * length) for length in (3, 4, 2, 5, 4, 6)]
-    found = list(in_batches(rows, 4, positions))
-    assert [len(batch) for batch in found] == sizes
-    assert [row for batch in found for row in batch] == rows
-    for batch in found:
-        assert len(batch) == 1 or len(batch) * max(len(response) for _, response in batch) <= positions

@@ -328,7 +328,7 @@ def batch() -> list[tuple[tuple[Message, ...], str]]:
 def test_scores_in_batches_equal_single_ones(
     scorer: Scorer, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.engine.model.inference._BATCH_TOKENS", 150)
+    monkeypatch.setattr("workbench.engine.model.inference.TOKEN_BUDGET", {"cpu": 150})
     rows = batch()
     for folder in (None, adapters[0]):
         column = Column(name="x", adapter=str(folder) if folder else None)

@@ -14,12 +14,10 @@ from torch import Tensor
 
 from workbench.engine.fast.attention import KERNELS, PairMasks, block_mask, padded_mask, row_masks
 from workbench.engine.fast.decoder import Decoder
-from workbench.engine.fast.head import Head, TokenScores, token_logps, token_scores
+from workbench.engine.fast.head import Head, TokenScores, finishing, token_logps, token_scores
 from workbench.engine.fast.pair_rows import PairRows, apart, packed, padded, row_parts
 from workbench.engine.model.token_ids import PairIds
 from workbench.runs.activation_memory import LINE_MULTIPLE
-
-_SCALES = ("logit_scale", "output_multiplier", "lm_head_multiplier")
 
 
 class RowLayout(StrEnum):
@@ -141,9 +139,5 @@ def _sums(rows: PairRows, logps: Tensor) -> Tensor:
 
 
 def _head(base: Any) -> Head:
-    """The output layer with what the families do to logits; the names are those of their configs."""
-    layer, config = base.get_output_embeddings(), base.config.get_text_config()
-    scale = next((value for name in _SCALES if (value := getattr(config, name, None)) is not None), 1.0)
-    if getattr(config, "logits_scaling", None) is not None:
-        scale = 1 / config.logits_scaling
-    return Head(layer.weight, layer.bias, float(scale), getattr(config, "final_logit_softcapping", None))
+    layer = base.get_output_embeddings()
+    return Head(layer.weight, layer.bias, *finishing(base))

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from workbench.runs.activation_memory import TILE_BYTES
 
+_SCALES = ("logit_scale", "output_multiplier", "lm_head_multiplier")
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -29,9 +31,7 @@ class Head:
     def logits(self, states: Tensor) -> Tensor:
         """(N, V) in float32, of states (N, H)."""
         logits = torch.nn.functional.linear(states.to(self.weight.dtype), self.weight, self.bias).float()
-        if self.scale != 1.0:
-            logits = logits * self.scale
-        return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
+        return finished(logits, self.scale, self.softcap)
 
     def slope(self, logits: Tensor) -> Tensor | None:
         """The derivative of the squeezed logits with respect to those before; None for 1."""
@@ -39,8 +39,29 @@ class Head:
 
     def tiles(self, count: int) -> Sequence[slice]:
         """So many predictions, cut so that the logits of a part take bounded memory."""
-        width = max(1, TILE_BYTES.get(self.weight.device.type, 2**26) // (4 * len(self.weight)))
-        return [slice(begin, begin + width) for begin in range(0, count, width)]
+        return tiles(count, len(self.weight), self.weight.device)
+
+
+def finished(logits: Tensor, scale: float, softcap: float | None) -> Tensor:
+    """What a family makes of the logits of its output layer, of any shape."""
+    if scale != 1.0:
+        logits = logits * scale
+    return logits if softcap is None else torch.tanh(logits / softcap) * softcap
+
+
+def finishing(base: Any) -> tuple[float, float | None]:
+    """The scale and the softcap of a causal language model's logits; the names are those of the families' configs."""
+    config = base.config.get_text_config()
+    scale = next((value for name in _SCALES if (value := getattr(config, name, None)) is not None), 1.0)
+    if getattr(config, "logits_scaling", None) is not None:
+        scale = 1 / config.logits_scaling
+    return float(scale), getattr(config, "final_logit_softcapping", None)
+
+
+def tiles(count: int, vocabulary: int, device: torch.device, at_once: int = 1) -> Sequence[slice]:
+    """So many predictions, cut so that the logits of a part take bounded memory, `at_once` of them together."""
+    width = max(1, TILE_BYTES.get(device.type, 2**26) // (4 * vocabulary * at_once))
+    return [slice(begin, begin + width) for begin in range(0, count, width)]
 
 
 @dataclass(frozen=True, slots=True)

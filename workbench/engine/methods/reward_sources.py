@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from workbench.config import RunConfig
-from workbench.engine.model.inference import asking, right_padded
+from workbench.engine.model.inference import asking
 from workbench.engine.model.loading import attach_adapter, load_base, load_reward_base
+from workbench.engine.model.response_states import right_padded
 from workbench.engine.user_code import load_function
 from workbench.errors import WorkbenchError
 from workbench.rewards import parse_reward

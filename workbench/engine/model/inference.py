@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from workbench.engine.model.response_states import OutputLayer, response_states, token_logprobs
+from workbench.runs.activation_memory import TOKEN_BUDGET
+
 Model = Any
 """A causal language model of transformers, or a PeftModel around one."""
 
 Ids = Sequence[int]
 
-_LOGITS_BYTES = 256 * 1024**2
-"""Upper bound of the logits that one batch of `score_batches` may fill."""
-_KL_LOGITS_BYTES = 64 * 1024**2
-"""Upper bound of one model's float32 logits that `summed_kl` holds at once; a few times that is needed."""
-_BATCH_TOKENS = 16384
 REFERENCE = "ref"
 """TRL's name for the frozen copy of an adapter that a run goes on from."""
 _SMALL = 50_000_000
@@ -92,7 +91,7 @@ def next_logits(model: Model, prompt: Ids) -> Tensor:
 def next_logprobs(model: Model, prompts: Sequence[Ids], tokens: Sequence[int]) -> Tensor:
     """Log-probabilities, (prompts, tokens) in float32 on the CPU, of each of `tokens` coming next after each prompt."""
     rows = torch.empty(len(prompts), len(tokens))
-    for batch in batches([(prompt, ()) for prompt in prompts], 1):
+    for batch in batches([(prompt, ()) for prompt in prompts], TOKEN_BUDGET[model.device.type]):
         ids, mask = _left_padded([prompts[index] for index in batch])
         ids, mask = ids.to(model.device), mask.to(model.device)
         position = (mask.cumsum(-1) - 1).clamp(min=0)
@@ -135,44 +134,53 @@ def opening_logprobs(model: Model, prompt: Ids, openings: Sequence[Ids]) -> list
 
 
 @torch.inference_mode()
-def score_batches(model: Model, rows: Sequence[tuple[Ids, Ids]], vocabulary: int) -> list[Tensor]:
+def score_batches(model: Model, rows: Sequence[tuple[Ids, Ids]]) -> list[Tensor]:
     """Log-probabilities, (response,) in float32 on the CPU, of the response tokens of every (prompt, response).
 
     Rows of similar length share a batch, padded on the right. No prompt may be empty.
     """
     results: list[Tensor] = [torch.empty(0)] * len(rows)
-    for batch in batches(rows, vocabulary):
-        ids, mask, keep, spans = right_padded([rows[index] for index in batch], model.device)
-        logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=keep).logits.float()
-        targets = ids[:, ids.shape[1] - keep + 1 :]
-        chosen = logits[:, :-1].gather(-1, targets[..., None])[..., 0] - logits[:, :-1].logsumexp(-1)
-        for line, index in enumerate(batch):
-            results[index] = chosen[line, spans[line]].cpu()
+    for batch in batches(rows, TOKEN_BUDGET[model.device.type]):
+        some = [rows[index] for index in batch]
+        parts = response_states(model, some, token_logprobs).cpu().split([len(response) for _, response in some])
+        for index, logprobs in zip(batch, parts, strict=True):
+            results[index] = logprobs
     return results
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def summed_kl(
-    base: Callable[[], Model], run: Callable[[], Model], rows: Sequence[tuple[Ids, Ids]], vocabulary: int
+    base: Callable[[], AbstractContextManager[Model]],
+    run: Callable[[], AbstractContextManager[Model]],
+    rows: Sequence[tuple[Ids, Ids]],
+    device: torch.device,
 ) -> list[float]:
     """KL(run ‖ base) in nats, exact over the vocabulary, summed over the response of every (prompt, response).
 
-    `base` and `run` switch to a model and return it: there is one copy of the weights. No prompt may be empty.
+    Within `base` and `run` there is a model on `device`: there is one copy of the weights. Each reads a row once; what
+    reaches the output layer is kept of one of them, and logits of both are made for some tokens at a time. No prompt
+    may be empty.
     """
     divergences = [0.0] * len(rows)
-    for batch in batches(rows, vocabulary, max(1, _KL_LOGITS_BYTES // (4 * vocabulary))):
-        ids, mask, keep, spans = right_padded([rows[index] for index in batch], base().device)
-        reference, policy = (_logprobs(model(), ids, mask, keep) for model in (base, run))
-        divergence = (policy.exp() * (policy - reference)).sum(-1, dtype=torch.float64)
-        for line, index in enumerate(batch):
-            divergences[index] = max(divergence[line, spans[line]].sum().item(), 0.0)
+    for batch in batches(rows, TOKEN_BUDGET[device.type]):
+        some = [rows[index] for index in batch]
+        with run() as model:
+            policy = response_states(model, some, lambda _layer, states, _targets: states)
+        with base() as model:
+            of_tokens = response_states(model, some, partial(_token_kl, policy))
+        parts = of_tokens.double().split([len(response) for _, response in some])
+        for index, part in zip(batch, parts, strict=True):
+            divergences[index] = max(part.sum().item(), 0.0)
     return divergences
 
 
-def _logprobs(model: Model, ids: Tensor, mask: Tensor, keep: int) -> Tensor:
-    """Log-probabilities, (rows, keep − 1, vocabulary) in float32, of the last `keep` − 1 tokens."""
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=keep).logits
-    return torch.log_softmax(logits[:, :-1].float(), dim=-1)
+def _token_kl(policy: Tensor, layer: OutputLayer, states: Tensor, _targets: Tensor) -> Tensor:
+    """(N,) in float32: both models' states (N, H) go through the one output layer."""
+    divergence = states.new_empty((len(states),), dtype=torch.float32)
+    for tile in layer.tiles(len(states), at_once=4):
+        of_run, of_base = (layer.logits(each[tile]).log_softmax(-1) for each in (policy, states))
+        divergence[tile] = (of_run.exp() * (of_run - of_base)).sum(-1)
+    return divergence
 
 
 @torch.inference_mode()
@@ -235,27 +243,6 @@ def _chosen(logits: Tensor, temperature: float, generators: Sequence[torch.Gener
     return (chances / noise).argmax(-1)
 
 
-def right_padded(
-    rows: Sequence[tuple[Ids, Ids]], device: torch.device, pad: int = 0
-) -> tuple[Tensor, Tensor, int, list[slice]]:
-    """Ids and attention mask, each (rows, longest), and how many of the last positions need logits.
-
-    The slices are where each row's response is among the positions that those logits, but for the last, predict.
-    """
-    width = max(len(prompt) + len(response) for prompt, response in rows)
-    keep = width - min(len(prompt) for prompt, _ in rows) + 1
-    ids = torch.full((len(rows), width), pad)
-    mask = torch.zeros_like(ids)
-    spans = []
-    for line, (prompt, response) in enumerate(rows):
-        tokens = [*prompt, *response]
-        ids[line, : len(tokens)] = torch.tensor(tokens)
-        mask[line, : len(tokens)] = 1
-        first = len(prompt) - (width - keep) - 1
-        spans.append(slice(first, first + len(response)))
-    return ids.to(device), mask.to(device), keep, spans
-
-
 def _left_padded(prompts: Sequence[Ids]) -> tuple[Tensor, Tensor]:
     """Ids and attention mask, each (prompts, longest): every prompt ends in the last column."""
     width = max(map(len, prompts))
@@ -267,14 +254,13 @@ def _left_padded(prompts: Sequence[Ids]) -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
-def batches(rows: Sequence[tuple[Ids, Ids]], vocabulary: int, most: int | None = None) -> Iterator[list[int]]:
+def batches(rows: Sequence[tuple[Ids, Ids]], most: int) -> Iterator[list[int]]:
     """Indices of rows that share a batch of `most` tokens at most, rows of similar length together."""
-    budget = min(most or _BATCH_TOKENS, _BATCH_TOKENS, max(1, _LOGITS_BYTES // (4 * vocabulary)))
     order = sorted(range(len(rows)), key=lambda index: len(rows[index][0]) + len(rows[index][1]))
     batch: list[int] = []
     for index in order:
         width = len(rows[index][0]) + len(rows[index][1])
-        if batch and width * (len(batch) + 1) > budget:
+        if batch and width * (len(batch) + 1) > most:
             yield batch
             batch = []
         batch.append(index)

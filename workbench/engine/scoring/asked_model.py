@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -12,6 +15,7 @@ from workbench.compare.messages import Column, Scored, ScoreResponse, Turn
 from workbench.engine.model.inference import Ids, opening_logprobs, summed_kl
 from workbench.engine.model.token_ids import prompt_ids
 from workbench.engine.scoring.kept_answers import KeptAnswers, nothing_kept
+from workbench.engine.scoring.loaded_adapters import Adapters
 from workbench.engine.scoring.scorer import Sample, Scorer
 from workbench.evidence.settings import Settings
 from workbench.pairs.pair import Text
@@ -122,14 +126,19 @@ class AskedModel:
     def divergence(self, rows: Sequence[tuple[Ids, Ids]]) -> list[float]:
         """KL(second column ‖ first column) summed over every response, in nats."""
         first, second = (adapter for _, adapter in self.columns)
-        switched = self.scorer.adapters.switched
-        return summed_kl(lambda: switched(first), lambda: switched(second), rows, self.scorer.vocabulary)
+        adapters = self.scorer.adapters
+        base, run = (partial(_switched, adapters, adapter) for adapter in (first, second))
+        return summed_kl(base, run, rows, adapters.model.device)
 
     def tokens(self, prompt: Text, response: str, top_k: int = 0) -> Scored:
         """Every token of a response under all columns, with the likeliest `top_k` there. Raises `WorkbenchError`."""
         turns = prompt if isinstance(prompt, str) else [Turn.of(turn) for turn in prompt]
         columns = [Column(name=name, adapter=str(folder) if folder else None) for name, folder in self.columns]
         return self.scorer.score(ScoreResponse(prompt=turns, response=response, columns=columns, top_k=top_k))
+
+
+def _switched(adapters: Adapters, adapter: Path | None) -> AbstractContextManager[Any]:
+    return nullcontext(adapters.switched(adapter))
 
 
 def total(logprobs: Tensor) -> float:

@@ -143,7 +143,7 @@ class _Table:
         fresh: dict[CacheKey, ResponseScore] = {}
         while missing:
             encoded = [(response.prompt, response.ids) for response in missing]
-            taken = next(batches(encoded, self._scorer.vocabulary, self._tokens))
+            taken = next(batches(encoded, self._tokens))
             batch = [missing[index] for index in taken]
             for response, score in zip(batch, self._scored(batch, column), strict=True):
                 fresh[response.key] = scores[response.pair.id, response.side] = score
@@ -158,9 +158,7 @@ class _Table:
     def _scored(self, batch: Sequence[_Response], column: Column) -> list[ResponseScore]:
         began = time.perf_counter()
         model = self._scorer.model(column)
-        token_logprobs = score_batches(
-            model, [(response.prompt, response.ids) for response in batch], self._scorer.vocabulary
-        )
+        token_logprobs = score_batches(model, [(response.prompt, response.ids) for response in batch])
         scores = [
             ResponseScore(sum=logprobs.double().sum().item(), tokens=len(logprobs), cut=response.cut)
             for response, logprobs in zip(batch, token_logprobs, strict=True)

@@ -155,7 +155,7 @@ def _likelihoods(scorer: Scorer, column: Column, rows: Sequence[tuple[Ids, Ids]]
     """The log-probability of every response, in nats, under the column and under the base."""
 
     def under(column: Column) -> list[float]:
-        return [sum(row.tolist()) for row in score_batches(scorer.model(column), rows, scorer.vocabulary)]
+        return [sum(row.tolist()) for row in score_batches(scorer.model(column), rows)]
 
     found = under(column)
     return found, found if column.adapter is None else under(column.model_copy(update={"adapter": None}))

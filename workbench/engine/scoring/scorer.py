@@ -168,7 +168,7 @@ class Scorer:
         """Log-probabilities, (tokens,) each, of every (prompt, response), batched. Raises `WorkbenchError`."""
         for prompt, response in rows:
             self.check_response(prompt, response)
-        return score_batches(self.adapters.switched(adapter), rows, self.vocabulary)
+        return score_batches(self.adapters.switched(adapter), rows)
 
     def sample_many(
         self,

@@ -243,7 +243,7 @@ def _live(
     stops = stop_token_ids(tokenizer, base)
     model = attach_adapter(base, folder.adapter, "run")
     progress(f"scoring {len(held.rows)} held-out responses with the live adapter", None)
-    scores = _scores(model, base, held.rows)
+    scores = _scores(model, held.rows)
 
     def answer(model: Any) -> list[str]:
         return _answers(model, tokenizer, stops, held)
@@ -353,7 +353,7 @@ def _beside(
     progress("loading the merged files", None)
     model = load_base(str(folder), "none", device=_device(folder), dtype=DTYPES[dtype], trust=trust)
     progress(f"scoring {len(held.rows)} held-out responses with the merged model", None)
-    moved = drift(live.scores, _scores(model, model, held.rows))
+    moved = drift(live.scores, _scores(model, held.rows))
     if not held.prompts:
         return moved, None
     progress(f"answering {plural(len(held.prompts), 'held-out prompt')} with the merged model", None)
@@ -381,8 +381,8 @@ def _device(folder: Path) -> str:
     return str(device) if torch.cuda.mem_get_info(device)[0] > needed else "cpu"
 
 
-def _scores(model: Any, base: PreTrainedModel, rows: Sequence[Encoded]) -> list[list[float]]:
-    logprobs = score_batches(model, rows, int(base.config.get_text_config().vocab_size))
+def _scores(model: Any, rows: Sequence[Encoded]) -> list[list[float]]:
+    logprobs = score_batches(model, rows)
     return [response.double().tolist() for response in logprobs]
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from workbench.engine.model.inference import Ids, as_reference, asking, right_padded, sample
+from workbench.engine.model.inference import Ids, as_reference, asking, sample, summed_kl
 from workbench.engine.model.token_ids import PairIds, prompt_ids, stop_token_ids
 from workbench.engine.training.distributed import whole
 from workbench.pairs.pair import Text, from_row, template_arguments
@@ -20,72 +20,34 @@ from workbench.runs.events import Sample
 
 PAIRS = 8
 """Pairs it is measured on."""
-_LOGITS_BYTES = 128 * 1024**2
-"""Upper bound of one model's float32 logits that are held at once."""
 
 
 class Divergence:
-    """Measures over both responses of the first pairs, `batch` pairs at once, cut as in training."""
+    """Measures over both responses of the first pairs, cut as in training."""
 
-    def __init__(self, pairs: Sequence[PairIds], max_length: int, batch: int) -> None:
+    def __init__(self, pairs: Sequence[PairIds], max_length: int) -> None:
         self._rows = [row for pair in pairs[:PAIRS] for row in _predicted(pair.cut(max_length))]
-        self._most = 2 * batch
 
     def __bool__(self) -> bool:
         return bool(self._rows)
 
     def __call__(self, model: Any) -> float:
         """Nats a token, in float32. Where it began is what `as_reference` has, for methods without a reference too."""
-        total, tokens = 0.0, 0
-        positions = _LOGITS_BYTES // (4 * int(model.config.get_text_config().vocab_size))
+
+        @contextmanager
+        def reference() -> Iterator[Any]:
+            with as_reference(model):
+                yield model
+
         with asking(model):
-            for batch in in_batches(self._rows, self._most, positions):
-                divergence, count = _of_batch(model, *right_padded(batch, model.device))
-                total, tokens = total + divergence, tokens + count
-        return total / max(tokens, 1)
-
-
-def in_batches(rows: Sequence[tuple[Ids, Ids]], most: int, positions: int) -> Iterator[list[tuple[Ids, Ids]]]:
-    """Rows of prompt and response in their order, `most` at once or fewer, whose responses, padded to the longest, have
-    so many `positions`: each further part of a batch's positions would take another forward of all its tokens."""
-    batch, longest = list[tuple[Ids, Ids]](), 0
-    for row in rows:
-        longest = max(longest, len(row[1]))
-        if batch and (len(batch) == most or (len(batch) + 1) * longest > positions):
-            yield batch
-            batch, longest = [], len(row[1])
-        batch.append(row)
-    if batch:
-        yield batch
+            sums = summed_kl(reference, lambda: nullcontext(model), self._rows, model.device)
+        return sum(sums) / max(1, sum(len(response) for _, response in self._rows))
 
 
 def _predicted(pair: PairIds) -> Iterator[tuple[Ids, Ids]]:
     """Both sides that are there, as prompt and response. With no prompt, nothing predicts the first token."""
     for response in filter(None, (pair.chosen, pair.rejected)):
         yield (pair.prompt, response) if pair.prompt else (response[:1], response[1:])
-
-
-def _of_batch(model: Any, ids: Tensor, mask: Tensor, keep: int, spans: Sequence[slice]) -> tuple[float, int]:
-    """The sum over the response tokens, and how many they are."""
-    response = ids.new_zeros((len(ids), keep - 1))
-    for line, span in enumerate(spans):
-        response[line, span] = 1
-    positions = response.any(0).nonzero()[:, 0]
-    width = max(1, _LOGITS_BYTES // (4 * len(ids) * int(model.config.get_text_config().vocab_size)))
-    total = 0.0
-    for part in positions.split(width):
-        policy = _logprobs(model, ids, mask, part + ids.shape[1] - keep)
-        with as_reference(model):
-            reference = _logprobs(model, ids, mask, part + ids.shape[1] - keep)
-        divergence = (policy.exp() * (policy - reference)).sum(-1)
-        total += float((divergence * response[:, part]).sum())
-    return total, int(response.sum())
-
-
-def _logprobs(model: Any, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
-    """Log-probabilities, (B, positions, vocabulary) in float32, of the token after each of `positions`."""
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=positions).logits
-    return torch.log_softmax(logits.float(), dim=-1)
 
 
 SAMPLE = 2**20

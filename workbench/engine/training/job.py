@@ -144,9 +144,7 @@ def _ready(
     reporter.instruments = Instruments(
         trainer=trainer,
         movement=Movement(trainer.model),
-        divergence=Divergence(prepared.holdout, config.max_length, config.batch_size // config.gradient_accumulation)
-        if config.facts.answers
-        else None,
+        divergence=Divergence(prepared.holdout, config.max_length) if config.facts.answers else None,
         sampler=Sampler(tokenizer, model, sample_prompts(tokenizer, rows, config.max_length), config.sample_tokens)
         if config.facts.answers
         else None,
