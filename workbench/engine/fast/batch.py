@@ -55,6 +55,12 @@ class Batch:
         self._totals = torch.zeros((4,), device=device)
         self._counts = torch.zeros((4,), device=device)
 
+    def begin_again(self, micro_batches: Sequence[list[int]]) -> None:
+        """Forgets what was noted; the pairs go in other micro-batches."""
+        self.micro_batches = micro_batches
+        for noted in (self.sums, self._totals, self._counts):
+            noted.zero_()
+
     def logps(self, sums: Tensor, positions: Sequence[int] | slice = slice(None)) -> PairLogps:
         """What the losses take of the pairs at `positions`, whose sums (2, n) these are."""
         lengths = self.lengths[:, positions]

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ class PairLoop:
         if model.device.type == "cpu":
             fuse(model, decoder.projections if decoder is not None else ())
         self._most_pairs = config.batch_size // config.gradient_accumulation
+        self._budget = TOKEN_BUDGET[model.device.type]
         # Gradients that processes share go through the wrapped model's own backward.
         alone = decoder is not None and distributed.count() == 1
         side_by_side = alone and torch.get_num_threads() > 1 and self._most_pairs > 1
@@ -169,7 +171,7 @@ class PairLoop:
         return Batch(indices, pairs, self._micro_batches(pairs), reference, self.model.device)
 
     def _micro_batches(self, pairs: Sequence[PairIds]) -> list[list[int]]:
-        budget = TOKEN_BUDGET[self.model.device.type]
+        budget = self._budget
         if self._lanes is not None:
             return even_batches([row_parts(pair) for pair in pairs], self._lanes.count, self._most_pairs, budget)
         sizes = [self._layout.size(pair) for pair in pairs]
@@ -180,6 +182,30 @@ class PairLoop:
     def forward_backward(self, batch: Batch, weight: float = 1.0) -> None:
         """Forward and backward of all pairs of a step: leaves the gradients of its mean loss, times `weight`, in the
         parameters, and what metrics need in `batch`."""
+        self._within_memory(batch, lambda: self._forward_backward(batch, weight))
+
+    def _within_memory(self, batch: Batch, work: Callable[[], None]) -> None:
+        """Does `work` on the micro-batches of `batch`; again, on smaller ones, each time that memory runs out.
+
+        Raises what `work` raises where each pair goes alone already, or other processes wait for this one.
+        """
+        while True:
+            try:
+                return work()
+            except torch.OutOfMemoryError:
+                if distributed.count() > 1 or all(len(part) == 1 for part in batch.micro_batches):
+                    raise
+            # Here, no traceback holds what the forward had made any more.
+            for parameter in self._parameters:
+                parameter.grad = None
+            if self.model.device.type == "cuda":
+                torch.cuda.empty_cache()
+            largest = max(sum(self._layout.size(batch.pairs[place]) for place in part) for part in batch.micro_batches)
+            self._budget = min(self._budget, largest) // 2
+            batch.begin_again(self._micro_batches(batch.pairs))
+            self._watcher.memory_ran_out(self.step, self._budget)
+
+    def _forward_backward(self, batch: Batch, weight: float) -> None:
         across = self._objective.across_pairs and len(batch.micro_batches) > 1
         slope = self._loss_gradient(batch) if across else None
 
@@ -285,14 +311,17 @@ class PairLoop:
         with torch.no_grad():
             for share in self._share_out(range(len(self._pairs["eval"]))):
                 batch = self.batch("eval", share.indices)
-                for micro_batch in batch.micro_batches:
-                    batch.note(micro_batch, self._forward(self._rows(batch.pairs, micro_batch)))
+                self._within_memory(batch, partial(self._forward_all, batch))
                 _add(sums, self.measure(batch, share.own, training=False))
                 self._watcher.batch_evaluated()
         self.model.train()
         total = distributed.summed(sums)
         metrics = {name: total[name] / total["pairs"] for name in ("loss", *METRICS)}
         self._tell("eval_", self._watcher.evaluated, metrics | {"num_tokens": float(self.tokens_done)})
+
+    def _forward_all(self, batch: Batch) -> None:
+        for micro_batch in batch.micro_batches:
+            batch.note(micro_batch, self._forward(self._rows(batch.pairs, micro_batch)))
 
     def _tell(self, prefix: str, tell: Callable[..., None], metrics: dict[str, float]) -> None:
         if self.recorder is not None:
@@ -368,15 +397,19 @@ class PairLoop:
     def _compute_reference(self, pairs: Sequence[PairIds]) -> Tensor:
         """(2, B), on the CPU: the reference's log-probabilities of chosen and of rejected."""
         sums = torch.empty((2, len(pairs)))
+        batch = Batch(range(len(pairs)), pairs, self._micro_batches(pairs), None, self.model.device)
 
-        def work(micro_batch: Sequence[int]) -> Tensor:
+        def of_part(micro_batch: Sequence[int]) -> Tensor:
             return self._forward.sums(self._rows(pairs, micro_batch))
 
-        parts = self._micro_batches(pairs)
-        with as_reference(self.model) if REFERENCE in self.model.peft_config else adapters_off(self._adapted):
-            results = map(work, parts) if self._lanes is None else self._lanes.map(work, parts)
+        def work() -> None:
+            parts = batch.micro_batches
+            results = map(of_part, parts) if self._lanes is None else self._lanes.map(of_part, parts)
             for micro_batch, result in zip(parts, results, strict=True):
                 sums[:, micro_batch] = result.float().cpu()
+
+        with as_reference(self.model) if REFERENCE in self.model.peft_config else adapters_off(self._adapted):
+            self._within_memory(batch, work)
         return sums
 
     def close(self) -> None:

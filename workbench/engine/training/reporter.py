@@ -89,6 +89,15 @@ class Reporter(Watcher):
                 self._events.phase("training", step)
         self._step_began = time.perf_counter()
 
+    def memory_ran_out(self, step: int, tokens: int) -> None:
+        """Warns: it goes on, slower."""
+        self._events.warn(
+            "The device ran out of memory, and the step was made again in smaller parts",
+            f"From now on {tokens:,} tokens at most go through the model at once. The numbers are the same. Something "
+            "else may use the device; or lower batch_size or max_length.",
+            step,
+        )
+
     def step_ends(self, step: int, due: Due) -> None:
         """Looks for what is asked: after a stop or a pause, saves. What is saved is logged, as is the last step.
 

@@ -33,6 +33,9 @@ class Watcher:
     def step_ends(self, step: int, due: Due) -> None:
         """`step` steps are done. May change what is due."""
 
+    def memory_ran_out(self, step: int, tokens: int) -> None:
+        """The device had no memory left after `step` steps: from now on it gets so many tokens at once."""
+
     def batch_evaluated(self) -> None:
         """A batch of held-out pairs is done. May raise `StopRequested`."""
 

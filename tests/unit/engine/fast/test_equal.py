@@ -241,6 +241,41 @@ def test_pairs_side_by_side_on_two_cores_give_the_numbers_of_trl(values, tmp_pat
     assert torch.get_num_threads() == 2
 
 
+def test_a_step_that_runs_out_of_memory_is_made_again_in_parts(monkeypatch, tmp_path):
+    """More than 150 tokens at once are too much here: in the reference, in training and in evaluations."""
+    held_out, told = pairs(6, seed=2), []
+    settings = {"quantization": "none", "batch_size": 8, "max_steps": 3, "holdout": held_out}
+    plain_run, short_of_memory = (trainer(saved("gpt2"), pairs(16), tmp_path / name, **settings) for name in "ab")
+    plain_run.run(evaluate_first=True)
+    enough = PairForward._read
+
+    def read(self, rows, score):
+        states = enough(self, rows, score)
+        if rows.ids.numel() > 150 and len(rows.parts) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return states
+
+    monkeypatch.setattr(PairForward, "_read", read)
+    monkeypatch.setattr(short_of_memory.told, "memory_ran_out", lambda *what: told.append(what))
+    short_of_memory.run(evaluate_first=True)
+    assert told
+    assert told[-1][1] <= 150
+    for found, expected in zip(short_of_memory.told.logs, plain_run.told.logs, strict=True):
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    for found, expected in zip(short_of_memory.told.evaluations, plain_run.told.evaluations, strict=True):
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_a_pair_that_is_too_large_alone_is_the_end(monkeypatch, tmp_path):
+    def read(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    made = trainer(saved("gpt2"), pairs(4), tmp_path, batch_size=4)
+    monkeypatch.setattr(PairForward, "_read", read)
+    with pytest.raises(torch.OutOfMemoryError):
+        made.run()
+
+
 def test_all_of_the_model_is_in_training_from_the_first_step_on(monkeypatch, tmp_path):
     each, seen = trainer(saved("gpt2"), pairs(8), tmp_path, max_steps=2), []
     forward_backward = each.forward_backward
