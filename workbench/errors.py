@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 _NO_MEMORY = (
     "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc",
-    "failed to map segment", "can't start new thread",
+    "failed to map segment", "can't start new thread", "launch worker thread",
 )  # fmt: skip
 """What libraries say where they got none, the loader of libraries among them."""
 

@@ -72,7 +72,7 @@ async def looks_right(pilot: Pilot[None], method: str, run: str) -> None:
     screen = pilot.app.screen
     assert isinstance(screen, RunsScreen)
     screen.table.go_to(run)
-    await shows(pilot, run, "2 of 2 steps")
+    await shows(pilot, f"{run}   {method} ·", "2 of 2 steps")
     await until(pilot, lambda: {each.name for each in screen.view.charts.shown} == CHARTS[method])
     await drawn(pilot)
     text = shown(pilot)

@@ -155,7 +155,9 @@ class _ScorerProcess:
 
     @property
     def running(self) -> bool:
-        return self._process.running
+        """Whether it may answer yet: one that refused to load its model is about to end."""
+        refused = self.ready.done() and not self.ready.cancelled() and self.ready.exception() is not None
+        return self._process.running and not refused
 
     async def ask(self, request: ScorerRequest, on_part: Callable[[Any], None] | None) -> Any:
         await asyncio.shield(self.ready)

@@ -38,7 +38,12 @@ from workbench.engine.methods.trainer_setup import (
 from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.training import distributed
 from workbench.engine.training.batch_order import LongestFirst, lengths
-from workbench.engine.training.checkpoint_files import adapter_state, restore_adapter, save_checkpoint
+from workbench.engine.training.checkpoint_files import (
+    adapter_state,
+    random_numbers_of_its_own,
+    restore_adapter,
+    save_checkpoint,
+)
 from workbench.engine.training.control import StopRequested
 from workbench.engine.training.data import PAIR_INDEX, to_dataset
 from workbench.engine.training.score_recorder import ScoreRecorder
@@ -155,6 +160,15 @@ class TrlTrainer(Trainer):
         if resume_from_checkpoint is not None and self.is_fsdp_enabled:
             restore_adapter(self.model, Path(resume_from_checkpoint))
         return super().train(resume_from_checkpoint, **named)
+
+    def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
+        """As transformers' Trainer; what trains afterwards draws the numbers that it would have drawn without.
+
+        So a run that was killed after an evaluation and goes on from before it ends as one that was not. What an
+        evaluation draws itself is the same each time.
+        """
+        with random_numbers_of_its_own(self.args.seed):
+            return super().evaluate(*arguments, **named)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Writes the adapter; where it is shared out, put together from all processes, whatever else is saved of it."""

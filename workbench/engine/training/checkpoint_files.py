@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import set_seed
 from peft import set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -62,19 +63,36 @@ def save_checkpoint(checkpoints: Path, at: RunProgress, keep: int, model: Any, w
 
 def save_random_state(checkpoint: Path) -> None:
     """Writes the states of this process's random number generators, in the format of transformers' Trainer."""
-    states = {"python": random.getstate(), "numpy": np.random.get_state(), "cpu": torch.random.get_rng_state()}
-    if torch.cuda.is_available():
-        of_all = distributed.count() > 1
-        states["cuda"] = torch.cuda.get_rng_state_all() if of_all else torch.cuda.get_rng_state()
-    torch.save(states, checkpoint / of_process(_RANDOM_STATE))
+    torch.save(_random_states(), checkpoint / of_process(_RANDOM_STATE))
 
 
 def restore_random_state(checkpoint: Path) -> None:
     """Takes them back, where this process has written some."""
     path = checkpoint / of_process(_RANDOM_STATE)
-    if not path.is_file():
-        return
-    states = read_states(path)
+    if path.is_file():
+        _set_random_states(read_states(path))
+
+
+@contextmanager
+def random_numbers_of_its_own(seed: int) -> Iterator[None]:
+    """What is drawn within comes from `seed`, other numbers in each process; what is drawn afterwards is as without."""
+    states = _random_states()
+    set_seed(seed, device_specific=True)
+    try:
+        yield
+    finally:
+        _set_random_states(states)
+
+
+def _random_states() -> dict[str, Any]:
+    states = {"python": random.getstate(), "numpy": np.random.get_state(), "cpu": torch.random.get_rng_state()}
+    if torch.cuda.is_available():
+        of_all = distributed.count() > 1
+        states["cuda"] = torch.cuda.get_rng_state_all() if of_all else torch.cuda.get_rng_state()
+    return states
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
     torch.random.set_rng_state(states["cpu"])
