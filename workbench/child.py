@@ -35,6 +35,7 @@ from workbench.memory_kills import count_kills, evidence
 PROTOCOL = 1
 """The version in every line. It differs where the program was updated while a screen was open."""
 ENVIRONMENT = {
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     "CUDA_VISIBLE_DEVICES": "0",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -42,6 +43,7 @@ ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(2**26),
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "OMP_WAIT_POLICY": "PASSIVE",
+    "PYTORCH_ALLOC_CONF": "expandable_segments:True",
     "PYTHONUNBUFFERED": "1",
     "PYTHONWARNINGS": "ignore::FutureWarning",
     "TOKENIZERS_PARALLELISM": "false",
@@ -52,7 +54,8 @@ ENVIRONMENT = {
 
 MALLOC_…: memory of a step that is given back to the system is got again in the next one, page by page, which takes a
 tenth of a small model's time. OMP_WAIT_POLICY: threads that spin while they wait slow each other down several times as
-soon as anything else runs.
+soon as anything else runs. CUDA_DEVICE_ORDER: GPUs are counted as their driver counts them, by which leases go; CUDA's
+own order is the fastest first. PYTORCH_ALLOC_CONF: micro-batches of many lengths leave no holes that none of them fits.
 """
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 """Exit statuses of a process that was killed: as Python gives them, and as shells do."""

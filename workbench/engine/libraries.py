@@ -15,6 +15,7 @@ from typing import Any
 from workbench.child import ENVIRONMENT
 from workbench.errors import WorkbenchError
 from workbench.figures import size
+from workbench.runs.user_state import state_folder
 
 _ADDRESS_SPACE = 2**30
 """Bytes that are mapped once they are imported, with a tiny model on the CPU."""
@@ -29,6 +30,15 @@ def quiet_libraries() -> None:
         os.environ.setdefault(name, value)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+
+
+def keep_kernels() -> None:
+    """Keeps what torch compiles for the next process, where torch's own folder in /tmp goes with a restart.
+
+    In the user's state, not in a workspace's `.cache`: there are pickles and machine code in it, and a workspace may
+    come from somebody else.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(state_folder() / "kernels"))
 
 
 @contextmanager
@@ -58,6 +68,7 @@ def quick_imports() -> Iterator[None]:
     Raises `WorkbenchError` where the address space is limited to less than they take: torch would end the process.
     """
     _check_address_space()
+    keep_kernels()
     with no_garbage():
         if "bitsandbytes" not in sys.modules:
             import torch

@@ -23,6 +23,7 @@ from workbench.engine.training.batch_order import Share, Shares, lengths
 from workbench.engine.training.data import PAIR_INDEX
 from workbench.engine.training.score_recorder import BatchLogps
 from workbench.engine.training.trackers import Trackers
+from workbench.runs.activation_memory import TOKEN_BUDGET
 from workbench.runs.checkpoints import RunProgress
 from workbench.runs.quantities import PREFERENCE_ACCURACY
 
@@ -44,6 +45,9 @@ def build(inputs: TrainerInputs) -> PairLoop | PairTrainer:
             settings = DPOConfig(**arguments(inputs), **_settings(config)) if config.report_to else None
             inputs = replace(inputs, model=with_adapter(inputs))
             return PairLoop(inputs, layout, slower_because, Trackers(settings, inputs.model, inputs.tokenizer))
+        inputs, told = _in_parts(inputs)
+        slower_because += told
+        config = inputs.config
     trainer: PairTrainer = build_trl(PairTrainer, DPOConfig, inputs, _settings(config), objective=Objective.of(config))
     trainer.slower_because = slower_because
     return trainer
@@ -62,6 +66,25 @@ def _layout(inputs: TrainerInputs) -> tuple[RowLayout | None, str]:
         return suited(inputs.model, [pairs[index].cut(limit) for index in longest])
     except UnsuitableError as error:
         return None, str(error)
+
+
+def _in_parts(inputs: TrainerInputs) -> tuple[TrainerInputs, str]:
+    """As many micro-batches as keep TRL's rows within the tokens that the fast path, for which the run's memory was
+    estimated, would have had at once; and what to tell of it. A loss across pairs has to see them together."""
+    config = inputs.config
+    budget = TOKEN_BUDGET["cpu" if inputs.model.device.type == "cpu" else "cuda"]
+    longest = max(lengths(inputs.prepared.train, config.max_length), default=0)
+    counts = range(config.gradient_accumulation, config.batch_size + 1)
+    fitting = (
+        count
+        for count in counts
+        if config.batch_size % count == 0 and 2 * longest * (config.batch_size // count) <= budget
+    )
+    parts = config.gradient_accumulation if Objective.of(config).across_pairs else next(fitting, config.batch_size)
+    if parts == config.gradient_accumulation:
+        return inputs, ""
+    changed = config.model_copy(update={"gradient_accumulation": parts})
+    return replace(inputs, config=changed), f"; for its memory, a step goes through the model in {parts} parts"
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:

@@ -32,6 +32,8 @@ from workbench.trust import UNTRUSTED, Trust
 HEAD = "score"
 """What transformers calls the layer that gives a sequence its score."""
 
+_BFLOAT16 = (8, 0)
+"""The compute capability from which on a GPU has bfloat16."""
 _WHOLE = 64 * 1024**2
 """Files up to this size are hashed whole; of larger ones, samples are."""
 _NOT_QUANTIZED = ["lm_head", HEAD]
@@ -48,6 +50,17 @@ def compute_device(device: str | None = None) -> torch.device:
 def compute_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 on CUDA; float32 on the CPU, which is slow at anything less."""
     return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def check_capability(device: torch.device) -> None:
+    """Raises `WorkbenchError` for a GPU that has no bfloat16: torch says that it has, and computes it in software."""
+    if device.type == "cuda" and (capability := torch.cuda.get_device_capability(device)) < _BFLOAT16:
+        name = torch.cuda.get_device_name(device)
+        raise WorkbenchError(
+            "This GPU is too old",
+            f"{name} has compute capability {capability[0]}.{capability[1]}; bfloat16 needs 8.0 (A100, RTX 30).",
+            "Use another GPU (CUDA_VISIBLE_DEVICES=1), or the CPU, for small models: CUDA_VISIBLE_DEVICES=-1",
+        )
 
 
 def device_name() -> str:
@@ -108,6 +121,7 @@ def _load(
     **more: Any,
 ) -> PreTrainedModel:
     source, target = resolve(model), compute_device(device)
+    check_capability(target)
     dtype = dtype or compute_dtype(target)
     arguments: dict[str, Any] = {"dtype": dtype, "device_map": {"": target}, **more}
     if quantization != "none":

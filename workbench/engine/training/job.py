@@ -33,6 +33,7 @@ from workbench.engine.training.resume import Origin, find_origin
 from workbench.engine.training.score_recorder import ScoreRecorder
 from workbench.engine.training.trainers import Training, build_trainer, load, reference
 from workbench.launch import place_of
+from workbench.runs.activation_memory import shares_prompts
 from workbench.runs.checkpoints import flush
 from workbench.runs.events import Finished, Started, Stopped
 from workbench.runs.folder import RunFolder
@@ -138,6 +139,9 @@ def _ready(
     if config.facts.online:
         # Of the pairs only the prompts are used.
         prepared = replace(prepared, truncated=0, identical=0)
+    if shares_prompts(config):
+        # On CUDA, this is where kernels are compiled: half a minute the first time, seconds later.
+        events.phase("trying the model on its longest pairs", origin.at.step)
     trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints, reporter)
     known = ScoreCache(workspace.scores if workspace is not None else None)
     trainer.remember(known, reference_version(version, config, trainer.model, folder.start))

@@ -401,6 +401,26 @@ def test_other_forwards_keep_the_models_own_attention():
         torch.testing.assert_close(base(input_ids=ids).logits, expected)
 
 
+@pytest.mark.parametrize("loss", ["sigmoid", "aot"])
+def test_a_run_that_falls_back_to_trl_holds_no_more_tokens_at_once(loss, monkeypatch, tmp_path):
+    """8 pairs of rows of 64 tokens are 1,024; aot compares pairs with each other, so it has to have them together."""
+
+    def unsuited(_base):
+        raise UnsuitableError("for a test")
+
+    settings = {"quantization": "none", "batch_size": 8, "max_steps": 3, "loss_type": [loss]}
+    whole = trainer(saved("llama"), pairs(8), tmp_path / "whole", fast=False, **settings)
+    monkeypatch.setattr(proof, "_check", unsuited)
+    monkeypatch.setattr("workbench.engine.methods.pairwise.TOKEN_BUDGET", {"cpu": 300})
+    made = trainer(saved("llama"), pairs(8), tmp_path / "parts", fast=True, **settings)
+    parts = 1 if loss == "aot" else 4
+    assert (type(made), made.args.gradient_accumulation_steps) == (PairTrainer, parts)
+    assert made.args.per_device_train_batch_size == 8 // parts
+    assert made.slower_because.startswith("for a test")
+    assert ("a step goes through the model in 4 parts" in made.slower_because) == (parts == 4)
+    assert losses(made) == pytest.approx(losses(whole), abs=1e-4)
+
+
 def test_fast_false_is_plain_trl(tmp_path):
     made = trainer(saved("llama"), pairs(4), tmp_path, fast=False)
     assert (type(made), made.slower_because) == (PairTrainer, "fast = false")
