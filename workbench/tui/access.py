@@ -10,19 +10,21 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import math
+import re
 import secrets
 import socket
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 WRONG_KEYS, WINDOW = 10, 60.0
 """So many wrong keys an address of the network may send in so many seconds; then it waits."""
 _MOST_PEERS = 1024
 """Addresses that are counted each by itself; further ones are counted together."""
 _OTHERS = "others"
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)]|([a-z0-9._-]+?))\.?(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
+"""All that a Host header may be. What stands in it gets into the page and its policy."""
 
 
 def is_loopback(host: str) -> bool:
@@ -51,10 +53,9 @@ class Access:
 
     def knows_host(self, header: str) -> bool:
         """Whether a request names this server by a name or address of its own, through a forwarded port too."""
-        try:
-            host = (urlsplit(f"//{header}").hostname or "").removesuffix(".")
-        except ValueError:
+        if (named := _HOST.fullmatch(header)) is None:
             return False
+        host = (named[1] or named[2]).casefold()
         if is_loopback(host) or host == self.host.casefold():
             return True
         # By an address nobody is led elsewhere: only names can be made to mean another machine.
@@ -62,7 +63,7 @@ class Access:
 
     def knows_session(self, cookie: str) -> bool:
         """Whether a browser has brought the key to this server before."""
-        return hmac.compare_digest(cookie.encode(), self.session.encode())
+        return _same(cookie, self.session)
 
     def try_key(self, key: str, peer: str) -> bool:
         """Whether the key is right, tried from the address `peer`; a wrong one is counted.
@@ -71,7 +72,7 @@ class Access:
         """
         if self.seconds_to_wait(peer):
             return False
-        right = hmac.compare_digest(key.encode(), self.key.encode())
+        right = _same(key, self.key)
         if not right:
             self._wrong[self._counted_as(peer)] += 1
         return right
@@ -99,6 +100,11 @@ class Access:
         else:
             name = peer
         return name if name in self._wrong or len(self._wrong) < _MOST_PEERS else _OTHERS
+
+
+def _same(given: str, secret: str) -> bool:
+    """Compared in equal time, whatever was given: what a browser sends may be no text (lone surrogates)."""
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), secret.encode())
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

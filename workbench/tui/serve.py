@@ -7,12 +7,16 @@ which a browser gets a session, and a terminal is opened for pages of this serve
 
 from __future__ import annotations
 
+import asyncio
+import json
+import logging
 import re
 import shlex
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
 from workbench.tui.access import Access, is_loopback
@@ -20,8 +24,11 @@ from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from aiohttp import web
+    from textual_serve.app_service import AppService
     from textual_serve.server import Server
 
+_MOST_CELLS = 1000
+"""The widest and the highest terminal that a page may ask for."""
 _FROM_ELSEWHERE = re.compile(r'<link[^>]*href="https?://[^>]*>')
 _SOURCES = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -72,6 +79,7 @@ def serve(workspace: Workspace, listening: socket.socket, access: Access, *, slo
     """
     from aiohttp import web
 
+    _log_faults_only()
     command = [sys.executable, "-P", "-m", "workbench", "--workspace", str(workspace.root)]
     server = _server(shlex.join([*command, *(["--slow"] if slow else [])]), access, listening.getsockname()[1])
     web.run_app(server._make_app(), sock=listening, print=lambda *_: None, access_log=None)
@@ -94,13 +102,52 @@ async def _say_headers(_: web.Request, response: web.StreamResponse) -> None:
         response.headers.setdefault(name, value)
 
 
+def _log_faults_only() -> None:
+    """aiohttp and textual-serve write a traceback for each request that they cannot read, and each page that went."""
+
+    def is_fault(record: logging.LogRecord) -> bool:
+        from aiohttp.http_exceptions import HttpProcessingError
+
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, (HttpProcessingError, ConnectionError))
+
+    for name in ("aiohttp.server", "textual-serve"):
+        logging.getLogger(name).addFilter(is_fault)
+
+
+def _cells(value: Any, usual: int) -> int:
+    """How wide or high a terminal is made that a page asked for."""
+    try:
+        return min(max(int(value), 1), _MOST_CELLS)
+    except (ValueError, TypeError, OverflowError):
+        return usual
+
+
+async def _obey(message: str, websocket: web.WebSocketResponse, screens: AppService) -> None:
+    """Hands on what a page says. Raises `ValueError` and `RecursionError` for what no page of ours says."""
+    match json.loads(message):
+        case ["stdin", str(typed)]:
+            await screens.send_bytes(typed.encode("utf-8", "replace"))
+        case ["resize", {"width": int(width), "height": int(height)}]:
+            await screens.set_terminal_size(_cells(width, 80), _cells(height, 24))
+        case ["ping", data]:
+            await websocket.send_json(["pong", data])
+        case ["blur", *_]:
+            await screens.blur()
+        case ["focus", *_]:
+            await screens.focus()
+        case _:
+            raise ValueError("This is no message of the page.")
+
+
 def _peer(request: web.Request) -> str:
     return request.remote or ""
 
 
 def _server(command: str, access: Access, port: int) -> Server:
     import aiohttp_jinja2
-    from aiohttp import web
+    from aiohttp import WSCloseCode, WSMsgType, web
+    from textual_serve.app_service import AppService
     from textual_serve.server import Server
 
     cookie = f"workbench-{port}"
@@ -131,12 +178,34 @@ def _server(command: str, access: Access, port: int) -> Server:
         origin = request.headers.get("Origin")
         if origin is not None and origin != f"{request.scheme}://{request.host}":
             raise web.HTTPForbidden(text="Only this server's own pages are served.\n")
-        return await handler(request)
+        try:
+            # Looked at when the answer is sent, where nobody catches what a date of a million years raises.
+            _ = request.if_modified_since, request.if_unmodified_since, request.if_range
+            return await handler(request)
+        except (ValueError, OverflowError, OSError) as error:
+            raise web.HTTPBadRequest(text="What was asked cannot be read.\n") from error
+
+    def expecting_nothing(
+        handle: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """aiohttp looks at Expect before any middleware, and quotes it in its refusal, whatever bytes it has."""
+
+        async def expecting(request: web.Request) -> web.StreamResponse:
+            if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+                raise web.HTTPExpectationFailed(text="That cannot be expected.\n", headers=_HEADERS)
+            return await handle(request)
+
+        return expecting
 
     class Guarded(Server):
+        def __init__(self) -> None:
+            super().__init__(command, title="Alignment Workbench", port=port)
+            self.pages: set[web.WebSocketResponse] = set()
+
         async def _make_app(self) -> web.Application:
             app: web.Application = await super()._make_app()
             app.middlewares.append(guard)
+            app._handle = expecting_nothing(app._handle)  # type: ignore[method-assign, assignment]
             app.on_response_prepare.append(_say_headers)
             return app
 
@@ -160,4 +229,39 @@ def _server(command: str, access: Access, port: int) -> Server:
             headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
             return web.Response(text=_FROM_ELSEWHERE.sub("", page), content_type="text/html", headers=headers)
 
-    return Guarded(command, title="Alignment Workbench", port=port)
+        async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
+            """Screens of its own for a page, until it goes, or says what no page of ours says."""
+            websocket = web.WebSocketResponse(timeout=1, heartbeat=15)  # a second to say that it goes
+            await websocket.prepare(request)
+            self.pages.add(websocket)
+
+            async def close() -> None:
+                await websocket.close()
+
+            screens = AppService(
+                self.command,
+                write_bytes=websocket.send_bytes,
+                write_str=websocket.send_str,
+                close=close,
+                download_manager=self.download_manager,
+            )
+            await screens.start(_cells(request.query.get("width"), 80), _cells(request.query.get("height"), 24))
+            try:
+                async for message in websocket:
+                    if message.type is WSMsgType.TEXT:
+                        await _obey(message.data, websocket, screens)
+            except (ValueError, RecursionError):
+                await websocket.close(code=WSCloseCode.POLICY_VIOLATION)
+            except ConnectionError:
+                pass
+            finally:
+                self.pages.discard(websocket)
+                with suppress(ConnectionError):
+                    await screens.stop()
+            return websocket
+
+        async def on_shutdown(self, _: web.Application) -> None:
+            """Ends every page, which aiohttp waits a minute for."""
+            await asyncio.gather(*(page.close(code=WSCloseCode.GOING_AWAY) for page in list(self.pages)))
+
+    return Guarded()
