@@ -178,4 +178,10 @@ def scorer_of(base: Base) -> Scorer:
     with quick_imports():
         from workbench.engine.scoring.scorer import Scorer
 
-    return Scorer(base.model, base.quantization, chat_template=base.chat_template, trust=base.trust)
+    from workbench.runs.beside_run import cpu_instead
+
+    device = None
+    if slower_because := cpu_instead(base.model, base.quantization):
+        note(f"On the CPU, which is slower: {slower_because}.")
+        device = "cpu"
+    return Scorer(base.model, base.quantization, device, chat_template=base.chat_template, trust=base.trust)

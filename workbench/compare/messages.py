@@ -205,6 +205,8 @@ class Ready(_Message):
     device: str
     parameters: int
     seconds: float
+    slower_because: str = ""
+    """Why it is on the CPU, where there is a GPU."""
 
 
 class Token(_Message):

@@ -275,7 +275,7 @@ class ComparisonSession:
             raise
         if base == self.base and (self.loading_since is not None or not self.device):
             self.loaded = base
-            self._loaded(ready.device)
+            self._loaded(f"{ready.device}: {ready.slower_because}" if ready.slower_because else ready.device)
         return client
 
     def _loaded(self, device: str) -> None:

@@ -47,6 +47,7 @@ def main() -> None:
     from workbench.compare.messages import Ready, Refused
     from workbench.errors import WorkbenchError
     from workbench.models import resolve
+    from workbench.runs.beside_run import cpu_instead
     from workbench.trust import Trust
 
     def send(reply: BaseModel) -> None:
@@ -60,7 +61,14 @@ def main() -> None:
             from workbench.engine.scoring.scorer import Scorer
             from workbench.engine.scoring.server import Server
         trust = Trust(options.trust_remote_code, options.allow_pickle)
-        scorer = Scorer(options.model, options.quantization, chat_template=options.chat_template, trust=trust)
+        slower_because = cpu_instead(options.model, options.quantization)
+        scorer = Scorer(
+            options.model,
+            options.quantization,
+            "cpu" if slower_because else None,
+            chat_template=options.chat_template,
+            trust=trust,
+        )
     except WorkbenchError as error:
         send(Refused(id=0, title=error.title, message=error.message, hint=error.hint))
         sys.exit(1)
@@ -73,6 +81,7 @@ def main() -> None:
             device=scorer.device,
             parameters=scorer.parameters,
             seconds=time.monotonic() - started,
+            slower_because=slower_because,
         )
         try:
             send(ready)

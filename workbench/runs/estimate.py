@@ -36,6 +36,8 @@ from workbench.runs.activation_memory import (
     KEPT_WEIGHT_BYTES,
     KEPT_WEIGHTS,
     REWARD_LOGITS,
+    TILE_BYTES,
+    TOKEN_BUDGET,
     Device,
     Lengths,
     Pass,
@@ -135,6 +137,15 @@ def estimate(
     if judge is not None:
         parts.append(MemoryPart("reward's model", _held(judge, device)))
     return MemoryEstimate(device, (*parts, *_moments(kept, beside, apart)), _LIBRARIES[device])
+
+
+def asking(shape: Shape, quantization: str, device: Device) -> int:
+    """Bytes that must be free for a model that is only asked: its weights, and a forward of as many tokens as go at
+    once."""
+    weights = _quantized(shape, quantization, device) + shape.exact * number_bytes(device)
+    streams = TOKEN_BUDGET[device] * (2 * shape.hidden + 3 * shape.intermediate) * number_bytes(device)
+    beside = streams + unpacked_bytes(shape, quantization, device) + 2 * TILE_BYTES[device]
+    return int((weights + beside) * _ROOM[device]) + _LIBRARIES[device]
 
 
 def adapter_weights(shape: Shape, config: RunConfig) -> int:
