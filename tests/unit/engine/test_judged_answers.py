@@ -52,8 +52,9 @@ def test_answers_judged_alone_train_as_stock_kto_trains_them(tmp_path) -> None:
     # whole epoch here; while policy and reference are the same, that is in the first one, no order matters.
     order = LongestFirst(lengths(prepared.train, config.max_length), 6, config.seed)
     order.set_epoch(1)
+    base = load_base("tiny", "none")
     stock = KTOTrainer(
-        model=load_base("tiny", "none"),
+        model=base,
         args=KTOConfig(
             output_dir=str(tmp_path / "stock"),
             beta=BETA,
@@ -76,7 +77,7 @@ def test_answers_judged_alone_train_as_stock_kto_trains_them(tmp_path) -> None:
         train_dataset=answers([train[index] for index in order]),
         eval_dataset=answers([each for each in ROWS if each["split"] == "holdout"]),
         processing_class=tokenizer,
-        peft_config=lora(config),
+        peft_config=lora(config, base),
     )
     init_adapter(stock.model, config, folder.path)
     stock.train()

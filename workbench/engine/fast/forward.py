@@ -119,7 +119,9 @@ def _states(base: Any, rows: PairRows, layout: RowLayout) -> Tensor:
         masks["pair_masks"] = PairMasks(make, rows.longest)
         # A mask that is made already keeps the model from making one of its own, of all tokens by all tokens.
         masks["attention_mask"] = rows.ids.new_zeros((1, 1, 1, 1))
-    outputs = base.base_model(input_ids=rows.ids, position_ids=rows.positions, use_cache=False, **masks)
+    # Of a model that also sees or hears, the text's part alone: pairs are text.
+    of_text = base.get_decoder() if base.config.get_text_config() is not base.config else base.base_model
+    outputs = of_text(input_ids=rows.ids, position_ids=rows.positions, use_cache=False, **masks)
     states: Tensor = outputs.last_hidden_state
     return states.reshape(-1, states.shape[-1])[rows.predictors]
 

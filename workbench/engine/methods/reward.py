@@ -40,7 +40,10 @@ class RankTrainer(TrlTrainer, RewardTrainer):
 def build(inputs: TrainerInputs) -> RankTrainer:
     """See `build_trl`; the head is fresh too."""
     config = inputs.config
-    peft_config, settings = lora(config, "SEQ_CLS", modules_to_save=[HEAD]), {"max_length": config.max_length}
+    peft_config, settings = (
+        lora(config, inputs.model, "SEQ_CLS", modules_to_save=[HEAD]),
+        {"max_length": config.max_length},
+    )
     trainer: RankTrainer = build_trl(RankTrainer, RewardConfig, inputs, settings, peft_config=peft_config)
     return trainer
 

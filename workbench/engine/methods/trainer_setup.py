@@ -47,19 +47,32 @@ class TrainerInputs:
         return self.checkpoints.parent
 
 
-def lora(config: RunConfig, task: str = "CAUSAL_LM", **more: Any) -> LoraConfig | None:
-    """The adapter that the config asks for; None where the model comes with that of another run."""
+def lora(config: RunConfig, model: Any, task: str = "CAUSAL_LM", **more: Any) -> LoraConfig | None:
+    """The adapter that the config asks for on `model`; None where that comes with an adapter of another run."""
     if config.adapter:
         return None
     return LoraConfig(
         r=config.lora_r,
         lora_alpha=config.lora_alpha,
         target_modules="all-linear" if config.target_modules == ["all-linear"] else config.target_modules,
+        exclude_modules=beside_text(model),
         use_rslora=config.lora_variant == "rslora",
         use_dora=config.lora_variant == "dora",
         task_type=task,
         **more,
     )
+
+
+def beside_text(model: Any) -> list[str] | None:
+    """The names of the layers that a model has for pictures and sound, which text does not pass: an adapter there would
+    get no gradient. None for a model of text alone.
+
+    Names, since a pattern in an adapter's settings is refused (`adapter_check`).
+    """
+    if model.config.get_text_config() is model.config:
+        return None
+    used = {id(module) for module in model.get_decoder().modules()} | {id(model.get_output_embeddings())}
+    return [name for name, module in model.named_modules() if id(module) not in used and not any(module.children())]
 
 
 def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
@@ -78,7 +91,7 @@ def with_adapter(inputs: TrainerInputs) -> Any:
         if config.adapter:
             model.add_adapter(REFERENCE, model.peft_config["default"])
         else:
-            model = get_peft_model(model, lora(config))
+            model = get_peft_model(model, lora(config, model))
         if isinstance(model.get_output_embeddings(), BaseTunerLayer):
             raise ValueError("An adapter on the output layer (lm_head) does not train: leave it out of target_modules.")
     without_dropout(model)

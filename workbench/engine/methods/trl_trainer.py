@@ -220,7 +220,7 @@ def build_trl(
         "order": LongestFirst(lengths(prepared.train, config.max_length), pairs_at_once, config.seed),
         "train_dataset": to_dataset(prepared.train, prepared.train_margins),
         "eval_dataset": to_dataset(prepared.holdout, prepared.holdout_margins) if prepared.holdout else None,
-        "peft_config": lora(config),
+        "peft_config": lora(config, inputs.model),
     }
     with settings_errors():
         trainer = kind(

@@ -1,10 +1,14 @@
 """The fast path gives the numbers that stock TRL gives: log-probabilities, gradients, losses, metrics."""
 
+import copy
+
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Gemma3TextConfig, GptOssConfig, Lfm2Config
+from peft import get_peft_model
+from transformers import AutoModelForCausalLM, Gemma3Config, Gemma3TextConfig, GptOssConfig, Lfm2Config
 
 from tests.unit.engine.fast.models import LIMIT, losses, pairs, saved, stir, trainer, wide
+from workbench.config import build_config
 from workbench.engine.fast import proof
 from workbench.engine.fast.attention import KERNELS, PairMasks
 from workbench.engine.fast.decoder import Decoder
@@ -13,6 +17,7 @@ from workbench.engine.fast.loop import PairLoop
 from workbench.engine.fast.pair_rows import packed
 from workbench.engine.fast.proof import UnsuitableError, plain, shared, suited
 from workbench.engine.methods.pairwise import PairTrainer
+from workbench.engine.methods.trainer_setup import lora
 from workbench.engine.model.loading import load_base
 from workbench.engine.model.token_ids import PairIds
 
@@ -128,6 +133,24 @@ SMALL = {
 )
 def test_layers_with_and_without_a_window_see_what_they_should(config, layouts):
     _check_layouts(_random_model(config), [pair.cut(LIMIT) for pair in pairs(7)], layouts)
+
+
+def test_a_model_that_sees_is_trained_on_its_text_alone():
+    """Gemma 3 of 4B and more: its vision tower has layers of the same names, which no pair passes."""
+    sees = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    vision = {**sees, "image_size": 28, "patch_size": 14}
+    base = _random_model(lambda **sizes: Gemma3Config(text_config=sizes, vision_config=vision, mm_tokens_per_image=4))
+    longest = [pair.cut(LIMIT) for pair in pairs(7)]
+    assert any("vision_tower" in name for name, _ in base.named_modules())
+    assert suited(base, longest) == (RowLayout.LINE, "")
+    _check_layouts(base, longest, [RowLayout.LINE, RowLayout.LINES, RowLayout.APART])
+    for targets in (["all-linear"], ["q_proj", "fc1"]):
+        config = build_config({"pairs": ["x"], "lora_r": 4, "target_modules": targets})
+        model = get_peft_model(copy.deepcopy(base), lora(config, base))
+        shared(model.get_base_model(), longest, RowLayout.LINE)
+        trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        assert len(trained) == 4 * 2 * (7 if targets == ["all-linear"] else 1)
+        assert all("language_model" in name for name in trained)
 
 
 def test_layers_that_carry_a_state_along_the_line_get_a_line_a_response():
