@@ -121,7 +121,7 @@ def read_shape(config: Mapping[str, Any]) -> Shape:
     config = config.get("text_config") or config
     experts = next((int(config[name] or 0) for name in _EXPERTS if name in config), 0)
     if experts > 1:
-        raise ValueError(f"a mixture of {experts} experts")
+        raise ValueError(f"a mixture of {experts} experts, which no quantization makes smaller")
     hidden = int(_first(config, "hidden_size", "n_embd", "d_model"))
     heads = int(_first(config, "num_attention_heads", "n_head", "n_heads"))
     kind = str(config.get("model_type", ""))

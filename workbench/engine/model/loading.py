@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bitsandbytes.nn import Linear4bit
+from bitsandbytes.nn import Int8Params, Linear4bit, Params4bit
 from peft import PeftModel
 from safetensors import safe_open
 from transformers import (
@@ -203,6 +203,23 @@ def _check_finite(weights: Path) -> None:
             f"{weights}: {bad[0]} and {len(bad) - 1} others have values that are NaN or infinite.",
             "Its training diverged: train again with a lower learning_rate, or max_grad_norm.",
         )
+
+
+def left_whole(model: Any) -> tuple[int, int]:
+    """Bytes of matrices that `nf4` or `int8` was to make small and did not, and of all weights.
+
+    transformers 5 holds the experts of a mixture in one parameter of three dimensions, which bitsandbytes, that looks
+    for linear layers, passes by. Embeddings and the output layer are never made small.
+    """
+    kept = {
+        id(each.weight) for each in (model.get_input_embeddings(), model.get_output_embeddings()) if each is not None
+    }
+    whole = [
+        parameter.nbytes
+        for parameter in model.parameters()
+        if parameter.ndim > 1 and not isinstance(parameter, Params4bit | Int8Params) and id(parameter) not in kept
+    ]
+    return sum(whole), sum(parameter.nbytes for parameter in model.parameters())
 
 
 def revision(model: str, loaded: PreTrainedModel | None = None) -> str:

@@ -18,7 +18,7 @@ from workbench.engine.methods.trainer_setup import parameter_counts
 from workbench.engine.methods.trl_trainer import TrlTrainer
 from workbench.engine.model.downloads import embedding_rows, load_tokenizer
 from workbench.engine.model.left_out import summary
-from workbench.engine.model.loading import device_name, peak_memory, revision
+from workbench.engine.model.loading import device_name, left_whole, peak_memory, revision
 from workbench.engine.model.token_ids import trains_raw
 from workbench.engine.scoring.score_cache import ScoreCache
 from workbench.engine.shipping.model_card import card
@@ -32,6 +32,7 @@ from workbench.engine.training.reporter import Instruments, Reporter
 from workbench.engine.training.resume import Origin, find_origin
 from workbench.engine.training.score_recorder import ScoreRecorder
 from workbench.engine.training.trainers import Training, build_trainer, load, reference
+from workbench.figures import size
 from workbench.launch import place_of
 from workbench.runs.activation_memory import shares_prompts
 from workbench.runs.checkpoints import flush
@@ -44,6 +45,8 @@ from workbench.workspace import Workspace
 
 _BESIDE_ADAPTER = 16 * 1024**2
 """Bytes of tokenizer and card beside an adapter."""
+_MUCH = 0.3
+"""The share of a quantized model's bytes in matrices that are not, from which on it is worth a word."""
 _LOOKED_AT = 200
 """Pairs whose rendering is compared with what they say."""
 _TELL_EVERY = 1.0
@@ -111,6 +114,14 @@ def _ready(
     tokenizer = load_tokenizer(config.model, folder.template(), config.trust)
     model = load(config, folder)
     version = revision(config.model, model)
+    whole, of_all = left_whole(model) if config.quantization != "none" else (0, 0)
+    if whole > _MUCH * of_all:
+        events.warn(
+            f"Most of the model is not held in {config.quantization}",
+            f"{size(whole)} of its {size(of_all)} are matrices that cannot be made small, as are those of a mixture of "
+            "experts: the run takes that much more memory than weights of this size would.",
+            origin.at.step,
+        )
     control.check_stop()
     rows, workspace = folder.rows(), Workspace.around(folder.path)
     cache = workspace.tokens if workspace is not None else None
