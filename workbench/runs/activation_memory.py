@@ -44,8 +44,10 @@ KEPT_WEIGHT_BYTES = 8
 """Of such a weight: it is there as it is and transposed, in float32."""
 REWARD_LOGITS = 2**26
 """Logits that an implicit reward computes at once at most: 256 MiB, and as much again as log-probabilities."""
-_TILES: dict[Device, float] = {"cpu": 8.0, "cuda": 2.5}
-"""Such tiles at a time: logits, probabilities, on CUDA those in half precision; on the CPU in each of four lanes."""
+_PLAIN_NORMS = 2
+"""Of a layer's stream: one before attention, one before the feed-forward part."""
+_TILES: dict[Device, float] = {"cpu": 8.0, "cuda": 3.0}
+"""Such tiles at a time: logits, probabilities, on CUDA their product too; on the CPU in each of four lanes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,9 @@ class Pass:
         numbers = read + self._attention() + feed_forward
         if not self._recomputes():
             numbers += config.lora_r * len(adapted)
-        in_float = 2 * shape.hidden + shape.heads
+        in_float = shape.norms * shape.hidden + shape.heads
+        if shape.normed_heads:
+            in_float += shape.query + shape.key
         scores = 0
         if config.attention == "eager":
             # Only that kernel holds the attention matrix: what the softmax gives, on CUDA cast to half as well.
@@ -175,7 +179,17 @@ class Pass:
         return self.tokens * streams * self.number + unpacked_bytes(self.shape, self.config.quantization, self.device)
 
     def backward(self) -> int:
-        """Two gradients of the feed-forward width at a time: what is kept goes as gradients come."""
+        """What comes in one layer's backward beside what it keeps, which goes as gradients come.
+
+        On CUDA: the stream's gradient, and of the feed-forward width two more than go: what the frozen matrix and the
+        adapter pass on, and their sum. Where a norm comes first, that is at work before anything goes, in float32.
+        """
+        if self.device == "cuda":
+            wide = self.tokens * self.shape.intermediate * self.number
+            stream = self.tokens * self.shape.hidden
+            unpacked = unpacked_bytes(self.shape, self.config.quantization, self.device)
+            feed = stream * self.number + wide + max(wide, unpacked)
+            return max(feed, stream * (5 * FLOAT + self.number)) if self.shape.norms > _PLAIN_NORMS else feed
         streams = 2 * self.shape.hidden * FLOAT + 2 * self.shape.intermediate * self.number
         return self.tokens * streams + unpacked_bytes(self.shape, self.config.quantization, self.device)
 

@@ -1,7 +1,9 @@
 """How much memory and disk a run will take, by part, from the model's shape and the run's settings. No torch.
 
-What is in memory while a run trains, at the worst moment of a step (checked against measured peaks, within 15%:
-`tests/faults/test_estimate.py` on the CPU, `tests/gpu/test_estimate.py` on CUDA; for the fast path and for plain TRL):
+What is in memory while a run trains, at the worst moment of a step. On the CPU that is checked against measured peaks,
+within 15%, for the fast path and for plain TRL (`tests/faults/test_estimate.py`). On CUDA the
+fast path is checked within 5% against a simulated step of 8B models (`tests/unit/engine/cuda`); the rest is reasoned,
+for `tests/gpu` to measure.
 
 *Always there.* The base's weights: 4-bit NF4 takes half a byte a weight, one byte every 64 weights for their scale
 (double quantization) and four bytes every 256 of those; int8 one byte, and four a row; embeddings, output layer and
@@ -9,11 +11,12 @@ norms are never quantized; on the CPU the fast path keeps small models unpacked 
 gradient, and AdamW's two moments. For grpo and rloo, the model that says what answers are worth.
 
 *Activations*, which the forward keeps for the backward. Only adapters train, so a frozen matrix keeps nothing of its
-own; but what an adapter reads is kept. A token and decoder layer: the stream before each of two norms (in float32), the
-two normed streams, queries, keys, values, what attention gives, four times the feed-forward width (gate, its
-activation, up, their product), and `lora_r` an adapter; less where fewer layers have adapters. With gradient
-checkpointing (on CUDA): the stream alone for every layer, and all of it for the one layer that is computed again.
-How many tokens that are, and what the output layer takes, is told in `runs.activation_memory`.
+own; but what an adapter reads is kept. A token and decoder layer: what each norm reads (in float32: the stream, twice
+or in some families four times; in some, queries and keys too), the two normed streams that are read, queries, keys,
+values, what attention gives, four times the feed-forward width (gate, its activation, up, their product), and `lora_r`
+an adapter; less where fewer layers have adapters. With gradient checkpointing (on CUDA): the stream alone for every
+layer, and all of it for the one layer that is computed again. How many tokens that are, and what the output layer
+takes, is told in `runs.activation_memory`.
 
 *One of these at a time*, so that only the largest counts. Beside the activations: the output layer's tiles; plain TRL's
 forward of the reference, of which one layer is there at a time; the backward of one layer. In their place, where a
@@ -114,10 +117,13 @@ def estimate(
         kept, backward = shape.layers * micro.tokens * shape.hidden * micro.number, backward + layer
     else:
         kept = shape.layers * layer
-    kept += micro.beside_layers()
+    head = micro.output_layer()
     if device == "cuda":
         kept += adapter // 2  # Under autocast the adapter is there once more, in bfloat16.
-    beside = {"logits": micro.output_layer(), "backward": backward}
+        head += micro.beside_layers()  # Gone by the time that layers go backward.
+    else:
+        kept += micro.beside_layers()
+    beside = {"logits": head, "backward": backward}
     apart: dict[str, int] = {}
     if config.facts.online:
         apart = _answering(shape, config, lengths, device) | _judging(judge, config, lengths, device)

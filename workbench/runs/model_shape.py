@@ -13,6 +13,10 @@ from workbench.models import resolve
 
 _WITHOUT_GATE = ("gpt2", "gpt_neo", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2", "mpt")
 """Families whose feed-forward layers are two matrices, not three."""
+_FOUR_NORMS = ("gemma2", "gemma3", "gemma4", "glm4")
+"""Families whose layers have a norm before and after attention, and before and after the feed-forward part."""
+_NORMED_HEADS = ("qwen3", "gemma3", "gemma4", "olmo2", "olmo3", "exaone4", "hunyuan_v1", "apertus", "nanochat")
+"""Families with a norm of queries and of keys."""
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _TOKENIZER_ENTRY = 130
 """Bytes an entry of tokenizer.json takes, as in those of Llama 3 and Qwen 2.5."""
@@ -34,7 +38,8 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A decoder-only transformer. `gated`: its feed-forward layers have a gate."""
+    """A decoder-only transformer. `gated`: its feed-forward layers have a gate; `norms`: those of a layer's stream;
+    `normed_heads`: queries and keys have norms too."""
 
     hidden: int
     layers: int
@@ -45,6 +50,8 @@ class Shape:
     vocabulary: int
     tied: bool
     gated: bool = True
+    norms: int = 2
+    normed_heads: bool = False
 
     @property
     def query(self) -> int:
@@ -85,7 +92,7 @@ class Shape:
     @property
     def exact(self) -> int:
         """Weights that are never quantized: embeddings, output layer, norms."""
-        return self.vocabulary * self.hidden * (1 if self.tied else 2) + self.hidden * (2 * self.layers + 1)
+        return self.vocabulary * self.hidden * (1 if self.tied else 2) + self.hidden * (self.norms * self.layers + 1)
 
     @property
     def parameters(self) -> int:
@@ -136,6 +143,8 @@ def read_shape(config: Mapping[str, Any]) -> Shape:
         vocabulary=int(config["vocab_size"]),
         tied=bool(config.get("tie_word_embeddings", kind.startswith(("gemma", "gpt2")))),
         gated=kind not in _WITHOUT_GATE,
+        norms=4 if kind.startswith(_FOUR_NORMS) else 2,
+        normed_heads=kind.startswith(_NORMED_HEADS),
     )
     sizes = (hidden, shape.layers, heads, shape.kv_heads, shape.head, shape.intermediate, shape.vocabulary)
     if min(sizes) <= 0:

@@ -1,0 +1,78 @@
+"""The estimate for CUDA against a training step of real 8B shapes on fake tensors: simulated, as no card is at hand."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+
+from tests.unit.engine.cuda.models import MODELS
+from workbench.child import ENVIRONMENT
+from workbench.config import build_config
+from workbench.runs.activation_memory import Lengths
+from workbench.runs.estimate import estimate
+from workbench.runs.model_shape import read_shape
+
+LAYERS = 2
+"""Every further layer takes as much as the one before it, so a few show what a layer takes."""
+PAIRS, PROMPT, ANSWER = 16, 300, 200
+WHOLE = {"model": "Llama-3-8B", "layers": 32, "pairs": 4, "prompt": 500, "answer": 100, "checkpointing": True}
+LONG = {"model": "Qwen3-8B", "layers": 3, "pairs": 2, "prompt": 1200, "answer": 848, "checkpointing": False}
+CASES = [
+    {
+        "model": model,
+        "layers": LAYERS,
+        "pairs": PAIRS,
+        "prompt": PROMPT,
+        "answer": ANSWER,
+        "checkpointing": checkpointing,
+    }
+    for checkpointing in (True, False)
+    for model in MODELS
+]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "number", range(len(CASES)), ids=lambda number: "{model}-{checkpointing}".format(**CASES[number])
+)
+def test_the_estimate_is_within_5_percent_of_a_simulated_step(number):
+    _compare(CASES[number], _of_all()[number])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [WHOLE, LONG], ids=["whole", "long"])
+def test_so_it_is_of_all_layers_and_of_other_lengths(case):
+    (measured,) = _measured([case])
+    _compare(case, measured)
+
+
+def _compare(case, measured):
+    kind, values = MODELS[case["model"]]
+    shape = read_shape({**values, "model_type": kind, "num_hidden_layers": case["layers"]})
+    longest, row = case["prompt"] + case["answer"], case["prompt"] + 2 * case["answer"]
+    config = build_config({"pairs": ["x"], "batch_size": case["pairs"], "max_length": longest})
+    lengths = Lengths(longest, 2 * case["answer"], row)
+    found = estimate(shape, config, lengths, "cuda", checkpointing=case["checkpointing"])
+    weights = sum(part.bytes for part in found.parts if part.name.startswith("weights"))
+    print(f"estimated {found.training / 1e9:.2f} GB, simulated {measured['peak'] / 1e9:.2f} GB at {measured['where']}")
+    assert weights == pytest.approx(measured["weights"], rel=0.01)
+    assert found.training == pytest.approx(measured["peak"], rel=0.05)
+    # What a step takes beside the model, which weighs most, by itself.
+    assert found.training - weights == pytest.approx(measured["peak"] - measured["weights"], rel=0.08)
+
+
+@cache
+def _of_all():
+    return _measured(CASES)
+
+
+def _measured(cases):
+    """In a process of its own: what it puts in the place of kernels is not to stay."""
+    environment = {**ENVIRONMENT, **os.environ, "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "tests.unit.engine.cuda.fake_step", json.dumps(cases)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
