@@ -24,9 +24,11 @@ from workbench.engine.model.token_ids import PairIds
 
 _MOST = {torch.float32: (1e-2, 1e-3)}
 """How far a token may be off, and 99 of 100 tokens, where plain rows themselves are exact."""
-_MOST_OF_HALF = 0.15, 0.05
+_MOST_OF_HALF = {"log-probabilities": (0.06, 0.02), "gradients": (0.15, 0.05)}
 _OF_NOISE = 3.0
-"""How many times as far as plain rows are from themselves with other padding, at half precision."""
+"""How many times as far as plain rows are from themselves with other padding, at half precision. Seen in bfloat16 on
+the CPU, with 32 random layers: gradients are off by 2.1% in 99 of 100 tokens with other padding, and by 2.7% in shared
+rows; log-probabilities by 0.1% and 0.2%."""
 _PADDING = 64
 """Tokens of padding that a kernel of plain rows is given besides, to see what its rounding does."""
 
@@ -65,7 +67,7 @@ def suited(base: Any, pairs: Sequence[PairIds]) -> tuple[RowLayout, str]:
     with _as_in_training(base):
         expected = plain(base, pairs, rows)
         noise = plain(base, pairs, rows, _PADDING) if base.dtype in (torch.bfloat16, torch.float16) else expected
-        limits = {name: _limits(base.dtype, off) for name, off in noise.differences(expected).items()}
+        limits = {name: _limits(name, base.dtype, off) for name, off in noise.differences(expected).items()}
         for layout in candidates(base, refusals):
             try:
                 results = shared(base, pairs, layout)
@@ -128,8 +130,8 @@ def _check(base: Any) -> None:
         raise UnsuitableError("a loss of their own balances its experts")
 
 
-def _limits(dtype: torch.dtype, noise: Tensor) -> tuple[float, float]:
-    most = _MOST.get(dtype, _MOST_OF_HALF)
+def _limits(name: str, dtype: torch.dtype, noise: Tensor) -> tuple[float, float]:
+    most = _MOST.get(dtype, _MOST_OF_HALF[name])
     seen = float(noise.max()), float(noise.quantile(0.99))
     return max(most[0], _OF_NOISE * seen[0]), max(most[1], _OF_NOISE * seen[1])
 

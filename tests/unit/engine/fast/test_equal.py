@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from peft import get_peft_model
-from transformers import AutoModelForCausalLM, Gemma3Config, Gemma3TextConfig, GptOssConfig, Lfm2Config
+from transformers import AutoModelForCausalLM, Gemma3Config, Gemma3TextConfig, GptOssConfig, Lfm2Config, MistralConfig
 
 from tests.unit.engine.fast.models import LIMIT, losses, pairs, saved, stir, trainer, wide
 from workbench.config import build_config
@@ -398,6 +398,18 @@ def test_a_window_that_a_layout_passes_by_is_found_out(monkeypatch):
     assert layout is RowLayout.LINES
     assert slower_because.startswith("one line, an attention a row: log-probabilities differ")
     assert base.config._attn_implementation == before
+
+
+def test_in_half_precision_rounding_is_allowed_and_a_window_passed_by_is_not(monkeypatch):
+    """The sum over a response was within 2% of the right one."""
+    sizes = SMALL | {"num_hidden_layers": 8, "sliding_window": 24, "layer_types": None, "initializer_range": 0.1}
+    base = _random_model(lambda **_: MistralConfig(**sizes)).to(torch.bfloat16)
+    longest = [PairIds([*range(10, 40)], [*range(50, 70)], [*range(90, 108)])] * 2
+    assert suited(base, longest) == (RowLayout.LINE, "")
+    monkeypatch.setattr(PairMasks, "of", lambda self, _window: self._make(None))
+    layout, slower_because = suited(base, longest)
+    assert layout is RowLayout.LINES
+    assert "differ by" in slower_because
 
 
 @pytest.mark.parametrize(
