@@ -105,15 +105,20 @@ def test_half_an_hour_leaves_nothing_behind(
         growth = median(each.megabytes for each in samples[-3:]) - warm.megabytes
         last = samples[-1]
         figures = f"{last.at / 60:.0f} min, {len(samples)} rounds of {len(ROUND)} keys beside {steps:,} steps: "
-        figures += f"{warm.megabytes:.1f} MB after {warm.at:.0f} s, {growth:+.1f} MB since; "
-        figures += f"descriptors {warm.descriptors} to {last.descriptors}, threads {warm.threads} to {last.threads}, "
-        figures += f"helpers {warm.children} to {last.children}"
+        figures += f"{warm.megabytes:.1f} MB after {warm.at:.0f} s, {growth:+.1f} MB since"
+        # Pools of threads are filled as they are needed, up to a limit: more in the second half is more each time.
+        first, second = samples[: len(samples) // 2], samples[len(samples) // 2 :]
+        most = {
+            what: tuple(max(getattr(each, what) for each in some) for some in (first, second))
+            for what in ("descriptors", "threads", "children")
+        }
+        figures += "".join(
+            f"; {what} {before} at most in the first half, {after} in the second"
+            for what, (before, after) in most.items()
+        )
         faults.measured("soak", figures)
-        print(figures)
         assert growth < GROWTH, figures
-        assert last.descriptors <= warm.descriptors, figures
-        assert last.threads <= warm.threads, figures
-        assert last.children <= warm.children, figures
+        assert all(after <= before for before, after in most.values()), figures
         assert not list(temporary.rglob("*"))
         assert not [path for end in ("*.tmp", "*.part") for path in workspace.root.rglob(end)]
         assert not list(workspace.errors.glob("*"))

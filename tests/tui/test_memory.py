@@ -97,3 +97,27 @@ async def test_a_dialog_that_was_closed_is_forgotten(tmp_path: Path) -> None:
         await look(6)
         before = await look(6)
         assert await look(DIALOGS) - before < 50 * DIALOGS
+
+
+async def test_texts_and_notes_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+    """Text areas watch the app, and the holder of a note outlives it where another screen is shown when it ends."""
+    make_workspace(tmp_path, 20)
+    make_run(tmp_path, "tone", whole_run())
+    async with runs_screen(tmp_path, (120, 40)) as pilot:
+
+        async def look(times: int) -> int:
+            for _ in range(times):
+                for key in ("i", "escape", "n", "escape"):  # the text of its run.toml, and the form
+                    await pilot.press(key)
+                    await pilot.pause()
+                pilot.app.notify("a note", timeout=0.05)
+                await pilot.pause()
+                await pilot.press("1")
+                await pilot.pause(0.1)
+                await pilot.press("2")
+            await pilot.pause(1.2)
+            return living()["pumps"]
+
+        await shows(pilot, "✔ finished")
+        before = await look(3)
+        assert await look(6) <= before

@@ -6,7 +6,7 @@ timers, layout and Textual's own workers bring their errors), `App.on_event` (wh
 at that moment), `active_message_pump` and the pumps' queues, `Screen._callbacks` (what waits for the next refresh),
 `App._screen_stacks`, `App._nodes`, `OptionList._move_page` and `_lines`, `CommandPalette._refresh_command_list`,
 `Screen._compositor_refresh` (which paints what has changed since it was last called), the driver's `_writer_thread`
-and `StylesCache.get_inner_outer`.
+`StylesCache.get_inner_outer`, the app's list of who watches it, and `ToastRack.show`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from textual import events
 from textual._context import active_message_pump
 from textual._styles_cache import StylesCache
 from textual.app import App
+from textual.await_complete import AwaitComplete
 from textual.color import Color
 from textual.command import CommandInput, CommandPalette
 from textual.css.query import NoMatches
@@ -31,6 +32,7 @@ from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, OptionList, TextArea
+from textual.widgets._toast import Toast, ToastHolder, ToastRack
 from textual.worker import Worker, WorkerFailed, get_current_worker
 
 from workbench.errors import WorkbenchError
@@ -45,6 +47,7 @@ _PAINT_AGAIN = 0.005
 _textual_dispatch = MessagePump._dispatch_message
 _textual_move_page = OptionList._move_page
 _textual_paint = Screen._compositor_refresh
+_textual_show_toasts = ToastRack.show
 _textual_inner_outer = StylesCache.get_inner_outer.__wrapped__
 
 
@@ -225,6 +228,12 @@ class SteadyApp(App[None]):
 
     # What is painted
 
+    def pop_screen(self) -> AwaitComplete:
+        """As Textual's. Text areas watch the app for its theme; those that are closed are let go before it changes."""
+        for watching in getattr(self, "__watchers", {}).values():
+            watching[:] = [(watcher, call) for watcher, call in watching if not watcher._closing]
+        return super().pop_screen()
+
     @property
     def behind(self) -> bool:
         """Whether the terminal has yet to take what was painted. Textual lets thirty writes wait, then stands still."""
@@ -297,6 +306,13 @@ def _paint(screen: Screen[Any]) -> None:
         _textual_paint(screen)
 
 
+def _show_toasts(rack: ToastRack, notifications: Any) -> None:
+    for holder in rack.query(ToastHolder):
+        if not any(toast._notification in notifications for toast in holder.query(Toast)):
+            holder.remove()
+    _textual_show_toasts(rack, notifications)
+
+
 @lru_cache(1024)
 def _inner_outer(base_background: Color, background: Color) -> Any:
     return _textual_inner_outer(None, base_background, background)
@@ -311,3 +327,5 @@ OptionList._move_page = _move_page  # type: ignore[method-assign, assignment]
 Screen._compositor_refresh = _paint  # type: ignore[method-assign, assignment]
 # Textual's own cache of these has the widget's painted lines in its keys: it keeps those of a thousand closed widgets.
 StylesCache.get_inner_outer = staticmethod(_inner_outer)  # type: ignore[method-assign, assignment]
+# Textual takes away a toast that ended while another screen was shown, but leaves what held it.
+ToastRack.show = _show_toasts  # type: ignore[method-assign, assignment]
