@@ -25,10 +25,10 @@ from workbench.engine.model.token_ids import PairIds
 _MOST = {torch.float32: (1e-2, 1e-3)}
 """How far a token may be off, and 99 of 100 tokens, where plain rows themselves are exact."""
 _MOST_OF_HALF = {"log-probabilities": (0.06, 0.02), "gradients": (0.15, 0.05)}
-_OF_NOISE = 3.0
+_OF_NOISE = 4.0
 """How many times as far as plain rows are from themselves with other padding, at half precision. Seen in bfloat16 on
-the CPU, with 32 random layers: gradients are off by 2.1% in 99 of 100 tokens with other padding, and by 2.7% in shared
-rows; log-probabilities by 0.1% and 0.2%."""
+the CPU, in 99 of 100 tokens: with SmolLM2-135M, gradients off by 6.4% with other padding and by 11.1% in shared rows,
+log-probabilities by 11% and 8%; with 32 random layers, gradients by 2.1% and 2.7%, the others by 0.1% and 0.2%."""
 _PADDING = 64
 """Tokens of padding that a kernel of plain rows is given besides, to see what its rounding does."""
 
