@@ -90,20 +90,26 @@ def logistic(won: Floats, predictor: Floats, weights: Floats, start: Floats | No
     for _ in range(_NEWTON_STEPS):
         p = _sigmoid_of(beta[:, :1] + beta[:, 1:] * predictor)
         spread = p * (1 - p)
-        counted = weights * spread
-        one, two, three = (counted @ predictor**power for power in range(3))
-        # A predictor that does not vary in a draw has no slope; the ridge leaves it at 0.
-        ends, middle = (one[:, None] + 1e-9, three[:, None] + 1e-9), two[:, None]
-        determinant = ends[0] * ends[1] - middle**2
-        leverage = spread * (ends[1] - 2 * middle * predictor + ends[0] * predictor**2) / determinant
+        one, two, three, determinant = _information(weights * spread, predictor)
+        leverage = spread * (three - 2 * two * predictor + one * predictor**2) / determinant
         residual = weights * (won - p + leverage * (0.5 - p))
         score = residual.sum(1, keepdims=True), (residual @ predictor)[:, None]
-        step = np.hstack([ends[1] * score[0] - middle * score[1], ends[0] * score[1] - middle * score[0]]) / determinant
+        # The score is that of observations counted 1 + leverage times: by their information the steps come to rest.
+        one, two, three, determinant = _information(weights * spread * (1 + leverage), predictor)
+        step = np.hstack([three * score[0] - two * score[1], one * score[1] - two * score[0]]) / determinant
         size = np.abs(step).max(axis=1, keepdims=True)
         beta += step * np.minimum(1.0, _LONGEST_STEP / np.maximum(size, 1e-300))
         if size.max() < 1e-9:
             break
     return beta
+
+
+def _information(weights: Floats, predictor: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Of intercept and slope, (fits, 1) each: the corner of one, what they share, the other's, and the determinant."""
+    one, two, three = ((weights @ predictor**power)[:, None] for power in range(3))
+    # Where the predictor does not vary in a draw, many fits are equal: the ridge leads to the smallest.
+    one, three = one + 1e-9, three + 1e-9
+    return one, two, three, one * three - two**2
 
 
 def _sigmoid(value: float) -> float:

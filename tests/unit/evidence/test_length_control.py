@@ -31,6 +31,25 @@ def test_the_fit_is_the_maximum_of_the_penalised_likelihood(middle: float) -> No
     assert logistic(won, x, np.ones((1, 40)))[0] == pytest.approx(best, abs=1e-4)
 
 
+@pytest.mark.parametrize("predictor", [0.0, 0.8, -0.3])
+@pytest.mark.parametrize("right", [1, 2, 5])
+def test_the_fit_of_pairs_of_one_length_is_the_smallest_that_gives_firths_share(right: int, predictor: float) -> None:
+    for wrong in (0, 1, 3):
+        won = np.array([1.0] * right + [0.0] * wrong)
+        fit = logistic(won, np.full(len(won), predictor), np.ones((1, len(won))))[0]
+        # The penalty is half a pair more on either side where there is no slope.
+        log_odds = np.log((right + 0.5) / (wrong + 0.5))
+        assert fit == pytest.approx(log_odds * np.array([1.0, predictor]) / (1 + predictor**2), abs=1e-6)
+
+
+@pytest.mark.parametrize("lengths", [[21, 0], [21] + [0] * 19, [21] * 10 + [-21] * 10])
+def test_the_fit_of_pairs_of_few_lengths_has_come_to_rest(lengths: list[int]) -> None:
+    x = np.tanh(np.array(lengths) / np.std(lengths))
+    won = np.array([1.0, 0.0] * (len(lengths) // 2))
+    fit = logistic(won, x, np.ones((1, len(x))))
+    assert logistic(won, x, np.ones((1, len(x))), fit[0]) == pytest.approx(fit, abs=1e-6)
+
+
 def test_a_bias_for_length_is_taken_out() -> None:
     found = control(*data(bias=2.5))
     assert found is not None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import sqlite3
-import subprocess
-import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -16,7 +16,15 @@ import pytest
 
 from tests.unit.pairs.some_pairs import left_to_itself, some
 from workbench.errors import WorkbenchError
-from workbench.pairs.journal import DamagedJournalError, Journal, gone_with, journal_path, set_aside
+from workbench.pairs.journal import (
+    DamagedJournalError,
+    Journal,
+    UnusableJournalError,
+    gone_with,
+    journal_path,
+    set_aside,
+)
+from workbench.pairs.lines import Stamp
 from workbench.pairs.session import DataSetSession
 from workbench.pairs.steps import EditStep
 from workbench.pairs.store import PairStore, load_pairs, write_pairs
@@ -39,7 +47,7 @@ def path(tmp_path: Path) -> Path:
 
 def change(statement: str, *values: object) -> Callable[[Path], None]:
     def damage(journal: Path) -> None:
-        with sqlite3.connect(journal) as database:
+        with contextlib.closing(sqlite3.connect(journal, isolation_level=None)) as database:
             database.execute(statement, values)
 
     return damage
@@ -214,23 +222,50 @@ def test_a_journal_that_another_program_holds_is_not_damaged(path: Path, monkeyp
     assert [pair.note for pair in load_pairs(path)[0]][:2] == ["first", "second"]
 
 
-def test_edits_are_read_where_nobody_may_write(path: Path) -> None:
-    # In a process of its own, which gives up being root first: root may write anywhere.
-    code = "import os, sys; from pathlib import Path; from workbench.pairs.store import load_pairs\n"
-    code += "os.geteuid() or os.setuid(65534); print([pair.note for pair in load_pairs(Path(sys.argv[1]))[0]])"
-    sqlite3.connect(journal_path(path)).execute("PRAGMA wal_checkpoint(TRUNCATE)").connection.close()
-    for folder in (*path.parents, journal_path(path).parent):
-        if str(folder).startswith("/tmp/"):
-            folder.chmod(0o755)
-    folder = journal_path(path).parent
+@contextlib.contextmanager
+def written_by_nobody(folder: Path, unreadable: str = "") -> Iterator[None]:
+    """Nobody may write into the folder; root, who may write anywhere, is somebody else meanwhile."""
+    user = os.geteuid()
     for each in folder.iterdir():
-        each.chmod(0o444)
-    folder.chmod(0o555)
+        each.chmod(0 if each.name == unreadable else 0o444)
+    for each in (folder, *folder.parents):
+        if each.is_relative_to("/tmp") and each != Path("/tmp"):
+            each.chmod(0o555 if each == folder else 0o755)
+    os.seteuid(user or 65534)
     try:
-        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+        yield
     finally:
+        os.seteuid(user)
         folder.chmod(0o755)
-    assert done.stdout == "['first', 'second', '', '', '']\n", done.stderr
+
+
+def test_edits_are_read_where_nobody_may_write(path: Path) -> None:
+    journal = journal_path(path)
+    sqlite3.connect(journal).execute("PRAGMA wal_checkpoint(TRUNCATE)").connection.close()
+    with written_by_nobody(journal.parent):
+        with pytest.raises(PermissionError):
+            (journal.parent / "new").touch()
+        found = [pair.note for pair in load_pairs(path)[0]]
+    assert found == ["first", "second", "", "", ""]
+
+
+@pytest.mark.parametrize("unreadable", ["", "x.sqlite", "x.sqlite-wal"])
+def test_edits_that_are_not_in_the_database_yet_are_read_or_missed_aloud(tmp_path: Path, unreadable: str) -> None:
+    journal = Journal.open(tmp_path / "x.sqlite")
+    journal.done(EditStep("edit", 1))
+    killed = tmp_path / "killed"
+    shutil.copytree(tmp_path, killed)
+    journal.close()
+    with written_by_nobody(killed, unreadable):
+        if unreadable:
+            with pytest.raises(UnusableJournalError) as raised:
+                Journal.peek(killed / "x.sqlite")
+            assert raised.value.hint == "Allow reading and writing there, then try again."
+        else:
+            found = Journal.peek(killed / "x.sqlite")
+            assert found is not None
+            assert [op.step.description for op in found.ops(0)] == ["edit"]
+            found.close()
 
 
 def edited(path: Path, count: int) -> Path:
@@ -296,3 +331,37 @@ def test_several_may_be_set_aside_in_one_second(tmp_path: Path, monkeypatch: pyt
     assert shown[0] == "4 edits that it holds: edit 0; edit 1; edit 2; edit 3."
     assert shown[1].endswith("edit 4.")
     assert shown[2] == "6 edits that it holds: edit 0; edit 1; edit 2; edit 3; edit 4; and 1 more."
+
+
+def held_open(folder: Path) -> list[str]:
+    """The files under `folder` that this process has open."""
+    found = []
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(str(each.readlink()))
+    return [name for name in found if name.startswith(str(folder))]
+
+
+@pytest.mark.parametrize("use", [Journal.open, Journal.peek])
+def test_a_journal_that_is_damaged_is_let_go_of(tmp_path: Path, use: Callable[[Path], object]) -> None:
+    path = edited(tmp_path / "x.sqlite", 1)
+    change("DROP TABLE ops")(path)
+    # With all that was raised still there: the store keeps it to show it.
+    with pytest.raises(DamagedJournalError) as raised:
+        use(path)
+    assert raised.value.reason
+    assert held_open(tmp_path) == []
+
+
+def test_the_sums_of_journals_stay_as_they_are(tmp_path: Path) -> None:
+    """Or the next version takes what this one wrote for damaged."""
+    path = tmp_path / "x.sqlite"
+    journal = Journal.open(path)
+    journal.done(EditStep("edit", 1))
+    stamp = Stamp(1, 2, 3)
+    journal.saving(1, stamp)
+    journal.close()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        facts = dict(database.execute("SELECT * FROM facts"))
+    assert json.loads(facts["checked"]) == [zlib.crc32(b"(1, 1, 1)"), 0]
+    assert json.loads(facts["saving"]) == [1, *stamp, zlib.crc32(b"(1, 1, 2, 3)")]
