@@ -145,10 +145,11 @@ def _database(content: bytes, rng: Random) -> bytes:
         path = Path(folder) / "x.sqlite"
         path.write_bytes(content)
         with closing(sqlite3.connect(path, isolation_level=None)) as database:
-            tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            table = rng.choice(tables)
+            tables = dict(database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
+            table = rng.choice(list(tables))
             column = rng.choice([row[1] for row in database.execute(f"PRAGMA table_info({table})")])
-            some = f"WHERE rowid % {rng.choice([1, 2, 3])} = 0"
+            number = f"unicode(hex({column}))" if "WITHOUT ROWID" in tables[table] else "rowid"
+            some = f"WHERE {number} % {rng.choice([1, 2, 3])} = 0"
             statement = rng.choice(
                 [
                     *[f"UPDATE OR IGNORE {table} SET {column} = {rng.choice(_VALUES)} {some}"] * 5,

@@ -15,6 +15,9 @@ from tests.faults.damage import Tally, nothing_foreign, try_damage
 from tests.faults.pairs_session import starting_pairs
 from tests.unit.evidence.examples import evidence
 from workbench.behaviours.reading import read_behaviours
+from workbench.engine.model.downloads import load_tokenizer
+from workbench.engine.scoring.result_cache import ResultCache, key
+from workbench.engine.training.data import prepare
 from workbench.errors import WorkbenchError
 from workbench.evidence.document import write_evidence
 from workbench.evidence.sample_labels import SampleLabel, add_label
@@ -138,6 +141,43 @@ def try_journal(workspace: Path, count: int, seed: int, tally: Tally) -> None:
     try_damage(tally, "journal", journal, count, Random(seed), ask)
 
 
+def _kept_results(workspace: Path) -> tuple[Path, Callable[[Random], list[str]]]:
+    """What models said before: no value that changed is given out, and what is put in again is there again."""
+    path = Workspace(workspace).scores
+    known = {key(str(number)): f"score {number}".encode() for number in range(200)}
+    with ResultCache(path) as results:
+        results.put(known)
+
+    def recalled(case: Random) -> list[str]:
+        del case
+        with ResultCache(path) as results:
+            found = results.get(list(known))
+            results.put(known)
+        with ResultCache(path) as results:
+            again = results.get(list(known))
+        wrong = sum(known[name] != value for name, value in found.items())
+        if wrong:
+            return [f"{wrong} changed values are given out"]
+        return [] if again == known or path.is_dir() else [f"{len(again)} values are kept of {len(known)}"]
+
+    return path, recalled
+
+
+def _kept_tokens(workspace: Path, folder: RunFolder) -> tuple[Path, Callable[[Random], list[str]]]:
+    """What trains: the same ids, pairs and split as were tokenized first."""
+    tokenizer, rows, cache = load_tokenizer("tiny", folder.template()), list(folder.rows()), Workspace(workspace).tokens
+    shutil.rmtree(cache, ignore_errors=True)
+
+    def tokenized() -> list[list[object]]:
+        prepared = prepare(tokenizer, rows, 1024, cache)
+        parts = prepared.train, prepared.holdout, prepared.train_subjects, prepared.holdout_subjects
+        return [list(part) for part in parts]
+
+    whole = tokenized()
+    (path,) = cache.glob("*.arrow")
+    return path, lambda _: [] if tokenized() == whole else ["other tokens would train"]
+
+
 def try_all(workspace: Path, folder: RunFolder, each: int, seed: int, tally: Tally) -> None:
     """Damages every file `each` times and asks all that reads it."""
     rng, run = Random(seed), folder.id
@@ -203,5 +243,6 @@ def try_all(workspace: Path, folder: RunFolder, each: int, seed: int, tally: Tal
         "pair_scores.jsonl": (folder.path / "pair_scores.jsonl", mostly(shown)),
         "adapter config": (folder.adapter / "adapter_config.json", mostly(("serve-command", run), shown)),
     }
+    files |= {"kept results": _kept_results(workspace), "token ids": _kept_tokens(workspace, folder)}
     for kind, (file, ask) in files.items():
         try_damage(tally, kind, file, each, rng, ask)

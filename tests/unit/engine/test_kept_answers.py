@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,46 @@ def test_a_damaged_cache_is_as_good_as_none(
         cache.unlink()
         cache.mkdir()
     assert numbers(evaluate(runs[0], probes, PLAN, cache=cache)) == expected
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE results SET value = NULL",
+        "UPDATE results SET value = 7",
+        "UPDATE results SET value = 'abcdefghijk'",
+        "UPDATE results SET value = CAST(x'ff' AS TEXT)",
+        "UPDATE results SET value = x''",
+        "UPDATE results SET value = value || x'00'",
+        "UPDATE results SET key = x'00'",
+        "UPDATE results SET added = 'never'",
+        "ALTER TABLE results RENAME COLUMN value TO other",
+        "ALTER TABLE results RENAME TO other",
+        "ALTER TABLE results ADD COLUMN more",
+        "DROP TABLE results",
+    ],
+)
+def test_what_is_no_result_is_given_to_nobody_and_made_anew(tmp_path: Path, statement: str) -> None:
+    path, known = tmp_path / "scores.sqlite", {key("one"): b"a score"}
+    with ResultCache(path) as results:
+        results.put(known)
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(statement)
+    with ResultCache(path) as results:
+        assert results.get(list(known)) in ({}, known)
+        results.put(known)
+    with ResultCache(path) as results:
+        assert results.get(list(known)) == known
+
+
+def test_a_cache_that_is_a_link_leaves_what_it_points_to(tmp_path: Path) -> None:
+    path, elsewhere, known = tmp_path / "scores.sqlite", tmp_path / "elsewhere", {key("one"): b"a score"}
+    path.symlink_to(elsewhere)
+    with ResultCache(path) as results:
+        results.put(known)
+    with ResultCache(path) as results:
+        assert results.get(list(known)) == known
+    assert not elsewhere.exists()
 
 
 def settings(**changes: int) -> Plan:
