@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import math
@@ -15,6 +16,8 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+
+from workbench.errors import WorkbenchError
 
 Row = TypeVar("Row")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -40,6 +43,24 @@ def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
         with suppress(OSError):
             unfinished.unlink()
         raise
+
+
+def open_to_append(path: Path) -> int:
+    """A descriptor for reading and appending; the file is made where there is none.
+
+    Raises `WorkbenchError` where a link is in its place, which would have the text written wherever it points to; and
+    `OSError`.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise WorkbenchError(
+            "A file to be written is a link",
+            f"{path} points to {path.readlink()}; what is written would go there.",
+            "Remove the link, or put the file itself in its place.",
+        ) from error
 
 
 def sweep_unfinished(path: Path, begin: str, ending: str) -> None:

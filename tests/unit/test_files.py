@@ -3,16 +3,20 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from workbench.config import build_config
 from workbench.errors import WorkbenchError
+from workbench.evidence.sample_labels import SampleLabel, add_label
 from workbench.files import json_in, sweep_unfinished, toml_in, write_whole
 from workbench.pairs.store import write_pairs
+from workbench.runs import process
 from workbench.runs.folder import create
+from workbench.runs.pair_scores import ScoreWriter
+from workbench.runs.writer import EventWriter
 
 
 @pytest.mark.parametrize(
@@ -91,6 +95,28 @@ def test_nothing_is_written_through_a_link_to_nowhere(tmp_path: Path) -> None:
     with pytest.raises(WorkbenchError, match="link to nowhere"):
         write_pairs(path, [])
     assert not elsewhere.exists()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_nothing_is_appended_through_a_link_in_a_run(there: bool, tmp_path: Path) -> None:
+    run = create(tmp_path / "runs", build_config({"pairs": ["x"]}), [], {})
+    elsewhere = tmp_path / "elsewhere"
+    if there:
+        elsewhere.write_text("mine\n")
+    label = SampleLabel("attack", "refuses", "Open it.", "No.", told=True, right=True)
+    appending: dict[Path, Callable[[], object]] = {
+        run.events: lambda: EventWriter(run.events),
+        run.log: lambda: process.resume(run),
+        run.sample_labels: lambda: add_label(run.sample_labels, label),
+        run.path / "pair_scores.jsonl": lambda: ScoreWriter(run.path),
+    }
+    for path, append in appending.items():
+        path.unlink(missing_ok=True)
+        path.symlink_to(elsewhere)
+        with pytest.raises(WorkbenchError, match="is a link"):
+            append()
+        path.unlink()
+        assert (elsewhere.read_text() if there else elsewhere.exists()) == ("mine\n" if there else False)
 
 
 def test_a_run_that_could_not_be_made_leaves_no_folder(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from random import Random
 from workbench.errors import WorkbenchError
 from workbench.evidence.cases import Example
 from workbench.evidence.statistics import Estimate, exact_share
-from workbench.files import from_json, json_in
+from workbench.files import from_json, json_in, open_to_append
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def add_label(path: Path, label: SampleLabel) -> None:
     """Appends the label; on return it is on the disk. Raises `WorkbenchError` where the disk refuses."""
     line = json.dumps(asdict(label), ensure_ascii=False) + "\n"
     try:
-        with path.open("ab+") as file:
+        with os.fdopen(open_to_append(path), "ab+") as file:
             if file.seek(0, os.SEEK_END) and _last_byte(path) != b"\n":
                 line = "\n" + line
             file.write(line.encode())

@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.files import json_in, write_whole
+from workbench.files import json_in, open_to_append, write_whole
 from workbench.runs import process_identity
 from workbench.runs.folder import RunFolder
 from workbench.runs.machine import FIRST_GPU, driver
@@ -268,7 +268,7 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         # Who names a folder may mean others to have it too.
         path.parent.mkdir(0o777 if os.environ.get(STATE) else 0o700, parents=True, exist_ok=True)
-        guard = path.with_suffix(".lock").open("a")
+        guard = os.fdopen(open_to_append(path.with_suffix(".lock")), "a")
     except OSError as error:
         raise _unwritable(path, error) from error
     with guard:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.files import from_json, write_whole
+from workbench.files import from_json, open_to_append, write_whole
 from workbench.runs.folder import RunFolder
 from workbench.runs.labels import read as read_labels
 from workbench.workspace import Workspace
@@ -129,7 +129,9 @@ class ScoreWriter:
         try:
             if self._latest:
                 write_whole(self._path, "".join(map(_line, self._latest.values())))
-            opened = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if self._latest else os.O_TRUNC))
+            opened = open_to_append(self._path)
+            if not self._latest:
+                os.ftruncate(opened, 0)
         except FileNotFoundError:
             # The run was deleted under the worker, which ends by itself when it next tells something.
             if self._file < 0:

@@ -26,7 +26,7 @@ from workbench.child import KILLED, exit_in_words
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.figures import size
-from workbench.files import json_in, write_whole
+from workbench.files import json_in, open_to_append, write_whole
 from workbench.memory_kills import count_kills, evidence
 from workbench.runs import process_identity
 from workbench.runs.events import Killed, decode
@@ -231,7 +231,7 @@ def exclusive(folder: RunFolder) -> Iterator[None]:
 
 
 def _spawn(folder: RunFolder) -> subprocess.Popen[bytes]:
-    with folder.log.open("ab") as log:
+    with os.fdopen(open_to_append(folder.log), "ab") as log:
         worker = subprocess.Popen(
             child.python("workbench.engine.train", str(folder.path.absolute())),
             stdin=subprocess.DEVNULL,

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from workbench.credentials import without_secrets
+from workbench.files import open_to_append
 from workbench.runs.events import End, Event, Phase, Warned, encode
 
 RESERVE = ".reserve"
@@ -31,12 +32,12 @@ class EventWriter:
     """Appends events to a file, each whole or not at all, so that a reader never sees half a line for long.
 
     Opening cuts off the half-written line that a killed worker left, and puts a reserve of 64 KB beside the file.
-    Raises `OSError` where the disk refuses.
+    Raises `OSError` where the disk refuses, `WorkbenchError` where the file is a link.
     """
 
     def __init__(self, path: Path) -> None:
         self._path, self._reserve = path, path.with_name(RESERVE)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._file = open_to_append(path)
         self._cut_half_line()
         self._make_reserve()
 
@@ -106,8 +107,9 @@ class EventWriter:
     def _make_reserve(self) -> None:
         # Random bytes: a file system that compresses keeps no room for zeros.
         with suppress(OSError):
-            if self._reserve.exists() and self._reserve.stat().st_size == _RESERVED:
+            if self._reserve.is_file() and self._reserve.stat(follow_symlinks=False).st_size == _RESERVED:
                 return  # Left by a worker that was killed; on a full disk it could not be made again.
+            self._reserve.unlink(missing_ok=True)
             self._reserve.write_bytes(os.urandom(_RESERVED))
 
     def _free_reserve(self) -> None:

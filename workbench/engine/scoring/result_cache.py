@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -91,18 +91,20 @@ class ResultCache:
 
     def put(self, values: Mapping[CacheKey, bytes]) -> None:
         """Keeps values."""
-        if self._connection is None or not values:
-            return
         now = time.time()
-        rows: Iterable[tuple[object, ...]] = [
-            (name, _check(name, value) + value, now) for name, value in values.items()
-        ]
-        with self._mending(), self._connection:
-            self._connection.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", rows)
+        rows = [(name, _check(name, value) + value, now) for name, value in values.items()]
+        for _ in range(2):  # once more where the file was damaged, and an empty one has taken its place
+            connection = self._connection
+            if connection is None:
+                return
+            with self._mending(), connection:
+                connection.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", rows)
+            if connection is self._connection:
+                return
 
     @contextlib.contextmanager
     def _mending(self) -> Iterator[None]:
-        """What the file refuses is left undone; where it is damaged, it is deleted, and an empty one takes its place."""
+        """What the file refuses is left undone; where it is damaged, an empty one takes its place."""
         try:
             yield
         except OSError:
