@@ -72,6 +72,9 @@ def test_half_an_hour_leaves_nothing_behind(
         trained(workspace.root, "support", method, age=age)
     settings = {"pairs": ["support"], "max_steps": 100_000, "batch_size": 256, "gradient_accumulation": 8}
     run = launch(workspace, build_config({**settings, "save_steps": 50, "eval_steps": 100}))
+    while run.state().step < 2:  # What draws its charts comes with its first steps.
+        assert process.alive(run), process.last_words(run)
+        time.sleep(0.5)
     samples: list[Held] = []
     with faults.attempt("half an hour at the screens"), Terminal(workspace.root) as terminal:
         try:
