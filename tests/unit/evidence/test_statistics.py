@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from workbench.evidence.statistics import change, detectable, mean, ratio, share
+from workbench.evidence.statistics import change, detectable, interval, mean, ratio, share
 
 
 def test_the_mean_is_the_mean_and_lies_in_its_interval() -> None:
@@ -53,6 +53,12 @@ def test_one_group_is_drawn_value_by_value() -> None:
     estimate = mean([0.0, 1.0] * 20, ["all"] * 40)
     assert estimate.groups == 1
     assert estimate.low < 0.5 < estimate.high
+
+
+def test_an_interval_of_one_column_has_the_textbook_bounds_too() -> None:
+    values = np.random.default_rng(6).normal(size=40)
+    found = interval(lambda column, axis: column.mean(axis), [values])
+    assert found == pytest.approx(stats.t.interval(0.95, 39, values.mean(), stats.sem(values)), abs=0.03)
 
 
 def test_one_value_has_no_interval() -> None:
