@@ -6,7 +6,7 @@ timers, layout and Textual's own workers bring their errors), `App.on_event` (wh
 at that moment), `active_message_pump` and the pumps' queues, `Screen._callbacks` (what waits for the next refresh),
 `App._screen_stacks`, `App._nodes`, `OptionList._move_page` and `_lines`, `CommandPalette._refresh_command_list`,
 `Screen._compositor_refresh` (which paints what has changed since it was last called), the driver's `_writer_thread`
-`StylesCache.get_inner_outer`, the app's list of who watches it, and `ToastRack.show`.
+`StylesCache.get_inner_outer`, the app's list of who watches it, `ToastRack.show`, and `Strip.render_ansi`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from textual.dom import DOMNode
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.screen import ModalScreen, Screen
+from textual.strip import Strip
 from textual.widgets import Input, OptionList, TextArea
 from textual.widgets._toast import Toast, ToastHolder, ToastRack
 from textual.worker import Worker, WorkerFailed, get_current_worker
@@ -48,6 +49,7 @@ _textual_dispatch = MessagePump._dispatch_message
 _textual_move_page = OptionList._move_page
 _textual_paint = Screen._compositor_refresh
 _textual_show_toasts = ToastRack.show
+_textual_render_ansi = Strip.render_ansi.__wrapped__
 _textual_inner_outer = StylesCache.get_inner_outer.__wrapped__
 
 
@@ -329,3 +331,5 @@ Screen._compositor_refresh = _paint  # type: ignore[method-assign, assignment]
 StylesCache.get_inner_outer = staticmethod(_inner_outer)  # type: ignore[method-assign, assignment]
 # Textual takes away a toast that ended while another screen was shown, but leaves what held it.
 ToastRack.show = _show_toasts  # type: ignore[method-assign, assignment]
+# Where a text stands on the screen is part of its style: Textual keeps the codes of 16,384 styles, and their places.
+Strip.render_ansi = staticmethod(lru_cache(1024)(partial(_textual_render_ansi, Strip)))  # type: ignore[method-assign, assignment]
