@@ -53,7 +53,7 @@ class Ask:
     @property
     def name(self) -> str:
         """What results and --only call it."""
-        return self.side if self.side in ("peak", "score") else f"{self.side}-{self.pairs}x{self.part}"
+        return self.side if self.side in ("peak", "score", "kl", "profile") else f"{self.side}-{self.pairs}x{self.part}"
 
 
 PLAN = (
@@ -61,6 +61,8 @@ PLAN = (
     Ask("stock", 16, 8),
     Ask("workbench", 16, 16),
     Ask("score", 16, 16),
+    Ask("kl", 16, 16),
+    Ask("profile", 16, 16, steps=1),
     Ask("stock", 16, 16),
     Ask("stock", 16, 4),
     Ask("workbench", 64, 64),
@@ -69,7 +71,7 @@ PLAN = (
 )
 DRY = tuple(
     Ask(side, 4, part, "dry", steps=1, warm=1, max_length=96)
-    for side, part in (("peak", 0), ("stock", 2), ("workbench", 4), ("score", 4))
+    for side, part in (("peak", 0), ("stock", 2), ("workbench", 4), ("score", 4), ("kl", 4), ("profile", 4))
 )
 
 
@@ -111,23 +113,36 @@ def table(found: dict[str, Any]) -> str:
         "",
         machine.told(found["machine"]) + f". Matrix peak {top.get('flops', 0) / 1e12:.1f} TFLOP/s.",
         "",
-        "| | pairs a step, at once | pairs/s | unique tokens/s | of the matrix peak | peak memory |",
-        "|---|---|---|---|---|---|",
+        "| | pairs a step, at once | pairs/s | unique tokens/s | of the matrix peak | peak memory | estimated |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, each in took.items():
         if name == "peak":
             continue
         if "seconds" not in each:
             reason = "out of memory" if each.get("out_of_memory") else "failed"
-            lines.append(f"| {name} | | {reason} | | | |")
+            lines.append(f"| {name} | | {reason} | | | | |")
         else:
             pairs, tokens = pace(each), each.get("unique_tokens", 0) / each["seconds"]
             share = f"{share_of_peak(each, top):.1%}" if tokens and top else ""
             lines.append(
                 f"| {each['side']} | {each['pairs']}, {each['part']} | {pairs:.2f} "
-                f"| {f'{tokens:.0f}' if tokens else ''} | {share} | {each['peak_bytes'] / 1e9:.2f} GB |"
+                f"| {f'{tokens:.0f}' if tokens else ''} | {share} | {each['peak_bytes'] / 1e9:.2f} GB "
+                f"| {_estimated(each)} |"
             )
-    return "\n".join([*lines, "", *_aims(took, top)]).rstrip()
+    spent = took.get("profile", {}).get("milliseconds", {})
+    total = sum(spent.values())
+    kinds = [", ".join(f"{kind} {each / total:.0%}" for kind, each in spent.items())] if total else []
+    told = [f"Of a step's {total:.0f} ms: {kinds[0]}."] if kinds else []
+    return "\n".join([*lines, "", *told, *_aims(took, top)]).rstrip()
+
+
+def _estimated(took: dict[str, Any]) -> str:
+    """What the form would have told, and how far from the peak that is. A CPU's peak is that of the whole process."""
+    if "estimated_bytes" not in took:
+        return ""
+    off = f" ({took['estimated_bytes'] / took['peak_bytes'] - 1:+.0%})" if "reserved_bytes" in took else ""
+    return f"{took['estimated_bytes'] / 1e9:.2f} GB{off}"
 
 
 def pace(took: dict[str, Any]) -> float:
@@ -172,7 +187,7 @@ def main(given: Sequence[str]) -> int:
     parser.add_argument("--to", type=Path)
     asked = parser.parse_args(given)
     until = time.monotonic() + 60 * asked.minutes
-    if not asked.dry_run and not _has_cuda():
+    if not asked.dry_run and not has_cuda():
         print("GPU: skipped, there is no CUDA device. --dry-run tries the code on the CPU.")
         return 0
     plan = [ask for ask in (DRY if asked.dry_run else PLAN) if not asked.only or ask.name in asked.only.split(",")]
@@ -203,7 +218,7 @@ def _rows(path: Path, dry: bool) -> list[dict[str, Any]]:
         raise SystemExit(f"{error} Name the hh rows with --rows FILE.") from error
 
 
-def _has_cuda() -> bool:
+def has_cuda() -> bool:
     done = subprocess.run(
         [sys.executable, "-c", "import torch; print(torch.cuda.is_available())"], capture_output=True, text=True
     )

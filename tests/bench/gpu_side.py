@@ -16,19 +16,25 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig
-from transformers import PreTrainedTokenizerBase
+from peft import LoraConfig, get_peft_model
+from transformers import LlamaConfig, PreTrainedTokenizerBase
 from trl import DPOTrainer
 
 from tests.bench.gpu_model import SHAPES, parameters, random_quantized
 from tests.bench.random_model import fit_tokenizer, texts
 from tests.bench.stock_trl import arguments
 from workbench.config import build_config
+from workbench.engine.fast.pair_rows import row_parts
 from workbench.engine.methods.trl_trainer import Watched
 from workbench.engine.model.inference import score_batches
+from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.data import prepare
+from workbench.engine.training.instruments import PAIRS, Divergence
 from workbench.engine.training.trainers import build_trainer
 from workbench.engine.training.watcher import Due, Watcher
+from workbench.runs.activation_memory import Lengths
+from workbench.runs.estimate import estimate
+from workbench.runs.model_shape import read_shape
 
 _NEVER = 10**6
 DEVICE = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -110,8 +116,8 @@ def stock(asked: Mapping[str, Any]) -> dict[str, Any]:
         return _trained(trainer.train, counted.tokens, clock, asked)
 
 
-def workbench(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The workbench's trainer on the same pairs."""
+def workbench(asked: Mapping[str, Any], watcher: Clock | None = None) -> dict[str, Any]:
+    """The workbench's trainer on the same pairs, with the memory that the form would have told."""
     rows, tokenizer, model = _material(asked)
     config = build_config(
         {
@@ -125,8 +131,10 @@ def workbench(asked: Mapping[str, Any]) -> dict[str, Any]:
             "logging_steps": _NEVER,
         }
     )
-    clock = Clock(asked["warm"], asked["steps"])
+    clock = Clock(asked["warm"], asked["steps"]) if watcher is None else watcher
     prepared = prepare(tokenizer, rows, config.max_length)
+    shape = read_shape(LlamaConfig(**SHAPES[asked["shape"]], tie_word_embeddings=False, bos_token_id=None).to_dict())
+    estimated = estimate(shape, config, _lengths(prepared.train, config.max_length), DEVICE.type).training
     with tempfile.TemporaryDirectory() as folder:
         loop: Any = build_trainer(config, model, tokenizer, prepared, Path(folder), clock)
         batch_of, tokens = loop.batch, list[int]()
@@ -137,7 +145,102 @@ def workbench(asked: Mapping[str, Any]) -> dict[str, Any]:
             return batch
 
         loop.batch = counted
-        return _trained(loop.run, tokens, clock, asked)
+        took = _trained(loop.run, tokens, clock, asked)
+    return {**took, "estimated_bytes": estimated, "path": loop.path, "slower_because": loop.slower_because}
+
+
+def _lengths(pairs: Sequence[PairIds], max_length: int) -> Lengths:
+    """Those of the longest pairs, as the form counts them."""
+    cut = [pair.cut(max_length) for pair in pairs]
+    return Lengths(
+        longest=max(len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)) for pair in cut),
+        responses=max(len(pair.chosen) + len(pair.rejected) for pair in cut),
+        row=max(row_parts(pair).total for pair in cut),
+    )
+
+
+class Profile(Clock):
+    """Notes what the operations of the steps that count take, instead of how long the steps do."""
+
+    def __init__(self, warm: int, steps: int) -> None:
+        super().__init__(warm, steps)
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        if DEVICE.type == "cuda":
+            activities.append(torch.profiler.ProfilerActivity.CUDA)
+        self.taken = torch.profiler.profile(activities=activities)
+
+    def step_begins(self, step: int) -> None:
+        """Starts to look."""
+        super().step_begins(step)
+        if step == self._warm:
+            self.taken.start()
+
+    def step_ends(self, step: int, due: Due) -> None:
+        """Ends."""
+        super().step_ends(step, due)
+        if step == self._warm + self._steps:
+            self.taken.stop()
+
+
+def profile(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Milliseconds of a step by kind of kernel, and of its longest kernels; on the CPU of operations."""
+    watcher = Profile(asked["warm"], asked["steps"])
+    took = workbench(asked, watcher)
+    kinds, kernels = dict[str, float](), dict[str, float]()
+    for event in watcher.taken.key_averages():
+        on_device = str(event.device_type).endswith("CUDA")
+        if DEVICE.type == "cuda" and not on_device:
+            continue
+        micros = event.self_device_time_total if on_device else event.self_cpu_time_total
+        kernels[event.key[:120]] = kernels.get(event.key[:120], 0.0) + micros / 1000 / asked["steps"]
+    for name, spent in kernels.items():
+        kinds[kind_of(name)] = kinds.get(kind_of(name), 0.0) + spent
+    longest = sorted(kernels.items(), key=lambda item: -item[1])[:25]
+    return {**took, "milliseconds": dict(sorted(kinds.items(), key=lambda item: -item[1])), "longest": dict(longest)}
+
+
+_KINDS = {
+    "attention": ("flex_attention", "flash", "fmha", "scaled_dot_product"),
+    "4-bit": ("dequant", "gemm_4bit", "quantize"),
+    "matrix products": (
+        "gemm",
+        "cutlass",
+        "cublas",
+        "sm80_xmma",
+        "sm90_xmma",
+        "nvjet",
+        "aten::mm",
+        "addmm",
+        "bmm",
+        "matmul",
+    ),
+    "optimizer": ("adam", "multi_tensor", "foreach"),
+    "softmax and norms": ("softmax", "norm", "reduce", "rsqrt", "mean", "aten::sum"),
+    "copies and casts": ("memcpy", "memset", "copy", "cast", "aten::to", "clone", "cat"),
+    "gathers": ("gather", "index", "scatter", "embedding"),
+    "element by element": ("elementwise", "vectorized", "silu", "gelu", "mul", "add", "triton_poi"),
+}
+"""By kind, what is in the names of its kernels and operations, the first that fits."""
+
+
+def kind_of(kernel: str) -> str:
+    """The kind of a kernel by its name."""
+    name = kernel.lower()
+    return next((kind for kind, words in _KINDS.items() if any(word in name for word in words)), "others")
+
+
+def kl(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The divergence from the reference, as an evaluation measures it."""
+    rows, tokenizer, model = _material(asked)
+    pairs = prepare(tokenizer, rows, asked["max_length"]).train
+    adapter = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    measure = Divergence(pairs, asked["max_length"])
+    model = get_peft_model(model, adapter).eval()
+    measure(model)
+    _forget_peak()
+    began = _now()
+    nats = measure(model)
+    return {"seconds": _now() - began, "pairs_scored": min(len(pairs), PAIRS), "nats": nats, **_memory()}
 
 
 def score(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,7 +304,14 @@ def _memory() -> dict[str, int]:
     return {"peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
 
 
-MEASURES = {"peak": peak, "stock": stock, "workbench": workbench, "score": score}
+MEASURES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "peak": peak,
+    "stock": stock,
+    "workbench": workbench,
+    "score": score,
+    "kl": kl,
+    "profile": profile,
+}
 
 
 def main(asked: Mapping[str, Any]) -> dict[str, Any]:
