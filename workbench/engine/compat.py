@@ -149,6 +149,46 @@ INTERNALS = (
         '_CHECKPOINT_WRAPPED_MODULE = "_checkpoint_wrapped_module"',
         "taken out of the names of an adapter's weights",
     ),
+    # Experts in 4 bits: model/experts.py.
+    Internal(
+        "transformers.quantizers.auto",
+        "AUTO_QUANTIZER_MAPPING",
+        '"bitsandbytes_4bit": Bnb4BitHfQuantizer',
+        "ours is put there while a model is loaded",
+    ),
+    Internal(
+        "transformers.quantizers.quantizer_bnb_4bit:Bnb4BitHfQuantizer",
+        "_process_model_after_weight_loading",
+        "(self, model, **kwargs)",
+        "overridden: what was packed becomes a parametrization",
+    ),
+    Internal(
+        "transformers.quantizers.quantizer_bnb_4bit:Bnb4BitHfQuantizer",
+        "param_needs_quantization",
+        "(self, model, param_name, **kwargs)",
+        "overridden: matrices of experts do too",
+    ),
+    Internal(
+        "transformers.integrations.bitsandbytes:Bnb4bitQuantize",
+        "convert",
+        "(self, input_dict, full_layer_name, model, **kwargs)",
+        "overridden: packs matrices of experts",
+    ),
+    Internal(
+        "transformers.integrations.moe",
+        "_grouped_linear",
+        "(input, weight, offs, bias, is_transposed)",
+        "the states of all experts through the matrices of each",
+    ),
+    Internal(
+        "transformers.integrations.moe", "_apply_gate", "experts_class._apply_gate = ", "what experts do between both"
+    ),
+    Internal(
+        "bitsandbytes.nn.parametrize",
+        "replace_parameter_4bit_prequantized",
+        "(module, param_name, qs_dict, device)",
+        "how experts stand in their module; the one in the list of parametrizations has `quant_state`",
+    ),
     # Shared prompts: fast/.
     Internal(
         "transformers.configuration_utils:PreTrainedConfig",

@@ -44,6 +44,8 @@ KEPT_WEIGHT_BYTES = 8
 """Of such a weight: it is there as it is and transposed, in float32."""
 REWARD_LOGITS = 2**26
 """Logits that an implicit reward computes at once at most: 256 MiB, and as much again as log-probabilities."""
+_CHOICE = 8
+"""Numbers of 4 bytes that tell one expert of a token: its number and three places, each in 8 bytes."""
 _PLAIN_NORMS = 2
 """Of a layer's stream: one before attention, one before the feed-forward part."""
 _TILES: dict[Device, float] = {"cpu": 8.0, "cuda": 3.0}
@@ -111,21 +113,32 @@ class Pass:
         """Bytes of a number in the forward: bfloat16 on CUDA, float32 elsewhere."""
         return number_bytes(self.device)
 
-    def layer(self) -> int:
-        """What one decoder layer keeps for the backward."""
+    def layers(self) -> list[int]:
+        """What each decoder layer keeps for the backward."""
+        shape = self.shape
+        return [self._layer(sparse=True)] * shape.sparse + [self._layer()] * (shape.layers - shape.sparse)
+
+    def _layer(self, *, sparse: bool = False) -> int:
         shape, config = self.shape, self.config
         adapted = [linear.name for linear in shape.adapted(config.target_modules)]
         # A frozen matrix keeps nothing: what it reads is kept for the adapter beside it.
         read = shape.hidden * bool({"q_proj", "k_proj", "v_proj"}.intersection(adapted))
         read += shape.hidden * bool({"gate_proj", "up_proj"}.intersection(adapted))
         read += shape.intermediate * ("down_proj" in adapted)
-        feed_forward = (3 if shape.gated else 1) * shape.intermediate
+        feed_forward = (3 if shape.gated else 1) * (
+            shape.used * shape.expert + shape.shared if sparse else shape.intermediate
+        )
+        if sparse:
+            # What experts give, before it is weighed and put in the order of tokens.
+            feed_forward += shape.used * shape.hidden
         numbers = read + self._attention() + feed_forward
         if not self._recomputes():
             numbers += config.lora_r * len(adapted)
         in_float = shape.norms * shape.hidden + shape.heads
         if shape.normed_heads:
             in_float += shape.query + shape.key
+        if sparse:
+            in_float += shape.experts + _CHOICE * shape.used
         scores = 0
         if config.attention == "eager":
             # Only that kernel holds the attention matrix: what the softmax gives, on CUDA cast to half as well.
@@ -175,7 +188,7 @@ class Pass:
 
     def without_gradient(self) -> int:
         """A forward of which nothing is kept: one layer at a time."""
-        streams = 2 * self.shape.hidden + 3 * self.shape.intermediate
+        streams = (2 + self.shape.used) * self.shape.hidden + 3 * self.shape.wide
         return self.tokens * streams * self.number + unpacked_bytes(self.shape, self.config.quantization, self.device)
 
     def backward(self) -> int:
@@ -185,12 +198,12 @@ class Pass:
         adapter pass on, and their sum. Where a norm comes first, that is at work before anything goes, in float32.
         """
         if self.device == "cuda":
-            wide = self.tokens * self.shape.intermediate * self.number
+            wide = self.tokens * self.shape.wide * self.number
             stream = self.tokens * self.shape.hidden
             unpacked = unpacked_bytes(self.shape, self.config.quantization, self.device)
             feed = stream * self.number + wide + max(wide, unpacked)
             return max(feed, stream * (5 * FLOAT + self.number)) if self.shape.norms > _PLAIN_NORMS else feed
-        streams = 2 * self.shape.hidden * FLOAT + 2 * self.shape.intermediate * self.number
+        streams = (2 + self.shape.used) * self.shape.hidden * FLOAT + 2 * self.shape.wide * self.number
         return self.tokens * streams + unpacked_bytes(self.shape, self.config.quantization, self.device)
 
 
@@ -203,4 +216,7 @@ def unpacked_bytes(shape: Shape, quantization: str, device: Device) -> int:
     """The largest matrix as plain numbers, which is made of the quantized one for every use."""
     if quantization == "none":
         return 0
-    return max(linear.weights for linear in shape.linears) * number_bytes(device)
+    experts = 0
+    if quantization == "nf4" and shape.sparse:
+        experts = shape.experts * shape.hidden * shape.expert * (shape.matrices - 1)
+    return max(experts, *(linear.weights for linear in shape.linears)) * number_bytes(device)

@@ -112,11 +112,11 @@ def estimate(
     """The memory that the run needs on `device`. Gradient checkpointing: None for what the worker does there."""
     adapter = adapter_weights(shape, config) * FLOAT
     micro = Pass.of(shape, config, lengths, device)
-    layer, backward = micro.layer(), micro.backward()
+    layers, backward = micro.layers(), micro.backward()
     if device == "cuda" if checkpointing is None else checkpointing:
-        kept, backward = shape.layers * micro.tokens * shape.hidden * micro.number, backward + layer
+        kept, backward = shape.layers * micro.tokens * shape.hidden * micro.number, backward + max(layers)
     else:
-        kept = shape.layers * layer
+        kept = sum(layers)
     head = micro.output_layer()
     if device == "cuda":
         kept += adapter // 2  # Under autocast the adapter is there once more, in bfloat16.
@@ -149,7 +149,7 @@ def asking(shape: Shape, quantization: str, device: Device) -> int:
     """Bytes that must be free for a model that is only asked: its weights, and a forward of as many tokens as go at
     once."""
     weights = _quantized(shape, quantization, device) + shape.exact * number_bytes(device)
-    streams = TOKEN_BUDGET[device] * (2 * shape.hidden + 3 * shape.intermediate) * number_bytes(device)
+    streams = TOKEN_BUDGET[device] * ((2 + shape.used) * shape.hidden + 3 * shape.wide) * number_bytes(device)
     beside = streams + unpacked_bytes(shape, quantization, device) + 2 * TILE_BYTES[device]
     return int((weights + beside) * _ROOM[device]) + _LIBRARIES[device]
 
@@ -157,7 +157,7 @@ def asking(shape: Shape, quantization: str, device: Device) -> int:
 def adapter_weights(shape: Shape, config: RunConfig) -> int:
     """Weights of the adapter: two matrices of rank `lora_r` beside every layer that gets one."""
     adapted = shape.adapted(config.target_modules)
-    return shape.layers * config.lora_r * sum(linear.inputs + linear.outputs for linear in adapted)
+    return config.lora_r * sum(linear.layers * (linear.inputs + linear.outputs) for linear in adapted)
 
 
 def disk(shape: Shape, config: RunConfig) -> tuple[int, int]:
@@ -185,14 +185,16 @@ def _quantized(shape: Shape, quantization: str, device: Device) -> int:
     if quantization == "nf4":
         return int(shape.quantized * _NF4_WEIGHT)
     if quantization == "int8":
-        return shape.quantized + shape.layers * FLOAT * sum(linear.outputs for linear in shape.linears)
+        # It knows no experts.
+        whole = shape.expert_weights * (number_bytes(device) - 1)
+        return shape.quantized + whole + FLOAT * sum(linear.layers * linear.outputs for linear in shape.linears)
     return shape.quantized * number_bytes(device)
 
 
 def _kept_unpacked(shape: Shape, config: RunConfig, device: Device) -> int:
     """How many weights the fast path keeps unpacked: all adapted ones, or none."""
     plain = device == "cpu" and config.quantization == "nf4" and config.lora_variant != "dora"
-    adapted = sum(linear.weights for linear in shape.adapted(config.target_modules)) * shape.layers
+    adapted = sum(linear.weights * linear.layers for linear in shape.adapted(config.target_modules))
     return adapted if plain and shares_prompts(config) and adapted <= KEPT_WEIGHTS else 0
 
 
@@ -215,7 +217,7 @@ def _judging(judge: Judge | None, config: RunConfig, lengths: Lengths, device: D
     if judge is None:
         return {}
     shape, answers = judge.shape, config.batch_size // config.gradient_accumulation
-    streams = 2 * shape.hidden + 3 * shape.intermediate
+    streams = (2 + shape.used) * shape.hidden + 3 * shape.wide
     size = answers * lengths.longest * streams * number_bytes(device) + unpacked_bytes(
         shape, judge.config.quantization, device
     )

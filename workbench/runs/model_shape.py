@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,23 @@ _WITHOUT_GATE = ("gpt2", "gpt_neo", "gpt_neox", "gptj", "opt", "bloom", "falcon"
 """Families whose feed-forward layers are two matrices, not three."""
 _FOUR_NORMS = ("gemma2", "gemma3", "gemma4", "glm4")
 """Families whose layers have a norm before and after attention, and before and after the feed-forward part."""
-_NORMED_HEADS = ("qwen3", "gemma3", "gemma4", "olmo2", "olmo3", "exaone4", "hunyuan_v1", "apertus", "nanochat")
+_NORMED_HEADS = ("qwen3", "gemma3", "gemma4", "olmo2", "olmo3", "olmoe", "exaone4", "hunyuan_v1", "apertus", "nanochat")
 """Families with a norm of queries and of keys."""
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+_WHOLE_EXPERTS = ("llama4", "dbrx", "jetmoe", "longcat", "doge", "step3p7", "switch", "nllb")
+"""Families whose experts have a way of their own, in which no quantization makes them smaller."""
 _TOKENIZER_ENTRY = 130
 """Bytes an entry of tokenizer.json takes, as in those of Llama 3 and Qwen 2.5."""
 
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """A frozen linear layer that every decoder layer has; the name is that of Llama's."""
+    """A frozen linear layer that so many decoder layers have; the name is that of Llama's."""
 
     name: str
     inputs: int
     outputs: int
+    layers: int
 
     @property
     def weights(self) -> int:
@@ -39,7 +42,11 @@ class Linear:
 @dataclass(frozen=True, slots=True)
 class Shape:
     """A decoder-only transformer. `gated`: its feed-forward layers have a gate; `norms`: those of a layer's stream;
-    `normed_heads`: queries and keys have norms too."""
+    `normed_heads`: queries and keys have norms too.
+
+    Of a mixture, `sparse` of the layers have `experts` in place of a feed-forward layer, each `expert` wide, `used` of
+    them for a token, and one that is `shared` wide for all.
+    """
 
     hidden: int
     layers: int
@@ -52,6 +59,11 @@ class Shape:
     gated: bool = True
     norms: int = 2
     normed_heads: bool = False
+    experts: int = 0
+    used: int = 0
+    expert: int = 0
+    shared: int = 0
+    sparse: int = 0
 
     @property
     def query(self) -> int:
@@ -64,35 +76,62 @@ class Shape:
         return self.kv_heads * self.head
 
     @property
-    def linears(self) -> tuple[Linear, ...]:
-        """The linear layers of one decoder layer: what is quantized and gets adapters."""
-        feed = [Linear("gate_proj", self.hidden, self.intermediate)] if self.gated else []
+    def attention(self) -> tuple[Linear, ...]:
+        """The linear layers before and after attention."""
         return (
-            Linear("q_proj", self.hidden, self.query),
-            Linear("k_proj", self.hidden, self.key),
-            Linear("v_proj", self.hidden, self.key),
-            Linear("o_proj", self.query, self.hidden),
-            *feed,
-            Linear("up_proj", self.hidden, self.intermediate),
-            Linear("down_proj", self.intermediate, self.hidden),
+            Linear("q_proj", self.hidden, self.query, self.layers),
+            Linear("k_proj", self.hidden, self.key, self.layers),
+            Linear("v_proj", self.hidden, self.key, self.layers),
+            Linear("o_proj", self.query, self.hidden, self.layers),
         )
 
+    @property
+    def linears(self) -> tuple[Linear, ...]:
+        """The linear layers of decoder layers: what is quantized beside experts."""
+        dense = self._feed_forward(self.intermediate, self.layers - self.sparse)
+        return (*self.attention, *dense, *(self._feed_forward(self.shared, self.sparse) if self.shared else ()))
+
+    def _feed_forward(self, width: int, layers: int) -> tuple[Linear, ...]:
+        gate = [Linear("gate_proj", self.hidden, width, layers)] if self.gated else []
+        up, down = (
+            Linear("up_proj", self.hidden, width, layers),
+            Linear("down_proj", width, self.hidden, layers),
+        )
+        return (*gate, up, down) if layers else ()
+
     def adapted(self, targets: Iterable[str]) -> tuple[Linear, ...]:
-        """The linear layers that `target_modules` means, by the ends of their names."""
-        wanted = tuple(targets)
+        """The linear layers that `target_modules` means, by the ends of their names; only attention's, of a mixture."""
+        wanted, of_model = tuple(targets), self.attention if self.experts else self.linears
         if wanted == ("all-linear",):
-            return self.linears
-        return tuple(linear for linear in self.linears if linear.name.endswith(wanted))
+            return of_model
+        return tuple(linear for linear in of_model if linear.name.endswith(wanted))
+
+    @property
+    def matrices(self) -> int:
+        """Matrices of a feed-forward layer."""
+        return 3 if self.gated else 2
+
+    @property
+    def expert_weights(self) -> int:
+        """Weights in experts, without those for all tokens."""
+        return self.sparse * self.experts * self.matrices * self.expert * self.hidden
+
+    @property
+    def wide(self) -> int:
+        """The width of what a token's feed-forward layer makes between its matrices, in the widest layer."""
+        dense = self.intermediate if self.sparse < self.layers else 0
+        return max(dense, self.used * self.expert + self.shared)
 
     @property
     def quantized(self) -> int:
-        """Weights in linear layers of decoder layers."""
-        return self.layers * sum(linear.weights for linear in self.linears)
+        """Weights in linear layers of decoder layers, and in experts."""
+        return sum(linear.weights * linear.layers for linear in self.linears) + self.expert_weights
 
     @property
     def exact(self) -> int:
-        """Weights that are never quantized: embeddings, output layer, norms."""
-        return self.vocabulary * self.hidden * (1 if self.tied else 2) + self.hidden * (self.norms * self.layers + 1)
+        """Weights that are never quantized: embeddings, output layer, norms, and what chooses experts."""
+        ends = self.vocabulary * self.hidden * (1 if self.tied else 2)
+        return ends + self.hidden * (self.norms * self.layers + 1 + self.sparse * self.experts)
 
     @property
     def parameters(self) -> int:
@@ -126,9 +165,6 @@ def shape_of(model: str) -> Shape:
 def read_shape(config: Mapping[str, Any]) -> Shape:
     """The shape in a config.json. Raises `KeyError`, `TypeError` or `ValueError` where it says too little."""
     config = config.get("text_config") or config
-    experts = next((int(config[name] or 0) for name in _EXPERTS if name in config), 0)
-    if experts > 1:
-        raise ValueError(f"a mixture of {experts} experts, which no quantization makes smaller")
     hidden = int(_first(config, "hidden_size", "n_embd", "d_model"))
     heads = int(_first(config, "num_attention_heads", "n_head", "n_heads"))
     kind = str(config.get("model_type", ""))
@@ -146,10 +182,41 @@ def read_shape(config: Mapping[str, Any]) -> Shape:
         norms=4 if kind.startswith(_FOUR_NORMS) else 2,
         normed_heads=kind.startswith(_NORMED_HEADS),
     )
-    sizes = (hidden, shape.layers, heads, shape.kv_heads, shape.head, shape.intermediate, shape.vocabulary)
+    shape = _with_experts(shape, config, kind)
+    sizes = [hidden, shape.layers, heads, shape.kv_heads, shape.head, shape.intermediate, shape.vocabulary]
+    if shape.experts:
+        sizes += [shape.used, shape.expert, shape.sparse, shape.shared + 1]
     if min(sizes) <= 0:
         raise ValueError("a size below one")
     return shape
+
+
+def _with_experts(shape: Shape, config: Mapping[str, Any], kind: str) -> Shape:
+    """What a config.json says of a mixture besides; `shape` as it is where it is none."""
+    experts = next((int(config[name] or 0) for name in _EXPERTS if name in config), 0)
+    if experts <= 1:
+        return shape
+    if kind.startswith(_WHOLE_EXPERTS) or config.get("kv_lora_rank"):
+        raise ValueError(f"a mixture of {experts} experts of a kind of its own")
+    width = int(config.get("moe_intermediate_size") or shape.intermediate)
+    shared = config.get("shared_expert_intermediate_size") or int(config.get("n_shared_experts") or 0) * width
+    return replace(
+        shape,
+        experts=experts,
+        used=int(_first(config, "num_experts_per_tok", "experts_per_token", "moe_topk", "moe_k")),
+        expert=width,
+        shared=int(shared),
+        sparse=_sparse(config, shape.layers),
+    )
+
+
+def _sparse(config: Mapping[str, Any], layers: int) -> int:
+    """How many layers have experts: all, but for some that are named, the first ones, or all but every n-th."""
+    if kinds := config.get("mlp_layer_types"):
+        return sum(kind == "sparse" for kind in kinds)
+    dense, every = set(config.get("mlp_only_layers") or ()), int(config.get("decoder_sparse_step") or 1)
+    first = int(config.get("first_k_dense_replace") or 0)
+    return sum(number not in dense and not (number + 1) % every for number in range(first, layers))
 
 
 def _first(config: Mapping[str, Any], *names: str) -> Any:

@@ -7,11 +7,14 @@ from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
     GPT2Config,
+    GptOssConfig,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
     PhiConfig,
     PreTrainedTokenizerFast,
     Qwen3Config,
+    Qwen3MoeConfig,
 )
 
 SPECIALS = [
@@ -93,11 +96,20 @@ FAMILIES = {
     "phi": (PhiConfig, _WIDE, _of_bytes, CHATML, "<|im_end|>"),
     "gpt2": (GPT2Config, {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}, _of_bytes, None, "</s>"),
 }
+_EXPERTS = {**_HEADS, "hidden_size": 64, "intermediate_size": 64, "head_dim": 16, "num_experts_per_tok": 2}
+MIXTURES = {
+    "qwen3_moe": (
+        Qwen3MoeConfig, {**_EXPERTS, "num_experts": 8, "moe_intermediate_size": 64}, _of_bytes, QWEN3, "<|im_end|>"
+    ),
+    "mixtral": (MixtralConfig, {**_EXPERTS, "num_local_experts": 4}, _of_words, MISTRAL, "</s>"),
+    "gpt_oss": (GptOssConfig, {**_EXPERTS, "num_local_experts": 4}, _of_bytes, CHATML, "<|im_end|>"),
+}  # fmt: skip
+"""Families whose layers have experts: of two layouts, and with a bias and matrices that lie the other way."""
 
 
 def make(folder, family):
     """Saves a model of `family`, with its tokenizer, and an adapter for it in `folder`/adapter."""
-    config, sizes, tokenizer_of, template, end = FAMILIES[family]
+    config, sizes, tokenizer_of, template, end = (FAMILIES | MIXTURES)[family]
     backend = tokenizer_of()
     backend.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in SPECIALS])
     tokenizer = PreTrainedTokenizerFast(

@@ -281,7 +281,7 @@ def test_the_worker_refuses_what_is_no_run_to_train(tmp_path, done, capsys):
 
 @pytest.mark.parametrize(("config", "warns"), [(Qwen3MoeConfig, True), (Qwen3Config, False)])
 def test_experts_that_stay_whole_are_told(config, warns, tmp_path):
-    """transformers holds them in one parameter, which bitsandbytes passes by."""
+    """transformers holds them in one parameter, which bitsandbytes passes by; NF4 packs them here."""
     shutil.copytree(saved("qwen3"), tmp_path / "model")
     sizes = {"hidden_size": 64, "moe_intermediate_size": 64, "num_experts": 8, "num_experts_per_tok": 2, "head_dim": 16}
     small = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 128}
@@ -289,11 +289,11 @@ def test_experts_that_stay_whole_are_told(config, warns, tmp_path):
     ends = {"eos_token_id": before.eos_token_id, "bos_token_id": before.bos_token_id, "pad_token_id": 0}
     made = AutoModelForCausalLM.from_config(config(vocab_size=before.vocab_size, **sizes, **small, **ends))
     made.save_pretrained(tmp_path / "model")
-    held = load_base(str(tmp_path / "model"), "nf4", device="cpu")
+    held = load_base(str(tmp_path / "model"), "int8", device="cpu")
     experts = sum(each.nbytes for name, each in held.named_parameters() if "experts" in name)
     assert bool(experts) == warns
     assert left_whole(held)[0] >= experts
-    folder = make(tmp_path / "runs", model=str(tmp_path / "model"), max_steps=1, sample_tokens=0, holdout=0.0)
+    folder = make(tmp_path / "runs", model=str(tmp_path / "model"), quantization="int8", max_steps=1, sample_tokens=0)
     assert isinstance(work(folder), Finished)
-    told = [each.message for each in read(folder, Warned) if "not held in nf4" in each.title]
+    told = [each.message for each in read(folder, Warned) if "not held in int8" in each.title]
     assert bool(told) == warns

@@ -13,11 +13,13 @@ import torch
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
+from torch.nn import Linear
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase
 
 from workbench.config import RunConfig
+from workbench.engine.model.experts import has_experts, packed_experts
 from workbench.engine.model.inference import REFERENCE
 from workbench.engine.training.checkpoint_files import read_adapter
 from workbench.engine.training.data import Prepared
@@ -26,6 +28,8 @@ from workbench.engine.training.watcher import Watcher
 from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder
 
+_OF_EXPERTS = {"gate", "router", "w1", "w2", "w3", "gate_proj", "up_proj", "gate_up_proj", "down_proj"}
+"""Names of experts' matrices and routers, now and in older versions of transformers."""
 SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
@@ -48,19 +52,39 @@ class TrainerInputs:
 
 
 def lora(config: RunConfig, model: Any, task: str = "CAUSAL_LM", **more: Any) -> LoraConfig | None:
-    """The adapter that the config asks for on `model`; None where that comes with an adapter of another run."""
+    """The adapter that the config asks for on `model`; None where that comes with an adapter of another run.
+
+    Raises `ValueError` for an adapter on the experts of a mixture.
+    """
     if config.adapter:
         return None
     return LoraConfig(
         r=config.lora_r,
         lora_alpha=config.lora_alpha,
-        target_modules="all-linear" if config.target_modules == ["all-linear"] else config.target_modules,
+        target_modules=_targets(config, model),
         exclude_modules=beside_text(model),
         use_rslora=config.lora_variant == "rslora",
         use_dora=config.lora_variant == "dora",
         task_type=task,
         **more,
     )
+
+
+def _targets(config: RunConfig, model: Any) -> str | list[str]:
+    """What PEFT is to put adapters on.
+
+    By these words, and by all-linear, PEFT means the experts of many mixtures and their router too. Its adapter on
+    experts unpacks all of them, with a gradient of that size, and in 0.21 stays in a matrix that is packed.
+    """
+    everything = config.target_modules == ["all-linear"]
+    if not has_experts(model):
+        return "all-linear" if everything else config.target_modules
+    if everything:
+        linear = {path for path, each in model.base_model.named_modules() if isinstance(each, Linear)}
+        return sorted({path.rpartition(".")[2] for path in linear} - _OF_EXPERTS)
+    if of_experts := sorted(_OF_EXPERTS & {each.rpartition(".")[2] for each in config.target_modules}):
+        raise ValueError(f"{of_experts[0]} may be of a mixture's experts, on which no adapter trains: leave it out.")
+    return config.target_modules
 
 
 def beside_text(model: Any) -> list[str] | None:
@@ -78,7 +102,8 @@ def beside_text(model: Any) -> list[str] | None:
 def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
     """Trainable and all parameters, 4-bit weights counted one by one."""
     adapter, total = model.get_nb_trainable_parameters()
-    return int(adapter), int(total)
+    beside = sum(weights - packed.numel() for _, packed, weights in packed_experts(model))
+    return int(adapter), int(total) + beside
 
 
 def with_adapter(inputs: TrainerInputs) -> Any:

@@ -136,6 +136,12 @@ def not_loaded(model: str, error: Exception) -> WorkbenchError:
         )
     if "connect" in text.lower() or "offline" in text.lower() or "couldn't find them in the cached files" in text:
         return _unreachable(model)
+    if "The model is quantized with" in text and "you are passing" in text:
+        return WorkbenchError(
+            "The model is quantized already",
+            f"{model} comes in another kind of few bits (MXFP4, GPTQ, AWQ, FP8 …), which does not train here.",
+            "Use a version of it in 16 bits: quantization=nf4 makes 4 of them as it is loaded.",
+        )
     if "Unrecognized configuration class" in text:
         return WorkbenchError(
             "Not a causal language model",

@@ -24,6 +24,7 @@ from transformers.utils import is_flash_attn_2_available
 from workbench.config import Attention, Quantization
 from workbench.engine.model.adapter_check import Shape, check_adapter
 from workbench.engine.model.downloads import first_line, from_pretrained, not_loaded
+from workbench.engine.model.experts import experts_in_4bit, packed_experts
 from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.runs.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter
@@ -130,7 +131,8 @@ def _load(
     if kernel is not None:
         arguments["attn_implementation"] = kernel
     try:
-        loaded: PreTrainedModel = from_pretrained(kind, source, trust, **arguments)
+        with experts_in_4bit():
+            loaded: PreTrainedModel = from_pretrained(kind, source, trust, **arguments)
     except torch.OutOfMemoryError as error:
         raise WorkbenchError(
             "Not enough memory for the model",
@@ -208,12 +210,12 @@ def _check_finite(weights: Path) -> None:
 def left_whole(model: Any) -> tuple[int, int]:
     """Bytes of matrices that `nf4` or `int8` was to make small and did not, and of all weights.
 
-    transformers 5 holds the experts of a mixture in one parameter of three dimensions, which bitsandbytes, that looks
-    for linear layers, passes by. Embeddings and the output layer are never made small.
+    `int8` knows no experts of a mixture, and `nf4` those not that have a way of their own (`model.experts`). Embeddings
+    and the output layer are never made small.
     """
     kept = {
         id(each.weight) for each in (model.get_input_embeddings(), model.get_output_embeddings()) if each is not None
-    }
+    } | {id(packed) for _, packed, _ in packed_experts(model)}
     whole = [
         parameter.nbytes
         for parameter in model.parameters()

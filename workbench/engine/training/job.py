@@ -118,8 +118,8 @@ def _ready(
     if whole > _MUCH * of_all:
         events.warn(
             f"Most of the model is not held in {config.quantization}",
-            f"{size(whole)} of its {size(of_all)} are matrices that cannot be made small, as are those of a mixture of "
-            "experts: the run takes that much more memory than weights of this size would.",
+            f"{size(whole)} of its {size(of_all)} are matrices that it does not make small, as int8 does not the "
+            "experts of a mixture: the run takes that much more memory than weights of this size would.",
             origin.at.step,
         )
     control.check_stop()

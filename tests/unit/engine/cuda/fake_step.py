@@ -45,6 +45,7 @@ from workbench.engine.fast import forward, loop
 from workbench.engine.fast.batch import Batch
 from workbench.engine.fast.forward import RowLayout
 from workbench.engine.methods.trainer_setup import TrainerInputs, with_adapter
+from workbench.engine.model.experts import pack
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.data import Prepared
 from workbench.engine.training.trackers import Trackers
@@ -155,6 +156,7 @@ def model_of(name: str, layers: int, device: torch.device) -> Any:
         for part, buffer in list(module._buffers.items()):
             if buffer is not None:
                 module._buffers[part] = torch.empty(buffer.shape, dtype=buffer.dtype, device=device)
+    pack(model)
     model.tie_weights()
     asked = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
     model.hf_quantizer, model.config.quantization_config = AutoHfQuantizer.from_config(asked), asked
