@@ -11,6 +11,9 @@ an attention of its own, with a mask of its size, keys and values for every head
 more; on CUDA FlexAttention has neither, but lines end at a multiple of 128 tokens. The output layer goes tile by
 tile, two of them at a time, and keeps a state's width for each response token: no logits, and no second pass of a
 reference beside what is kept.
+
+*Apart*: the same loop with a line a response, prompt and all, for a model that carries a state along its rows. A trial
+on the longest pairs says which it is; a model that takes neither shared rows nor these trains on plain ones.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from workbench.methods import uses
 from workbench.runs.model_shape import Shape
 
 Device = Literal["cuda", "cpu"]
+Rows = Literal["shared", "apart", "plain"]
+"""How rows lie, as told above."""
 
 FLOAT = 4
 _TILE_POSITIONS, _TILE_VOCABULARY = 4096, 32768
@@ -80,6 +85,17 @@ def shares_prompts(config: RunConfig) -> bool:
     return config.fast and uses(config.method, "fast")
 
 
+def plain_parts(config: RunConfig, longest: int, device: str) -> int:
+    """Into how many micro-batches a step of plain rows goes in place of shared ones: as many as hold no more tokens at
+    once than those would have."""
+    fitting = (
+        count
+        for count in range(config.gradient_accumulation, config.batch_size + 1)
+        if config.batch_size % count == 0 and 2 * longest * (config.batch_size // count) <= TOKEN_BUDGET[device]
+    )
+    return next(fitting, config.batch_size)
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     """The largest micro-batch: `tokens` in rows of up to `width`, and `positions` that are scored."""
@@ -90,23 +106,27 @@ class Pass:
     width: int
     tokens: int
     positions: int
-    shared: bool
+    rows: Rows
 
     @classmethod
-    def of(cls, shape: Shape, config: RunConfig, lengths: Lengths, device: Device) -> Pass:
-        """That of the config's run."""
+    def of(cls, shape: Shape, config: RunConfig, lengths: Lengths, device: Device, rows: Rows | None = None) -> Pass:
+        """That of the config's run; `rows`: None for what is tried first."""
         part = config.batch_size // config.gradient_accumulation
+        if rows == "apart":
+            both = 2 * lengths.longest
+            tokens = min(part * both, max(both, TOKEN_BUDGET[device]))
+            positions = -(-tokens * min(lengths.responses, both) // both)
+            return cls(shape, config, device, lengths.longest, tokens, positions, rows)
         if shares_prompts(config):
             tokens = min(part * lengths.row, max(lengths.row, TOKEN_BUDGET[device]))
             positions = -(-tokens * min(lengths.responses, lengths.row) // lengths.row)
             if device == "cuda":
                 tokens = -(-tokens // LINE_MULTIPLE) * LINE_MULTIPLE
-            return cls(shape, config, device, lengths.row, tokens, positions, shared=True)
-        rows = part if config.facts.online else 2 * part
-        tokens = rows * lengths.longest
+            return cls(shape, config, device, lengths.row, tokens, positions, "shared")
+        tokens = (part if config.facts.online else 2 * part) * lengths.longest
         answers = part * (config.completion_tokens if config.facts.online else lengths.responses)
         positions = min(tokens, answers) if device == "cuda" else tokens
-        return cls(shape, config, device, lengths.longest, tokens, positions, shared=False)
+        return cls(shape, config, device, lengths.longest, tokens, positions, "plain")
 
     @property
     def number(self) -> int:
@@ -147,22 +167,22 @@ class Pass:
 
     def _recomputes(self) -> bool:
         """Whether what an adapter's first matrix gives is computed again in the backward: `engine.fast.lora` does."""
-        return self.shared and self.device == "cpu"
+        return self.rows != "plain" and self.device == "cpu"
 
     def _attention(self) -> int:
         """Numbers a token: queries, keys, values and what attention gives, as its kernel takes them."""
         query, key = self.shape.query, self.shape.key
-        if self.shared and self.device == "cpu":
+        if self.rows == "shared" and self.device == "cpu":
             return 5 * query
         # With padding on CUDA, keys and values are repeated for every query head.
-        return 2 * query + 2 * (query if self.device == "cuda" and not self.shared else key)
+        return 2 * query + 2 * (query if self.device == "cuda" and self.rows == "plain" else key)
 
     def beside_layers(self) -> int:
         """What is kept besides: the last layer's stream and its norm; masks, and what scored positions passed on."""
         size = self.tokens * 2 * self.shape.hidden * self.number
-        if self.shared:
+        if self.rows != "plain":
             size += self.positions * self.shape.hidden * self.number
-            if self.device == "cpu":
+            if self.rows == "shared" and self.device == "cpu":
                 triangle = -(-self.width // MASK_MULTIPLE) * MASK_MULTIPLE
                 size += (self.tokens * self.width + triangle**2) * FLOAT
         return size
@@ -172,7 +192,7 @@ class Pass:
         shape = self.shape
         if not self.config.facts.answers:
             return -(-self.tokens // self.width) * shape.hidden * self.number
-        if self.shared:
+        if self.rows != "plain":
             tile = (
                 min(self.positions, max(1, TILE_BYTES[self.device] // (FLOAT * shape.vocabulary)))
                 * shape.vocabulary

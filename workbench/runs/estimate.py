@@ -44,7 +44,9 @@ from workbench.runs.activation_memory import (
     Device,
     Lengths,
     Pass,
+    Rows,
     number_bytes,
+    plain_parts,
     shares_prompts,
     unpacked_bytes,
 )
@@ -108,10 +110,12 @@ def estimate(
     *,
     judge: Judge | None = None,
     checkpointing: bool | None = None,
+    rows: Rows | None = None,
 ) -> MemoryEstimate:
-    """The memory that the run needs on `device`. Gradient checkpointing: None for what the worker does there."""
+    """The memory that the run needs on `device`. Gradient checkpointing: None for what the worker does there. `rows`:
+    None for those that are tried first."""
     adapter = adapter_weights(shape, config) * FLOAT
-    micro = Pass.of(shape, config, lengths, device)
+    micro = Pass.of(shape, config, lengths, device, rows)
     layers, backward = micro.layers(), micro.backward()
     if device == "cuda" if checkpointing is None else checkpointing:
         kept, backward = shape.layers * micro.tokens * shape.hidden * micro.number, backward + max(layers)
@@ -143,6 +147,20 @@ def estimate(
     if judge is not None:
         parts.append(MemoryPart("reward's model", _held(judge, device)))
     return MemoryEstimate(device, (*parts, *_moments(kept, beside, apart)), _LIBRARIES[device])
+
+
+def fallbacks(
+    shape: Shape, config: RunConfig, lengths: Lengths, device: Device, judge: Judge | None = None
+) -> dict[str, MemoryEstimate]:
+    """By words, what the run needs where the model fails the trial of shared prompts; empty where none is made."""
+    if not shares_prompts(config):
+        return {}
+    parts = plain_parts(config, lengths.longest, device)
+    plain = config.model_copy(update={"fast": False, "gradient_accumulation": parts})
+    return {
+        "with a line a response": estimate(shape, config, lengths, device, judge=judge, rows="apart"),
+        "with rows as TRL has them": estimate(shape, plain, lengths, device, judge=judge),
+    }
 
 
 def asking(shape: Shape, quantization: str, device: Device) -> int:

@@ -19,7 +19,7 @@ from workbench.figures import plural, rough, size
 from workbench.runs import machine as machines
 from workbench.runs.activation_memory import TOKEN_BUDGET, Device, Lengths, shares_prompts
 from workbench.runs.cautions import Caution, cautions
-from workbench.runs.estimate import Judge, MemoryEstimate, as_settings, disk, estimate, judge_of, smaller
+from workbench.runs.estimate import Judge, MemoryEstimate, as_settings, disk, estimate, fallbacks, judge_of, smaller
 from workbench.runs.machine import Gpu, Machine
 from workbench.runs.model_shape import Shape, shape_of
 
@@ -220,6 +220,17 @@ class Preview:
         if self.shape is None:
             return None
         return estimate(self.shape, self.config, self.lengths, self.device, judge=self.judge)
+
+    @property
+    def fallbacks(self) -> dict[str, int]:
+        """By words, the bytes that must be free where the trial finds that the model cannot share prompts; empty where
+        that is measured already, or no trial is made."""
+        measured = self.measured is not None and self.measured.peak_bytes
+        if self.shape is None or measured:
+            return {}
+        found = fallbacks(self.shape, self.config, self.lengths, self.device, self.judge)
+        processes = max(1, self.config.processes) if self.device == "cpu" else 1
+        return {words: each.total * processes for words, each in found.items()}
 
     @property
     def needed(self) -> int | None:
@@ -437,6 +448,7 @@ def memory_rows(preview: Preview) -> list[list[str]]:
     rows = [[part.name, size(part.bytes) if part.counts else f"({size(part.bytes)})"] for part in estimate.parts]
     rows.append(["libraries and room", size(estimate.total - estimate.training)])
     rows.append(["estimate", size(estimate.total)])
+    rows += [[f"estimate {words}", f"({size(needed)})"] for words, needed in preview.fallbacks.items()]
     if preview.measured is not None and preview.measured.peak_bytes:
         rows.append(["measured", size(preview.needed or 0)])
     return rows
@@ -456,6 +468,8 @@ def fit_lines(preview: Preview) -> list[str]:
         lines.append(f"✘ the disk is too small: {disk_line(preview)}")
     else:
         lines.append(f"✔ fits: {size(needed)} of {size(machine.free)} free on {machine.device}")
+    if line := fallback_line(preview):
+        lines.append(f"  {line}")
     if preview.changes:
         lines.append(f"  These settings would fit: {as_settings(preview.changes)}")
     if machine.gpu is not None:
@@ -463,6 +477,16 @@ def fit_lines(preview: Preview) -> list[str]:
     if preview.unmeasured is not None and not preview.unknown:
         lines.append(f"  Not measured: {preview.unmeasured.reason}")
     return lines
+
+
+def fallback_line(preview: Preview) -> str:
+    """What would not fit though the run does: it is tried at its start whether the model can share prompts."""
+    free, needed = preview.machine.free, preview.needed
+    wanting = {words: each for words, each in preview.fallbacks.items() if each > free}
+    if not wanting or needed is None or needed > free:
+        return ""
+    told = " and ".join(f"{size(each)} {words}" for words, each in wanting.items())
+    return f"if the model cannot share prompts it does not: {told}"
 
 
 def holders(gpu: Gpu) -> list[str]:

@@ -122,6 +122,21 @@ def test_memory_that_was_not_measured_is_estimated():
     assert memory_rows(few) == memory_rows(quiet)
 
 
+def test_what_a_model_needs_that_cannot_share_prompts_is_told_until_it_is_measured():
+    found = preview(max_length=1024).after(COUNTS)
+    apart, plain = found.fallbacks.values()
+    assert found.needed < min(apart, plain)
+    assert [row[0] for row in memory_rows(found)][-2:] == [
+        "estimate with a line a response", "estimate with rows as TRL has them",
+    ]  # fmt: skip
+    assert not any("cannot share" in line for line in fit_lines(found))
+    tight = Gpu(0, "NVIDIA H100", 80 * GIB, (found.needed + max(apart, plain)) // 2, 0.5, ())
+    close = replace(found, machine=replace(MACHINE, gpus=(tight,), gpu=tight))
+    assert close.fits
+    assert any("if the model cannot share prompts it does not: " in line for line in fit_lines(close))
+    assert close.after(MEASURED).fallbacks == preview(fast=False).fallbacks == preview(method="kto").fallbacks == {}
+
+
 def test_a_busy_machine_is_told_beside_the_number():
     busy = replace(MEASURED, load=6.2, cores=2)
     assert busy.busy

@@ -23,7 +23,7 @@ from workbench.engine.training.batch_order import Share, Shares, lengths
 from workbench.engine.training.data import PAIR_INDEX
 from workbench.engine.training.score_recorder import BatchLogps
 from workbench.engine.training.trackers import Trackers
-from workbench.runs.activation_memory import TOKEN_BUDGET
+from workbench.runs.activation_memory import plain_parts
 from workbench.runs.checkpoints import RunProgress
 from workbench.runs.quantities import PREFERENCE_ACCURACY
 
@@ -72,15 +72,10 @@ def _in_parts(inputs: TrainerInputs) -> tuple[TrainerInputs, str]:
     """As many micro-batches as keep TRL's rows within the tokens that the fast path, for which the run's memory was
     estimated, would have had at once; and what to tell of it. A loss across pairs has to see them together."""
     config = inputs.config
-    budget = TOKEN_BUDGET["cpu" if inputs.model.device.type == "cpu" else "cuda"]
+    if Objective.of(config).across_pairs:
+        return inputs, ""
     longest = max(lengths(inputs.prepared.train, config.max_length), default=0)
-    counts = range(config.gradient_accumulation, config.batch_size + 1)
-    fitting = (
-        count
-        for count in counts
-        if config.batch_size % count == 0 and 2 * longest * (config.batch_size // count) <= budget
-    )
-    parts = config.gradient_accumulation if Objective.of(config).across_pairs else next(fitting, config.batch_size)
+    parts = plain_parts(config, longest, inputs.model.device.type)
     if parts == config.gradient_accumulation:
         return inputs, ""
     changed = config.model_copy(update={"gradient_accumulation": parts})

@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from workbench import figures
-from workbench.runs.preview import Preview, busy_words, disk_line, holders, memory_parts
+from workbench.runs.preview import Preview, busy_words, disk_line, fallback_line, holders, memory_parts
 from workbench.text import cut, one_line, safe
 
 _LINES = ("length", "limit", "time", "memory", "disk")
@@ -125,6 +125,8 @@ def _memory(preview: Preview, width: int, *, short: bool) -> Content:
         parts.append((f"\nwould fit with {changes}" if changes else "\nno setting here would make it fit", "$warning"))
     else:
         parts.append((f"\n{_parts(preview, width, short=short)}", "$secondary"))
+        if line := fallback_line(preview):
+            parts.append((f"\n▲ {line}", "$warning"))
     gpu = preview.machine.gpu
     if gpu is not None and gpu.holders:
         held = one_line(" · ".join(holders(gpu)))

@@ -226,7 +226,9 @@ def measure(case: Mapping[str, Any]) -> dict[str, Any]:
             model.activation_checkpointing_enable()
         else:
             model.activation_checkpointing_disable()
-        training = loop.PairLoop(replace(inputs, model=model), RowLayout.FLEX, "", Trackers(None, model, None))
+        training = loop.PairLoop(
+            replace(inputs, model=model), RowLayout[case.get("layout", "FLEX")], "", Trackers(None, model, None)
+        )
         model.train()
         pairs = prepared.train
         for _ in range(2):

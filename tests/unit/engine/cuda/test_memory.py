@@ -32,6 +32,7 @@ CASES = [
     for checkpointing in (True, False)
     for model in ("Llama-3-8B", "Qwen3-8B", "Gemma-3-12B")
 ]
+APART = [{**CASES[0], "layout": "APART"}, {**CASES[3], "layout": "APART"}]
 MIXTURES = [
     {**CASES[0], "model": "Qwen3-30B-A3B"},
     {**CASES[0], "model": "Mixtral-8x7B"},
@@ -46,6 +47,12 @@ MIXTURES = [
 )
 def test_the_estimate_is_within_5_percent_of_a_simulated_step(number):
     _compare(CASES[number], _of_all()[number])
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("number", range(len(APART)), ids=lambda number: str(APART[number]["checkpointing"]))
+def test_so_it_is_with_a_line_a_response(number):
+    _compare(APART[number], _of_all()[len(CASES) + number])
 
 
 @pytest.mark.slow
@@ -69,7 +76,9 @@ def _compare(case, measured, most=0.05, most_beside_weights=0.08):
     longest, row = case["prompt"] + case["answer"], case["prompt"] + 2 * case["answer"]
     config = build_config({"pairs": ["x"], "batch_size": case["pairs"], "max_length": longest})
     lengths = Lengths(longest, 2 * case["answer"], row)
-    found = estimate(shape, config, lengths, "cuda", checkpointing=case["checkpointing"])
+    found = estimate(
+        shape, config, lengths, "cuda", checkpointing=case["checkpointing"], rows="apart" if "layout" in case else None
+    )
     weights = sum(part.bytes for part in found.parts if part.name.startswith("weights"))
     print(f"estimated {found.training / 1e9:.2f} GB, simulated {measured['peak'] / 1e9:.2f} GB at {measured['where']}")
     assert weights == pytest.approx(measured["weights"], rel=0.01)
@@ -80,7 +89,7 @@ def _compare(case, measured, most=0.05, most_beside_weights=0.08):
 
 @cache
 def _of_all():
-    return _measured(CASES)
+    return _measured([*CASES, *APART])
 
 
 @cache
