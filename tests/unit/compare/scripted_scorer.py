@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 
@@ -50,6 +51,25 @@ def spoken(request: dict[str, Any]) -> None:
     say(kind="generated", id=request["id"], columns=answers)
 
 
+def pairs(request: dict[str, Any]) -> None:
+    """Scores five pairs, id0 with a problem, in two parts; of data sets named half only the first comes."""
+    name = Path(request["path"]).name
+    if name == "refused.jsonl":
+        say(kind="refused", id=request["id"], title="No adapter there", message="It is not.", hint="Wait.")
+        return
+    margins = {"id1": (1, 0, 4), "id2": (2, 4, 3), "id3": (3, 1, 2), "id4": (4, 3, 1)}
+    rejected = [{"sum": -9.0, "tokens": 3}] * 3
+    rows = [
+        {"pair": pair, "chosen": [{"sum": margin - 9.0, "tokens": 3} for margin in each], "rejected": rejected}
+        for pair, each in margins.items()
+    ]
+    say(kind="pair_batch", id=request["id"], rows=rows[:2], done=2, total=5)
+    if name != "half.jsonl":
+        problem = {"pair": "id0", "problem": "It is too long."}
+        say(kind="pair_batch", id=request["id"], rows=[*rows[2:], problem], done=5, total=5)
+        say(kind="pairs_scored", id=request["id"], total=5, problems=1, cached=0, computed=24, seconds=0.1)
+
+
 def main() -> None:
     mode = sys.argv[1]
     if mode == "dies at once":
@@ -94,6 +114,8 @@ def main() -> None:
                     kinds = [answer["kind"] or "no kind" for answer in request["answers"]]
                     shows = [[*request["known"]["by_name"], kind] for kind in kinds]
                     say(kind="behaviours_told", id=request["id"], shows=shows)
+                case "pairs":
+                    pairs(request)
                 case "generate":
                     spoken(request)
                 case _:
