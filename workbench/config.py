@@ -36,6 +36,7 @@ Quantization = Literal["nf4", "int8", "none"]
 Scheduler = Literal["constant", "linear", "cosine"]
 LoraVariant = Literal["lora", "rslora", "dora"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+Checkpointing = Literal["auto", "none", "quarter", "half", "all"]
 Launcher = Literal["none", "accelerate", "command"]
 Tracker = Literal["trackio", "tensorboard", "wandb"]
 COMMAND = "{command}"
@@ -156,6 +157,8 @@ class RunConfig(BaseModel):
     """Prompts are read once a pair, without padding, and the reference once; false is plain TRL, for comparison."""
     attention: Attention = "auto"
     """The attention kernel; auto takes FlashAttention where it is installed, else SDPA."""
+    checkpointing: Checkpointing = "auto"
+    """Layers computed again in the backward, a third more work where all are; auto: no more than free memory asks."""
     lora_r: int = Field(16, ge=1, le=1024)
     """Rank of the adapter."""
     lora_alpha: int = Field(32, ge=1)

@@ -76,7 +76,7 @@ METHODS: Mapping[str, Method] = {
         "beta 0.1: arXiv 2305.18290, appendix B.",
         "learning rate 5e-5, as at much lower ones few weights of an adapter move; the paper has RMSprop at 1e-6 for "
         "all weights.",
-        settings=(*_OF_POLICIES, "loss_type", "loss_weights", "label_smoothing", "fast"),
+        settings=(*_OF_POLICIES, "loss_type", "loss_weights", "label_smoothing", "fast", "checkpointing"),
         reference=True,
         log_ratios=True,
         first_loss=_first_dpo_loss,
@@ -88,7 +88,7 @@ METHODS: Mapping[str, Method] = {
         "authors' repository (princeton-nlp/SimPO; arXiv 2405.14734), which advises 0.5 to begin with.",
         "ten times that learning rate.",
         {"beta": 2.0, "simpo_gamma_ratio": 0.5, "learning_rate": 6e-6, "warmup": 0.1},
-        settings=(*_OF_POLICIES, "simpo_gamma_ratio", "fast"),
+        settings=(*_OF_POLICIES, "simpo_gamma_ratio", "fast", "checkpointing"),
     ),
     "orpo": Method(
         "Odds Ratio Preference Optimization",
@@ -98,7 +98,7 @@ METHODS: Mapping[str, Method] = {
         "ten times that learning rate; warm-up 0.1 and cosine, where the authors warm up for 200 steps and fall with "
         "the inverse square root.",
         {"beta": 0.1, "learning_rate": 5e-5, "warmup": 0.1},
-        settings=(*_OF_POLICIES, "fast"),
+        settings=(*_OF_POLICIES, "fast", "checkpointing"),
     ),
     "kto": Method(
         "Kahneman-Tversky Optimization",

@@ -33,7 +33,7 @@ from workbench.engine.training.instruments import PAIRS, Divergence
 from workbench.engine.training.trainers import build_trainer
 from workbench.engine.training.watcher import Due, Watcher
 from workbench.runs.activation_memory import Lengths
-from workbench.runs.estimate import estimate
+from workbench.runs.estimate import estimate, fewest_again
 from workbench.runs.model_shape import read_shape
 
 _NEVER = 10**6
@@ -134,7 +134,12 @@ def workbench(asked: Mapping[str, Any], watcher: Clock | None = None) -> dict[st
     clock = Clock(asked["warm"], asked["steps"]) if watcher is None else watcher
     prepared = prepare(tokenizer, rows, config.max_length)
     shape = read_shape(LlamaConfig(**SHAPES[asked["shape"]], tie_word_embeddings=False, bos_token_id=None).to_dict())
-    estimated = estimate(shape, config, _lengths(prepared.train, config.max_length), DEVICE.type).training
+    # What the worker does by itself, which knows the shape of a model by its folder.
+    free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() if DEVICE.type == "cuda" else 0
+    longest = _lengths(prepared.train, config.max_length)
+    level = fewest_again(shape, config, longest, DEVICE.type, free)
+    config = config.model_copy(update={"checkpointing": level})
+    estimated = estimate(shape, config, longest, DEVICE.type).training
     with tempfile.TemporaryDirectory() as folder:
         loop: Any = build_trainer(config, model, tokenizer, prepared, Path(folder), clock)
         batch_of, tokens = loop.batch, list[int]()

@@ -1,7 +1,6 @@
 """Trains a random model through the worker's own trainer and prints the growth of this process's peak memory.
 
-Run as `python -m tests.faults.measured_peak JSON` with {"shape": {…}, "config": {…}, "length": tokens, "checkpointing":
-true}; the last is for a CPU, where workers do without gradient checkpointing, to try what they do on CUDA. With
+Run as `python -m tests.faults.measured_peak JSON` with {"shape": {…}, "config": {…}, "length": tokens}. With
 "reward": "reward" or "dpo", answers are worth what a model of the same shape says that was trained so. Meant to be
 started with MALLOC_MMAP_THRESHOLD_ set, so that the C library gives freed blocks back and the peak is what was in use.
 """
@@ -24,7 +23,6 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from workbench.config import RunConfig, build_config
-from workbench.engine.fast.decoder import Decoder
 from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.data import Prepared
@@ -38,10 +36,6 @@ STEPS = 2
 def main(asked: dict[str, Any]) -> None:
     """Prints one JSON document: `growth`, and on CUDA `allocated`, in bytes."""
     cuda = torch.cuda.is_available()
-    checkpointing = bool(asked.get("checkpointing"))
-    if checkpointing:
-        # The layers that the fast path has for a CPU know nothing of it.
-        Decoder.suits = staticmethod(lambda _: False)  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         small = {**asked["config"], "max_length": 64, "model": "tiny"}
@@ -51,12 +45,12 @@ def main(asked: dict[str, Any]) -> None:
         load_tokenizer("tiny").save_pretrained(folder / "model")
         _reward(asked.get("reward"), folder, small)
         # The first run brings in what every later one shares: libraries, threads, buffers.
-        _trainer(build_config(small), 64, folder / "first", checkpointing).run()
+        _trainer(build_config(small), 64, folder / "first").run()
         _collect()
         before = _memory("VmRSS")
         config = build_config({**asked["config"], "model": str(folder / "model")})
         _reward(asked.get("reward"), folder, config.model_dump())
-        trainer = _trainer(config, asked["length"], folder / "second", checkpointing)
+        trainer = _trainer(config, asked["length"], folder / "second")
         _collect()
         Path("/proc/self/clear_refs").write_text("5")
         if cuda:
@@ -67,7 +61,7 @@ def main(asked: dict[str, Any]) -> None:
     print(json.dumps({"growth": _memory("VmHWM") - before, "allocated": allocated, "layout": layout}))
 
 
-def _trainer(config: RunConfig, length: int, runs: Path, checkpointing: bool) -> Any:
+def _trainer(config: RunConfig, length: int, runs: Path) -> Any:
     config = config.model_copy(update={"max_steps": STEPS, "save_steps": 10**6})
     draw = random.Random(0)
     answer = config.completion_tokens if config.facts.online else length - length // 3
@@ -79,11 +73,7 @@ def _trainer(config: RunConfig, length: int, runs: Path, checkpointing: bool) ->
     folder = create(runs, config, map(to_line, rows), {})
     prepared = Prepared(pairs, [], 0, 0, 0, [PairIdentity(row["id"], "", "train") for row in rows])
     model, tokenizer = load_untrained(config), load_tokenizer(config.model)
-    trainer = build_trainer(config, model, tokenizer, prepared, folder.checkpoints)
-    if checkpointing:
-        trainer.model.enable_input_require_grads()
-        trainer.model.activation_checkpointing_enable()
-    return trainer
+    return build_trainer(config, model, tokenizer, prepared, folder.checkpoints)
 
 
 def _reward(kind: str | None, folder: Path, values: dict[str, Any]) -> None:

@@ -97,9 +97,9 @@ def test_so_it_is_for_other_methods_and_kernels(shape, values, length):
     ],
 )
 def test_so_it_is_with_gradient_checkpointing(shape, values, length, path):
-    values = {"pairs": ["x"], "max_length": length, "fast": path == "fast", **values}
-    found = estimate(shape, build_config(values), lengths(length), "cpu", checkpointing=True)
-    measured = peak(shape, values, length, "one line" if path == "fast" else "plain", checkpointing=True)
+    values = {"pairs": ["x"], "max_length": length, "fast": path == "fast", "checkpointing": "all", **values}
+    found = estimate(shape, build_config(values), lengths(length), "cpu")
+    measured = peak(shape, values, length, "one line" if path == "fast" else "plain")
     close(found.training, measured, f"{path} {values}")
 
 

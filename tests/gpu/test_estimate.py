@@ -25,6 +25,7 @@ SHAPE = Shape(2048, 16, 32, 8, 64, 8192, 128256, tied=False)
 @pytest.mark.parametrize(("batch", "length"), [(4, 512), (8, 1024)])
 def test_the_estimate_is_within_15_percent_of_the_measured_peak(quantization, batch, length, fast):
     values = {"pairs": ["x"], "quantization": quantization, "batch_size": batch, "max_length": length, "fast": fast}
+    values["checkpointing"] = "all"
     sizes = ("hidden", "layers", "heads", "kv_heads", "intermediate", "vocabulary")
     asked = {"shape": {name: getattr(SHAPE, name) for name in sizes}, "config": values, "length": length}
     command = [sys.executable, "-m", "tests.faults.measured_peak", json.dumps(asked)]

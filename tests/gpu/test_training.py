@@ -56,7 +56,7 @@ def test_a_run_in_bfloat16_learns(quantization, tmp_path):
 def test_the_base_is_bfloat16_and_the_adapter_float32(tmp_path):
     tokenizer, model = load_tokenizer("tiny"), load_base("tiny", "nf4")
     assert model.dtype == torch.bfloat16
-    config = build_config({"pairs": ["x"]})
+    config = build_config({"pairs": ["x"], "checkpointing": "all"})
     trainer = build_trainer(config, model, tokenizer, prepare(tokenizer, ROWS, 1024), tmp_path)
     assert isinstance(trainer, PairLoop)
     assert trainer.model.get_base_model().is_activation_checkpointing

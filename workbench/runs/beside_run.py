@@ -8,6 +8,7 @@ from pathlib import Path
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.figures import size
+from workbench.methods import uses
 from workbench.runs import lease, machine
 from workbench.runs.activation_memory import Lengths
 from workbench.runs.estimate import asking, estimate
@@ -40,6 +41,9 @@ def cpu_instead(model: str, quantization: str) -> str:
 
 def still_needed(run: RunFolder, config: RunConfig, gpu: Gpu) -> int:
     """Bytes of the GPU that the run will take beside those that its worker has now. Raises `WorkbenchError`."""
+    started = run.state().started
+    if started is not None and started.checkpointing and uses(config.method, "checkpointing"):
+        config = config.model_copy(update={"checkpointing": started.checkpointing})
     whole = estimate(shape_of(config.model), config, Lengths.at_most(config.max_length), "cuda").total
     worker = worker_pid(run)
     return max(0, whole - sum(holder.bytes for holder in gpu.holders if holder.pid == worker))

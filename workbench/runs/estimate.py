@@ -15,7 +15,7 @@ own; but what an adapter reads is kept. A token and decoder layer: what each nor
 or in some families four times; in some, queries and keys too), the two normed streams that are read, queries, keys,
 values, what attention gives, four times the feed-forward width (gate, its activation, up, their product), and `lora_r`
 an adapter; less where fewer layers have adapters. With gradient checkpointing (on CUDA): the stream alone for every
-layer, and all of it for the one layer that is computed again. How many tokens that are, and what the output layer
+layer that is computed again, and all of it for one of them. How many tokens that are, and what the output layer
 takes, is told in `runs.activation_memory`.
 
 *One of these at a time*, so that only the largest counts. Beside the activations: the output layer's tiles; plain TRL's
@@ -30,8 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.config import RunConfig
+from workbench.config import Checkpointing, RunConfig
 from workbench.errors import WorkbenchError
+from workbench.methods import uses
 from workbench.rewards import RunReward, parse_reward
 from workbench.runs import machine
 from workbench.runs.activation_memory import (
@@ -56,7 +57,7 @@ from workbench.runs.model_shape import Shape, shape_of
 _MOMENTS = 2
 _NF4_WEIGHT = 0.5 + 1 / 64 + 4 / (64 * 256)
 _HELD = {"nf4": "4 bits", "int8": "8 bits", "none": "full"}
-_LIBRARIES: dict[Device, int] = {"cpu": 620 * 2**20, "cuda": 600 * 2**20}
+LIBRARIES: dict[Device, int] = {"cpu": 620 * 2**20, "cuda": 600 * 2**20}
 """A worker before it has a model: Python, torch and the rest; on CUDA the context and the kernels on the device."""
 _ROOM: dict[Device, float] = {"cpu": 1.5, "cuda": 1.06}
 """What the allocator holds for each byte that is in use. On CUDA blocks are rounded up. On the CPU the C library keeps
@@ -109,18 +110,20 @@ def estimate(
     device: Device,
     *,
     judge: Judge | None = None,
-    checkpointing: bool | None = None,
     rows: Rows | None = None,
 ) -> MemoryEstimate:
-    """The memory that the run needs on `device`. Gradient checkpointing: None for what the worker does there. `rows`:
-    None for those that are tried first."""
+    """The memory that the run needs on `device`. Where checkpointing is "auto" and so many layers as memory asks are
+    computed again, that is with all of them: the least that the run needs. `rows`: None for those that are tried first.
+    """
     adapter = adapter_weights(shape, config) * FLOAT
     micro = Pass.of(shape, config, lengths, device, rows)
     layers, backward = micro.layers(), micro.backward()
-    if device == "cuda" if checkpointing is None else checkpointing:
-        kept, backward = shape.layers * micro.tokens * shape.hidden * micro.number, backward + max(layers)
-    else:
-        kept = sum(layers)
+    every = EVERY[checkpointing(config, device)[-1]]
+    again = -(-shape.layers // every) if every else 0
+    kept = again * micro.tokens * shape.hidden * micro.number + sum(layers) * (shape.layers - again) // shape.layers
+    if again and not (shape.layers - 1) % every:
+        # The last layer goes backward first: where it is not computed again, its room is free for one before it.
+        backward += max(layers)
     head = micro.output_layer()
     if device == "cuda":
         kept += adapter // 2  # Under autocast the adapter is there once more, in bfloat16.
@@ -146,7 +149,41 @@ def estimate(
         parts.insert(1, MemoryPart("weights unpacked", unpacked_weights * KEPT_WEIGHT_BYTES))
     if judge is not None:
         parts.append(MemoryPart("reward's model", _held(judge, device)))
-    return MemoryEstimate(device, (*parts, *_moments(kept, beside, apart)), _LIBRARIES[device])
+    return MemoryEstimate(device, (*parts, *_moments(kept, beside, apart)), LIBRARIES[device])
+
+
+EVERY: dict[Checkpointing, int] = {"none": 0, "quarter": 4, "half": 2, "all": 1}
+"""Of so many layers, one is computed again in the backward; 0: none is."""
+
+
+def checkpointing(config: RunConfig, device: Device) -> list[Checkpointing]:
+    """How many layers may be computed again in the backward, the fewest first: all that may be chosen from.
+
+    Plain TRL knows only all or none.
+    """
+    fast, asked = shares_prompts(config), config.checkpointing if uses(config.method, "checkpointing") else "auto"
+    if asked == "auto" and device == "cpu":
+        return ["none"]
+    if asked == "auto":
+        return ["none", "quarter", "half", "all"] if fast else ["all"]
+    return [asked if fast or asked == "none" else "all"]
+
+
+def fewest_again(
+    shape: Shape, config: RunConfig, lengths: Lengths, device: Device, free: int, rows: Rows | None = None
+) -> Checkpointing:
+    """The fewest layers that can be computed again where so many bytes are free, with a tenth left over; all where none
+    would do. On CUDA each layer that is computed again costs a third more of its work."""
+    for each in (choice := checkpointing(config, device)):
+        if estimate(shape, config.model_copy(update={"checkpointing": each}), lengths, device, rows=rows).total <= (
+            _LEFT_OVER * free
+        ):
+            return each
+    return choice[-1]
+
+
+_LEFT_OVER = 0.9
+"""The share of free memory that is filled for speed alone: the estimate may be wrong, and a step is lost then."""
 
 
 def fallbacks(
@@ -169,7 +206,7 @@ def asking(shape: Shape, quantization: str, device: Device) -> int:
     weights = _quantized(shape, quantization, device) + shape.exact * number_bytes(device)
     streams = TOKEN_BUDGET[device] * ((2 + shape.used) * shape.hidden + 3 * shape.wide) * number_bytes(device)
     beside = streams + unpacked_bytes(shape, quantization, device) + 2 * TILE_BYTES[device]
-    return int((weights + beside) * _ROOM[device]) + _LIBRARIES[device]
+    return int((weights + beside) * _ROOM[device]) + LIBRARIES[device]
 
 
 def adapter_weights(shape: Shape, config: RunConfig) -> int:
@@ -306,6 +343,8 @@ def as_settings(changes: dict[str, Any]) -> str:
 
 def _candidates(config: RunConfig, lengths: Lengths) -> Iterator[dict[str, Any]]:
     """Changes to try, each larger than those before it."""
+    if uses(config.method, "checkpointing") and config.checkpointing not in ("auto", "all"):
+        yield {"checkpointing": "auto"}
     parts = [n for n in range(config.gradient_accumulation, config.batch_size + 1) if config.batch_size % n == 0]
     most: dict[str, Any] = {"gradient_accumulation": parts[-1]} if parts[-1] != config.gradient_accumulation else {}
     yield from ({"gradient_accumulation": n} for n in parts[1:])

@@ -43,7 +43,7 @@ class Started(Event):
     """Everything that is known before the first step. Counts are of pairs; `processes` share them out.
 
     `path` says how pairs go through the model: "plain TRL", or how the fast path lays their rows out; `slower_because`,
-    why they do not in a faster way that there is.
+    why they do not in a faster way that there is. `checkpointing`: how many layers are computed again in the backward.
     """
 
     total_steps: int
@@ -60,6 +60,7 @@ class Started(Event):
     path: str = ""
     slower_because: str = ""
     processes: int = 1
+    checkpointing: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

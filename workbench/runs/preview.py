@@ -13,13 +13,25 @@ from typing import Any
 
 from workbench import child
 from workbench.chat_templates import CHOOSE_TEMPLATE
-from workbench.config import RunConfig, as_typed
+from workbench.config import Checkpointing, RunConfig, as_typed
 from workbench.errors import WorkbenchError
 from workbench.figures import plural, rough, size
+from workbench.methods import uses
 from workbench.runs import machine as machines
 from workbench.runs.activation_memory import TOKEN_BUDGET, Device, Lengths, shares_prompts
 from workbench.runs.cautions import Caution, cautions
-from workbench.runs.estimate import Judge, MemoryEstimate, as_settings, disk, estimate, fallbacks, judge_of, smaller
+from workbench.runs.estimate import (
+    Judge,
+    MemoryEstimate,
+    as_settings,
+    checkpointing,
+    disk,
+    estimate,
+    fallbacks,
+    fewest_again,
+    judge_of,
+    smaller,
+)
 from workbench.runs.machine import Gpu, Machine
 from workbench.runs.model_shape import Shape, shape_of
 
@@ -219,7 +231,17 @@ class Preview:
         """The memory by part; None where the model's shape is not known."""
         if self.shape is None:
             return None
-        return estimate(self.shape, self.config, self.lengths, self.device, judge=self.judge)
+        config = self.config
+        if uses(config.method, "checkpointing") and (chosen := self.checkpointing):
+            config = config.model_copy(update={"checkpointing": chosen})
+        return estimate(self.shape, config, self.lengths, self.device, judge=self.judge)
+
+    @property
+    def checkpointing(self) -> Checkpointing | None:
+        """How many layers would be computed again in the backward; None where the model's shape is not known."""
+        if self.shape is None:
+            return None
+        return fewest_again(self.shape, self.config, self.lengths, self.device, self.machine.free)
 
     @property
     def fallbacks(self) -> dict[str, int]:
@@ -437,7 +459,8 @@ def memory_parts(preview: Preview) -> list[str]:
     for name, amount in held.items():
         short = name.partition(" ")[0]
         parts[short] = parts.get(short, 0) + amount
-    return [f"{name} {size(parts[name])}" for name in sorted(parts, key=lambda name: -parts[name])]
+    sizes = [f"{name} {size(parts[name])}" for name in sorted(parts, key=lambda name: -parts[name])]
+    return [*sizes, words] if (words := again_words(preview)) else sizes
 
 
 def memory_rows(preview: Preview) -> list[list[str]]:
@@ -447,7 +470,8 @@ def memory_rows(preview: Preview) -> list[list[str]]:
         return []
     rows = [[part.name, size(part.bytes) if part.counts else f"({size(part.bytes)})"] for part in estimate.parts]
     rows.append(["libraries and room", size(estimate.total - estimate.training)])
-    rows.append(["estimate", size(estimate.total)])
+    words = again_words(preview)
+    rows.append([f"estimate, {words}" if words else "estimate", size(estimate.total)])
     rows += [[f"estimate {words}", f"({size(needed)})"] for words, needed in preview.fallbacks.items()]
     if preview.measured is not None and preview.measured.peak_bytes:
         rows.append(["measured", size(preview.needed or 0)])
@@ -477,6 +501,14 @@ def fit_lines(preview: Preview) -> list[str]:
     if preview.unmeasured is not None and not preview.unknown:
         lines.append(f"  Not measured: {preview.unmeasured.reason}")
     return lines
+
+
+def again_words(preview: Preview) -> str:
+    """How many layers would be computed again, in words; empty on the CPU, where none are by itself."""
+    words = {"none": "no layer", "quarter": "every fourth layer", "half": "every second layer", "all": "all layers"}
+    if preview.checkpointing is None or checkpointing(preview.config, preview.device) == ["none"]:
+        return ""
+    return f"{words[preview.checkpointing]} computed twice"
 
 
 def fallback_line(preview: Preview) -> str:

@@ -297,3 +297,10 @@ def test_experts_that_stay_whole_are_told(config, warns, tmp_path):
     assert isinstance(work(folder), Finished)
     told = [each.message for each in read(folder, Warned) if "not held in int8" in each.title]
     assert bool(told) == warns
+
+
+def test_a_run_tells_how_many_layers_it_computes_again(tmp_path):
+    for level in ("auto", "half"):
+        folder = make(tmp_path / level, max_steps=1, sample_tokens=0, checkpointing=level)
+        assert isinstance(work(folder), Finished)
+        assert [each.checkpointing for each in read(folder, Started)] == ["none" if level == "auto" else level]

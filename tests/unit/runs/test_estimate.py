@@ -4,7 +4,17 @@ from hypothesis import strategies as st
 
 from workbench.config import build_config
 from workbench.runs.activation_memory import Lengths
-from workbench.runs.estimate import Judge, adapter_weights, advice, as_settings, disk, estimate, smaller
+from workbench.runs.estimate import (
+    Judge,
+    adapter_weights,
+    advice,
+    as_settings,
+    checkpointing,
+    disk,
+    estimate,
+    fewest_again,
+    smaller,
+)
 from workbench.runs.model_shape import Shape
 
 LLAMA_8B = Shape(4096, 32, 32, 8, 128, 14336, 128256, tied=False)
@@ -54,11 +64,29 @@ def test_the_weights_of_llama_3_1_8b():
 
 
 def test_checkpointing_keeps_one_layer_instead_of_all():
-    found = [
-        estimate(LLAMA_8B, config(), Lengths.at_most(1024), "cuda", checkpointing=each).training
-        for each in (True, False, None)
-    ]
-    assert found[0] == found[2] < found[1] / 5
+    levels = ("all", "half", "quarter", "none", "auto")
+    found = [estimate(LLAMA_8B, config(checkpointing=each), Lengths.at_most(1024), "cuda").training for each in levels]
+    assert found[4] == found[0] < found[1] < found[2] < found[3]
+    assert found[0] < found[3] / 5
+
+
+@given(shapes, limits, st.integers(0, 200 * GIB))
+def test_no_more_is_computed_again_than_memory_asks(shape, limit, free):
+    lengths = Lengths.at_most(limit)
+    chosen = fewest_again(shape, config(max_length=limit), lengths, "cuda", free)
+    needed = {
+        each: estimate(shape, config(max_length=limit, checkpointing=each), lengths, "cuda").total
+        for each in ("none", "quarter", "half", "all")
+    }
+    fitting = [each for each, amount in needed.items() if amount <= 0.9 * free]
+    assert chosen == next(iter(fitting), "all")
+
+
+def test_what_computes_layers_again_and_what_does_not():
+    assert checkpointing(config(), "cpu") == ["none"]
+    assert checkpointing(config(fast=False), "cuda") == checkpointing(config(method="kto"), "cuda") == ["all"]
+    assert checkpointing(config(fast=False, checkpointing="half"), "cuda") == ["all"]
+    assert checkpointing(config(checkpointing="half"), "cpu") == ["half"]
 
 
 @given(shapes, devices, kinds, batches, limits)

@@ -78,6 +78,7 @@ class PairLoop:
         self._watcher, self._trackers = inputs.watcher, trackers
         self._pairs = {"train": prepared.train, "eval": prepared.holdout}
         self.model, self.path, self.slower_because, self._layout = model, str(layout), slower_because, layout
+        self.checkpointing = config.checkpointing
         self._objective = Objective.of(config)
         self.recorder: ScoreRecorder | None = None
         # Data: the longest pairs come first, the others at random by the seed.

@@ -20,11 +20,14 @@ from workbench.engine.methods.trainer_setup import TrainerInputs, arguments, wit
 from workbench.engine.methods.trl_trainer import ForwardSums, TrlTrainer, WithIndices, build_trl
 from workbench.engine.training import distributed
 from workbench.engine.training.batch_order import Share, Shares, lengths
-from workbench.engine.training.data import PAIR_INDEX
+from workbench.engine.training.data import PAIR_INDEX, longest
 from workbench.engine.training.score_recorder import BatchLogps
 from workbench.engine.training.trackers import Trackers
-from workbench.runs.activation_memory import plain_parts
+from workbench.errors import WorkbenchError
+from workbench.runs.activation_memory import Rows, plain_parts
 from workbench.runs.checkpoints import RunProgress
+from workbench.runs.estimate import LIBRARIES, checkpointing, fewest_again
+from workbench.runs.model_shape import shape_of
 from workbench.runs.quantities import PREFERENCE_ACCURACY
 
 _TRIED = 2
@@ -43,6 +46,7 @@ def build(inputs: TrainerInputs) -> PairLoop | PairTrainer:
         layout, slower_because = distributed.made_by_first(lambda: _layout(inputs))
         if layout is not None:
             settings = DPOConfig(**arguments(inputs), **_settings(config)) if config.report_to else None
+            inputs = replace(inputs, config=distributed.made_by_first(lambda: _settled(inputs, layout)))
             inputs = replace(inputs, model=with_adapter(inputs))
             return PairLoop(inputs, layout, slower_because, Trackers(settings, inputs.model, inputs.tokenizer))
         inputs, told = _in_parts(inputs)
@@ -60,12 +64,27 @@ def _layout(inputs: TrainerInputs) -> tuple[RowLayout | None, str]:
         return None, f"{by} shares the model out over the processes"
     pairs, limit = inputs.prepared.train, inputs.config.max_length
     sizes = lengths(pairs, limit)
-    longest = sorted(range(len(sizes)), key=lambda index: -sizes[index])[:_TRIED]
+    tried = sorted(range(len(sizes)), key=lambda index: -sizes[index])[:_TRIED]
     without_dropout(inputs.model)
     try:
-        return suited(inputs.model, [pairs[index].cut(limit) for index in longest])
+        return suited(inputs.model, [pairs[index].cut(limit) for index in tried])
     except UnsuitableError as error:
         return None, str(error)
+
+
+def _settled(inputs: TrainerInputs, layout: RowLayout) -> RunConfig:
+    """The config with as few layers computed again in the backward as free memory asks, which changes no number."""
+    config, device = inputs.config, inputs.model.device
+    if device.type != "cuda" or config.checkpointing != "auto":
+        return config.model_copy(update={"checkpointing": checkpointing(config, device.type)[-1]})
+    # What the model takes already is in the estimate too.
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) + LIBRARIES["cuda"]
+    try:
+        shape, most = shape_of(config.model), longest(inputs.prepared.train, config.max_length)
+    except WorkbenchError:
+        return config.model_copy(update={"checkpointing": "all"})
+    rows: Rows = "apart" if layout is RowLayout.APART else "shared"
+    return config.model_copy(update={"checkpointing": fewest_again(shape, config, most, "cuda", free, rows)})
 
 
 def _in_parts(inputs: TrainerInputs) -> tuple[TrainerInputs, str]:
@@ -74,8 +93,8 @@ def _in_parts(inputs: TrainerInputs) -> tuple[TrainerInputs, str]:
     config = inputs.config
     if Objective.of(config).across_pairs:
         return inputs, ""
-    longest = max(lengths(inputs.prepared.train, config.max_length), default=0)
-    parts = plain_parts(config, longest, inputs.model.device.type)
+    most = max(lengths(inputs.prepared.train, config.max_length), default=0)
+    parts = plain_parts(config, most, inputs.model.device.type)
     if parts == config.gradient_accumulation:
         return inputs, ""
     changed = config.model_copy(update={"gradient_accumulation": parts})

@@ -26,6 +26,7 @@ from workbench.engine.training.data import Prepared
 from workbench.engine.training.trackers import PROJECT, set_tracker_folders
 from workbench.engine.training.watcher import Watcher
 from workbench.errors import WorkbenchError
+from workbench.runs.estimate import EVERY, checkpointing
 from workbench.runs.folder import RunFolder
 
 _OF_EXPERTS = {"gate", "router", "w1", "w2", "w3", "gate_proj", "up_proj", "gate_up_proj", "down_proj"}
@@ -107,7 +108,8 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
 
 
 def with_adapter(inputs: TrainerInputs) -> Any:
-    """The PeftModel that trains, as TRL's trainers set it up: no dropout, and on CUDA gradient checkpointing.
+    """The PeftModel that trains, as TRL's trainers set it up: no dropout, and as much gradient checkpointing as
+    the config says.
 
     Raises `WorkbenchError` where the settings do not fit the model.
     """
@@ -120,9 +122,9 @@ def with_adapter(inputs: TrainerInputs) -> Any:
         if isinstance(model.get_output_embeddings(), BaseTunerLayer):
             raise ValueError("An adapter on the output layer (lm_head) does not train: leave it out of target_modules.")
     without_dropout(model)
-    if model.device.type == "cuda":
+    if every := EVERY[checkpointing(config, model.device.type)[-1]]:
         model.enable_input_require_grads()
-        model.activation_checkpointing_enable()
+        model.activation_checkpointing_enable(every_n_layers=every)
     init_adapter(model, config, inputs.run)
     return model
 
@@ -203,7 +205,7 @@ def arguments(inputs: TrainerInputs) -> dict[str, Any]:
         "per_device_train_batch_size": part,
         "per_device_eval_batch_size": part,
         "gradient_accumulation_steps": config.gradient_accumulation,
-        "gradient_checkpointing": cuda,
+        "gradient_checkpointing": checkpointing(config, inputs.model.device.type)[-1] != "none",
         "bf16": cuda,
         "use_cpu": not cuda,
         "dataloader_pin_memory": cuda,

@@ -26,6 +26,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from workbench.config import Checkpointing
 from workbench.engine.fast.reference import References
 from workbench.engine.methods.trainer_setup import (
     TrainerInputs,
@@ -61,6 +62,12 @@ class TrlTrainer(Trainer):
     """
 
     path, slower_because = "plain TRL", ""
+
+    @property
+    def checkpointing(self) -> Checkpointing:
+        """How many layers are computed again in the backward."""
+        return "all" if self.args.gradient_checkpointing else "none"
+
     lr_scheduler: Any
 
     def __init__(

@@ -23,6 +23,7 @@ from workbench.engine.training.token_file import COLUMNS, Entry, Parts, StoredPa
 from workbench.errors import WorkbenchError
 from workbench.pairs.pair import Pair, from_row, template_arguments
 from workbench.pairs.strength import MARGIN, margin_of
+from workbench.runs.activation_memory import Lengths
 from workbench.runs.folder import RowsFile, digest
 from workbench.runs.pair_scores import PairIdentity, fingerprint
 
@@ -119,6 +120,14 @@ def sizes(pairs: Sequence[PairIds]) -> np.ndarray:
         return pairs.sizes
     lengths = [(len(pair.prompt), len(pair.chosen), len(pair.rejected)) for pair in pairs]
     return np.array(lengths, np.int32).reshape(-1, 3)
+
+
+def longest(pairs: Sequence[PairIds], limit: int) -> Lengths:
+    """The lengths of the longest of some pairs, cut to `limit` tokens of prompt and response."""
+    lengths = sizes(pairs)
+    sides = np.minimum(lengths[:, :1] + lengths[:, 1:], limit)
+    responses, row = sides.sum(1) - 2 * lengths[:, 0], sides.sum(1) - lengths[:, 0]
+    return Lengths(int(sides.max()), int(responses.max()), int(row.max()))
 
 
 def row_tokens(pairs: Sequence[PairIds], max_length: int) -> np.ndarray:

@@ -203,6 +203,7 @@ def _ready(
             path=trainer.path,
             slower_because=trainer.slower_because,
             processes=distributed.count(),
+            checkpointing=trainer.checkpointing,
         )
     )
     control.check_stop()

@@ -142,6 +142,8 @@ def _facts(sources: Sources) -> list[tuple[str, str]]:
     if started is not None:
         trainable = f"{started.trainable_parameters:,} of {started.total_parameters:,}"
         facts += [("reference", started.reference), ("parameters trained", trainable)]
+        if started.checkpointing not in ("", "none"):
+            facts.append(("layers computed twice", started.checkpointing))
     return facts
 
 

@@ -41,7 +41,7 @@ _MORE = (
     ("eval_steps", "save_steps"),
     ("logging_steps", "keep_checkpoints"),
     ("sample_every", "sample_tokens"),
-    ("stop_grace", "fast"),
+    ("stop_grace", "fast", "checkpointing"),
     ("report_to", "launcher"),
     ("processes", "launcher_config"),
     ("launcher_command",),

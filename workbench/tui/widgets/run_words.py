@@ -232,6 +232,8 @@ def facts(run: Run, width: int, most: int) -> list[Content]:
         *(_beginning(run.state) if run.config is None or run.config.facts.log_ratios else []),
         ("reference", cut(one_line(started.reference), min(width - 12, 76))),
     ]
+    if started.checkpointing not in ("", "none"):
+        parts.append(("computed twice", f"{started.checkpointing} of the layers"))
     return wrap(parts, width, most)
 
 

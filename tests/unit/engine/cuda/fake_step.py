@@ -2,7 +2,8 @@
 
 Run as `python -m tests.unit.engine.cuda.fake_step 'JSON'` with a list of cases; prints a JSON document a case: the
 bytes of all storages that were alive at the worst moment of the step, and which operation brought it about. A case is
-{"model": a name of `MODELS`, "layers", "pairs", "prompt" and "answer" in tokens, "checkpointing", "device"}.
+{"model": a name of `MODELS`, "layers", "pairs", "prompt" and "answer" in tokens, "checkpointing" as a run has it,
+"device"}.
 
 On "cpu" the model, the loop, the loss, the backward and the optimizer are the real ones in bfloat16 under autocast,
 with the budgets and tiles that CUDA has. On "cuda:0" those need not be put in place, but torch must have been taught to
@@ -211,7 +212,8 @@ def measure(case: Mapping[str, Any]) -> dict[str, Any]:
     """Of one step with an optimizer that has its state: `peak` bytes, `where`, and what `weights` and adapter take; the
     types and devices of `gradients`."""
     device = torch.device(case.get("device", "cpu"))
-    config = build_config({"pairs": ["x"], "batch_size": case["pairs"], "max_length": case["prompt"] + case["answer"]})
+    asked = {"batch_size": case["pairs"], "max_length": case["prompt"] + case["answer"]}
+    config = build_config({"pairs": ["x"], "checkpointing": case["checkpointing"], **asked})
     pair = PairIds([1] * case["prompt"], [2] * case["answer"], [3] * case["answer"])
     live = LiveBytes(case.get("device", "cpu"))
     with tempfile.TemporaryDirectory() as run, as_on_cuda(device), FakeTensorMode(allow_non_fake_inputs=True), live:
@@ -221,11 +223,6 @@ def measure(case: Mapping[str, Any]) -> dict[str, Any]:
         inputs = TrainerInputs(config, model, None, prepared, Path(run) / "checkpoints", Watcher())
         with device:
             model = with_adapter(inputs)
-        if case["checkpointing"]:
-            model.enable_input_require_grads()
-            model.activation_checkpointing_enable()
-        else:
-            model.activation_checkpointing_disable()
         training = loop.PairLoop(
             replace(inputs, model=model), RowLayout[case.get("layout", "FLEX")], "", Trackers(None, model, None)
         )

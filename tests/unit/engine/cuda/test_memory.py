@@ -18,8 +18,8 @@ from workbench.runs.model_shape import read_shape
 LAYERS = 2
 """Every further layer takes as much as the one before it, so a few show what a layer takes."""
 PAIRS, PROMPT, ANSWER = 16, 300, 200
-WHOLE = {"model": "Llama-3-8B", "layers": 32, "pairs": 4, "prompt": 500, "answer": 100, "checkpointing": True}
-LONG = {"model": "Qwen3-8B", "layers": 3, "pairs": 2, "prompt": 1200, "answer": 848, "checkpointing": False}
+WHOLE = {"model": "Llama-3-8B", "layers": 32, "pairs": 4, "prompt": 500, "answer": 100, "checkpointing": "all"}
+LONG = {"model": "Qwen3-8B", "layers": 3, "pairs": 2, "prompt": 1200, "answer": 848, "checkpointing": "none"}
 CASES = [
     {
         "model": model,
@@ -29,21 +29,22 @@ CASES = [
         "answer": ANSWER,
         "checkpointing": checkpointing,
     }
-    for checkpointing in (True, False)
+    for checkpointing in ("all", "none")
     for model in ("Llama-3-8B", "Qwen3-8B", "Gemma-3-12B")
 ]
+CASES += [{**CASES[0], "layers": layers, "checkpointing": "half"} for layers in (2, 3)]
 APART = [{**CASES[0], "layout": "APART"}, {**CASES[3], "layout": "APART"}]
 MIXTURES = [
     {**CASES[0], "model": "Qwen3-30B-A3B"},
     {**CASES[0], "model": "Mixtral-8x7B"},
-    {**CASES[0], "model": "Qwen3-30B-A3B", "checkpointing": False},
-    {**CASES[0], "model": "Mixtral-8x7B", "checkpointing": False},
+    {**CASES[0], "model": "Qwen3-30B-A3B", "checkpointing": "none"},
+    {**CASES[0], "model": "Mixtral-8x7B", "checkpointing": "none"},
 ]
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    "number", range(len(CASES)), ids=lambda number: "{model}-{checkpointing}".format(**CASES[number])
+    "number", range(len(CASES)), ids=lambda number: "{model}-{layers}-{checkpointing}".format(**CASES[number])
 )
 def test_the_estimate_is_within_5_percent_of_a_simulated_step(number):
     _compare(CASES[number], _of_all()[number])
@@ -74,11 +75,10 @@ def _compare(case, measured, most=0.05, most_beside_weights=0.08):
     kind, values = MODELS[case["model"]]
     shape = read_shape({**values, "model_type": kind, "num_hidden_layers": case["layers"]})
     longest, row = case["prompt"] + case["answer"], case["prompt"] + 2 * case["answer"]
-    config = build_config({"pairs": ["x"], "batch_size": case["pairs"], "max_length": longest})
+    asked = {"batch_size": case["pairs"], "max_length": longest, "checkpointing": case["checkpointing"]}
+    config = build_config({"pairs": ["x"], **asked})
     lengths = Lengths(longest, 2 * case["answer"], row)
-    found = estimate(
-        shape, config, lengths, "cuda", checkpointing=case["checkpointing"], rows="apart" if "layout" in case else None
-    )
+    found = estimate(shape, config, lengths, "cuda", rows="apart" if "layout" in case else None)
     weights = sum(part.bytes for part in found.parts if part.name.startswith("weights"))
     print(f"estimated {found.training / 1e9:.2f} GB, simulated {measured['peak'] / 1e9:.2f} GB at {measured['where']}")
     assert weights == pytest.approx(measured["weights"], rel=0.01)

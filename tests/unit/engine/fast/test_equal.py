@@ -82,6 +82,25 @@ def test_log_probabilities_and_gradients_are_those_of_trl(family, quantization, 
         torch.testing.assert_close(fast_slope[name], value, rtol=1e-3, atol=1e-4 * scale, msg=name)
 
 
+@pytest.mark.parametrize("level", ["quarter", "half", "all"])
+def test_layers_that_are_computed_again_change_no_number(level, tmp_path):
+    folder = saved("llama", num_hidden_layers=4)
+    once, again = (
+        trainer(folder, pairs(8), tmp_path / each, checkpointing=each, batch_size=8) for each in ("none", level)
+    )
+    for each in (once, again):
+        stir(each)
+    layers = [layer.gradient_checkpointing for layer in again.model.get_base_model().model.layers]
+    assert sum(layers) == {"quarter": 1, "half": 2, "all": 4}[level]
+    expected, slope, loss = seen(once, 8)
+    found, other_slope, other_loss = seen(again, 8)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-5)
+    assert other_loss == pytest.approx(loss, abs=1e-6)
+    scale = max(float(value.abs().max()) for value in slope.values())
+    for name, value in slope.items():
+        torch.testing.assert_close(other_slope[name], value, rtol=1e-4, atol=1e-5 * scale, msg=name)
+
+
 @pytest.fixture
 def _flex_on_the_cpu(monkeypatch):
     """FlexAttention as it is written down, uncompiled: torch has a backward of it on the CPU, and only forbids it;
