@@ -2,7 +2,7 @@
 
 What is in memory while a run trains, at the worst moment of a step. On the CPU that is checked against measured peaks,
 within 15%, for the fast path and for plain TRL (`tests/faults/test_estimate.py`). On CUDA the
-fast path is checked within 5% against a simulated step of 8B models (`tests/unit/engine/cuda`); the rest is reasoned,
+fast path is checked within 3% against a simulated step of 8B models (`tests/unit/engine/cuda`); the rest is reasoned,
 for `tests/gpu` to measure.
 
 *Always there.* The base's weights: 4-bit NF4 takes half a byte a weight, one byte every 64 weights for their scale

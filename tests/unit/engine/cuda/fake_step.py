@@ -6,9 +6,9 @@ bytes of all storages that were alive at the worst moment of the step, and which
 "device"}.
 
 On "cpu" the model, the loop, the loss, the backward and the optimizer are the real ones in bfloat16 under autocast,
-with the budgets and tiles that CUDA has. On "cuda:0" those need not be put in place, but torch must have been taught to
-pretend a device (`pretended.py`). In both, FlexAttention's kernel is replaced by what it keeps and gives, and a 4-bit
-product takes the room of its unpacked matrix, as bitsandbytes' does on CUDA.
+with the budgets and tiles that CUDA has. On "cuda:0" those need not be put in place, but the process must have started
+with what pretends a device (`pretended.environment`). In both, FlexAttention's kernel is replaced by what it keeps and
+gives, and a 4-bit product takes the room of its unpacked matrix, as bitsandbytes' does on CUDA.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.initialization import no_init_weights
 from transformers.quantizers import AutoHfQuantizer
 
+from tests.unit.engine.cuda import pretended
 from tests.unit.engine.cuda.models import MODELS
 from workbench.config import build_config
 from workbench.engine.fast import forward, loop
@@ -194,6 +195,8 @@ def as_on_cuda(device: torch.device) -> Iterator[None]:
         # All that is made is on the device from the start: a fake parameter cannot be swapped for one elsewhere.
         patches.enter_context(patch("peft.tuners.tuners_utils.BaseTunerLayer._move_adapter_to_device_of_base_layer"))
         patches.enter_context(patch.object(nn.Module, "to", lambda module, *_, **__: module))
+        if device.type == "cuda":
+            patches.enter_context(pretended.there())
         if device.type == "cpu":
             patches.enter_context(patch.dict(TOKEN_BUDGET, cpu=TOKEN_BUDGET["cuda"]))
             patches.enter_context(patch.dict(TILE_BYTES, cpu=TILE_BYTES["cuda"]))
@@ -249,12 +252,16 @@ def _step(training: Any, batch: Batch) -> None:
     training._update()
 
 
-def main(cases: Sequence[Mapping[str, Any]]) -> None:
-    """Prints the figures of each case."""
+def prepare() -> None:
+    """What has to be there before tensors have no numbers."""
     torch.__future__.set_swap_module_params_on_conversion(False)
     torch.__future__.set_overwrite_module_params_on_conversion(True)
-    # Made outside: what it is made of are numbers.
     bitsandbytes.functional.name2qmap["dynamic"] = bitsandbytes.functional.create_dynamic_map()
+
+
+def main(cases: Sequence[Mapping[str, Any]]) -> None:
+    """Prints the figures of each case."""
+    prepare()
     for case in cases:
         print(json.dumps(measure(case)), flush=True)
 

@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 
+from tests.unit.engine.cuda import pretended
 from tests.unit.engine.cuda.models import MODELS
 from workbench.child import ENVIRONMENT
 from workbench.config import build_config
@@ -46,21 +47,21 @@ MIXTURES = [
 @pytest.mark.parametrize(
     "number", range(len(CASES)), ids=lambda number: "{model}-{layers}-{checkpointing}".format(**CASES[number])
 )
-def test_the_estimate_is_within_5_percent_of_a_simulated_step(number):
+def test_the_estimate_is_within_3_percent_of_a_simulated_step(number):
     _compare(CASES[number], _of_all()[number])
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", range(len(APART)), ids=lambda number: str(APART[number]["checkpointing"]))
 def test_so_it_is_with_a_line_a_response(number):
-    _compare(APART[number], _of_all()[len(CASES) + number])
+    _compare(APART[number], _of_all()[len(CASES) + number], 0.05, 0.08)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [WHOLE, LONG], ids=["whole", "long"])
-def test_so_it_is_of_all_layers_and_of_other_lengths(case):
+@pytest.mark.parametrize(("case", "most"), [(WHOLE, 0.07), (LONG, 0.04)], ids=["whole", "long"])
+def test_so_it_is_of_all_layers_and_of_other_lengths(case, most):
     (measured,) = _measured([case])
-    _compare(case, measured)
+    _compare(case, measured, most_beside_weights=most)
 
 
 @pytest.mark.timeout(900)
@@ -71,7 +72,19 @@ def test_so_it_is_within_15_percent_for_mixtures_of_experts(number):
     _compare(MIXTURES[number], _of_mixtures()[number], 0.15, 0.15)
 
 
-def _compare(case, measured, most=0.05, most_beside_weights=0.08):
+@pytest.mark.slow
+@pytest.mark.skipif(bool(pretended.why_not()), reason=pretended.why_not())
+def test_a_step_takes_as_much_on_a_pretended_device(tmp_path):
+    """Under CUDA's own autocast, and with nothing of a CPU's replaced."""
+    case = CASES[0] | {"pairs": 4}
+    (on_cpu,) = _measured([case])
+    (on_device,) = _measured([case | {"device": "cuda:0"}], **pretended.environment(tmp_path))
+    print(on_cpu, on_device)
+    assert on_device["peak"] == pytest.approx(on_cpu["peak"], rel=0.01)
+    assert on_device["weights"] == on_cpu["weights"]
+
+
+def _compare(case, measured, most=0.03, most_beside_weights=0.04):
     kind, values = MODELS[case["model"]]
     shape = read_shape({**values, "model_type": kind, "num_hidden_layers": case["layers"]})
     longest, row = case["prompt"] + case["answer"], case["prompt"] + 2 * case["answer"]
@@ -80,7 +93,9 @@ def _compare(case, measured, most=0.05, most_beside_weights=0.08):
     lengths = Lengths(longest, 2 * case["answer"], row)
     found = estimate(shape, config, lengths, "cuda", rows="apart" if "layout" in case else None)
     weights = sum(part.bytes for part in found.parts if part.name.startswith("weights"))
-    print(f"estimated {found.training / 1e9:.2f} GB, simulated {measured['peak'] / 1e9:.2f} GB at {measured['where']}")
+    beside = (found.training - weights) / (measured["peak"] - measured["weights"]) - 1
+    off = found.training / measured["peak"] - 1
+    print(f"{case}: estimated {found.training / 1e9:.2f} GB, {off:+.1%}; beside the model {beside:+.1%}")
     assert weights == pytest.approx(measured["weights"], rel=0.01)
     assert found.training == pytest.approx(measured["peak"], rel=most)
     # What a step takes beside the model, which weighs most, by itself.
@@ -97,9 +112,9 @@ def _of_mixtures():
     return _measured(MIXTURES)
 
 
-def _measured(cases):
+def _measured(cases, **others):
     """In a process of its own: what it puts in the place of kernels is not to stay."""
-    environment = {**ENVIRONMENT, **os.environ, "HF_HUB_OFFLINE": "1"}
+    environment = {**ENVIRONMENT, **os.environ, "HF_HUB_OFFLINE": "1", **others}
     command = [sys.executable, "-m", "tests.unit.engine.cuda.fake_step", json.dumps(cases)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
