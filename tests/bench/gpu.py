@@ -6,8 +6,9 @@ own and is written down at once; what the results have already is not measured a
 minutes at a time is used up to the last: `--minutes` begins nothing and lets nothing go on after that.
 
 Token lengths are those of a byte-level BPE of 8,192 tokens fitted to the hh rows at the time of the bench, which has
-about as many letters a token on them as Llama 3's own has on English. LoRA has rank 16 on all linear layers; layers are
-checkpointed on both sides. Stock TRL is tried with ever larger batches until one does not fit.
+about as many letters a token on them as Llama 3's own has on English. LoRA has rank 16 on all linear layers. Stock
+TRL computes all layers again in the backward, as it does by itself, and is tried with ever larger batches until one
+does not fit; the workbench as many as memory asks, and once all, for its least memory.
 """
 
 from __future__ import annotations
@@ -49,10 +50,13 @@ class Ask:
     warm: int = 3
     max_length: int = 1024
     vocabulary: int = _VOCABULARY
+    checkpointing: str = "auto"
 
     @property
     def name(self) -> str:
         """What results and --only call it."""
+        if self.checkpointing != "auto":
+            return f"{self.side}-{self.checkpointing}-{self.pairs}x{self.part}"
         return self.side if self.side in ("peak", "score", "kl", "profile") else f"{self.side}-{self.pairs}x{self.part}"
 
 
@@ -63,15 +67,17 @@ PLAN = (
     Ask("score", 16, 16),
     Ask("kl", 16, 16),
     Ask("profile", 16, 16, steps=1),
+    Ask("workbench", 16, 16, checkpointing="all"),
     Ask("stock", 16, 16),
     Ask("stock", 16, 4),
     Ask("workbench", 64, 64),
     Ask("stock", 32, 32),
     Ask("stock", 64, 64),
 )
-DRY = tuple(
-    Ask(side, 4, part, "dry", steps=1, warm=1, max_length=96)
-    for side, part in (("peak", 0), ("stock", 2), ("workbench", 4), ("score", 4), ("kl", 4), ("profile", 4))
+_DRY = {"peak": 0, "stock": 2, "workbench": 4, "score": 4, "kl": 4, "profile": 4}
+DRY = (
+    *(Ask(side, 4, part, "dry", steps=1, warm=1, max_length=96) for side, part in _DRY.items()),
+    Ask("workbench", 4, 4, "dry", steps=1, warm=1, max_length=96, checkpointing="all"),
 )
 
 

@@ -137,7 +137,9 @@ def workbench(asked: Mapping[str, Any], watcher: Clock | None = None) -> dict[st
     # What the worker does by itself, which knows the shape of a model by its folder.
     free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() if DEVICE.type == "cuda" else 0
     longest = _lengths(prepared.train, config.max_length)
-    level = fewest_again(shape, config, longest, DEVICE.type, free)
+    level = asked["checkpointing"]
+    if level == "auto":
+        level = fewest_again(shape, config, longest, DEVICE.type, free)
     config = config.model_copy(update={"checkpointing": level})
     estimated = estimate(shape, config, longest, DEVICE.type).training
     with tempfile.TemporaryDirectory() as folder:
@@ -151,7 +153,13 @@ def workbench(asked: Mapping[str, Any], watcher: Clock | None = None) -> dict[st
 
         loop.batch = counted
         took = _trained(loop.run, tokens, clock, asked)
-    return {**took, "estimated_bytes": estimated, "path": loop.path, "slower_because": loop.slower_because}
+    return {
+        **took,
+        "estimated_bytes": estimated,
+        "level": level,
+        "path": loop.path,
+        "slower_because": loop.slower_because,
+    }
 
 
 def _lengths(pairs: Sequence[PairIds], max_length: int) -> Lengths:

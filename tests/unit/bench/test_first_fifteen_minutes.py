@@ -73,7 +73,7 @@ def test_all_that_the_first_card_is_asked_is_asked_in_a_dry_run_too(tmp_path):
     names = [[step.name for step in each if not step.instead_of] for each in planned]
     assert names[0] == names[1]
     assert set(names[0]) == {
-        "doctor", "tests", "peak", "workbench", "stock", "kl", "score", "profile", "estimates",
+        "doctor", "tests", "peak", "workbench", "stock", "all layers again", "kl", "score", "profile", "estimates",
     }  # fmt: skip
     # The limits of what matters most fit into the time together.
     limits = {step.name: step.limit for step in planned[1]}
@@ -107,9 +107,19 @@ def test_stock_trl_gets_fewer_pairs_at_once_where_it_had_no_memory(out_of_memory
 def test_what_is_compared_are_equal_pairs_a_step():
     ours = {"pairs_trained": 128, "seconds": 2.0, "peak_bytes": 12e9, "estimated_bytes": 13.2e9}
     stock = {"pairs_trained": 128, "seconds": 8.0, "peak_bytes": 24e9}
-    taken = [Taken("workbench", "done", result=ours), Taken("stock", "done", result=stock)]
+    least = ours | {"seconds": 3.0, "peak_bytes": 6e9}
+    taken = [
+        Taken(name, "done", result=result)
+        for name, result in (("workbench", ours), ("stock", stock), ("all layers again", least))
+    ]
     assert compared(taken) == pytest.approx(
-        {"pairs_a_second": 64, "estimate_of_peak": 1.1, "times_stock": 4, "of_its_memory": 0.5}
+        {
+            "pairs_a_second": 64,
+            "estimate_of_peak": 1.1,
+            "times_stock": 4,
+            "of_its_memory": 0.5,
+            "of_its_memory_where_all_is_computed_again": 0.25,
+        }
     )
     assert compared([Taken("workbench", "failed"), taken[1]]) == {}
     assert compared([Taken("workbench", "tried", result=ours), taken[1]]) == {}
@@ -163,7 +173,7 @@ def test_the_script_runs_dry(only, tmp_path):
     ended = {each["name"]: each["ended"] for each in found["steps"]}
     needing = {name: "skipped" for name in ("tests", "estimates") if name in ended}
     assert ended == dict.fromkeys(ended, "tried") | needing
-    assert len(ended) == (2 if only else 9)
+    assert len(ended) == (2 if only else 10)
     by_name = {each["name"]: each["result"] for each in found["steps"]}
     assert by_name["tests"]["skipped"] == by_name["tests"]["tests"] > 0
     assert by_name["workbench"]["estimated_bytes"] > 0
