@@ -33,7 +33,7 @@ from workbench.engine.training.instruments import PAIRS, Divergence
 from workbench.engine.training.trainers import build_trainer
 from workbench.engine.training.watcher import Due, Watcher
 from workbench.runs.activation_memory import Lengths
-from workbench.runs.estimate import estimate, fewest_again
+from workbench.runs.estimate import estimate, planned
 from workbench.runs.model_shape import read_shape
 
 _NEVER = 10**6
@@ -139,7 +139,7 @@ def workbench(asked: Mapping[str, Any], watcher: Clock | None = None) -> dict[st
     longest = _lengths(prepared.train, config.max_length)
     level = asked["checkpointing"]
     if level == "auto":
-        level = fewest_again(shape, config, longest, DEVICE.type, free)
+        level = planned(shape, config, longest, DEVICE.type, free).checkpointing
     config = config.model_copy(update={"checkpointing": level})
     estimated = estimate(shape, config, longest, DEVICE.type).training
     with tempfile.TemporaryDirectory() as folder:

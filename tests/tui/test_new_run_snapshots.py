@@ -60,7 +60,7 @@ def test_a_run_that_does_not_fit(snap_compare: Any, app: WorkbenchApp, size: tup
         await shows(pilot, "No runs yet")
         await pilot.press("n", "space")
         await shows(pilot, "steps of 16", "500 pairs, 12 dropped")
-        put(pilot, batch_size="64")
+        put(pilot, batch_size="64", quantization="none")
         await shows(pilot, "steps of 64", "would fit with")
 
     assert snap_compare(app, terminal_size=size, run_before=run)

@@ -348,7 +348,7 @@ def _preview_document(preview: Preview) -> dict[str, Any]:
             "free": machine.free,
             "estimate": estimate.total if estimate else None,
             "fallbacks": preview.fallbacks,
-            "checkpointing": preview.checkpointing,
+            "plan": asdict(preview.plan) if preview.plan else None,
             "libraries": estimate.libraries if estimate else None,
             "parts": [asdict(part) for part in estimate.parts] if estimate else None,
             "unknown": preview.unknown,

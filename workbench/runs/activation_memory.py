@@ -35,7 +35,7 @@ _TILE_POSITIONS, _TILE_VOCABULARY = 4096, 32768
 _TORCH_TILES = 8.25
 """Tiles that the backward of TRL's output layer holds in torch: eight of numbers, one of truth values."""
 TOKEN_BUDGET: Mapping[str, int] = {"cpu": 4096, "cuda": 16384}
-"""Tokens of shared rows that go through the model at once: more gain nothing on the device, and take memory."""
+"""Tokens of shared rows that go through the model at once, where memory allows: more gain nothing on the device."""
 TILE_BYTES: Mapping[str, int] = {"cpu": 4 * 2**20, "cuda": 512 * 2**20}
 """Of a tile's logits in float32: on the CPU it should fit into the cache, on CUDA keep the device busy."""
 LINE_MULTIPLE = 128
@@ -109,16 +109,18 @@ class Pass:
     rows: Rows
 
     @classmethod
-    def of(cls, shape: Shape, config: RunConfig, lengths: Lengths, device: Device, rows: Rows | None = None) -> Pass:
-        """That of the config's run; `rows`: None for what is tried first."""
+    def of(
+        cls, shape: Shape, config: RunConfig, lengths: Lengths, device: Device, budget: int, rows: Rows | None = None
+    ) -> Pass:
+        """That of the config's run, with so many tokens at once; `rows`: None for what is tried first."""
         part = config.batch_size // config.gradient_accumulation
         if rows == "apart":
             both = 2 * lengths.longest
-            tokens = min(part * both, max(both, TOKEN_BUDGET[device]))
+            tokens = min(part * both, max(both, budget))
             positions = -(-tokens * min(lengths.responses, both) // both)
             return cls(shape, config, device, lengths.longest, tokens, positions, rows)
         if shares_prompts(config):
-            tokens = min(part * lengths.row, max(lengths.row, TOKEN_BUDGET[device]))
+            tokens = min(part * lengths.row, max(lengths.row, budget))
             positions = -(-tokens * min(lengths.responses, lengths.row) // lengths.row)
             if device == "cuda":
                 tokens = -(-tokens // LINE_MULTIPLE) * LINE_MULTIPLE

@@ -8,10 +8,9 @@ from pathlib import Path
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.figures import size
-from workbench.methods import uses
 from workbench.runs import lease, machine
 from workbench.runs.activation_memory import Lengths
-from workbench.runs.estimate import asking, estimate
+from workbench.runs.estimate import EVERY, Plan, asking, estimate, plans
 from workbench.runs.folder import RunFolder
 from workbench.runs.machine import Gpu
 from workbench.runs.model_shape import shape_of
@@ -41,9 +40,11 @@ def cpu_instead(model: str, quantization: str) -> str:
 
 def still_needed(run: RunFolder, config: RunConfig, gpu: Gpu) -> int:
     """Bytes of the GPU that the run will take beside those that its worker has now. Raises `WorkbenchError`."""
-    started = run.state().started
-    if started is not None and started.checkpointing and uses(config.method, "checkpointing"):
-        config = config.model_copy(update={"checkpointing": started.checkpointing})
-    whole = estimate(shape_of(config.model), config, Lengths.at_most(config.max_length), "cuda").total
+    started, plan = run.state().started, plans(config, "cuda")[-1]
+    for level in EVERY:
+        if started is not None and started.checkpointing == level and started.tokens_at_once:
+            plan = Plan(level, started.tokens_at_once)
+    lengths = Lengths.at_most(config.max_length)
+    whole = estimate(shape_of(config.model), config, lengths, "cuda", plan=plan).total
     worker = worker_pid(run)
     return max(0, whole - sum(holder.bytes for holder in gpu.holders if holder.pid == worker))

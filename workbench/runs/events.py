@@ -43,7 +43,8 @@ class Started(Event):
     """Everything that is known before the first step. Counts are of pairs; `processes` share them out.
 
     `path` says how pairs go through the model: "plain TRL", or how the fast path lays their rows out; `slower_because`,
-    why they do not in a faster way that there is. `checkpointing`: how many layers are computed again in the backward.
+    why they do not in a faster way that there is. `checkpointing`: how many layers are computed again in the backward;
+    `tokens_at_once` go through the model then, 0 where that is counted in pairs.
     """
 
     total_steps: int
@@ -61,6 +62,7 @@ class Started(Event):
     slower_because: str = ""
     processes: int = 1
     checkpointing: str = ""
+    tokens_at_once: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,23 +13,22 @@ from typing import Any
 
 from workbench import child
 from workbench.chat_templates import CHOOSE_TEMPLATE
-from workbench.config import Checkpointing, RunConfig, as_typed
+from workbench.config import RunConfig, as_typed
 from workbench.errors import WorkbenchError
 from workbench.figures import plural, rough, size
-from workbench.methods import uses
 from workbench.runs import machine as machines
 from workbench.runs.activation_memory import TOKEN_BUDGET, Device, Lengths, shares_prompts
 from workbench.runs.cautions import Caution, cautions
 from workbench.runs.estimate import (
     Judge,
     MemoryEstimate,
+    Plan,
     as_settings,
-    checkpointing,
     disk,
     estimate,
     fallbacks,
-    fewest_again,
     judge_of,
+    planned,
     smaller,
 )
 from workbench.runs.machine import Gpu, Machine
@@ -231,17 +230,14 @@ class Preview:
         """The memory by part; None where the model's shape is not known."""
         if self.shape is None:
             return None
-        config = self.config
-        if uses(config.method, "checkpointing") and (chosen := self.checkpointing):
-            config = config.model_copy(update={"checkpointing": chosen})
-        return estimate(self.shape, config, self.lengths, self.device, judge=self.judge)
+        return estimate(self.shape, self.config, self.lengths, self.device, judge=self.judge, plan=self.plan)
 
     @property
-    def checkpointing(self) -> Checkpointing | None:
-        """How many layers would be computed again in the backward; None where the model's shape is not known."""
+    def plan(self) -> Plan | None:
+        """How a step would go through the model; None where the model's shape is not known."""
         if self.shape is None:
             return None
-        return fewest_again(self.shape, self.config, self.lengths, self.device, self.machine.free)
+        return planned(self.shape, self.config, self.lengths, self.device, self.machine.free)
 
     @property
     def fallbacks(self) -> dict[str, int]:
@@ -250,7 +246,7 @@ class Preview:
         measured = self.measured is not None and self.measured.peak_bytes
         if self.shape is None or measured:
             return {}
-        found = fallbacks(self.shape, self.config, self.lengths, self.device, self.judge)
+        found = fallbacks(self.shape, self.config, self.lengths, self.device, self.machine.free)
         processes = max(1, self.config.processes) if self.device == "cpu" else 1
         return {words: each.total * processes for words, each in found.items()}
 
@@ -328,10 +324,17 @@ class Preview:
             return seconds
         part = self.config.step_rows // self.config.gradient_accumulation
         tokens = self.counts.holdout_tokens / max(1, self.config.processes)
-        passes = passes_of(self.config, tokens, math.ceil(self.counts.holdout / part), self.device)
+        passes = passes_of(tokens, math.ceil(self.counts.holdout / part), self._at_once)
         held_out = replace(measured, tokens=measured.eval_tokens, passes=1).times(tokens, passes)
         once = measured.times(tokens, passes) * measured.reference_seconds
         return seconds + evaluations * held_out * measured.eval_seconds + once
+
+    @property
+    def _at_once(self) -> float:
+        """Tokens that go through the model at once; without end where it is rows as TRL has them."""
+        if not shares_prompts(self.config):
+            return math.inf
+        return self.plan.tokens if self.plan is not None else TOKEN_BUDGET[self.device]
 
     def _training_seconds(self, measured: Measured, steps: int) -> float:
         """By tokens: those of the whole run beside those that were measured."""
@@ -339,17 +342,16 @@ class Preview:
             return 0.0
         an_epoch = math.ceil(self.counts.train / self.config.step_pairs)
         tokens = self.counts.tokens / max(1, self.config.processes)
-        passes = passes_of(self.config, tokens, an_epoch * self.config.gradient_accumulation, self.device)
+        passes = passes_of(tokens, an_epoch * self.config.gradient_accumulation, self._at_once)
         epochs = steps / an_epoch
         seconds = epochs * measured.seconds + min(1.0, epochs) * measured.reference_seconds
         return measured.times(tokens, passes) * seconds
 
 
-def passes_of(config: RunConfig, tokens: float, batches: int, device: Device) -> int:
+def passes_of(tokens: float, batches: int, at_once: float) -> int:
     """How often the model is gone through for micro-batches that have so many tokens together: the fast path parts what
-    is more than its budget."""
-    budget = TOKEN_BUDGET[device] if shares_prompts(config) else math.inf
-    return batches * max(1, math.ceil(tokens / batches / budget))
+    is more than goes at once."""
+    return batches * max(1, math.ceil(tokens / batches / at_once))
 
 
 def begin(workspace_runs: Path, config: RunConfig) -> Preview:
@@ -460,7 +462,7 @@ def memory_parts(preview: Preview) -> list[str]:
         short = name.partition(" ")[0]
         parts[short] = parts.get(short, 0) + amount
     sizes = [f"{name} {size(parts[name])}" for name in sorted(parts, key=lambda name: -parts[name])]
-    return [*sizes, words] if (words := again_words(preview)) else sizes
+    return [*sizes, words] if (words := plan_words(preview)) else sizes
 
 
 def memory_rows(preview: Preview) -> list[list[str]]:
@@ -470,7 +472,7 @@ def memory_rows(preview: Preview) -> list[list[str]]:
         return []
     rows = [[part.name, size(part.bytes) if part.counts else f"({size(part.bytes)})"] for part in estimate.parts]
     rows.append(["libraries and room", size(estimate.total - estimate.training)])
-    words = again_words(preview)
+    words = plan_words(preview)
     rows.append([f"estimate, {words}" if words else "estimate", size(estimate.total)])
     rows += [[f"estimate {words}", f"({size(needed)})"] for words, needed in preview.fallbacks.items()]
     if preview.measured is not None and preview.measured.peak_bytes:
@@ -503,12 +505,14 @@ def fit_lines(preview: Preview) -> list[str]:
     return lines
 
 
-def again_words(preview: Preview) -> str:
-    """How many layers would be computed again, in words; empty on the CPU, where none are by itself."""
+def plan_words(preview: Preview) -> str:
+    """The plan in words; empty on the CPU, where none are by itself."""
     words = {"none": "no layer", "quarter": "every fourth layer", "half": "every second layer", "all": "all layers"}
-    if preview.checkpointing is None or checkpointing(preview.config, preview.device) == ["none"]:
+    plan = preview.plan
+    if plan is None or (preview.device == "cpu" and plan.checkpointing == "none"):
         return ""
-    return f"{words[preview.checkpointing]} computed twice"
+    at_once = f", {plan.tokens:,} tokens at once" if plan.tokens < TOKEN_BUDGET[preview.device] else ""
+    return f"{words[plan.checkpointing]} computed twice{at_once}"
 
 
 def fallback_line(preview: Preview) -> str:
@@ -518,7 +522,7 @@ def fallback_line(preview: Preview) -> str:
     if not wanting or needed is None or needed > free:
         return ""
     told = " and ".join(f"{size(each)} {words}" for words, each in wanting.items())
-    return f"if the model cannot share prompts it does not: {told}"
+    return f"would not fit if the model cannot share prompts: {told}"
 
 
 def holders(gpu: Gpu) -> list[str]:

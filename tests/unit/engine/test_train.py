@@ -303,4 +303,5 @@ def test_a_run_tells_how_many_layers_it_computes_again(tmp_path):
     for level in ("auto", "half"):
         folder = make(tmp_path / level, max_steps=1, sample_tokens=0, checkpointing=level)
         assert isinstance(work(folder), Finished)
-        assert [each.checkpointing for each in read(folder, Started)] == ["none" if level == "auto" else level]
+        (started,) = read(folder, Started)
+        assert (started.checkpointing, started.tokens_at_once) == ("none" if level == "auto" else level, 4096)

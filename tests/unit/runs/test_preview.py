@@ -124,16 +124,14 @@ def test_memory_that_was_not_measured_is_estimated():
 
 def test_what_a_model_needs_that_cannot_share_prompts_is_told_until_it_is_measured():
     found = preview(max_length=1024).after(COUNTS)
-    apart, plain = found.fallbacks.values()
-    assert found.needed < min(apart, plain)
     assert [row[0] for row in memory_rows(found)][-2:] == [
         "estimate with a line a response", "estimate with rows as TRL has them",
     ]  # fmt: skip
     assert not any("cannot share" in line for line in fit_lines(found))
-    tight = Gpu(0, "NVIDIA H100", 80 * GIB, (found.needed + max(apart, plain)) // 2, 0.5, ())
+    tight = Gpu(0, "NVIDIA H100", 80 * GIB, 12 * GIB, 0.5, ())
     close = replace(found, machine=replace(MACHINE, gpus=(tight,), gpu=tight))
     assert close.fits
-    assert any("if the model cannot share prompts it does not: " in line for line in fit_lines(close))
+    assert any("would not fit if the model cannot share prompts: " in line for line in fit_lines(close))
     assert close.after(MEASURED).fallbacks == preview(fast=False).fallbacks == preview(method="kto").fallbacks == {}
 
 

@@ -97,7 +97,7 @@ class PairLoop:
         if model.device.type == "cpu":
             fuse(model, decoder.projections if decoder is not None else ())
         self._most_pairs = config.batch_size // config.gradient_accumulation
-        self._budget = TOKEN_BUDGET[model.device.type]
+        self.tokens_at_once = inputs.tokens_at_once or TOKEN_BUDGET[model.device.type]
         # Gradients that processes share go through the wrapped model's own backward.
         alone = decoder is not None and distributed.count() == 1
         side_by_side = alone and torch.get_num_threads() > 1 and self._most_pairs > 1
@@ -172,7 +172,7 @@ class PairLoop:
         return Batch(indices, pairs, self._micro_batches(pairs), reference, self.model.device)
 
     def _micro_batches(self, pairs: Sequence[PairIds]) -> list[list[int]]:
-        budget = self._budget
+        budget = self.tokens_at_once
         if self._lanes is not None:
             return even_batches([row_parts(pair) for pair in pairs], self._lanes.count, self._most_pairs, budget)
         sizes = [self._layout.size(pair) for pair in pairs]
@@ -202,9 +202,9 @@ class PairLoop:
             if self.model.device.type == "cuda":
                 torch.cuda.empty_cache()
             largest = max(sum(self._layout.size(batch.pairs[place]) for place in part) for part in batch.micro_batches)
-            self._budget = min(self._budget, largest) // 2
+            self.tokens_at_once = min(self.tokens_at_once, largest) // 2
             batch.begin_again(self._micro_batches(batch.pairs))
-            self._watcher.memory_ran_out(self.step, self._budget)
+            self._watcher.memory_ran_out(self.step, self.tokens_at_once)
 
     def _forward_backward(self, batch: Batch, weight: float) -> None:
         across = self._objective.across_pairs and len(batch.micro_batches) > 1

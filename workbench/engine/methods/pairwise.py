@@ -24,9 +24,9 @@ from workbench.engine.training.data import PAIR_INDEX, longest
 from workbench.engine.training.score_recorder import BatchLogps
 from workbench.engine.training.trackers import Trackers
 from workbench.errors import WorkbenchError
-from workbench.runs.activation_memory import Rows, plain_parts
+from workbench.runs.activation_memory import TOKEN_BUDGET, Rows, plain_parts
 from workbench.runs.checkpoints import RunProgress
-from workbench.runs.estimate import LIBRARIES, checkpointing, fewest_again
+from workbench.runs.estimate import LIBRARIES, Plan, checkpointing, planned, plans
 from workbench.runs.model_shape import shape_of
 from workbench.runs.quantities import PREFERENCE_ACCURACY
 
@@ -46,7 +46,7 @@ def build(inputs: TrainerInputs) -> PairLoop | PairTrainer:
         layout, slower_because = distributed.made_by_first(lambda: _layout(inputs))
         if layout is not None:
             settings = DPOConfig(**arguments(inputs), **_settings(config)) if config.report_to else None
-            inputs = replace(inputs, config=distributed.made_by_first(lambda: _settled(inputs, layout)))
+            inputs = _planned(inputs, layout)
             inputs = replace(inputs, model=with_adapter(inputs))
             return PairLoop(inputs, layout, slower_because, Trackers(settings, inputs.model, inputs.tokenizer))
         inputs, told = _in_parts(inputs)
@@ -72,19 +72,26 @@ def _layout(inputs: TrainerInputs) -> tuple[RowLayout | None, str]:
         return None, str(error)
 
 
-def _settled(inputs: TrainerInputs, layout: RowLayout) -> RunConfig:
-    """The config with as few layers computed again in the backward as free memory asks, which changes no number."""
+def _planned(inputs: TrainerInputs, layout: RowLayout) -> TrainerInputs:
+    """With as few layers computed again in the backward, and as many tokens at once, as free memory asks: that changes
+    no number. The model is loaded already."""
     config, device = inputs.config, inputs.model.device
-    if device.type != "cuda" or config.checkpointing != "auto":
-        return config.model_copy(update={"checkpointing": checkpointing(config, device.type)[-1]})
+    choice = plans(config, "cpu" if device.type == "cpu" else "cuda")
+    plan = choice[0] if len(choice) == 1 else distributed.made_by_first(lambda: _plan(inputs, layout))
+    config = config.model_copy(update={"checkpointing": plan.checkpointing})
+    return replace(inputs, config=config, tokens_at_once=0 if device.type == "cpu" else plan.tokens)
+
+
+def _plan(inputs: TrainerInputs, layout: RowLayout) -> Plan:
+    config, device = inputs.config, inputs.model.device
     # What the model takes already is in the estimate too.
     free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) + LIBRARIES["cuda"]
-    try:
-        shape, most = shape_of(config.model), longest(inputs.prepared.train, config.max_length)
-    except WorkbenchError:
-        return config.model_copy(update={"checkpointing": "all"})
     rows: Rows = "apart" if layout is RowLayout.APART else "shared"
-    return config.model_copy(update={"checkpointing": fewest_again(shape, config, most, "cuda", free, rows)})
+    try:
+        shape = shape_of(config.model)
+    except WorkbenchError:
+        return Plan(checkpointing(config, "cuda")[-1], TOKEN_BUDGET["cuda"])
+    return planned(shape, config, longest(inputs.prepared.train, config.max_length), "cuda", free, rows)
 
 
 def _in_parts(inputs: TrainerInputs) -> tuple[TrainerInputs, str]:

@@ -37,7 +37,8 @@ SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": 
 @dataclass(frozen=True, slots=True)
 class TrainerInputs:
     """What a trainer is made of. `model` is the base, or a PeftModel; `checkpoints` the folder for them, in the run's;
-    `watcher` is told all that happens."""
+    `watcher` is told all that happens. So many `tokens_at_once` go through the model on the fast path, by
+    default as the device takes."""
 
     config: RunConfig
     model: Any
@@ -45,6 +46,7 @@ class TrainerInputs:
     prepared: Prepared
     checkpoints: Path
     watcher: Watcher
+    tokens_at_once: int = 0
 
     @property
     def run(self) -> Path:

@@ -62,6 +62,8 @@ class TrlTrainer(Trainer):
     """
 
     path, slower_because = "plain TRL", ""
+    tokens_at_once = 0
+    """Its micro-batches are counted in pairs."""
 
     @property
     def checkpointing(self) -> Checkpointing:

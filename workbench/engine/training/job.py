@@ -204,6 +204,7 @@ def _ready(
             slower_because=trainer.slower_because,
             processes=distributed.count(),
             checkpointing=trainer.checkpointing,
+            tokens_at_once=trainer.tokens_at_once,
         )
     )
     control.check_stop()

@@ -25,7 +25,6 @@ from workbench.engine.training.batch_order import lengths
 from workbench.engine.training.data import Prepared, row_tokens
 from workbench.engine.training.trainers import Training, build_trainer, load_untrained
 from workbench.engine.training.watcher import Due, Watcher
-from workbench.runs.activation_memory import Device
 from workbench.runs.preview import Measured, passes_of
 
 TYPICAL = 3
@@ -104,11 +103,10 @@ def trial(
     # Trainers begin with the longest, as the pairs do, and shuffle the others.
     share = (done - first) / (one.max_steps - first)
     tokens = round(share * int(row_tokens(pairs[first * part :], config.max_length).sum()))
-    device: Device = "cpu" if model.device.type == "cpu" else "cuda"
     return Measured(
         seconds=sum(stopwatch.step_seconds[first:]),
         tokens=tokens,
-        passes=passes_of(one, tokens, done - first, device),
+        passes=passes_of(tokens, done - first, trainer.tokens_at_once or math.inf),
         eval_seconds=evaluation,
         eval_tokens=int(row_tokens(held_out, config.max_length).sum()) if held_out else 0,
         ready_seconds=ready,

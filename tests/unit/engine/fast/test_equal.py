@@ -2,6 +2,8 @@
 
 import copy
 import inspect
+import types
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,10 +20,12 @@ from workbench.engine.fast.forward import PairForward, RowLayout, _states
 from workbench.engine.fast.loop import PairLoop
 from workbench.engine.fast.pair_rows import packed
 from workbench.engine.fast.proof import UnsuitableError, plain, shared, suited
-from workbench.engine.methods.pairwise import PairTrainer
-from workbench.engine.methods.trainer_setup import lora
+from workbench.engine.methods.pairwise import PairTrainer, _planned
+from workbench.engine.methods.trainer_setup import TrainerInputs, lora
 from workbench.engine.model.loading import load_base
 from workbench.engine.model.token_ids import PairIds
+from workbench.engine.training.data import Prepared
+from workbench.engine.training.watcher import Watcher
 
 FAMILIES = ["llama", "qwen3", "mistral", "gemma", "phi", "gpt2"]
 
@@ -99,6 +103,20 @@ def test_layers_that_are_computed_again_change_no_number(level, tmp_path):
     scale = max(float(value.abs().max()) for value in slope.values())
     for name, value in slope.items():
         torch.testing.assert_close(other_slope[name], value, rtol=1e-4, atol=1e-5 * scale, msg=name)
+
+
+@pytest.mark.parametrize(("free", "level", "tokens"), [(2**34, "none", 16384), (2**20, "all", 1024)])
+def test_on_cuda_a_run_goes_by_the_memory_that_is_free(free, level, tokens, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 2**40))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 0)
+    config = build_config({"pairs": ["x"], "model": saved("llama"), "max_length": LIMIT})
+    model = types.SimpleNamespace(device=torch.device("cuda:0"))
+    inputs = TrainerInputs(config, model, None, Prepared(pairs(8), [], 0, 0, 0), tmp_path, Watcher())
+    for layout in (RowLayout.FLEX, RowLayout.APART):
+        planned = _planned(inputs, layout)
+        assert (planned.config.checkpointing, planned.tokens_at_once) == (level, tokens)
+    unknown = replace(inputs, config=config.model_copy(update={"model": "nobody/has-this"}))
+    assert _planned(unknown, RowLayout.FLEX).config.checkpointing == "all"
 
 
 @pytest.fixture
@@ -472,7 +490,7 @@ def test_a_run_that_falls_back_to_trl_holds_no_more_tokens_at_once(loss, monkeyp
     settings = {"quantization": "none", "batch_size": 8, "max_steps": 3, "loss_type": [loss]}
     whole = trainer(saved("llama"), pairs(8), tmp_path / "whole", fast=False, **settings)
     monkeypatch.setattr(proof, "_check", unsuited)
-    monkeypatch.setattr("workbench.engine.methods.pairwise.TOKEN_BUDGET", {"cpu": 300})
+    monkeypatch.setattr("workbench.runs.activation_memory.TOKEN_BUDGET", {"cpu": 300})
     made = trainer(saved("llama"), pairs(8), tmp_path / "parts", fast=True, **settings)
     parts = 1 if loss == "aot" else 4
     assert (type(made), made.args.gradient_accumulation_steps) == (PairTrainer, parts)
