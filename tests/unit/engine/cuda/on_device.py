@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,14 +20,17 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from transformers.integrations import flex_attention as flex
 
 from tests.unit.engine.cuda import fake_step
 from workbench.config import build_config
 from workbench.engine.fast import loop, proof
-from workbench.engine.fast.forward import PairForward, RowLayout
+from workbench.engine.fast.forward import RowLayout
 from workbench.engine.fast.pair_rows import PairRows
+from workbench.engine.methods import pairwise
 from workbench.engine.methods.trainer_setup import TrainerInputs, with_adapter
+from workbench.engine.model.downloads import load_tokenizer
 from workbench.engine.model.inference import next_logprobs, sample, score_batches
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.data import Prepared
@@ -37,6 +39,7 @@ from workbench.engine.training.trackers import Trackers
 from workbench.engine.training.watcher import Watcher
 
 DEVICE = torch.device("cuda:0")
+_TOKENIZER = load_tokenizer("tiny")  # Outside, as it reads files.
 PAIRS = [PairIds([1] * 120, [2] * 40, [3] * (30 + 10 * number)) for number in range(4)]
 
 
@@ -59,23 +62,31 @@ def step(inputs: TrainerInputs) -> list[str]:
 
 
 def trial(inputs: TrainerInputs) -> list[str]:
-    """The forwards and backwards that the trial compares: plain rows, with and without padding, and every layout."""
-    base, seen, pair = inputs.model, list[Tensor](), PAIRS[0]
+    """The trial itself, which takes the first layout as what is read from the device is 0; then each of the others."""
+    base, some, seen = inputs.model, PAIRS[:2], list[Tensor]()
     before = base.config._attn_implementation
+    layout, slower_because = proof.suited(base, some)
+    if (layout, slower_because) != (RowLayout.FLEX, ""):
+        raise ValueError(slower_because)
     with proof._as_in_training(base):
-        for padding in (0, proof._PADDING):
-            compute = partial(proof._plain_logps, base, pair.prompt, pair.chosen, padding)
-            seen += proof._with_gradient(base, compute, 1.0)
         for layout in proof.candidates(base, []):
-            forward = PairForward(base, layout)
-            rows = forward.rows(PAIRS[:2])
-            seen += proof._with_gradient(base, partial(_logps, forward, rows), rows.sides[0] - rows.sides[1])
+            results = proof.shared(base, some, layout)
+            seen += [results.logps, results.gradients]
             base.set_attn_implementation(before)
     return sorted(set(map(_kind, seen)))
 
 
-def _logps(forward: PairForward, rows: PairRows) -> Tensor:
-    return forward(rows).scores.logps
+def plain(inputs: TrainerInputs) -> list[str]:
+    """A step of stock TRL, to which a run falls back."""
+    changes = {"fast": False, "max_steps": 1, "checkpointing": "all"}
+    inputs = replace(inputs, config=inputs.config.model_copy(update=changes), tokenizer=_TOKENIZER)
+    with DEVICE:
+        trainer: Any = pairwise.build(inputs)
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    loss = trainer.training_step(trainer.model, trainer.data_collator([trainer.train_dataset[0]]))
+    gradients = (each.grad for each in trainer.model.parameters() if each.requires_grad)
+    return sorted({_kind(loss), *map(_kind, gradients)})
 
 
 def ask(inputs: TrainerInputs) -> list[str]:
@@ -94,7 +105,7 @@ def ask(inputs: TrainerInputs) -> list[str]:
     return sorted(set(map(_kind, seen)))
 
 
-WHAT: Mapping[str, Callable[[TrainerInputs], list[str]]] = {"step": step, "trial": trial, "ask": ask}
+WHAT: Mapping[str, Callable[[TrainerInputs], list[str]]] = {"step": step, "trial": trial, "plain": plain, "ask": ask}
 
 
 def _targets_left(rows: PairRows, device: torch.device) -> PairRows:
@@ -125,7 +136,7 @@ def seen(case: Mapping[str, str]) -> list[str]:
     with (
         tempfile.TemporaryDirectory() as run,
         fake_step.as_on_cuda(DEVICE),
-        FakeTensorMode(allow_non_fake_inputs=True),
+        FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv(), static_shapes=True),
         mistake,
     ):
         model = fake_step.model_of(case["model"], 2, DEVICE)

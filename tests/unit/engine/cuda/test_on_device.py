@@ -12,13 +12,19 @@ from workbench.child import ENVIRONMENT
 
 pytestmark = pytest.mark.skipif(bool(pretended.why_not()), reason=pretended.why_not())
 
-RIGHT = [{"what": what, "model": model} for what, model in (("step", "Llama-3-8B"), ("trial", "Gemma-3-12B"))]
+RIGHT = [{"what": "step", "model": "Llama-3-8B"}, {"what": "trial", "model": "Gemma-3-12B"}]
+RIGHT += [{"what": "plain", "model": "Llama-3-8B"}]
 ASKED = [{"what": "ask", "model": "Qwen3-8B"}]
 PLANTED = [
     ({"what": "step", "model": "Llama-3-8B", "mistake": "targets on the CPU"}, "two devices"),
-    ({"what": "trial", "model": "Llama-3-8B", "mistake": "queries in float32"}, "TypeError: torch.float32 cuda:0"),
+    (
+        {"what": "trial", "model": "Llama-3-8B", "mistake": "queries in float32"},
+        "one line, FlexAttention: torch.float32 cuda:0, torch.bfloat16",
+    ),
 ]
 MORE = [{"what": what, "model": model} for what in ("step", "trial", "ask") for model in ("Qwen3-8B", "Gemma-3-12B")]
+# Which experts an answer's few tokens need is told by numbers, so a mixture is not asked.
+MORE += [{"what": what, "model": model} for what in ("step", "trial") for model in ("Qwen3-30B-A3B", "Mixtral-8x7B")]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +34,7 @@ def results(tmp_path_factory):
 
 
 @pytest.mark.timeout(900)
-def test_a_step_and_the_trial_are_on_the_device_in_float32_where_numbers_add_up(results):
+def test_steps_and_the_trial_are_on_the_device_in_float32_where_numbers_add_up(results):
     assert results[: len(RIGHT)] == [{"seen": ["torch.float32 cuda:0"]}] * len(RIGHT)
 
 
@@ -44,9 +50,9 @@ def test_a_planted_mistake_is_found(number, results):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_so_are_those_of_other_families(tmp_path):
-    expected = {"step": "torch.float32 cuda:0", "trial": "torch.float32 cuda:0", "ask": "torch.float32 cpu"}
     for case, result in zip(MORE, _run(tmp_path, MORE), strict=True):
-        assert result == {"seen": [expected[case["what"]]]}, case
+        place = "cpu" if case["what"] == "ask" else "cuda:0"
+        assert result == {"seen": [f"torch.float32 {place}"]}, case
 
 
 def _run(folder, cases):
