@@ -143,7 +143,7 @@ def _count(chosen: _Chosen, mutant: Mutant, outcome: Outcome) -> None:
     if outcome.code in (pytest.ExitCode.TESTS_FAILED, NOT_IMPORTED):
         counts.killed += 1
         return
-    if outcome.code == 0 and mutant.key in chosen.reasons:
+    if outcome.code in (0, TIMED_OUT) and mutant.key in chosen.reasons:
         counts.explained += 1
         return
     if outcome.code == 0:
