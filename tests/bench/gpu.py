@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from typing import Any
 
 from tests.bench import machine
 from tests.bench.training import HH
+from workbench.child import ENVIRONMENT
 from workbench.errors import WorkbenchError
 from workbench.pairs.importers import import_rows
 from workbench.pairs.pair import to_row
@@ -94,8 +96,10 @@ def measure(plan: Sequence[Ask], rows: Path, until: float, known: dict[str, dict
             return
         asked, began = json.dumps({**asdict(ask), "rows": str(rows)}), time.perf_counter()
         command = [sys.executable, "-m", "tests.bench.gpu_side", asked]
+        # Ours runs in what workers run in; stock TRL in what is there.
+        around = {**({} if ask.side == "stock" else ENVIRONMENT), **os.environ, "HF_HUB_OFFLINE": "1"}
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=left, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=left, check=False, env=around)
         except subprocess.TimeoutExpired:
             return
         took = {"failed": done.stderr[-2000:]} if done.returncode else json.loads(done.stdout.splitlines()[-1])

@@ -1,6 +1,7 @@
 """The benches run to their end and count what they say they count. Of seconds nothing is asserted."""
 
 import json
+import subprocess
 from dataclasses import asdict
 
 import pytest
@@ -114,6 +115,19 @@ def test_the_gpu_bench_runs_on_the_cpu_with_a_tiny_shape(ask, rows):
         # Prompts count once, so a pair has fewer tokens than two rows of the limit.
         assert 0 < found["unique_tokens"] < 2 * ask.max_length * ask.pairs
         assert found["parameters"] == 139_584
+
+
+def test_the_gpu_bench_measures_ours_in_the_workers_environment_and_stock_trl_in_none(rows, monkeypatch):
+    around = []
+
+    def run(command, env, **_):
+        around.append(env.get("PYTORCH_ALLOC_CONF"))
+        return subprocess.CompletedProcess(command, 0, '{"seconds": 1.0}', "")
+
+    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
+    monkeypatch.setattr("tests.bench.gpu.subprocess.run", run)
+    assert list(gpu.measure(gpu.DRY[1:3], rows, float("inf"), {})) == ["stock-4x2", "workbench-4x4"]
+    assert around == [None, "expandable_segments:True"]
 
 
 def test_what_the_gpu_bench_has_is_not_measured_again(rows, monkeypatch):
