@@ -56,6 +56,7 @@ def changed(folder: Path, **settings: object) -> Path:
         ("target_modules", []),
         ("target_modules", ["(a+)+$"]),
         ("exclude_modules", "(a+)+$"),
+        ("rank_pattern", None),
         ("rank_pattern", {"(a+)+$": 4}),
         ("rank_pattern", {"q_proj": 10**9}),
         ("alpha_pattern", {"(a+)+$": 4}),
@@ -165,3 +166,19 @@ def test_plain_lora_passes(tmp_path: Path) -> None:
     assert list(wrong_settings(PLAIN)) == []
     model = attach_adapter(load_base("tiny", "none"), changed(tmp_path / "adapter"), "run")
     assert list(model.peft_config) == ["run"]
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_a_file_that_is_a_link_out_of_the_folder_is_refused(tmp_path: Path, base: Any, name: str) -> None:
+    folder = changed(tmp_path / "adapter")
+    (folder / name).rename(tmp_path / name)
+    (folder / name).symlink_to(tmp_path / name)
+    with pytest.raises(WorkbenchError, match=f"{name}: is a link to"):
+        attach_adapter(base, folder, "run")
+
+
+def test_weights_that_are_whole_numbers_are_refused(tmp_path: Path, base: Any) -> None:
+    """PEFT makes numbers of them: small ones become zeros, and the run says what its base does."""
+    folder = rewritten(tmp_path / "adapter", lambda weights: weights.update({A: weights[A].astype(np.int8)}))
+    with pytest.raises(WorkbenchError, match=f"{A} is held as I8"):
+        attach_adapter(base, folder, "run")

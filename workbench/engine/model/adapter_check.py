@@ -16,6 +16,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from workbench.engine.model.foreign_faults import odd_file
 from workbench.errors import WorkbenchError
 from workbench.files import json_in
 from workbench.runs.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
@@ -27,6 +28,8 @@ Shape = tuple[int, ...]
 Layers = Mapping[str, Shape]
 """By a layer's name in the base, its sizes: (out, in) of a linear layer, (number, width) of an embedding."""
 
+_NUMBERS = ("F64", "F32", "F16", "BF16")
+"""What the weights may be held in, as safetensors names it."""
 _LARGEST_RANK = 1024
 _PREFIX = "base_model.model."
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
@@ -38,7 +41,9 @@ def check_adapter(folder: Path, layers: Layers, *, scores: bool = False) -> None
 
     `scores`: whether it may be a reward model's.
     """
-    file = folder / ADAPTER_CONFIG
+    file, weights = folder / ADAPTER_CONFIG, folder / ADAPTER_WEIGHTS
+    if odd := next((fault for path in (file, weights) for fault in odd_file(path)), ""):
+        raise WorkbenchError("The adapter cannot be used here", f"{odd}.", "Copy the adapter here again.")
     try:
         settings = json_in(file.read_bytes())
         if not isinstance(settings, dict):
@@ -58,7 +63,6 @@ def check_adapter(folder: Path, layers: Layers, *, scores: bool = False) -> None
         raise WorkbenchError(
             "That is a reward model", f"{folder} scores answers and gives none.", "Name a run of another method."
         )
-    weights = folder / ADAPTER_WEIGHTS
     for name, wrong in wrong_weights(settings, _shapes(weights), layers):
         raise WorkbenchError(
             "The adapter does not fit the model",
@@ -139,7 +143,11 @@ def _shapes(file: Path) -> dict[str, Shape]:
     """The shapes of the weights by name. Only the file's head is read. Raises `WorkbenchError`."""
     try:
         with safe_open(file, framework="numpy") as weights:
-            return {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
+            parts = {name: weights.get_slice(name) for name in weights.keys()}  # noqa: SIM118 - no dict
+            odd = next((name for name, part in parts.items() if part.get_dtype() not in _NUMBERS), None)
+            if odd is not None:
+                raise ValueError(f"{odd} is held as {parts[odd].get_dtype()}, which no adapter is trained in")
+            return {name: tuple(part.get_shape()) for name, part in parts.items()}
     except (OSError, SafetensorError, ValueError) as error:
         raise WorkbenchError(
             "The adapter's weights cannot be read", f"{file}: {error}.", "Copy the adapter here again."
@@ -208,9 +216,9 @@ _FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "peft_type": (lambda value: value == "LORA", "is not LORA"),
     "task_type": (lambda value: value in (None, "CAUSAL_LM", _SCORES), f"is neither CAUSAL_LM nor {_SCORES}"),
     "r": (_rank_fits, _RANK),
-    "rank_pattern": (lambda value: value is None or _by_name(value, _rank_fits), f"has a name or rank that {_RANK}"),
+    "rank_pattern": (lambda value: _by_name(value, _rank_fits), f"has a name or rank that {_RANK}"),
     "lora_alpha": (_number, "is not a number above 0"),
-    "alpha_pattern": (lambda value: value is None or _by_name(value, _number), "has a name or number that is none"),
+    "alpha_pattern": (lambda value: _by_name(value, _number), "has a name or number that is none"),
     "target_modules": (lambda value: _names(value) and value != [], _NOT_NAMES),
     "exclude_modules": (lambda value: value is None or _names(value), _NOT_NAMES),
     "modules_to_save": (lambda value: value is None or _names(value), _NOT_NAMES),

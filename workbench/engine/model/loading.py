@@ -141,6 +141,9 @@ def _load(
         ) from error
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise not_loaded(model, error) from error
+    _check_quantized(loaded, model)
+    if dtype is not torch.float16:  # into which numbers of the file may not fit, which whoever asks for it tells
+        _check_numbers(loaded, model)
     _keep_exact(loaded)
     loaded.eval()
     return loaded
@@ -205,6 +208,30 @@ def _check_finite(weights: Path) -> None:
             f"{weights}: {bad[0]} and {len(bad) - 1} others have values that are NaN or infinite.",
             "Its training diverged: train again with a lower learning_rate, or max_grad_norm.",
         )
+
+
+def _check_numbers(loaded: PreTrainedModel, model: str) -> None:
+    """Raises `WorkbenchError` where weights are NaN or infinite, but for those that are quantized, which cannot say."""
+    for name, parameter in loaded.named_parameters():
+        if parameter.is_floating_point() and parameter.numel():
+            least, most = parameter.detach().aminmax()
+            if not bool((most - least).isfinite()):
+                raise WorkbenchError(
+                    "The model's weights are no numbers",
+                    f"{model}: {name} has values that are NaN or infinite.",
+                    "Copy or download the model again, or use another version of it.",
+                )
+
+
+def _check_quantized(loaded: PreTrainedModel, model: str) -> None:
+    """Raises `WorkbenchError` where config.json says of weights that they are 4-bit already, and they are not."""
+    for name, module in loaded.named_modules():
+        if isinstance(module, Linear4bit) and not isinstance(module.weight, Params4bit):
+            raise WorkbenchError(
+                "The weights are not those that config.json asks for",
+                f"{model}: quantization_config says that {name}.weight is in 4 bits already, and it is not.",
+                "Take quantization_config out of config.json, or copy the model again.",
+            )
 
 
 def left_whole(model: Any) -> tuple[int, int]:

@@ -54,6 +54,24 @@ def rendered_text(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], 
     return text
 
 
+def text_ids(tokenizer: PreTrainedTokenizerBase, text: str | list[str], **how: Any) -> Any:
+    """The ids of a text, or of each of several, as the tokenizer makes them when it is called with `how`.
+
+    Raises `WorkbenchError` where it fails on them.
+    """
+    try:
+        return tokenizer(text=text, **how)["input_ids"]
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # how Rust ends
+            raise
+        raise WorkbenchError(
+            "The tokenizer fails on this text",
+            f"{one_line(text if isinstance(text, str) else ' '.join(text), 100)}: {type(error).__name__}:"
+            f" {one_line(str(error), 300)}.",
+            "Copy or download the model again, or use another.",
+        ) from error
+
+
 def rendered_ids(
     tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], arguments: Mapping[str, Any]
 ) -> list[int]:
@@ -69,7 +87,7 @@ def rendered_ids(
         raise WorkbenchError("An empty prompt", "The prompt has no turns.", "Give at least one user turn.")
     if not any(types_control(tokenizer, turn) for turn in turns):
         text = rendered_text(tokenizer, turns, arguments)
-        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids: list[int] = text_ids(tokenizer, text, add_special_tokens=False)
     else:
         ids = _ids_with_typed_control(tokenizer, turns, arguments)
     return ids
@@ -97,7 +115,7 @@ def all_rendered_ids(
     turns = [as_dicts(conversation) for conversation in conversations]
     with time_limit(SECONDS + _SECONDS_EACH * len(turns)), _memory_limit():
         texts = tokenizer.apply_chat_template(turns, tokenize=False, **arguments)
-    ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    ids: list[list[int]] = text_ids(tokenizer, texts, add_special_tokens=False)
     return ids
 
 

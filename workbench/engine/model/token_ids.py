@@ -28,6 +28,7 @@ from workbench.engine.model.rendering import (
     has_control,
     rendered_ids,
     rendered_text,
+    text_ids,
     types_control,
 )
 from workbench.errors import WorkbenchError
@@ -110,10 +111,10 @@ def continued(
     if isinstance(prompt, str):
         whole = _plain(tokenizer, prompt + prefix)
     elif has_control(tokenizer, prefix) or any(types_control(tokenizer, turn) for turn in prompt):
-        return alone, list(tokenizer(prefix, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+        return alone, list(text_ids(tokenizer, prefix, add_special_tokens=False, split_special_tokens=True))
     else:
         text = rendered_text(tokenizer, prompt, {**(template or {}), "add_generation_prompt": True})
-        whole = tokenizer(text + prefix, add_special_tokens=False)["input_ids"]
+        whole = text_ids(tokenizer, text + prefix, add_special_tokens=False)
     length = common_length(alone, whole)
     return whole[:length], whole[length:]
 
@@ -131,7 +132,7 @@ def pair_ids(
     `texts` are what `pair_texts` gives, where that was asked for already.
     """
     if texts is not None:
-        rendered: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        rendered: list[list[int]] = text_ids(tokenizer, list(texts), add_special_tokens=False)
         return _split(rendered[0], *(_with_eos(tokenizer, ids) for ids in rendered[1:]))
     alone = prompt_ids(tokenizer, prompt, template)
     return _split(alone, *(_whole(tokenizer, prompt, response, template) for response in (chosen, rejected)))
@@ -166,8 +167,8 @@ def all_pair_ids(
     prompts: list[Any] = [pair.prompt for pair in pairs]
     whole: list[Any] = [(pair.prompt, side) for pair in pairs for side in (pair.chosen, pair.rejected)]
     if isinstance(prompts[0], str):
-        alone = tokenizer(text=prompts)["input_ids"]
-        both = tokenizer(text=[_with_eos_text(tokenizer, prompt, response) for prompt, response in whole])["input_ids"]
+        alone = text_ids(tokenizer, prompts)
+        both = text_ids(tokenizer, [_with_eos_text(tokenizer, prompt, response) for prompt, response in whole])
     else:
         given = template or {}
         alone = all_rendered_ids(tokenizer, prompts, {**given, "add_generation_prompt": True})
@@ -275,7 +276,7 @@ def _split(prompt: list[int], with_chosen: list[int], with_rejected: list[int]) 
 
 
 def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    ids: list[int] = tokenizer(text=text)["input_ids"]
+    ids: list[int] = text_ids(tokenizer, text)
     return ids
 
 

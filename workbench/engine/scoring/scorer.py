@@ -246,6 +246,12 @@ class Scorer:
         """Raises `WorkbenchError` where the response cannot be scored after the prompt."""
         if not prompt:
             raise _nothing_before()
+        if not response:
+            raise WorkbenchError(
+                "Nothing of the response is left",
+                f"In the chat template of {self.name}, the conversation ends where the response should begin.",
+                "Correct the template in the model's folder (chat_template.jinja), or use another model.",
+            )
         self._check_tokens(prompt, response)
         self.check_room(len(prompt) + len(response), "Prompt and response together")
 
