@@ -36,6 +36,7 @@ Quantization = Literal["nf4", "int8", "none"]
 Scheduler = Literal["constant", "linear", "cosine"]
 LoraVariant = Literal["lora", "rslora", "dora"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+Optimizer = Literal["adamw", "adamw_8bit"]
 Checkpointing = Literal["auto", "none", "quarter", "half", "all"]
 Launcher = Literal["none", "accelerate", "command"]
 Tracker = Literal["trackio", "tensorboard", "wandb"]
@@ -137,6 +138,8 @@ class RunConfig(BaseModel):
     """How the learning rate falls after the warm-up."""
     warmup: float = Field(0.05, ge=0, lt=1)
     """The share of steps over which the learning rate rises; the first of them learns too."""
+    optimizer: Optimizer = "adamw"
+    """adamw; adamw_8bit holds its two moments in a byte each, not four: for adapters of high rank."""
     weight_decay: float = Field(0.0, ge=0, le=1)
     """AdamW's decoupled weight decay."""
     max_grad_norm: float = Field(1.0, gt=0)

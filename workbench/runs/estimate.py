@@ -8,7 +8,8 @@ for `tests/gpu` to measure.
 *Always there.* The base's weights: 4-bit NF4 takes half a byte a weight, one byte every 64 weights for their scale
 (double quantization) and four bytes every 256 of those; int8 one byte, and four a row; embeddings, output layer and
 norms are never quantized; on the CPU the fast path keeps small models unpacked as well. The adapter in float32, its
-gradient, and AdamW's two moments. For grpo and rloo, the model that says what answers are worth.
+gradient, and AdamW's two moments, in float32 or in 8 bits. For grpo and rloo, the model that says what answers are
+worth.
 
 *Activations*, which the forward keeps for the backward. Only adapters train, so a frozen matrix keeps nothing of its
 own; but what an adapter reads is kept. A token and decoder layer: what each norm reads (in float32: the stream, twice
@@ -30,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.config import Checkpointing, RunConfig
+from workbench.config import Checkpointing, Optimizer, RunConfig
 from workbench.errors import WorkbenchError
 from workbench.methods import uses
 from workbench.rewards import RunReward, parse_reward
@@ -54,7 +55,8 @@ from workbench.runs.activation_memory import (
 from workbench.runs.folder import RunFolder
 from workbench.runs.model_shape import Shape, shape_of
 
-_MOMENTS = 2
+_MOMENTS: dict[Optimizer, float] = {"adamw": 2 * FLOAT, "adamw_8bit": 2 * (1 + FLOAT / 256)}
+"""Bytes of AdamW's two moments of a weight; in 8 bits each 256 of them share a scale."""
 _NF4_WEIGHT = 0.5 + 1 / 64 + 4 / (64 * 256)
 _HELD = {"nf4": "4 bits", "int8": "8 bits", "none": "full"}
 LIBRARIES: dict[Device, int] = {"cpu": 620 * 2**20, "cuda": 600 * 2**20}
@@ -145,7 +147,7 @@ def estimate(
         MemoryPart("weights not quantized", shape.exact * number_bytes(device)),
         MemoryPart("adapter", adapter),
         MemoryPart("gradients", adapter),
-        MemoryPart("optimizer", adapter * _MOMENTS),
+        MemoryPart("optimizer", int(adapter_weights(shape, config) * _MOMENTS[config.optimizer])),
     ]
     if unpacked_weights := _kept_unpacked(shape, config, device):
         parts.insert(1, MemoryPart("weights unpacked", unpacked_weights * KEPT_WEIGHT_BYTES))
@@ -253,8 +255,9 @@ def disk(shape: Shape, config: RunConfig) -> tuple[int, int]:
     A checkpoint has the adapter, two moments for each of its weights and the tokenizer. One more than are kept is there
     for a moment: the oldest is deleted when a newer one is whole.
     """
-    adapter = adapter_weights(shape, config) * FLOAT
-    checkpoint = adapter * (1 + _MOMENTS) + shape.tokenizer_bytes
+    weights = adapter_weights(shape, config)
+    adapter = weights * FLOAT
+    checkpoint = adapter + int(weights * _MOMENTS[config.optimizer]) + shape.tokenizer_bytes
     return checkpoint * (config.keep_checkpoints + 1), adapter + shape.tokenizer_bytes
 
 

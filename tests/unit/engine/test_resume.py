@@ -8,11 +8,13 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils._pytree import tree_iter
 
 from tests.unit.engine.training import make, read, row, work
 from workbench.engine.fast.proof import UnsuitableError
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.batch_order import LongestFirst, lengths
+from workbench.engine.training.checkpoint_files import read_states
 from workbench.engine.training.resume import find_origin
 from workbench.errors import WorkbenchError
 from workbench.runs.checkpoints import RunProgress, complete, mark_complete, progress
@@ -134,6 +136,19 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(interrupt, whole, tmp_
     ]
     expected, found = (load_file(each.adapter / "adapter_model.safetensors") for each in (whole, folder))
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_moments_in_8_bits_go_on_from_a_checkpoint(tmp_path):
+    """Of matrices of 4,096 weights and more; others are in float32."""
+    values = SETTINGS | {"optimizer": "adamw_8bit", "lora_r": 64, "epochs": 2.0, "sample_tokens": 0}
+    whole, folder = (make(tmp_path / name, PAIRS, **values) for name in ("whole", "cut"))
+    assert isinstance(work(whole), Finished)
+    states = read_states(complete(whole)[-1] / "optimizer.pt")["state"]
+    assert torch.uint8 in {each.dtype for each in tree_iter(states) if isinstance(each, torch.Tensor)}
+    killed_within_an_epoch(folder)
+    assert isinstance(work(folder), Finished)
+    for expected, found in zip(whole.state().steps, folder.state().steps, strict=True):
+        assert found.metrics == pytest.approx(expected.metrics, **EXACT)
 
 
 def test_a_run_goes_on_under_trl_where_the_fast_path_fits_no_longer(tmp_path, monkeypatch):

@@ -65,6 +65,15 @@ def test_the_weights_of_llama_3_1_8b():
     assert sum(each.bytes for each in whole.parts[:2]) == 2 * LLAMA_8B.parameters
 
 
+def test_moments_in_8_bits_take_a_quarter():
+    small, large = (
+        estimate(LLAMA_8B, config(optimizer=each), Lengths.at_most(1024), "cuda") for each in ("adamw_8bit", "adamw")
+    )
+    assert part(small, "optimizer") == pytest.approx(part(large, "optimizer") / 4, rel=0.02)
+    saved = [disk(LLAMA_8B, config(optimizer=each))[0] for each in ("adamw_8bit", "adamw")]
+    assert saved[0] < saved[1] / 1.8
+
+
 def test_checkpointing_keeps_one_layer_instead_of_all():
     levels = ("all", "half", "quarter", "none", "auto")
     found = [estimate(LLAMA_8B, config(checkpointing=each), Lengths.at_most(1024), "cuda").training for each in levels]

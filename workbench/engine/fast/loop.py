@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import GradientAccumulationPlugin
+from bitsandbytes.optim import AdamW8bit
 from torch import Tensor
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from transformers import TrainerControl, TrainerState
 
 from workbench.config import RunConfig
@@ -428,7 +429,7 @@ def _add(sums: dict[str, float], values: Mapping[str, float]) -> None:
         sums[name] = sums.get(name, 0.0) + value
 
 
-def _optimizer(model: Any, config: RunConfig) -> AdamW:
+def _optimizer(model: Any, config: RunConfig) -> Optimizer:
     """AdamW with the groups of transformers' Trainer, so that states fit either."""
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     decayed = [parameter for name, parameter in trained if not _NO_DECAY.search(name.lower())]
@@ -437,6 +438,9 @@ def _optimizer(model: Any, config: RunConfig) -> AdamW:
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
+    if config.optimizer == "adamw_8bit":
+        # Of matrices of 4,096 weights and more; smaller ones keep theirs in float32.
+        return AdamW8bit(groups, lr=config.learning_rate)
     return AdamW(groups, lr=config.learning_rate, fused=True)
 
 

@@ -31,6 +31,8 @@ from workbench.runs.folder import RunFolder
 
 _OF_EXPERTS = {"gate", "router", "w1", "w2", "w3", "gate_proj", "up_proj", "gate_up_proj", "down_proj"}
 """Names of experts' matrices and routers, now and in older versions of transformers."""
+_OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit"}
+"""What transformers calls each."""
 SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
@@ -200,6 +202,7 @@ def arguments(inputs: TrainerInputs) -> dict[str, Any]:
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": SCHEDULERS[config.scheduler],
         "warmup_steps": config.warmup,
+        "optim": _OPTIMIZERS[config.optimizer],
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
         "num_train_epochs": config.epochs,

@@ -14,8 +14,10 @@ from workbench.engine.methods import kto, online, pairwise, reward
 from workbench.engine.methods.trainer_setup import TrainerInputs
 from workbench.engine.methods.trl_trainer import TrlTrainer
 from workbench.engine.model.loading import attach_adapter, load_base, load_reward_base
+from workbench.engine.training import distributed
 from workbench.engine.training.data import Prepared
 from workbench.engine.training.watcher import Watcher
+from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder
 
 Training = PairLoop | TrlTrainer
@@ -64,6 +66,13 @@ def build_trainer(
 ) -> Training:
     """The trainer of the config's method; see `TrainerInputs`.
 
-    Raises `WorkbenchError` where the settings do not fit the model.
+    Raises `WorkbenchError` where the settings do not fit the model, or how its processes share it.
     """
+    if config.optimizer != "adamw" and (by := distributed.sharded_by()):
+        raise WorkbenchError(
+            "These settings do not fit the launcher",
+            f"{by} shares the optimizer's states out over the processes, and bitsandbytes cannot part those of 8 bits.",
+            "Take optimizer=adamw, of which each process holds a part as it is.",
+            fields={"optimizer": f"adamw_8bit does not train under {by}"},
+        )
     return BUILDERS[config.method](TrainerInputs(config, model, tokenizer, prepared, checkpoints, watcher or Watcher()))

@@ -26,6 +26,7 @@ from workbench.engine.model.loading import load_base
 from workbench.engine.model.token_ids import PairIds
 from workbench.engine.training.data import Prepared
 from workbench.engine.training.watcher import Watcher
+from workbench.errors import WorkbenchError
 
 FAMILIES = ["llama", "qwen3", "mistral", "gemma", "phi", "gpt2"]
 
@@ -103,6 +104,31 @@ def test_layers_that_are_computed_again_change_no_number(level, tmp_path):
     scale = max(float(value.abs().max()) for value in slope.values())
     for name, value in slope.items():
         torch.testing.assert_close(other_slope[name], value, rtol=1e-4, atol=1e-5 * scale, msg=name)
+
+
+def test_moments_in_8_bits_train_as_those_in_float32_do(tmp_path):
+    """On both paths; of matrices that have 4,096 weights and more."""
+    settings = {"lora_r": 128, "batch_size": 4, "max_steps": 4, "quantization": "none", "learning_rate": 1e-4}
+    made = {
+        (kind, fast): trainer(
+            saved("llama"), pairs(8), tmp_path / f"{kind}{fast}", optimizer=kind, fast=fast, **settings
+        )
+        for kind in ("adamw", "adamw_8bit")
+        for fast in (True, False)
+    }
+    found = {key: losses(each) for key, each in made.items()}
+    in_bytes = [state["state1"].dtype for state in made["adamw_8bit", True]._optimizer.state.values()]
+    assert torch.uint8 in in_bytes
+    assert found["adamw_8bit", True] == pytest.approx(found["adamw_8bit", False], abs=1e-4)
+    assert found["adamw_8bit", True] == pytest.approx(found["adamw", True], rel=0.02)
+    assert found["adamw_8bit", True][-1] != found["adamw", True][-1]
+
+
+def test_moments_in_8_bits_are_refused_where_they_would_be_shared_out(monkeypatch, tmp_path):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(WorkbenchError, match="FSDP shares the optimizer's states out") as told:
+        trainer(saved("llama"), pairs(2), tmp_path, optimizer="adamw_8bit")
+    assert "optimizer" in told.value.fields
 
 
 @pytest.mark.parametrize(("free", "level", "tokens"), [(2**34, "none", 16384), (2**20, "all", 1024)])
