@@ -36,11 +36,11 @@ def test_a_key_without_a_meaning_judges_nothing_and_asks_again(
     assert judged(tmp_path, monkeypatch, "x\rnq") == [("Answer 0.", False)]
     asked = capsys.readouterr().err
     assert [asked.count(f"{number} of 3") for number in (1, 2, 3)] == [3, 1, 0]
-    assert "classified as refusing. Right?" in asked
+    assert asked.count("answer  Answer 0.\nclassified as refusing. Right?") == 3
 
 
 def test_going_back_corrects_the_answer_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert judged(tmp_path, monkeypatch, "bybnss") == [("Answer 0.", True), ("Answer 0.", False)]
+    assert judged(tmp_path, monkeypatch, "bsybns") == [("Answer 1.", True), ("Answer 1.", False)]
     (rate,) = error_rates(read_labels(RunFolder(tmp_path).sample_labels))
     assert rate.mistaken is not None
     assert (rate.mistaken.value, rate.missed) == (1.0, None), "one answer was judged, and its last judgement counts"

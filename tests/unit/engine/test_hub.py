@@ -67,4 +67,5 @@ def test_a_data_set_that_is_not_there_is_told_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(WorkbenchError, match="Cannot load") as raised:
         list(read_hub(str(tmp_path / "none")))
     assert raised.value.message.startswith("datasets says: ")
+    assert str(tmp_path / "none") in raised.value.message
     assert "\n" not in raised.value.message
