@@ -136,6 +136,18 @@ def test_it_runs_where_the_command_line_says_so(tmp_path: Path, model: Path, mar
     assert told[0].stdout == told[1].stdout
 
 
+def test_the_checks_run_it_where_the_command_line_says_so(tmp_path: Path, model: Path, marker: Path) -> None:
+    """Counting tokens is a process of its own, which is told so too."""
+    words = ("--model", str(model), "--trust-remote-code", "--json")
+    done = workbench(tmp_path, "check", "support", *words)
+    assert (done.returncode, "lengths" in json.loads(done.stdout)) == (0, True), done.stderr
+    assert marker.exists()
+    marker.unlink()
+    assert workbench(tmp_path, "probes", "add", "english-benign").returncode == 0
+    done = workbench(tmp_path, "probes", "check", *words)
+    assert json.loads(done.stdout)["openings"], done.stderr
+
+
 @pytest.mark.slow
 def test_a_pickle_is_read_where_the_command_line_says_so(tmp_path: Path) -> None:
     folder = shutil.copytree(WEIGHTS, tmp_path / "model")

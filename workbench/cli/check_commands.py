@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.context import Json, workspace_of
+from workbench.cli.context import AllowPickle, Json, TrustCode, workspace_of
 from workbench.console import StatusLine, confirm, note, print_json, say
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
 from workbench.text import one_line
+from workbench.trust import Trust
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +62,8 @@ def check(
         str | None, typer.Option(metavar="CHECK", help="Mend what this check finds: one step that u undoes.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Mend without asking.")] = False,
+    trust_remote_code: TrustCode = False,
+    allow_pickle: AllowPickle = False,
     json: Json = False,
 ) -> None:
     """Say what is wrong with a data set, which pairs those are, and what to do."""
@@ -91,6 +94,7 @@ def check(
             model=model,
             max_length=max_length,
             rendering=rendered,
+            trust=Trust(trust_remote_code, allow_pickle),
             leave_out=left_out,
             on_progress=progress,
         )

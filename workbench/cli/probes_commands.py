@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.context import DASH, Json, examples, workspace_of
+from workbench.cli.context import DASH, AllowPickle, Json, TrustCode, examples, workspace_of
 from workbench.console import StatusLine, note, print_json, print_table, say
 from workbench.errors import WorkbenchError
 from workbench.figures import plural, share
 from workbench.text import one_line
+from workbench.trust import Trust
 
 if TYPE_CHECKING:
     from workbench.evidence.probes import Probe
@@ -192,6 +193,8 @@ def check(
     fast: Annotated[
         bool, typer.Option("--fast", help="With --model: do not load its weights, so not measure how answers begin.")
     ] = False,
+    trust_remote_code: TrustCode = False,
+    allow_pickle: AllowPickle = False,
     json: Json = False,
 ) -> None:
     """Say what the workspace's suites can and cannot show, before anything is trained."""
@@ -213,7 +216,8 @@ def check(
             with quick_imports():
                 from workbench.engine.measure_prompts import measure_openings, measure_prompts
 
-            tokens = measure_prompts(model, {probe.id: probe.prompt for probe in probes})
+            trust = Trust(trust_remote_code, allow_pickle)
+            tokens = measure_prompts(model, {probe.id: probe.prompt for probe in probes}, trust)
             if not fast:
                 fitting = [probe for probe in probes if tokens.fits(probe.id, plan.settings.answer_tokens)]
                 openings = measure_openings(
@@ -221,6 +225,7 @@ def check(
                     fitting,
                     plan.behaviours,
                     lambda done, of: line.show(f"Measuring how answers of {model} begin: {done:,} of {of:,} probes"),
+                    trust,
                 )
         training = {name: _trained(workspace.existing_pairs_file(name), line) for name in names}
         report = check_suites(probes, plan, training, tokens, openings)

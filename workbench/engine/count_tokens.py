@@ -32,6 +32,7 @@ from workbench.errors import WorkbenchError
 from workbench.models import resolve
 from workbench.pairs.checks.tokens import PairTokens
 from workbench.pairs.pair import Message, from_row, template_arguments
+from workbench.trust import UNTRUSTED, Trust
 
 _CHUNK = 200
 """Pairs counted between two words to the parent."""
@@ -40,7 +41,8 @@ _PROBE = ((Message("user", "x"),), (Message("assistant", "x"),))
 
 def count(request: Mapping[str, Any], parent: Parent) -> None:
     """Counts the rows in the open file `rows` with the tokenizer of `model`; parts are lists of counts."""
-    counter = TokenCounter.of(request["model"], request["chat_template"], request["template"])
+    trust = Trust(**request["trust"])
+    counter = TokenCounter.of(request["model"], request["chat_template"], request["template"], trust)
     with os.fdopen(request["rows"], "rb") as rows:
         numbered = enumerate(rows, 1)
         while chunk := list(islice(numbered, _CHUNK)):
@@ -62,16 +64,22 @@ class TokenCounter:
     template: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: str, chat_template: str = "", template: Mapping[str, Any] | None = None) -> TokenCounter:
+    def of(
+        cls,
+        model: str,
+        chat_template: str = "",
+        template: Mapping[str, Any] | None = None,
+        trust: Trust = UNTRUSTED,
+    ) -> TokenCounter:
         """What `model` measures with, in a chat template (its own where that is empty) that is given `template`.
         Raises `WorkbenchError` where there is no such model."""
-        tokenizer = load_tokenizer(model, chat_template)
+        tokenizer = load_tokenizer(model, chat_template, trust)
         try:
             declared = from_pretrained(GenerationConfig, resolve(model))
         except (OSError, ValueError):
             declared = None
         stops = stop_token_ids(tokenizer, SimpleNamespace(generation_config=declared))
-        return cls.with_stops(tokenizer, stops, embedding_rows(model), template)
+        return cls.with_stops(tokenizer, stops, embedding_rows(model, trust), template)
 
     @classmethod
     def with_stops(

@@ -18,20 +18,23 @@ from workbench.evidence.probes import Probe, by_kind, openings_of
 from workbench.evidence.suites.prompts import PromptTokens
 from workbench.models import resolve
 from workbench.pairs.pair import Text
+from workbench.trust import UNTRUSTED, Trust
 
 MOST_A_KIND = 16
 """Probes whose openings are measured: enough for a mean, and few enough for a CPU to read."""
 
 
-def measure_prompts(model: str, prompts: Mapping[str, Text]) -> PromptTokens:
+def measure_prompts(model: str, prompts: Mapping[str, Text], trust: Trust = UNTRUSTED) -> PromptTokens:
     """The tokens of every prompt, by id, as `model` reads them. Its weights are not loaded.
+
+    `trust`: what its files may do.
 
     Raises `WorkbenchError` where there is no such model.
     """
     source = resolve(model)
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_tokenizer(model, trust=trust)
     try:
-        config = from_pretrained(AutoConfig, source)
+        config = from_pretrained(AutoConfig, source, trust)
     except (OSError, ValueError, KeyError) as error:
         raise not_loaded(model, error) from error
     tokens: dict[str, int] = {}
@@ -55,6 +58,7 @@ def measure_openings(
     probes: Sequence[Probe],
     behaviours: Mapping[str, Behaviour],
     progress: Callable[[int, int], None] = lambda *_: None,
+    trust: Trust = UNTRUSTED,
 ) -> dict[str, dict[str, float]]:
     """By probe and behaviour, how probable it is that an answer of `model`, in 4 bits, begins so.
 
@@ -68,7 +72,7 @@ def measure_openings(
     found: dict[str, dict[str, float]] = {}
     if not begun:
         return found
-    scorer = Scorer(model)
+    scorer = Scorer(model, trust=trust)
     for probe in begun:
         progress(len(found), len(begun))
         requests = {

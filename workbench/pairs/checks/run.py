@@ -21,6 +21,7 @@ from workbench.pairs.checks.text_columns import TextColumns
 from workbench.pairs.checks.tokens import TokenCounts, count_tokens, token_findings
 from workbench.pairs.pair import Pair
 from workbench.pairs.rows import Rows
+from workbench.trust import UNTRUSTED, Trust
 
 Check = Callable[[TextColumns, Watch], Iterator[CheckFinding]]
 
@@ -47,13 +48,15 @@ def check_rows(
     model: str | None = None,
     max_length: int = 1024,
     rendering: Rendering = OWN_RENDERING,
+    trust: Trust = UNTRUSTED,
     leave_out: Collection[str] = (),
     on_progress: OnProgress = lambda *_: None,
     on_finding: Callable[[CheckFinding], None] = lambda _: None,
 ) -> ChecksReport:
     """What is wrong with the pairs of a data set that are not dropped, for those never train.
 
-    With a `model`, its tokens are counted first, of turns in the `rendering` of a run. The rest is as in `run_checks`.
+    With a `model`, its tokens are counted first, of turns in the `rendering` of a run; `trust` says what
+    its files may do. The rest is as in `run_checks`.
     Raises `WorkbenchError` where model or chat template cannot be had.
     """
     # Millions of texts and no cycles: looking for some costs a fifth of the time.
@@ -62,7 +65,7 @@ def check_rows(
         columns, tokens = columns_of(rows), None
         if model is not None:
             pairs = [rows.pair(row) for row in rows.trainable.tolist()]
-            tokens = count_tokens(pairs, model, rendering, on_progress=on_progress)
+            tokens = count_tokens(pairs, model, rendering, trust=trust, on_progress=on_progress)
         return run_checks(
             columns,
             tokens=tokens,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from workbench import child
@@ -20,6 +20,7 @@ from workbench.pairs.checks.length import ResponseLengths
 from workbench.pairs.checks.text_columns import TextColumns
 from workbench.pairs.formats import has_template
 from workbench.pairs.pair import Pair, to_line
+from workbench.trust import UNTRUSTED, Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,12 @@ def count_tokens(
     model: str,
     rendering: Rendering = OWN_RENDERING,
     *,
+    trust: Trust = UNTRUSTED,
     on_progress: OnProgress = lambda *_: None,
 ) -> TokenCounts:
     """The tokens of each pair for `model`, exactly as training with the same settings makes them.
+
+    `trust`: what the model's files may do.
 
     Raises `WorkbenchError` where the model or the chat template cannot be had.
     """
@@ -104,6 +108,7 @@ def count_tokens(
             "model": model,
             "chat_template": chosen,
             "template": dict(rendering.template),
+            "trust": asdict(trust),
             "rows": rows.fileno(),
         }
         child.run(command, request, hear, name=f"Counting tokens with {model}", files=[rows.fileno()], grace=0)
