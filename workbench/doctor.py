@@ -7,7 +7,6 @@ import locale
 import os
 import platform
 import pwd
-import shlex
 import shutil
 import socket
 import stat
@@ -29,6 +28,7 @@ from workbench import child
 from workbench.errors import WorkbenchError
 from workbench.runs.machine import Machine, driver, look
 from workbench.terminal import NO_SCREENS
+from workbench.text import quoted
 from workbench.workspace import Workspace
 
 _MOST_LISTED = 6
@@ -201,7 +201,7 @@ def privacy(workspace: Workspace, accounts: Callable[[], Sequence[struct_passwd]
     if not others and reach == "read":
         return Finding("privacy", "ok", "nobody else has an account here")
     whose = f"Others here ({_listed(others)})" if others else "Others"
-    root = shlex.quote(str(workspace.root))
+    root = quoted(workspace.root)
     way_out = f"chmod -R go-rwx {root}; and before the next run: umask 077"
     return Finding("privacy", "warning", f"{whose} can {reach} pairs, runs, logs and answers in {root}", way_out)
 

@@ -8,7 +8,9 @@ of that kind becomes a visible symbol here; the bytes on disk stay as they were.
 from __future__ import annotations
 
 import re
+import shlex
 import sys
+from os import PathLike
 
 from rich.cells import cell_len, set_cell_size
 
@@ -47,6 +49,11 @@ def one_line(text: str, width: int | None = None) -> str:
     """`safe(text)` on one line, runs of white space joined, cut to `width` terminal cells with an ellipsis."""
     line = " ".join(safe(text).split())
     return line if width is None else cut(line, width)
+
+
+def quoted(name: str | PathLike[str]) -> str:
+    """A name or path as one word of a command that is shown to be pasted into a shell, whatever it holds."""
+    return shlex.quote(str(name))
 
 
 def cut(text: str, width: int) -> str:

@@ -71,6 +71,9 @@ async def test_the_page_has_the_screens_and_only_for_who_has_the_key(served: URL
             assert answer.status == 200
             assert answer.url == bare
         assert "Alignment Workbench" in page
+        for path, status in (("/static/js/textual.js", 200), ("/static/", 404), ("/static/js/", 404)):
+            async with session.get(bare.with_path(path)) as answer:
+                assert answer.status == status, path
         found = set(re.findall(r"(?:https?|ws)://[^/\"' ]+", page)) - {"http://www.w3.org"}  # a namespace
         assert found == {f"ws://{bare.authority}"}
         assert "/static/css/xterm.css" in page

@@ -106,3 +106,27 @@ def test_nothing_is_printed_past_the_console() -> None:
     printed = {path: sorted(_printing(ast.parse(source))) for path, source in SOURCES.items()}
     assert len(printed.pop(_CONSOLE)) > 5
     assert {path: lines for path, lines in printed.items() if lines} == {}
+
+
+_COMMAND = re.compile(r"workbench (--workspace NAME )?([a-z-]+ )+$|workbench [a-z].* (--[a-z-]+ |[a-z_]+=run:)$")
+"""What stands before a word of a command that is shown to be pasted."""
+
+
+def _unquoted(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        before = ""
+        for part in node.values if isinstance(node, ast.JoinedStr) else ():
+            if isinstance(part, ast.Constant):
+                before += str(part.value)
+            elif isinstance(part, ast.FormattedValue):
+                value = ast.unparse(part.value)
+                if _COMMAND.search(before) and not value.startswith("quoted(") and not value.lstrip("_").isupper():
+                    yield value
+                before += "NAME"
+
+
+def test_names_in_commands_to_paste_are_quoted() -> None:
+    """A name may hold what a shell runs."""
+    found = {path: sorted(_unquoted(ast.parse(source))) for path, source in SOURCES.items()}
+    assert {path: names for path, names in found.items() if names} == {}
+    assert list(_unquoted(ast.parse("f'To go on: workbench resume {run.id}'"))) == ["run.id"]

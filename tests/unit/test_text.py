@@ -1,13 +1,14 @@
 """Untrusted text is made visible and never loses what can be read."""
 
 import re
+import shlex
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from workbench.text import cut, one_line, safe
+from workbench.text import cut, one_line, quoted, safe
 
 _OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
@@ -46,3 +47,9 @@ def test_cut_fits(raw: str, width: int) -> None:
 def test_cut_marks_what_it_took() -> None:
     assert cut("abcdef", 4) == "abc…"
     assert cut("日本語日本語", 6) == "日本…"
+
+
+@given(st.text().filter(lambda name: "\0" not in name))
+def test_a_quoted_name_is_one_word_of_a_shell(name: str) -> None:
+    assert shlex.split(f"workbench resume {quoted(name)} --now") == ["workbench", "resume", name, "--now"]
+    assert quoted("2026-03-04-1506-support-tone-dpo") == "2026-03-04-1506-support-tone-dpo"

@@ -11,7 +11,7 @@ from workbench.cli.context import AllowPickle, Json, TrustCode, workspace_of
 from workbench.console import StatusLine, confirm, note, print_json, say
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
-from workbench.text import one_line
+from workbench.text import one_line, quoted
 from workbench.trust import Trust
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def check(
     if json:
         print_json(_document(report, len(problems)))
     else:
-        counted = "".join(f" --set {setting}" for setting in set_ or [])
-        _tell(name, report, f" --model {model}{counted}" if model else "")
+        counted = "".join(f" --set {quoted(setting)}" for setting in set_ or [])
+        _tell(name, report, f" --model {quoted(model)}{counted}" if model else "")
         if told := bad_lines(name, problems, pairs=report.rows):
             note(told)
     if report.has_errors:
@@ -188,7 +188,8 @@ def _tell(name: str, report: ChecksReport, counted: str) -> None:
         tell_finding(finding, "pairs")
         if finding.check in REPAIRS and finding.to_mend != ():
             how = counted if finding.check in NEEDS_MODEL else ""
-            say(f"    mend: workbench check {name}{how} --fix {finding.check}   ({REPAIRS[finding.check]})")
+            again = f"workbench check {quoted(name)}{how} --fix {quoted(finding.check)}"
+            say(f"    mend: {again}   ({REPAIRS[finding.check]})")
     if report.lengths.get("pairs"):
         _tell_lengths(report)
     left_out = report.rows - report.checked

@@ -25,6 +25,7 @@ from workbench.cli.context import (
 from workbench.console import note, print_json, say
 from workbench.errors import WorkbenchError
 from workbench.terminal import need_screens
+from workbench.text import quoted
 
 if TYPE_CHECKING:
     from workbench.config import Quantization
@@ -127,7 +128,7 @@ def _show(options: Context, workspace: Workspace, folder: RunFolder) -> NoReturn
     from workbench.tui.app import run
 
     status = run(workspace, slow=options.slow, watch=folder.id, debug=options.debug)
-    note(f"To come back: workbench --workspace {workspace.root}")
+    note(f"To come back: workbench --workspace {quoted(workspace.root)}")
     raise typer.Exit(status)
 
 
@@ -333,7 +334,9 @@ def report(
     written = render(folder, form.value)
     text, evidence = written.text, written.evidence
     if evidence is None and answers(folder):
-        note(f"No evidence yet: the report tells of the training alone. For more: workbench evaluate {folder.id}")
+        note(
+            f"No evidence yet: the report tells of the training alone. For more: workbench evaluate {quoted(folder.id)}"
+        )
     if to == _STDOUT:
         say(text, end="")
         return

@@ -28,6 +28,7 @@ from workbench.cli.context import (
 from workbench.cli.run_results import accompany, result
 from workbench.console import confirm, note, print_json, print_table, say
 from workbench.errors import WorkbenchError
+from workbench.text import quoted
 
 if TYPE_CHECKING:
     from workbench.runs.folder import RunFolder
@@ -75,7 +76,7 @@ def stop(
     note(f"Stopping {folder.id}")
     if now:
         kill(folder)
-        note(f"{folder.id} was ended by force. To go on from its last checkpoint: workbench resume {folder.id}")
+        note(f"{folder.id} was ended by force. To go on from its last checkpoint: workbench resume {quoted(folder.id)}")
     else:
         waiting = status(folder, folder.state()) == "queued"
         request_stop(folder)
@@ -98,7 +99,7 @@ def pause(context: typer.Context, run: Run, json: Json = False) -> None:
 
     folder = folder_of(context, run)
     request_pause(folder)
-    note(f"{folder.id} waits after the step it is at. To go on: workbench continue {folder.id}")
+    note(f"{folder.id} waits after the step it is at. To go on: workbench continue {quoted(folder.id)}")
     if json:
         _print_result(folder)
 
@@ -248,7 +249,7 @@ def delete(context: typer.Context, run: RunToEnd, yes: Yes = False) -> None:
     if not yes and not alive(folder):
         confirm(f"Move {folder.id} with its adapter and checkpoints to the trash?", abort=True)
     path = discard(workspace_of(context).runs, folder)
-    note(f"Moved {folder.id} to the trash. To bring it back: workbench trash --restore {path.name}")
+    note(f"Moved {folder.id} to the trash. To bring it back: workbench trash --restore {quoted(path.name)}")
 
 
 def trash(

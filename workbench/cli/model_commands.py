@@ -10,6 +10,7 @@ import typer
 
 from workbench.cli.context import Json, examples, path_given
 from workbench.console import StatusLine, note, print_json, say
+from workbench.text import quoted
 
 
 def register(app: typer.Typer) -> None:
@@ -57,4 +58,4 @@ def import_model(
     say(f"{imported.path}: {imported.parameters:,} parameters in {imported.dtype}, {size:.2f} GB, from {kind}")
     if not imported.chat_template:
         note("The file has no chat template: prompts with roles take a plain fallback.")
-    say(f"Use it: workbench train --pairs NAME --model {imported.path}")
+    say(f"Use it: workbench train --pairs NAME --model {quoted(imported.path)}")

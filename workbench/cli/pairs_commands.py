@@ -15,7 +15,7 @@ from workbench.cli.context import Json, path_given, workspace_of
 from workbench.console import StatusLine, note, print_json, print_table, show_error
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
-from workbench.text import one_line
+from workbench.text import one_line, quoted
 
 if TYPE_CHECKING:
     from workbench.pairs.importers import Imported
@@ -391,12 +391,13 @@ def _tell(
     if imported.judged:
         note(
             f"{plural(imported.judged, 'answer is', 'answers are')} judged good or bad alone: --method kto trains on"
-            f" such; workbench draft {name} --as rejected (or chosen) makes pairs of them."
+            f" such; workbench draft {quoted(name)} --as rejected (or chosen) makes pairs of them."
         )
     if lacking := imported.undrafted - imported.judged:
         lacks = plural(lacking, "pair lacks", "pairs lack")
         note(
-            f"{lacks} an answer and cannot train before it is there: workbench draft {name} --as rejected (or chosen)"
+            f"{lacks} an answer and cannot train before it is there:"
+            f" workbench draft {quoted(name)} --as rejected (or chosen)"
             " has it drafted; where a column has it: --map rejected=COLUMN."
         )
     if imported.duplicates:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.console import StatusLine, print_json, print_table, say
 from workbench.evidence.measurements import Measurement
 from workbench.figures import duration, share
+from workbench.text import quoted
 
 if TYPE_CHECKING:
     from workbench.evidence.document import Evidence
@@ -49,7 +50,7 @@ def compare_runs(workspace: Workspace, evidence: Mapping[RunFolder, Evidence], *
         seconds = duration(state.seconds_to_end or 0)
         speed = state.mean_pairs_per_second or 0
         say(f"{folder.id}: trained in {seconds}, {speed:.1f} pairs a second; evaluated in {duration(one.seconds)}.")
-        say(f"  workbench --workspace {workspace.root} report {folder.id}")
+        say(f"  workbench --workspace {quoted(workspace.root)} report {quoted(folder.id)}")
 
 
 def _run(folder: RunFolder, evidence: Evidence) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from workbench.cli.run_results import accompany, keys_of, number, print_result, 
 from workbench.cli.settings_help import TrainCommand
 from workbench.console import note, print_json, print_table, say
 from workbench.errors import WorkbenchError
-from workbench.text import one_line
+from workbench.text import one_line, quoted
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def show(context: typer.Context, run: Run, json: Json = False) -> None:
     _print_labels(labelled)
     print_result(folder, state, now)
     if not folder.own:
-        say(f"\nIt was not made here: workbench trust {folder.id}")
+        say(f"\nIt was not made here: workbench trust {quoted(folder.id)}")
     for warning in state.warnings:
         parts = [f"\nWarning at step {warning.step}: {warning.title}", warning.message, warning.remedy]
         say("\n  ".join(part for part in parts if part))

@@ -11,6 +11,7 @@ import typer
 
 from workbench.cli.context import DASH
 from workbench.console import note, print_json, print_table, say
+from workbench.text import quoted
 
 if TYPE_CHECKING:
     from workbench.runs import catalog
@@ -27,7 +28,7 @@ def accompany(folder: RunFolder, *, wait: bool, json: bool) -> None:
     if wait:
         watch(folder)
     else:
-        note(f"It goes on by itself. Watch it: workbench logs {folder.id} --follow")
+        note(f"It goes on by itself. Watch it: workbench logs {quoted(folder.id)} --follow")
     state = folder.state()
     now = status(folder, state)
     if json:
@@ -57,7 +58,7 @@ def result(folder: RunFolder, state: RunState, status: Status) -> dict[str, Any]
         "eval_before": finite(state.evals[0].metrics) if state.evals else {},
     }
     if status == "lost":
-        again = "" if state.status == "finished" else f"Start it again: workbench resume {folder.id}"
+        again = "" if state.status == "finished" else f"Start it again: workbench resume {quoted(folder.id)}"
         document["error"] = {"title": "The worker is lost", "message": cause_of_loss(folder), "hint": again}
     elif isinstance(state.end, Failed):
         document["error"] = {"title": state.end.title, "message": state.end.message, "hint": state.end.hint}

@@ -26,7 +26,7 @@ from workbench.cli.context import (
 from workbench.console import StatusLine, ask, confirm, note, print_json, say
 from workbench.errors import WorkbenchError
 from workbench.figures import plural
-from workbench.text import one_line
+from workbench.text import one_line, quoted
 
 if TYPE_CHECKING:
     from workbench.runs.folder import RunFolder
@@ -262,9 +262,9 @@ def _print_merged(merged: Merged, run: str) -> None:
         say(f"\u25b2 {difference}")
     if merged.differences:
         say("  The merged model is not the one that was measured. As it was trained, the run is served by")
-        say(f"  workbench serve-command {run}")
+        say(f"  workbench serve-command {quoted(run)}")
         if merged.form == "safetensors":
             say("  What merging does to the run's claims is measured by")
-            say(f"  workbench evaluate {run} --merged {merged.path}")
+            say(f"  workbench evaluate {quoted(run)} --merged {quoted(merged.path)}")
     if merged.serve:
         say(f"Serve it: {merged.serve}")

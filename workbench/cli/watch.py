@@ -27,6 +27,7 @@ from workbench.runs.lease import place
 from workbench.runs.process import alive, recorded
 from workbench.runs.quantities import headline
 from workbench.runs.state import TERMINAL, RunState, fold
+from workbench.text import quoted
 
 _PACE = 0.25
 
@@ -39,7 +40,7 @@ def watch(folder: RunFolder) -> RunState:
     try:
         return _watch_bar(folder) if sys.stderr.isatty() else _watch_lines(folder)
     except KeyboardInterrupt:
-        note(f"\n{folder.id} goes on by itself. To end it: workbench stop {folder.id}")
+        note(f"\n{folder.id} goes on by itself. To end it: workbench stop {quoted(folder.id)}")
         raise
 
 

@@ -14,6 +14,7 @@ from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.runs.catalog import Run
 from workbench.runs.state import Status
+from workbench.text import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class TunedRun:
             raise WorkbenchError(
                 "The run was not made here",
                 f"{self.id} may name what you do not want to run.",
-                f"c in Runs shows what it names, and asks; so does: workbench trust {self.id}",
+                f"c in Runs shows what it names, and asks; so does: workbench trust {quoted(self.id)}",
             )
         return Column(name=self.name, adapter=self.adapter, system=system, template=dict(self.template))
 

@@ -26,6 +26,7 @@ from workbench.runs.lease import PACE, DeviceTurn, device, devices
 from workbench.runs.process import environment, is_launched, record, stop_grace, worker_pid
 from workbench.runs.trusting import require_own
 from workbench.runs.writer import EventWriter, RunDeletedError
+from workbench.text import quoted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,7 +145,7 @@ def attempt(folder: RunFolder, events: EventWriter, control: Control) -> Event:
             time=time.time(),
             title="The worker met an error",
             message=message,
-            hint=f"See the log: workbench logs {folder.id}",
+            hint=f"See the log: workbench logs {quoted(folder.id)}",
         )
 
 

@@ -23,6 +23,7 @@ from workbench.evidence.probes import HOW_TO_GET
 from workbench.evidence.statistics import Change, Estimate
 from workbench.evidence.verdicts import Verdict
 from workbench.files import json_in, write_whole
+from workbench.text import quoted
 
 VERSION = 3
 SHARES_OF_PROBES: tuple[Measure, ...] = ("samples", "opening", "probability")
@@ -166,7 +167,7 @@ def write_evidence(path: Path, evidence: Evidence) -> None:
 
 def read_evidence(path: Path) -> Evidence:
     """The document in `path`. Raises `WorkbenchError` where there is none, or it is of another version."""
-    again = f"Measure it: workbench evaluate {path.parent.name}"
+    again = f"Measure it: workbench evaluate {quoted(path.parent.name)}"
     try:
         document = json_in(path.read_bytes())
         version = document.get("version") if isinstance(document, dict) else None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from workbench import child
 from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder
+from workbench.text import quoted
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ def check(folder: RunFolder) -> None:
         raise WorkbenchError(
             "A reward model gives no answers to measure",
             f"{folder.id} scores answers, so there are no probabilities before and after. How well it ranks held-out "
-            f"pairs, its accuracy and margin, was measured while it trained: workbench report {folder.id}",
-            f"Train a policy with it, and evaluate that: workbench train --method grpo --set reward=run:{folder.id}",
+            f"pairs, its accuracy and margin, was measured while it trained: workbench report {quoted(folder.id)}",
+            "Train a policy with it, and evaluate that:"
+            f" workbench train --method grpo --set reward=run:{quoted(folder.id)}",
         )
     folder.saved_adapter()
 
@@ -49,7 +51,9 @@ def merged_model(merged: Path, folder: RunFolder) -> Path:
         )
     if not (merged / "config.json").is_file():
         raise WorkbenchError(
-            "No model there", f"{merged} has no config.json.", f"Merge the run: workbench merge {folder.id} --to DIR"
+            "No model there",
+            f"{merged} has no config.json.",
+            f"Merge the run: workbench merge {quoted(folder.id)} --to DIR",
         )
     return merged
 

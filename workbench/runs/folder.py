@@ -26,6 +26,7 @@ from workbench.files import toml_in, write_whole
 from workbench.runs.events import EventReader
 from workbench.runs.state import RunState, fold
 from workbench.runs.user_state import is_signed, sign
+from workbench.text import quoted
 
 
 def to_line(row: Mapping[str, Any]) -> bytes:
@@ -189,7 +190,7 @@ class RunFolder:
             raise WorkbenchError(
                 "The run has no adapter yet",
                 f"{self.id} has saved no adapter.",
-                f"Wait for it to finish, or stop it, which saves one: workbench stop {self.id}",
+                f"Wait for it to finish, or stop it, which saves one: workbench stop {quoted(self.id)}",
             )
         return self.adapter
 

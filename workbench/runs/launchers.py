@@ -29,6 +29,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import json_in, write_whole
 from workbench.runs.events import Failed
 from workbench.runs.folder import RunFolder
+from workbench.text import quoted
 
 _ON_ONE_PROCESS_ONLY = ("NO", "MULTI_CPU")
 """Kinds of accelerate's config under which its `launch` starts one process only: MPI would start the others."""
@@ -193,7 +194,7 @@ def first_process_lock(folder: RunFolder) -> Path:
 
 def failure(notes: list[Note], status: int | None, last_line: str, run: str) -> Failed:
     """Why a launched worker ended without a last event. `status` is its launcher's; None where that was not started."""
-    log = f"See the log: workbench logs {run}"
+    log = f"See the log: workbench logs {quoted(run)}"
     failed = sorted((note for note in notes if note.end == "failed"), key=lambda note: (note.echo, note.time))
     if failed and not failed[0].echo:
         first = failed[0]
@@ -206,10 +207,13 @@ def failure(notes: list[Note], status: int | None, last_line: str, run: str) -> 
             time=time.time(),
             title="A process of the run was killed",
             message=f"Process {first.rank} of {len(notes)} (PID {first.pid} on {first.host}) went away without a word.",
-            hint=f"Then: workbench resume {run}",
+            hint=f"Then: workbench resume {quoted(run)}",
         )
     if any(note.end == "terminated" for note in notes):
-        message, hint = "Its processes got a signal to end before they could save.", f"Then: workbench resume {run}"
+        message, hint = (
+            "Its processes got a signal to end before they could save.",
+            f"Then: workbench resume {quoted(run)}",
+        )
         return Failed(time=time.time(), title="The run was ended by a signal", message=message, hint=hint)
     reason = failed[0].message if failed else last_line
     message = f"It ended with exit status {status}: {reason}" if reason else f"It ended with exit status {status}."

@@ -33,6 +33,7 @@ from workbench.runs.estimate import (
 )
 from workbench.runs.machine import Gpu, Machine
 from workbench.runs.model_shape import Shape, shape_of
+from workbench.text import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,7 +403,10 @@ def _checking(config: RunConfig) -> str:
     settings = [f"template.{name}={as_typed(value)}" for name, value in config.template.items()]
     settings += [f"chat_template={config.chat_template}"] if config.chat_template else []
     return " ".join(
-        [f"workbench check {config.pairs[0]} --model {config.model}", *(f"--set {each}" for each in settings)]
+        [
+            f"workbench check {quoted(config.pairs[0])} --model {quoted(config.model)}",
+            *(f"--set {quoted(each)}" for each in settings),
+        ]
     )
 
 

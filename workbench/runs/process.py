@@ -36,6 +36,7 @@ from workbench.runs.machine import total_memory
 from workbench.runs.state import TERMINAL, RunState, Status, fold
 from workbench.runs.trusting import require_own
 from workbench.runs.writer import EventWriter, RunDeletedError
+from workbench.text import quoted
 
 WORKER = "WORKBENCH_WORKER"
 """Names, to the processes that a launcher starts, the one that waits for them: host, PID and start, as JSON."""
@@ -119,7 +120,7 @@ def start(folder: RunFolder) -> int:
                 raise WorkbenchError(
                     "The run has a worker already",
                     f"{folder.id} is running.",
-                    f"Stop it first: workbench stop {folder.id}",
+                    f"Stop it first: workbench stop {quoted(folder.id)}",
                 )
             require_own(folder)
             folder.stop.unlink(missing_ok=True)
@@ -303,7 +304,7 @@ def request_pause(folder: RunFolder) -> None:
         raise WorkbenchError(
             "The run waits already",
             f"{folder.id} has not begun: it waits for its turn.",
-            f"Let others go first: workbench move {folder.id} --down",
+            f"Let others go first: workbench move {quoted(folder.id)} --down",
         )
     try:
         folder.pause.touch()
@@ -313,7 +314,7 @@ def request_pause(folder: RunFolder) -> None:
 
 def request_continue(folder: RunFolder) -> None:
     """Lets a paused worker go on. Raises `WorkbenchError` where there is none."""
-    _need_worker(folder, f"To start it again: workbench resume {folder.id}")
+    _need_worker(folder, f"To start it again: workbench resume {quoted(folder.id)}")
     try:
         folder.pause.unlink()
     except FileNotFoundError as error:

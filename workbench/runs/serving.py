@@ -10,6 +10,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import json_in
 from workbench.models import resolve
 from workbench.runs.folder import ADAPTER_CONFIG, RunFolder
+from workbench.text import quoted
 
 _VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes for --max-lora-rank (`MaxLoRARanks` in its config/lora.py)."""
@@ -34,7 +35,7 @@ def serve_adapter(folder: RunFolder) -> str:
     """
     settings = adapter_settings(folder)
     unserved = [name for name in ("use_dora", "modules_to_save") if settings.get(name)]
-    merge = f"Merge it and serve that: workbench merge {folder.id} --to DIR"
+    merge = f"Merge it and serve that: workbench merge {quoted(folder.id)} --to DIR"
     if unserved:
         raise WorkbenchError("vLLM cannot serve this adapter", f"It has {' and '.join(unserved)}.", merge)
     try:

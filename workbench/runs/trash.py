@@ -9,6 +9,7 @@ from pathlib import Path
 from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder, runs_in
 from workbench.runs.process import alive, exclusive
+from workbench.text import quoted
 
 TRASH = ".trash"
 """The folder beside the runs that deleted ones are moved to."""
@@ -23,7 +24,7 @@ def discard(runs: Path, folder: RunFolder) -> Path:
         with exclusive(folder):
             if alive(folder):
                 raise WorkbenchError(
-                    "The run is running", f"{folder.id} has a worker.", f"First: workbench stop {folder.id}"
+                    "The run is running", f"{folder.id} has a worker.", f"First: workbench stop {quoted(folder.id)}"
                 )
             (runs / TRASH).mkdir(exist_ok=True)
             target = _free(runs / TRASH / folder.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from workbench.config import RunConfig
 from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder
-from workbench.text import one_line
+from workbench.text import one_line, quoted
 
 _STARTS = {
     "launcher_command": "a command that is run",
@@ -47,5 +47,5 @@ def require_own(folder: RunFolder) -> None:
         raise WorkbenchError(
             "The run was not made here",
             f"{one_line(folder.id)}: {told(folder)}",
-            f"If you trust it: workbench trust {one_line(folder.id)} (with --yes, nobody is asked)",
+            f"If you trust it: workbench trust {quoted(folder.id)} (with --yes, nobody is asked)",
         )

@@ -181,9 +181,12 @@ def _server(command: str, access: Access, port: int) -> Server:
         try:
             # Looked at when the answer is sent, where nobody catches what a date of a million years raises.
             _ = request.if_modified_since, request.if_unmodified_since, request.if_range
-            return await handler(request)
+            answer = await handler(request)
         except (ValueError, OverflowError, OSError) as error:
             raise web.HTTPBadRequest(text="What was asked cannot be read.\n") from error
+        if request.match_info.route.name == "static" and not isinstance(answer, web.FileResponse):
+            raise web.HTTPNotFound  # the list of a folder
+        return answer
 
     def expecting_nothing(
         handle: Callable[[web.Request], Awaitable[web.StreamResponse]],

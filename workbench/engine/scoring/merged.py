@@ -48,6 +48,7 @@ from workbench.evidence.settings import Plan
 from workbench.evidence.verdicts import judge
 from workbench.evidence.versus import beside
 from workbench.runs.folder import RunFolder
+from workbench.text import quoted
 
 _MERGED: Asked = ("the merged model", None)
 
@@ -89,7 +90,7 @@ def evaluate_merged(
         raise WorkbenchError(
             "This is no merged model of the run",
             f"{merged} has a vocabulary of {scorer.vocabulary:,} tokens, the run's base one of {before.vocabulary:,}.",
-            f"Merge the run: workbench merge {folder.id} --to DIR",
+            f"Merge the run: workbench merge {quoted(folder.id)} --to DIR",
         )
     models = AskedModel(scorer, (_MERGED,), progress, KeptAnswers.of(scorer, results))
     seed = plan.settings.seed

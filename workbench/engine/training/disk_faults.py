@@ -10,6 +10,7 @@ from pathlib import Path
 
 from workbench.errors import WorkbenchError
 from workbench.runs.folder import RunFolder
+from workbench.text import quoted
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TOLD = ("no space left", "disk quota exceeded", "file too large")
@@ -45,7 +46,7 @@ def disk_error_of(error: BaseException, run: RunFolder) -> DiskError | None:
         return DiskError(
             "The run folder cannot be written",
             f"{error.filename or run.path}: {error.strerror}.",
-            f"Check its permissions, then: workbench resume {run.id}",
+            f"Check its permissions, then: workbench resume {quoted(run.id)}",
         )
     return None
 
@@ -55,7 +56,7 @@ def full_disk(what: str, run: RunFolder, needed: int) -> DiskError:
     return DiskError(
         "The disk is full",
         f"{what[:1].upper() + what[1:]} could not be written to {run.path}.",
-        f"Free at least {_amount(needed)} there, then: workbench resume {run.id}",
+        f"Free at least {_amount(needed)} there, then: workbench resume {quoted(run.id)}",
     )
 
 

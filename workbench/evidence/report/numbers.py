@@ -30,6 +30,7 @@ from workbench.evidence.report.svg import Point, interval_plot, reliability, two
 from workbench.evidence.sample_labels import SampleLabel, error_rates
 from workbench.evidence.statistics import Change, Estimate
 from workbench.figures import decimal, interval, number, signed
+from workbench.text import quoted
 
 _EXCHANGES = 3
 """Probes of a kind whose answers are shown."""
@@ -165,7 +166,7 @@ def answers(evidence: Evidence, labels: Sequence[SampleLabel]) -> Section | None
         blocks.append(Table("How often the classifier was wrong", header, judged, narrow=True))
     else:
         lead += " No person has judged any yet: the shares are as good as the rules below."
-        lead += f" To measure these: workbench label-samples {evidence.run}"
+        lead += f" To measure these: workbench label-samples {quoted(evidence.run)}"
     return Section("classified", "Classified answers", lead, blocks)
 
 

@@ -28,6 +28,7 @@ from workbench.evidence.report.training import answers, training
 from workbench.figures import duration
 from workbench.files import write_whole
 from workbench.runs.folder import RunFolder
+from workbench.text import quoted
 
 
 def compose(sources: Sources) -> Page:
@@ -74,7 +75,7 @@ def _scores(sources: Sources) -> Mapping[str, float] | None:
 def _untested(sources: Sources) -> str:
     if _scores(sources) is not None:
         return "None is tested of a reward model: it scores answers and gives none. How well it ranks is told below."
-    return f"None was tested. Measure the run: workbench evaluate {sources.run}"
+    return f"None was tested. Measure the run: workbench evaluate {quoted(sources.run)}"
 
 
 def _answers(exchanges: Sequence[Exchange]) -> Section | None:

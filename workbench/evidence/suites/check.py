@@ -20,6 +20,7 @@ from workbench.evidence.suites.prompts import PromptTokens, repeated, trained_on
 from workbench.figures import plural
 from workbench.pairs.checks.findings import SEVERITIES, CheckFinding, Severity
 from workbench.pairs.pair import Text
+from workbench.text import quoted
 
 CHECKS: Mapping[str, str] = {
     "two-kinds": "one prompt is of two kinds",
@@ -236,7 +237,7 @@ def _claims(suites: _Suites) -> Iterator[CheckFinding]:
             "warning",
             (),
             f"There are no probes of the kind {kind!r}: nothing can be said of {_list(names)}.",
-            f"Add some: workbench probes add --list, or workbench probes import FILE --kind {kind}",
+            f"Add some: workbench probes add --list, or workbench probes import FILE --kind {quoted(kind)}",
         )
 
 
