@@ -77,8 +77,9 @@ def test_what_4_bits_take_from_experts_is_their_rounding(family):
     folder = saved(family)
     model = load_base(folder, "nf4", device="cpu")
     whole = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    weights = dict(whole.named_parameters())
-    for name, _, _ in packed_experts(model):
+    weights, packed = dict(whole.named_parameters()), list(packed_experts(model))
+    assert packed
+    for name, _, _ in packed:
         module, _, matrix = name.rpartition(".")
         exact = weights[name].detach()
         off = getattr(model.get_submodule(module), matrix) - exact
