@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.end_to_end.conftest import workbench as workbench_here
 from tests.end_to_end.tmux import Tmux, needs_tmux
 from workbench.evidence.claims import DEFAULTS
 from workbench.runs.folder import RunFolder
@@ -216,7 +217,7 @@ def test_tasks_that_cannot_be_asked_are_told_before_anything_is_loaded(
         assert refused.returncode == 2
         assert told in refused.stderr
     monkeypatch.setattr("workbench.evidence.capabilities.find_spec", lambda _: None)  # also where it is installed
-    refused = workbench(*ask, "--tasks", "arc_easy,hellaswag")
+    refused = workbench_here(demo[1], "evaluate", "dpo", "--tasks", "arc_easy,hellaswag")
     assert refused.returncode == 2
     assert "[eval]" in refused.stderr
     assert f"peft={demo[1]}/runs/" in refused.stderr.replace("\n", "")

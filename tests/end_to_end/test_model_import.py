@@ -1,6 +1,7 @@
 """A model out of a GGUF file, by the command."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def test_an_imported_model_scores_like_any_other(tmp_path: Path, file: Path) -> 
     assert "--force" in again.stderr
     forced = workbench(tmp_path, "model", "import", str(file), "--to", str(to), "--force", "--dtype", "bf16")
     assert forced.returncode == 0, forced.stderr
-    assert f"workbench train --pairs NAME --model {to}" in forced.stdout
+    assert f"workbench train --pairs NAME --model {shlex.quote(str(to))}" in forced.stdout
 
 
 def test_the_help_has_examples_and_a_damaged_file_is_told_in_one_message(tmp_path: Path, file: Path) -> None:

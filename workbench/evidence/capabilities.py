@@ -10,6 +10,7 @@ from pathlib import Path
 from workbench.errors import WorkbenchError
 from workbench.evidence.claims import Claim
 from workbench.evidence.measurements import TASK, Key, Paired
+from workbench.text import quoted
 
 LOST = 0.05
 """The most that a task's score may lose, where no claim of the user's says otherwise."""
@@ -46,7 +47,8 @@ class TaskReading:
 def check_installed(asked: TasksAsked, model: str, adapter: Path) -> None:
     """Raises `WorkbenchError` where lm-eval is not there; it has the command that does the same without us."""
     if find_spec("lm_eval") is None:
-        command = f"lm_eval --model hf --model_args pretrained={model},peft={adapter} --tasks {','.join(asked.tasks)}"
+        loaded, tasks = quoted(f"pretrained={model},peft={adapter}"), quoted(",".join(asked.tasks))
+        command = f"lm_eval --model hf --model_args {loaded} --tasks {tasks}"
         raise WorkbenchError(
             "lm-eval is not installed",
             "Tasks are measured with EleutherAI's evaluation harness.",
