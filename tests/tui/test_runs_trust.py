@@ -11,7 +11,7 @@ import tomlkit
 from textual.pilot import Pilot
 
 from tests.tui.runs_data import TIME, beginning, make_run, save_adapter, training
-from tests.tui.runs_screen import runs_screen, shows, until
+from tests.tui.runs_screen import drawn, runs_screen, shows, until
 from workbench.runs.events import Stopped
 from workbench.runs.folder import RunFolder
 from workbench.tui.app import WorkbenchApp
@@ -37,6 +37,7 @@ def foreign(tmp_path: Path) -> RunFolder:
 
 async def _asked(pilot: Pilot[None], key: str = "r") -> None:
     await shows(pilot, "31/100")
+    await drawn(pilot)
     await pilot.press(key)
     await shows(pilot, "Trust ")
 
