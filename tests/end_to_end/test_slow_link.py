@@ -32,7 +32,10 @@ class _SlowLink:
         before, end = len(self.seen), time.monotonic() + seconds
         while time.monotonic() < end:
             if select.select([self._terminal._ours], [], [], 0)[0]:
-                self.seen += os.read(self._terminal._ours, int(_RATE * _BEAT))
+                try:
+                    self.seen += os.read(self._terminal._ours, int(_RATE * _BEAT))
+                except OSError:  # Linux says EIO when the other end is closed.
+                    break
             time.sleep(_BEAT)
         return len(self.seen) - before
 
