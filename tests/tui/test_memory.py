@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
+import subprocess
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.message_pump import MessagePump
 from textual.timer import Timer
 from textual.worker import Worker
@@ -39,6 +43,41 @@ def test_a_drawing_leaves_no_garbage() -> None:
     finally:
         gc.enable()
     assert len(drawn[0]) == 12
+
+
+_HEAPS = """
+import ctypes, threading, sys
+from workbench.tui.app import _share_one_heap
+if sys.argv[2] == "one":
+    _share_one_heap()
+libc = ctypes.CDLL(None)
+go_on, began = threading.Event(), threading.Barrier(4)
+def take():
+    held = bytearray(5_000)
+    began.wait()
+    go_on.wait()
+threads = [threading.Thread(target=take) for _ in range(3)]
+for thread in threads:
+    thread.start()
+began.wait()
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+go_on.set()
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="another C library has no heap a thread")
+def test_threads_take_memory_from_one_heap(tmp_path: Path) -> None:
+    """The same threads have a heap each where nobody asks for one."""
+    heaps = {}
+    for how in ("one", "each"):
+        told = tmp_path / how
+        subprocess.run([sys.executable, "-c", _HEAPS, str(told), how], check=True, timeout=60)
+        heaps[how] = told.read_text().count("<heap nr=")
+    assert heaps["one"] == 1
+    assert heaps["each"] > 1
 
 
 def living() -> Counter[str]:

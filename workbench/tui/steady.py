@@ -6,8 +6,7 @@ timers, layout and Textual's own workers bring their errors), `App.on_event` (wh
 at that moment), `active_message_pump` and the pumps' queues, `Screen._callbacks` (what waits for the next refresh),
 `App._screen_stacks`, `App._nodes`, `OptionList._move_page` and `_lines`, `CommandPalette._refresh_command_list`,
 `Screen._compositor_refresh` (which paints what has changed since it was last called), the driver's `_writer_thread`
-`StylesCache.get_inner_outer`, the app's list of who watches it, `ToastRack.show`, and the caches of
-`Strip.render_ansi` and `Region.intersection`.
+`StylesCache.get_inner_outer`, the app's list of who watches it, `ToastRack.show`, and `Strip.render_ansi`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ from textual.color import Color
 from textual.command import CommandInput, CommandPalette
 from textual.css.query import NoMatches
 from textual.dom import DOMNode
-from textual.geometry import Region
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.screen import ModalScreen, Screen
@@ -52,7 +50,6 @@ _textual_move_page = OptionList._move_page
 _textual_paint = Screen._compositor_refresh
 _textual_show_toasts = ToastRack.show
 _textual_render_ansi = Strip.render_ansi.__wrapped__
-_textual_intersection = Region.intersection.__wrapped__
 _textual_inner_outer = StylesCache.get_inner_outer.__wrapped__
 
 
@@ -336,5 +333,3 @@ StylesCache.get_inner_outer = staticmethod(_inner_outer)  # type: ignore[method-
 ToastRack.show = _show_toasts  # type: ignore[method-assign, assignment]
 # Where a text stands on the screen is part of its style: Textual keeps the codes of 16,384 styles, and their places.
 Strip.render_ansi = staticmethod(lru_cache(1024)(partial(_textual_render_ansi, Strip)))  # type: ignore[method-assign, assignment]
-# Of 4,096 pairs of places nearly all are of screens that have scrolled on: a few hundred are enough for one screen.
-Region.intersection = lru_cache(1024)(_textual_intersection)  # type: ignore[method-assign]

@@ -215,7 +215,7 @@ def _check_numbers(loaded: PreTrainedModel, model: str) -> None:
     for name, parameter in loaded.named_parameters():
         if parameter.is_floating_point() and parameter.numel():
             least, most = parameter.detach().aminmax()
-            if not bool((most - least).isfinite()):
+            if not bool(least.isfinite() & most.isfinite()):
                 raise WorkbenchError(
                     "The model's weights are no numbers",
                     f"{model}: {name} has values that are NaN or infinite.",
